@@ -1,0 +1,56 @@
+"""The zoo: one file a network family, one row a network. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HE = "He et al., CVPR 2016"
+_ZAGORUYKO = "Zagoruyko and Komodakis, BMVC 2016"
+_SIMONYAN = "Simonyan and Zisserman, ICLR 2015"
+_HUANG = "Huang et al., CVPR 2017"
+
+
+@dataclass(frozen=True)
+class ZooNetwork:
+    """A network of the zoo: where its factory is, what one sample of its input is shaped like, its source."""
+
+    name: str
+    title: str
+    module: str
+    input_shape: tuple[int, ...]
+    classes: int
+    citation: str
+
+    def build(self, classes: int | None = None) -> nn.Module:
+        """Builds the module, on whatever device torch is told to use."""
+        factory: Callable[[int], nn.Module] = getattr(import_module(f"{__name__}.{self.module}"), self.name)
+        return factory(classes or self.classes)
+
+
+_IMAGENET = ((3, 224, 224), 1000)
+_CIFAR = ((3, 32, 32), 10)
+
+ZOO = {
+    network.name: network
+    for network in (
+        ZooNetwork("resnet18", "ResNet-18", "resnet", *_IMAGENET, _HE),
+        ZooNetwork("resnet50", "ResNet-50", "resnet", *_IMAGENET, _HE),
+        ZooNetwork("resnet101", "ResNet-101", "resnet", *_IMAGENET, _HE),
+        ZooNetwork("wide_resnet50_2", "WRN-50-2", "resnet", *_IMAGENET, _ZAGORUYKO),
+        ZooNetwork("vgg16_bn", "VGG-16 with BN", "vgg", *_IMAGENET, _SIMONYAN),
+        ZooNetwork("densenet121", "DenseNet-121", "densenet", *_IMAGENET, _HUANG),
+        ZooNetwork("cifar_resnet18", "ResNet-18, CIFAR", "resnet", *_CIFAR, _HE),
+        ZooNetwork("cifar_resnet50", "ResNet-50, CIFAR", "resnet", *_CIFAR, _HE),
+        ZooNetwork("cifar_resnet101", "ResNet-101, CIFAR", "resnet", *_CIFAR, _HE),
+        ZooNetwork("cifar_vgg16", "VGG-16 with BN, CIFAR", "vgg", *_CIFAR, _SIMONYAN),
+        ZooNetwork("cifar_densenet121", "DenseNet-121, CIFAR", "densenet", *_CIFAR, _HUANG),
+        ZooNetwork("cifar_wrn_16_8", "WRN-16-8, CIFAR", "wide_resnet", *_CIFAR, _ZAGORUYKO),
+        ZooNetwork("cifar_wrn_28_10", "WRN-28-10, CIFAR", "wide_resnet", *_CIFAR, _ZAGORUYKO),
+    )
+}

@@ -1,0 +1,33 @@
+"""swatcost: what a neural network costs to train, densely and sparsely.
+
+    >>> import swatcost
+    >>> estimate = swatcost.estimate("resnet50", weights=0.8, acts=0.8, period=1000)
+    >>> round(estimate.speedup, 2)  # Eq. 7: 4.13
+    4.13
+
+Importing this package imports neither torch nor pandas; `trace`, and loading what has to be traced, import
+torch when they are called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swatcost.errors import SwatcostError
+from swatcost.estimate import Estimate, estimate
+from swatcost.network import Layer, Network
+from swatcost.zoo import load
+
+if TYPE_CHECKING:
+    from swatcost.tracing import trace
+
+__version__ = "0.1.0"
+__all__ = ["Estimate", "Layer", "Network", "SwatcostError", "estimate", "load", "trace"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "trace":
+        from swatcost.tracing import trace
+
+        return trace
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,89 @@
+"""What an estimate's numbers rest on, said in sentences that name this estimate's own values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+
+def assumptions(estimate: Estimate) -> list[str]:
+    """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
+    return [*_counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
+
+
+def _counting(estimate: Estimate) -> list[str]:
+    network = estimate.network
+    sentences = [
+        "1 MAC = 2 FLOPs, counted in conv and linear layers only: no bias, batch normalisation, activation function, "
+        "pooling, optimizer or Top-K.",
+        f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
+    ]
+    fixed = [layer.name for layer in network.multiplying if not network.scales_with_batch(layer)]
+    if fixed:
+        sentences.append(f"Work that does not grow with the batch is charged whole to each sample: {', '.join(fixed)}.")
+    return sentences
+
+
+def _sparsity(estimate: Estimate) -> list[str]:
+    plan = estimate.plan
+    names: dict[str, list[str]] = defaultdict(list)
+    for layer in estimate.network.multiplying:
+        reason = plan.kept_dense.get(layer.weight_key)
+        if reason and layer.name not in names[reason]:
+            names[reason].append(layer.name)
+    kept = "; ".join(f"{', '.join(layers)} ({reason})" for reason, layers in names.items())
+    sentences = [f"Kept dense: {kept}." if kept else "No layer is kept dense."]
+    if estimate.training_reduction:
+        sentences.append("A sparse pass costs its dense MACs times the fraction of its operands that is not zero.")
+    return sentences
+
+
+def _time(estimate: Estimate) -> list[str]:
+    device, reduction = estimate.device, estimate.training_reduction
+    sentences = [f"Dense step on {device.name}: {estimate.dense_step.source}."]
+    if not reduction:
+        return sentences
+    sentences.append(
+        "The sparse step is taken to be as much faster as its FLOPs are fewer (A.4), which no dense hardware gives."
+    )
+    if estimate.topk_seconds:
+        sentences.append(
+            f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns a weight and "
+            f"{device.topk.activations.per_element * 1e9:.3f} ns an activation ({device.source})."
+        )
+    as_printed = estimate.speedup_at(round(reduction, 3))
+    if estimate.dense_step.measured and f"{as_printed:.2f}" != f"{estimate.speedup:.2f}":
+        sentences.append(
+            f"Eqs. 7 and 8 put in the reduction rounded to {100 * reduction:.1f} %: that way the speedup is "
+            f"{as_printed:.2f}×, unrounded it is {estimate.speedup:.2f}×."
+        )
+    return sentences
+
+
+def _memory(estimate: Estimate) -> list[str]:
+    network, memory = estimate.network, estimate.memory
+    sentences = []
+    if estimate.plan.acts and estimate.convention.first_input_sparse:
+        sentences.append(
+            "Activations ↓ counts elements entering conv, linear and batch normalisation layers, and the first input "
+            "as sparse although its layer is dense, as the paper does."
+        )
+    if memory.parameters.sparse < memory.parameters.dense or memory.sparsified:
+        sentences.append(
+            "Sparse bytes are those of the values that are kept, without indices; every weight is kept besides, "
+            "to be updated, and gradients are dense."
+        )
+    if memory.also_held:
+        sentences.append(
+            f"{memory.also_held} of the {memory.sparsified} activation tensors made sparse are also kept by other "
+            "operations (such as ReLU): while those keep them dense, nothing is saved."
+        )
+    if estimate.batch_size != network.batch_size and not network.batch_tells:
+        sentences.append(
+            f"Saved activations were traced at batch {network.batch_size} and scaled; which of them grow with the "
+            "batch was judged by their shapes."
+        )
+    return sentences

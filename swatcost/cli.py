@@ -1,0 +1,201 @@
+"""The command line: parse, call the library, print."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import swatcost
+from swatcost.errors import SwatcostError
+from swatcost.files import write_atomically
+from swatcost.report import FORMATS, render
+
+_UNATTENDED_WIDTH = 80
+_WIDEST = 160
+
+_EPILOG = """\b
+Examples:
+  swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
+  swatcost resnet50 --weights 0.9 --acts 0.9 --convention exact --layers
+  swatcost cifar_vgg16 --weights 0.9 --batch-size 128 --format json --output vgg.json
+  swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
+  swatcost list models
+"""
+
+
+class Sparsity(click.ParamType[float]):
+    """A fraction of zeros; its range is the library's to check."""
+
+    name = "S"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number: give the fraction of zeros, such as 0.8.", param, ctx)
+
+
+class ShapeOfSample(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between them."""
+
+    name = "C,H,W"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(size) for size in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no shape: give whole numbers with commas, such as 3,224,224.", param, ctx)
+
+
+class EstimateByDefault(click.Group):
+    """A group whose first word is a command, or else a model to estimate."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = ["estimate", *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "MODEL [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Shows the options of an estimate, which is what a model alone means, and the other commands."""
+        estimate = self.commands["estimate"]
+        options = [each for each in (*estimate.params, *self.get_params(ctx)) if isinstance(each, click.Option)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for each in options if (record := each.get_help_record(ctx))])
+        self.format_commands(ctx, formatter)
+
+
+def _model_options(command: Any) -> Any:
+    for option in (
+        click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
+        click.option("--classes", type=int, metavar="N", help="Number of classes, if not the network's own."),
+    ):
+        command = option(command)
+    return command
+
+
+_OUTPUT = click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there, not to the screen."
+)
+
+
+@click.group(
+    cls=EstimateByDefault,
+    epilog=_EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(swatcost.__version__, message="swatcost %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """What a neural network costs to train, densely and sparsely.
+
+    MODEL is a network of the zoo (see `swatcost list models`) or the path of a saved trace (.json).
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@cli.command(hidden=True, epilog=_EPILOG)
+@click.argument("model")
+@click.option("--weights", type=Sparsity(), default=0.0, help="Weight sparsity, a fraction in [0, 1).  [default: 0]")
+@click.option("--acts", type=Sparsity(), default=0.0, help="Activation sparsity, a fraction in [0, 1).  [default: 0]")
+@click.option(
+    "--period", type=int, default=1000, metavar="P", show_default=True, help="Iterations from Top-K to Top-K."
+)
+@click.option("--method", default="swat", metavar="M", show_default=True, help="What is made sparse in which pass.")
+@click.option(
+    "--distribution", default="uniform", metavar="D", show_default=True, help="How sparsity is spread over layers."
+)
+@click.option("--convention", default="swat", metavar="C", show_default=True, help="How work is counted.")
+@click.option(
+    "--device",
+    default="rtx2080ti",
+    metavar="D",
+    show_default=True,
+    help="What the work costs: a name, or a .toml file.",
+)
+@click.option("--batch-size", type=int, default=32, metavar="N", show_default=True, help="Samples in a training step.")
+@click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]")
+@click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
+@click.option(
+    "--keep-dense", multiple=True, metavar="PATTERN", help="Layers to keep dense, such as '*.downsample.*'; repeatable."
+)
+@_model_options
+@click.option("--layers", is_flag=True, help="A row a layer.")
+@click.option("--format", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print it.")
+@_OUTPUT
+def estimate(
+    model: str,
+    input_shape: tuple[int, ...] | None,
+    classes: int | None,
+    layers: bool,
+    format: str,
+    output: Path | None,
+    **settings: Any,
+) -> None:
+    """Estimates what a network costs to train; the word `estimate` may be left out."""
+    network = swatcost.load(model, input_shape=input_shape, classes=classes)
+    result = swatcost.estimate(network, **settings)
+    _print(render(result, format, layers=layers, width=_width(output)), output)
+
+
+@cli.command()
+@click.argument("model")
+@_model_options
+@_OUTPUT
+def trace(model: str, input_shape: tuple[int, ...] | None, classes: int | None, output: Path | None) -> None:
+    """Traces a network and saves it as JSON, to be named as MODEL later."""
+    _print(swatcost.load(model, input_shape=input_shape, classes=classes).to_json(), output)
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["models", "methods", "distributions", "conventions", "devices"]))
+def list_choices(what: str) -> None:
+    """Lists what can be chosen by name."""
+    from swatcost.report.choices import choices
+
+    click.echo(choices(what, width=_width(None)))
+
+
+def _width(output: Path | None) -> int:
+    if output is None and sys.stdout.isatty():
+        return max(40, min(shutil.get_terminal_size().columns, _WIDEST))
+    return _UNATTENDED_WIDTH
+
+
+def _print(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(output, text)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 0, or 2 with one line on standard error."""
+    try:
+        code = cli.main(args, prog_name="swatcost", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (click.ClickException, SwatcostError) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"swatcost: {' '.join(message.split())}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("swatcost: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone. Python would complain again when it flushes standard output at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

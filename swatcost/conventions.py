@@ -1,0 +1,118 @@
+"""How work is counted: which formula counts which pass.
+
+The paper's tables, its printed equations and what a machine executes differ in the resolution at which a
+strided layer's gradients are counted; papers agree on less than that. A convention is one consistent choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from swatcost import macs
+from swatcost.costs import Cost, Pass, PassCosts
+from swatcost.methods import LayerSparsity, Method
+from swatcost.network import Layer
+from swatcost.registry import Registry
+
+Formula = Callable[[Layer, int, float], float]
+"""(layer, N images, density of the pass) → MACs; with the int 1 as density, an exact int."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """One way to count a training step.
+
+    `first_input_sparse`: the first layer's input counts as sparsified in the `Act ↓` column although the
+    layer is computed densely, as the paper's tables have it.
+    """
+
+    name: str
+    title: str
+    source: str
+    forward: Formula
+    grad_input: Formula
+    grad_weight: Formula
+    first_input_sparse: bool = False
+
+    def count(self, layer: Layer, N: int, method: Method, sparsity: LayerSparsity) -> PassCosts:
+        """MACs of one execution of a conv or linear layer on N images, pass by pass."""
+
+        def cost(in_pass: Pass, formula: Formula) -> Cost:
+            return Cost(int(formula(layer, N, 1)), formula(layer, N, method.density(in_pass, sparsity)))
+
+        return PassCosts(
+            forward=cost("forward", self.forward),
+            grad_input=cost("grad_input", self.grad_input),
+            grad_weight=cost("grad_weight", self.grad_weight),
+        )
+
+
+def forward(layer: Layer, N: int, density: float) -> float:
+    """Eq. 4."""
+    d = layer.symbols(N)
+    return macs.conv_forward(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, H=d.H, W=d.W, s1=density)
+
+
+def input_gradient(layer: Layer, N: int, density: float) -> float:
+    """Eq. 5 as printed: at the input resolution."""
+    d = layer.symbols(N)
+    return macs.conv_input_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.X, Y=d.Y, s1=density)
+
+
+def input_gradient_executed(layer: Layer, N: int, density: float) -> float:
+    """Eq. 5 at the output resolution, and nothing where no gradient flows further back."""
+    if not layer.input_needs_grad:
+        return 0
+    d = layer.symbols(N)
+    return macs.conv_input_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.H, Y=d.W, s1=density)
+
+
+def weight_gradient(layer: Layer, N: int, density: float) -> float:
+    """Eq. 6 as printed: at the input resolution."""
+    d = layer.symbols(N)
+    return macs.conv_weight_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.X, Y=d.Y, s2=density)
+
+
+def weight_gradient_at_output(layer: Layer, N: int, density: float) -> float:
+    """Eq. 6 at the output resolution: each weight meets each output position once."""
+    d = layer.symbols(N)
+    return macs.conv_weight_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.H, Y=d.W, s2=density)
+
+
+def weight_gradient_executed(layer: Layer, N: int, density: float) -> float:
+    """Eq. 6 at the output resolution, and nothing for a frozen weight."""
+    return weight_gradient_at_output(layer, N, density) if layer.weight_trains else 0
+
+
+EXACT = Convention(
+    name="exact",
+    title="what autograd executes: output resolution in every pass, no gradient that nobody needs",
+    source="Eqs. 4–6 at the resolution that a convolution's backward pass really visits",
+    forward=forward,
+    grad_input=input_gradient_executed,
+    grad_weight=weight_gradient_executed,
+)
+
+CONVENTIONS = Registry[Convention](
+    "convention",
+    Convention(
+        name="swat",
+        title="the paper's tables: grad_input at the input resolution, grad_weight at the output resolution",
+        source="SWAT, Tables 2–5; found by recomputing every row, the text does not say it",
+        forward=forward,
+        grad_input=input_gradient,
+        grad_weight=weight_gradient_at_output,
+        first_input_sparse=True,
+    ),
+    Convention(
+        name="equations",
+        title="the paper's equations as printed: both gradients at the input resolution",
+        source="SWAT, A.3, Eqs. 4–6",
+        forward=forward,
+        grad_input=input_gradient,
+        grad_weight=weight_gradient,
+        first_input_sparse=True,
+    ),
+    EXACT,
+)

@@ -1,0 +1,55 @@
+"""Costs that add: a pass has a dense and a sparse one, a layer has three passes, a network sums its layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Pass = Literal["forward", "grad_input", "grad_weight"]
+PASSES: tuple[Pass, ...] = ("forward", "grad_input", "grad_weight")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work [MACs] done densely, exactly, and the work expected when done sparsely."""
+
+    dense: int = 0
+    sparse: float = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.dense + other.dense, self.sparse + other.sparse)
+
+    @property
+    def reduction(self) -> float:
+        """1 − sparse / dense; 0 where there was no work to begin with."""
+        return 1 - self.sparse / self.dense if self.dense else 0.0
+
+
+@dataclass(frozen=True)
+class PassCosts:
+    """The costs [MACs] of a training step's three passes."""
+
+    forward: Cost = Cost()
+    grad_input: Cost = Cost()
+    grad_weight: Cost = Cost()
+
+    def __add__(self, other: PassCosts) -> PassCosts:
+        return PassCosts(
+            self.forward + other.forward,
+            self.grad_input + other.grad_input,
+            self.grad_weight + other.grad_weight,
+        )
+
+    def by_pass(self) -> dict[str, Cost]:
+        """The three passes by name."""
+        return {"forward": self.forward, "grad_input": self.grad_input, "grad_weight": self.grad_weight}
+
+    @property
+    def training(self) -> Cost:
+        """A training step: all three passes."""
+        return self.forward + self.grad_input + self.grad_weight
+
+    @property
+    def inference(self) -> Cost:
+        """The forward pass alone."""
+        return self.forward

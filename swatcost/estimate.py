@@ -1,0 +1,257 @@
+"""The pipeline: a network, what is made sparse, how it is counted, on which machine → an Estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swatcost import topk
+from swatcost.conventions import CONVENTIONS, EXACT, Convention
+from swatcost.costs import PassCosts
+from swatcost.devices import Device, StepTime, load_device
+from swatcost.distributions import DISTRIBUTIONS
+from swatcost.errors import SwatcostError
+from swatcost.memory import Memory, activation_reduction, step_memory
+from swatcost.methods import METHODS, LayerSparsity
+from swatcost.network import Layer, Network, Uncounted, first_uses
+from swatcost.sparsity import Kept, SparsityPlan, sparsity_plan
+from swatcost.zoo import load
+
+if TYPE_CHECKING:
+    import pandas
+
+_LARGEST_COUNT = 10**12
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerEstimate:
+    """One layer's share: its parameters [-], not counting those of an earlier layer, and MACs per sample."""
+
+    layer: Layer
+    sparsity: LayerSparsity
+    params: int
+    costs: PassCosts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a network costs to train densely and sparsely. Its repr is the table.
+
+    `layers` holds the conv and linear layers in execution order; `costs` is their sum and `exact` the same
+    under the convention `exact`, in MACs per sample. Times are in seconds for one step of batch_size samples.
+    """
+
+    network: Network
+    plan: SparsityPlan
+    convention: Convention
+    device: Device
+    batch_size: int
+    topk_period: int
+    layers: tuple[LayerEstimate, ...]
+    costs: PassCosts
+    exact: PassCosts
+    activation_reduction: float
+    memory: Memory
+    dense_step: StepTime
+    topk_seconds: float
+
+    @property
+    def training_reduction(self) -> float:
+        """1 − sparse / dense MACs of a training step."""
+        return self.costs.training.reduction
+
+    @property
+    def inference_reduction(self) -> float:
+        """1 − sparse / dense MACs of a forward pass."""
+        return self.costs.inference.reduction
+
+    @cached_property
+    def non_zero_weights(self) -> float:
+        """Expected non-zero weights of conv and linear layers."""
+        return self.plan.non_zero_weights(self.network)
+
+    @property
+    def model_compression(self) -> float:
+        """Weights over non-zero weights of conv and linear layers: the paper's `MC`."""
+        return self.network.weight_elements / self.non_zero_weights
+
+    @property
+    def weight_sparsity(self) -> float:
+        """The fraction of zeros among all conv and linear weights."""
+        return 1 - self.non_zero_weights / self.network.weight_elements
+
+    @property
+    def act_sparsity(self) -> float:
+        """The fraction of elements entering conv and linear layers that is masked."""
+        elements = [self.network.input_elements(each.layer) for each in self.layers]
+        masked = sum(size * each.sparsity.activation for size, each in zip(elements, self.layers, strict=True))
+        return masked / sum(elements)
+
+    @property
+    def speedup(self) -> float:
+        """Dense time over sparse time with Top-K every topk_period iterations (Eqs. 7 and 8)."""
+        return self.speedup_at(self.training_reduction)
+
+    @property
+    def speedup_limit(self) -> float:
+        """The speedup without any Top-K overhead."""
+        return topk.speedup_limit(self.training_reduction)
+
+    @property
+    def break_even_period(self) -> int | None:
+        """The smallest period at which sparse training takes no longer than dense; None if there is none."""
+        return topk.break_even_period(
+            dense_step=self.dense_step.seconds, training_reduction=self.training_reduction, topk=self.topk_seconds
+        )
+
+    @cached_property
+    def uncounted(self) -> tuple[Uncounted, ...]:
+        """What was met and not counted, batch normalisation included, by operation."""
+        norms = [layer.name for layer in self.network.layers if not layer.multiplies]
+        met = [Uncounted(operation="batch_norm", calls=len(norms), places=tuple(dict.fromkeys(norms)))] if norms else []
+        return (*met, *self.network.uncounted)
+
+    @property
+    def assumptions(self) -> list[str]:
+        """What the numbers rest on, in sentences."""
+        from swatcost.assumptions import assumptions
+
+        return assumptions(self)
+
+    def speedup_at(self, training_reduction: float) -> float:
+        """The speedup at another reduction of training FLOPs, with this estimate's times."""
+        return topk.speedup(
+            dense_step=self.dense_step.seconds,
+            training_reduction=training_reduction,
+            topk=self.topk_seconds,
+            period=self.topk_period,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as plain data, as `--format json` prints it."""
+        from swatcost.report.json import to_dict
+
+        return to_dict(self)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A pandas DataFrame with a row a layer."""
+        import pandas
+
+        from swatcost.report.rows import layer_rows
+
+        return pandas.DataFrame(layer_rows(self))
+
+    def __repr__(self) -> str:
+        from swatcost.report import render
+
+        return render(self, "table")
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import to_html
+
+        return to_html(self)
+
+
+def estimate(
+    network: Network | str | Path,
+    *,
+    weights: float = 0.0,
+    acts: float = 0.0,
+    period: int = 1000,
+    method: str = "swat",
+    distribution: str = "uniform",
+    convention: str = "swat",
+    device: str = "rtx2080ti",
+    batch_size: int = 32,
+    first_layer: Kept | None = None,
+    last_layer: Kept | None = None,
+    keep_dense: Sequence[str] = (),
+) -> Estimate:
+    """Estimates what a network costs to train.
+
+    network is a Network, a zoo name, or the path of a saved trace. weights and acts are target sparsities,
+    fractions of zeros in [0, 1). period is the number of iterations from one Top-K to the next. first_layer
+    and last_layer are "dense" or "sparse"; None leaves the first to the distribution (uniform keeps it dense)
+    and the last sparse. keep_dense holds patterns of layer names that stay dense. device is the name of a
+    profile or the path of one's own.
+
+    Raises SwatcostError for anything that cannot be used.
+
+    >>> import swatcost
+    >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
+    0.7612
+    """
+    period = _count(period, "period")
+    batch_size = _count(batch_size, "batch_size")
+    counted = CONVENTIONS[convention]
+    profile = load_device(device)
+    network = network if isinstance(network, Network) else load(network)
+    if not network.multiplying:
+        raise SwatcostError(f"{network.name} has no convolution and no linear layer: there is nothing to count")
+
+    plan = sparsity_plan(
+        network,
+        method=METHODS[method],
+        distribution=DISTRIBUTIONS[distribution],
+        weights=weights,
+        acts=acts,
+        first_layer=first_layer,
+        last_layer=last_layer,
+        keep_dense=keep_dense,
+    )
+    layers = _layer_estimates(network, plan, counted)
+    exact_costs = _total(_layer_estimates(network, plan, EXACT))
+    return Estimate(
+        network=network,
+        plan=plan,
+        convention=counted,
+        device=profile,
+        batch_size=batch_size,
+        topk_period=period,
+        layers=layers,
+        costs=_total(layers),
+        exact=exact_costs,
+        activation_reduction=activation_reduction(network, plan, counted),
+        memory=step_memory(network, plan, batch_size),
+        dense_step=profile.dense_step(network.name, exact_costs.training.dense, batch_size),
+        topk_seconds=_topk_seconds(network, plan, profile, batch_size),
+    )
+
+
+def _layer_estimates(network: Network, plan: SparsityPlan, convention: Convention) -> tuple[LayerEstimate, ...]:
+    sizes = {parameter.name: parameter.elements for parameter in network.parameters}
+    return tuple(
+        LayerEstimate(
+            layer=layer,
+            sparsity=sparsity,
+            params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
+            costs=convention.count(layer, network.images_per_sample(layer), plan.method, sparsity),
+        )
+        for layer, sparsity in zip(network.multiplying, plan.layers, strict=True)
+    )
+
+
+def _total(layers: tuple[LayerEstimate, ...]) -> PassCosts:
+    return sum((each.costs for each in layers), PassCosts())
+
+
+def _topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:
+    """One Top-K over whatever the plan makes sparse; dense layers need no selection."""
+    pairs = list(zip(network.multiplying, plan.layers, strict=True))
+    sparse_weights = first_uses(layer for layer, sparsity in pairs if sparsity.weight > 0)
+    sparse_inputs = [layer for layer, sparsity in pairs if sparsity.activation > 0]
+    return topk.topk_seconds(
+        weight_elements=sum(layer.weight_elements for layer in sparse_weights),
+        activation_elements=sum(network.input_elements(layer) for layer in sparse_inputs) * batch_size,
+        per_weight=device.topk.weights.per_element,
+        per_activation=device.topk.activations.per_element,
+    )
+
+
+def _count(value: int, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_COUNT:
+        raise SwatcostError(f"{name} {value!r}: give a whole number, at least 1")
+    return value

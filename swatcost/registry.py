@@ -1,0 +1,63 @@
+"""Things that a user chooses by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from swatcost.errors import SwatcostError
+
+
+class Named(Protocol):
+    """What a registry holds: a name to choose it by and a title to show."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Generic[T]):
+    """Named choices of one kind, in the order they were given.
+
+    Registering a name twice raises ValueError; asking for an unknown one raises SwatcostError with the
+    nearest names.
+    """
+
+    def __init__(self, kind: str, *members: T) -> None:
+        self.kind = kind
+        self._members: dict[str, T] = {}
+        for member in members:
+            self.register(member)
+
+    def register(self, member: T) -> T:
+        if member.name in self._members:
+            raise ValueError(f"there is a {self.kind} called {member.name!r} already")
+        self._members[member.name] = member
+        return member
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._members[name]
+        except KeyError:
+            raise SwatcostError(f"unknown {self.kind} {name!r}: {nearest(name, self.names())}") from None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._members.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def names(self) -> list[str]:
+        return list(self._members)
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A remedy for a misspelt name: the nearest ones, or all of them when nothing is near."""
+    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(names)}"

@@ -1,0 +1,163 @@
+"""What the forms for people say, cell by cell: terminal table, Markdown, LaTeX and HTML lay it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from swatcost.conventions import EXACT
+from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
+from swatcost.report.rows import layer_rows
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of cells; the first `text_columns` hold words, the others numbers."""
+
+    header: list[str]
+    rows: list[list[str]]
+    text_columns: int = 1
+
+    @property
+    def alignment(self) -> list[str]:
+        return ["left" if column < self.text_columns else "right" for column in range(len(self.header))]
+
+
+def title(estimate: Estimate) -> str:
+    network = estimate.network
+    shapes = ", ".join(shape(network.sample_shape(each)) for each in network.input_shapes)
+    return f"{network.name}, input {shapes}, {scaled(network.parameter_elements)} parameters"
+
+
+def setting(estimate: Estimate) -> str:
+    plan = estimate.plan
+    if not (plan.weights or plan.acts):
+        return f"{plan.method.name}, no sparsity asked for"
+    return (
+        f"{plan.method.name}, {plan.distribution.name}: weights {plan.weights * 100:g} % sparse, "
+        f"activations {plan.acts * 100:g} % sparse, Top-K every {estimate.topk_period} iterations"
+    )
+
+
+def headline(estimate: Estimate) -> str:
+    """The answer in one sentence, with what autograd executes beside what the convention counts."""
+    training, exact = estimate.costs.training, estimate.exact.training
+    if not (estimate.plan.weights or estimate.plan.acts):
+        beside = "" if estimate.convention is EXACT else f" ({scaled(exact.dense, 'MAC')} as autograd executes)"
+        return f"Training takes {scaled(training.dense, 'MAC')} a sample{beside}, inference {scaled(estimate.costs.inference.dense, 'MAC')}."
+    beside = "" if estimate.convention is EXACT else f" ({percent(exact.reduction)} as autograd executes)"
+    return (
+        f"Training FLOPs down {percent(training.reduction)}{beside}, inference {percent(estimate.inference_reduction)}, "
+        f"activations {percent(estimate.activation_reduction)}, weights {estimate.model_compression:.1f}× smaller, "
+        f"{times(estimate.speedup)} faster."
+    )
+
+
+def work(estimate: Estimate) -> Table:
+    """MACs per sample by pass; the last column is the reduction as autograd executes it."""
+    names = {"forward": "forward (inference)", "training": "training, all three"}
+    exact = {**estimate.exact.by_pass(), "training": estimate.exact.training}
+    rows = [
+        [
+            names.get(name, name),
+            *map(scaled, (cost.dense, cost.sparse)),
+            *map(percent, (cost.reduction, exact[name].reduction)),
+        ]
+        for name, cost in {**estimate.costs.by_pass(), "training": estimate.costs.training}.items()
+    ]
+    return Table(["MACs per sample", "dense", "sparse", "reduction", "exact"], rows)
+
+
+def memory(estimate: Estimate) -> Table:
+    held, network = estimate.memory, estimate.network
+    rows = [
+        [
+            "conv and linear weights",
+            scaled(network.weight_elements),
+            scaled(estimate.non_zero_weights),
+            f"{estimate.model_compression:.1f}× smaller",
+        ]
+    ]
+    for name, kind in (
+        ("parameters", held.parameters),
+        ("gradients", held.gradients),
+        (f"saved activations, batch {estimate.batch_size}", held.saved_activations),
+    ):
+        reduction = 1 - kind.sparse / kind.dense if kind.dense else 0.0
+        rows.append([name, scaled(kind.dense, "B"), scaled(kind.sparse, "B"), percent(reduction)])
+    rows.append(["activation elements (Act ↓)", "", "", percent(estimate.activation_reduction)])
+    return Table(["memory", "dense", "sparse", "reduction"], rows)
+
+
+def time(estimate: Estimate) -> Table:
+    period = estimate.break_even_period
+    rows = [
+        [f"dense step, batch {estimate.batch_size}", seconds(estimate.dense_step.seconds)],
+        [f"Top-K, every {estimate.topk_period} iterations", seconds(estimate.topk_seconds)],
+        ["speedup of training", times(estimate.speedup)],
+        ["limit without Top-K", times(estimate.speedup_limit)],
+        ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
+    ]
+    return Table([f"time on {estimate.device.name}", ""], rows)
+
+
+LAYER_DETAIL = ("wide", "medium", "narrow")
+_TEXTS = {"wide": ("name", "input_shape", "weight_shape", "output_shape"), "medium": ("name",), "narrow": ("name",)}
+_PASSES = {
+    "wide": ("forward", "grad_input", "grad_weight", "training"),
+    "medium": ("training",),
+    "narrow": ("training",),
+}
+_HEADINGS = {"name": "layer", "input_shape": "input", "weight_shape": "weight", "output_shape": "output"}
+
+
+def layer_table(estimate: Estimate, detail: str) -> Table:
+    """A row a layer and their total, in one unit, so that the printed columns add up.
+
+    detail is one of LAYER_DETAIL: `medium` leaves out shapes and passes, `narrow` parameters and sparsities too.
+    """
+    rows = layer_rows(estimate)
+    shown = rows if detail != "narrow" else rows[:-1]  # the last row holds parameters only
+    texts, passes, described = _TEXTS[detail], _PASSES[detail], detail != "narrow"
+    prefix, unit = column_unit(estimate.costs.training.dense)
+    keys = [f"{each}_{how}_macs" for each in passes for how in ("dense", "sparse")]
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        dense, sparse = row["training_dense_macs"], row["training_sparse_macs"]
+        sparsities = [f"{row[key] * 100:.4g} %" if dense else "" for key in ("weight_sparsity", "act_sparsity")]
+        return [
+            *(row[each] for each in texts),
+            *([f"{row['params']:,}", *sparsities] if described else []),
+            *(f"{row[key] / unit:.3f}" for key in keys),
+            percent(1 - sparse / dense) if dense else "",
+        ]
+
+    total = {key: sum(row[key] for row in rows) for key in ("params", *keys)}
+    total |= {"weight_sparsity": estimate.weight_sparsity, "act_sparsity": estimate.act_sparsity}
+    total |= dict.fromkeys(texts, "") | {"name": "total"}
+    header = [
+        *(_HEADINGS[each] for each in texts),
+        *(["params", "weights", "acts"] if described else []),
+        *(f"{each}\n{how}\n[{prefix}MAC]" for each in passes for how in ("dense", "sparse")),
+        "reduction",
+    ]
+    return Table(header, [cells(row) for row in [*shown, total]], text_columns=len(texts))
+
+
+def tables(estimate: Estimate, *, layers: bool) -> list[Table]:
+    """The headline, or everything about every layer."""
+    if layers:
+        return [layer_table(estimate, "wide")]
+    return [work(estimate), memory(estimate), time(estimate)]
+
+
+def notes(estimate: Estimate) -> list[str]:
+    """What the numbers rest on, and what was met and not counted."""
+    return [*estimate.assumptions, f"Met and not counted: {_uncounted(estimate)}."]
+
+
+def _uncounted(estimate: Estimate) -> str:
+    return ", ".join(f"{each.operation} ×{each.calls}" for each in estimate.uncounted) or "nothing"

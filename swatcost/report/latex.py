@@ -1,0 +1,32 @@
+"""An estimate as LaTeX tables (booktabs), to be read into a paper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from swatcost.report import content
+from swatcost.report.content import Table
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+# Characters beyond ASCII that our cells use; tabulate escapes LaTeX's own.
+_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}
+
+
+def render(estimate: Estimate, *, layers: bool, width: int) -> str:
+    notes = [content.title(estimate), content.setting(estimate), *content.notes(estimate)]
+    comments = "\n".join(f"% {note}" for note in notes)
+    return "\n\n".join([comments, *map(_lay_out, content.tables(estimate, layers=layers))])
+
+
+def _lay_out(table: Table) -> str:
+    header = [heading.replace("\n", " ") for heading in table.header]
+    text = tabulate(
+        table.rows, headers=header, tablefmt="latex_booktabs", disable_numparse=True, colalign=table.alignment
+    )
+    for character, command in _COMMANDS.items():
+        text = text.replace(character, command)
+    return text

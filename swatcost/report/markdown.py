@@ -1,0 +1,26 @@
+"""An estimate as GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from swatcost.report import content
+from swatcost.report.content import Table
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+
+def render(estimate: Estimate, *, layers: bool, width: int) -> str:
+    blocks = [f"**{content.title(estimate)}**  \n{content.setting(estimate)}"]
+    blocks += map(_lay_out, content.tables(estimate, layers=layers))
+    blocks.append("\n".join(f"- {note}" for note in content.notes(estimate)))
+    return "\n\n".join(blocks).replace("_", r"\_")
+
+
+def _lay_out(table: Table) -> str:
+    header = [heading.replace("\n", " ") for heading in table.header]
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in table.rows]
+    return tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True, colalign=table.alignment)

@@ -1,0 +1,41 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def scaled(value: float, unit: str = "") -> str:
+    """A number with an SI prefix and three decimals, such as 4.089 G; small whole numbers as they are."""
+    for factor, prefix in _PREFIXES:
+        if value >= factor:
+            return f"{value / factor:.3f} {prefix}{unit}"
+    return f"{value:.0f} {unit}".strip()
+
+
+def column_unit(total: float) -> tuple[str, float]:
+    """An SI prefix and its factor for a column with this total: three decimals then show every row's share."""
+    for factor, prefix in _PREFIXES:
+        if total >= 1e3 * factor:
+            return prefix, factor
+    return "", 1.0
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def times(factor: float) -> str:
+    return f"{factor:.2f}×"
+
+
+def seconds(value: float) -> str:
+    if value >= 1:
+        return f"{value:.2f} s"
+    return f"{value * 1e3:.1f} ms" if value >= 1e-3 else f"{value * 1e6:.1f} µs"
+
+
+def shape(sizes: Sequence[int]) -> str:
+    return "×".join(map(str, sizes))

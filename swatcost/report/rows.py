@@ -1,0 +1,53 @@
+"""An estimate as rows that the output forms share. Nothing is rounded here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swatcost.costs import Cost, PassCosts
+from swatcost.report.numbers import shape
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+
+def totals_by_name(costs: PassCosts) -> dict[str, Cost]:
+    """The three passes and what they sum to."""
+    return {**costs.by_pass(), "training": costs.training, "inference": costs.inference}
+
+
+def other_params(estimate: Estimate) -> int:
+    """Parameters that belong to no conv or linear layer, such as those of batch normalisation."""
+    return estimate.network.parameter_elements - sum(each.params for each in estimate.layers)
+
+
+def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
+    """A row a conv or linear layer: shapes of one sample, parameters, sparsities, MACs per sample by pass.
+
+    The last row, of kind `other`, holds the parameters that belong to no such layer: with it every column
+    adds up to the network's total.
+    """
+    network = estimate.network
+    rows = [
+        {
+            "name": each.layer.name,
+            "kind": each.layer.kind,
+            "input_shape": shape(network.sample_shape(each.layer.input_shape)),
+            "weight_shape": shape(each.layer.weight_shape),
+            "output_shape": shape(network.sample_shape(each.layer.output_shape)),
+            "params": each.params,
+            "weight_sparsity": each.sparsity.weight,
+            "act_sparsity": each.sparsity.activation,
+            **_macs(each.costs),
+        }
+        for each in estimate.layers
+    ]
+    other = dict.fromkeys(rows[0], "") | {"name": "(other)", "kind": "other", "params": other_params(estimate)}
+    return [*rows, {**other, "weight_sparsity": 0.0, "act_sparsity": 0.0, **_macs(PassCosts())}]
+
+
+def _macs(costs: PassCosts) -> dict[str, float]:
+    columns: dict[str, float] = {}
+    for name, cost in {**costs.by_pass(), "training": costs.training}.items():
+        columns |= {f"{name}_dense_macs": cost.dense, f"{name}_sparse_macs": cost.sparse}
+    return columns

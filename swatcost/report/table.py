@@ -1,0 +1,53 @@
+"""An estimate as a table for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from swatcost.report import content
+from swatcost.report.content import Table
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+
+def render(estimate: Estimate, *, layers: bool, width: int) -> str:
+    opening = (content.title(estimate), content.setting(estimate), content.headline(estimate))
+    blocks = ["\n".join(_wrap(line, width) for line in opening)]
+    if layers:
+        blocks.append(_layers(estimate, width))
+    else:
+        blocks += map(_lay_out, content.tables(estimate, layers=False))
+    blocks.append("\n".join(_wrap(f"- {note}", width, indent="  ") for note in content.notes(estimate)))
+    return "\n\n".join(blocks)
+
+
+def _layers(estimate: Estimate, width: int) -> str:
+    """The most detailed table that fits, with a rule above the total."""
+    text = ""
+    for detail in content.LAYER_DETAIL:
+        text = _lay_out(content.layer_table(estimate, detail))
+        if max(map(len, text.splitlines())) <= width:
+            break
+    lines = text.splitlines()
+    rule = next(line for line in lines if set(line) <= {"-", " "})
+    return "\n".join([*lines[:-1], rule, lines[-1]])
+
+
+def _lay_out(table: Table) -> str:
+    text = tabulate(
+        table.rows,
+        headers=table.header,
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=table.alignment,
+        headersalign=table.alignment,
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _wrap(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

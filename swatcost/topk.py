@@ -1,0 +1,71 @@
+"""Top-K overhead and what it leaves of the speedup (the paper's A.4).
+
+A step's sparse computation is taken to be as much faster as its FLOPs are fewer. Thresholds are found once
+every `period` iterations and reused in between.
+
+Source: Raihan and Aamodt, "Sparse Weight Activation Training", NeurIPS 2020, supplementary material A.4.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def topk_seconds(
+    *, weight_elements: float, activation_elements: float, per_weight: float, per_activation: float
+) -> float:
+    """Time [s] of selecting in all weights and all activations once.
+
+    t = weights · t_w + activations · t_a       (linear in size, as Table 9 finds)
+
+    weight_elements and activation_elements are what is selected from [-]; per_weight and per_activation are
+    seconds an element [s].
+
+    >>> round(topk_seconds(weight_elements=100, activation_elements=10, per_weight=2e-9, per_activation=3e-9), 12)
+    2.3e-07
+    """
+    return weight_elements * per_weight + activation_elements * per_activation
+
+
+def speedup(*, dense_step: float, training_reduction: float, topk: float, period: int) -> float:
+    """Dense time over sparse time, over one Top-K period.
+
+    Speed Up = P · t / ((P − 1) · (1 − r) · t + (1 − r) · t + t_topk)       (Eqs. 7 and 8)
+
+    period is P, iterations from one Top-K to the next [-]; dense_step is t, a dense forward and backward pass
+    [s]; training_reduction is r, 1 − sparse / dense training FLOPs [-]; topk is t_topk, one Top-K [s].
+
+    With the numbers that Eqs. 7 and 8 print:
+
+    >>> round(speedup(dense_step=0.147, training_reduction=0.761, topk=0.470, period=1000), 2)
+    4.13
+    >>> round(speedup(dense_step=0.147, training_reduction=0.856, topk=0.470, period=1000), 2)
+    6.79
+    """
+    sparse_step = (1 - training_reduction) * dense_step
+    return period * dense_step / ((period - 1) * sparse_step + sparse_step + topk)
+
+
+def speedup_limit(training_reduction: float) -> float:
+    """What the speedup approaches as the period grows: 1 / (1 − r) [-].
+
+    >>> speedup_limit(0.75)
+    4.0
+    """
+    return 1 / (1 - training_reduction)
+
+
+def break_even_period(*, dense_step: float, training_reduction: float, topk: float) -> int | None:
+    """The smallest period at which sparse training takes no longer than dense training; None if there is none.
+
+    P · r · t ≥ t_topk, so P = ceil(t_topk / (r · t))
+
+    Symbols as in `speedup`. Without anything to select the first iteration is enough.
+
+    >>> break_even_period(dense_step=0.147, training_reduction=0.761, topk=0.470)  # 0.470 / 0.1119 = 4.2
+    5
+    """
+    if topk == 0:
+        return 1
+    saved = training_reduction * dense_step
+    return max(1, math.ceil(topk / saved)) if saved > 0 else None
