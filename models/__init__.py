@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-_HE = "He et al., CVPR 2016"
-_ZAGORUYKO = "Zagoruyko and Komodakis, BMVC 2016"
-_SIMONYAN = "Simonyan and Zisserman, ICLR 2015"
-_HUANG = "Huang et al., CVPR 2017"
+_HE = "He et al. 2016"
+_ZAGORUYKO = "Zagoruyko et al. 2016"
+_SIMONYAN = "Simonyan et al. 2015"
+_HUANG = "Huang et al. 2017"
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ ZOO = {
         ZooNetwork("wide_resnet50_2", "WRN-50-2", "resnet", *_IMAGENET, _ZAGORUYKO),
         ZooNetwork("vgg16_bn", "VGG-16 with BN", "vgg", *_IMAGENET, _SIMONYAN),
         ZooNetwork("densenet121", "DenseNet-121", "densenet", *_IMAGENET, _HUANG),
-        ZooNetwork("cifar_resnet18", "ResNet-18, CIFAR", "resnet", *_CIFAR, _HE),
-        ZooNetwork("cifar_resnet50", "ResNet-50, CIFAR", "resnet", *_CIFAR, _HE),
-        ZooNetwork("cifar_resnet101", "ResNet-101, CIFAR", "resnet", *_CIFAR, _HE),
-        ZooNetwork("cifar_vgg16", "VGG-16 with BN, CIFAR", "vgg", *_CIFAR, _SIMONYAN),
-        ZooNetwork("cifar_densenet121", "DenseNet-121, CIFAR", "densenet", *_CIFAR, _HUANG),
-        ZooNetwork("cifar_wrn_16_8", "WRN-16-8, CIFAR", "wide_resnet", *_CIFAR, _ZAGORUYKO),
-        ZooNetwork("cifar_wrn_28_10", "WRN-28-10, CIFAR", "wide_resnet", *_CIFAR, _ZAGORUYKO),
+        ZooNetwork("cifar_resnet18", "ResNet-18", "resnet", *_CIFAR, _HE),
+        ZooNetwork("cifar_resnet50", "ResNet-50", "resnet", *_CIFAR, _HE),
+        ZooNetwork("cifar_resnet101", "ResNet-101", "resnet", *_CIFAR, _HE),
+        ZooNetwork("cifar_vgg16", "VGG-16 with BN", "vgg", *_CIFAR, _SIMONYAN),
+        ZooNetwork("cifar_densenet121", "DenseNet-121", "densenet", *_CIFAR, _HUANG),
+        ZooNetwork("cifar_wrn_16_8", "WRN-16-8", "wide_resnet", *_CIFAR, _ZAGORUYKO),
+        ZooNetwork("cifar_wrn_28_10", "WRN-28-10", "wide_resnet", *_CIFAR, _ZAGORUYKO),
     )
 }

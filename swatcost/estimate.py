@@ -23,7 +23,7 @@ from swatcost.zoo import load
 if TYPE_CHECKING:
     import pandas
 
-_LARGEST_COUNT = 10**12
+_LARGEST_COUNT = 10**12  # beyond it floats no longer hold every count exactly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,5 +253,5 @@ def _topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_si
 
 def _count(value: int, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_COUNT:
-        raise SwatcostError(f"{name} {value!r}: give a whole number, at least 1")
+        raise SwatcostError(f"{name} {value!r}: give a whole number from 1 to 10^12")
     return value

@@ -17,6 +17,11 @@ class Bytes:
     dense: int
     sparse: float
 
+    @property
+    def reduction(self) -> float:
+        """1 − sparse / dense; 0 where nothing is held."""
+        return 1 - self.sparse / self.dense if self.dense else 0.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -33,6 +38,14 @@ class Memory:
     saved_activations: Bytes
     sparsified: int
     also_held: int
+
+    def by_holder(self) -> dict[str, Bytes]:
+        """What holds how much."""
+        return {
+            "parameters": self.parameters,
+            "gradients": self.gradients,
+            "saved_activations": self.saved_activations,
+        }
 
 
 def activation_reduction(network: Network, plan: SparsityPlan, convention: Convention) -> float:

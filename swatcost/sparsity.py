@@ -97,6 +97,9 @@ def _kept_dense(
 ) -> dict[str, str]:
     layers = network.multiplying
     kept: dict[str, str] = {}
+    for option, choice in (("first_layer", first_layer), ("last_layer", last_layer)):
+        if choice not in (None, "dense", "sparse"):
+            raise SwatcostError(f"{option} {choice!r}: give 'dense' or 'sparse'")
     if layers and (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense":
         kept[layers[0].weight_key] = "first layer"
     if layers and last_layer == "dense":

@@ -33,7 +33,8 @@ def speedup(*, dense_step: float, training_reduction: float, topk: float, period
     Speed Up = P · t / ((P − 1) · (1 − r) · t + (1 − r) · t + t_topk)       (Eqs. 7 and 8)
 
     period is P, iterations from one Top-K to the next [-]; dense_step is t, a dense forward and backward pass
-    [s]; training_reduction is r, 1 − sparse / dense training FLOPs [-]; topk is t_topk, one Top-K [s].
+    [s]; training_reduction is r, 1 − sparse / dense training FLOPs [-]; topk is t_topk, one Top-K [s]. The paper
+    writes the step that has the Top-K apart; the P sparse steps are summed here.
 
     With the numbers that Eqs. 7 and 8 print:
 
@@ -42,8 +43,7 @@ def speedup(*, dense_step: float, training_reduction: float, topk: float, period
     >>> round(speedup(dense_step=0.147, training_reduction=0.856, topk=0.470, period=1000), 2)
     6.79
     """
-    sparse_step = (1 - training_reduction) * dense_step
-    return period * dense_step / ((period - 1) * sparse_step + sparse_step + topk)
+    return period * dense_step / (period * (1 - training_reduction) * dense_step + topk)
 
 
 def speedup_limit(training_reduction: float) -> float:

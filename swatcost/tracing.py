@@ -74,9 +74,10 @@ def trace(
     if lazy:
         raise SwatcostError(f"parameter {lazy[0]} has no shape yet: run the module once on real input")
     name = name or type(model).__name__
-    if input_shape is None:
-        return _trace_examples(model, example_inputs, batch_size, name)
-    return _trace_shape(model, tuple(input_shape), batch_size, name)
+    with torch.inference_mode(False), torch.enable_grad():
+        if input_shape is None:
+            return _trace_examples(model, example_inputs, batch_size, name)
+        return _trace_shape(model, tuple(input_shape), batch_size, name)
 
 
 def _trace_shape(model: nn.Module, shape: tuple[int, ...], batch_size: int | None, name: str) -> Network:
@@ -198,7 +199,7 @@ class _Run(TorchDispatchMode):
 
     def network(self) -> Network:
         """Runs the forward pass and returns what was seen of it."""
-        with _undisturbed(self.model), self._module_hooks(), torch.inference_mode(False), torch.enable_grad():
+        with _undisturbed(self.model), self._module_hooks():
             hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
             device = torch.device("meta") if self.meta else contextlib.nullcontext()
             try:

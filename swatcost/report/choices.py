@@ -6,12 +6,15 @@ from tabulate import tabulate
 
 
 def choices(what: str, *, width: int) -> str:
-    """A table of models, methods, distributions, conventions or devices, wrapped to width columns."""
+    """A table of models, methods, distributions, conventions or devices; long cells wrap to fit width columns."""
     header, rows = _ROWS[what]()
-    names = max(len(row[0]) for row in rows)
-    room = max(20, (width - names - 2 * (len(header) - 1)) // (len(header) - 1))
-    widths = [None, *[room] * (len(header) - 1)]
-    return str(tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True, maxcolwidths=widths))
+    text = ""
+    for longest in range(width, 10, -1):
+        wrapped = [None, *[longest] * (len(header) - 1)]
+        text = tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True, maxcolwidths=wrapped)
+        if max(map(len, text.splitlines())) <= width:
+            break
+    return text
 
 
 def _models() -> tuple[list[str], list[list[str]]]:
@@ -24,13 +27,14 @@ def _models() -> tuple[list[str], list[list[str]]]:
 
 
 def _methods() -> tuple[list[str], list[list[str]]]:
-    from swatcost.methods import METHODS
+    from swatcost.methods import METHODS, Method
 
-    def sparse(operands: frozenset[str]) -> str:
-        return ", ".join(sorted(operands)) or "-"
+    def sparse(method: Method) -> str:
+        passes = (f"{each}: {', '.join(sorted(operands))}" for each, operands in method.sparse.items() if operands)
+        return "; ".join(passes) or "nothing"
 
-    rows = [[each.name, each.title, *map(sparse, each.sparse.values()), each.citation] for each in METHODS]
-    return ["method", "title", "forward", "grad_input", "grad_weight", "source"], rows
+    rows = [[each.name, each.title, sparse(each), each.citation] for each in METHODS]
+    return ["method", "title", "what is sparse in which pass", "source"], rows
 
 
 def _distributions() -> tuple[list[str], list[list[str]]]:

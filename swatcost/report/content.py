@@ -44,13 +44,17 @@ def setting(estimate: Estimate) -> str:
 
 def headline(estimate: Estimate) -> str:
     """The answer in one sentence, with what autograd executes beside what the convention counts."""
-    training, exact = estimate.costs.training, estimate.exact.training
+    training, inference = estimate.costs.training, estimate.costs.inference
+    exact, counted_exactly = estimate.exact.training, estimate.convention is EXACT
     if not (estimate.plan.weights or estimate.plan.acts):
-        beside = "" if estimate.convention is EXACT else f" ({scaled(exact.dense, 'MAC')} as autograd executes)"
-        return f"Training takes {scaled(training.dense, 'MAC')} a sample{beside}, inference {scaled(estimate.costs.inference.dense, 'MAC')}."
-    beside = "" if estimate.convention is EXACT else f" ({percent(exact.reduction)} as autograd executes)"
+        beside = "" if counted_exactly else f" ({scaled(exact.dense, 'MAC')} as autograd executes)"
+        return (
+            f"Training takes {scaled(training.dense, 'MAC')} a sample{beside}, "
+            f"inference {scaled(inference.dense, 'MAC')}."
+        )
+    beside = "" if counted_exactly else f" ({percent(exact.reduction)} as autograd executes)"
     return (
-        f"Training FLOPs down {percent(training.reduction)}{beside}, inference {percent(estimate.inference_reduction)}, "
+        f"Training FLOPs down {percent(training.reduction)}{beside}, inference {percent(inference.reduction)}, "
         f"activations {percent(estimate.activation_reduction)}, weights {estimate.model_compression:.1f}× smaller, "
         f"{times(estimate.speedup)} faster."
     )
@@ -72,22 +76,13 @@ def work(estimate: Estimate) -> Table:
 
 
 def memory(estimate: Estimate) -> Table:
-    held, network = estimate.memory, estimate.network
-    rows = [
-        [
-            "conv and linear weights",
-            scaled(network.weight_elements),
-            scaled(estimate.non_zero_weights),
-            f"{estimate.model_compression:.1f}× smaller",
-        ]
-    ]
-    for name, kind in (
-        ("parameters", held.parameters),
-        ("gradients", held.gradients),
-        (f"saved activations, batch {estimate.batch_size}", held.saved_activations),
-    ):
-        reduction = 1 - kind.sparse / kind.dense if kind.dense else 0.0
-        rows.append([name, scaled(kind.dense, "B"), scaled(kind.sparse, "B"), percent(reduction)])
+    """Weights as elements, what a step keeps in bytes, and the paper's `Act ↓`."""
+    compression = f"{estimate.model_compression:.1f}× smaller"
+    weights = [scaled(estimate.network.weight_elements), scaled(estimate.non_zero_weights), compression]
+    rows = [["conv and linear weights", *weights]]
+    for name, held in estimate.memory.by_holder().items():
+        words = name.replace("_", " ") + (f", batch {estimate.batch_size}" if name == "saved_activations" else "")
+        rows.append([words, scaled(held.dense, "B"), scaled(held.sparse, "B"), percent(held.reduction)])
     rows.append(["activation elements (Act ↓)", "", "", percent(estimate.activation_reduction)])
     return Table(["memory", "dense", "sparse", "reduction"], rows)
 

@@ -1,0 +1,39 @@
+# Needs Python 3.11 or newer, and make. Everything else goes into .venv.
+
+PYTHON ?= python3
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test check format wheel clean
+
+run: .venv/.installed
+	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
+
+test: .venv/.installed-dev
+	$(BIN)/pytest
+
+check: .venv/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Installs the built wheel into an environment of its own and uses it from other folders and from the checkout.
+wheel: .venv/.installed-dev
+	sh tests/check_wheel.sh $(BIN)/python
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("swatcost needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Builds the wheel, installs it into an environment of its own, and uses it from another folder and from the checkout.
+set -eu
+python=$1
+checkout=$(pwd)
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+
+"$python" -m build --wheel --outdir "$place/dist" . >"$place/build.log" 2>&1 || { cat "$place/build.log"; exit 1; }
+"$python" -m venv "$place/venv"
+"$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --constraint constraints.txt "$place"/dist/swatcost-*.whl
+
+for folder in "$place" "$checkout"; do
+    cd "$folder"
+    "$place/venv/bin/swatcost" cifar_vgg16 --weights 0.9 --acts 0.9 --format json |
+        "$place/venv/bin/python" -c 'import json, sys; assert json.load(sys.stdin)["totals"]["params"] == 33646666'
+    "$place/venv/bin/python" -m swatcost list models | grep -q wide_resnet50_2
+done
+cd "$place"
+"$place/venv/bin/python" - <<'PYTHON'
+import importlib.util, pathlib, swatcost, swatcost_models
+
+for package in (swatcost, swatcost_models):
+    assert "site-packages" in package.__file__, package.__file__
+assert importlib.util.find_spec("models") is None, "a top-level package called models was installed"
+assert (pathlib.Path(swatcost.__file__).parent / "py.typed").exists()
+PYTHON
+echo "the wheel works"

@@ -1,0 +1,35 @@
+"""What several tests need: traced networks of the zoo, each once, and small modules."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from swatcost_models import ZOO
+from torch import nn
+
+import swatcost
+
+ZOO_NAMES = list(ZOO)
+
+
+@cache
+def zoo_network(name: str) -> swatcost.Network:
+    return swatcost.load(name)
+
+
+def zoo_module(name: str) -> nn.Module:
+    """The module itself, on the meta device, in training mode."""
+    with torch.device("meta"):
+        return ZOO[name].build()
+
+
+@pytest.fixture(params=ZOO_NAMES)
+def zoo_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def resnet50() -> swatcost.Network:
+    return zoo_network("resnet50")

@@ -1,0 +1,289 @@
+"""The command line: what it prints, and one line with exit code 2 for what it cannot use."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+import swatcost
+from swatcost.cli import main
+from swatcost.network import Network
+from swatcost.report import FORMATS, render
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A saved ResNet-50, so that commands need not trace it."""
+    path = tmp_path_factory.mktemp("traces") / "resnet50.json"
+    swatcost.load("resnet50").save(path)
+    return str(path)
+
+
+def run(*args: str) -> int:
+    return main(list(args))
+
+
+def test_the_headline(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(saved, "--weights", "0.8", "--acts", "0.8", "--period", "1000") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    flat = " ".join(out.split())
+    assert "Training FLOPs down 76.12 % (78.45 % as autograd executes), inference 77.69 %" in flat
+    assert "activations 39.17 %, weights 5.0× smaller, 4.13× faster." in flat
+    assert "break-even period 5 iterations" in flat
+    assert "batch_norm ×53" in flat
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_options_may_come_first(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--weights", "0.8", "--format", "json", saved) == 0
+    assert json.loads(capsys.readouterr().out)["targets"] == {"weights": 0.8, "acts": 0.0}
+
+
+def test_json_keeps_the_contract(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(saved, "--weights", "0.8", "--acts", "0.8", "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {
+        "schema", "model", "input_shape", "batch_size", "method", "distribution", "convention", "device", "topk_period",
+        "totals", "memory", "layers", "uncounted", "assumptions",
+    } <= set(found)  # fmt: skip
+    assert (found["model"], found["input_shape"], found["batch_size"]) == ("resnet50", [3, 224, 224], 32)
+    totals = found["totals"]
+    assert totals["params"] == 25_557_032
+    assert set(totals["macs"]) == {"forward", "grad_input", "grad_weight", "training", "inference"}
+    for name in ("forward", "grad_input", "grad_weight"):
+        assert sum(layer["macs"][name]["dense"] for layer in found["layers"]) == totals["macs"][name]["dense"]
+        summed = sum(layer["macs"][name]["sparse"] for layer in found["layers"])
+        assert summed == pytest.approx(totals["macs"][name]["sparse"])
+    assert totals["training_reduction"] == pytest.approx(0.7612, abs=5e-5)
+    assert totals["speedup"] == pytest.approx(4.13, abs=5e-3)
+    assert found["layers"][0]["kept_dense"] == "first layer"
+    assert found == json.loads(json.dumps(swatcost.estimate(saved, weights=0.8, acts=0.8).to_dict()))
+
+
+@pytest.mark.parametrize("width", [80, 110, 240])
+def test_printed_layer_columns_add_up_to_the_printed_totals(resnet50: Network, width: int) -> None:
+    text = render(swatcost.estimate(resnet50, weights=0.8, acts=0.7), "table", layers=True, width=width)
+    table = text.split("\n\n")[1].splitlines()
+    rules = [number for number, line in enumerate(table) if set(line) == {"-", " "}]
+    columns = [match.span() for match in re.finditer("-+", table[rules[0]])]
+    # Only the last column may be wider than its rule is short; each cell lies under its own rule.
+    cells = [[line[start:end].strip() for start, end in columns] for line in table[rules[0] + 1 : rules[1]]]
+    total = [table[-1][start:end].strip() for start, end in columns]
+    names = ["".join(line[start:end].strip() for line in table[: rules[0]]) for start, end in columns]
+    checked = 0
+    for column, name in enumerate(names):
+        if name == "params" or "MAC]" in name:
+            numbers = [float(row[column].replace(",", "")) for row in cells]
+            decimals = len(total[column].partition(".")[2])
+            slack = len(numbers) * 0.5 * 10**-decimals if decimals else 0
+            assert sum(numbers) == pytest.approx(float(total[column].replace(",", "")), abs=slack), name
+            checked += 1
+    assert checked == {80: 2, 110: 3, 240: 9}[width]
+    assert max(map(len, table)) <= width
+
+
+def test_csv_of_layers_adds_up(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(saved, "--weights", "0.8", "--layers", "--format", "csv") == 0
+    frame = pandas.read_csv(io.StringIO(capsys.readouterr().out))
+    assert frame["params"].sum() == 25_557_032
+    assert frame["training_dense_macs"].sum() == 14_586_888_192
+    assert len(frame) == 54 + 1
+
+
+def test_csv_of_totals(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(saved, "--weights", "0.8", "--acts", "0.8", "--format", "csv") == 0
+    rows = {row["quantity"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert float(rows["training"]["reduction"]) == pytest.approx(0.7612, abs=5e-5)
+    assert float(rows["speedup"]["value"]) == pytest.approx(4.13, abs=5e-3)
+
+
+@pytest.mark.parametrize("layers", [False, True])
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_renders_and_ends_in_one_newline(resnet50: Network, format: str, layers: bool) -> None:
+    text = render(swatcost.estimate(resnet50, weights=0.8, acts=0.8), format, layers=layers)
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+def test_markdown_and_latex_are_well_formed(resnet50: Network) -> None:
+    estimate = swatcost.estimate(resnet50, weights=0.8, acts=0.8)
+    markdown = render(estimate, "markdown")
+    for block in markdown.split("\n\n")[1:4]:
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+    latex = render(estimate, "latex")
+    body = "\n".join(line for line in latex.splitlines() if not line.startswith("%"))
+    assert body.isascii()
+    assert body.count(r"\begin{tabular}") == body.count(r"\end{tabular}") == 3
+    assert not re.search(r"(?<!\\)[%_#]", body)
+
+
+def test_html_for_notebooks(resnet50: Network) -> None:
+    html = swatcost.estimate(resnet50, weights=0.8, acts=0.8)._repr_html_()
+    assert html.count("<table") == html.count("</table>") == 4
+    assert "76.12 %" in html
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["resnet5"], "unknown model 'resnet5': did you mean resnet50 or"),
+        (["resnet50", "--weights", "1.0"], "weights 1.0 is not a sparsity"),
+        (["resnet50", "--weights", "-0.1"], "weights -0.1 is not a sparsity"),
+        (["resnet50", "--acts", "eighty"], "'eighty' is no number: give the fraction of zeros, such as 0.8"),
+        (["resnet50", "--acts", "nan"], "acts nan is not a sparsity"),
+        (["resnet50", "--weights", "80"], "for 80 % write 0.8"),
+        (["resnet50", "--period", "0"], "period 0: give a whole number"),
+        (["resnet50", "--period", "often"], "'often' is not a valid integer"),
+        (["resnet50", "--batch-size", "0"], "batch_size 0: give a whole number"),
+        (["resnet50", "--input-shape", "3,4"], "resnet50 cannot take input 11×3×4 (batch first): conv1 (Conv2d)"),
+        (["resnet50", "--input-shape", "5,64,64"], "conv1 (Conv2d) was given 11×5×64×64: "),
+        (["cifar_vgg16", "--input-shape", "3,8,8"], "features.33 (MaxPool2d) was given 11×512×1×1: "),
+        (["resnet50", "--input-shape", "3,x,4"], "'3,x,4' is no shape: give whole numbers with commas"),
+        (["resnet50", "--input-shape", "3,0,4"], "positive whole numbers"),
+        (["resnet50", "--classes", "0"], "classes 0: give a positive whole number"),
+        (["resnet50", "--convention", "paper"], "unknown convention 'paper': choose from swat, equations, exact"),
+        (["resnet50", "--wieghts", "0.8"], "No such option"),
+        (["resnet50", "--format", "xml"], "'xml' is not one of"),
+        (["resnet50", "resnet18"], "unexpected extra argument"),
+        (["no/such.json"], "cannot read no/such.json: No such file or directory"),
+        (["list", "modles"], "'modles' is not one of"),
+        (["list"], "Missing argument"),
+        (["trace", "resnet5"], "unknown model 'resnet5'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert message in err
+    assert err.startswith("swatcost: ")
+
+
+def test_a_saved_trace_has_a_fixed_shape(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(saved, "--input-shape", "3,64,64") == 2
+    assert "its input shape and classes are fixed" in capsys.readouterr().err
+
+
+def test_output_to_a_file(saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "estimate.json"
+    assert run(saved, "--format", "json", "--output", str(target)) == 0
+    assert capsys.readouterr() == ("", "")
+    assert json.loads(target.read_text())["model"] == "resnet50"
+    assert os.listdir(tmp_path) == ["estimate.json"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~mask
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(
+    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in (tmp_path / "missing" / "out.json", tmp_path):
+        assert run(saved, "--format", "json", "--output", str(target)) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert f"cannot write {target}" in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_write_keeps_the_old_file(saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert run(saved, "--output", str(target)) == 2
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_an_output_link_is_followed(saved: str, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    assert run(saved, "--output", str(tmp_path / "link.txt")) == 0
+    assert (tmp_path / "link.txt").is_symlink()
+    assert "Training" in (tmp_path / "real.txt").read_text()
+
+
+def test_trace_writes_what_can_be_named_as_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "small.json"
+    assert run("trace", "cifar_resnet18", "--classes", "7", "--output", str(path)) == 0
+    assert run(str(path), "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["layers"][-1]["weight_shape"] == [7, 512]
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("models", "cifar_wrn_28_10"),
+        ("methods", "swat"),
+        ("distributions", "uniform"),
+        ("conventions", "equations"),
+        ("devices", "rtx2080ti"),
+    ],
+)
+def test_lists(what: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list", what) == 0
+    out = capsys.readouterr().out
+    assert re.search(rf"^{name}\b", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], [], ["trace", "--help"], ["estimate", "--help"]])
+def test_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*args) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Usage: swatcost ")
+    if "trace" not in args:
+        assert "swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"swatcost {swatcost.__version__}\n"
+
+
+def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
+
+
+def test_a_reader_that_goes_away_is_no_error(saved: str) -> None:
+    script = f"{sys.executable} -m swatcost {saved} --format json | head -c 10"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+HEAVY = {"torch", "pandas", "numpy", "matplotlib", "fvcore"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import swatcost",
+        "from swatcost.cli import main; main([sys.argv[1], '--weights', '0.8', '--format', 'json'])",
+        "from swatcost.cli import main; main([sys.argv[1], '--layers'])",
+        "from swatcost.cli import main; main(['--help']); main(['list', 'models']); main(['list', 'devices'])",
+    ],
+)
+def test_what_needs_no_torch_does_not_import_it(saved: str, code: str) -> None:
+    check = f"import sys; {code}; print({HEAVY!r} & set(sys.modules), file=sys.stderr)"
+    done: Any = python(check, saved)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "set()\n"

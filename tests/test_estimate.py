@@ -1,0 +1,197 @@
+"""Whole estimates: the paper's numbers, and laws that hold for any network."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import swatcost
+from swatcost.conventions import CONVENTIONS
+from swatcost.devices import load_device
+from swatcost.network import Network
+
+from .conftest import zoo_network
+
+POINTS = ("model", "convention", "sparsity", "training", "inference")
+
+# Table 3 prints 76.1/77.7 and 85.6/87.4 for ResNet-50 and 78.6/88.4 for WRN-50-2; Table 4 prints 49.8, 59.8, 69.8
+# for ResNet-18. More digits, and the rows of other conventions, were computed from the layer shapes by hand.
+PUBLISHED = [
+    ("resnet50", "swat", 0.8, 76.12, 77.69),
+    ("resnet50", "swat", 0.9, 85.63, 87.40),
+    ("wide_resnet50_2", "swat", 0.8, 78.57, 79.17),
+    ("wide_resnet50_2", "swat", 0.9, 88.39, 89.07),
+    ("cifar_resnet18", "swat", 0.5, 49.86, 49.84),
+    ("cifar_resnet18", "swat", 0.6, 59.83, 59.81),
+    ("cifar_resnet18", "swat", 0.7, 69.80, 69.78),
+    ("resnet50", "equations", 0.8, 74.97, 77.69),
+    ("resnet50", "equations", 0.9, 84.35, 87.40),
+    ("resnet50", "exact", 0.8, 78.45, 77.69),
+    ("resnet50", "exact", 0.9, 88.25, 87.40),
+]
+
+
+@pytest.mark.parametrize(POINTS, PUBLISHED)
+def test_published_reductions(model: str, convention: str, sparsity: float, training: float, inference: float) -> None:
+    estimate = swatcost.estimate(zoo_network(model), weights=sparsity, acts=sparsity, convention=convention)
+    assert 100 * estimate.training_reduction == pytest.approx(training, abs=0.005)
+    assert 100 * estimate.inference_reduction == pytest.approx(inference, abs=0.005)
+
+
+@pytest.mark.parametrize(("sparsity", "printed"), [(0.8, 39.2), (0.9, 44.0)])
+def test_activation_reduction(resnet50: Network, sparsity: float, printed: float) -> None:
+    """Table 3's Act ↓. Entering conv and linear layers: 10,664,448 elements; entering BN: 11,113,984."""
+    estimate = swatcost.estimate(resnet50, weights=sparsity, acts=sparsity)
+    by_hand = sparsity * 10_664_448 / (10_664_448 + 11_113_984)
+    assert estimate.activation_reduction == pytest.approx(by_hand, rel=1e-12)
+    assert 100 * estimate.activation_reduction == pytest.approx(printed, abs=0.1)
+    # What is really masked leaves the first layer's 3 · 224 · 224 elements out.
+    honest = swatcost.estimate(resnet50, weights=sparsity, acts=sparsity, convention="exact")
+    assert honest.activation_reduction == pytest.approx(sparsity * 10_513_920 / (10_664_448 + 11_113_984), rel=1e-12)
+
+
+def test_model_compression(resnet50: Network) -> None:
+    # 25,502,912 weights; 9,408 of them stay dense and a fifth of the others remains
+    estimate = swatcost.estimate(resnet50, weights=0.8, acts=0.8)
+    assert estimate.model_compression == pytest.approx(25_502_912 / (9_408 + 0.2 * 25_493_504), rel=1e-12)
+
+
+@pytest.mark.parametrize(("sparsity", "printed", "unrounded"), [(0.8, 4.13, 4.13), (0.9, 6.79, 6.81)])
+def test_speedup_of_equations_7_and_8(resnet50: Network, sparsity: float, printed: float, unrounded: float) -> None:
+    """Eq. 8 puts in 0.856; from the unrounded 0.8563 the same equation gives 6.81, and the program says so."""
+    estimate = swatcost.estimate(resnet50, weights=sparsity, acts=sparsity, period=1000, batch_size=32)
+    assert estimate.dense_step.seconds == 0.147
+    assert estimate.topk_seconds == pytest.approx(0.470, rel=1e-12)
+    assert estimate.speedup_at(round(estimate.training_reduction, 3)) == pytest.approx(printed, abs=0.005)
+    assert estimate.speedup == pytest.approx(unrounded, abs=0.005)
+    says_so = any("Eqs. 7 and 8" in sentence for sentence in estimate.assumptions)
+    assert says_so == (printed != unrounded)
+
+
+def test_period_one_is_slower_than_dense_and_five_breaks_even(resnet50: Network) -> None:
+    # 0.470 s over a saving of 0.7612 · 0.147 s = 0.1119 s a step: after 4.2 steps
+    at = {period: swatcost.estimate(resnet50, weights=0.8, acts=0.8, period=period) for period in (1, 4, 5)}
+    assert at[1].speedup == pytest.approx(0.147 / (0.147 * (1 - at[1].training_reduction) + 0.470), rel=1e-12)
+    assert at[4].speedup < 1 < at[5].speedup
+    assert at[1].break_even_period == 5
+
+
+def test_topk_scales_with_what_the_plan_makes_sparse(resnet50: Network) -> None:
+    def seconds(**settings: object) -> float:
+        return swatcost.estimate(resnet50, **settings).topk_seconds  # type: ignore[arg-type]
+
+    assert seconds(weights=0.8) == pytest.approx(0.018)
+    assert seconds(acts=0.8) == pytest.approx(0.452)
+    assert seconds(acts=0.8, batch_size=64) == pytest.approx(0.904)
+    assert seconds(weights=0.8, batch_size=64) == pytest.approx(0.018)
+    assert seconds(weights=0.8, first_layer="sparse") == pytest.approx(0.018 * 25_502_912 / 25_493_504)
+    assert seconds() == 0
+
+
+def test_dense_step_of_other_networks_comes_from_the_throughput(resnet50: Network) -> None:
+    twice = swatcost.estimate(resnet50, batch_size=64)
+    assert twice.dense_step.seconds == pytest.approx(0.294)
+    assert "measured at batch 32 and scaled to 64" in twice.dense_step.source
+    other = swatcost.estimate(zoo_network("resnet18"), batch_size=32)
+    assert other.dense_step.seconds == pytest.approx(0.147 * other.exact.training.dense / 12_149_538_816)
+    assert "not measured" in other.dense_step.source
+    renamed = swatcost.estimate(swatcost.load("resnet50", classes=10))
+    assert not renamed.dense_step.measured  # the name is not enough
+
+
+def test_the_profile_counts_what_the_trace_counts(resnet50: Network) -> None:
+    profile, dense = load_device("rtx2080ti"), swatcost.estimate(resnet50)
+    sparse_layers = resnet50.multiplying[1:]
+    assert profile.dense_steps[0].training_macs == dense.exact.training.dense
+    assert profile.topk.weights.elements == sum(layer.weight_elements for layer in sparse_layers)
+    assert profile.topk.activations.elements == 32 * sum(resnet50.input_elements(layer) for layer in sparse_layers)
+
+
+def test_layers_add_up_to_the_totals(zoo_name: str) -> None:
+    estimate = swatcost.estimate(zoo_network(zoo_name), weights=0.9, acts=0.5)
+    frame = estimate.to_frame()
+    assert frame["params"].sum() == estimate.network.parameter_elements
+    assert frame["training_dense_macs"].sum() == estimate.costs.training.dense
+    assert frame["training_sparse_macs"].sum() == pytest.approx(estimate.costs.training.sparse)
+    assert frame["forward_dense_macs"].sum() == estimate.costs.forward.dense
+
+
+SPARSITIES = st.just(0.0) | st.floats(1e-6, 0.999)
+MODELS = st.sampled_from(["cifar_resnet18", "cifar_vgg16", "cifar_wrn_16_8", "resnet50"])
+NAMES = st.sampled_from(CONVENTIONS.names())
+
+
+@given(MODELS, NAMES, st.sampled_from(["dense", "saw", "swat"]))
+def test_sparsity_zero_equals_dense_exactly(model: str, convention: str, method: str) -> None:
+    estimate = swatcost.estimate(zoo_network(model), convention=convention, method=method)
+    for cost in estimate.costs.by_pass().values():
+        assert cost.sparse == cost.dense
+    assert estimate.speedup == 1
+    assert estimate.memory.saved_activations.sparse == estimate.memory.saved_activations.dense
+
+
+@settings(deadline=None)
+@given(MODELS, NAMES, SPARSITIES, SPARSITIES, SPARSITIES, SPARSITIES)
+def test_more_sparsity_never_costs_more(
+    model: str, convention: str, w1: float, w2: float, a1: float, a2: float
+) -> None:
+    (w1, w2), (a1, a2) = sorted((w1, w2)), sorted((a1, a2))
+    less = swatcost.estimate(zoo_network(model), weights=w1, acts=a1, convention=convention)
+    more = swatcost.estimate(zoo_network(model), weights=w2, acts=a2, convention=convention)
+    for name, cost in less.costs.by_pass().items():
+        assert more.costs.by_pass()[name].sparse <= cost.sparse * (1 + 1e-12)
+    assert more.speedup_limit >= less.speedup_limit * (1 - 1e-12)
+    assert more.model_compression >= less.model_compression * (1 - 1e-12)
+
+
+@given(MODELS, NAMES, SPARSITIES, st.integers(1, 10**9))
+def test_speedup_approaches_its_limit_from_below(model: str, convention: str, sparsity: float, period: int) -> None:
+    at = [
+        swatcost.estimate(zoo_network(model), weights=sparsity, acts=sparsity, convention=convention, period=each)
+        for each in (period, 10**12)
+    ]
+    assert at[0].speedup <= at[1].speedup * (1 + 1e-12)
+    assert at[1].speedup == pytest.approx(at[1].speedup_limit, rel=1e-6)
+    if (even := at[0].break_even_period) is not None and at[0].topk_seconds:
+        reached = swatcost.estimate(
+            zoo_network(model), weights=sparsity, acts=sparsity, convention=convention, period=even
+        )
+        assert reached.speedup >= 1 - 1e-9
+
+
+def test_exact_passes_are_equal_when_dense_but_for_the_first_input(zoo_name: str) -> None:
+    costs = swatcost.estimate(zoo_network(zoo_name), convention="exact").layers
+    assert costs[0].costs.grad_input.dense == 0
+    for each in costs[1:]:
+        assert each.costs.forward.dense == each.costs.grad_input.dense == each.costs.grad_weight.dense
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weights": 1.0}, "weights 1.0 is not a sparsity"),
+        ({"weights": -0.1}, "weights -0.1 is not a sparsity"),
+        ({"acts": math.nan}, "acts nan is not a sparsity"),
+        ({"acts": math.inf}, "acts inf is not a sparsity"),
+        ({"weights": "0.8"}, "weights '0.8' is not a sparsity"),
+        ({"weights": True}, "weights True is not a sparsity"),
+        ({"weights": 80}, "for 80 % write 0.8"),
+        ({"period": 0}, "period 0: give a whole number from 1"),
+        ({"period": 1.5}, "period 1.5: give a whole number"),
+        ({"batch_size": 0}, "batch_size 0: give a whole number"),
+        ({"batch_size": 10**400}, "batch_size"),
+        ({"method": "swta"}, "unknown method 'swta': did you mean swat"),
+        ({"distribution": "unifrom"}, "did you mean uniform"),
+        ({"convention": "excat"}, "did you mean exact"),
+        ({"device": "rtx2080"}, "did you mean rtx2080ti"),
+        ({"method": "dense", "weights": 0.8}, "method 'dense' has no sparse weights"),
+        ({"keep_dense": ["layer9.*"]}, "keep_dense 'layer9.\\*' matches no layer"),
+        ({"first_layer": "maybe"}, "first_layer 'maybe'"),
+    ],
+)
+def test_unusable_settings(resnet50: Network, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=message):
+        swatcost.estimate(resnet50, **settings)  # type: ignore[arg-type]

@@ -1,0 +1,310 @@
+"""Tracing: what is seen of a module, and that the module does not notice."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import swatcost
+from swatcost.network import Layer, Network
+
+
+def layers(network: Network) -> dict[str, Layer]:
+    return {layer.name: layer for layer in network.layers}
+
+
+class Branching(nn.Module):
+    """Calls a layer three times, another not at all, and one through a list that torch does not register."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.never = nn.Conv2d(4, 4, 3)
+        self.inner = nn.ModuleDict({"head": nn.Sequential(nn.Flatten(), nn.Linear(4 * 36, 7, bias=False))})
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = self.conv(x)
+        return self.inner["head"](x)
+
+
+def test_order_names_and_calls() -> None:
+    network = swatcost.trace(Branching(), input_shape=(4, 6, 6))
+    assert [layer.name for layer in network.layers] == ["conv", "conv", "conv", "inner.head.1"]
+    # The first call sees the network's input, the later ones what a trained layer gave.
+    assert [layer.input_needs_grad for layer in network.layers] == [False, True, True, True]
+    assert network.parameter_elements == 2 * (4 * 4 * 9 + 4) + 7 * 144  # `never` has parameters all the same
+    assert network.weight_elements == 4 * 4 * 9 + 7 * 144  # the weight that is called three times counts once
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "weight", "output"),
+    [
+        (nn.Conv1d(6, 9, 5, stride=2, padding=3, dilation=2, groups=3), (6, 40), (9, 2, 5), (9, 19)),
+        (nn.Conv2d(4, 8, (3, 1), stride=(2, 1)), (4, 9, 5), (8, 4, 3, 1), (8, 4, 5)),
+        (nn.Conv2d(4, 8, 3, padding="same"), (4, 9, 5), (8, 4, 3, 3), (8, 9, 5)),
+        (nn.Conv3d(2, 4, 2, groups=2), (2, 3, 4, 5), (4, 1, 2, 2, 2), (4, 2, 3, 4)),
+        (nn.Linear(5, 3), (5,), (3, 5), (3,)),
+        (nn.Linear(5, 3, bias=False), (7, 11, 5), (3, 5), (7, 11, 3)),
+        (nn.BatchNorm1d(5), (5,), (5,), (5,)),
+        (nn.BatchNorm2d(5, affine=False), (5, 4, 4), (), (5, 4, 4)),
+    ],
+)
+def test_shapes(module: nn.Module, shape: tuple[int, ...], weight: tuple[int, ...], output: tuple[int, ...]) -> None:
+    network = swatcost.trace(nn.Sequential(module), input_shape=shape)
+    (layer,) = network.layers
+    assert layer.name == "0"
+    assert network.sample_shape(layer.input_shape) == shape
+    assert network.sample_shape(layer.output_shape) == output
+    assert layer.weight_shape == weight
+    assert set(layer.parameters) == {f"0.{name}" for name, _ in module.named_parameters()}
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.zeros(6, 3, 3, 3))
+        self.matrix = nn.Parameter(torch.zeros(6, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(x, self.kernel, stride=2)
+        return x.mean((2, 3)) @ self.matrix
+
+
+def test_functional_calls_belong_to_the_module_that_made_them() -> None:
+    conv, matrix = swatcost.trace(Functional(), input_shape=(3, 9, 9)).layers
+    assert (conv.name, conv.kind, conv.weight) == ("Functional", "conv", "kernel")
+    assert (matrix.name, matrix.kind, matrix.weight, matrix.weight_shape) == ("Functional", "linear", "matrix", (5, 6))
+
+
+@pytest.mark.parametrize("make", [Branching, lambda: nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))])
+def test_meta_and_real_tensors_agree(make: Callable[[], nn.Module]) -> None:
+    shape = (5, 4, 6, 6) if make is Branching else (5, 3)
+    on_meta = swatcost.trace(make().to("meta"), torch.empty(shape, device="meta"), name="n")
+    real = swatcost.trace(make(), torch.randn(shape), name="n")
+    assert on_meta == real
+
+
+def test_frozen_parameters_and_inputs_that_need_gradients() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 6)).requires_grad_(False)
+    module[1].weight.requires_grad_(True)
+    first, second, third = swatcost.trace(module, input_shape=(3,)).layers
+    assert (first.input_needs_grad, second.input_needs_grad, third.input_needs_grad) == (False, False, True)
+    assert (first.weight_trains, second.weight_trains, third.weight_trains) == (False, True, False)
+    (first, *_) = swatcost.trace(module, torch.randn(2, 3, requires_grad=True)).layers
+    assert first.input_needs_grad
+
+
+class UnderNoGrad(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.head = nn.Linear(3, 4), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.backbone(x)
+        return self.head(x)
+
+
+def test_no_grad_inside_the_module_is_respected_and_outside_is_not() -> None:
+    with torch.no_grad():
+        backbone, head = swatcost.trace(UnderNoGrad(), input_shape=(3,)).layers
+    assert (backbone.weight_trains, head.input_needs_grad, head.weight_trains) == (False, False, True)
+    with torch.inference_mode():
+        assert swatcost.trace(UnderNoGrad(), input_shape=(3,)).layers == (backbone, head)
+
+
+class Unsettling(nn.Module):
+    """Changes whatever a forward pass can change."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.fails = fails
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.bn = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout()
+        self.register_buffer("calls", torch.zeros(()))
+        self.eval_part = nn.BatchNorm2d(4).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(2)
+        self.calls += 1
+        random.random()
+        np.random.rand()
+        torch.rand(1)
+        x = self.eval_part(self.drop(self.bn(self.conv(x))))
+        if self.fails:
+            raise RuntimeError("on purpose")
+        return x
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("real", [False, True])
+def test_the_module_comes_back_untouched(fails: bool, training: bool, real: bool) -> None:
+    module = Unsettling(fails).train(training)
+    module.eval_part.eval()
+    x = torch.randn(2, 3, 8, 8)
+    module.conv.weight.grad = torch.ones_like(module.conv.weight)
+    hooked = module.conv.register_forward_hook(lambda *_: None)
+    before, given = copy.deepcopy(module.state_dict()), x.clone()
+    tensors = {name: id(tensor) for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
+    flags = [each.training for each in module.modules()]
+    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+
+    inputs: dict[str, Any] = {"example_inputs": x} if real else {"input_shape": (3, 8, 8)}
+    if fails:
+        with pytest.raises(swatcost.SwatcostError, match="on purpose"):
+            swatcost.trace(module, **inputs)
+    else:
+        swatcost.trace(module, **inputs)
+
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert tensors == {name: id(tensor) for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
+    assert torch.equal(x, given)
+    assert torch.equal(module.conv.weight.grad, torch.ones_like(module.conv.weight))
+    assert [each.training for each in module.modules()] == flags
+    assert torch.equal(torch.random.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert (np.random.get_state()[1] == states[2]).all()  # type: ignore[index]
+    assert list(module.conv._forward_hooks) == [hooked.id]
+    assert not any(each._forward_hooks or each._forward_pre_hooks for each in (module.bn, module.drop))
+    assert not nn.modules.module._global_forward_hooks
+    assert not nn.modules.module._global_forward_pre_hooks
+
+
+def test_a_frozen_batch_norm_stays_in_evaluation_mode() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3)).train()
+    module[0].eval()
+    network = swatcost.trace(module, torch.randn(5, 3))
+    kept = {name: sum(each.storage_bytes for each in network.saved if each.held_by == name) for name in ("0", "1")}
+    # Both keep their input; running statistics are buffers, batch statistics are tensors that autograd keeps.
+    assert kept == {"0": 5 * 3 * 4, "1": 5 * 3 * 4 + 2 * 3 * 4}
+
+
+class ReadsValues(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 4)
+        self.scale = [torch.ones(3)]  # no buffer, so it stays where it is
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * self.scale[0]
+        return self.linear(x) if x.sum().item() >= 0 else x
+
+
+def test_what_cannot_run_on_meta_runs_for_real() -> None:
+    assert [layer.name for layer in swatcost.trace(ReadsValues(), input_shape=(3,)).layers] == ["linear"]
+
+
+def test_several_inputs() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(5, 4)
+
+        def forward(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+            return {"sum": self.a(left) + self.b(right)}
+
+    left, right = torch.zeros(6, 3), torch.zeros(6, 5)
+    by_position = swatcost.trace(Two(), (left, right))
+    by_name = swatcost.trace(Two(), {"left": left, "right": right})
+    assert by_position == by_name
+    assert by_position.batch_size == 6
+    assert by_position.input_shapes == ((6, 3), (6, 5))
+
+
+def test_what_is_met_and_not_counted_is_listed() -> None:
+    class Attention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.softmax(x @ x.transpose(1, 2), -1) @ x
+
+    network = swatcost.trace(nn.Sequential(nn.Linear(4, 4), Attention()), input_shape=(5, 4))
+    met = {each.operation: (each.calls, each.places) for each in network.uncounted}
+    assert met == {"bmm": (2, ("1",)), "_softmax": (1, ("1",))}
+
+
+def test_transposed_convolution_is_listed() -> None:
+    network = swatcost.trace(nn.ConvTranspose2d(3, 4, 2), input_shape=(3, 5, 5))
+    assert [each.operation for each in network.uncounted] == ["convolution"]
+
+
+def test_a_weight_that_is_computed_is_still_a_layer() -> None:
+    module = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)),
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 1)),
+    )
+    for part, shape in zip(module, [(3,), (1, 4, 4)], strict=True):
+        (layer,) = swatcost.trace(part, input_shape=shape).multiplying
+        assert layer.weight is None
+        assert layer.weight_trains
+
+
+def test_work_that_does_not_grow_with_the_batch_is_charged_whole() -> None:
+    class Hypernetwork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code = nn.Parameter(torch.zeros(1, 8))
+            self.make = nn.Linear(8, 15)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.make(self.code).view(3, 5)
+
+    network = swatcost.trace(Hypernetwork(), input_shape=(3,))
+    (make,) = network.multiplying
+    assert not network.scales_with_batch(make)
+    assert network.images_per_sample(make) == 1
+    assert any("does not grow with the batch" in each for each in swatcost.estimate(network).assumptions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "either example_inputs or input_shape"),
+        ({"example_inputs": torch.zeros(1, 3), "input_shape": (3,)}, "either example_inputs or input_shape"),
+        ({"example_inputs": [1, 2]}, "hold no tensor"),
+        ({"example_inputs": torch.zeros(0, 3)}, "hold no sample"),
+        ({"input_shape": (3, -1)}, "positive whole numbers"),
+        ({"input_shape": (3, 2.5)}, "positive whole numbers"),
+    ],
+)
+def test_unusable_input(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=message):
+        swatcost.trace(nn.Linear(3, 4), **arguments)
+
+
+def test_the_failing_layer_is_named() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(5, 6, 3)))
+    with pytest.raises(swatcost.SwatcostError) as failure:
+        swatcost.trace(module, input_shape=(3, 8, 8))
+    assert "cannot take input 11×3×8×8" in str(failure.value)
+    assert "1.0 (Conv2d) was given 11×4×6×6" in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_a_failure_that_the_module_handles_is_none() -> None:
+    class Careful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wrong, self.right = nn.Linear(9, 9), nn.Linear(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            try:
+                return self.wrong(x)
+            except RuntimeError:
+                return self.right(x)
+
+    assert [layer.name for layer in swatcost.trace(Careful(), input_shape=(3,)).layers] == ["right"]
+
+
+def test_lazy_parameters_are_named() -> None:
+    with pytest.raises(swatcost.SwatcostError, match="weight has no shape yet"):
+        swatcost.trace(nn.LazyLinear(3), input_shape=(3,))

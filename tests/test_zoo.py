@@ -1,0 +1,100 @@
+"""The zoo's networks against published parameter counts, torch's counter and fvcore."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from swatcost_models import ZOO
+from torch.utils.flop_counter import FlopCounterMode
+
+import swatcost
+from swatcost.conventions import EXACT
+from swatcost.costs import PassCosts
+from swatcost.methods import METHODS, LayerSparsity
+
+from .conftest import zoo_module, zoo_network
+
+# torchvision's documentation prints the ImageNet ones; the CIFAR ones are those of the public implementations
+# that the sparse-training literature starts from (WRN: 11.0 M and 36.5 M in the paper's Table 4).
+PUBLISHED_PARAMETERS = {
+    "resnet18": 11_689_512,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "wide_resnet50_2": 68_883_240,
+    "vgg16_bn": 138_365_992,
+    "densenet121": 7_978_856,
+    "cifar_resnet18": 11_173_962,
+    "cifar_resnet50": 23_520_842,
+    "cifar_resnet101": 42_512_970,
+    # convolutions of VGG-16: 14,714,688 with bias; BN: 2 · 4,224; head: 512·4096+4096 + 4096·4096+4096 + 4096·10+10
+    "cifar_vgg16": 14_714_688 + 8_448 + 2_101_248 + 16_781_312 + 40_970,
+    "cifar_densenet121": 6_956_298,
+    "cifar_wrn_16_8": 10_961_370,
+    "cifar_wrn_28_10": 36_479_194,
+}
+
+
+def executed(network: swatcost.Network) -> PassCosts:
+    dense = LayerSparsity()
+    counts = (
+        EXACT.count(layer, network.images_per_sample(layer), METHODS["dense"], dense) for layer in network.multiplying
+    )
+    return sum(counts, PassCosts())
+
+
+def torch_macs(name: str, *, backward: bool, batch: int = 4) -> int:
+    """MACs per sample by torch's counter, which counts two FLOPs a MAC over the whole batch."""
+    module = zoo_module(name)
+    with FlopCounterMode(display=False) as counter:
+        output = module(torch.empty(batch, *ZOO[name].input_shape, device="meta"))
+        if backward:
+            output.sum().backward()
+    flops = counter.get_total_flops()
+    assert flops % (2 * batch) == 0
+    return flops // (2 * batch)
+
+
+def test_every_network_has_a_published_count() -> None:
+    assert set(PUBLISHED_PARAMETERS) == set(ZOO)
+
+
+def test_parameters(zoo_name: str) -> None:
+    assert zoo_network(zoo_name).parameter_elements == PUBLISHED_PARAMETERS[zoo_name]
+
+
+def test_forward_equals_torch_counter(zoo_name: str) -> None:
+    assert executed(zoo_network(zoo_name)).forward.dense == torch_macs(zoo_name, backward=False)
+
+
+def test_exact_training_equals_torch_counter(zoo_name: str) -> None:
+    assert executed(zoo_network(zoo_name)).training.dense == torch_macs(zoo_name, backward=True)
+
+
+@pytest.mark.filterwarnings("ignore")  # fvcore uses what torch deprecates
+@pytest.mark.parametrize("name", ["cifar_resnet18", "cifar_vgg16", "cifar_wrn_16_8"])
+def test_forward_equals_fvcore(name: str) -> None:
+    """fvcore counts one 'flop' a MAC. It adds what it takes batch norm and pooling to cost: left out by operator."""
+    from fvcore.nn import FlopCountAnalysis
+
+    counts = FlopCountAnalysis(ZOO[name].build().eval(), torch.zeros(1, *ZOO[name].input_shape))
+    by_operator = counts.unsupported_ops_warnings(False).by_operator()
+    assert by_operator["conv"] + by_operator["linear"] == executed(zoo_network(name)).forward.dense
+
+
+def test_classes_and_input_shape_can_be_changed() -> None:
+    network = swatcost.load("cifar_resnet18", input_shape=(3, 64, 64), classes=100)
+    assert network.multiplying[-1].weight_shape == (100, 512)
+    # Four times the pixels, four times the convolutions' work; the classifier sees one pooled position.
+    of_convs = executed(network).forward.dense - 100 * 512
+    assert of_convs == 4 * (executed(zoo_network("cifar_resnet18")).forward.dense - 10 * 512)
+
+
+def test_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(swatcost.SwatcostError, match="unknown model 'resnet5': did you mean resnet50 or"):
+        swatcost.load("resnet5")
+
+
+@pytest.mark.parametrize("classes", [0, -1, True, 2.5])
+def test_classes_have_to_be_a_positive_whole_number(classes: int) -> None:
+    with pytest.raises(swatcost.SwatcostError, match="give a positive whole number"):
+        swatcost.load("cifar_resnet18", classes=classes)
