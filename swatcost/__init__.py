@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
-from swatcost.network import Layer, Network
+from swatcost.layer import Layer
+from swatcost.network import Network
 from swatcost.zoo import load
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from swatcost import macs
 from swatcost.costs import Cost, Pass, PassCosts
+from swatcost.layer import Layer, Symbols
 from swatcost.methods import LayerSparsity, Method
-from swatcost.network import Layer
 from swatcost.registry import Registry
 
 Formula = Callable[[Layer, int, float], float]
@@ -56,33 +56,39 @@ def forward(layer: Layer, N: int, density: float) -> float:
 
 def input_gradient(layer: Layer, N: int, density: float) -> float:
     """Eq. 5 as printed: at the input resolution."""
-    d = layer.symbols(N)
-    return macs.conv_input_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.X, Y=d.Y, s1=density)
+    return _equation_5(layer.symbols(N), density)
 
 
 def input_gradient_executed(layer: Layer, N: int, density: float) -> float:
     """Eq. 5 at the output resolution, and nothing where no gradient flows further back."""
-    if not layer.input_needs_grad:
-        return 0
-    d = layer.symbols(N)
-    return macs.conv_input_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.H, Y=d.W, s1=density)
+    return _equation_5(_at_output(layer.symbols(N)), density) if layer.input_needs_grad else 0
 
 
 def weight_gradient(layer: Layer, N: int, density: float) -> float:
     """Eq. 6 as printed: at the input resolution."""
-    d = layer.symbols(N)
-    return macs.conv_weight_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.X, Y=d.Y, s2=density)
+    return _equation_6(layer.symbols(N), density)
 
 
 def weight_gradient_at_output(layer: Layer, N: int, density: float) -> float:
     """Eq. 6 at the output resolution: each weight meets each output position once."""
-    d = layer.symbols(N)
-    return macs.conv_weight_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.H, Y=d.W, s2=density)
+    return _equation_6(_at_output(layer.symbols(N)), density)
 
 
 def weight_gradient_executed(layer: Layer, N: int, density: float) -> float:
     """Eq. 6 at the output resolution, and nothing for a frozen weight."""
     return weight_gradient_at_output(layer, N, density) if layer.weight_trains else 0
+
+
+def _at_output(d: Symbols) -> Symbols:
+    return d._replace(X=d.H, Y=d.W)
+
+
+def _equation_5(d: Symbols, density: float) -> float:
+    return macs.conv_input_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.X, Y=d.Y, s1=density)
+
+
+def _equation_6(d: Symbols, density: float) -> float:
+    return macs.conv_weight_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.X, Y=d.Y, s2=density)
 
 
 EXACT = Convention(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from swatcost.network import Layer
+from swatcost.layer import Layer
 from swatcost.registry import Registry
 
 

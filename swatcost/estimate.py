@@ -14,9 +14,10 @@ from swatcost.costs import PassCosts
 from swatcost.devices import Device, StepTime, load_device
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.errors import SwatcostError
+from swatcost.layer import Layer, first_uses
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import METHODS, LayerSparsity
-from swatcost.network import Layer, Network, Uncounted, first_uses
+from swatcost.network import Network, Uncounted
 from swatcost.sparsity import Kept, SparsityPlan, sparsity_plan
 from swatcost.zoo import load
 

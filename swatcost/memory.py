@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from swatcost.conventions import Convention
-from swatcost.network import Layer, Network, SavedTensor
+from swatcost.layer import Layer
+from swatcost.network import Network, SavedTensor
 from swatcost.sparsity import SparsityPlan
 
 

@@ -10,37 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
+from swatcost.layer import Layer, Natural, Positive, Shape, first_uses
 
 SCHEMA: Literal["swatcost.trace/1"] = "swatcost.trace/1"
-
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Shape = tuple[Positive, ...]
-LayerKind = Literal["conv", "linear", "batch_norm"]
-
-
-class Symbols(NamedTuple):
-    """A convolution in the symbols of the paper's A.3, for N images.
-
-    C is the number of input channels that one filter reads (per group). In one dimension S, Y and W are 1;
-    in three, they hold the product of the last two.
-    """
-
-    N: int
-    F: int
-    C: int
-    R: int
-    S: int
-    X: int
-    Y: int
-    H: int
-    W: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,112 +66,6 @@ class Uncounted:
     operation: str
     calls: Positive
     places: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One execution of a convolution, a linear layer or a batch normalisation.
-
-    A conv has input_shape (N, C·groups, X, Y), weight_shape (F, C, R, S) and output_shape (N, F, H, W), with
-    as many spatial dimensions as its kernel; a linear layer has (…, features in), (out, in) and
-    (…, features out); a batch normalisation has weight_shape (channels,), or () without scale and shift.
-
-    Raises ValueError when the numbers contradict each other.
-    """
-
-    name: str
-    kind: LayerKind
-    input_shape: Shape
-    output_shape: Shape
-    weight_shape: Shape
-    stride: Shape = ()
-    padding: tuple[Natural, ...] = ()
-    dilation: Shape = ()
-    groups: Positive = 1
-    parameters: tuple[str, ...] = ()
-    weight: str | None = None
-    input_needs_grad: bool
-    weight_trains: bool
-    input_storage: Natural
-
-    def __post_init__(self) -> None:
-        check = {"conv": self._check_conv, "linear": self._check_linear, "batch_norm": self._check_batch_norm}
-        check[self.kind]()
-
-    def _check_conv(self) -> None:
-        spatial = len(self.weight_shape) - 2
-        if spatial < 1 or len(self.input_shape) != spatial + 2 or len(self.output_shape) != spatial + 2:
-            raise ValueError(
-                f"{self.name}: conv shapes {self.input_shape}, {self.weight_shape} and "
-                f"{self.output_shape} differ in dimensions"
-            )
-        if not len(self.stride) == len(self.padding) == len(self.dilation) == spatial:
-            raise ValueError(f"{self.name}: stride, padding and dilation need {spatial} numbers each")
-        (images, channels), (filters, per_group) = self.input_shape[:2], self.weight_shape[:2]
-        if channels != per_group * self.groups or filters % self.groups != 0:
-            raise ValueError(
-                f"{self.name}: {self.groups} groups do not divide {channels} channels into "
-                f"{per_group} and {filters} filters"
-            )
-        if self.output_shape[:2] != (images, filters):
-            raise ValueError(f"{self.name}: {images} images and {filters} filters give no {self.output_shape}")
-        for size, kernel, stride, padding, dilation, out in zip(
-            self.input_shape[2:],
-            self.weight_shape[2:],
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.output_shape[2:],
-            strict=True,
-        ):
-            if (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 != out:
-                raise ValueError(
-                    f"{self.name}: size {size} with kernel {kernel}, stride {stride}, padding "
-                    f"{padding} and dilation {dilation} does not give {out}"
-                )
-
-    def _check_linear(self) -> None:
-        if len(self.weight_shape) != 2 or not self.input_shape:
-            raise ValueError(f"{self.name}: a linear layer takes (…, in) and a weight (out, in)")
-        features_out, features_in = self.weight_shape
-        if self.input_shape[-1] != features_in or self.output_shape != (*self.input_shape[:-1], features_out):
-            raise ValueError(
-                f"{self.name}: weight {self.weight_shape} does not lead from {self.input_shape} to {self.output_shape}"
-            )
-
-    def _check_batch_norm(self) -> None:
-        if self.input_shape != self.output_shape or len(self.input_shape) < 2:
-            raise ValueError(f"{self.name}: a batch normalisation keeps the shape {self.input_shape}")
-        if self.weight_shape not in ((), self.input_shape[1:2]):
-            raise ValueError(f"{self.name}: {self.weight_shape} does not scale {self.input_shape[1]} channels")
-
-    @property
-    def multiplies(self) -> bool:
-        """Whether the layer is one of those that the paper counts and sparsifies: conv or linear."""
-        return self.kind != "batch_norm"
-
-    @property
-    def images(self) -> int:
-        """N: what the leading dimensions hold, over the whole traced batch."""
-        return prod(self.input_shape[:-1]) if self.kind == "linear" else self.input_shape[0]
-
-    @property
-    def weight_elements(self) -> int:
-        return prod(self.weight_shape)
-
-    @property
-    def weight_key(self) -> str:
-        """What names the weight: executions with the same key share it."""
-        return self.weight or self.name
-
-    def symbols(self, N: int) -> Symbols:
-        """The layer in the paper's symbols, for N images; a linear layer is a 1 × 1 convolution of 1 × 1 images."""
-        if self.kind == "linear":
-            return Symbols(N=N, F=self.weight_shape[0], C=self.weight_shape[1], R=1, S=1, X=1, Y=1, H=1, W=1)
-        F, C, R, *S = self.weight_shape
-        X, *Y = self.input_shape[2:]
-        H, *W = self.output_shape[2:]
-        return Symbols(N=N, F=F, C=C, R=R, S=prod(S), X=X, Y=prod(Y), H=H, W=prod(W))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,14 +158,6 @@ class Network:
     def to_json(self) -> str:
         """The trace as JSON text."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
-
-
-def first_uses(layers: Iterable[Layer]) -> list[Layer]:
-    """Each weight's first execution, so that what is shared is counted once."""
-    seen: dict[str, Layer] = {}
-    for layer in layers:
-        seen.setdefault(layer.weight_key, layer)
-    return list(seen.values())
 
 
 def tells_batch(batch_size: int, dims: Iterable[int]) -> bool:

@@ -9,8 +9,9 @@ from typing import Literal
 
 from swatcost.distributions import Distribution
 from swatcost.errors import SwatcostError
+from swatcost.layer import Layer, first_uses
 from swatcost.methods import LayerSparsity, Method, Operand, checked_sparsity
-from swatcost.network import Layer, Network, first_uses
+from swatcost.network import Network
 from swatcost.registry import nearest
 
 Kept = Literal["dense", "sparse"]

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import swatcost
-from swatcost.network import Layer, Network
+from swatcost.layer import Layer
+from swatcost.network import Network
 
 
 def layers(network: Network) -> dict[str, Layer]:

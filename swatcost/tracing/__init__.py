@@ -1,0 +1,93 @@
+"""PyTorch → Network: runs a module's forward pass once and writes down what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from swatcost.errors import SwatcostError
+from swatcost.network import Network, tells_batch
+from swatcost.tracing.run import ForwardError, Run, stand_in
+
+__all__ = ["trace"]
+
+_TELLING_BATCH_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
+
+
+def trace(
+    model: nn.Module,
+    example_inputs: Any = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    name: str | None = None,
+) -> Network:
+    """Traces one forward pass of a training step.
+
+    Give either example_inputs (a tensor, or a tuple or dict of a forward call's arguments, with their batch
+    dimension) or input_shape, the shape of one sample of a network with a single input.
+
+    With input_shape the pass runs on the meta device, where nothing is allocated and nothing computed; only if
+    the module cannot run there does it run for real. Example inputs are used as they are, where they are.
+    batch_size says how many samples the example inputs hold, if not their first dimension.
+
+    A module in evaluation mode is put in training mode for the pass; one in training mode keeps the modes of
+    its parts. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before,
+    also when the module raises.
+
+    Raises SwatcostError when the module cannot take the input, naming the layer that failed.
+    """
+    if (example_inputs is None) == (input_shape is None):
+        raise SwatcostError("give either example_inputs or input_shape")
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+    lazy = [key for key, parameter in model.named_parameters() if nn.parameter.is_lazy(parameter)]
+    if lazy:
+        raise SwatcostError(f"parameter {lazy[0]} has no shape yet: run the module once on real input")
+    name = name or type(model).__name__
+    with torch.inference_mode(False), torch.enable_grad():
+        if input_shape is None:
+            return _trace_examples(model, example_inputs, batch_size, name)
+        return _trace_shape(model, tuple(input_shape), batch_size, name)
+
+
+def _trace_shape(model: nn.Module, shape: tuple[int, ...], batch_size: int | None, name: str) -> Network:
+    if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
+        raise SwatcostError(f"input shape {shape} holds something other than positive whole numbers")
+    tensors = [*model.parameters(), *model.buffers()]
+    dims = [*shape, *(size for tensor in tensors for size in tensor.shape)]
+    batch_size = batch_size or next((size for size in _TELLING_BATCH_SIZES if tells_batch(size, dims)), 2)
+    floats = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+    sample = torch.empty((batch_size, *shape), device="meta", dtype=next(floats, torch.get_default_dtype()))
+    try:
+        return Run(model, name, batch_size, (sample,), {}, meta=True).network()
+    except ForwardError as failure:
+        device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+        if device.type == "meta":
+            raise failure.explained() from failure.error
+    # Some modules keep tensors outside their buffers or look at values: those need a real run.
+    try:
+        return Run(model, name, batch_size, (torch.zeros_like(sample, device=device),), {}, meta=False).network()
+    except ForwardError as failure:
+        raise failure.explained() from failure.error
+
+
+def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, name: str) -> Network:
+    args, kwargs = ((), examples) if isinstance(examples, dict) else (examples, {})
+    args = tuple(args) if isinstance(args, tuple | list) else (args,)
+    given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+    if not given:
+        raise SwatcostError("example_inputs hold no tensor")
+    if batch_size is None:
+        batch_size = given[0].shape[0] if given[0].dim() else 1
+    if batch_size < 1:
+        raise SwatcostError(f"example_inputs of shape {tuple(given[0].shape)} hold no sample")
+    meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
+    args, kwargs = tree_map_only(Tensor, lambda tensor: stand_in(tensor, meta), (args, kwargs))
+    try:
+        return Run(model, name, batch_size, args, kwargs, meta=meta).network()
+    except ForwardError as failure:
+        raise failure.explained() from failure.error
