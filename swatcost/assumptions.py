@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
+
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
 
@@ -29,16 +31,18 @@ def _counting(estimate: Estimate) -> list[str]:
 
 def _sparsity(estimate: Estimate) -> list[str]:
     plan = estimate.plan
+    if not plan.asks_for_sparsity:
+        return []
     names: dict[str, list[str]] = defaultdict(list)
     for layer in estimate.network.multiplying:
         reason = plan.kept_dense.get(layer.weight_key)
         if reason and layer.name not in names[reason]:
             names[reason].append(layer.name)
     kept = "; ".join(f"{', '.join(layers)} ({reason})" for reason, layers in names.items())
-    sentences = [f"Kept dense: {kept}." if kept else "No layer is kept dense."]
-    if estimate.training_reduction:
-        sentences.append("A sparse pass costs its dense MACs times the fraction of its operands that is not zero.")
-    return sentences
+    return [
+        f"Kept dense: {kept}." if kept else "No layer is kept dense.",
+        "A sparse pass costs its dense MACs times the fraction of its operands that is not zero.",
+    ]
 
 
 def _time(estimate: Estimate) -> list[str]:
@@ -52,10 +56,12 @@ def _time(estimate: Estimate) -> list[str]:
     if estimate.topk_seconds:
         sentences.append(
             f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns a weight and "
-            f"{device.topk.activations.per_element * 1e9:.3f} ns an activation ({device.source})."
+            f"{device.topk.activations.per_element * 1e9:.3f} ns an activation, times over "
+            f"elements of {device.source}."
         )
     as_printed = estimate.speedup_at(round(reduction, 3))
-    if estimate.dense_step.measured and f"{as_printed:.2f}" != f"{estimate.speedup:.2f}":
+    is_printed = estimate.dense_step.measured and round(reduction, 3) in REDUCTIONS_OF_EQS_7_AND_8
+    if is_printed and f"{as_printed:.2f}" != f"{estimate.speedup:.2f}":
         sentences.append(
             f"Eqs. 7 and 8 put in the reduction rounded to {100 * reduction:.1f} %: that way the speedup is "
             f"{as_printed:.2f}×, unrounded it is {estimate.speedup:.2f}×."
@@ -64,18 +70,20 @@ def _time(estimate: Estimate) -> list[str]:
 
 
 def _memory(estimate: Estimate) -> list[str]:
-    network, memory = estimate.network, estimate.memory
-    sentences = []
-    if estimate.plan.acts and estimate.convention.first_input_sparse:
+    network, memory, plan = estimate.network, estimate.memory, estimate.plan
+    sentences = ["Memory leaves out buffers, optimizer state, the loss and working space."]
+    if plan.acts:
+        first_is_dense = network.multiplying[0].weight_key in plan.kept_dense
         sentences.append(
-            "Activations ↓ counts elements entering conv, linear and batch normalisation layers, and the first input "
-            "as sparse although its layer is dense, as the paper does."
+            "Activations ↓ counts elements entering conv, linear and batch normalisation layers"
+            + (
+                ", and the first input as sparse although its layer is dense, which fits the paper's tables best."
+                if first_is_dense and estimate.convention.first_input_sparse
+                else "."
+            )
         )
-    if memory.parameters.sparse < memory.parameters.dense or memory.sparsified:
-        sentences.append(
-            "Sparse bytes are those of the values that are kept, without indices; every weight is kept besides, "
-            "to be updated, and gradients are dense."
-        )
+    if plan.asks_for_sparsity:
+        sentences.append("Sparse bytes are those of the values that are kept, without indices; gradients are dense.")
     if memory.also_held:
         sentences.append(
             f"{memory.also_held} of the {memory.sparsified} activation tensors made sparse are also kept by other "

@@ -93,8 +93,8 @@ def _equation_6(d: Symbols, density: float) -> float:
 
 EXACT = Convention(
     name="exact",
-    title="what autograd executes: output resolution in every pass, no gradient that nobody needs",
-    source="Eqs. 4–6 at the resolution that a convolution's backward pass really visits",
+    title="output resolution in every pass, no gradient that nobody needs",
+    source="what autograd executes, as torch's own counter has it",
     forward=forward,
     grad_input=input_gradient_executed,
     grad_weight=weight_gradient_executed,
@@ -104,8 +104,8 @@ CONVENTIONS = Registry[Convention](
     "convention",
     Convention(
         name="swat",
-        title="the paper's tables: grad_input at the input resolution, grad_weight at the output resolution",
-        source="SWAT, Tables 2–5; found by recomputing every row, the text does not say it",
+        title="grad_input at the input resolution, the first layer's too, grad_weight at the output resolution",
+        source="inferred from the rows of SWAT's Tables 2–5; its Eq. 6 says otherwise",
         forward=forward,
         grad_input=input_gradient,
         grad_weight=weight_gradient_at_output,
@@ -113,8 +113,8 @@ CONVENTIONS = Registry[Convention](
     ),
     Convention(
         name="equations",
-        title="the paper's equations as printed: both gradients at the input resolution",
-        source="SWAT, A.3, Eqs. 4–6",
+        title="both gradients at the input resolution, the first layer's too",
+        source="SWAT, A.3, Eqs. 4–6 as printed",
         forward=forward,
         grad_input=input_gradient,
         grad_weight=weight_gradient,

@@ -41,6 +41,9 @@ class Layer:
     as many spatial dimensions as its kernel; a linear layer has (…, features in), (out, in) and
     (…, features out); a batch normalisation has weight_shape (channels,), or () without scale and shift.
 
+    `weight` is the name of the parameter that is its weight, None where the weight is computed; `element_bytes`
+    is the size of one of its numbers. `input_storage` is the storage that its input lives in, as in SavedTensor.
+
     Raises ValueError when the numbers contradict each other.
     """
 
@@ -55,6 +58,7 @@ class Layer:
     groups: Positive = 1
     parameters: tuple[str, ...] = ()
     weight: str | None = None
+    element_bytes: Positive
     input_needs_grad: bool
     weight_trains: bool
     input_storage: Natural

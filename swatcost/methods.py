@@ -1,4 +1,4 @@
-"""Sparse training methods as data: which operand is sparse in which pass (the paper's Table 1)."""
+"""Sparse training methods as data: which operand is sparse in which pass (after the paper's Table 1 and A.8)."""
 
 from __future__ import annotations
 

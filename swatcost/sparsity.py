@@ -31,8 +31,17 @@ class SparsityPlan:
     layers: tuple[LayerSparsity, ...]
     kept_dense: dict[str, str]
 
+    @property
+    def asks_for_sparsity(self) -> bool:
+        return self.weights > 0 or self.acts > 0
+
     def non_zero_weights(self, network: Network) -> float:
-        """Expected non-zero weights of conv and linear layers, shared ones once."""
+        """Expected non-zero weights of the model that training ends with, conv and linear layers, shared ones once.
+
+        A method whose forward pass is dense, such as SAW, ends with a dense model.
+        """
+        if "weight" not in self.method.sparse["forward"]:
+            return network.weight_elements
         by_key = {
             layer.weight_key: 1 - sparsity.weight
             for layer, sparsity in zip(network.multiplying, self.layers, strict=True)

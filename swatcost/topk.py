@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 
+REDUCTIONS_OF_EQS_7_AND_8 = (0.761, 0.856)
+"""The training-FLOP reductions [-] that the two equations put in, rounded as the text has them."""
+
 
 def topk_seconds(
     *, weight_elements: float, activation_elements: float, per_weight: float, per_activation: float
 ) -> float:
     """Time [s] of selecting in all weights and all activations once.
 
-    t = weights · t_w + activations · t_a       (linear in size, as Table 9 finds)
+    t = weights · t_w + activations · t_a       (A.4: the overhead increases linearly with size)
 
     weight_elements and activation_elements are what is selected from [-]; per_weight and per_activation are
     seconds an element [s].

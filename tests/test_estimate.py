@@ -59,6 +59,12 @@ def test_model_compression(resnet50: Network) -> None:
     assert estimate.model_compression == pytest.approx(25_502_912 / (9_408 + 0.2 * 25_493_504), rel=1e-12)
 
 
+def test_saw_ends_with_a_dense_model(resnet50: Network) -> None:
+    estimate = swatcost.estimate(resnet50, weights=0.8, acts=0.8, method="saw")
+    assert (estimate.inference_reduction, estimate.model_compression) == (0, 1)
+    assert estimate.memory.backward_weights.reduction == pytest.approx(0.8 * 25_493_504 / 25_502_912)
+
+
 @pytest.mark.parametrize(("sparsity", "printed", "unrounded"), [(0.8, 4.13, 4.13), (0.9, 6.79, 6.81)])
 def test_speedup_of_equations_7_and_8(resnet50: Network, sparsity: float, printed: float, unrounded: float) -> None:
     """Eq. 8 puts in 0.856; from the unrounded 0.8563 the same equation gives 6.81, and the program says so."""
@@ -69,6 +75,8 @@ def test_speedup_of_equations_7_and_8(resnet50: Network, sparsity: float, printe
     assert estimate.speedup == pytest.approx(unrounded, abs=0.005)
     says_so = any("Eqs. 7 and 8" in sentence for sentence in estimate.assumptions)
     assert says_so == (printed != unrounded)
+    other = swatcost.estimate(resnet50, weights=sparsity, acts=sparsity, convention="exact")
+    assert not any("Eqs. 7 and 8" in sentence for sentence in other.assumptions)
 
 
 def test_period_one_is_slower_than_dense_and_five_breaks_even(resnet50: Network) -> None:

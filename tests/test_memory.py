@@ -51,9 +51,11 @@ def test_resnet50_at_batch_32(resnet50: Network) -> None:
 
 def test_parameters_and_gradients(resnet50: Network) -> None:
     memory = swatcost.estimate(resnet50, weights=0.8).memory
-    assert memory.parameters.dense == memory.gradients.dense == memory.gradients.sparse == 4 * 25_557_032
+    for kept_whole in (memory.parameters, memory.gradients):
+        assert kept_whole.dense == kept_whole.sparse == 4 * 25_557_032
     # four fifths of the 25,493,504 weights of all layers but the first are zero
-    assert memory.parameters.sparse == pytest.approx(4 * (25_557_032 - 0.8 * 25_493_504))
+    assert memory.backward_weights.dense == 4 * 25_502_912
+    assert memory.backward_weights.sparse == pytest.approx(4 * (25_502_912 - 0.8 * 25_493_504))
 
 
 def test_a_tensor_that_any_reader_needs_dense_stays_dense() -> None:

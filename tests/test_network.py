@@ -15,16 +15,16 @@ from swatcost.network import Network, read_network, tells_batch
 
 CONV = Layer(
     name="conv", kind="conv", input_shape=(2, 4, 9, 9), output_shape=(2, 6, 5, 5), weight_shape=(6, 2, 3, 3),
-    stride=(2, 2), padding=(1, 1), dilation=(1, 1), groups=2, input_needs_grad=True, weight_trains=True,
-    input_storage=0,
+    stride=(2, 2), padding=(1, 1), dilation=(1, 1), groups=2, element_bytes=4,
+    input_needs_grad=True, weight_trains=True, input_storage=0,
 )  # fmt: skip
 LINEAR = Layer(
     name="linear", kind="linear", input_shape=(2, 7, 5), output_shape=(2, 7, 3), weight_shape=(3, 5),
-    input_needs_grad=True, weight_trains=True, input_storage=0,
+    element_bytes=4, input_needs_grad=True, weight_trains=True, input_storage=0,
 )  # fmt: skip
 NORM = Layer(
     name="norm", kind="batch_norm", input_shape=(2, 4, 5), output_shape=(2, 4, 5), weight_shape=(4,),
-    input_needs_grad=True, weight_trains=True, input_storage=0,
+    element_bytes=4, input_needs_grad=True, weight_trains=True, input_storage=0,
 )  # fmt: skip
 
 

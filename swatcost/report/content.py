@@ -34,7 +34,7 @@ def title(estimate: Estimate) -> str:
 
 def setting(estimate: Estimate) -> str:
     plan = estimate.plan
-    if not (plan.weights or plan.acts):
+    if not plan.asks_for_sparsity:
         return f"{plan.method.name}, no sparsity asked for"
     return (
         f"{plan.method.name}, {plan.distribution.name}: weights {plan.weights * 100:g} % sparse, "
@@ -46,13 +46,13 @@ def headline(estimate: Estimate) -> str:
     """The answer in one sentence, with what autograd executes beside what the convention counts."""
     training, inference = estimate.costs.training, estimate.costs.inference
     exact, counted_exactly = estimate.exact.training, estimate.convention is EXACT
-    if not (estimate.plan.weights or estimate.plan.acts):
+    if not estimate.plan.asks_for_sparsity:
         beside = "" if counted_exactly else f" ({scaled(exact.dense, 'MAC')} as autograd executes)"
         return (
             f"Training takes {scaled(training.dense, 'MAC')} a sample{beside}, "
             f"inference {scaled(inference.dense, 'MAC')}."
         )
-    beside = "" if counted_exactly else f" ({percent(exact.reduction)} as autograd executes)"
+    beside = "" if counted_exactly else f" ({percent(exact.reduction)} of what autograd executes)"
     return (
         f"Training FLOPs down {percent(training.reduction)}{beside}, inference {percent(inference.reduction)}, "
         f"activations {percent(estimate.activation_reduction)}, weights {estimate.model_compression:.1f}× smaller, "

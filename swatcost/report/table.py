@@ -50,4 +50,8 @@ def _lay_out(table: Table) -> str:
 
 
 def _wrap(text: str, width: int, indent: str = "") -> str:
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    held_together = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    lines = textwrap.fill(
+        held_together, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return lines.replace("\N{NO-BREAK SPACE}", " ")

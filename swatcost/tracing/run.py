@@ -181,6 +181,7 @@ class Run(TorchDispatchMode):
             name=frame.name,
             parameters=tuple(dict.fromkeys(key for key in names if key in self.parameters)),
             weight=None if weight is None else self.parameter_names.get(_place(weight)),
+            element_bytes=input.element_size(),
             input_needs_grad=gradients and input.requires_grad,
             weight_trains=gradients and weight is not None and weight.requires_grad,
             input_storage=self._storage(input),
