@@ -17,13 +17,17 @@ from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.layer import Layer
 from swatcost.network import Network
+from swatcost.version import __version__
 from swatcost.zoo import load
 
 if TYPE_CHECKING:
     from swatcost.tracing import trace
 
-__version__ = "0.1.0"
-__all__ = ["Estimate", "Layer", "Network", "SwatcostError", "estimate", "load", "trace"]
+__all__ = ["Estimate", "Layer", "Network", "SwatcostError", "__version__", "estimate", "load", "trace"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,10 @@ def _counting(estimate: Estimate) -> list[str]:
         "pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
     ]
+    missed = [each for each in estimate.uncounted if each.products]
+    if missed:
+        products = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
+        sentences.insert(0, f"TOO LOW: these products have no formula yet and are missing in every total: {products}.")
     fixed = [layer.name for layer in network.multiplying if not network.scales_with_batch(layer)]
     if fixed:
         sentences.append(f"Work that does not grow with the batch is charged whole to each sample: {', '.join(fixed)}.")
@@ -38,11 +42,15 @@ def _sparsity(estimate: Estimate) -> list[str]:
         reason = plan.kept_dense.get(layer.weight_key)
         if reason and layer.name not in names[reason]:
             names[reason].append(layer.name)
-    kept = "; ".join(f"{', '.join(layers)} ({reason})" for reason, layers in names.items())
+    kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in names.items())
     return [
         f"Kept dense: {kept}." if kept else "No layer is kept dense.",
         "A sparse pass costs its dense MACs times the fraction of its operands that is not zero.",
     ]
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _time(estimate: Estimate) -> list[str]:

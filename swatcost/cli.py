@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ from swatcost.files import write_atomically
 from swatcost.report import FORMATS, render
 
 _UNATTENDED_WIDTH = 80
-_WIDEST = 160
+_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 _EPILOG = """\b
 Examples:
   swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
   swatcost resnet50 --weights 0.9 --acts 0.9 --convention exact --layers
-  swatcost cifar_vgg16 --weights 0.9 --batch-size 128 --format json --output vgg.json
+  swatcost cifar_vgg16 --weights 0.9 --acts 0.9 --period 1 --batch-size 128 --output vgg.json
   swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
   swatcost list models
 """
+
+
+_Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
 class Sparsity(click.ParamType[float]):
@@ -76,7 +80,15 @@ class EstimateByDefault(click.Group):
         self.format_commands(ctx, formatter)
 
 
-def _model_options(command: Any) -> Any:
+def _sparsity(option: str, help: str) -> _Decorator:
+    return click.option(option, type=Sparsity(), default=0.0, help=f"{help}  [default: 0]")
+
+
+def _shown(option: str, help: str, default: str | int, metavar: str) -> _Decorator:
+    return click.option(option, default=default, type=type(default), metavar=metavar, show_default=True, help=help)
+
+
+def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
         click.option("--classes", type=int, metavar="N", help="Number of classes, if not the network's own."),
@@ -109,46 +121,37 @@ def cli(ctx: click.Context) -> None:
 
 @cli.command(hidden=True, epilog=_EPILOG)
 @click.argument("model")
-@click.option("--weights", type=Sparsity(), default=0.0, help="Weight sparsity, a fraction in [0, 1).  [default: 0]")
-@click.option("--acts", type=Sparsity(), default=0.0, help="Activation sparsity, a fraction in [0, 1).  [default: 0]")
-@click.option(
-    "--period", type=int, default=1000, metavar="P", show_default=True, help="Iterations from Top-K to Top-K."
-)
-@click.option("--method", default="swat", metavar="M", show_default=True, help="What is made sparse in which pass.")
-@click.option(
-    "--distribution", default="uniform", metavar="D", show_default=True, help="How sparsity is spread over layers."
-)
-@click.option("--convention", default="swat", metavar="C", show_default=True, help="How work is counted.")
-@click.option(
-    "--device",
-    default="rtx2080ti",
-    metavar="D",
-    show_default=True,
-    help="What the work costs: a name, or a .toml file.",
-)
-@click.option("--batch-size", type=int, default=32, metavar="N", show_default=True, help="Samples in a training step.")
+@_sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1).")
+@_sparsity("--acts", "Activation sparsity: the fraction masked, in [0, 1).")
+@_shown("--period", "Iterations between two Top-K selections.", 1000, "P")
+@_shown("--method", "What is sparse in which pass; see `swatcost list methods`.", "swat", "M")
+@_shown("--distribution", "How sparsity is spread over layers; see `list distributions`.", "uniform", "D")
+@_shown("--convention", "How MACs are counted; see `swatcost list conventions`.", "swat", "C")
+@_shown("--device", "Machine profile, or a .toml file; see `swatcost list devices`.", "rtx2080ti", "D")
+@_shown("--batch-size", "Samples in a training step.", 32, "N")
 @click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]")
 @click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
 @click.option(
     "--keep-dense", multiple=True, metavar="PATTERN", help="Layers to keep dense, such as '*.downsample.*'; repeatable."
 )
 @_model_options
-@click.option("--layers", is_flag=True, help="A row a layer.")
-@click.option("--format", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print it.")
+@click.option("--layers", is_flag=True, help="Also print a row for each layer.")
+@click.option("--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]")
 @_OUTPUT
 def estimate(
     model: str,
     input_shape: tuple[int, ...] | None,
     classes: int | None,
     layers: bool,
-    format: str,
+    format: str | None,
     output: Path | None,
     **settings: Any,
 ) -> None:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
     network = swatcost.load(model, input_shape=input_shape, classes=classes)
     result = swatcost.estimate(network, **settings)
-    _print(render(result, format, layers=layers, width=_width(output)), output)
+    form = format or (_SUFFIXES.get(output.suffix, "table") if output else "table")
+    _print(render(result, form, layers=layers, width=_width(output)), output)
 
 
 @cli.command()
@@ -170,9 +173,9 @@ def list_choices(what: str) -> None:
 
 
 def _width(output: Path | None) -> int:
-    if output is None and sys.stdout.isatty():
-        return max(40, min(shutil.get_terminal_size().columns, _WIDEST))
-    return _UNATTENDED_WIDTH
+    """Columns to print in: the terminal's, or what COLUMNS says, or 80."""
+    attended = output is None and sys.stdout.isatty()
+    return max(40, shutil.get_terminal_size().columns) if attended or "COLUMNS" in os.environ else _UNATTENDED_WIDTH
 
 
 def _print(text: str, output: Path | None) -> None:

@@ -112,8 +112,11 @@ class Estimate:
     def uncounted(self) -> tuple[Uncounted, ...]:
         """What was met and not counted, batch normalisation included, by operation."""
         norms = [layer.name for layer in self.network.layers if not layer.multiplies]
-        met = [Uncounted(operation="batch_norm", calls=len(norms), places=tuple(dict.fromkeys(norms)))] if norms else []
-        return (*met, *self.network.uncounted)
+        if not norms:
+            return self.network.uncounted
+        places = tuple(dict.fromkeys(norms))
+        met = Uncounted(operation="batch_norm", products=False, calls=len(norms), places=places)
+        return (met, *self.network.uncounted)
 
     @property
     def assumptions(self) -> list[str]:
@@ -189,7 +192,8 @@ def estimate(
     batch_size = _count(batch_size, "batch_size")
     counted = CONVENTIONS[convention]
     profile = load_device(device)
-    network = network if isinstance(network, Network) else load(network)
+    if not isinstance(network, Network):
+        network = load(network)
     if not network.multiplying:
         raise SwatcostError(f"{network.name} has no convolution and no linear layer: there is nothing to count")
 

@@ -84,7 +84,6 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
     dense = sparse = 0.0
     sparsified = also_held = 0
     readers = _readers(network, plan)
-    layer_names = {layer.name for layer in network.multiplying}
     for storage, tensors in _by_storage(network.saved).items():
         kept = _bytes_at(tensors[0], network, batch_size)
         sparsities = [sparsity for _, sparsity in readers[storage]]
@@ -92,7 +91,7 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
         dense += kept
         sparse += (1 - sparsity) * kept
         sparsified += sparsity > 0
-        also_held += sparsity > 0 and any(each.held_by not in layer_names for each in tensors)
+        also_held += sparsity > 0 and not all(each.as_layer_input for each in tensors)
     return Memory(
         parameters=Bytes(parameters, parameters),
         gradients=Bytes(gradients, gradients),

@@ -49,21 +49,27 @@ class SavedTensor:
     """A tensor that autograd keeps for the backward pass.
 
     `storage` identifies the memory it lives in: two saved tensors of one storage cost its `storage_bytes`
-    once. `held_by` is the qualified name of the innermost module that was running. A tensor that
+    once. `held_by` is the qualified name of the innermost module that was running, and `as_layer_input` says
+    that a layer of the trace keeps it as its input, not some other operation of that module. A tensor that
     `scales_with_batch` holds so many bytes at the traced batch size and proportionally more at another.
     """
 
     storage: Natural
     storage_bytes: Natural
     held_by: str
+    as_layer_input: bool
     scales_with_batch: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uncounted:
-    """Operations that do arithmetic and for which no layer was recorded."""
+    """Operations that do arithmetic and for which no layer was recorded.
+
+    Those that are `products` of tensors, such as attention's, weigh as much as layers do.
+    """
 
     operation: str
+    products: bool
     calls: Positive
     places: tuple[str, ...]
 

@@ -64,7 +64,7 @@ def sparsity_plan(
 
     weights and acts are target sparsities in [0, 1). first_layer and last_layer say whether the first and the
     last layer in execution order stay dense; None leaves the first to the distribution and the last sparse.
-    keep_dense holds patterns of layer names, as in a shell.
+    keep_dense holds patterns of layer or weight names, as in a shell.
 
     Raises SwatcostError for a target out of range, one that the method cannot use, and a pattern that matches
     no layer.
@@ -115,12 +115,17 @@ def _kept_dense(
     if layers and last_layer == "dense":
         kept.setdefault(layers[-1].weight_key, "last layer")
     for pattern in keep_dense:
-        matches = [layer for layer in layers if fnmatchcase(layer.name, pattern)]
+        matches = [layer for layer in layers if _is_called(layer, pattern)]
         if not matches:
             raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {_names(pattern, layers)}")
         for layer in matches:
             kept.setdefault(layer.weight_key, f"named by {pattern}")
     return kept
+
+
+def _is_called(layer: Layer, pattern: str) -> bool:
+    """Whether the pattern names the layer or, where one module has several, its weight."""
+    return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.weight or "", pattern)
 
 
 def _names(pattern: str, layers: Sequence[Layer]) -> str:

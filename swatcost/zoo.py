@@ -19,12 +19,17 @@ def load(model: str | Path, *, input_shape: Sequence[int] | None = None, classes
 
     Raises SwatcostError for an unknown name, a damaged file, and an input shape that the network cannot take.
     """
+    if not isinstance(model, str | Path):
+        raise SwatcostError(f"a {type(model).__name__} is no name or path: trace it first, with swatcost.trace")
     name = str(model)
     if name.endswith(".json"):
         return _saved(Path(model), input_shape, classes)
     if name in ZOO:
         return _traced(ZOO[name], input_shape, classes)
-    raise SwatcostError(f"unknown model {name!r}: {nearest(name, list(ZOO))} A saved trace ends in .json.")
+    raise SwatcostError(
+        f"unknown model {name!r}: {nearest(name, list(ZOO))}; a network of "
+        "your own is traced and saved with swatcost.trace in Python, and then named by its .json file"
+    )
 
 
 def _saved(path: Path, input_shape: Sequence[int] | None, classes: int | None) -> Network:

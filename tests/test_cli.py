@@ -40,7 +40,7 @@ def test_the_headline(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     flat = " ".join(out.split())
     assert "Training FLOPs down 76.12 % (78.45 % of what autograd executes), inference 77.69 %" in flat
-    assert "activations 39.17 %, weights 5.0× smaller, 4.13× faster." in flat
+    assert "activation elements 39.17 %; weights 5.0× smaller, 4.13× faster." in flat
     assert "break-even period 5 iterations" in flat
     assert "batch_norm ×53" in flat
     assert max(map(len, out.splitlines())) <= 80
@@ -80,7 +80,7 @@ def test_printed_layer_columns_add_up_to_the_printed_totals(resnet50: Network, w
     columns = [match.span() for match in re.finditer("-+", table[rules[0]])]
     # Only the last column may be wider than its rule is short; each cell lies under its own rule.
     cells = [[line[start:end].strip() for start, end in columns] for line in table[rules[0] + 1 : rules[1]]]
-    total = [table[-1][start:end].strip() for start, end in columns]
+    total = [table[rules[1] + 1][start:end].strip() for start, end in columns]
     names = ["".join(line[start:end].strip() for line in table[: rules[0]]) for start, end in columns]
     checked = 0
     for column, name in enumerate(names):
@@ -147,7 +147,10 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--period", "0"], "period 0: give a whole number"),
         (["resnet50", "--period", "often"], "'often' is not a valid integer"),
         (["resnet50", "--batch-size", "0"], "batch_size 0: give a whole number"),
-        (["resnet50", "--input-shape", "3,4"], "resnet50 cannot take input 11×3×4 (batch first): conv1 (Conv2d)"),
+        (
+            ["resnet50", "--input-shape", "3,4"],
+            "resnet50 cannot take an input of 3×4 (traced in a batch of 11): conv1 (Conv2d)",
+        ),
         (["resnet50", "--input-shape", "5,64,64"], "conv1 (Conv2d) was given 11×5×64×64: "),
         (["cifar_vgg16", "--input-shape", "3,8,8"], "features.33 (MaxPool2d) was given 11×512×1×1: "),
         (["resnet50", "--input-shape", "3,x,4"], "'3,x,4' is no shape: give whole numbers with commas"),
@@ -188,6 +191,15 @@ def test_output_to_a_file(saved: str, tmp_path: Path, capsys: pytest.CaptureFixt
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".json", "{"), (".csv", "quantity,"), (".md", "**"), (".tex", "%")])
+def test_the_ending_of_the_output_chooses_the_format(saved: str, tmp_path: Path, ending: str, start: str) -> None:
+    target = tmp_path / f"out{ending}"
+    assert run(saved, "--output", str(target)) == 0
+    assert target.read_text().startswith(start)
+    assert run(saved, "--output", str(target), "--format", "table") == 0
+    assert target.read_text().startswith("resnet50, input")
 
 
 def test_an_output_that_cannot_be_written_leaves_nothing(

@@ -75,6 +75,26 @@ def test_a_tensor_that_any_reader_needs_dense_stays_dense() -> None:
     assert one.sparse == one.dense
 
 
+class OneModule(nn.Module):
+    """Functional layers and activation functions of one module, told apart by what saves what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.zeros(4, 3, 3, 3)), nn.Parameter(torch.zeros(4, 4, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(torch.nn.functional.conv2d(x, self.a))
+        return torch.nn.functional.conv2d(x, self.b)
+
+
+def test_what_a_relu_of_the_same_module_holds_is_also_held() -> None:
+    memory = swatcost.estimate(swatcost.trace(OneModule(), input_shape=(3, 8, 8)), acts=0.5).memory
+    assert (memory.sparsified, memory.also_held) == (1, 1)
+    bare = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    memory = swatcost.estimate(swatcost.trace(bare, input_shape=(3, 8, 8)), acts=0.5).memory
+    assert (memory.sparsified, memory.also_held) == (1, 0)
+
+
 def test_frozen_parameters_have_no_gradients() -> None:
     module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2))
     module[0].requires_grad_(False)

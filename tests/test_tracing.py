@@ -206,6 +206,17 @@ def test_what_cannot_run_on_meta_runs_for_real() -> None:
     assert [layer.name for layer in swatcost.trace(ReadsValues(), input_shape=(3,)).layers] == ["linear"]
 
 
+@pytest.mark.parametrize("what", [nn.Linear, "resnet50", None])
+def test_only_modules_are_traced(what: Any) -> None:
+    with pytest.raises(swatcost.SwatcostError, match="is no torch module"):
+        swatcost.trace(what, input_shape=(3,))
+
+
+def test_a_module_is_no_name() -> None:
+    with pytest.raises(swatcost.SwatcostError, match="trace it first"):
+        swatcost.estimate(nn.Linear(3, 4))  # type: ignore[arg-type]
+
+
 def test_several_inputs() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
@@ -229,13 +240,14 @@ def test_what_is_met_and_not_counted_is_listed() -> None:
             return torch.softmax(x @ x.transpose(1, 2), -1) @ x
 
     network = swatcost.trace(nn.Sequential(nn.Linear(4, 4), Attention()), input_shape=(5, 4))
-    met = {each.operation: (each.calls, each.places) for each in network.uncounted}
-    assert met == {"bmm": (2, ("1",)), "_softmax": (1, ("1",))}
+    met = {each.operation: (each.products, each.calls, each.places) for each in network.uncounted}
+    assert met == {"bmm": (True, 2, ("1",)), "_softmax": (False, 1, ("1",))}
+    assert "TOO LOW" in swatcost.estimate(network).assumptions[0]
 
 
 def test_transposed_convolution_is_listed() -> None:
     network = swatcost.trace(nn.ConvTranspose2d(3, 4, 2), input_shape=(3, 5, 5))
-    assert [each.operation for each in network.uncounted] == ["convolution"]
+    assert [each.operation for each in network.uncounted] == ["transposed_convolution"]
 
 
 def test_a_weight_that_is_computed_is_still_a_layer() -> None:
@@ -275,6 +287,7 @@ def test_work_that_does_not_grow_with_the_batch_is_charged_whole() -> None:
         ({"example_inputs": torch.zeros(0, 3)}, "hold no sample"),
         ({"input_shape": (3, -1)}, "positive whole numbers"),
         ({"input_shape": (3, 2.5)}, "positive whole numbers"),
+        ({"input_shape": "3"}, "positive whole numbers"),
     ],
 )
 def test_unusable_input(arguments: dict[str, Any], message: str) -> None:
@@ -286,7 +299,7 @@ def test_the_failing_layer_is_named() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(5, 6, 3)))
     with pytest.raises(swatcost.SwatcostError) as failure:
         swatcost.trace(module, input_shape=(3, 8, 8))
-    assert "cannot take input 11×3×8×8" in str(failure.value)
+    assert "cannot take an input of 3×8×8" in str(failure.value)
     assert "1.0 (Conv2d) was given 11×4×6×6" in str(failure.value)
     assert "\n" not in str(failure.value)
 

@@ -38,7 +38,7 @@ def setting(estimate: Estimate) -> str:
         return f"{plan.method.name}, no sparsity asked for"
     return (
         f"{plan.method.name}, {plan.distribution.name}: weights {plan.weights * 100:g} % sparse, "
-        f"activations {plan.acts * 100:g} % sparse, Top-K every {estimate.topk_period} iterations"
+        f"activations {plan.acts * 100:g} % sparse, Top-K {_every(estimate.topk_period)}"
     )
 
 
@@ -55,9 +55,17 @@ def headline(estimate: Estimate) -> str:
     beside = "" if counted_exactly else f" ({percent(exact.reduction)} of what autograd executes)"
     return (
         f"Training FLOPs down {percent(training.reduction)}{beside}, inference {percent(inference.reduction)}, "
-        f"activations {percent(estimate.activation_reduction)}, weights {estimate.model_compression:.1f}× smaller, "
-        f"{times(estimate.speedup)} faster."
+        f"activation elements {percent(estimate.activation_reduction)}; weights {estimate.model_compression:.1f}× "
+        f"smaller, {_compared(estimate.speedup)}."
     )
+
+
+def _compared(speedup: float) -> str:
+    return f"{times(speedup)} faster" if speedup >= 1 else f"slower: {times(speedup)} the speed of dense training"
+
+
+def _every(period: int) -> str:
+    return "every iteration" if period == 1 else f"every {period} iterations"
 
 
 def work(estimate: Estimate) -> Table:
@@ -88,18 +96,21 @@ def memory(estimate: Estimate) -> Table:
 
 
 def time(estimate: Estimate) -> Table:
-    period = estimate.break_even_period
-    rows = [
-        [f"dense step, batch {estimate.batch_size}", seconds(estimate.dense_step.seconds)],
-        [f"Top-K, every {estimate.topk_period} iterations", seconds(estimate.topk_seconds)],
-        ["speedup of training", times(estimate.speedup)],
-        ["limit without Top-K", times(estimate.speedup_limit)],
-        ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
-    ]
+    """A dense step and, if anything is sparse, what Top-K leaves of the speedup."""
+    rows = [[f"dense step, batch {estimate.batch_size}", seconds(estimate.dense_step.seconds)]]
+    if estimate.plan.asks_for_sparsity:
+        period = estimate.break_even_period
+        rows += [
+            [f"Top-K, {_every(estimate.topk_period)}", seconds(estimate.topk_seconds)],
+            ["speedup of training", times(estimate.speedup)],
+            ["limit without Top-K", times(estimate.speedup_limit)],
+            ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
+        ]
     return Table([f"time on {estimate.device.name}", ""], rows)
 
 
 LAYER_DETAIL = ("wide", "medium", "narrow")
+LEFT_OUT = {"wide": "", "medium": "shapes and passes", "narrow": "shapes, passes, parameters and sparsities"}
 _TEXTS = {"wide": ("name", "input_shape", "weight_shape", "output_shape"), "medium": ("name",), "narrow": ("name",)}
 _PASSES = {
     "wide": ("forward", "grad_input", "grad_weight", "training"),
@@ -124,7 +135,7 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
         dense, sparse = row["training_dense_macs"], row["training_sparse_macs"]
         sparsities = [f"{row[key] * 100:.4g} %" if dense else "" for key in ("weight_sparsity", "act_sparsity")]
         return [
-            *(row[each] for each in texts),
+            *(row[each].replace("x", "×") if each != "name" else row[each] for each in texts),
             *([f"{row['params']:,}", *sparsities] if described else []),
             *(f"{row[key] / unit:.3f}" for key in keys),
             percent(1 - sparse / dense) if dense else "",
@@ -142,10 +153,8 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
     return Table(header, [cells(row) for row in [*shown, total]], text_columns=len(texts))
 
 
-def tables(estimate: Estimate, *, layers: bool) -> list[Table]:
-    """The headline, or everything about every layer."""
-    if layers:
-        return [layer_table(estimate, "wide")]
+def tables(estimate: Estimate) -> list[Table]:
+    """The headline: work, memory and time."""
     return [work(estimate), memory(estimate), time(estimate)]
 
 

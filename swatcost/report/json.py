@@ -9,6 +9,7 @@ import msgspec
 
 from swatcost.costs import Cost
 from swatcost.report.rows import totals_by_name
+from swatcost.version import __version__
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate, LayerEstimate
@@ -26,6 +27,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
     shapes = [list(network.sample_shape(shape)) for shape in network.input_shapes]
     return {
         "schema": SCHEMA,
+        "swatcost_version": __version__,
         "model": network.name,
         "input_shape": shapes[0] if len(shapes) == 1 else shapes,
         "batch_size": estimate.batch_size,

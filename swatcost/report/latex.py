@@ -17,9 +17,10 @@ _COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}
 
 
 def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    notes = [content.title(estimate), content.setting(estimate), *content.notes(estimate)]
-    comments = "\n".join(f"% {note}" for note in notes)
-    return "\n\n".join([comments, *map(_lay_out, content.tables(estimate, layers=layers))])
+    notes = [content.title(estimate), content.setting(estimate), content.headline(estimate), *content.notes(estimate)]
+    comments = "\n".join(f"% {note}" for note in [*notes, r"Needs \usepackage{booktabs}."])
+    tables = [content.layer_table(estimate, "wide")] if layers else content.tables(estimate)
+    return "\n\n".join([comments, *map(_lay_out, tables)])
 
 
 def _lay_out(table: Table) -> str:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def render(estimate: Estimate, *, layers: bool, width: int) -> str:
     blocks = [f"**{content.title(estimate)}**  \n{content.setting(estimate)}"]
-    blocks += map(_lay_out, content.tables(estimate, layers=layers))
+    if layers:
+        blocks.append(_lay_out(content.layer_table(estimate, "wide")))
+    blocks += map(_lay_out, content.tables(estimate))
     blocks.append("\n".join(f"- {note}" for note in content.notes(estimate)))
     return "\n\n".join(blocks).replace("_", r"\_")
 

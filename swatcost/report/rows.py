@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from swatcost.costs import Cost, PassCosts
-from swatcost.report.numbers import shape
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
@@ -32,10 +32,15 @@ def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
         {
             "name": each.layer.name,
             "kind": each.layer.kind,
-            "input_shape": shape(network.sample_shape(each.layer.input_shape)),
-            "weight_shape": shape(each.layer.weight_shape),
-            "output_shape": shape(network.sample_shape(each.layer.output_shape)),
+            "input_shape": _ascii(network.sample_shape(each.layer.input_shape)),
+            "weight_shape": _ascii(each.layer.weight_shape),
+            "output_shape": _ascii(network.sample_shape(each.layer.output_shape)),
+            "stride": _ascii(each.layer.stride),
+            "padding": _ascii(each.layer.padding),
+            "dilation": _ascii(each.layer.dilation),
+            "groups": each.layer.groups,
             "params": each.params,
+            "kept_dense": estimate.plan.kept_dense.get(each.layer.weight_key, ""),
             "weight_sparsity": each.sparsity.weight,
             "act_sparsity": each.sparsity.activation,
             **_macs(each.costs),
@@ -44,6 +49,10 @@ def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
     ]
     other = dict.fromkeys(rows[0], "") | {"name": "(other)", "kind": "other", "params": other_params(estimate)}
     return [*rows, {**other, "weight_sparsity": 0.0, "act_sparsity": 0.0, **_macs(PassCosts())}]
+
+
+def _ascii(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def _macs(costs: PassCosts) -> dict[str, float]:

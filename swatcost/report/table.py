@@ -19,22 +19,21 @@ def render(estimate: Estimate, *, layers: bool, width: int) -> str:
     blocks = ["\n".join(_wrap(line, width) for line in opening)]
     if layers:
         blocks.append(_layers(estimate, width))
-    else:
-        blocks += map(_lay_out, content.tables(estimate, layers=False))
+    blocks += map(_lay_out, content.tables(estimate))
     blocks.append("\n".join(_wrap(f"- {note}", width, indent="  ") for note in content.notes(estimate)))
     return "\n\n".join(blocks)
 
 
 def _layers(estimate: Estimate, width: int) -> str:
     """The most detailed table that fits, with a rule above the total."""
-    text = ""
     for detail in content.LAYER_DETAIL:
-        text = _lay_out(content.layer_table(estimate, detail))
-        if max(map(len, text.splitlines())) <= width:
+        lines = _lay_out(content.layer_table(estimate, detail)).splitlines()
+        if max(map(len, lines)) <= width:
             break
-    lines = text.splitlines()
     rule = next(line for line in lines if set(line) <= {"-", " "})
-    return "\n".join([*lines[:-1], rule, lines[-1]])
+    left_out = content.LEFT_OUT[detail]
+    note = [_wrap(f"({left_out}: in a wider terminal, or with --format csv)", width)] if left_out else []
+    return "\n".join([*lines[:-1], rule, lines[-1], *note])
 
 
 def _lay_out(table: Table) -> str:
@@ -49,9 +48,16 @@ def _lay_out(table: Table) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
+_WIDEST_TEXT = 100
+
+
 def _wrap(text: str, width: int, indent: str = "") -> str:
     held_together = text.replace(" %", "\N{NO-BREAK SPACE}%")
-    lines = textwrap.fill(
-        held_together, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    wrapped = textwrap.fill(
+        held_together,
+        min(width, _WIDEST_TEXT),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
-    return lines.replace("\N{NO-BREAK SPACE}", " ")
+    return wrapped.replace("\N{NO-BREAK SPACE}", " ")

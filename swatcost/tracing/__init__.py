@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,8 @@ def trace(
 
     Raises SwatcostError when the module cannot take the input, naming the layer that failed.
     """
+    if not isinstance(model, nn.Module):
+        raise SwatcostError(f"{model!r:.80} is no torch module: trace an instance of nn.Module")
     if (example_inputs is None) == (input_shape is None):
         raise SwatcostError("give either example_inputs or input_shape")
     model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
@@ -51,7 +53,8 @@ def trace(
     with torch.inference_mode(False), torch.enable_grad():
         if input_shape is None:
             return _trace_examples(model, example_inputs, batch_size, name)
-        return _trace_shape(model, tuple(input_shape), batch_size, name)
+        shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
+        return _trace_shape(model, shape, batch_size, name)
 
 
 def _trace_shape(model: nn.Module, shape: tuple[int, ...], batch_size: int | None, name: str) -> Network:

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,14 @@ _MOVES = {
     "zeros", "zeros_like",
 }  # fmt: skip
 
+# Operations that multiply tensors with each other: what is not counted of them is missed in the totals.
+_PRODUCTS = {"addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "mm", "mv", "transposed_convolution", "vdot"}
+_FAMILIES_OF_PRODUCTS = (
+    "_convolution", "_efficient_attention", "_flash_attention", "_scaled_dot_product", "_transformer",
+    "_native_multi_head", "_thnn_fused", "_trilinear", "gru", "lstm", "mkldnn_", "cudnn_conv", "miopen_", "_cudnn_rnn",
+    "quantized_", "rnn_",
+)  # fmt: skip
+
 _SINGLE_LAYERS = (_ConvNd, nn.Linear, _BatchNorm)
 
 
@@ -57,16 +65,18 @@ class ForwardError(Exception):
     error: Exception
     network: str
     inputs: list[tuple[int, ...]]
+    batch_size: int
     place: Frame | None
 
     def explained(self) -> SwatcostError:
-        given = " and ".join(_times(shape) for shape in self.inputs)
+        given = " and ".join(_times(shape[1:]) for shape in self.inputs)
         where = ""
         if self.place is not None:
             seen = " and ".join(_times(shape) for shape in self.place.shapes) or "no tensor"
             where = f"{self.place.name} ({type(self.place.module).__name__}) was given {seen}: "
         reason = (str(self.error).strip() or type(self.error).__name__).splitlines()[0]
-        return SwatcostError(f"{self.network} cannot take input {given} (batch first): {where}{reason}")
+        batch = f"traced in a batch of {self.batch_size}"
+        return SwatcostError(f"{self.network} cannot take an input of {given} ({batch}): {where}{reason}")
 
 
 def _times(shape: Sequence[int]) -> str:
@@ -119,6 +129,7 @@ class Run(TorchDispatchMode):
         self.storages: dict[StorageWeakRef, int] = {}
         self.layers: list[Layer] = []
         self.saved: list[SavedTensor] = []
+        self.saved_since: list[int] = []  # places in `saved` filled since the last operation
         self.uncounted: dict[str, list[str]] = defaultdict(list)
         self.failure: tuple[BaseException, Frame] | None = None
 
@@ -132,7 +143,7 @@ class Run(TorchDispatchMode):
                     functional_call(self.model, {**self.parameters, **self.buffers}, self.args, self.kwargs)
             except Exception as error:
                 place = self.failure[1] if self.failure and self.failure[0] is error else None
-                raise ForwardError(error, self.name, self.inputs, place) from error
+                raise ForwardError(error, self.name, self.inputs, self.batch_size, place) from error
         return Network(
             name=self.name,
             input_shapes=tuple(self.inputs),
@@ -150,7 +161,12 @@ class Run(TorchDispatchMode):
             ),
             saved=tuple(self.saved),
             uncounted=tuple(
-                Uncounted(operation=operation, calls=len(places), places=tuple(dict.fromkeys(places)))
+                Uncounted(
+                    operation=operation,
+                    products=_multiplies_tensors(operation),
+                    calls=len(places),
+                    places=tuple(dict.fromkeys(places)),
+                )
                 for operation, places in self.uncounted.items()
             ),
             torch_version=str(torch.__version__),
@@ -165,8 +181,11 @@ class Run(TorchDispatchMode):
         layer = reader(self, args, result) if reader else None
         if layer is not None:
             self.layers.append(layer)
+            self._claim_input(layer)
         elif operation not in _MOVES and not func.is_view and _computes(result):
-            self.uncounted[operation].append(self._here().name)
+            transposed = reader is not None and operation == "convolution"
+            self.uncounted["transposed_convolution" if transposed else operation].append(self._here().name)
+        self.saved_since.clear()
         return result
 
     def layer(self, *, input: Tensor, weight: Tensor | None, others: Sequence[Tensor | None], **shape: Any) -> Layer:
@@ -188,6 +207,14 @@ class Run(TorchDispatchMode):
             **shape,
         )
 
+    def _claim_input(self, layer: Layer) -> None:
+        """Marks what autograd has just saved for this layer: an operation's inputs are saved right before it runs."""
+        if layer.weight_trains:
+            for place in reversed(self.saved_since):
+                if self.saved[place].storage == layer.input_storage:
+                    self.saved[place] = replace(self.saved[place], as_layer_input=True)
+                    return
+
     def is_weight(self, tensor: Tensor) -> bool:
         return _place(tensor) in self.parameter_names
 
@@ -206,11 +233,13 @@ class Run(TorchDispatchMode):
         storage = tensor.untyped_storage()
         if _identity(tensor) not in self.own_storages:
             elements = storage.nbytes() // tensor.element_size()
+            self.saved_since.append(len(self.saved))
             self.saved.append(
                 SavedTensor(
                     storage=self._storage(tensor),
                     storage_bytes=storage.nbytes(),
                     held_by=self._here().name,
+                    as_layer_input=False,
                     scales_with_batch=elements % self.batch_size == 0 and (self.telling or tensor.dim() != 1),
                 )
             )
@@ -269,6 +298,10 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
 def _identity(tensor: Tensor) -> StorageWeakRef:
     """The storage of a tensor, without keeping its memory: while this is held, no other storage equals it."""
     return StorageWeakRef(tensor.untyped_storage())
+
+
+def _multiplies_tensors(operation: str) -> bool:
+    return operation in _PRODUCTS or operation.startswith(_FAMILIES_OF_PRODUCTS)
 
 
 def _place(tensor: Tensor) -> tuple[StorageWeakRef, int]:
