@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -174,7 +175,7 @@ def list_choices(what: str) -> None:
 
 def _width(output: Path | None) -> int:
     """Columns to print in: the terminal's, or what COLUMNS says, or 80."""
-    attended = output is None and sys.stdout.isatty()
+    attended = output is None and sys.stdout is not None and sys.stdout.isatty()
     return max(40, shutil.get_terminal_size().columns) if attended or "COLUMNS" in os.environ else _UNATTENDED_WIDTH
 
 
@@ -187,18 +188,31 @@ def _print(text: str, output: Path | None) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0, or 2 with one line on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
     try:
         code = cli.main(args, prog_name="swatcost", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"swatcost: {' '.join(message.split())}", err=True)
-        return 2
+        return _misuse(error.format_message() if isinstance(error, click.ClickException) else str(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("swatcost: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # The reader has gone. Python would complain again when it flushes standard output at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_standard_output()
         return 0
+    except OSError as error:
+        _abandon_standard_output()
+        return _misuse(f"cannot write the output: {error.strerror or error}")
+
+
+def _misuse(message: str) -> int:
+    click.echo(f"swatcost: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _abandon_standard_output() -> None:
+    """Keeps Python from complaining again when it flushes standard output at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

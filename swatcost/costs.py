@@ -1,4 +1,4 @@
-"""Costs that add: a pass has a dense and a sparse one, a layer has three passes, a network sums its layers."""
+"""Costs that add: a layer sums its passes, a network its layers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ Pass = Literal["forward", "grad_input", "grad_weight"]
 PASSES: tuple[Pass, ...] = ("forward", "grad_input", "grad_weight")
 
 
+def per_sample(total: float, batch_size: int) -> float:
+    """A batch's total over its samples: exactly an integer where it divides."""
+    return total // batch_size if total % batch_size == 0 else total / batch_size
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Work [MACs] done densely, exactly, and the work expected when done sparsely."""
+    """Work [MACs] or memory [bytes] when done densely, an exact integer, and expected when done sparsely.
 
-    dense: int = 0
+    Per sample the dense figure is no integer where a batch's work does not divide by its samples.
+    """
+
+    dense: float = 0
     sparse: float = 0
 
     def __add__(self, other: Cost) -> Cost:
@@ -39,6 +47,13 @@ class PassCosts:
             self.grad_input + other.grad_input,
             self.grad_weight + other.grad_weight,
         )
+
+    def per_sample(self, batch_size: int) -> PassCosts:
+        """A batch's costs over its samples."""
+        passes = (
+            Cost(per_sample(each.dense, batch_size), each.sparse / batch_size) for each in self.by_pass().values()
+        )
+        return PassCosts(*passes)
 
     def by_pass(self) -> dict[str, Cost]:
         """The three passes by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from swatcost.layer import Layer, first_uses
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import METHODS, LayerSparsity
 from swatcost.network import Network, Uncounted
-from swatcost.sparsity import Kept, SparsityPlan, sparsity_plan
+from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
 from swatcost.zoo import load
 
 if TYPE_CHECKING:
@@ -105,13 +106,15 @@ class Estimate:
     def break_even_period(self) -> int | None:
         """The smallest period at which sparse training takes no longer than dense; None if there is none."""
         return topk.break_even_period(
-            dense_step=self.dense_step.seconds, training_reduction=self.training_reduction, topk=self.topk_seconds
+            dense_step_seconds=self.dense_step.seconds,
+            training_reduction=self.training_reduction,
+            topk_seconds=self.topk_seconds,
         )
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
         """What was met and not counted, batch normalisation included, by operation."""
-        norms = [layer.name for layer in self.network.layers if not layer.multiplies]
+        norms = [layer.name for layer in self.network.layers if not layer.is_weight_layer]
         if not norms:
             return self.network.uncounted
         places = tuple(dict.fromkeys(norms))
@@ -121,16 +124,16 @@ class Estimate:
     @property
     def assumptions(self) -> list[str]:
         """What the numbers rest on, in sentences."""
-        from swatcost.assumptions import assumptions
+        from swatcost.report.assumptions import assumptions
 
         return assumptions(self)
 
     def speedup_at(self, training_reduction: float) -> float:
         """The speedup at another reduction of training FLOPs, with this estimate's times."""
         return topk.speedup(
-            dense_step=self.dense_step.seconds,
+            dense_step_seconds=self.dense_step.seconds,
             training_reduction=training_reduction,
-            topk=self.topk_seconds,
+            topk_seconds=self.topk_seconds,
             period=self.topk_period,
         )
 
@@ -170,8 +173,8 @@ def estimate(
     convention: str = "swat",
     device: str = "rtx2080ti",
     batch_size: int = 32,
-    first_layer: Kept | None = None,
-    last_layer: Kept | None = None,
+    first_layer: DenseOrSparse | None = None,
+    last_layer: DenseOrSparse | None = None,
     keep_dense: Sequence[str] = (),
 ) -> Estimate:
     """Estimates what a network costs to train.
@@ -194,7 +197,7 @@ def estimate(
     profile = load_device(device)
     if not isinstance(network, Network):
         network = load(network)
-    if not network.multiplying:
+    if not network.weight_layers:
         raise SwatcostError(f"{network.name} has no convolution and no linear layer: there is nothing to count")
 
     plan = sparsity_plan(
@@ -233,9 +236,9 @@ def _layer_estimates(network: Network, plan: SparsityPlan, convention: Conventio
             layer=layer,
             sparsity=sparsity,
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
-            costs=convention.count(layer, network.images_per_sample(layer), plan.method, sparsity),
+            costs=convention.count(layer, layer.images, plan.method, sparsity).per_sample(network.batch_size),
         )
-        for layer, sparsity in zip(network.multiplying, plan.layers, strict=True)
+        for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True)
     )
 
 
@@ -245,18 +248,18 @@ def _total(layers: tuple[LayerEstimate, ...]) -> PassCosts:
 
 def _topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:
     """One Top-K over whatever the plan makes sparse; dense layers need no selection."""
-    pairs = list(zip(network.multiplying, plan.layers, strict=True))
+    pairs = list(zip(network.weight_layers, plan.layers, strict=True))
     sparse_weights = first_uses(layer for layer, sparsity in pairs if sparsity.weight > 0)
     sparse_inputs = [layer for layer, sparsity in pairs if sparsity.activation > 0]
-    return topk.topk_seconds(
+    return topk.selection_seconds(
         weight_elements=sum(layer.weight_elements for layer in sparse_weights),
         activation_elements=sum(network.input_elements(layer) for layer in sparse_inputs) * batch_size,
-        per_weight=device.topk.weights.per_element,
-        per_activation=device.topk.activations.per_element,
+        seconds_per_weight=device.topk.weights.per_element,
+        seconds_per_activation=device.topk.activations.per_element,
     )
 
 
 def _count(value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_COUNT:
-        raise SwatcostError(f"{name} {value!r}: give a whole number from 1 to 10^12")
-    return value
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= _LARGEST_COUNT:
+        raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 1 to 10^12")
+    return int(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from swatcost.errors import SwatcostError
@@ -18,33 +18,29 @@ def write_atomically(path: Path, text: str) -> None:
     A link is followed and a device or pipe is written to directly; an existing file keeps its permissions.
     Raises SwatcostError when the path cannot be written, and leaves nothing behind then.
     """
-    target = Path(os.path.realpath(path))
     try:
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+        target = Path(os.path.realpath(path))
+        if path.is_relative_to("/dev") or (target.exists() and not target.is_file()):
+            with open(path, "a", encoding="utf-8") as stream:  # what is behind /dev/stdout must not be cut off
+                stream.write(text)
         else:
-            _replace(target, text)
-    except OSError as error:
-        raise SwatcostError(f"cannot write {path}: {error.strerror or error}") from None
+            _replace(target, text.encode())
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _replace(target: Path, text: str) -> None:
-    mode = target.stat().st_mode & 0o7777 if target.exists() else _NEW_FILE_MODE & ~_umask()
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+def _replace(target: Path, content: bytes) -> None:
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _NEW_FILE_MODE)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)
+        if target.exists():
+            os.chmod(temporary, target.stat().st_mode & 0o7777)
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

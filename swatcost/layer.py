@@ -9,8 +9,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+LARGEST = 2**53  # beyond it floats no longer hold every integer
+Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line, nothing that steers a terminal
 Shape = tuple[Positive, ...]
 LayerKind = Literal["conv", "linear", "batch_norm"]
 
@@ -41,13 +43,14 @@ class Layer:
     as many spatial dimensions as its kernel; a linear layer has (…, features in), (out, in) and
     (…, features out); a batch normalisation has weight_shape (channels,), or () without scale and shift.
 
-    `weight` is the name of the parameter that is its weight, None where the weight is computed; `element_bytes`
-    is the size of one of its numbers. `input_storage` is the storage that its input lives in, as in SavedTensor.
+    `weight` names the weight: two layers with the same name share it. It is a parameter's name, with [start:end]
+    behind it if only that part is meant, or says in parentheses where the weight is computed. `element_bytes` is
+    the size of one of its numbers. `input_storage` is the storage that its input lives in, as in SavedTensor.
 
     Raises ValueError when the numbers contradict each other.
     """
 
-    name: str
+    name: Name
     kind: LayerKind
     input_shape: Shape
     output_shape: Shape
@@ -57,13 +60,15 @@ class Layer:
     dilation: Shape = ()
     groups: Positive = 1
     parameters: tuple[str, ...] = ()
-    weight: str | None = None
+    weight: str
     element_bytes: Positive
     input_needs_grad: bool
     weight_trains: bool
     input_storage: Natural
 
     def __post_init__(self) -> None:
+        if max(prod(self.input_shape), prod(self.output_shape), self.weight_elements) > LARGEST:
+            raise ValueError(f"{self.name}: its tensors have more elements than can be counted")
         check = {"conv": self._check_conv, "linear": self._check_linear, "batch_norm": self._check_batch_norm}
         check[self.kind]()
 
@@ -115,9 +120,9 @@ class Layer:
             raise ValueError(f"{self.name}: {self.weight_shape} does not scale {self.input_shape[1]} channels")
 
     @property
-    def multiplies(self) -> bool:
-        """Whether the layer is one of those that the paper counts and sparsifies: conv or linear."""
-        return self.kind != "batch_norm"
+    def is_weight_layer(self) -> bool:
+        """Whether it is a convolution or a linear layer: those are counted and can be sparse."""
+        return self.kind in ("conv", "linear")
 
     @property
     def images(self) -> int:
@@ -127,11 +132,6 @@ class Layer:
     @property
     def weight_elements(self) -> int:
         return prod(self.weight_shape)
-
-    @property
-    def weight_key(self) -> str:
-        """What names the weight: executions with the same key share it."""
-        return self.weight or self.name
 
     def symbols(self, N: int) -> Symbols:
         """The layer in the paper's symbols, for N images; a linear layer is a 1 × 1 convolution of 1 × 1 images."""
@@ -147,5 +147,5 @@ def first_uses(layers: Iterable[Layer]) -> list[Layer]:
     """Each weight's first execution, so that what is shared is counted once."""
     seen: dict[str, Layer] = {}
     for layer in layers:
-        seen.setdefault(layer.weight_key, layer)
+        seen.setdefault(layer.weight, layer)
     return list(seen.values())

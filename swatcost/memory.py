@@ -6,22 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from swatcost.conventions import Convention
-from swatcost.layer import Layer, first_uses
+from swatcost.costs import Cost
+from swatcost.layer import first_uses
 from swatcost.network import Network, SavedTensor
 from swatcost.sparsity import SparsityPlan
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """Memory [bytes] of one kind of tensor in a dense step and in a sparse one."""
-
-    dense: int
-    sparse: float
-
-    @property
-    def reduction(self) -> float:
-        """1 − sparse / dense; 0 where nothing is held."""
-        return 1 - self.sparse / self.dense if self.dense else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +19,24 @@ class Memory:
     Every parameter is kept to be updated, and gradients are dense. `backward_weights` are the conv and linear
     weights that the backward pass reads: all of them, or the values of the active ones. `saved_activations` are
     the tensors that autograd saves, as torch's CPU kernels have them (a dropout mask is as large as its input);
-    sparse, the values that Top-K keeps. Indices are not included; buffers, optimizer state and the loss are not
-    either. `sparsified` counts the saved tensors that the plan makes sparse, `also_held` those of them that some
-    other operation keeps as well.
+    sparse, the values that Top-K keeps. `masked` is what the saved activations take if every layer keeps its
+    masked input as a dense tensor of its own, as plain PyTorch code does.
+
+    Indices are not included; nor are buffers, optimizer state, the loss and working space.
+
+    `sparsified` counts the saved tensors that the plan makes sparse, `also_held` those of them that some other
+    operation keeps as well.
     """
 
-    parameters: Bytes
-    gradients: Bytes
-    backward_weights: Bytes
-    saved_activations: Bytes
+    parameters: Cost
+    gradients: Cost
+    backward_weights: Cost
+    saved_activations: Cost
+    masked: int
     sparsified: int
     also_held: int
 
-    def by_holder(self) -> dict[str, Bytes]:
+    def by_holder(self) -> dict[str, Cost]:
         """What holds how much."""
         return {
             "parameters": self.parameters,
@@ -68,9 +61,9 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
     unstructured DenseNet-121.
     """
     entering = masked = 0.0
-    for index, (layer, sparsity) in enumerate(zip(network.multiplying, plan.layers, strict=True)):
+    for index, (layer, sparsity) in enumerate(zip(network.weight_layers, plan.layers, strict=True)):
         elements = network.input_elements(layer)
-        as_if_sparse = convention.first_input_sparse and index == 0 and layer.weight_key in plan.kept_dense
+        as_if_sparse = convention.first_input_sparse and index == 0 and layer.weight in plan.kept_dense
         entering += elements
         masked += elements * (plan.acts if as_if_sparse else sparsity.activation)
     entering += sum(network.input_elements(layer) for layer in network.layers if layer.kind == "batch_norm")
@@ -81,32 +74,37 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
     """What a training step of batch_size samples keeps [bytes]."""
     parameters = sum(each.elements * each.element_bytes for each in network.parameters)
     gradients = sum(each.elements * each.element_bytes for each in network.parameters if each.trains)
-    dense = sparse = 0.0
-    sparsified = also_held = 0
-    readers = _readers(network, plan)
+    sparsities = _sparsities_by_storage(network, plan)
+    dense = masked = sparsified = also_held = 0
+    sparse = 0.0
     for storage, tensors in _by_storage(network.saved).items():
         kept = _bytes_at(tensors[0], network, batch_size)
-        sparsities = [sparsity for _, sparsity in readers[storage]]
-        sparsity = min(sparsities, default=0.0)  # the least sparse reader decides what has to be kept
+        by_reader = sparsities[storage]
+        sparsity = min(by_reader, default=0.0)  # the least sparse reader decides what has to be kept
+        held = not all(each.as_layer_input for each in tensors)
         dense += kept
         sparse += (1 - sparsity) * kept
+        copies = sum(each > 0 for each in by_reader)
+        masked += kept * (copies + (held or copies < len(by_reader) or not by_reader))
         sparsified += sparsity > 0
-        also_held += sparsity > 0 and not all(each.as_layer_input for each in tensors)
+        also_held += sparsity > 0 and held
     return Memory(
-        parameters=Bytes(parameters, parameters),
-        gradients=Bytes(gradients, gradients),
+        parameters=Cost(parameters, parameters),
+        gradients=Cost(gradients, gradients),
         backward_weights=_backward_weights(network, plan),
-        saved_activations=Bytes(int(dense), sparse),
+        saved_activations=Cost(dense, sparse),
+        masked=masked,
         sparsified=sparsified,
         also_held=also_held,
     )
 
 
-def _readers(network: Network, plan: SparsityPlan) -> dict[int, list[tuple[Layer, float]]]:
-    readers: dict[int, list[tuple[Layer, float]]] = defaultdict(list)
-    for layer, sparsity in zip(network.multiplying, plan.layers, strict=True):
-        readers[layer.input_storage].append((layer, sparsity.activation))
-    return readers
+def _sparsities_by_storage(network: Network, plan: SparsityPlan) -> dict[int, list[float]]:
+    """The activation sparsity of every layer that reads a storage."""
+    sparsities: dict[int, list[float]] = defaultdict(list)
+    for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True):
+        sparsities[layer.input_storage].append(sparsity.activation)
+    return sparsities
 
 
 def _by_storage(saved: tuple[SavedTensor, ...]) -> dict[int, list[SavedTensor]]:
@@ -122,13 +120,12 @@ def _bytes_at(tensor: SavedTensor, network: Network, batch_size: int) -> int:
     return tensor.storage_bytes * batch_size // network.batch_size
 
 
-def _backward_weights(network: Network, plan: SparsityPlan) -> Bytes:
-    sparsity_of = dict(zip((layer.weight_key for layer in network.multiplying), plan.layers, strict=True))
-    weights = first_uses(network.multiplying)
-    return Bytes(
+def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:
+    sparsity_of = dict(zip((layer.weight for layer in network.weight_layers), plan.layers, strict=True))
+    weights = first_uses(network.weight_layers)
+    return Cost(
         dense=sum(layer.weight_elements * layer.element_bytes for layer in weights),
         sparse=sum(
-            layer.weight_elements * layer.element_bytes * (1 - sparsity_of[layer.weight_key].weight)
-            for layer in weights
+            layer.weight_elements * layer.element_bytes * (1 - sparsity_of[layer.weight].weight) for layer in weights
         ),
     )

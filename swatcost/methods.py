@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -24,9 +25,10 @@ _READS: Mapping[Pass, frozenset[Operand]] = {
 
 def checked_sparsity(value: float, what: str) -> float:
     """The value as a float, or SwatcostError unless it is a fraction of zeros in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 1:
         remedy = "give the fraction of zeros, at least 0 and below 1, such as 0.8"
-        if isinstance(value, int | float) and math.isfinite(value) and 1 < value < 100:
+        if is_number and 1 < value < 100:
             remedy = f"it is the fraction of zeros: for {value:g} % write {value / 100:g}"
         raise SwatcostError(f"{what} {value!r} is not a sparsity: {remedy}")
     return float(value)

@@ -14,9 +14,10 @@ from typing import Literal
 
 import msgspec
 
+from swatcost.costs import per_sample
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
-from swatcost.layer import Layer, Natural, Positive, Shape, first_uses
+from swatcost.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
 
 SCHEMA: Literal["swatcost.trace/1"] = "swatcost.trace/1"
 
@@ -25,7 +26,7 @@ SCHEMA: Literal["swatcost.trace/1"] = "swatcost.trace/1"
 class Parameter:
     """A parameter of the network, once however many modules share it."""
 
-    name: str
+    name: Name
     shape: tuple[Natural, ...]
     element_bytes: Positive
     trains: bool
@@ -68,10 +69,10 @@ class Uncounted:
     Those that are `products` of tensors, such as attention's, weigh as much as layers do.
     """
 
-    operation: str
+    operation: Name
     products: bool
     calls: Positive
-    places: tuple[str, ...]
+    places: tuple[Name, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,8 @@ class Network:
     tensors contradict each other.
     """
 
-    name: str
-    input_shapes: tuple[Shape, ...]
+    name: Name
+    input_shapes: tuple[tuple[Natural, ...], ...]
     batch_size: Positive
     layers: tuple[Layer, ...]
     parameters: tuple[Parameter, ...]
@@ -94,6 +95,8 @@ class Network:
     schema: Literal["swatcost.trace/1"] = SCHEMA
 
     def __post_init__(self) -> None:
+        if max((parameter.elements for parameter in self.parameters), default=0) > LARGEST:
+            raise ValueError("a parameter has more elements than can be counted")
         known = {parameter.name: parameter for parameter in self.parameters}
         if len(known) != len(self.parameters):
             raise ValueError("two parameters have one name")
@@ -101,23 +104,29 @@ class Network:
             for name in layer.parameters:
                 if name not in known:
                     raise ValueError(f"{layer.name}: no parameter is called {name!r}")
-            if layer.weight is not None and layer.weight not in layer.parameters:
-                raise ValueError(f"{layer.name}: its weight {layer.weight!r} is none of its parameters")
-            if layer.weight is not None and known[layer.weight].elements != layer.weight_elements:
-                raise ValueError(
-                    f"{layer.name}: {layer.weight} has {known[layer.weight].elements} elements, "
-                    f"not {layer.weight_elements}"
-                )
+            if layer.is_weight_layer and not layer.weight.startswith("("):
+                self._check_weight(layer, known)
+        if self.batch_size > 1 and not any(self.batch_size in shape for shape in self.input_shapes):
+            raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
         sizes: dict[int, tuple[int, bool]] = {}
         for saved in self.saved:
             size = (saved.storage_bytes, saved.scales_with_batch)
             if sizes.setdefault(saved.storage, size) != size:
                 raise ValueError(f"storage {saved.storage} is given two sizes")
 
+    @staticmethod
+    def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
+        name, _, part = layer.weight.partition("[")
+        if name not in layer.parameters:
+            raise ValueError(f"{layer.name}: its weight {layer.weight!r} is none of its parameters")
+        elements = known[name].elements
+        if elements < layer.weight_elements or (elements > layer.weight_elements and not part):
+            raise ValueError(f"{layer.name}: {layer.weight} has {elements} elements, not {layer.weight_elements}")
+
     @cached_property
-    def multiplying(self) -> tuple[Layer, ...]:
+    def weight_layers(self) -> tuple[Layer, ...]:
         """The conv and linear layers, in execution order."""
-        return tuple(layer for layer in self.layers if layer.multiplies)
+        return tuple(layer for layer in self.layers if layer.is_weight_layer)
 
     @property
     def batch_tells(self) -> bool:
@@ -126,8 +135,10 @@ class Network:
         shapes += [shape[1:] for shape in self.input_shapes]
         return tells_batch(self.batch_size, [size for shape in shapes for size in shape])
 
-    def sample_shape(self, shape: Shape) -> Shape:
+    def sample_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A traced shape as one sample has it: without the batch, or with what the batch was folded into."""
+        if not shape:
+            return shape
         leading, *rest = shape
         if leading % self.batch_size:
             return shape
@@ -140,22 +151,15 @@ class Network:
     @property
     def weight_elements(self) -> int:
         """Weights of conv and linear layers, shared ones once, biases left out."""
-        return sum(layer.weight_elements for layer in first_uses(self.multiplying))
+        return sum(layer.weight_elements for layer in first_uses(self.weight_layers))
 
-    def scales_with_batch(self, layer: Layer) -> bool:
-        """Whether the layer's work grows with the batch; a layer that only sees constants does not."""
+    def divides_evenly(self, layer: Layer) -> bool:
+        """Whether the layer's work over the traced batch is the same for every sample."""
         return layer.images % self.batch_size == 0
 
-    def images_per_sample(self, layer: Layer) -> int:
-        """N for one sample: 1 for most layers, tokens for a linear layer, frames for a folded video.
-
-        A layer that does not scale with the batch is charged whole to each sample.
-        """
-        return layer.images // self.batch_size if self.scales_with_batch(layer) else layer.images
-
-    def input_elements(self, layer: Layer) -> int:
-        """Elements that enter the layer for one sample."""
-        return prod(layer.input_shape) // layer.images * self.images_per_sample(layer)
+    def input_elements(self, layer: Layer) -> float:
+        """Elements that enter the layer for one sample, on average over the traced batch."""
+        return per_sample(prod(layer.input_shape), self.batch_size)
 
     def save(self, path: str | Path) -> None:
         """Writes the trace as JSON; an interrupted write leaves nothing behind."""
@@ -166,12 +170,17 @@ class Network:
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
+_LARGEST_PRIME_LOOKED_FOR = 1000
+
+
 def tells_batch(batch_size: int, dims: Iterable[int]) -> bool:
     """Whether a tensor's size is a multiple of this batch size if and only if it grows with the batch.
 
     A prime that divides none of the network's dimensions has this property.
     """
-    prime = batch_size > 1 and all(batch_size % divisor for divisor in range(2, batch_size))
+    if not 1 < batch_size <= _LARGEST_PRIME_LOOKED_FOR:
+        return False
+    prime = all(batch_size % divisor for divisor in range(2, batch_size))
     return prime and all(size % batch_size for size in dims)
 
 
@@ -187,12 +196,14 @@ def read_network(path: str | Path) -> Network:
     path = Path(path)
     try:
         text = path.read_bytes()
-    except OSError as error:
-        raise SwatcostError(f"cannot read {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     try:
         schema = msgspec.json.decode(text, type=_Header).schema
         if schema != SCHEMA:
             raise SwatcostError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}: trace it again")
         return msgspec.json.decode(text, type=Network)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except SwatcostError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise SwatcostError(f"{path} is not a usable trace: {error}") from None

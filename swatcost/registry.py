@@ -42,16 +42,12 @@ class Registry(Generic[T]):
         return member
 
     def __getitem__(self, name: str) -> T:
-        try:
-            return self._members[name]
-        except KeyError:
-            raise SwatcostError(f"unknown {self.kind} {name!r}: {nearest(name, self.names())}") from None
+        if name not in self.names():
+            raise SwatcostError(f"unknown {self.kind} {name!r}: {nearest(str(name), self.names())}")
+        return self._members[name]
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._members.values())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._members
 
     def names(self) -> list[str]:
         return list(self._members)

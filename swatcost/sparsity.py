@@ -14,12 +14,12 @@ from swatcost.methods import LayerSparsity, Method, Operand, checked_sparsity
 from swatcost.network import Network
 from swatcost.registry import nearest
 
-Kept = Literal["dense", "sparse"]
+DenseOrSparse = Literal["dense", "sparse"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparsityPlan:
-    """The sparsity of each conv and linear layer, in the order of `Network.multiplying`.
+    """The sparsity of each conv and linear layer, in the order of `Network.weight_layers`.
 
     `weights` and `acts` are the targets. `kept_dense` says why a layer is dense, by the key of its weight.
     """
@@ -43,10 +43,10 @@ class SparsityPlan:
         if "weight" not in self.method.sparse["forward"]:
             return network.weight_elements
         by_key = {
-            layer.weight_key: 1 - sparsity.weight
-            for layer, sparsity in zip(network.multiplying, self.layers, strict=True)
+            layer.weight: 1 - sparsity.weight
+            for layer, sparsity in zip(network.weight_layers, self.layers, strict=True)
         }
-        return sum(layer.weight_elements * by_key[layer.weight_key] for layer in first_uses(network.multiplying))
+        return sum(layer.weight_elements * by_key[layer.weight] for layer in first_uses(network.weight_layers))
 
 
 def sparsity_plan(
@@ -56,8 +56,8 @@ def sparsity_plan(
     distribution: Distribution,
     weights: float = 0.0,
     acts: float = 0.0,
-    first_layer: Kept | None = None,
-    last_layer: Kept | None = None,
+    first_layer: DenseOrSparse | None = None,
+    last_layer: DenseOrSparse | None = None,
     keep_dense: Sequence[str] = (),
 ) -> SparsityPlan:
     """Gives every conv and linear layer its sparsities.
@@ -72,8 +72,8 @@ def sparsity_plan(
     weights = _target(method, "weight", weights, "weights")
     acts = _target(method, "activation", acts, "acts")
     kept = _kept_dense(network, distribution, first_layer, last_layer, keep_dense)
-    free = [layer for layer in first_uses(network.multiplying) if layer.weight_key not in kept]
-    keys = [layer.weight_key for layer in free]
+    free = [layer for layer in first_uses(network.weight_layers) if layer.weight not in kept]
+    keys = [layer.weight for layer in free]
     weight_of = dict(zip(keys, distribution.spread(free, weights), strict=True))
     activation_of = dict(zip(keys, distribution.spread(free, acts), strict=True))
     return SparsityPlan(
@@ -82,10 +82,8 @@ def sparsity_plan(
         weights=weights,
         acts=acts,
         layers=tuple(
-            LayerSparsity(
-                weight=weight_of.get(layer.weight_key, 0.0), activation=activation_of.get(layer.weight_key, 0.0)
-            )
-            for layer in network.multiplying
+            LayerSparsity(weight=weight_of.get(layer.weight, 0.0), activation=activation_of.get(layer.weight, 0.0))
+            for layer in network.weight_layers
         ),
         kept_dense=kept,
     )
@@ -101,25 +99,25 @@ def _target(method: Method, operand: Operand, value: float, name: str) -> float:
 def _kept_dense(
     network: Network,
     distribution: Distribution,
-    first_layer: Kept | None,
-    last_layer: Kept | None,
+    first_layer: DenseOrSparse | None,
+    last_layer: DenseOrSparse | None,
     keep_dense: Sequence[str],
 ) -> dict[str, str]:
-    layers = network.multiplying
+    layers = network.weight_layers
     kept: dict[str, str] = {}
     for option, choice in (("first_layer", first_layer), ("last_layer", last_layer)):
         if choice not in (None, "dense", "sparse"):
             raise SwatcostError(f"{option} {choice!r}: give 'dense' or 'sparse'")
     if layers and (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense":
-        kept[layers[0].weight_key] = "first layer"
+        kept[layers[0].weight] = "first layer"
     if layers and last_layer == "dense":
-        kept.setdefault(layers[-1].weight_key, "last layer")
-    for pattern in keep_dense:
+        kept.setdefault(layers[-1].weight, "last layer")
+    for pattern in [keep_dense] if isinstance(keep_dense, str) else keep_dense:
         matches = [layer for layer in layers if _is_called(layer, pattern)]
         if not matches:
             raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {_names(pattern, layers)}")
         for layer in matches:
-            kept.setdefault(layer.weight_key, f"named by {pattern}")
+            kept.setdefault(layer.weight, f"named by {pattern}")
     return kept
 
 

@@ -14,39 +14,39 @@ REDUCTIONS_OF_EQS_7_AND_8 = (0.761, 0.856)
 """The training-FLOP reductions [-] that the two equations put in, rounded as the text has them."""
 
 
-def topk_seconds(
-    *, weight_elements: float, activation_elements: float, per_weight: float, per_activation: float
+def selection_seconds(
+    *, weight_elements: float, activation_elements: float, seconds_per_weight: float, seconds_per_activation: float
 ) -> float:
     """Time [s] of selecting in all weights and all activations once.
 
     t = weights · t_w + activations · t_a       (A.4: the overhead increases linearly with size)
 
-    weight_elements and activation_elements are what is selected from [-]; per_weight and per_activation are
-    seconds an element [s].
+    weight_elements and activation_elements are what is selected from [-]; t_w and t_a are seconds an element [s].
 
-    >>> round(topk_seconds(weight_elements=100, activation_elements=10, per_weight=2e-9, per_activation=3e-9), 12)
-    2.3e-07
+    >>> selection_seconds(weight_elements=4, activation_elements=2, seconds_per_weight=0.5, seconds_per_activation=3)
+    8.0
     """
-    return weight_elements * per_weight + activation_elements * per_activation
+    return weight_elements * seconds_per_weight + activation_elements * seconds_per_activation
 
 
-def speedup(*, dense_step: float, training_reduction: float, topk: float, period: int) -> float:
+def speedup(*, dense_step_seconds: float, training_reduction: float, topk_seconds: float, period: int) -> float:
     """Dense time over sparse time, over one Top-K period.
 
     Speed Up = P · t / ((P − 1) · (1 − r) · t + (1 − r) · t + t_topk)       (Eqs. 7 and 8)
 
-    period is P, iterations from one Top-K to the next [-]; dense_step is t, a dense forward and backward pass
-    [s]; training_reduction is r, 1 − sparse / dense training FLOPs [-]; topk is t_topk, one Top-K [s]. The paper
-    writes the step that has the Top-K apart; the P sparse steps are summed here.
+    period is P, iterations from one Top-K to the next [-]; dense_step_seconds is t, a dense forward and backward
+    pass [s]; training_reduction is r, 1 − sparse / dense training FLOPs [-]; topk_seconds is t_topk, one Top-K [s].
+    The paper writes the step that has the Top-K apart; the P sparse steps are summed here.
 
     With the numbers that Eqs. 7 and 8 print:
 
-    >>> round(speedup(dense_step=0.147, training_reduction=0.761, topk=0.470, period=1000), 2)
+    >>> round(speedup(dense_step_seconds=0.147, training_reduction=0.761, topk_seconds=0.470, period=1000), 2)
     4.13
-    >>> round(speedup(dense_step=0.147, training_reduction=0.856, topk=0.470, period=1000), 2)
+    >>> round(speedup(dense_step_seconds=0.147, training_reduction=0.856, topk_seconds=0.470, period=1000), 2)
     6.79
     """
-    return period * dense_step / (period * (1 - training_reduction) * dense_step + topk)
+    sparse_step_seconds = (1 - training_reduction) * dense_step_seconds
+    return period * dense_step_seconds / (period * sparse_step_seconds + topk_seconds)
 
 
 def speedup_limit(training_reduction: float) -> float:
@@ -58,17 +58,18 @@ def speedup_limit(training_reduction: float) -> float:
     return 1 / (1 - training_reduction)
 
 
-def break_even_period(*, dense_step: float, training_reduction: float, topk: float) -> int | None:
+def break_even_period(*, dense_step_seconds: float, training_reduction: float, topk_seconds: float) -> int | None:
     """The smallest period at which sparse training takes no longer than dense training; None if there is none.
 
     P · r · t ≥ t_topk, so P = ceil(t_topk / (r · t))
 
     Symbols as in `speedup`. Without anything to select the first iteration is enough.
 
-    >>> break_even_period(dense_step=0.147, training_reduction=0.761, topk=0.470)  # 0.470 / 0.1119 = 4.2
+    >>> # 0.470 / (0.761 · 0.147) = 4.2
+    >>> break_even_period(dense_step_seconds=0.147, training_reduction=0.761, topk_seconds=0.470)
     5
     """
-    if topk == 0:
+    if topk_seconds == 0:
         return 1
-    saved = training_reduction * dense_step
-    return max(1, math.ceil(topk / saved)) if saved > 0 else None
+    saved_seconds = training_reduction * dense_step_seconds
+    return max(1, math.ceil(topk_seconds / saved_seconds)) if saved_seconds > 0 else None

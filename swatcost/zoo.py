@@ -11,6 +11,8 @@ from swatcost.errors import SwatcostError
 from swatcost.network import Network, read_network
 from swatcost.registry import nearest
 
+_IN_PYTHON = "trace a network of your own with swatcost.trace in Python, save it, and name its .json file"
+
 
 def load(model: str | Path, *, input_shape: Sequence[int] | None = None, classes: int | None = None) -> Network:
     """Loads a network of the zoo by name, or a saved trace by the path of its .json file.
@@ -26,10 +28,11 @@ def load(model: str | Path, *, input_shape: Sequence[int] | None = None, classes
         return _saved(Path(model), input_shape, classes)
     if name in ZOO:
         return _traced(ZOO[name], input_shape, classes)
-    raise SwatcostError(
-        f"unknown model {name!r}: {nearest(name, list(ZOO))}; a network of "
-        "your own is traced and saved with swatcost.trace in Python, and then named by its .json file"
-    )
+    raise SwatcostError(f"unknown model {name!r}: {nearest(name, list(ZOO))}; {_IN_PYTHON}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _saved(path: Path, input_shape: Sequence[int] | None, classes: int | None) -> Network:
@@ -45,6 +48,9 @@ def _traced(entry: ZooNetwork, input_shape: Sequence[int] | None, classes: int |
 
     from swatcost.tracing import trace
 
-    with torch.device("meta"):
-        module = entry.build(classes)
+    try:
+        with torch.device("meta"):
+            module = entry.build(classes)
+    except (RuntimeError, OverflowError) as error:
+        raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {_first_line(error)}") from None
     return trace(module, input_shape=entry.input_shape if input_shape is None else input_shape, name=entry.name)

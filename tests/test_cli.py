@@ -51,6 +51,25 @@ def test_options_may_come_first(saved: str, capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out)["targets"] == {"weights": 0.8, "acts": 0.0}
 
 
+def test_options_for_dense_layers(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [
+        "--first-layer",
+        "sparse",
+        "--last-layer",
+        "dense",
+        "--keep-dense",
+        "*.downsample.*",
+        "--keep-dense",
+        "bn1",
+    ]
+    assert run(saved, "--weights", "0.8", *options[:-2], "--format", "json") == 0
+    kept = {layer["name"]: layer["kept_dense"] for layer in json.loads(capsys.readouterr().out)["layers"]}
+    assert (kept["conv1"], kept["fc"]) == (None, "last layer")
+    assert kept["layer1.0.downsample.0"] == "named by *.downsample.*"
+    assert run(saved, *options) == 2
+    assert "keep_dense 'bn1' matches no layer" in capsys.readouterr().err
+
+
 def test_json_keeps_the_contract(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(saved, "--weights", "0.8", "--acts", "0.8", "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
@@ -68,6 +87,14 @@ def test_json_keeps_the_contract(saved: str, capsys: pytest.CaptureFixture[str])
         assert summed == pytest.approx(totals["macs"][name]["sparse"])
     assert totals["training_reduction"] == pytest.approx(0.7612, abs=5e-5)
     assert totals["speedup"] == pytest.approx(4.13, abs=5e-3)
+    assert set(totals) >= {
+        "params", "weights", "weight_sparsity", "act_sparsity", "macs", "training_reduction", "inference_reduction",
+        "activation_reduction", "model_compression", "dense_step_seconds", "topk_seconds", "speedup", "speedup_limit",
+        "break_even_period",
+    }  # fmt: skip
+    assert set(found["memory"]) == {
+        "parameters", "gradients", "backward_weights", "saved_activations", "masked_activations",
+    }  # fmt: skip
     assert found["layers"][0]["kept_dense"] == "first layer"
     assert found == json.loads(json.dumps(swatcost.estimate(saved, weights=0.8, acts=0.8).to_dict()))
 
@@ -122,6 +149,7 @@ def test_markdown_and_latex_are_well_formed(resnet50: Network) -> None:
     markdown = render(estimate, "markdown")
     for block in markdown.split("\n\n")[1:4]:
         assert len({line.count("|") for line in block.splitlines()}) == 1
+    assert render(estimate, "latex", layers=True).count("layer1.0.conv2") == 1
     latex = render(estimate, "latex")
     body = "\n".join(line for line in latex.splitlines() if not line.startswith("%"))
     assert body.isascii()
@@ -156,6 +184,9 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--input-shape", "3,x,4"], "'3,x,4' is no shape: give whole numbers with commas"),
         (["resnet50", "--input-shape", "3,0,4"], "positive whole numbers"),
         (["resnet50", "--classes", "0"], "classes 0: give a positive whole number"),
+        (["resnet50", "--classes", str(2**63 - 1)], "resnet50 cannot be built with"),
+        (["resnet50", "--input-shape", "3,9999999999,99999999999"], "larger than a tensor can be"),
+        (["resnet50", "--batch-size", "9" * 400], "batch_size 999"),
         (["resnet50", "--convention", "paper"], "unknown convention 'paper': choose from swat, equations, exact"),
         (["resnet50", "--wieghts", "0.8"], "No such option"),
         (["resnet50", "--format", "xml"], "'xml' is not one of"),
@@ -175,6 +206,12 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert err.count("\n") == 1
     assert message in err
     assert err.startswith("swatcost: ")
+
+
+@pytest.mark.parametrize("form", ["torchvision:resnet50", "timm:vit_b", "package.module:factory", "net.py:Net"])
+def test_models_that_cannot_be_named_yet(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(form) == 2
+    assert "trace a network of your own with swatcost.trace" in capsys.readouterr().err
 
 
 def test_a_saved_trace_has_a_fixed_shape(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,6 +317,37 @@ def test_a_reader_that_goes_away_is_no_error(saved: str) -> None:
     script = f"{sys.executable} -m swatcost {saved} --format json | head -c 10"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named(saved: str) -> None:
+    for arguments in (f"{saved} > /dev/full", "list models > /dev/full", f"{saved} --output /dev/full"):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m swatcost {arguments}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "No space left on device" in done.stderr
+
+
+def test_closed_standard_output_does_not_matter_to_a_file(saved: str, tmp_path: Path) -> None:
+    script = f"{sys.executable} -m swatcost {saved} --output {tmp_path}/out.txt >&-"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out.txt").read_text().startswith("resnet50")
+
+
+def test_a_terminal_without_unicode_shows_something(saved: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-m", "swatcost", saved], capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_appending_through_dev_stdout_keeps_what_was_there(saved: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    script = f"{sys.executable} -m swatcost {saved} --output /dev/stdout >> {log}"
+    subprocess.run(["sh", "-c", script], check=True)
+    assert log.read_text().startswith("before\nresnet50")
 
 
 HEAVY = {"torch", "pandas", "numpy", "matplotlib", "fvcore"}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 import swatcost
 from swatcost.conventions import CONVENTIONS
+from swatcost.costs import Pass
 from swatcost.devices import load_device
+from swatcost.methods import LayerSparsity, Method, Operand
 from swatcost.network import Network
 
 from .conftest import zoo_network
@@ -102,17 +106,17 @@ def test_topk_scales_with_what_the_plan_makes_sparse(resnet50: Network) -> None:
 def test_dense_step_of_other_networks_comes_from_the_throughput(resnet50: Network) -> None:
     twice = swatcost.estimate(resnet50, batch_size=64)
     assert twice.dense_step.seconds == pytest.approx(0.294)
-    assert "measured at batch 32 and scaled to 64" in twice.dense_step.source
+    assert any("measured at batch 32 and scaled to 64" in sentence for sentence in twice.assumptions)
     other = swatcost.estimate(zoo_network("resnet18"), batch_size=32)
     assert other.dense_step.seconds == pytest.approx(0.147 * other.exact.training.dense / 12_149_538_816)
-    assert "not measured" in other.dense_step.source
+    assert any("not measured, estimated from the throughput of resnet50" in each for each in other.assumptions)
     renamed = swatcost.estimate(swatcost.load("resnet50", classes=10))
-    assert not renamed.dense_step.measured  # the name is not enough
+    assert not renamed.dense_step.same_network  # the name is not enough
 
 
 def test_the_profile_counts_what_the_trace_counts(resnet50: Network) -> None:
     profile, dense = load_device("rtx2080ti"), swatcost.estimate(resnet50)
-    sparse_layers = resnet50.multiplying[1:]
+    sparse_layers = resnet50.weight_layers[1:]
     assert profile.dense_steps[0].training_macs == dense.exact.training.dense
     assert profile.topk.weights.elements == sum(layer.weight_elements for layer in sparse_layers)
     assert profile.topk.activations.elements == 32 * sum(resnet50.input_elements(layer) for layer in sparse_layers)
@@ -198,8 +202,97 @@ def test_exact_passes_are_equal_when_dense_but_for_the_first_input(zoo_name: str
         ({"method": "dense", "weights": 0.8}, "method 'dense' has no sparse weights"),
         ({"keep_dense": ["layer9.*"]}, "keep_dense 'layer9.\\*' matches no layer"),
         ({"first_layer": "maybe"}, "first_layer 'maybe'"),
+        ({"weights": 10**400}, "is not a sparsity"),
+        ({"method": None}, "unknown method None"),
+        ({"device": None}, "unknown device None"),
     ],
 )
 def test_unusable_settings(resnet50: Network, settings: dict[str, object], message: str) -> None:
     with pytest.raises(swatcost.SwatcostError, match=message):
         swatcost.estimate(resnet50, **settings)  # type: ignore[arg-type]
+
+
+class ByHand(nn.Module):
+    """A frozen stem, a layer that is called twice on five rows a sample, and a strided convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 3, 1).requires_grad_(False)
+        self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.twice = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 7, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(self.stem(x)).flatten(2).mT[:, :5]
+        return self.head(self.twice(self.twice(x)))
+
+
+def by_hand(**settings: object) -> swatcost.Estimate:
+    network = swatcost.trace(ByHand(), input_shape=(2, 6, 6))
+    return swatcost.estimate(network, weights=0.75, acts=0.5, batch_size=10, **settings)  # type: ignore[arg-type]
+
+
+STEM, CONV, CONV_IN, TWICE, HEAD = 3 * 2 * 36, 4 * 27 * 9, 4 * 27 * 36, 5 * 16, 5 * 28
+
+
+@pytest.mark.parametrize(
+    ("convention", "grad_input", "grad_weight"),
+    [
+        ("swat", [STEM, CONV_IN, TWICE, TWICE, HEAD], [STEM, CONV, TWICE, TWICE, HEAD]),
+        ("equations", [STEM, CONV_IN, TWICE, TWICE, HEAD], [STEM, CONV_IN, TWICE, TWICE, HEAD]),
+        # the stem is frozen and nothing before it trains, so the first gradient is that of conv's weight
+        ("exact", [0, 0, TWICE, TWICE, HEAD], [0, CONV, TWICE, TWICE, HEAD]),
+    ],
+)
+def test_layers_by_hand(convention: str, grad_input: list[int], grad_weight: list[int]) -> None:
+    estimate = by_hand(convention=convention)
+    costs = [each.costs for each in estimate.layers]
+    assert [each.forward.dense for each in costs] == [STEM, CONV, TWICE, TWICE, HEAD]
+    assert [each.grad_input.dense for each in costs] == grad_input
+    assert [each.grad_weight.dense for each in costs] == grad_weight
+    # the stem is dense, elsewhere a quarter of the weights and half of the activations are left
+    assert [each.grad_input.sparse for each in costs] == [grad_input[0], *(macs / 4 for macs in grad_input[1:])]
+    assert [each.grad_weight.sparse for each in costs] == [grad_weight[0], *(macs / 2 for macs in grad_weight[1:])]
+
+
+def test_totals_by_hand() -> None:
+    estimate = by_hand()
+    found = estimate.to_dict()
+    weights = 6 + 108 + 16 + 28  # the layer that is called twice has its weight once
+    entering = [72, 108, 20, 20, 20]
+    assert found["totals"]["weights"] == weights
+    assert found["totals"]["params"] == weights + 3 + 4 + 4
+    assert found["totals"]["weight_sparsity"] == pytest.approx(0.75 * 152 / weights)
+    assert found["totals"]["act_sparsity"] == pytest.approx(0.5 * 168 / sum(entering))
+    assert found["totals"]["activation_reduction"] == pytest.approx(0.5)  # the first input counted as sparse, no BN
+    assert found["totals"]["model_compression"] == pytest.approx(weights / (6 + 152 / 4))
+    assert found["totals"]["exact_macs"]["training"]["dense"] == by_hand(convention="exact").costs.training.dense
+    assert found["totals"]["topk_seconds"] == pytest.approx(152 * 0.018 / 25_493_504 + 1680 * 0.452 / 336_445_440)
+    reduction = found["totals"]["training_reduction"]
+    assert found["totals"]["speedup_limit"] == pytest.approx(1 / (1 - reduction))
+    assert found["totals"]["speedup"] < found["totals"]["speedup_limit"]
+    assert [layer["weight_sparsity"] for layer in found["layers"]] == [0, 0.75, 0.75, 0.75, 0.75]
+    assert [layer["act_sparsity"] for layer in found["layers"]] == [0, 0.5, 0.5, 0.5, 0.5]
+    assert list(estimate.to_frame()["act_sparsity"]) == [0, 0.5, 0.5, 0.5, 0.5, 0]
+    assert list(estimate.to_frame()["input_shape"])[:3] == ["2x6x6", "3x6x6", "5x4"]
+    assert found["memory"]["parameters"] == {"dense": 4 * 169, "sparse": 4 * 169}
+    assert found["memory"]["gradients"] == {"dense": 4 * (169 - 9), "sparse": 4 * (169 - 9)}
+    assert found["memory"]["backward_weights"] == {"dense": 4 * weights, "sparse": 4 * (6 + 152 / 4)}
+
+
+def test_half_precision_takes_half_the_bytes() -> None:
+    full, half = (
+        swatcost.estimate(swatcost.trace(nn.Linear(8, 4).to(dtype), input_shape=(8,))).memory.by_holder()
+        for dtype in (torch.float32, torch.float16)
+    )
+    assert [each.dense for each in full.values()] == [2 * each.dense for each in half.values()]
+
+
+def test_two_sparse_operands_multiply() -> None:
+    passes: dict[Pass, frozenset[Operand]] = {
+        "forward": frozenset({"weight", "activation"}),
+        "grad_input": frozenset(),
+        "grad_weight": frozenset({"activation"}),
+    }
+    method = Method(name="both", title="", citation="", sparse=passes)
+    assert method.density("forward", LayerSparsity(weight=0.75, activation=0.5)) == 0.125

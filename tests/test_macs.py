@@ -91,7 +91,7 @@ def test_convolution_equals_enumeration(case: tuple[nn.Module, Tensor]) -> None:
     torch.testing.assert_close(found.grad_weight, grad_weight)
 
     network = swatcost.trace(nn.Sequential(layer), x)
-    (traced,) = network.multiplying
+    (traced,) = network.weight_layers
     costs = CONVENTIONS["exact"].count(traced, traced.images, METHODS["dense"], LayerSparsity())
     assert costs.forward.dense == found.forward
     assert costs.grad_input.dense == found.input_gradient
@@ -110,7 +110,7 @@ def test_convolution_equals_enumeration(case: tuple[nn.Module, Tensor]) -> None:
 def test_conventions_differ_in_resolution(convention: str, grad_input: int, grad_weight: int) -> None:
     layer = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, device="meta")
     x = torch.empty(1, 4, 9, 9, device="meta", requires_grad=True)
-    (traced,) = swatcost.trace(layer, x).multiplying
+    (traced,) = swatcost.trace(layer, x).weight_layers
     costs = CONVENTIONS[convention].count(traced, 1, METHODS["dense"], LayerSparsity())
     assert costs.forward.dense == 6 * 2 * 9 * 25
     assert costs.grad_input.dense == grad_input
@@ -131,7 +131,7 @@ def test_linear_layer_is_the_case_of_one_position() -> None:
 )
 def test_methods_thin_their_passes(method: str, forward: float, grad_input: float, grad_weight: float) -> None:
     layer = nn.Linear(8, 4, device="meta")
-    (traced,) = swatcost.trace(layer, torch.empty(1, 8, device="meta", requires_grad=True)).multiplying
+    (traced,) = swatcost.trace(layer, torch.empty(1, 8, device="meta", requires_grad=True)).weight_layers
     costs = CONVENTIONS["exact"].count(traced, 1, METHODS[method], LayerSparsity(weight=0.75, activation=0.5))
     assert costs.forward.sparse == 32 * forward
     assert costs.grad_input.sparse == 32 * grad_input

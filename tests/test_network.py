@@ -15,16 +15,16 @@ from swatcost.network import Network, read_network, tells_batch
 
 CONV = Layer(
     name="conv", kind="conv", input_shape=(2, 4, 9, 9), output_shape=(2, 6, 5, 5), weight_shape=(6, 2, 3, 3),
-    stride=(2, 2), padding=(1, 1), dilation=(1, 1), groups=2, element_bytes=4,
-    input_needs_grad=True, weight_trains=True, input_storage=0,
+    stride=(2, 2), padding=(1, 1), dilation=(1, 1), groups=2,
+    weight="(computed in x)", element_bytes=4, input_needs_grad=True, weight_trains=True, input_storage=0,
 )  # fmt: skip
 LINEAR = Layer(
     name="linear", kind="linear", input_shape=(2, 7, 5), output_shape=(2, 7, 3), weight_shape=(3, 5),
-    element_bytes=4, input_needs_grad=True, weight_trains=True, input_storage=0,
+    weight="(computed in x)", element_bytes=4, input_needs_grad=True, weight_trains=True, input_storage=0,
 )  # fmt: skip
 NORM = Layer(
     name="norm", kind="batch_norm", input_shape=(2, 4, 5), output_shape=(2, 4, 5), weight_shape=(4,),
-    element_bytes=4, input_needs_grad=True, weight_trains=True, input_storage=0,
+    weight="", element_bytes=4, input_needs_grad=True, weight_trains=True, input_storage=0,
 )  # fmt: skip
 
 
@@ -100,6 +100,13 @@ def _set(*path: Any, value: Any) -> Any:
         (_set("parameters", 0, "element_bytes", value=0.5), "not a usable trace"),
         (_set("saved", 0, "storage_bytes", value=-1), "not a usable trace"),
         (_set("batch_size", value=0), "not a usable trace"),
+        (_set("batch_size", value=7), "holds a batch of 7"),
+        (_set("batch_size", value=2**61 - 1), "not a usable trace"),
+        (_set("saved", 0, "storage_bytes", value=10**400), "not a usable trace"),
+        (_set("input_shapes", value=[[]]), "holds a batch of 11"),
+        (_set("name", value="n\n\\input{/etc/passwd}"), "not a usable trace"),
+        (_set("layers", 0, "name", value="\x1b[31m"), "not a usable trace"),
+        (_set("parameters", 0, "shape", value=[2**50, 2**50]), "more elements than can be counted"),
         (_set("layers", value=[]), None),
     ],
 )

@@ -15,7 +15,7 @@ from swatcost.topk import break_even_period, speedup, speedup_limit
 def test_equations_7_and_8(reduction: float, printed: float) -> None:
     # 1000 · 147 / (999 · (1 − r) · 147 + 147 · (1 − r) + 470)
     by_hand = 1000 * 147 / (999 * (1 - reduction) * 147 + 147 * (1 - reduction) + 470)
-    found = speedup(dense_step=0.147, training_reduction=reduction, topk=0.470, period=1000)
+    found = speedup(dense_step_seconds=0.147, training_reduction=reduction, topk_seconds=0.470, period=1000)
     assert found == pytest.approx(by_hand, rel=1e-12)
     assert round(found, 2) == printed
 
@@ -23,10 +23,10 @@ def test_equations_7_and_8(reduction: float, printed: float) -> None:
 def test_limit_and_break_even() -> None:
     assert speedup_limit(0.8) == pytest.approx(5)
     # a step saves 0.8 · 10 = 8, so 16 take exactly two steps and 17 take three
-    assert break_even_period(dense_step=10, training_reduction=0.8, topk=16) == 2
-    assert break_even_period(dense_step=10, training_reduction=0.8, topk=17) == 3
-    assert break_even_period(dense_step=10, training_reduction=0, topk=17) is None
-    assert break_even_period(dense_step=10, training_reduction=0, topk=0) == 1
+    assert break_even_period(dense_step_seconds=10, training_reduction=0.8, topk_seconds=16) == 2
+    assert break_even_period(dense_step_seconds=10, training_reduction=0.8, topk_seconds=17) == 3
+    assert break_even_period(dense_step_seconds=10, training_reduction=0, topk_seconds=17) is None
+    assert break_even_period(dense_step_seconds=10, training_reduction=0, topk_seconds=0) == 1
 
 
 def test_table_10_in_the_profile() -> None:
@@ -62,6 +62,10 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         (PROFILE.replace("[[dense_steps]]", "[dense_step]"), "not a usable device profile"),
         (PROFILE[:60], "not a usable device profile"),
         ("= broken", "not a usable device profile"),
+        ("a = " + "[" * 100_000, "not a usable device profile"),
+        ("a = " + "9" * 10_000, "not a usable device profile"),
+        (PROFILE.replace("25_493_504", "9" * 400), "not a usable device profile"),
+        (PROFILE.replace("0.018", "5e-324"), "not a usable device profile"),
     ],
 )
 def test_a_damaged_profile_is_named_as_such(tmp_path: Path, text: str, message: str) -> None:

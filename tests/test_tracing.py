@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -256,12 +257,12 @@ def test_a_weight_that_is_computed_is_still_a_layer() -> None:
         nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 1)),
     )
     for part, shape in zip(module, [(3,), (1, 4, 4)], strict=True):
-        (layer,) = swatcost.trace(part, input_shape=shape).multiplying
-        assert layer.weight is None
+        (layer,) = swatcost.trace(part, input_shape=shape).weight_layers
+        assert layer.weight.startswith("(computed in Parametrized")
         assert layer.weight_trains
 
 
-def test_work_that_does_not_grow_with_the_batch_is_charged_whole() -> None:
+def test_work_that_is_not_the_same_for_every_sample_is_averaged() -> None:
     class Hypernetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -271,11 +272,11 @@ def test_work_that_does_not_grow_with_the_batch_is_charged_whole() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x @ self.make(self.code).view(3, 5)
 
-    network = swatcost.trace(Hypernetwork(), input_shape=(3,))
-    (make,) = network.multiplying
-    assert not network.scales_with_batch(make)
-    assert network.images_per_sample(make) == 1
-    assert any("does not grow with the batch" in each for each in swatcost.estimate(network).assumptions)
+    network = swatcost.trace(Hypernetwork(), torch.zeros(4, 3))
+    assert [layer.name for layer in network.weight_layers] == ["make"]
+    estimate = swatcost.estimate(network, convention="exact")
+    assert estimate.costs.forward.dense == 8 * 15 / 4  # one row of 8 · 15 for the whole batch of 4
+    assert any("averaged over the traced batch of 4: make" in each for each in estimate.assumptions)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +289,10 @@ def test_work_that_does_not_grow_with_the_batch_is_charged_whole() -> None:
         ({"input_shape": (3, -1)}, "positive whole numbers"),
         ({"input_shape": (3, 2.5)}, "positive whole numbers"),
         ({"input_shape": "3"}, "positive whole numbers"),
+        ({"input_shape": 2.5}, "positive whole numbers"),
+        ({"input_shape": (3, 10**12, 10**12)}, "larger than a tensor can be"),
+        ({"input_shape": (3,), "batch_size": 0}, "batch_size 0"),
+        ({"example_inputs": torch.zeros(4, 3), "batch_size": 5}, "batch_size 5: no dimension"),
     ],
 )
 def test_unusable_input(arguments: dict[str, Any], message: str) -> None:
@@ -322,3 +327,186 @@ def test_a_failure_that_the_module_handles_is_none() -> None:
 def test_lazy_parameters_are_named() -> None:
     with pytest.raises(swatcost.SwatcostError, match="weight has no shape yet"):
         swatcost.trace(nn.LazyLinear(3), input_shape=(3,))
+
+
+def forward_macs(network: Network) -> float:
+    return swatcost.estimate(network, convention="exact").costs.forward.dense
+
+
+class Pooled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mean(1))
+
+
+def test_rows_are_those_that_the_operation_saw() -> None:
+    x = torch.zeros(4, 6, 8)
+    assert forward_macs(swatcost.trace(Pooled(8, 5), x)) == 8 * 5
+    hooked = nn.Linear(8, 5)
+    hooked.register_forward_pre_hook(lambda _, args: (args[0][:, :2],))
+    assert forward_macs(swatcost.trace(hooked, x)) == 2 * 8 * 5
+    assert forward_macs(swatcost.trace(nn.Linear(8, 5), x)) == 6 * 8 * 5
+
+
+class Experts(nn.Module):
+    """Sends an odd number of rows to each of two experts, and none to a third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(8, 10) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.experts[0](x[:3]), self.experts[1](x[3:]), self.experts[2](x[:0])])
+
+
+def test_a_mixture_of_experts_costs_what_its_rows_cost() -> None:
+    network = swatcost.trace(Experts(), input_shape=(8,))
+    assert forward_macs(network) == pytest.approx(8 * 10, rel=1e-12)
+    assert [layer.images for layer in network.layers] == [3, 8]
+
+
+class Slices(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(6, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.w[:2]) + F.linear(x, self.w[2:4]) + F.linear(x, self.w[:2])
+
+
+def test_a_part_of_a_parameter_is_a_weight_of_its_own() -> None:
+    network = swatcost.trace(Slices(), torch.zeros(4, 8))
+    assert [layer.weight for layer in network.layers] == ["w[0:16]", "w[16:32]", "w[0:16]"]
+    assert network.weight_elements == 4 * 8
+
+
+class TwoComputed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.zeros(4, 3, 3, 3)), nn.Parameter(torch.zeros(7, 4, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(x, self.a * 2), self.b * 2)
+
+
+def test_two_computed_weights_of_one_module_are_two() -> None:
+    network = swatcost.trace(TwoComputed(), input_shape=(3, 8, 8))
+    assert network.weight_elements == 4 * 27 + 7 * 36
+    assert swatcost.estimate(network, weights=0.5).non_zero_weights == 4 * 27 + 7 * 36 / 2
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs"),
+    [
+        (nn.MultiheadAttention(8, 2, batch_first=True), (torch.randn(4, 6, 8),) * 3),
+        (nn.TransformerDecoderLayer(8, 2, 16, batch_first=True), (torch.randn(4, 6, 8),) * 2),
+        (nn.LSTM(8, 5, batch_first=True), (torch.randn(4, 6, 8),)),
+        (nn.DataParallel(nn.Linear(8, 5)), (torch.randn(4, 8),)),
+        (nn.InstanceNorm2d(3, affine=True), (torch.randn(4, 3, 5, 5),)),
+    ],
+)
+def test_other_networks_are_traced_too(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    network = swatcost.trace(module, inputs)
+    assert network.layers or network.uncounted
+    assert Network(**{name: getattr(network, name) for name in network.__dataclass_fields__}) == network
+
+
+class Flattened(nn.Module):
+    """Saves one storage through tensors of different dimensions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.exp()
+        return y.view(-1).pow(2).sum() + y.pow(3).sum()
+
+
+def test_views_of_one_storage_agree_on_its_size() -> None:
+    network = swatcost.trace(nn.Sequential(nn.Linear(8, 8), Flattened()), torch.randn(4, 8))
+    sizes = {saved.storage: (saved.storage_bytes, saved.scales_with_batch) for saved in network.saved}
+    assert all(sizes[each.storage] == (each.storage_bytes, each.scales_with_batch) for each in network.saved)
+
+
+def test_a_tensor_that_is_given_twice_stays_one() -> None:
+    class Same(nn.Module):
+        def forward(self, q: Tensor, k: Tensor) -> Tensor:
+            assert q is k
+            return q * k
+
+    x = torch.randn(4, 8, requires_grad=True)
+    network = swatcost.trace(Same(), (x, x))
+    assert len({saved.storage for saved in network.saved}) == 1
+
+
+class Meddling(nn.Module):
+    """Writes to its own parameters and attributes, and runs a module that it does not register."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.embedding = nn.Embedding(5, 3, max_norm=0.1)
+        self.norms = [nn.BatchNorm1d(3)]
+        self.cache: list[Tensor] = []
+        self.register_buffer("ema", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.linear.weight.clamp_(-1e-9, 1e-9)
+        self.linear.bias.requires_grad_(False)
+        self.cache.append(x)
+        self.extra = x
+        self.ema = self.ema + 1
+        self.register_buffer("late", x)
+        self.linear.register_forward_hook(lambda *_: None)
+        x = self.norms[0](self.linear(x) + self.embedding(torch.zeros(len(x), dtype=torch.long, device=x.device)))
+        x.sum().backward()
+        return x
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_what_a_forward_pass_changes_is_put_back(real: bool) -> None:
+    module = Meddling()
+    before = copy.deepcopy({**module.state_dict(), **module.norms[0].state_dict(prefix="norm.")})
+    attributes = set(vars(module))
+    swatcost.trace(module, **({"example_inputs": torch.randn(4, 3)} if real else {"input_shape": (3,)}))  # type: ignore[arg-type]
+    after = {**module.state_dict(), **module.norms[0].state_dict(prefix="norm.")}
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert set(vars(module)) == attributes
+    assert module.cache == []
+    assert not module.linear._forward_hooks
+    assert module.linear.bias.requires_grad
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_training_mode_is_set_without_calling_train() -> None:
+    class Merging(nn.Linear):
+        def train(self, mode: bool = True) -> Merging:
+            raise AssertionError("has side effects")
+
+    module = Merging(3, 4)
+    module.training = False
+    swatcost.trace(module, input_shape=(3,))
+    assert not module.training
+
+
+def test_threads_that_trace_one_module_do_not_disturb_each_other() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    expected = swatcost.trace(module, input_shape=(3,))
+    with ThreadPoolExecutor(8) as pool:
+        traced = list(pool.map(lambda _: swatcost.trace(module, input_shape=(3,)), range(40)))
+    assert all(each == expected for each in traced)
+    assert all(tensor.device.type == "cpu" for tensor in module.state_dict().values())
+
+
+def test_sparse_parameters_are_refused() -> None:
+    module = nn.Linear(3, 4)
+    module.weight = nn.Parameter(torch.eye(4, 3).to_sparse())
+    with pytest.raises(swatcost.SwatcostError, match=r"weight is stored as torch\.sparse_coo"):
+        swatcost.trace(module, input_shape=(3,))
+
+
+def test_scalar_inputs_can_be_shown() -> None:
+    class Scaled(nn.Linear):
+        def forward(self, x: Tensor, scale: Tensor | float = 1) -> Tensor:
+            return super().forward(x * scale)
+
+    network = swatcost.trace(Scaled(3, 4), (torch.randn(2, 3), torch.tensor(0.5)))
+    assert repr(swatcost.estimate(network))

@@ -37,7 +37,8 @@ PUBLISHED_PARAMETERS = {
 def executed(network: swatcost.Network) -> PassCosts:
     dense = LayerSparsity()
     counts = (
-        EXACT.count(layer, network.images_per_sample(layer), METHODS["dense"], dense) for layer in network.multiplying
+        EXACT.count(layer, layer.images, METHODS["dense"], dense).per_sample(network.batch_size)
+        for layer in network.weight_layers
     )
     return sum(counts, PassCosts())
 
@@ -83,7 +84,7 @@ def test_forward_equals_fvcore(name: str) -> None:
 
 def test_classes_and_input_shape_can_be_changed() -> None:
     network = swatcost.load("cifar_resnet18", input_shape=(3, 64, 64), classes=100)
-    assert network.multiplying[-1].weight_shape == (100, 512)
+    assert network.weight_layers[-1].weight_shape == (100, 512)
     # Four times the pixels, four times the convolutions' work; the classifier sees one pooled position.
     of_convs = executed(network).forward.dense - 100 * 512
     assert of_convs == 4 * (executed(zoo_network("cifar_resnet18")).forward.dense - 10 * 512)

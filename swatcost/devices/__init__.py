@@ -12,10 +12,11 @@ from typing import Annotated
 import msgspec
 
 from swatcost.errors import SwatcostError
+from swatcost.layer import LARGEST
 from swatcost.registry import nearest
 
-PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
-PositiveCount = Annotated[int, msgspec.Meta(gt=0)]
+PositiveSeconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
+PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,14 @@ class DenseStep:
 
 @dataclass(frozen=True)
 class StepTime:
-    """The time of a dense training step [s], and a phrase that says where it comes from."""
+    """The time of a dense training step [s], and the measured step that it was taken or scaled from.
+
+    `same_network` says whether that was a step of the network itself; otherwise its throughput was used.
+    """
 
     seconds: float
-    source: str
-    measured: bool
+    reference: DenseStep
+    same_network: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,24 +82,16 @@ class Device:
         step = self.dense_steps[0]
         return step.training_macs * step.batch_size / step.seconds
 
-    def dense_step(self, network: str, training_macs: int, batch_size: int) -> StepTime:
+    def dense_step(self, network: str, training_macs: float, batch_size: int) -> StepTime:
         """The time of a dense training step of batch_size samples.
 
         training_macs are per sample, as autograd executes them.
         """
-        measured = [step for step in self.dense_steps if (step.network, step.training_macs) == (network, training_macs)]
-        if measured:
-            step = min(measured, key=lambda step: abs(step.batch_size - batch_size))
-            scaled = "" if step.batch_size == batch_size else f" at batch {step.batch_size} and scaled to {batch_size}"
-            seconds = step.seconds * batch_size / step.batch_size
-            return StepTime(seconds, f"measured{scaled} ({self.source})", measured=True)
-        step = self.dense_steps[0]
-        return StepTime(
-            training_macs * batch_size / self.macs_per_second,
-            f"not measured, estimated from the throughput of {step.network} at batch {step.batch_size}, "
-            f"{self.macs_per_second / 1e12:.2f} TMAC/s",
-            measured=False,
-        )
+        own = [step for step in self.dense_steps if (step.network, step.training_macs) == (network, training_macs)]
+        if own:
+            nearest_step = min(own, key=lambda step: abs(step.batch_size - batch_size))
+            return StepTime(nearest_step.seconds * batch_size / nearest_step.batch_size, nearest_step, True)
+        return StepTime(training_macs * batch_size / self.macs_per_second, self.dense_steps[0], False)
 
 
 _PROFILES = files(__package__)
@@ -111,16 +107,14 @@ def load_device(name: str) -> Device:
 
     Raises SwatcostError for an unknown name and for a file that is no profile.
     """
-    source: Traversable
-    if name.endswith(".toml"):
-        source = Path(name)
-    elif name in (names := device_names()):
+    source: Traversable = Path(str(name))
+    if not str(name).endswith(".toml"):
+        if name not in (names := device_names()):
+            raise SwatcostError(f"unknown device {name!r}: {nearest(str(name), names)}")
         source = _PROFILES / f"{name}.toml"
-    else:
-        raise SwatcostError(f"unknown device {name!r}: {nearest(name, names)}")
     try:
         return msgspec.convert(tomllib.loads(source.read_text(encoding="utf-8")), Device)
     except OSError as error:
         raise SwatcostError(f"cannot read device profile {name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise SwatcostError(f"{name} is not a usable device profile: {error}") from None

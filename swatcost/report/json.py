@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from swatcost.costs import Cost
+from swatcost.report.assumptions import assumptions, dense_step_source
 from swatcost.report.rows import totals_by_name
 from swatcost.version import __version__
 
@@ -49,16 +50,21 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "activation_reduction": estimate.activation_reduction,
             "model_compression": estimate.model_compression,
             "dense_step_seconds": estimate.dense_step.seconds,
-            "dense_step_source": estimate.dense_step.source,
+            "dense_step_source": dense_step_source(estimate),
             "topk_seconds": estimate.topk_seconds,
             "speedup": estimate.speedup,
             "speedup_limit": estimate.speedup_limit,
             "break_even_period": estimate.break_even_period,
+            "sparsified_tensors": estimate.memory.sparsified,
+            "also_held_tensors": estimate.memory.also_held,
         },
-        "memory": asdict(estimate.memory),
+        "memory": {
+            **_by_name(estimate.memory.by_holder()),
+            "masked_activations": {"dense": estimate.memory.saved_activations.dense, "sparse": estimate.memory.masked},
+        },
         "layers": [_layer(estimate, each) for each in estimate.layers],
         "uncounted": [asdict(each) for each in estimate.uncounted],
-        "assumptions": estimate.assumptions,
+        "assumptions": assumptions(estimate),
     }
 
 
@@ -75,7 +81,7 @@ def _layer(estimate: Estimate, each: LayerEstimate) -> dict[str, Any]:
         "macs": _by_name(each.costs.by_pass()),
         "weight_sparsity": each.sparsity.weight,
         "act_sparsity": each.sparsity.activation,
-        "kept_dense": estimate.plan.kept_dense.get(layer.weight_key),
+        "kept_dense": estimate.plan.kept_dense.get(layer.weight),
         "input_shape": network.sample_shape(layer.input_shape),
         "weight_shape": layer.weight_shape,
         "output_shape": network.sample_shape(layer.output_shape),

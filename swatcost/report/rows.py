@@ -40,7 +40,7 @@ def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
             "dilation": _ascii(each.layer.dilation),
             "groups": each.layer.groups,
             "params": each.params,
-            "kept_dense": estimate.plan.kept_dense.get(each.layer.weight_key, ""),
+            "kept_dense": estimate.plan.kept_dense.get(each.layer.weight, ""),
             "weight_sparsity": each.sparsity.weight,
             "act_sparsity": each.sparsity.activation,
             **_macs(each.costs),

@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from swatcost.errors import SwatcostError
 from swatcost.network import Network, tells_batch
-from swatcost.tracing.run import ForwardError, Run, stand_in
+from swatcost.tracing.run import ForwardError, Run
+from swatcost.tracing.untouched import stand_in
 
 __all__ = ["trace"]
 
@@ -32,8 +33,8 @@ def trace(
     dimension) or input_shape, the shape of one sample of a network with a single input.
 
     With input_shape the pass runs on the meta device, where nothing is allocated and nothing computed; only if
-    the module cannot run there does it run for real. Example inputs are used as they are, where they are.
-    batch_size says how many samples the example inputs hold, if not their first dimension.
+    the module cannot run there does it run for real. Copies of example inputs are used where they are, unless
+    the module is on the meta device. batch_size says how many samples they hold, if not their first dimension.
 
     A module in evaluation mode is put in training mode for the pass; one in training mode keeps the modes of
     its parts. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before,
@@ -43,18 +44,30 @@ def trace(
     """
     if not isinstance(model, nn.Module):
         raise SwatcostError(f"{model!r:.80} is no torch module: trace an instance of nn.Module")
+    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+        raise SwatcostError(f"batch_size {batch_size!r}: give a positive whole number")
     if (example_inputs is None) == (input_shape is None):
         raise SwatcostError("give either example_inputs or input_shape")
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
-    lazy = [key for key, parameter in model.named_parameters() if nn.parameter.is_lazy(parameter)]
-    if lazy:
-        raise SwatcostError(f"parameter {lazy[0]} has no shape yet: run the module once on real input")
+    model = _unwrapped(model)
+    for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if nn.parameter.is_lazy(tensor):
+            raise SwatcostError(f"{key} has no shape yet: run the module once on real input")
+        if tensor.layout != torch.strided:
+            raise SwatcostError(f"{key} is stored as {tensor.layout}: only dense tensors can be traced")
     name = name or type(model).__name__
     with torch.inference_mode(False), torch.enable_grad():
         if input_shape is None:
             return _trace_examples(model, example_inputs, batch_size, name)
         shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
         return _trace_shape(model, shape, batch_size, name)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """What torch.compile or DataParallel wraps."""
+    if isinstance(model, nn.DataParallel):
+        return _unwrapped(model.module)
+    compiled = type(model).__name__ == "OptimizedModule"
+    return _unwrapped(model._orig_mod) if compiled and isinstance(model._orig_mod, nn.Module) else model
 
 
 def _trace_shape(model: nn.Module, shape: tuple[int, ...], batch_size: int | None, name: str) -> Network:
@@ -64,7 +77,10 @@ def _trace_shape(model: nn.Module, shape: tuple[int, ...], batch_size: int | Non
     dims = [*shape, *(size for tensor in tensors for size in tensor.shape)]
     batch_size = batch_size or next((size for size in _TELLING_BATCH_SIZES if tells_batch(size, dims)), 2)
     floats = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
-    sample = torch.empty((batch_size, *shape), device="meta", dtype=next(floats, torch.get_default_dtype()))
+    try:
+        sample = torch.empty((batch_size, *shape), device="meta", dtype=next(floats, torch.get_default_dtype()))
+    except (RuntimeError, OverflowError, TypeError):
+        raise SwatcostError(f"input shape {shape} is larger than a tensor can be") from None
     try:
         return Run(model, name, batch_size, (sample,), {}, meta=True).network()
     except ForwardError as failure:
@@ -88,8 +104,13 @@ def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, nam
         batch_size = given[0].shape[0] if given[0].dim() else 1
     if batch_size < 1:
         raise SwatcostError(f"example_inputs of shape {tuple(given[0].shape)} hold no sample")
+    if batch_size > 1 and not any(batch_size in tensor.shape for tensor in given):
+        raise SwatcostError(f"batch_size {batch_size}: no dimension of the example inputs has this size")
     meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
-    args, kwargs = tree_map_only(Tensor, lambda tensor: stand_in(tensor, meta), (args, kwargs))
+    copies: dict[int, Tensor] = {}  # a tensor that is given twice stays one tensor
+    args, kwargs = tree_map_only(
+        Tensor, lambda tensor: copies.setdefault(id(tensor), stand_in(tensor, meta)), (args, kwargs)
+    )
     try:
         return Run(model, name, batch_size, args, kwargs, meta=meta).network()
     except ForwardError as failure:

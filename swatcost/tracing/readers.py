@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -65,13 +66,15 @@ def _mm(run: Run, args: tuple[Any, ...], result: Tensor) -> Layer | None:
 
 def _linear(run: Run, input: Tensor, weight: Tensor, bias: Tensor | None) -> Layer | None:
     """A product with a parameter, or the one inside an nn.Linear whose weight is computed."""
-    linear = run.running_linear()
-    if linear is None and not run.is_weight(weight):
-        return None
     features_in, features_out = weight.shape[-2:]
+    linear = run.running_linear()
+    if not run.is_weight(weight) and (linear is None or linear.module.in_features != features_in):
+        return None
+    if weight.dim() == 3 and weight.shape[0] > 1 and weight.stride(0) != 0:
+        return None  # a different matrix for each item of the batch is no linear layer
     rows = tuple(input.shape[:-1])
-    if linear and linear.shapes and linear.shapes[0][-1:] == (features_in,):
-        rows = linear.shapes[0][:-1]
+    if linear and linear.shapes and linear.shapes[0][-1:] == (features_in,) and prod(linear.shapes[0]) == input.numel():
+        rows = linear.shapes[0][:-1]  # as the module was called, before its rows were flattened
     return run.layer(
         kind="linear",
         input=input,

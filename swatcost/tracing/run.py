@@ -8,12 +8,12 @@ stand-ins, and on the meta device so are its parameters, so the user's module co
 from __future__ import annotations
 
 import contextlib
-import random
 import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from swatcost.errors import SwatcostError
 from swatcost.layer import Layer
 from swatcost.network import Buffer, Network, Parameter, SavedTensor, Uncounted, tells_batch
 from swatcost.tracing.readers import READERS
+from swatcost.tracing.untouched import Snapshot, stand_in, untouched
 
 # Operations that make, move or read numbers without computing with them. Views are told by their schema.
 _MOVES = {
@@ -52,12 +53,6 @@ _FAMILIES_OF_PRODUCTS = (
 _SINGLE_LAYERS = (_ConvNd, nn.Linear, _BatchNorm)
 
 
-def stand_in(tensor: Tensor, meta: bool) -> Tensor:
-    """A tensor that can be written to in place of the user's."""
-    copy = torch.empty_like(tensor, device="meta") if meta else tensor.detach().clone()
-    return copy.requires_grad_(tensor.requires_grad)
-
-
 @dataclass
 class ForwardError(Exception):
     """The module raised: what it raised, in which module, and what that module was given."""
@@ -69,7 +64,7 @@ class ForwardError(Exception):
     place: Frame | None
 
     def explained(self) -> SwatcostError:
-        given = " and ".join(_times(shape[1:]) for shape in self.inputs)
+        given = " and ".join(_times(shape[1:]) for shape in self.inputs if shape)
         where = ""
         if self.place is not None:
             seen = " and ".join(_times(shape) for shape in self.place.shapes) or "no tensor"
@@ -114,11 +109,11 @@ class Run(TorchDispatchMode):
         self.meta = meta
         self.inputs = [tuple(leaf.shape) for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         self.parameters = {
-            key: nn.Parameter(stand_in(parameter, meta), parameter.requires_grad) if meta else parameter
+            key: nn.Parameter(stand_in(parameter, meta), parameter.requires_grad)
             for key, parameter in model.named_parameters()
         }
         self.buffers = {key: stand_in(buffer, meta) for key, buffer in model.named_buffers()}
-        self.parameter_names = {_place(parameter): key for key, parameter in self.parameters.items()}
+        self.parameter_names = {_identity(parameter): key for key, parameter in self.parameters.items()}
         self.own_storages = {_identity(tensor) for tensor in (*self.parameters.values(), *self.buffers.values())}
         dims = [size for shape in self.inputs for size in shape[1:]]
         dims += [size for tensor in (*self.parameters.values(), *self.buffers.values()) for size in tensor.shape]
@@ -127,6 +122,8 @@ class Run(TorchDispatchMode):
         self.module_names[id(model)] = type(model).__name__
         self.frames: list[Frame] = []
         self.storages: dict[StorageWeakRef, int] = {}
+        self.saved_sizes: dict[int, tuple[int, bool]] = {}
+        self.strangers: dict[int, Snapshot] = {}  # modules that ran and that the model does not know as its parts
         self.layers: list[Layer] = []
         self.saved: list[SavedTensor] = []
         self.saved_since: list[int] = []  # places in `saved` filled since the last operation
@@ -135,7 +132,7 @@ class Run(TorchDispatchMode):
 
     def network(self) -> Network:
         """Runs the forward pass and returns what was seen of it."""
-        with _undisturbed(self.model), self._module_hooks():
+        with untouched(self.model), self._module_hooks():
             hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
             device = torch.device("meta") if self.meta else contextlib.nullcontext()
             try:
@@ -188,10 +185,14 @@ class Run(TorchDispatchMode):
         self.saved_since.clear()
         return result
 
-    def layer(self, *, input: Tensor, weight: Tensor | None, others: Sequence[Tensor | None], **shape: Any) -> Layer:
-        """A layer that the running module has executed on these tensors."""
+    def layer(
+        self, *, input: Tensor, weight: Tensor | None, others: Sequence[Tensor | None], **shape: Any
+    ) -> Layer | None:
+        """A layer that the running module has executed on these tensors; None if there was nothing to execute."""
+        if input.numel() == 0 or 0 in shape["output_shape"]:
+            return None
         frame = self._here()
-        names = [self.parameter_names.get(_place(tensor)) for tensor in (weight, *others) if tensor is not None]
+        names = [self.parameter_names.get(_identity(tensor)) for tensor in (weight, *others) if tensor is not None]
         if isinstance(frame.module, _SINGLE_LAYERS):
             prefix = "" if frame.module is self.model else f"{frame.name}."
             names += [prefix + key for key, _ in frame.module.named_parameters(recurse=False)]
@@ -199,7 +200,7 @@ class Run(TorchDispatchMode):
         return Layer(
             name=frame.name,
             parameters=tuple(dict.fromkeys(key for key in names if key in self.parameters)),
-            weight=None if weight is None else self.parameter_names.get(_place(weight)),
+            weight="" if weight is None else self._weight_name(weight),
             element_bytes=input.element_size(),
             input_needs_grad=gradients and input.requires_grad,
             weight_trains=gradients and weight is not None and weight.requires_grad,
@@ -216,12 +217,29 @@ class Run(TorchDispatchMode):
                     return
 
     def is_weight(self, tensor: Tensor) -> bool:
-        return _place(tensor) in self.parameter_names
+        """Whether the tensor is a parameter, or a view or part of one."""
+        return _identity(tensor) in self.parameter_names
+
+    def _weight_name(self, weight: Tensor) -> str:
+        """The parameter's name, with the part of it that is meant, or a name for a weight that is computed.
+
+        A module that is one layer computes one weight however often it is called; elsewhere each tensor is one.
+        """
+        name = self.parameter_names.get(_identity(weight))
+        if name is None:
+            frame = self._here()
+            single = isinstance(frame.module, _SINGLE_LAYERS)
+            return f"(computed in {frame.name})" if single else f"(computed in {frame.name}, {self._storage(weight)})"
+        distinct = prod(size for size, stride in zip(weight.shape, weight.stride(), strict=True) if stride)
+        if distinct == self.parameters[name].numel():
+            return name
+        start = int(weight.storage_offset())
+        return f"{name}[{start}:{start + distinct}]"
 
     def running_linear(self) -> Frame | None:
-        """The frame of the nn.Linear that is running, if one is."""
+        """The frame of the nn.Linear that is running, if one is; a subclass may do something else in its forward."""
         frame = self._here()
-        return frame if isinstance(frame.module, nn.Linear) else None
+        return frame if getattr(type(frame.module), "forward", None) is nn.Linear.forward else None
 
     def _here(self) -> Frame:
         return self.frames[-1] if self.frames else Frame(type(self.model).__name__, self.model, [])
@@ -230,20 +248,26 @@ class Run(TorchDispatchMode):
         return self.storages.setdefault(_identity(tensor), len(self.storages))
 
     def _save(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
         if _identity(tensor) not in self.own_storages:
-            elements = storage.nbytes() // tensor.element_size()
+            storage = self._storage(tensor)
+            storage_bytes, scales = self.saved_sizes.setdefault(storage, self._size(tensor))
             self.saved_since.append(len(self.saved))
             self.saved.append(
                 SavedTensor(
-                    storage=self._storage(tensor),
-                    storage_bytes=storage.nbytes(),
+                    storage=storage,
+                    storage_bytes=storage_bytes,
                     held_by=self._here().name,
                     as_layer_input=False,
-                    scales_with_batch=elements % self.batch_size == 0 and (self.telling or tensor.dim() != 1),
+                    scales_with_batch=scales,
                 )
             )
         return tensor
+
+    def _size(self, tensor: Tensor) -> tuple[int, bool]:
+        """The bytes of a tensor's storage, and whether they grow with the batch."""
+        storage_bytes = tensor.untyped_storage().nbytes()
+        divides = storage_bytes // tensor.element_size() % self.batch_size == 0
+        return storage_bytes, divides and (self.telling or tensor.dim() != 1)
 
     @contextlib.contextmanager
     def _module_hooks(self) -> Iterator[None]:
@@ -254,6 +278,8 @@ class Run(TorchDispatchMode):
         def enter(module: nn.Module, args: Any) -> None:
             if threading.get_ident() == thread:
                 name = self.module_names.get(id(module)) or f"{self._here().name}.{type(module).__name__}"
+                if id(module) not in self.module_names and id(module) not in self.strangers:
+                    self.strangers[id(module)] = Snapshot(module, values=True)
                 shapes = [tuple(leaf.shape) for leaf in tree_flatten(args)[0] if isinstance(leaf, Tensor)]
                 self.frames.append(Frame(name, module, shapes))
 
@@ -273,26 +299,8 @@ class Run(TorchDispatchMode):
         finally:
             for handle in handles:
                 handle.remove()
-
-
-@contextlib.contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Training mode for the pass if the model is not in it; flags and random state as before afterwards."""
-    flags = [(module, module.training) for module in model.modules()]
-    numpy_random = sys.modules.get("numpy.random")
-    python_state, numpy_state = random.getstate(), numpy_random.get_state() if numpy_random else None
-    devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.is_cuda})
-    try:
-        if not model.training:
-            model.train()
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
-        random.setstate(python_state)
-        if numpy_random:
-            numpy_random.set_state(numpy_state)
+            for snapshot in self.strangers.values():
+                snapshot.restore()
 
 
 def _identity(tensor: Tensor) -> StorageWeakRef:
@@ -302,11 +310,6 @@ def _identity(tensor: Tensor) -> StorageWeakRef:
 
 def _multiplies_tensors(operation: str) -> bool:
     return operation in _PRODUCTS or operation.startswith(_FAMILIES_OF_PRODUCTS)
-
-
-def _place(tensor: Tensor) -> tuple[StorageWeakRef, int]:
-    """Where a tensor's numbers lie: a view that starts at the same element, such as a transpose, shares it."""
-    return _identity(tensor), int(tensor.storage_offset())
 
 
 def _computes(result: Any) -> bool:

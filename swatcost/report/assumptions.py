@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from swatcost.report.numbers import scaled
 from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 if TYPE_CHECKING:
@@ -27,9 +28,17 @@ def _counting(estimate: Estimate) -> list[str]:
     if missed:
         products = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
         sentences.insert(0, f"TOO LOW: these products have no formula yet and are missing in every total: {products}.")
-    fixed = [layer.name for layer in network.multiplying if not network.scales_with_batch(layer)]
-    if fixed:
-        sentences.append(f"Work that does not grow with the batch is charged whole to each sample: {', '.join(fixed)}.")
+    if not network.batch_tells:
+        sentences.append(
+            f"Traced at a batch of {network.batch_size}, which divides dimensions of the network: what grows with the "
+            "batch was judged by shapes."
+        )
+    uneven = list(dict.fromkeys(layer.name for layer in network.weight_layers if not network.divides_evenly(layer)))
+    if uneven:
+        sentences.append(
+            f"Work that is not the same for every sample is averaged over the traced batch of {network.batch_size}: "
+            f"{_listed(uneven)}."
+        )
     return sentences
 
 
@@ -38,8 +47,8 @@ def _sparsity(estimate: Estimate) -> list[str]:
     if not plan.asks_for_sparsity:
         return []
     names: dict[str, list[str]] = defaultdict(list)
-    for layer in estimate.network.multiplying:
-        reason = plan.kept_dense.get(layer.weight_key)
+    for layer in estimate.network.weight_layers:
+        reason = plan.kept_dense.get(layer.weight)
         if reason and layer.name not in names[reason]:
             names[reason].append(layer.name)
     kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in names.items())
@@ -55,7 +64,7 @@ def _listed(names: list[str], most: int = 6) -> str:
 
 def _time(estimate: Estimate) -> list[str]:
     device, reduction = estimate.device, estimate.training_reduction
-    sentences = [f"Dense step on {device.name}: {estimate.dense_step.source}."]
+    sentences = [f"Dense step on {device.name}: {dense_step_source(estimate)}."]
     if not reduction:
         return sentences
     sentences.append(
@@ -68,7 +77,7 @@ def _time(estimate: Estimate) -> list[str]:
             f"elements of {device.source}."
         )
     as_printed = estimate.speedup_at(round(reduction, 3))
-    is_printed = estimate.dense_step.measured and round(reduction, 3) in REDUCTIONS_OF_EQS_7_AND_8
+    is_printed = estimate.dense_step.same_network and round(reduction, 3) in REDUCTIONS_OF_EQS_7_AND_8
     if is_printed and f"{as_printed:.2f}" != f"{estimate.speedup:.2f}":
         sentences.append(
             f"Eqs. 7 and 8 put in the reduction rounded to {100 * reduction:.1f} %: that way the speedup is "
@@ -77,11 +86,23 @@ def _time(estimate: Estimate) -> list[str]:
     return sentences
 
 
+def dense_step_source(estimate: Estimate) -> str:
+    """Where the dense step's time comes from: measured, scaled from another batch size, or from a throughput."""
+    device, step, batch_size = estimate.device, estimate.dense_step.reference, estimate.batch_size
+    if not estimate.dense_step.same_network:
+        return (
+            f"not measured, estimated from the throughput of {step.network} at batch {step.batch_size}, "
+            f"{device.macs_per_second / 1e12:.2f} TMAC/s ({device.source})"
+        )
+    rescaled = "" if step.batch_size == batch_size else f" at batch {step.batch_size} and scaled to {batch_size}"
+    return f"measured{rescaled} ({device.source})"
+
+
 def _memory(estimate: Estimate) -> list[str]:
     network, memory, plan = estimate.network, estimate.memory, estimate.plan
     sentences = ["Memory leaves out buffers, optimizer state, the loss and working space."]
     if plan.acts:
-        first_is_dense = network.multiplying[0].weight_key in plan.kept_dense
+        first_is_dense = network.weight_layers[0].weight in plan.kept_dense
         sentences.append(
             "Activations ↓ counts elements entering conv, linear and batch normalisation layers"
             + (
@@ -95,11 +116,7 @@ def _memory(estimate: Estimate) -> list[str]:
     if memory.also_held:
         sentences.append(
             f"{memory.also_held} of the {memory.sparsified} activation tensors made sparse are also kept by other "
-            "operations (such as ReLU): while those keep them dense, nothing is saved."
-        )
-    if estimate.batch_size != network.batch_size and not network.batch_tells:
-        sentences.append(
-            f"Saved activations were traced at batch {network.batch_size} and scaled; which of them grow with the "
-            "batch was judged by their shapes."
+            "operations (such as ReLU). While those keep them, and masked tensors are stored densely, saved "
+            f"activations take {scaled(memory.masked, 'B')}."
         )
     return sentences

@@ -1,0 +1,80 @@
+"""Leaving a module, and the process's random state, as they were found."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# A pass swaps the tensors of the module it runs, so two passes at once would swap each other's.
+_ONE_AT_A_TIME = threading.RLock()
+
+
+class Snapshot:
+    """A module's attributes and what their containers hold; with its buffers' values if they will be written to."""
+
+    def __init__(self, module: nn.Module, *, values: bool = False) -> None:
+        self.module = module
+        self.attributes = dict(module.__dict__)
+        kinds = (dict, OrderedDict, list, set)
+        self.contents = {key: value.copy() for key, value in self.attributes.items() if type(value) in kinds}
+        self.values = [(buffer, buffer.clone()) for buffer in module.buffers(recurse=False)] if values else []
+
+    def restore(self) -> None:
+        """Puts attributes, containers and values back; the containers stay the same objects."""
+        self.module.__dict__.clear()
+        self.module.__dict__.update(self.attributes)
+        for key, content in self.contents.items():
+            container: Any = self.attributes[key]
+            container.clear()
+            add = container.extend if isinstance(container, list) else container.update
+            add(content)
+        with torch.no_grad():
+            for buffer, value in self.values:
+                buffer.copy_(value)
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Puts the model in training mode unless it is; everything is as before afterwards.
+
+    Flags are set one by one: a module's own `train` may do more than set a flag.
+    """
+    with _ONE_AT_A_TIME, _random_state(model):
+        parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
+        snapshots = [Snapshot(part) for part in parts]
+        try:
+            if not model.training:
+                for part in parts:
+                    part.training = True
+            yield
+        finally:
+            for snapshot in snapshots:
+                snapshot.restore()
+
+
+@contextlib.contextmanager
+def _random_state(model: nn.Module) -> Iterator[None]:
+    numpy_random = sys.modules.get("numpy.random")
+    python_state, numpy_state = random.getstate(), numpy_random.get_state() if numpy_random else None
+    devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.is_cuda})
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(python_state)
+        if numpy_random:
+            numpy_random.set_state(numpy_state)
+
+
+def stand_in(tensor: Tensor, meta: bool) -> Tensor:
+    """A tensor that can be written to in place of the user's."""
+    copy = torch.empty_like(tensor, device="meta") if meta else tensor.detach().clone()
+    return copy.requires_grad_(tensor.requires_grad)
