@@ -59,14 +59,12 @@ def test_options_for_dense_layers(saved: str, capsys: pytest.CaptureFixture[str]
         "dense",
         "--keep-dense",
         "*.downsample.*",
-        "--keep-dense",
-        "bn1",
     ]
-    assert run(saved, "--weights", "0.8", *options[:-2], "--format", "json") == 0
+    assert run(saved, "--weights", "0.8", *options, "--format", "json") == 0
     kept = {layer["name"]: layer["kept_dense"] for layer in json.loads(capsys.readouterr().out)["layers"]}
     assert (kept["conv1"], kept["fc"]) == (None, "last layer")
     assert kept["layer1.0.downsample.0"] == "named by *.downsample.*"
-    assert run(saved, *options) == 2
+    assert run(saved, *options, "--keep-dense", "bn1") == 2
     assert "keep_dense 'bn1' matches no layer" in capsys.readouterr().err
 
 
