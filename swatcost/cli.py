@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import swatcost
+from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.report import FORMATS, render
@@ -26,6 +27,8 @@ Examples:
   swatcost resnet50 --weights 0.9 --acts 0.9 --convention exact --layers
   swatcost cifar_vgg16 --weights 0.9 --acts 0.9 --period 1 --batch-size 128 --output vgg.json
   swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
+  swatcost compare resnet50 --weights 0.8
+  swatcost tables 3
   swatcost list models
 """
 
@@ -81,11 +84,11 @@ class EstimateByDefault(click.Group):
         self.format_commands(ctx, formatter)
 
 
-def _sparsity(option: str, help: str) -> _Decorator:
-    return click.option(option, type=Sparsity(), default=0.0, help=f"{help}  [default: 0]")
+def _sparsity(option: str, help: str, *, required: bool = False) -> _Decorator:
+    return click.option(option, type=Sparsity(), help=help, required=required)
 
 
-def _shown(option: str, help: str, default: str | int, metavar: str) -> _Decorator:
+def _shown(option: str, help: str, default: str | float, metavar: str) -> _Decorator:
     return click.option(option, default=default, type=type(default), metavar=metavar, show_default=True, help=help)
 
 
@@ -98,6 +101,9 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_FORMAT = click.option(
+    "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"
+)
 _OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there, not to the screen."
 )
@@ -123,13 +129,17 @@ def cli(ctx: click.Context) -> None:
 @cli.command(hidden=True, epilog=_EPILOG)
 @click.argument("model")
 @_sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1).")
-@_sparsity("--acts", "Activation sparsity: the fraction masked, in [0, 1).")
+@_sparsity("--acts", "Activation sparsity; by default as the distribution has it, or 0.")
+@_sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
 @_shown("--period", "Iterations between two Top-K selections.", 1000, "P")
 @_shown("--method", "What is sparse in which pass; see `swatcost list methods`.", "swat", "M")
 @_shown("--distribution", "How sparsity is spread over layers; see `list distributions`.", "uniform", "D")
 @_shown("--convention", "How MACs are counted; see `swatcost list conventions`.", "swat", "C")
 @_shown("--device", "Machine profile, or a .toml file; see `swatcost list devices`.", "rtx2080ti", "D")
 @_shown("--batch-size", "Samples in a training step.", 32, "N")
+@click.option("--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint.")
+@_shown("--default-act-sparsity", "Zeros that ReLU leaves, for methods charged with it.", DEFAULT_ACT_SPARSITY, "S")
+@_shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
 @click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]")
 @click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
 @click.option(
@@ -137,7 +147,7 @@ def cli(ctx: click.Context) -> None:
 )
 @_model_options
 @click.option("--layers", is_flag=True, help="Also print a row for each layer.")
-@click.option("--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]")
+@_FORMAT
 @_OUTPUT
 def estimate(
     model: str,
@@ -151,8 +161,7 @@ def estimate(
     """Estimates what a network costs to train; the word `estimate` may be left out."""
     network = swatcost.load(model, input_shape=input_shape, classes=classes)
     result = swatcost.estimate(network, **settings)
-    form = format or (_SUFFIXES.get(output.suffix, "table") if output else "table")
-    _print(render(result, form, layers=layers, width=_width(output)), output)
+    _print(render(result, _form(format, output), layers=layers, width=_width(output)), output)
 
 
 @cli.command()
@@ -164,6 +173,58 @@ def trace(model: str, input_shape: tuple[int, ...] | None, classes: int | None, 
     _print(swatcost.load(model, input_shape=input_shape, classes=classes).to_json(), output)
 
 
+@cli.command()
+@click.argument("model")
+@_sparsity("--weights", "Target sparsity of whatever a method makes sparse.", required=True)
+@_sparsity("--acts", "Target for activations, if not that of weights.")
+@_sparsity("--grads", "Target for outputs' gradients, if not that of weights.")
+@_shown("--method", "The method that is laid out under every convention.", "rigl", "M")
+@_shown("--convention", "The convention that every method is laid out under.", "swat", "C")
+@_shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
+@_shown("--default-act-sparsity", "Zeros that ReLU leaves, for methods charged with it.", DEFAULT_ACT_SPARSITY, "S")
+@_shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
+@_model_options
+@_FORMAT
+@_OUTPUT
+def compare(
+    model: str,
+    input_shape: tuple[int, ...] | None,
+    classes: int | None,
+    format: str | None,
+    output: Path | None,
+    **settings: Any,
+) -> None:
+    """Lays methods side by side, and one method under every convention.
+
+    Example: swatcost compare resnet50 --weights 0.8
+    """
+    from swatcost.planning import compare as compared
+    from swatcost.report.comparison import render as render_comparison
+
+    network = swatcost.load(model, input_shape=input_shape, classes=classes)
+    comparison = compared(network, **settings)
+    _print(render_comparison(comparison, _form(format, output), width=_width(output)), output)
+
+
+@cli.command()
+@click.argument("table", default="all")
+@_FORMAT
+@_OUTPUT
+def tables(table: str, format: str | None, output: Path | None) -> None:
+    """Published numbers beside what the program gives: TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
+
+    Example: swatcost tables 3
+    """
+    from swatcost.published import cells, reproduce
+    from swatcost.report.published import render as render_published
+
+    length = len(cells(table))
+    unseen = not sys.stderr.isatty()
+    with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unseen) as bar:
+        found = list(bar)
+    _print(render_published(found, _form(format, output), width=_width(output)), output)
+
+
 @cli.command("list")
 @click.argument("what", type=click.Choice(["models", "methods", "distributions", "conventions", "devices"]))
 def list_choices(what: str) -> None:
@@ -171,6 +232,10 @@ def list_choices(what: str) -> None:
     from swatcost.report.choices import choices
 
     click.echo(choices(what, width=_width(None)))
+
+
+def _form(format: str | None, output: Path | None) -> str:
+    return format or (_SUFFIXES.get(output.suffix, "table") if output else "table")
 
 
 def _width(output: Path | None) -> int:

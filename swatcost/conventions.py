@@ -6,25 +6,41 @@ strided layer's gradients are counted; papers agree on less than that. A convent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil, prod
 
 from swatcost import macs
 from swatcost.costs import Cost, Pass, PassCosts
 from swatcost.layer import Layer, Symbols
-from swatcost.methods import LayerSparsity, Method
+from swatcost.methods import LayerSparsity, Method, Phase
 from swatcost.registry import Registry
+
+DEFAULT_ACT_SPARSITY = 0.5
+"""Zeros [-] among activations: "for our calculation we assumed default activation sparsity of 50%" (SWAT, A.3)."""
 
 Formula = Callable[[Layer, int, float], float]
 """(layer, N images, density of the pass) → MACs; with the int 1 as density, an exact int."""
+
+
+Density = Callable[[Pass, Method, LayerSparsity, Phase, float], float]
+"""(pass, method, target sparsity, phase, default activation sparsity) → the fraction of dense work that counts."""
+
+
+def nothing_fixed(layer: Layer, N: int) -> float:
+    """No work beside multiply-accumulates."""
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
     """One way to count a training step.
 
-    `first_input_sparse`: the first layer's input counts as sparsified in the `Act ↓` column although the
-    layer is computed densely, as the paper's tables have it.
+    `forward`, `grad_input` and `grad_weight` count a pass's MACs, `density` says what sparsity leaves of them, and
+    `fixed` is work [MACs] in each pass that no sparsity reduces.
+    `published_schedules`: runs are counted by the closed forms of the methods' authors where they differ from what
+    the algorithm does. `first_input_sparse`: the first layer's input counts as sparsified in the `Act ↓` column
+    although the layer is computed densely, as the paper's tables have it.
     """
 
     name: str
@@ -33,19 +49,73 @@ class Convention:
     forward: Formula
     grad_input: Formula
     grad_weight: Formula
+    density: Density
+    fixed: Callable[[Layer, int], float] = nothing_fixed
+    published_schedules: bool = False
     first_input_sparse: bool = False
 
-    def count(self, layer: Layer, N: int, method: Method, sparsity: LayerSparsity) -> PassCosts:
-        """MACs of one execution of a conv or linear layer on N images, pass by pass."""
+    def phases(self, method: Method, steps: int) -> tuple[Phase, ...]:
+        """The phases of a run as this convention counts them."""
+        schedule = (self.published_schedules and method.published_schedule) or method.schedule
+        return schedule(steps)
 
-        def cost(in_pass: Pass, formula: Formula) -> Cost:
-            return Cost(int(formula(layer, N, 1)), formula(layer, N, method.density(in_pass, sparsity)))
+    def count(
+        self,
+        layer: Layer,
+        N: int,
+        method: Method,
+        sparsity: LayerSparsity,
+        *,
+        phases: Sequence[Phase] = (Phase(1.0),),
+        default_act_sparsity: float = DEFAULT_ACT_SPARSITY,
+    ) -> PassCosts:
+        """MACs of one execution of a conv or linear layer on N images, a step on average over the run's phases.
+
+        Inference is the forward pass with the sparsity that the run ends with.
+        """
+        fixed = self.fixed(layer, N)
+        extra = method.extra_macs(layer, N) if method.extra_macs and sparsity.output else 0
+
+        def cost(in_pass: Pass, formula: Formula, phases: Sequence[Phase]) -> Cost:
+            density = sum(
+                phase.share * self.density(in_pass, method, sparsity, phase, default_act_sparsity) for phase in phases
+            )
+            dense = formula(layer, N, 1) + fixed
+            sparse = formula(layer, N, density) + fixed + (extra if in_pass == "forward" else 0)
+            return Cost(int(dense) if dense == int(dense) else dense, sparse)
 
         return PassCosts(
-            forward=cost("forward", self.forward),
-            grad_input=cost("grad_input", self.grad_input),
-            grad_weight=cost("grad_weight", self.grad_weight),
+            forward=cost("forward", self.forward, phases),
+            grad_input=cost("grad_input", self.grad_input, phases),
+            grad_weight=cost("grad_weight", self.grad_weight, phases),
+            inference=cost("forward", self.forward, (Phase(1.0),)),
         )
+
+
+def needed_by_algorithm(
+    in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
+) -> float:
+    """What the algorithm needs, no more and no less."""
+    return method.density(in_pass, sparsity, phase)
+
+
+def as_swat_counts(
+    in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
+) -> float:
+    """A.3: sparse learning algorithms get a grad_weight thinned by the default activation sparsity only."""
+    if in_pass == "grad_weight" and method.relies_on_default_sparsity:
+        return 1 - default_act_sparsity
+    return method.density(in_pass, sparsity, phase)
+
+
+def as_rigl_counts(
+    in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
+) -> float:
+    """Appendix H: only weight sparsity counts, and in grad_weight where the gradient is needed for active weights."""
+    if in_pass == "grad_weight" and (method.weight_gradient == "all" or phase.dense_weight_gradient):
+        return 1.0
+    sparse = in_pass == "grad_weight" or "weight" in method.sparse[in_pass]
+    return 1 - sparsity.scaled(phase.scale).weight if sparse else 1.0
 
 
 def forward(layer: Layer, N: int, density: float) -> float:
@@ -59,9 +129,14 @@ def input_gradient(layer: Layer, N: int, density: float) -> float:
     return _equation_5(layer.symbols(N), density)
 
 
+def input_gradient_at_output(layer: Layer, N: int, density: float) -> float:
+    """Eq. 5 at the output resolution: each weight meets each output position once."""
+    return _equation_5(_at_output(layer.symbols(N)), density)
+
+
 def input_gradient_executed(layer: Layer, N: int, density: float) -> float:
     """Eq. 5 at the output resolution, and nothing where no gradient flows further back."""
-    return _equation_5(_at_output(layer.symbols(N)), density) if layer.input_needs_grad else 0
+    return input_gradient_at_output(layer, N, density) if layer.input_needs_grad else 0
 
 
 def weight_gradient(layer: Layer, N: int, density: float) -> float:
@@ -77,6 +152,34 @@ def weight_gradient_at_output(layer: Layer, N: int, density: float) -> float:
 def weight_gradient_executed(layer: Layer, N: int, density: float) -> float:
     """Eq. 6 at the output resolution, and nothing for a frozen weight."""
     return weight_gradient_at_output(layer, N, density) if layer.weight_trains else 0
+
+
+def bias_and_relu(layer: Layer, N: int) -> float:
+    """RigL's O = F · H · W FLOPs an output: half a MAC each, as if every layer had a bias and a ReLU."""
+    d = layer.symbols(N)
+    return 0.5 * d.N * d.F * d.H * d.W
+
+
+def forward_padded(layer: Layer, N: int, density: float) -> float:
+    """Eq. 4 with the first layer's output as RigL's code has it."""
+    d = _padded(layer, N)
+    return macs.conv_forward(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, H=d.H, W=d.W, s1=density)
+
+
+def bias_and_relu_padded(layer: Layer, N: int) -> float:
+    """`bias_and_relu` with the first layer's output as RigL's code has it."""
+    d = _padded(layer, N)
+    return 0.5 * d.N * d.F * d.H * d.W
+
+
+def _padded(layer: Layer, N: int) -> Symbols:
+    """The network's first convolution on an input that is padded first and then counted as 'same': 230 / 2 = 115."""
+    d = layer.symbols(N)
+    if layer.input_needs_grad or layer.kind != "conv":
+        return d
+    sizes = zip(layer.input_shape[2:], layer.padding, layer.stride, strict=True)
+    H, *W = (ceil((size + 2 * padding) / stride) for size, padding, stride in sizes)
+    return d._replace(H=H, W=prod(W))
 
 
 def _at_output(d: Symbols) -> Symbols:
@@ -98,6 +201,7 @@ EXACT = Convention(
     forward=forward,
     grad_input=input_gradient_executed,
     grad_weight=weight_gradient_executed,
+    density=needed_by_algorithm,
 )
 
 CONVENTIONS = Registry[Convention](
@@ -109,6 +213,7 @@ CONVENTIONS = Registry[Convention](
         forward=forward,
         grad_input=input_gradient,
         grad_weight=weight_gradient_at_output,
+        density=as_swat_counts,
         first_input_sparse=True,
     ),
     Convention(
@@ -118,7 +223,32 @@ CONVENTIONS = Registry[Convention](
         forward=forward,
         grad_input=input_gradient,
         grad_weight=weight_gradient,
+        density=as_swat_counts,
         first_input_sparse=True,
     ),
     EXACT,
+    Convention(
+        name="rigl",
+        title="output resolution in every pass, the first layer's grad_input too; half a MAC an output for bias and "
+        "ReLU; weight sparsity only, in grad_weight where the method needs the active weights' gradient",
+        source="Evci et al., ICML 2020, appendix H, and its public code",
+        forward=forward,
+        grad_input=input_gradient_at_output,
+        grad_weight=weight_gradient_at_output,
+        density=as_rigl_counts,
+        fixed=bias_and_relu,
+        published_schedules=True,
+    ),
+    Convention(
+        name="rigl-padded",
+        title="as rigl, with the first convolution's input padded and its output counted as 'same': 115² for ResNet-50",
+        source="the public code of Evci et al., which counts a Keras ResNet-50",
+        forward=forward_padded,
+        grad_input=forward_padded,
+        grad_weight=forward_padded,
+        density=as_rigl_counts,
+        fixed=bias_and_relu_padded,
+        published_schedules=True,
+    ),
+    entry_points="swatcost.conventions",
 )

@@ -35,25 +35,25 @@ class Cost:
 
 @dataclass(frozen=True)
 class PassCosts:
-    """The costs [MACs] of a training step's three passes."""
+    """The costs [MACs] of a training step's three passes, a step on average over a run, and of inference after it."""
 
     forward: Cost = Cost()
     grad_input: Cost = Cost()
     grad_weight: Cost = Cost()
+    inference: Cost = Cost()
 
     def __add__(self, other: PassCosts) -> PassCosts:
         return PassCosts(
             self.forward + other.forward,
             self.grad_input + other.grad_input,
             self.grad_weight + other.grad_weight,
+            self.inference + other.inference,
         )
 
     def per_sample(self, batch_size: int) -> PassCosts:
         """A batch's costs over its samples."""
-        passes = (
-            Cost(per_sample(each.dense, batch_size), each.sparse / batch_size) for each in self.by_pass().values()
-        )
-        return PassCosts(*passes)
+        each = (self.forward, self.grad_input, self.grad_weight, self.inference)
+        return PassCosts(*(Cost(per_sample(cost.dense, batch_size), cost.sparse / batch_size) for cost in each))
 
     def by_pass(self) -> dict[str, Cost]:
         """The three passes by name."""
@@ -63,8 +63,3 @@ class PassCosts:
     def training(self) -> Cost:
         """A training step: all three passes."""
         return self.forward + self.grad_input + self.grad_weight
-
-    @property
-    def inference(self) -> Cost:
-        """The forward pass alone."""
-        return self.forward

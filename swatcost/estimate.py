@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swatcost import topk
-from swatcost.conventions import CONVENTIONS, EXACT, Convention
+from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
 from swatcost.costs import PassCosts
 from swatcost.devices import Device, StepTime, load_device
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.errors import SwatcostError
 from swatcost.layer import Layer, first_uses
 from swatcost.memory import Memory, activation_reduction, step_memory
-from swatcost.methods import METHODS, LayerSparsity
+from swatcost.methods import METHODS, LayerSparsity, checked_sparsity
 from swatcost.network import Network, Uncounted
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
 from swatcost.zoo import load
@@ -52,6 +52,8 @@ class Estimate:
     device: Device
     batch_size: int
     topk_period: int
+    steps: int
+    default_act_sparsity: float
     layers: tuple[LayerEstimate, ...]
     costs: PassCosts
     exact: PassCosts
@@ -62,12 +64,12 @@ class Estimate:
 
     @property
     def training_reduction(self) -> float:
-        """1 − sparse / dense MACs of a training step."""
+        """1 − sparse / dense MACs of a training step, on average over the run."""
         return self.costs.training.reduction
 
     @property
     def inference_reduction(self) -> float:
-        """1 − sparse / dense MACs of a forward pass."""
+        """1 − sparse / dense MACs of a forward pass of the model that training ends with."""
         return self.costs.inference.reduction
 
     @cached_property
@@ -91,6 +93,16 @@ class Estimate:
         elements = [self.network.input_elements(each.layer) for each in self.layers]
         masked = sum(size * each.sparsity.activation for size, each in zip(elements, self.layers, strict=True))
         return masked / sum(elements)
+
+    @property
+    def channels_pruned(self) -> float | None:
+        """Of the R × S kernels in layers that are not kept dense, the fraction pruned; None if it prunes none whole."""
+        if not self.plan.method.structured:
+            return None
+        layers = {each.layer.weight: each for each in self.layers if each.layer.weight not in self.plan.kept_dense}
+        kernels = {weight: each.layer.weight_shape[0] * each.layer.weight_shape[1] for weight, each in layers.items()}
+        pruned = sum(kernels[weight] * each.sparsity.weight for weight, each in layers.items())
+        return pruned / sum(kernels.values()) if kernels else 0.0
 
     @property
     def speedup(self) -> float:
@@ -165,14 +177,18 @@ class Estimate:
 def estimate(
     network: Network | str | Path,
     *,
-    weights: float = 0.0,
-    acts: float = 0.0,
+    weights: float | None = None,
+    acts: float | None = None,
+    grads: float | None = None,
     period: int = 1000,
     method: str = "swat",
     distribution: str = "uniform",
     convention: str = "swat",
     device: str = "rtx2080ti",
     batch_size: int = 32,
+    source: Any = None,
+    default_act_sparsity: float = DEFAULT_ACT_SPARSITY,
+    steps: int = 32_000,
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
     keep_dense: Sequence[str] = (),
@@ -180,10 +196,13 @@ def estimate(
     """Estimates what a network costs to train.
 
     network is a Network, a zoo name, or the path of a saved trace. weights and acts are target sparsities,
-    fractions of zeros in [0, 1). period is the number of iterations from one Top-K to the next. first_layer
-    and last_layer are "dense" or "sparse"; None leaves the first to the distribution (uniform keeps it dense)
-    and the last sparse. keep_dense holds patterns of layer names that stay dense. device is the name of a
-    profile or the path of one's own.
+    fractions of zeros in [0, 1), of weights and activations, grads of outputs and their gradients for the methods
+    that thin those. acts=None follows the weights where the distribution has it so (ERK), or else is 0. period is
+    the number of iterations from one Top-K to the next. source is the file or mapping that the distribution reads.
+    default_act_sparsity is what ReLU leaves, for the methods that conventions charge with it. steps is the length
+    of the run over which a method's schedule is averaged. first_layer and last_layer are "dense" or "sparse"; None
+    leaves the first to the distribution (uniform keeps it dense) and the last sparse. keep_dense holds patterns of
+    layer names that stay dense. device is the name of a profile or the path of one's own.
 
     Raises SwatcostError for anything that cannot be used.
 
@@ -193,6 +212,8 @@ def estimate(
     """
     period = _count(period, "period")
     batch_size = _count(batch_size, "batch_size")
+    steps = _count(steps, "steps")
+    default_act_sparsity = checked_sparsity(default_act_sparsity, "default_act_sparsity")
     counted = CONVENTIONS[convention]
     profile = load_device(device)
     if not isinstance(network, Network):
@@ -206,12 +227,14 @@ def estimate(
         distribution=DISTRIBUTIONS[distribution],
         weights=weights,
         acts=acts,
+        grads=grads,
+        source=source,
         first_layer=first_layer,
         last_layer=last_layer,
         keep_dense=keep_dense,
     )
-    layers = _layer_estimates(network, plan, counted)
-    exact_costs = _total(_layer_estimates(network, plan, EXACT))
+    layers = _layer_estimates(network, plan, counted, steps, default_act_sparsity)
+    exact_costs = _total(_layer_estimates(network, plan, EXACT, steps, default_act_sparsity))
     return Estimate(
         network=network,
         plan=plan,
@@ -219,6 +242,8 @@ def estimate(
         device=profile,
         batch_size=batch_size,
         topk_period=period,
+        steps=steps,
+        default_act_sparsity=default_act_sparsity,
         layers=layers,
         costs=_total(layers),
         exact=exact_costs,
@@ -229,14 +254,24 @@ def estimate(
     )
 
 
-def _layer_estimates(network: Network, plan: SparsityPlan, convention: Convention) -> tuple[LayerEstimate, ...]:
+def _layer_estimates(
+    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
+) -> tuple[LayerEstimate, ...]:
     sizes = {parameter.name: parameter.elements for parameter in network.parameters}
+    phases = convention.phases(plan.method, steps)
+
+    def costs(layer: Layer, sparsity: LayerSparsity) -> PassCosts:
+        counted = convention.count(
+            layer, layer.images, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity
+        )
+        return counted.per_sample(network.batch_size)
+
     return tuple(
         LayerEstimate(
             layer=layer,
             sparsity=sparsity,
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
-            costs=convention.count(layer, layer.images, plan.method, sparsity).per_sample(network.batch_size),
+            costs=costs(layer, sparsity),
         )
         for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True)
     )
@@ -247,10 +282,10 @@ def _total(layers: tuple[LayerEstimate, ...]) -> PassCosts:
 
 
 def _topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:
-    """One Top-K over whatever the plan makes sparse; dense layers need no selection."""
-    pairs = list(zip(network.weight_layers, plan.layers, strict=True))
-    sparse_weights = first_uses(layer for layer, sparsity in pairs if sparsity.weight > 0)
-    sparse_inputs = [layer for layer, sparsity in pairs if sparsity.activation > 0]
+    """One Top-K over whatever the method selects and the plan makes sparse; dense layers need no selection."""
+    pairs, selects = list(zip(network.weight_layers, plan.layers, strict=True)), plan.method.selects
+    sparse_weights = first_uses(layer for layer, sparsity in pairs if "weight" in selects and sparsity.weight > 0)
+    sparse_inputs = [layer for layer, sparsity in pairs if "activation" in selects and sparsity.activation > 0]
     return topk.selection_seconds(
         weight_elements=sum(layer.weight_elements for layer in sparse_weights),
         activation_elements=sum(network.input_elements(layer) for layer in sparse_inputs) * batch_size,

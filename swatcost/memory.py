@@ -65,7 +65,7 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
         elements = network.input_elements(layer)
         as_if_sparse = convention.first_input_sparse and index == 0 and layer.weight in plan.kept_dense
         entering += elements
-        masked += elements * (plan.acts if as_if_sparse else sparsity.activation)
+        masked += elements * ((plan.acts or 0.0) if as_if_sparse else sparsity.activation)
     entering += sum(network.input_elements(layer) for layer in network.layers if layer.kind == "batch_norm")
     return masked / entering if entering else 0.0
 

@@ -26,31 +26,54 @@ class Registry(Generic[T]):
     """Named choices of one kind, in the order they were given.
 
     Registering a name twice raises ValueError; asking for an unknown one raises SwatcostError with the
-    nearest names.
+    nearest names. `entry_points` is the group through which other packages add theirs: they are looked up when
+    a name is not known here, and when all choices are listed.
     """
 
-    def __init__(self, kind: str, *members: T) -> None:
+    def __init__(self, kind: str, *members: T, entry_points: str | None = None) -> None:
         self.kind = kind
+        self._awaited = entry_points
         self._members: dict[str, T] = {}
         for member in members:
             self.register(member)
 
     def register(self, member: T) -> T:
+        """Adds a choice and gives it back."""
         if member.name in self._members:
             raise ValueError(f"there is a {self.kind} called {member.name!r} already")
         self._members[member.name] = member
         return member
 
     def __getitem__(self, name: str) -> T:
+        if not isinstance(name, str) or name not in self._members:
+            self._admit()
         if name not in self.names():
             raise SwatcostError(f"unknown {self.kind} {name!r}: {nearest(str(name), self.names())}")
         return self._members[name]
 
     def __iter__(self) -> Iterator[T]:
+        self._admit()
         return iter(self._members.values())
 
     def names(self) -> list[str]:
+        """All names."""
+        self._admit()
         return list(self._members)
+
+    def _admit(self) -> None:
+        """Registers, once, what other packages offer."""
+        group, self._awaited = self._awaited, None
+        if group is None:
+            return
+        from importlib.metadata import entry_points
+
+        for entry in entry_points(group=group):
+            try:
+                self.register(entry.load())
+            except Exception as error:
+                raise SwatcostError(
+                    f"the {self.kind} {entry.name!r} ({entry.value}) cannot be used: {error}"
+                ) from error
 
 
 def nearest(name: str, names: list[str]) -> str:

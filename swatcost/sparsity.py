@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
-from swatcost.distributions import Distribution
+from swatcost.distributions import Distribution, Spread
 from swatcost.errors import SwatcostError
 from swatcost.layer import Layer, first_uses
 from swatcost.methods import LayerSparsity, Method, Operand, checked_sparsity
@@ -16,24 +16,28 @@ from swatcost.registry import nearest
 
 DenseOrSparse = Literal["dense", "sparse"]
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, kw_only=True)
 class SparsityPlan:
     """The sparsity of each conv and linear layer, in the order of `Network.weight_layers`.
 
-    `weights` and `acts` are the targets. `kept_dense` says why a layer is dense, by the key of its weight.
+    `weights`, `acts` and `grads` are the targets, None where none was given. `kept_dense` says why a layer is
+    dense, by the name of its weight.
     """
 
     method: Method
     distribution: Distribution
-    weights: float
-    acts: float
+    weights: float | None
+    acts: float | None
+    grads: float | None
     layers: tuple[LayerSparsity, ...]
     kept_dense: dict[str, str]
 
     @property
     def asks_for_sparsity(self) -> bool:
-        return self.weights > 0 or self.acts > 0
+        return any(each != LayerSparsity() for each in self.layers)
 
     def non_zero_weights(self, network: Network) -> float:
         """Expected non-zero weights of the model that training ends with, conv and linear layers, shared ones once.
@@ -54,42 +58,83 @@ def sparsity_plan(
     *,
     method: Method,
     distribution: Distribution,
-    weights: float = 0.0,
-    acts: float = 0.0,
+    weights: float | None = None,
+    acts: float | None = None,
+    grads: float | None = None,
+    source: Any = None,
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
     keep_dense: Sequence[str] = (),
 ) -> SparsityPlan:
     """Gives every conv and linear layer its sparsities.
 
-    weights and acts are target sparsities in [0, 1). first_layer and last_layer say whether the first and the
-    last layer in execution order stay dense; None leaves the first to the distribution and the last sparse.
-    keep_dense holds patterns of layer or weight names, as in a shell.
+    weights, acts and grads are target sparsities in [0, 1) of weights, activations and outputs (or their
+    gradients). Where acts is None, activations follow the weights if the distribution has it so, or else are
+    dense. source is what the distribution reads. first_layer and last_layer say whether the first and the last
+    layer in execution order stay dense; None leaves the first to the distribution and the last sparse. keep_dense
+    holds patterns of layer or weight names, as in a shell.
 
-    Raises SwatcostError for a target out of range, one that the method cannot use, and a pattern that matches
-    no layer.
+    Raises SwatcostError for a target out of range, one that the method cannot use or the distribution cannot
+    reach, and a pattern that matches no layer.
     """
     weights = _target(method, "weight", weights, "weights")
     acts = _target(method, "activation", acts, "acts")
-    kept = _kept_dense(network, distribution, first_layer, last_layer, keep_dense)
-    free = [layer for layer in first_uses(network.weight_layers) if layer.weight not in kept]
-    keys = [layer.weight for layer in free]
-    weight_of = dict(zip(keys, distribution.spread(free, weights), strict=True))
-    activation_of = dict(zip(keys, distribution.spread(free, acts), strict=True))
+    grads = _target(method, "output", grads, "grads")
+    kept = _kept_dense(network, method, distribution, first_layer, last_layer, keep_dense)
+    layers = first_uses(network.weight_layers)
+    names = [parameter.name for parameter in network.parameters]
+    request = Spread(layers=layers, kept_dense=frozenset(kept), target=weights, source=source, parameters=names)
+    of_weights: Mapping[str, float] = distribution.spread(request) if method.uses("weight") else {}
+    of_acts = _activations(method, distribution, replace(request, target=acts), of_weights)
+    if method.structured:
+        of_weights = _whole_kernels(layers, of_weights)
     return SparsityPlan(
         method=method,
         distribution=distribution,
         weights=weights,
         acts=acts,
+        grads=grads,
         layers=tuple(
-            LayerSparsity(weight=weight_of.get(layer.weight, 0.0), activation=activation_of.get(layer.weight, 0.0))
+            LayerSparsity(weight=0.0, activation=0.0, output=0.0)
+            if layer.weight in kept
+            else LayerSparsity(
+                weight=_numeric(of_weights.get(layer.weight, 0.0)),
+                activation=_numeric(of_acts.get(layer.weight, 0.0)),
+                output=grads or 0.0,
+            )
             for layer in network.weight_layers
         ),
         kept_dense=kept,
     )
 
 
-def _target(method: Method, operand: Operand, value: float, name: str) -> float:
+def _numeric(sparsity: float) -> float:
+    """A strategy's number without the rounding error that may take it below zero."""
+    return 0.0 if -_ROUNDING < sparsity < 0 else sparsity
+
+
+def _activations(
+    method: Method, distribution: Distribution, request: Spread, of_weights: Mapping[str, float]
+) -> Mapping[str, float]:
+    if not method.uses("activation") or (request.target is None and not distribution.acts_follow_weights):
+        return {}
+    if distribution.spread_acts is not None:
+        return distribution.spread_acts(request)
+    return of_weights if request.target is None else distribution.spread(request)
+
+
+def _whole_kernels(layers: Sequence[Layer], sparsities: Mapping[str, float]) -> dict[str, float]:
+    """The sparsity that pruning the nearest number of whole R × S kernels W[f, c] gives."""
+    kernels = {layer.weight: layer.weight_shape[0] * layer.weight_shape[1] for layer in layers}
+    return {
+        weight: min(round(sparsity * kernels[weight]), kernels[weight] - 1) / kernels[weight]
+        for weight, sparsity in sparsities.items()
+    }
+
+
+def _target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:
+    if value is None:
+        return None
     value = checked_sparsity(value, name)
     if value and not method.uses(operand):
         raise SwatcostError(f"{name} {value:g}: method {method.name!r} has no sparse {operand}s, leave {name} out")
@@ -98,6 +143,7 @@ def _target(method: Method, operand: Operand, value: float, name: str) -> float:
 
 def _kept_dense(
     network: Network,
+    method: Method,
     distribution: Distribution,
     first_layer: DenseOrSparse | None,
     last_layer: DenseOrSparse | None,
@@ -112,6 +158,10 @@ def _kept_dense(
         kept[layers[0].weight] = "first layer"
     if layers and last_layer == "dense":
         kept.setdefault(layers[-1].weight, "last layer")
+    for pattern in method.keeps_dense:
+        for layer in layers:
+            if _is_called(layer, pattern):
+                kept.setdefault(layer.weight, f"as {method.name}'s authors have it")
     for pattern in [keep_dense] if isinstance(keep_dense, str) else keep_dense:
         matches = [layer for layer in layers if _is_called(layer, pattern)]
         if not matches:

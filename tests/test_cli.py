@@ -48,7 +48,7 @@ def test_the_headline(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_options_may_come_first(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--weights", "0.8", "--format", "json", saved) == 0
-    assert json.loads(capsys.readouterr().out)["targets"] == {"weights": 0.8, "acts": 0.0}
+    assert json.loads(capsys.readouterr().out)["targets"] == {"weights": 0.8, "acts": None, "grads": None}
 
 
 def test_options_for_dense_layers(saved: str, capsys: pytest.CaptureFixture[str]) -> None:

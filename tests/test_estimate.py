@@ -14,7 +14,7 @@ import swatcost
 from swatcost.conventions import CONVENTIONS
 from swatcost.costs import Pass
 from swatcost.devices import load_device
-from swatcost.methods import LayerSparsity, Method, Operand
+from swatcost.methods import LayerSparsity, Method, Operand, Phase
 from swatcost.network import Network
 
 from .conftest import zoo_network
@@ -295,4 +295,4 @@ def test_two_sparse_operands_multiply() -> None:
         "grad_weight": frozenset({"activation"}),
     }
     method = Method(name="both", title="", citation="", sparse=passes)
-    assert method.density("forward", LayerSparsity(weight=0.75, activation=0.5)) == 0.125
+    assert method.density("forward", LayerSparsity(weight=0.75, activation=0.5), Phase(1.0)) == 0.125

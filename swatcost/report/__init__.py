@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from swatcost.registry import nearest
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
+    from swatcost.report.content import Table
 
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 
@@ -19,7 +21,18 @@ def render(estimate: Estimate, format: str, *, layers: bool = False, width: int 
 
     width is the number of columns that the terminal table may take. JSON always holds the layers.
     """
+    text: str = import_module(f"{__name__}.{checked_format(format)}").render(estimate, layers=layers, width=width)
+    return text.rstrip("\n") + "\n"
+
+
+def checked_format(format: str) -> str:
+    """The format, or SwatcostError if it is none of FORMATS."""
     if format not in FORMATS:
         raise SwatcostError(f"unknown format {format!r}: {nearest(format, list(FORMATS))}")
-    text: str = import_module(f"{__name__}.{format}").render(estimate, layers=layers, width=width)
-    return text.rstrip("\n") + "\n"
+    return format
+
+
+def layouts(format: str) -> Callable[[Table], str]:
+    """What lays out one table of cells in a form for people: table, markdown or latex."""
+    lay_out: Callable[[Table], str] = import_module(f"{__name__}.{format}").lay_out
+    return lay_out

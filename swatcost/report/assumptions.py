@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swatcost.report.numbers import scaled
+from swatcost.conventions import as_swat_counts
+from swatcost.methods import Phase
+from swatcost.report.numbers import percent, scaled
 from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 if TYPE_CHECKING:
@@ -52,10 +55,32 @@ def _sparsity(estimate: Estimate) -> list[str]:
         if reason and layer.name not in names[reason]:
             names[reason].append(layer.name)
     kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in names.items())
-    return [
+    sentences = [
         f"Kept dense: {kept}." if kept else "No layer is kept dense.",
         "A sparse pass costs its dense MACs times the fraction of its operands that is not zero.",
     ]
+    method, convention = plan.method, estimate.convention
+    if method.relies_on_default_sparsity and convention.density is as_swat_counts:
+        sentences.append(
+            f"grad_weight is charged {percent(1 - estimate.default_act_sparsity)} of its dense MACs, for the zeros "
+            f"that ReLU leaves among activations, whatever {method.name} itself needs."
+        )
+    phases = convention.phases(method, estimate.steps)
+    if len(phases) > 1:
+        sentences.append(f"Training is a step on average over {estimate.steps:,} steps: {_schedule(phases)}.")
+    if plan.weights and not method.selects:
+        sentences.append("Pruning and regrowing connections costs nothing here (A.3).")
+    if method.departures:
+        sentences.append(method.departures)
+    return sentences
+
+
+def _schedule(phases: Sequence[Phase]) -> str:
+    dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
+    if dense_gradients:
+        return f"{100 * dense_gradients:.2f} % of them compute the gradient of every weight"
+    mean = sum(phase.share * phase.scale for phase in phases)
+    return f"sparsity is {percent(mean)} of the final one on average"
 
 
 def _listed(names: list[str], most: int = 6) -> str:

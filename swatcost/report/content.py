@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import EXACT
 from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
-from swatcost.report.rows import layer_rows
+from swatcost.report.rows import layer_rows, totals_by_name
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
+    from swatcost.network import Network
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,29 @@ class Table:
         return ["left" if column < self.text_columns else "right" for column in range(len(self.header))]
 
 
-def title(estimate: Estimate) -> str:
-    network = estimate.network
+def title(network: Network) -> str:
+    """The network, its input and its size."""
     shapes = ", ".join(shape(network.sample_shape(each)) for each in network.input_shapes)
     return f"{network.name}, input {shapes}, {scaled(network.parameter_elements)} parameters"
 
 
 def setting(estimate: Estimate) -> str:
+    """The method, the distribution and what they are asked for."""
     plan = estimate.plan
     if not plan.asks_for_sparsity:
         return f"{plan.method.name}, no sparsity asked for"
-    return (
-        f"{plan.method.name}, {plan.distribution.name}: weights {plan.weights * 100:g} % sparse, "
-        f"activations {plan.acts * 100:g} % sparse, Top-K {_every(estimate.topk_period)}"
-    )
+    method = plan.method
+    parts = [_asked("weights", plan.weights, estimate.weight_sparsity)] if method.uses("weight") else []
+    parts += [_asked("activations", plan.acts, estimate.act_sparsity)] if method.uses("activation") else []
+    parts += [_asked("outputs", plan.grads, 0.0)] if method.uses("output") else []
+    parts += [f"Top-K {_every(estimate.topk_period)}"] if method.selects else []
+    return f"{method.name}, {plan.distribution.name}: {', '.join(parts)}"
+
+
+def _asked(operands: str, target: float | None, average: float) -> str:
+    if target is None:
+        return f"{operands} {100 * average:.4g} % sparse" + (" on average" if average else "")
+    return f"{operands} {100 * target:.4g} % sparse"
 
 
 def headline(estimate: Estimate) -> str:
@@ -70,15 +80,15 @@ def _every(period: int) -> str:
 
 def work(estimate: Estimate) -> Table:
     """MACs per sample by pass; the last column is the reduction as autograd executes it."""
-    names = {"forward": "forward (inference)", "training": "training, all three"}
-    exact = {**estimate.exact.by_pass(), "training": estimate.exact.training}
+    names = {"training": "training, all three"}
+    exact = totals_by_name(estimate.exact)
     rows = [
         [
             names.get(name, name),
             *map(scaled, (cost.dense, cost.sparse)),
             *map(percent, (cost.reduction, exact[name].reduction)),
         ]
-        for name, cost in {**estimate.costs.by_pass(), "training": estimate.costs.training}.items()
+        for name, cost in totals_by_name(estimate.costs).items()
     ]
     return Table(["MACs per sample", "dense", "sparse", "reduction", "exact"], rows)
 
@@ -91,6 +101,8 @@ def memory(estimate: Estimate) -> Table:
     for name, held in estimate.memory.by_holder().items():
         words = name.replace("_", " ") + (f", batch {estimate.batch_size}" if name == "saved_activations" else "")
         rows.append([words, scaled(held.dense, "B"), scaled(held.sparse, "B"), percent(held.reduction)])
+    if estimate.channels_pruned is not None:
+        rows.append(["channels pruned", "", "", percent(estimate.channels_pruned)])
     rows.append(["activation elements (Act ↓)", "", "", percent(estimate.activation_reduction)])
     return Table(["memory", "dense", "sparse", "reduction"], rows)
 
@@ -100,8 +112,9 @@ def time(estimate: Estimate) -> Table:
     rows = [[f"dense step, batch {estimate.batch_size}", seconds(estimate.dense_step.seconds)]]
     if estimate.plan.asks_for_sparsity:
         period = estimate.break_even_period
+        if estimate.plan.method.selects:
+            rows.append([f"Top-K, {_every(estimate.topk_period)}", seconds(estimate.topk_seconds)])
         rows += [
-            [f"Top-K, {_every(estimate.topk_period)}", seconds(estimate.topk_seconds)],
             ["speedup of training", times(estimate.speedup)],
             ["limit without Top-K", times(estimate.speedup_limit)],
             ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],

@@ -18,7 +18,7 @@ def to_html(estimate: Estimate) -> str:
     """Headline tables and, folded away, the layers and what the numbers rest on."""
     items = "".join(f"<li>{escape(note)}</li>" for note in content.notes(estimate))
     return (
-        f"<p><b>{escape(content.title(estimate))}</b><br>{escape(content.setting(estimate))}</p>"
+        f"<p><b>{escape(content.title(estimate.network))}</b><br>{escape(content.setting(estimate))}</p>"
         + "".join(_lay_out(table) for table in content.tables(estimate))
         + f"<details><summary>Layers</summary>{_lay_out(content.layer_table(estimate, 'wide'))}</details>"
         + f"<details><summary>What the numbers rest on</summary><ul>{items}</ul></details>"

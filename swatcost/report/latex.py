@@ -17,13 +17,14 @@ _COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}
 
 
 def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    notes = [content.title(estimate), content.setting(estimate), content.headline(estimate), *content.notes(estimate)]
-    comments = "\n".join(f"% {note}" for note in [*notes, r"Needs \usepackage{booktabs}."])
+    opening = [content.title(estimate.network), content.setting(estimate), content.headline(estimate)]
+    comments = "\n".join(f"% {note}" for note in [*opening, *content.notes(estimate), r"Needs \usepackage{booktabs}."])
     tables = [content.layer_table(estimate, "wide")] if layers else content.tables(estimate)
-    return "\n\n".join([comments, *map(_lay_out, tables)])
+    return "\n\n".join([comments, *map(lay_out, tables)])
 
 
-def _lay_out(table: Table) -> str:
+def lay_out(table: Table) -> str:
+    """A table of cells in this form."""
     header = [heading.replace("\n", " ") for heading in table.header]
     text = tabulate(
         table.rows, headers=header, tablefmt="latex_booktabs", disable_numparse=True, colalign=table.alignment

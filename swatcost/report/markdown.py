@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    blocks = [f"**{content.title(estimate)}**  \n{content.setting(estimate)}"]
+    blocks = [f"**{content.title(estimate.network)}**  \n{content.setting(estimate)}"]
     if layers:
-        blocks.append(_lay_out(content.layer_table(estimate, "wide")))
-    blocks += map(_lay_out, content.tables(estimate))
+        blocks.append(lay_out(content.layer_table(estimate, "wide")))
+    blocks += map(lay_out, content.tables(estimate))
     blocks.append("\n".join(f"- {note}" for note in content.notes(estimate)))
     return "\n\n".join(blocks).replace("_", r"\_")
 
 
-def _lay_out(table: Table) -> str:
+def lay_out(table: Table) -> str:
+    """A table of cells in this form."""
     header = [heading.replace("\n", " ") for heading in table.header]
     rows = [[cell.replace("|", r"\|") for cell in row] for row in table.rows]
     return tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True, colalign=table.alignment)

@@ -15,28 +15,29 @@ if TYPE_CHECKING:
 
 
 def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    opening = (content.title(estimate), content.setting(estimate), content.headline(estimate))
-    blocks = ["\n".join(_wrap(line, width) for line in opening)]
+    opening = (content.title(estimate.network), content.setting(estimate), content.headline(estimate))
+    blocks = ["\n".join(wrap(line, width) for line in opening)]
     if layers:
         blocks.append(_layers(estimate, width))
-    blocks += map(_lay_out, content.tables(estimate))
-    blocks.append("\n".join(_wrap(f"- {note}", width, indent="  ") for note in content.notes(estimate)))
+    blocks += map(lay_out, content.tables(estimate))
+    blocks.append("\n".join(wrap(f"- {note}", width, indent="  ") for note in content.notes(estimate)))
     return "\n\n".join(blocks)
 
 
 def _layers(estimate: Estimate, width: int) -> str:
     """The most detailed table that fits, with a rule above the total."""
     for detail in content.LAYER_DETAIL:
-        lines = _lay_out(content.layer_table(estimate, detail)).splitlines()
+        lines = lay_out(content.layer_table(estimate, detail)).splitlines()
         if max(map(len, lines)) <= width:
             break
     rule = next(line for line in lines if set(line) <= {"-", " "})
     left_out = content.LEFT_OUT[detail]
-    note = [_wrap(f"({left_out}: in a wider terminal, or with --format csv)", width)] if left_out else []
+    note = [wrap(f"({left_out}: in a wider terminal, or with --format csv)", width)] if left_out else []
     return "\n".join([*lines[:-1], rule, lines[-1], *note])
 
 
-def _lay_out(table: Table) -> str:
+def lay_out(table: Table) -> str:
+    """A table of cells in this form."""
     text = tabulate(
         table.rows,
         headers=table.header,
@@ -51,7 +52,7 @@ def _lay_out(table: Table) -> str:
 _WIDEST_TEXT = 100
 
 
-def _wrap(text: str, width: int, indent: str = "") -> str:
+def wrap(text: str, width: int, indent: str = "") -> str:
     held_together = text.replace(" %", "\N{NO-BREAK SPACE}%")
     wrapped = textwrap.fill(
         held_together,

@@ -1,0 +1,20 @@
+"""How one target sparsity becomes a number for each layer: one function a strategy.
+
+A file of this package that defines `DISTRIBUTION` is a strategy; a third party's is found through the entry
+point group `swatcost.distributions`, each entry naming a Distribution.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.registry import Registry
+
+__all__ = ["DISTRIBUTIONS", "Distribution", "Spread"]
+
+DISTRIBUTIONS = Registry[Distribution]("distribution", entry_points="swatcost.distributions")
+for _module in iter_modules(__path__, prefix=f"{__name__}."):
+    if hasattr(_file := import_module(_module.name), "DISTRIBUTION"):
+        DISTRIBUTIONS.register(_file.DISTRIBUTION)

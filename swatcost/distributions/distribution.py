@@ -1,0 +1,93 @@
+"""What a distribution is, and the arithmetic that several share: a total that is kept, overflow that goes dense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from swatcost.errors import SwatcostError
+from swatcost.layer import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """What a strategy is asked: give each of these layers a sparsity.
+
+    `layers` are the conv and linear layers, each weight once; those whose weight is in `kept_dense` must get 0.
+    `target` is the sparsity asked for [-], None where none was given. `source` is the file, mapping or state that
+    the strategy reads, None where none was given. `parameters` are the names of all the network's parameters, in
+    order.
+    """
+
+    layers: Sequence[Layer]
+    kept_dense: frozenset[str]
+    target: float | None
+    source: Any = None
+    parameters: Sequence[str] = ()
+
+    @property
+    def free(self) -> list[Layer]:
+        """The layers that may be sparse."""
+        return [layer for layer in self.layers if layer.weight not in self.kept_dense]
+
+    @property
+    def elements(self) -> int:
+        """Weights of all layers, the dense ones included."""
+        return sum(layer.weight_elements for layer in self.layers)
+
+    def required_target(self) -> float:
+        """The target, or SwatcostError where none was given."""
+        if self.target is None:
+            raise SwatcostError("this distribution needs a target sparsity: give weights")
+        return self.target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """A strategy: `spread` gives each free layer's weight its sparsity, by the weight's name.
+
+    `first_layer_dense` is what its authors do with the network's first layer unless the user says otherwise.
+    `acts_follow_weights`: a layer's activations get the sparsity of its weights unless a target of their own is
+    given (SWAT, Section 3.3.2); otherwise activations are dense unless asked for. `spread_acts` does what `spread`
+    does for a target of activations, where that is something else.
+    """
+
+    name: str
+    title: str
+    citation: str
+    spread: Callable[[Spread], Mapping[str, float]]
+    first_layer_dense: bool = False
+    acts_follow_weights: bool = True
+    spread_acts: Callable[[Spread], Mapping[str, float]] | None = None
+
+
+def in_proportion(request: Spread, proportions: Mapping[str, float]) -> dict[str, float]:
+    """Densities in given proportions that keep the total of non-zeros, as sparsities by weight.
+
+    d_l = ε · p_l with Σ d_l · n_l = (1 − s) · Σ n_l over all layers. A layer whose density would exceed 1 becomes
+    dense and the rest is solved again. Layers that the user keeps dense count towards the total.
+
+    proportions gives p_l [-] by weight. Raises SwatcostError when the dense layers alone exceed the total.
+    """
+    target = request.required_target()
+    dense = sum(layer.weight_elements for layer in request.layers if layer.weight in request.kept_dense)
+    budget = (1 - target) * request.elements - dense
+    if budget < 0:
+        share = dense / request.elements
+        raise SwatcostError(
+            f"weights {target:g} cannot be reached: layers kept dense hold {100 * share:.1f} % of all weights"
+        )
+    remaining = {layer.weight: layer.weight_elements for layer in request.free}
+    sparsities: dict[str, float] = {}
+    while remaining:
+        weighted = sum(proportions[weight] * elements for weight, elements in remaining.items())
+        scale = budget / weighted if weighted else 0.0
+        overflowing = [weight for weight in remaining if scale * proportions[weight] > 1]
+        if not overflowing:
+            sparsities |= {weight: 1 - scale * proportions[weight] for weight in remaining}
+            break
+        for weight in overflowing:
+            sparsities[weight] = 0.0
+            budget -= remaining.pop(weight)
+    return sparsities

@@ -1,0 +1,34 @@
+"""Sparsities from a file or a mapping, by layer name or pattern."""
+
+from __future__ import annotations
+
+from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.tables import by_weight, read_table
+from swatcost.errors import SwatcostError
+
+
+def from_file(request: Spread) -> dict[str, float]:
+    """The table's column `weights` [-]; a layer that it does not name stays dense."""
+    return _column(request, "weights")
+
+
+def activations_from_file(request: Spread) -> dict[str, float]:
+    """The table's column `acts` [-], where it has one, or else `weights`."""
+    return _column(request, "weights") | _column(request, "acts")
+
+
+def _column(request: Spread, column: str) -> dict[str, float]:
+    if request.target is not None:
+        raise SwatcostError(f"{column} {request.target:g}: the file says how sparse each layer is, leave {column} out")
+    if request.source is None:
+        raise SwatcostError("distribution 'file' needs a table of sparsities by layer: name it with --from (source=)")
+    return by_weight(read_table(request.source), column, request.layers)
+
+
+DISTRIBUTION = Distribution(
+    name="file",
+    title="By layer name or pattern, from a CSV, JSON or YAML file (--from)",
+    citation="the user's",
+    spread=from_file,
+    spread_acts=activations_from_file,
+)

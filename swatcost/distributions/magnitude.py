@@ -1,0 +1,35 @@
+"""Global magnitude: one threshold for all weights of a checkpoint."""
+
+from __future__ import annotations
+
+from swatcost.distributions.checkpoints import weights_by_name
+from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.errors import SwatcostError
+
+
+def global_magnitude(request: Spread) -> dict[str, float]:
+    """Keeps the largest (1 − s) · Σ n weights of all layers together; layers that are kept dense count as kept.
+
+    Raises SwatcostError when those alone exceed the total.
+    """
+    import numpy
+
+    magnitudes = weights_by_name(request)
+    free = request.free
+    everything = numpy.concatenate([magnitudes[layer.weight] for layer in free])
+    keep = round((1 - request.required_target()) * request.elements) - (request.elements - everything.size)
+    if not 0 <= keep <= everything.size:
+        raise SwatcostError(f"weights {request.target:g} cannot be reached beside the layers that are kept dense")
+    kept = numpy.zeros(everything.size, dtype=bool)
+    kept[numpy.argsort(-everything, kind="stable")[:keep]] = True
+    bounds = numpy.cumsum([layer.weight_elements for layer in free])[:-1]
+    parts = numpy.split(kept, bounds)
+    return {layer.weight: 1 - float(part.mean()) for layer, part in zip(free, parts, strict=True)}
+
+
+DISTRIBUTION = Distribution(
+    name="global",
+    title="One magnitude threshold for all weights of a checkpoint (--from)",
+    citation="Han et al. 2015",
+    spread=global_magnitude,
+)

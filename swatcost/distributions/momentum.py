@@ -1,0 +1,70 @@
+"""SWAT-M: layers whose active weights have more momentum keep more of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.tables import by_weight, read_table
+from swatcost.errors import SwatcostError
+
+_CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
+_FULL = 0.99  # a layer that would keep more than this share of its weights becomes dense
+
+
+def momentum(request: Spread) -> dict[str, float]:
+    """Non-zeros in proportion to each layer's share of momentum, keeping their total.
+
+    v_l = mean |momentum| over the active weights of layer l, normalised over layers; nnz_l = v_l · (1 − s) · Σ n.
+    A layer above 0.99 of its size becomes dense; what exceeds it is spread evenly over the others, repeated.
+
+    source is a table with a column `share` (or one number a layer), or a checkpoint with an optimizer's momentum.
+    Source: Dettmers and Zettlemoyer, 2019; SWAT, Section 3.3.2 (SWAT-M). Their code rounds nnz_l up; it is exact here.
+    """
+    if request.source is None:
+        raise SwatcostError(
+            "distribution 'momentum' needs shares by layer or a checkpoint: name it with --from (source=)"
+        )
+    shares = _shares(request)
+    if missing := [layer.name for layer in request.free if layer.weight not in shares]:
+        raise SwatcostError(f"no momentum share for layer {missing[0]}")
+    if min(shares.values()) < 0 or sum(shares[layer.weight] for layer in request.free) <= 0:
+        raise SwatcostError("momentum shares have to be positive numbers")
+    return _fill(request, shares)
+
+
+def _fill(request: Spread, shares: dict[str, float]) -> dict[str, float]:
+    sizes = {layer.weight: layer.weight_elements for layer in request.free}
+    total = (1 - request.required_target()) * request.elements
+    total -= request.elements - sum(sizes.values())  # what is kept dense
+    if total < 0 or total > sum(sizes.values()):
+        raise SwatcostError(f"weights {request.target:g} cannot be reached beside the layers that are kept dense")
+    all_shares = sum(shares[weight] for weight in sizes)
+    kept = {weight: shares[weight] / all_shares * total for weight in sizes}
+    open_layers = set(sizes)
+    while full := {weight for weight in open_layers if kept[weight] > _FULL * sizes[weight]}:
+        excess = sum(kept[weight] - sizes[weight] for weight in full)
+        open_layers -= full
+        kept |= {weight: float(sizes[weight]) for weight in full}
+        if not open_layers:
+            break
+        kept |= {weight: kept[weight] + excess / len(open_layers) for weight in open_layers}
+    return {weight: 1 - kept[weight] / sizes[weight] for weight in sizes}
+
+
+def _shares(request: Spread) -> dict[str, float]:
+    if isinstance(request.source, str | Path) and Path(request.source).suffix in _CHECKPOINTS:
+        from swatcost.distributions.checkpoints import momentum_shares
+
+        return momentum_shares(request)
+    rows = read_table(request.source)
+    column = "share" if any("share" in row for row in rows.values()) else "weights"
+    return by_weight(rows, column, request.layers)
+
+
+DISTRIBUTION = Distribution(
+    name="momentum",
+    title="In proportion to layers' momentum, from shares or an optimizer's state (--from)",
+    citation="Dettmers and Zettlemoyer 2019; SWAT-M",
+    spread=momentum,
+)

@@ -1,0 +1,42 @@
+r"""Dynamic sparse graph: a low-dimensional projection picks the outputs that are worth computing.
+
+Outputs that are not picked are computed neither forward nor, as gradients, backward.
+"""
+
+import math
+
+from swatcost.layer import Layer
+from swatcost.methods.method import Method, sparse_in
+
+_EPSILON = 0.5  # the projection's distance error that the authors settle on [-]
+
+
+def projected_dimension(F: int, dimension: int) -> int:
+    """Dimensions [-] left by the projection, for F filters of the given dimension C · R · S.
+
+    k = 4 · ln F / (ε² / 2 − ε³ / 3)        (the Johnson–Lindenstrauss bound), at most `dimension`
+
+    Source: Johnson–Lindenstrauss lemma in the form of Dasgupta and Gupta, 2003.
+
+    >>> projected_dimension(F=128, dimension=1152)  # 4 · 4.852 / (0.125 − 0.041667) = 232.9
+    232
+    """
+    bound = 4 * math.log(F) / (_EPSILON**2 / 2 - _EPSILON**3 / 3)
+    return min(int(bound), dimension)
+
+
+def search_macs(layer: Layer, N: int) -> float:
+    """MACs of estimating every output of N images in the projected space: N · F · k · H · W."""
+    d = layer.symbols(N)
+    return N * d.F * projected_dimension(d.F, d.C * d.R * d.S) * d.H * d.W
+
+
+METHOD = Method(
+    name="dsg",
+    title="Dynamic sparse graph",
+    citation="Liu et al., ICLR 2019",
+    sparse=sparse_in(forward=("output",), grad_input=("output",), grad_weight=("output",)),
+    extra_macs=search_macs,
+    departures="The projection itself uses additions only (ternary matrices) and is not counted; zeros among the "
+    "input activations are not exploited a second time.",
+)

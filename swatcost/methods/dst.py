@@ -1,0 +1,22 @@
+"""Dynamic sparse training: thresholds are trained, so training starts dense and finds its sparsity."""
+
+from swatcost.methods.method import Method, Phase, sparse_in
+
+_DENSE_SHARE = 1 / 160  # the first of 160 epochs
+
+
+def schedule(steps: int) -> tuple[Phase, ...]:
+    """Dense for the first epoch, then at the sparsity that is given."""
+    return (Phase(_DENSE_SHARE, scale=0.0), Phase(1 - _DENSE_SHARE))
+
+
+METHOD = Method(
+    name="dst",
+    title="Dynamic sparse training",
+    citation="Liu et al., ICLR 2020",
+    sparse=sparse_in(forward=("weight",), grad_input=("weight",)),
+    across_layers="variable",
+    schedule=schedule,
+    departures="Its sparsity is an outcome of training: the target stands for the average after the first epoch, which "
+    "is taken as dense.",
+)

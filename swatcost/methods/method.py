@@ -1,0 +1,141 @@
+"""What a method is, as data: operands, gradients, layers left dense, and how sparsity moves over a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from swatcost.costs import PASSES, Pass
+from swatcost.errors import SwatcostError
+from swatcost.layer import Layer
+
+Operand = Literal["weight", "activation", "output"]
+"""`output` is an output activation that need not be computed in the forward pass, and its gradient in the others."""
+
+_READS: Mapping[Pass, frozenset[Operand]] = {
+    "forward": frozenset({"weight", "activation", "output"}),
+    "grad_input": frozenset({"weight", "output"}),
+    "grad_weight": frozenset({"activation", "output"}),
+}
+
+
+def checked_sparsity(value: float, what: str) -> float:
+    """The value as a float, or SwatcostError unless it is a fraction of zeros in [0, 1)."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 1:
+        remedy = "give the fraction of zeros, at least 0 and below 1, such as 0.8"
+        if is_number and 1 < value < 100:
+            remedy = f"it is the fraction of zeros: for {value:g} % write {value / 100:g}"
+        raise SwatcostError(f"{what} {value!r:.40} is not a sparsity: {remedy}")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """The fraction of zeros, in [0, 1), in each operand that a layer's passes read."""
+
+    weight: float = 0.0
+    activation: float = 0.0
+    output: float = 0.0
+
+    def __post_init__(self) -> None:
+        for operand in get_args(Operand):
+            checked_sparsity(self.of(operand), f"{operand} sparsity")
+
+    def of(self, operand: Operand) -> float:
+        sparsity: float = getattr(self, operand)
+        return sparsity
+
+    def scaled(self, scale: float) -> LayerSparsity:
+        """The sparsity of a phase that has reached this share of the target."""
+        return LayerSparsity(self.weight * scale, self.activation * scale, self.output * scale)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A share of a run's steps in which nothing changes.
+
+    `scale` is how much of the target sparsity the steps have reached [-]; `dense_weight_gradient` says that the
+    gradient is computed for every weight, although the method otherwise needs it for the active ones only.
+    """
+
+    share: float
+    scale: float = 1.0
+    dense_weight_gradient: bool = False
+
+
+Schedule = Callable[[int], tuple[Phase, ...]]
+"""Training steps of a run → its phases, whose shares add up to 1."""
+
+
+def constant(steps: int) -> tuple[Phase, ...]:
+    """The target sparsity from the first step to the last."""
+    return (Phase(1.0),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What an algorithm makes sparse.
+
+    `sparse` names the operands that are sparse in each pass, and only those that the pass reads can be named:
+    grad_input never reads activations, grad_weight never reads weights (Eqs. 2 and 3). `weight_gradient` says for
+    which weights the algorithm needs a gradient. `across_layers`, `unstructured` and `structured` are the columns
+    of the paper's Table 1. `keeps_dense` are patterns of layers that its authors leave dense. `schedule` says how
+    sparsity moves over a run; `published_schedule` is the closed form that its authors count with, if it differs.
+    `selects` are the operands that it selects by Top-K every period. `extra_macs` is work that the method adds to
+    a layer's forward pass for N images. `departures` says where this data departs from the source.
+    """
+
+    name: str
+    title: str
+    citation: str
+    sparse: Mapping[Pass, frozenset[Operand]]
+    weight_gradient: Literal["all", "active"] = "all"
+    across_layers: Literal["fixed", "variable", "fixed or variable"] = "fixed"
+    unstructured: bool = True
+    structured: bool = False
+    keeps_dense: tuple[str, ...] = ()
+    schedule: Schedule = constant
+    published_schedule: Schedule | None = None
+    selects: frozenset[Operand] = frozenset()
+    extra_macs: Callable[[Layer, int], float] | None = None
+    departures: str = ""
+
+    def __post_init__(self) -> None:
+        for each in PASSES:
+            if strangers := self.sparse[each] - _READS[each]:
+                raise ValueError(f"{self.name}: {each} does not read {', '.join(sorted(strangers))}")
+        if not math.isclose(sum(phase.share for phase in self.schedule(1000)), 1):
+            raise ValueError(f"{self.name}: the shares of its schedule's phases do not add up to 1")
+
+    def uses(self, operand: Operand) -> bool:
+        """Whether the operand is sparse in any pass."""
+        return any(operand in operands for operands in self.sparse.values())
+
+    @property
+    def relies_on_default_sparsity(self) -> bool:
+        """Whether its weight gradient is thinned by nothing but the zeros that ReLU leaves (A.3)."""
+        return "weight" in self.sparse["forward"] and not self.sparse["grad_weight"]
+
+    def density(self, in_pass: Pass, sparsity: LayerSparsity, phase: Phase) -> float:
+        """The fraction of the dense pass's multiplications that the algorithm needs.
+
+        Zeros of two operands are taken as independent of each other.
+        """
+        now = sparsity.scaled(phase.scale)
+        density = math.prod(1 - now.of(operand) for operand in sorted(self.sparse[in_pass]))
+        if in_pass == "grad_weight" and self.weight_gradient == "active" and not phase.dense_weight_gradient:
+            density *= 1 - now.weight
+        return density
+
+
+def sparse_in(
+    *, forward: tuple[Operand, ...] = (), grad_input: tuple[Operand, ...] = (), grad_weight: tuple[Operand, ...] = ()
+) -> Mapping[Pass, frozenset[Operand]]:
+    """The operands that are sparse, pass by pass."""
+    operands = {"forward": forward, "grad_input": grad_input, "grad_weight": grad_weight}
+    return MappingProxyType({each: frozenset(operands[each]) for each in PASSES})

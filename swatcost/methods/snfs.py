@@ -1,0 +1,13 @@
+"""Sparse networks from scratch: sparse momentum, which needs the gradient of every weight in every step."""
+
+from swatcost.methods.method import Method, sparse_in
+
+METHOD = Method(
+    name="snfs",
+    title="Sparse networks from scratch",
+    citation="Dettmers and Zettlemoyer, 2019",
+    sparse=sparse_in(forward=("weight",), grad_input=("weight",)),
+    across_layers="variable",
+    departures="Its sparsity per layer is an outcome of training: give it with a distribution, or get the target in "
+    "every layer.",
+)

@@ -1,0 +1,88 @@
+"""Several estimates side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swatcost.conventions import CONVENTIONS
+from swatcost.costs import PASSES, Pass
+from swatcost.errors import SwatcostError
+from swatcost.estimate import Estimate, estimate
+from swatcost.methods import METHODS, Method
+from swatcost.network import Network
+from swatcost.zoo import load
+
+_AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent that reports show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Every method under one convention, and one method under every convention. Its repr is the tables.
+
+    `refused` says, by method, why it could not be estimated with these settings.
+    """
+
+    method: str
+    convention: str
+    by_method: dict[str, Estimate]
+    by_convention: dict[str, Estimate]
+    refused: dict[str, str]
+
+    def __repr__(self) -> str:
+        from swatcost.report.comparison import render
+
+        return render(self, "table")
+
+
+def where_they_differ(one: Estimate, other: Estimate) -> Pass | None:
+    """The pass whose remaining work, as a share of dense training, differs most; None if the reductions agree."""
+    if abs(one.training_reduction - other.training_reduction) < _AGREEMENT:
+        return None
+    return max(PASSES, key=lambda each: abs(remaining(one, each) - remaining(other, each)))
+
+
+def remaining(of: Estimate, in_pass: Pass) -> float:
+    """What a pass still costs, as a share of dense training [-]."""
+    return of.costs.by_pass()[in_pass].sparse / of.costs.training.dense
+
+
+def compare(
+    network: Network | str | Path,
+    *,
+    weights: float,
+    acts: float | None = None,
+    grads: float | None = None,
+    method: str = "rigl",
+    convention: str = "swat",
+    **settings: Any,
+) -> Comparison:
+    """Estimates every method under one convention, and one method under every convention.
+
+    weights is the target sparsity [-] of whatever a method makes sparse; acts and grads replace it for activations
+    and outputs. settings are those of `estimate`. A method that cannot reach the target is named with the reason.
+
+    Raises SwatcostError when `method` is such a one, and for what `estimate` refuses for every method.
+    """
+    network = network if isinstance(network, Network) else load(network)
+
+    def estimated(of: Method, under: str) -> Estimate:
+        targets: dict[str, Any] = {
+            "weights": weights if of.uses("weight") else None,
+            "acts": (weights if acts is None else acts) if of.uses("activation") else None,
+            "grads": (weights if grads is None else grads) if of.uses("output") else None,
+        }
+        return estimate(network, method=of.name, convention=under, **targets, **settings)
+
+    by_convention = {each.name: estimated(METHODS[method], each.name) for each in CONVENTIONS}
+    by_method: dict[str, Estimate] = {}
+    refused: dict[str, str] = {}
+    for each in METHODS:
+        try:
+            by_method[each.name] = estimated(each, convention)
+        except SwatcostError as error:
+            refused[each.name] = str(error)
+    return Comparison(
+        method=method, convention=convention, by_method=by_method, by_convention=by_convention, refused=refused
+    )

@@ -1,0 +1,144 @@
+"""Published numbers as data, and what the program gives for each.
+
+`cells.csv` has a line a printed number: table, network, method and setting as printed, the quantity, the number, its
+unit and tolerance, the settings (a row of `rows.csv`) that should give it, and, where they cannot, why:
+
+- `statistic`: the number needs a statistic of a training run. `supplied_row` names settings that supply one.
+- `contradiction`: the paper contradicts itself or does not say how it counted.
+- `quoted`: the number is no cost, or is an input of this program, and is repeated as printed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from swatcost.distributions.tables import read_table
+from swatcost.errors import SwatcostError
+from swatcost.estimate import Estimate, estimate
+from swatcost.network import Network
+from swatcost.published.quantities import OVER_ALL_ROWS, QUANTITIES
+from swatcost.registry import nearest
+from swatcost.zoo import load
+
+Verdict = Literal["reproduced", "needs a statistic", "not reproducible", "quoted", "MISMATCH"]
+_EXCUSES: dict[str, Verdict] = {"statistic": "needs a statistic", "contradiction": "not reproducible"}
+_DATA = files(__package__)
+_EQUAL_SHARES = "equal shares"  # rows for what does not depend on SWAT-M's momentum shares
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A printed number. Percentages are in per cent, as printed."""
+
+    table: str
+    network: str
+    method: str
+    setting: str
+    quantity: str
+    relation: str
+    printed: float
+    unit: str
+    tolerance: float
+    row: str
+    supplied_row: str
+    status: str
+    reason: str
+
+    @property
+    def identity(self) -> str:
+        """What names the cell among all."""
+        return "/".join(filter(None, (self.table, self.network, self.method, self.setting, self.quantity)))
+
+    def holds(self, computed: float) -> bool:
+        """Whether a computed number is the printed one, to the tolerance or on the printed side of it."""
+        if self.relation == "=":
+            return abs(computed - self.printed) <= self.tolerance + 1e-9
+        return computed >= self.printed if self.relation == ">=" else computed <= self.printed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """A cell, what the program computes for it (None where it cannot), also with a supplied statistic, and a verdict.
+
+    A cell whose number comes out is reproduced whatever the file says of it; MISMATCH is one that does not come
+    out although nothing explains it.
+    """
+
+    cell: Cell
+    computed: float | None
+    supplied: float | None
+    verdict: Verdict
+
+
+def cells(table: str = "all") -> list[Cell]:
+    """The printed numbers of a table, or of all. Raises SwatcostError for an unknown table."""
+    every = [_cell(line) for line in _lines("cells.csv")]
+    tables = list(dict.fromkeys(each.table for each in every))
+    if table != "all" and table not in tables:
+        raise SwatcostError(f"unknown table {table!r}: {nearest(table, [*tables, 'all'])}")
+    return [each for each in every if table in ("all", each.table)]
+
+
+def reproduce(table: str = "all") -> Iterator[Reproduction]:
+    """Computes each printed number of a table, one after the other."""
+    return map(_reproduced, cells(table))
+
+
+def _reproduced(cell: Cell) -> Reproduction:
+    if cell.status == "quoted":
+        return Reproduction(cell=cell, computed=None, supplied=None, verdict="quoted")
+    computed = _compute(cell.quantity, cell.row)
+    supplied = _compute(cell.quantity, cell.supplied_row)
+    if computed is not None and cell.holds(computed):
+        verdict: Verdict = "reproduced"
+    else:
+        verdict = _EXCUSES.get(cell.status, "MISMATCH")
+    return Reproduction(cell=cell, computed=computed, supplied=supplied, verdict=verdict)
+
+
+def _compute(quantity: str, row: str) -> float | None:
+    if row == "*":
+        return OVER_ALL_ROWS[quantity](
+            [estimate_of(name) for name, row in _rows().items() if name[0] in "2345" and row["source"] != _EQUAL_SHARES]
+        )
+    return QUANTITIES[quantity](estimate_of(row)) if row else None
+
+
+@cache
+def estimate_of(row: str) -> Estimate:
+    """The estimate with the settings of a row of `rows.csv`."""
+    settings: dict[str, Any] = {key: value for key, value in _rows()[row].items() if value and key != "row"}
+    for key in ("weights", "acts", "default_act_sparsity"):
+        if key in settings:
+            settings[key] = float(settings[key])
+    column = settings.pop("source", None)
+    if column == _EQUAL_SHARES:
+        settings["source"] = {"*": {"share": 1.0}}
+    elif column:
+        table = read_table(_DATA / "resnet50_layer_sparsities.csv")
+        settings["source"] = {layer: {"weights": numbers[column]} for layer, numbers in table.items()}
+    return estimate(_network(settings.pop("model"), settings.pop("classes", None)), **settings)
+
+
+@cache
+def _network(model: str, classes: str | None) -> Network:
+    return load(model, classes=int(classes) if classes else None)
+
+
+@cache
+def _rows() -> dict[str, dict[str, str]]:
+    return {line["row"]: line for line in _lines("rows.csv")}
+
+
+def _lines(name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((_DATA / name).read_text(encoding="utf-8").splitlines()))
+
+
+def _cell(line: dict[str, str]) -> Cell:
+    numbers = {"printed": float(line["printed"]), "tolerance": float(line["tolerance"] or 0)}
+    return Cell(**{**line, **numbers})  # type: ignore[arg-type]

@@ -1,0 +1,92 @@
+"""A comparison as a table, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from swatcost.planning import remaining, where_they_differ
+from swatcost.report import checked_format, layouts
+from swatcost.report.content import Table, title
+from swatcost.report.numbers import percent, times
+from swatcost.report.rows import totals_by_name
+from swatcost.report.table import wrap
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+    from swatcost.planning import Comparison
+
+
+def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
+    """The comparison as text in one of FORMATS; ends in a newline."""
+    if checked_format(format) == "json":
+        import msgspec
+
+        return msgspec.json.format(msgspec.json.encode(to_dict(comparison)), indent=2).decode() + "\n"
+    if format == "csv":
+        return _csv(comparison)
+    lay_out, comment = layouts(format), "% " if format == "latex" else ""
+    blocks = [
+        comment + title(next(iter(comparison.by_method.values())).network),
+        lay_out(_table(f"under {comparison.convention}", comparison.by_method)),
+        lay_out(_table(f"{comparison.method} under", comparison.by_convention)),
+        "\n".join(wrap(f"{comment or '- '}{note}", width, indent=comment or "  ") for note in notes(comparison)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Where conventions differ, in words, and which methods could not be estimated."""
+    sentences = ["Reductions are of MACs: of each pass, of a training step on average over the run, and of inference."]
+    base = comparison.by_convention[comparison.convention]
+    for name, other in comparison.by_convention.items():
+        in_pass = where_they_differ(base, other)
+        if in_pass is not None:
+            sentences.append(
+                f"{comparison.method} is down {percent(base.training_reduction)} as {comparison.convention} counts and "
+                f"{percent(other.training_reduction)} as {name} counts, mostly for {in_pass}: what is left of it is "
+                f"{percent(remaining(base, in_pass))} of dense training under {comparison.convention} and "
+                f"{percent(remaining(other, in_pass))} under {name}."
+            )
+    return sentences + [f"{name} is left out: {reason}." for name, reason in comparison.refused.items()]
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """Plain data: the totals of every estimate."""
+    return {
+        "schema": "swatcost.comparison/1",
+        "method": comparison.method,
+        "convention": comparison.convention,
+        "by_method": {name: each.to_dict()["totals"] for name, each in comparison.by_method.items()},
+        "by_convention": {name: each.to_dict()["totals"] for name, each in comparison.by_convention.items()},
+        "notes": notes(comparison),
+    }
+
+
+def _table(heading: str, estimates: Mapping[str, Estimate]) -> Table:
+    header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "infer\nence", "speedup"]
+    rows = [
+        [name, *(percent(cost.reduction) for cost in totals_by_name(each.costs).values()), times(each.speedup)]
+        for name, each in estimates.items()
+    ]
+    return Table(header, rows)
+
+
+def _csv(comparison: Comparison) -> str:
+    rows = [
+        {
+            "method": each.plan.method.name,
+            "convention": each.convention.name,
+            **{f"{name}_reduction": cost.reduction for name, cost in totals_by_name(each.costs).items()},
+            "model_compression": each.model_compression,
+            "speedup": each.speedup,
+        }
+        for each in [*comparison.by_method.values(), *comparison.by_convention.values()]
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

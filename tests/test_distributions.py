@@ -1,0 +1,254 @@
+"""Distributions: totals kept, proportions kept, files and checkpoints read as data."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+import swatcost
+from swatcost.layer import Layer
+from swatcost.network import Network, Parameter
+
+from .conftest import zoo_network
+
+
+def network_of(shapes: list[tuple[int, ...]]) -> Network:
+    """A network of convolutions with these weight shapes, on images of one pixel."""
+    layers = tuple(
+        Layer(
+            name=f"l{number}", kind="conv", input_shape=(2, shape[1], *shape[2:]), output_shape=(2, shape[0], 1, 1),
+            weight_shape=shape, stride=(1, 1), padding=(0, 0), dilation=(1, 1), parameters=(f"l{number}.weight",),
+            weight=f"l{number}.weight", element_bytes=4, input_needs_grad=True, weight_trains=True,
+            input_storage=number,
+        )
+        for number, shape in enumerate(shapes)
+    )  # fmt: skip
+    parameters = tuple(
+        Parameter(name=layer.weight, shape=layer.weight_shape, element_bytes=4, trains=True) for layer in layers
+    )
+    return Network(
+        name="n", input_shapes=(layers[0].input_shape,), batch_size=2, layers=layers, parameters=parameters,
+        buffers=(), saved=(), uncounted=(), torch_version="",
+    )  # fmt: skip
+
+
+SHAPES = st.lists(
+    st.tuples(st.integers(1, 64), st.integers(1, 64), st.integers(1, 5), st.integers(1, 5)), min_size=2, max_size=8
+)
+
+
+@settings(deadline=None)
+@given(SHAPES, st.floats(0.01, 0.99), st.sampled_from(["er", "erk", "momentum"]), st.data())
+def test_totals_are_kept(shapes: list[tuple[int, ...]], target: float, name: str, data: st.DataObject) -> None:
+    network = network_of(shapes)
+    source = None
+    if name == "momentum":
+        source = {layer.name: data.draw(st.floats(0.01, 1)) for layer in network.weight_layers}
+    estimate = swatcost.estimate(network, weights=target, distribution=name, source=source)
+    total = sum(math.prod(shape) for shape in shapes)
+    assert estimate.non_zero_weights == pytest.approx((1 - target) * total, rel=1e-9)
+    assert all(0 <= each.sparsity.weight < 1 for each in estimate.layers)
+    assert all(each.sparsity.activation == each.sparsity.weight for each in estimate.layers)
+
+
+@settings(deadline=None)
+@given(SHAPES, st.floats(0.01, 0.99), st.sampled_from(["er", "erk"]))
+def test_proportions_are_kept_among_layers_that_are_not_dense(
+    shapes: list[tuple[int, ...]], target: float, name: str
+) -> None:
+    estimate = swatcost.estimate(network_of(shapes), weights=target, distribution=name)
+    ratios = []
+    for each in estimate.layers:
+        dims = each.layer.weight_shape if name == "erk" else each.layer.weight_shape[:2]
+        expected = sum(dims) / math.prod(dims)
+        if each.sparsity.weight > 0:
+            ratios.append((1 - each.sparsity.weight) / expected)
+    if ratios:
+        assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-6)
+        # a layer that is dense would have had to be denser than that
+        for each in estimate.layers:
+            dims = each.layer.weight_shape if name == "erk" else each.layer.weight_shape[:2]
+            if each.sparsity.weight == 0:
+                assert ratios[0] * sum(dims) / math.prod(dims) >= 1 - 1e-6
+
+
+def test_erk_by_hand() -> None:
+    # 4 × 4 × 1 × 1 and 8 × 4 × 3 × 3: p = 10/16 and 18/288, n = 16 and 288, a quarter of 304 = 76 is kept.
+    # ε = 76 / (10 + 18) = 2.714: the first would have density 1.70, so it is dense, and ε = 60 / 18 = 3.33.
+    estimate = swatcost.estimate(network_of([(4, 4, 1, 1), (8, 4, 3, 3)]), weights=0.75, distribution="erk")
+    assert [each.sparsity.weight for each in estimate.layers] == pytest.approx([0, 1 - 60 / 288])
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "training", "inference"),
+    [  # Table 2's ERK rows
+        ("cifar_vgg16", 0.95, (89.5, 89.6), (89.5, 89.6)),
+        ("cifar_wrn_16_8", 0.95, (91.25, 91.4), (91.6, 91.7)),
+        ("cifar_densenet121", 0.9, (89.6, 89.7), (89.6, 89.7)),
+    ],
+)
+def test_erk_of_table_2(
+    model: str, target: float, training: tuple[float, float], inference: tuple[float, float]
+) -> None:
+    estimate = swatcost.estimate(zoo_network(model), weights=target, distribution="erk")
+    assert training[0] <= 100 * estimate.training_reduction <= training[1]
+    assert inference[0] <= 100 * estimate.inference_reduction <= inference[1]
+
+
+def test_momentum_by_hand() -> None:
+    # 100 and 900 weights, half of 1000 kept; shares 3 : 1 ask for 375 and 125, so the first is dense and its excess
+    # of 275 goes to the second: 100 and 400
+    network = network_of([(10, 10, 1, 1), (30, 30, 1, 1)])
+    estimate = swatcost.estimate(network, weights=0.5, distribution="momentum", source={"l0": 3, "l1": 1})
+    assert [each.sparsity.weight for each in estimate.layers] == pytest.approx([0, 1 - 400 / 900])
+
+
+def test_activations_have_a_target_of_their_own_if_given() -> None:
+    network = network_of([(8, 8, 3, 3), (16, 8, 3, 3)])
+    follow = swatcost.estimate(network, weights=0.9, distribution="erk")
+    own = swatcost.estimate(network, weights=0.9, acts=0.5, distribution="erk")
+    assert [each.sparsity.activation for each in follow.layers] == [each.sparsity.weight for each in follow.layers]
+    assert own.layers[0].sparsity.activation < own.layers[0].sparsity.weight
+    assert swatcost.estimate(network, weights=0.9).act_sparsity == 0
+
+
+def test_n_of_m() -> None:
+    network = network_of([(8, 3, 3, 3), (8, 8, 3, 3), (8, 6, 1, 1)])
+    estimate = swatcost.estimate(network, weights=0.5, acts=0.5, distribution="nm")
+    assert [each.sparsity.weight for each in estimate.layers] == [0, 0.5, 0]  # 4 divides 8 channels only
+    assert [each.sparsity.activation for each in estimate.layers] == [0.5, 0.5, 0.5]
+
+
+@pytest.fixture
+def trained() -> tuple[Network, nn.Module]:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 4, bias=False))
+    return swatcost.trace(module, input_shape=(8,)), module
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_global_magnitude_and_zeros(trained: tuple[Network, nn.Module], tmp_path: Path, suffix: str) -> None:
+    network, module = trained
+    with torch.no_grad():
+        module[0].weight.copy_(torch.arange(1, 65).view(8, 8))
+        module[1].weight.copy_(torch.where(torch.arange(32) < 8, 0, 100).view(4, 8))
+    path = tmp_path / f"weights{suffix}"
+    torch.save({"state_dict": module.state_dict()}, path) if suffix == ".pt" else save_file(module.state_dict(), path)
+    kept = swatcost.estimate(network, weights=0.5, distribution="global", source=path)
+    # 48 of 96 weights are kept: the 24 hundreds, and the 24 largest of 1 … 64
+    assert [each.sparsity.weight for each in kept.layers] == pytest.approx([40 / 64, 8 / 32])
+    zeros = swatcost.estimate(network, distribution="checkpoint", source=path)
+    assert [each.sparsity.weight for each in zeros.layers] == pytest.approx([0, 8 / 32])
+
+
+def test_momentum_from_an_optimizer(trained: tuple[Network, nn.Module], tmp_path: Path) -> None:
+    network, module = trained
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    module(torch.randn(4, 8)).square().sum().backward()
+    optimizer.step()
+    path = tmp_path / "run.pt"
+    torch.save({"model": module.state_dict(), "optimizer": optimizer.state_dict()}, path)
+    shares = []
+    for parameter in module.parameters():  # mean |momentum| over the largest half of the weights
+        active = parameter.detach().abs().flatten().argsort(descending=True)[: parameter.numel() // 2]
+        shares.append(float(optimizer.state[parameter]["momentum_buffer"].abs().flatten()[active].mean()))
+    found = swatcost.estimate(network, weights=0.5, distribution="momentum", source=path)
+    given = swatcost.estimate(network, weights=0.5, distribution="momentum", source={"0": shares[0], "1": shares[1]})
+    for one, other in zip(found.layers, given.layers, strict=True):
+        assert one.sparsity.weight == pytest.approx(other.sparsity.weight, rel=1e-5)
+
+
+TABLES = {
+    "t.csv": "layer,weights,acts\nl0,0.5,0.25\nl[12],0.75,\n",
+    "t.json": json.dumps({"l0": {"weights": 0.5, "acts": 0.25}, "l[12]": 0.75}),
+    "t.yaml": "l0: {weights: 0.5, acts: 0.25}\n'l[12]': 0.75\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(TABLES[name])
+    network = network_of([(4, 4, 1, 1)] * 4)
+    estimate = swatcost.estimate(network, distribution="file", source=str(path))
+    assert [each.sparsity.weight for each in estimate.layers] == [0.5, 0.75, 0.75, 0]
+    assert [each.sparsity.activation for each in estimate.layers] == [0.25, 0.75, 0.75, 0]
+
+
+NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"distribution": "erk"}, "needs a target sparsity"),
+        (
+            {"distribution": "erk", "weights": 0.9, "keep_dense": ["l1"]},
+            "cannot be reached: layers kept dense hold 94.7 %",
+        ),
+        ({"distribution": "nm", "weights": 0.6}, "0.6 is no N:4 sparsity"),
+        ({"distribution": "file"}, "needs a table of sparsities"),
+        ({"distribution": "file", "source": {"l0": 0.5}, "weights": 0.5}, "the file says how sparse each layer is"),
+        ({"distribution": "file", "source": {"l9": 0.5}}, "'l9' matches no layer: there are l0, l1"),
+        ({"distribution": "file", "source": {"l0": "much"}}, "'much' of layer 'l0' is no number"),
+        ({"distribution": "file", "source": {"l0": 1.5}}, "weight sparsity 1.5 is not a sparsity"),
+        ({"distribution": "file", "source": {"l0": math.nan}}, "is not a sparsity"),
+        ({"distribution": "file", "source": {}}, "holds no numbers"),
+        ({"distribution": "file", "source": "none.csv"}, "cannot read none.csv"),
+        ({"distribution": "file", "source": 3}, "3 is no table"),
+        ({"distribution": "momentum", "weights": 0.5}, "needs shares by layer or a checkpoint"),
+        ({"distribution": "momentum", "weights": 0.5, "source": {"l0": 1}}, "no momentum share for layer l1"),
+        ({"distribution": "momentum", "weights": 0.5, "source": {"l*": -1}}, "have to be positive"),
+        ({"distribution": "global", "weights": 0.5}, "reads a checkpoint"),
+        ({"distribution": "checkpoint", "weights": 0.5, "source": "x.pt"}, "the checkpoint says how sparse it is"),
+        ({"distribution": "checkpoint", "source": "none.pt"}, "cannot read none.pt"),
+        ({"distribution": "checkpoint", "source": "none.safetensors"}, "none.safetensors is no usable checkpoint"),
+    ],
+)
+def test_unusable_requests(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=message):
+        swatcost.estimate(NETWORK, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", b"name,weights\nl0,0.5\n"),
+        ("t.csv", b"\xff\xfe\x00"),
+        ("t.json", b"{"),
+        ("t.json", b"[1]"),
+        ("t.yaml", b"!!python/object/apply:os.system ['true']"),
+        ("t.yaml", b"a: [1"),
+    ],
+)
+def test_damaged_tables_are_named(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(swatcost.SwatcostError, match=name):
+        swatcost.estimate(NETWORK, distribution="file", source=path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"cos\nsystem\n(S'true'\ntR."])
+def test_damaged_checkpoints_are_named_and_never_run(tmp_path: Path, content: bytes) -> None:
+    for name in ("c.pt", "c.safetensors"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(swatcost.SwatcostError, match=f"{name} is no usable checkpoint"):
+            swatcost.estimate(NETWORK, distribution="checkpoint", source=path)
+
+
+def test_a_checkpoint_of_another_network_is_named(trained: tuple[Network, nn.Module], tmp_path: Path) -> None:
+    network, _ = trained
+    path = tmp_path / "c.pt"
+    torch.save(nn.Sequential(nn.Linear(8, 9, bias=False)).state_dict(), path)
+    with pytest.raises(swatcost.SwatcostError, match=r"0\.weight has 72 elements, the network's has 64"):
+        swatcost.estimate(network, distribution="checkpoint", source=path)
