@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from swatcost.distributions.tables import read_table
 from swatcost.errors import SwatcostError
@@ -24,6 +24,9 @@ from swatcost.network import Network
 from swatcost.published.quantities import OVER_ALL_ROWS, QUANTITIES
 from swatcost.registry import nearest
 from swatcost.zoo import load
+
+if TYPE_CHECKING:
+    import pandas
 
 Verdict = Literal["reproduced", "needs a statistic", "not reproducible", "quoted", "MISMATCH"]
 _EXCUSES: dict[str, Verdict] = {"statistic": "needs a statistic", "contradiction": "not reproducible"}
@@ -87,6 +90,19 @@ def cells(table: str = "all") -> list[Cell]:
 def reproduce(table: str = "all") -> Iterator[Reproduction]:
     """Computes each printed number of a table, one after the other."""
     return map(_reproduced, cells(table))
+
+
+def frame(table: str = "all") -> pandas.DataFrame:
+    """A pandas DataFrame with a row a printed number: what was printed, what is computed, and the verdict."""
+    import pandas
+
+    found = reproduce(table)
+    return pandas.DataFrame(
+        [
+            {**asdict(each.cell), "computed": each.computed, "supplied": each.supplied, "verdict": each.verdict}
+            for each in found
+        ]
+    )
 
 
 def _reproduced(cell: Cell) -> Reproduction:

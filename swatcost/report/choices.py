@@ -29,12 +29,13 @@ def _models() -> tuple[list[str], list[list[str]]]:
 def _methods() -> tuple[list[str], list[list[str]]]:
     from swatcost.methods import METHODS, Method
 
-    def sparse(method: Method) -> str:
-        passes = (f"{each}: {', '.join(sorted(operands))}" for each, operands in method.sparse.items() if operands)
-        return "; ".join(passes) or "nothing"
+    def row(method: Method) -> list[str]:
+        operands = [", ".join(sorted(each)) or "-" for each in method.sparse.values()]
+        return [method.name, f"{method.title} ({method.citation})", *operands, method.weight_gradient]
 
-    rows = [[each.name, each.title, sparse(each), each.citation] for each in METHODS]
-    return ["method", "title", "what is sparse in which pass", "source"], rows
+    return ["method", "title and source", "sparse\nforward", "grad\ninput", "grad\nweight", "needs\ngradient\nof"], [
+        row(each) for each in METHODS
+    ]
 
 
 def _distributions() -> tuple[list[str], list[list[str]]]:

@@ -1,0 +1,38 @@
+"""Runs every notebook from a clean kernel.
+
+`python notebooks/run.py` writes the output into the notebooks; with --check they are left alone, and the run fails
+when a cell raises or when its text differs from what is committed (pictures may differ between machines).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent
+
+
+def text_of(notebook: nbformat.NotebookNode) -> list[str]:
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    return [str(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs]
+
+
+def main(check: bool) -> int:
+    failures = []
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        committed = text_of(notebook)
+        NotebookClient(notebook, timeout=300, record_timing=False, resources={"metadata": {"path": FOLDER}}).execute()
+        if not check:
+            nbformat.write(notebook, path)
+        elif text_of(notebook) != committed:
+            failures.append(path.name)
+        print(f"{path.name}: {'differs from what is committed' if path.name in failures else 'ran'}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
