@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -13,11 +13,11 @@ from swatcost import topk
 from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
 from swatcost.costs import PassCosts
 from swatcost.devices import Device, StepTime, load_device
-from swatcost.distributions import DISTRIBUTIONS
+from swatcost.distributions import DISTRIBUTIONS, Distribution, from_function
 from swatcost.errors import SwatcostError
 from swatcost.layer import Layer, first_uses
 from swatcost.memory import Memory, activation_reduction, step_memory
-from swatcost.methods import METHODS, LayerSparsity, checked_sparsity
+from swatcost.methods import METHODS, LayerSparsity, Method, checked_sparsity
 from swatcost.network import Network, Uncounted
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
 from swatcost.zoo import load
@@ -181,10 +181,10 @@ def estimate(
     acts: float | None = None,
     grads: float | None = None,
     period: int = 1000,
-    method: str = "swat",
-    distribution: str = "uniform",
-    convention: str = "swat",
-    device: str = "rtx2080ti",
+    method: str | Method = "swat",
+    distribution: str | Distribution | Callable[[Sequence[Layer], float | None], Sequence[float]] = "uniform",
+    convention: str | Convention = "swat",
+    device: str | Path | Device = "rtx2080ti",
     batch_size: int = 32,
     source: Any = None,
     default_act_sparsity: float = DEFAULT_ACT_SPARSITY,
@@ -202,7 +202,8 @@ def estimate(
     default_act_sparsity is what ReLU leaves, for the methods that conventions charge with it. steps is the length
     of the run over which a method's schedule is averaged. first_layer and last_layer are "dense" or "sparse"; None
     leaves the first to the distribution (uniform keeps it dense) and the last sparse. keep_dense holds patterns of
-    layer names that stay dense. device is the name of a profile or the path of one's own.
+    layer names that stay dense. method, distribution, convention and device are names, or such objects themselves;
+    distribution may also be a function (layers, target) → sparsities, and device the path of a profile of one's own.
 
     Raises SwatcostError for anything that cannot be used.
 
@@ -214,8 +215,9 @@ def estimate(
     batch_size = _count(batch_size, "batch_size")
     steps = _count(steps, "steps")
     default_act_sparsity = checked_sparsity(default_act_sparsity, "default_act_sparsity")
-    counted = CONVENTIONS[convention]
-    profile = load_device(device)
+    counted = CONVENTIONS.choose(convention)
+    profile = device if isinstance(device, Device) else load_device(device)
+    strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
     if not isinstance(network, Network):
         network = load(network)
     if not network.weight_layers:
@@ -223,8 +225,8 @@ def estimate(
 
     plan = sparsity_plan(
         network,
-        method=METHODS[method],
-        distribution=DISTRIBUTIONS[distribution],
+        method=METHODS.choose(method),
+        distribution=strategy,
         weights=weights,
         acts=acts,
         grads=grads,

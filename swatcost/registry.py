@@ -51,6 +51,10 @@ class Registry(Generic[T]):
             raise SwatcostError(f"unknown {self.kind} {name!r}: {nearest(str(name), self.names())}")
         return self._members[name]
 
+    def choose(self, choice: str | T) -> T:
+        """The member of that name, or what is none of a name as it is."""
+        return self[choice] if choice is None or isinstance(choice, str) else choice
+
     def __iter__(self) -> Iterator[T]:
         self._admit()
         return iter(self._members.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,19 @@ def test_activations_have_a_target_of_their_own_if_given() -> None:
     assert [each.sparsity.activation for each in follow.layers] == [each.sparsity.weight for each in follow.layers]
     assert own.layers[0].sparsity.activation < own.layers[0].sparsity.weight
     assert swatcost.estimate(network, weights=0.9).act_sparsity == 0
+
+
+def test_a_users_function() -> None:
+    def by_size(layers: Sequence[Layer], target: float | None) -> list[float]:
+        assert target is not None
+        return [target if layer.weight_elements > 100 else target / 2 for layer in layers]
+
+    network = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
+    estimate = swatcost.estimate(network, weights=0.8, distribution=by_size)
+    assert [each.sparsity.weight for each in estimate.layers] == [0.4, 0.8]
+    assert estimate.to_dict()["distribution"] == "by_size"
+    with pytest.raises(swatcost.SwatcostError, match="<lambda> gave 1 sparsities for 2 layers"):
+        swatcost.estimate(network, weights=0.8, distribution=lambda layers, target: [0.5])
 
 
 def test_n_of_m() -> None:

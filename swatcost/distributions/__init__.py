@@ -9,10 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import Distribution, Spread, from_function
 from swatcost.registry import Registry
 
-__all__ = ["DISTRIBUTIONS", "Distribution", "Spread"]
+__all__ = ["DISTRIBUTIONS", "Distribution", "Spread", "from_function"]
 
 DISTRIBUTIONS = Registry[Distribution]("distribution", entry_points="swatcost.distributions")
 for _module in iter_modules(__path__, prefix=f"{__name__}."):

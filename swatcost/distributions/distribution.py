@@ -62,6 +62,23 @@ class Distribution:
     spread_acts: Callable[[Spread], Mapping[str, float]] | None = None
 
 
+def from_function(function: Callable[[Sequence[Layer], float | None], Sequence[float]]) -> Distribution:
+    """A distribution from a user's function: (layers, target) → the sparsity [-] of each layer's weight, in order.
+
+    The layers are those that are not kept dense. Raises SwatcostError, when it is used, unless the function gives
+    one number a layer.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+
+    def spread(request: Spread) -> dict[str, float]:
+        sparsities = list(function(request.free, request.target))
+        if len(sparsities) != len(request.free):
+            raise SwatcostError(f"{name} gave {len(sparsities)} sparsities for {len(request.free)} layers")
+        return {layer.weight: sparsity for layer, sparsity in zip(request.free, sparsities, strict=True)}
+
+    return Distribution(name=name, title="a user's function", citation="the user's", spread=spread)
+
+
 def in_proportion(request: Spread, proportions: Mapping[str, float]) -> dict[str, float]:
     """Densities in given proportions that keep the total of non-zeros, as sparsities by weight.
 
