@@ -102,7 +102,7 @@ def device_names() -> list[str]:
     return sorted(each.name.removesuffix(".toml") for each in _PROFILES.iterdir() if each.name.endswith(".toml"))
 
 
-def load_device(name: str) -> Device:
+def load_device(name: str | Path) -> Device:
     """Reads a shipped profile by its name, or a profile of one's own by the path of its .toml file.
 
     Raises SwatcostError for an unknown name and for a file that is no profile.
