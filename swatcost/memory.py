@@ -16,7 +16,8 @@ from swatcost.sparsity import SparsityPlan
 class Memory:
     """What a step keeps [bytes], by what holds it.
 
-    Every parameter is kept to be updated, and gradients are dense. `backward_weights` are the conv and linear
+    Every parameter is kept to be updated. Gradients are dense, or those of active weights where the method needs no
+    others (apart from its steps with a dense gradient). `backward_weights` are the conv and linear
     weights that the backward pass reads: all of them, or the values of the active ones. `saved_activations` are
     the tensors that autograd saves, as torch's CPU kernels have them (a dropout mask is as large as its input);
     sparse, the values that Top-K keeps. `masked` is what the saved activations take if every layer keeps its
@@ -90,7 +91,7 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
         also_held += sparsity > 0 and held
     return Memory(
         parameters=Cost(parameters, parameters),
-        gradients=Cost(gradients, gradients),
+        gradients=Cost(gradients, gradients - _inactive_gradients(network, plan)),
         backward_weights=_backward_weights(network, plan),
         saved_activations=Cost(dense, sparse),
         masked=masked,
@@ -128,4 +129,16 @@ def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:
         sparse=sum(
             layer.weight_elements * layer.element_bytes * (1 - sparsity_of[layer.weight].weight) for layer in weights
         ),
+    )
+
+
+def _inactive_gradients(network: Network, plan: SparsityPlan) -> float:
+    """Gradients [bytes] of zero weights that the method does not need."""
+    if plan.method.weight_gradient == "all":
+        return 0.0
+    sparsity_of = dict(zip((layer.weight for layer in network.weight_layers), plan.layers, strict=True))
+    return sum(
+        layer.weight_elements * layer.element_bytes * sparsity_of[layer.weight].weight
+        for layer in first_uses(network.weight_layers)
+        if layer.weight_trains
     )

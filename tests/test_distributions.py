@@ -142,6 +142,13 @@ def test_n_of_m() -> None:
     assert [each.sparsity.activation for each in estimate.layers] == [0.5, 0.5, 0.5]
 
 
+@pytest.mark.parametrize(("pattern", "sparsities"), [("2:8", [0, 0.75, 0]), ("1:3", [2 / 3, 0, 2 / 3])])
+def test_any_n_of_m(pattern: str, sparsities: list[float]) -> None:
+    network = network_of([(8, 3, 3, 3), (8, 8, 3, 3), (8, 6, 1, 1)])
+    estimate = swatcost.estimate(network, distribution="nm", source=pattern)
+    assert [each.sparsity.weight for each in estimate.layers] == pytest.approx(sparsities)
+
+
 @pytest.fixture
 def trained() -> tuple[Network, nn.Module]:
     torch.manual_seed(0)
@@ -210,6 +217,9 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
             "cannot be reached: layers kept dense hold 94.7 %",
         ),
         ({"distribution": "nm", "weights": 0.6}, "0.6 is no N:4 sparsity"),
+        ({"distribution": "nm", "source": "4:2"}, "'4:2' is no N:M pattern"),
+        ({"distribution": "nm", "source": "0:4"}, "'0:4' is no N:M pattern"),
+        ({"distribution": "nm", "source": "2:4", "weights": 0.75}, "2:4 is 0.5 sparse"),
         ({"distribution": "file"}, "needs a table of sparsities"),
         ({"distribution": "file", "source": {"l0": 0.5}, "weights": 0.5}, "the file says how sparse each layer is"),
         ({"distribution": "file", "source": {"l9": 0.5}}, "'l9' matches no layer: there are l0, l1"),

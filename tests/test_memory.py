@@ -58,6 +58,13 @@ def test_parameters_and_gradients(resnet50: Network) -> None:
     assert memory.backward_weights.sparse == pytest.approx(4 * (25_502_912 - 0.8 * 25_493_504))
 
 
+def test_gradients_of_active_weights_only(resnet50: Network) -> None:
+    gradients = swatcost.estimate(resnet50, weights=0.8, method="rigl").memory.gradients
+    assert gradients.dense == 4 * 25_557_032
+    assert gradients.sparse == pytest.approx(4 * (25_557_032 - 0.8 * 25_493_504))
+    assert swatcost.estimate(resnet50, weights=0.8, method="snfs").memory.gradients.reduction == 0
+
+
 def test_a_tensor_that_any_reader_needs_dense_stays_dense() -> None:
     class Fork(nn.Module):
         def __init__(self) -> None:

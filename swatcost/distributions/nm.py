@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import re
+
 from swatcost.distributions.distribution import Distribution, Spread
 from swatcost.errors import SwatcostError
 
-_M = 4  # what Ampere's sparse tensor cores take
+_AMPERE = 4  # M of the sparse tensor cores, where no pattern is given
 
 
 def nm(request: Spread) -> dict[str, float]:
-    """N of every 4 weights along the input channels: sparsity 1 − N / 4 where 4 divides the channels, else dense.
+    """N of every M weights along the input channels: sparsity 1 − N / M where M divides the channels, else dense.
 
+    source is a pattern such as "2:8"; without one M is 4 and the target says which N.
     Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021 (2:4 sparsity).
 
-    Raises SwatcostError for a target that is no multiple of a quarter.
+    Raises SwatcostError for a target that no N gives, and for a pattern that is none.
     """
-    target = request.target or 0.0
-    if (target * _M) % 1:
-        raise SwatcostError(f"weights {target:g} is no N:{_M} sparsity: give 0.25, 0.5 (2:{_M}) or 0.75")
-    return {layer.weight: target if layer.weight_shape[1] % _M == 0 else 0.0 for layer in request.free}
+    N, M = _pattern(request)
+    return {layer.weight: 1 - N / M if layer.weight_shape[1] % M == 0 else 0.0 for layer in request.free}
+
+
+def _pattern(request: Spread) -> tuple[int, int]:
+    if request.source is None:
+        N = (1 - (request.target or 0.0)) * _AMPERE
+        if N % 1:
+            raise SwatcostError(f"weights {request.target:g} is no N:4 sparsity: give 0.25, 0.5 (2:4) or 0.75")
+        return int(N), _AMPERE
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(request.source))
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise SwatcostError(f"{request.source!r:.40} is no N:M pattern: give one such as 2:4")
+    N, M = int(match[1]), int(match[2])
+    if request.target is not None and request.target != 1 - N / M:
+        raise SwatcostError(f"weights {request.target:g}: {N}:{M} is {1 - N / M:g} sparse, leave weights out")
+    return N, M
 
 
 def same_for_activations(request: Spread) -> dict[str, float]:
@@ -28,7 +44,7 @@ def same_for_activations(request: Spread) -> dict[str, float]:
 
 DISTRIBUTION = Distribution(
     name="nm",
-    title="N:4 along the input channels (weights 0.5 is 2:4); other layers dense",
+    title="N:M along the input channels (--from 2:8, or weights 0.5 for 2:4); other layers dense",
     citation="Mishra et al. 2021",
     spread=nm,
     acts_follow_weights=False,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swatcost.conventions import as_swat_counts
+from swatcost.conventions import as_swat_counts, nothing_fixed
 from swatcost.methods import Phase
 from swatcost.report.numbers import percent, scaled
 from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
@@ -23,8 +23,9 @@ def assumptions(estimate: Estimate) -> list[str]:
 def _counting(estimate: Estimate) -> list[str]:
     network = estimate.network
     sentences = [
-        "1 MAC = 2 FLOPs, counted in conv and linear layers only: no bias, batch normalisation, activation function, "
-        "pooling, optimizer or Top-K.",
+        "1 MAC = 2 FLOPs, counted in conv and linear layers only: no "
+        + ("bias, activation function, " if estimate.convention.fixed is nothing_fixed else "")
+        + "batch normalisation, pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
     ]
     missed = [each for each in estimate.uncounted if each.products]
@@ -59,7 +60,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
         f"Kept dense: {kept}." if kept else "No layer is kept dense.",
         "A sparse pass costs its dense MACs times the fraction of its operands that is not zero.",
     ]
-    method, convention = plan.method, estimate.convention
+    method, convention, training = plan.method, estimate.convention, estimate.costs.training
     if method.relies_on_default_sparsity and convention.density is as_swat_counts:
         sentences.append(
             f"grad_weight is charged {percent(1 - estimate.default_act_sparsity)} of its dense MACs, for the zeros "
@@ -67,7 +68,12 @@ def _sparsity(estimate: Estimate) -> list[str]:
         )
     phases = convention.phases(method, estimate.steps)
     if len(phases) > 1:
-        sentences.append(f"Training is a step on average over {estimate.steps:,} steps: {_schedule(phases)}.")
+        run = estimate.batch_size * estimate.steps
+        dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
+        sentences.append(
+            f"Training is a step on average over {estimate.steps:,} steps: {_schedule(phases)}. The run takes {sparse} "
+            f"instead of {dense}."
+        )
     if plan.weights and not method.selects:
         sentences.append("Pruning and regrowing connections costs nothing here (A.3).")
     if method.departures:
@@ -137,7 +143,10 @@ def _memory(estimate: Estimate) -> list[str]:
             )
         )
     if plan.asks_for_sparsity:
-        sentences.append("Sparse bytes are those of the values that are kept, without indices; gradients are dense.")
+        gradients = "dense" if plan.method.weight_gradient == "all" else "those of active weights"
+        sentences.append(
+            f"Sparse bytes are those of the values that are kept, without indices; gradients are {gradients}."
+        )
     if memory.also_held:
         sentences.append(
             f"{memory.also_held} of the {memory.sparsified} activation tensors made sparse are also kept by other "

@@ -47,6 +47,10 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "act_sparsity": estimate.act_sparsity,
             "macs": _by_name(totals_by_name(estimate.costs)),
             "exact_macs": _by_name(totals_by_name(estimate.exact)),
+            "run_macs": {
+                "dense": estimate.costs.training.dense * estimate.batch_size * estimate.steps,
+                "sparse": estimate.costs.training.sparse * estimate.batch_size * estimate.steps,
+            },
             "training_reduction": estimate.training_reduction,
             "inference_reduction": estimate.inference_reduction,
             "activation_reduction": estimate.activation_reduction,
