@@ -84,8 +84,8 @@ class EstimateByDefault(click.Group):
         self.format_commands(ctx, formatter)
 
 
-def _sparsity(option: str, help: str, *, required: bool = False) -> _Decorator:
-    return click.option(option, type=Sparsity(), help=help, required=required)
+def _sparsity(option: str, help: str) -> _Decorator:
+    return click.option(option, type=Sparsity(), help=help)
 
 
 def _shown(option: str, help: str, default: str | float, metavar: str) -> _Decorator:
@@ -175,12 +175,16 @@ def trace(model: str, input_shape: tuple[int, ...] | None, classes: int | None, 
 
 @cli.command()
 @click.argument("model")
-@_sparsity("--weights", "Target sparsity of whatever a method makes sparse.", required=True)
+@_sparsity("--weights", "Target sparsity of whatever a method makes sparse.")
 @_sparsity("--acts", "Target for activations, if not that of weights.")
 @_sparsity("--grads", "Target for outputs' gradients, if not that of weights.")
 @_shown("--method", "The method that is laid out under every convention.", "rigl", "M")
 @_shown("--convention", "The convention that every method is laid out under.", "swat", "C")
 @_shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
+@click.option("--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint.")
+@_shown("--period", "Iterations between two Top-K selections.", 1000, "P")
+@_shown("--device", "Machine profile, or a .toml file.", "rtx2080ti", "D")
+@_shown("--batch-size", "Samples in a training step.", 32, "N")
 @_shown("--default-act-sparsity", "Zeros that ReLU leaves, for methods charged with it.", DEFAULT_ACT_SPARSITY, "S")
 @_shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
 @_model_options
@@ -219,7 +223,7 @@ def tables(table: str, format: str | None, output: Path | None) -> None:
     from swatcost.report.published import render as render_published
 
     length = len(cells(table))
-    unseen = not sys.stderr.isatty()
+    unseen = sys.stderr is None or not sys.stderr.isatty()
     with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unseen) as bar:
         found = list(bar)
     _print(render_published(found, _form(format, output), width=_width(output)), output)

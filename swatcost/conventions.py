@@ -36,8 +36,9 @@ def nothing_fixed(layer: Layer, N: int) -> float:
 class Convention:
     """One way to count a training step.
 
-    `forward`, `grad_input` and `grad_weight` count a pass's MACs, `density` says what sparsity leaves of them, and
-    `fixed` is work [MACs] in each pass that no sparsity reduces.
+    `forward`, `grad_input` and `grad_weight` count a pass's MACs, `density` says what sparsity leaves of them.
+    `counts_extra_macs`: what a method adds of its own counts too. `fixed` is work [MACs] in each pass that no sparsity
+    reduces.
     `published_schedules`: runs are counted by the closed forms of the methods' authors where they differ from what
     the algorithm does. `first_input_sparse`: the first layer's input counts as sparsified in the `Act ↓` column
     although the layer is computed densely, as the paper's tables have it.
@@ -50,6 +51,7 @@ class Convention:
     grad_input: Formula
     grad_weight: Formula
     density: Density
+    counts_extra_macs: bool = True
     fixed: Callable[[Layer, int], float] = nothing_fixed
     published_schedules: bool = False
     first_input_sparse: bool = False
@@ -74,11 +76,14 @@ class Convention:
         Inference is the forward pass with the sparsity that the run ends with.
         """
         fixed = self.fixed(layer, N)
-        extra = method.extra_macs(layer, N) if method.extra_macs and sparsity.output else 0
+        searches = method.extra_macs is not None and self.counts_extra_macs and sparsity.output > 0
+        extra = method.extra_macs(layer, N) if searches and method.extra_macs else 0
 
         def cost(in_pass: Pass, formula: Formula, phases: Sequence[Phase]) -> Cost:
-            density = sum(
-                phase.share * self.density(in_pass, method, sparsity, phase, default_act_sparsity) for phase in phases
+            # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
+            density = 1 - sum(
+                phase.share * (1 - self.density(in_pass, method, sparsity, phase, default_act_sparsity))
+                for phase in phases
             )
             dense = formula(layer, N, 1) + fixed
             sparse = formula(layer, N, density) + fixed + (extra if in_pass == "forward" else 0)
@@ -173,9 +178,12 @@ def bias_and_relu_padded(layer: Layer, N: int) -> float:
 
 
 def _padded(layer: Layer, N: int) -> Symbols:
-    """The network's first convolution on an input that is padded first and then counted as 'same': 230 / 2 = 115."""
+    """The network's first convolution on an input that is padded first and then counted as 'same': 230 / 2 = 115.
+
+    It is the one that reads the first storage of the trace, which is the network's input.
+    """
     d = layer.symbols(N)
-    if layer.input_needs_grad or layer.kind != "conv":
+    if layer.kind != "conv" or layer.input_storage != 0:
         return d
     sizes = zip(layer.input_shape[2:], layer.padding, layer.stride, strict=True)
     H, *W = (ceil((size + 2 * padding) / stride) for size, padding, stride in sizes)
@@ -206,6 +214,7 @@ EXACT = Convention(
 
 CONVENTIONS = Registry[Convention](
     "convention",
+    Convention,
     Convention(
         name="swat",
         title="grad_input at the input resolution, the first layer's too, grad_weight at the output resolution",
@@ -236,6 +245,7 @@ CONVENTIONS = Registry[Convention](
         grad_input=input_gradient_at_output,
         grad_weight=weight_gradient_at_output,
         density=as_rigl_counts,
+        counts_extra_macs=False,
         fixed=bias_and_relu,
         published_schedules=True,
     ),
@@ -247,6 +257,7 @@ CONVENTIONS = Registry[Convention](
         grad_input=forward_padded,
         grad_weight=forward_padded,
         density=as_rigl_counts,
+        counts_extra_macs=False,
         fixed=bias_and_relu_padded,
         published_schedules=True,
     ),

@@ -191,7 +191,7 @@ def estimate(
     steps: int = 32_000,
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
-    keep_dense: Sequence[str] = (),
+    keep_dense: Sequence[str] | None = None,
 ) -> Estimate:
     """Estimates what a network costs to train.
 
@@ -202,8 +202,9 @@ def estimate(
     default_act_sparsity is what ReLU leaves, for the methods that conventions charge with it. steps is the length
     of the run over which a method's schedule is averaged. first_layer and last_layer are "dense" or "sparse"; None
     leaves the first to the distribution (uniform keeps it dense) and the last sparse. keep_dense holds patterns of
-    layer names that stay dense. method, distribution, convention and device are names, or such objects themselves;
-    distribution may also be a function (layers, target) → sparsities, and device the path of a profile of one's own.
+    layer names that stay dense; None leaves that to the method. method, distribution, convention and device are
+    names, or such objects themselves; distribution may also be a function (layers, target) → sparsities, and device
+    the path of a profile of one's own.
 
     Raises SwatcostError for anything that cannot be used.
 
@@ -235,8 +236,9 @@ def estimate(
         last_layer=last_layer,
         keep_dense=keep_dense,
     )
-    layers = _layer_estimates(network, plan, counted, steps, default_act_sparsity)
-    exact_costs = _total(_layer_estimates(network, plan, EXACT, steps, default_act_sparsity))
+    charged = default_act_sparsity if plan.asks_for_sparsity else 0.0  # dense training is the baseline, not charged
+    layers = _layer_estimates(network, plan, counted, steps, charged)
+    exact_costs = _total(_layer_estimates(network, plan, EXACT, steps, charged))
     return Estimate(
         network=network,
         plan=plan,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swatcost.conventions import CONVENTIONS
+from swatcost.conventions import CONVENTIONS, Convention
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
-from swatcost.methods import METHODS, Method
+from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.zoo import load
 
@@ -51,11 +51,11 @@ def remaining(of: Estimate, in_pass: Pass) -> float:
 def compare(
     network: Network | str | Path,
     *,
-    weights: float,
+    weights: float | None = None,
     acts: float | None = None,
     grads: float | None = None,
-    method: str = "rigl",
-    convention: str = "swat",
+    method: str | Method = "rigl",
+    convention: str | Convention = "swat",
     **settings: Any,
 ) -> Comparison:
     """Estimates every method under one convention, and one method under every convention.
@@ -66,23 +66,28 @@ def compare(
     Raises SwatcostError when `method` is such a one, and for what `estimate` refuses for every method.
     """
     network = network if isinstance(network, Network) else load(network)
+    chosen, under_all = METHODS.choose(method), CONVENTIONS.choose(convention)
+    for name, target in (("weights", weights), ("acts", acts), ("grads", grads)):
+        if target is not None:
+            checked_sparsity(target, name)
 
-    def estimated(of: Method, under: str) -> Estimate:
+    def estimated(of: Method, under: Convention) -> Estimate:
         targets: dict[str, Any] = {
             "weights": weights if of.uses("weight") else None,
             "acts": (weights if acts is None else acts) if of.uses("activation") else None,
             "grads": (weights if grads is None else grads) if of.uses("output") else None,
         }
-        return estimate(network, method=of.name, convention=under, **targets, **settings)
+        return estimate(network, method=of, convention=under, **targets, **settings)
 
-    by_convention = {each.name: estimated(METHODS[method], each.name) for each in CONVENTIONS}
+    conventions = {each.name: each for each in CONVENTIONS} | {under_all.name: under_all}
+    by_convention = {name: estimated(chosen, each) for name, each in conventions.items()}
     by_method: dict[str, Estimate] = {}
     refused: dict[str, str] = {}
     for each in METHODS:
         try:
-            by_method[each.name] = estimated(each, convention)
+            by_method[each.name] = estimated(each, under_all)
         except SwatcostError as error:
             refused[each.name] = str(error)
     return Comparison(
-        method=method, convention=convention, by_method=by_method, by_convention=by_convention, refused=refused
+        method=chosen.name, convention=under_all.name, by_method=by_method, by_convention=by_convention, refused=refused
     )

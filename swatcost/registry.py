@@ -30,8 +30,9 @@ class Registry(Generic[T]):
     a name is not known here, and when all choices are listed.
     """
 
-    def __init__(self, kind: str, *members: T, entry_points: str | None = None) -> None:
+    def __init__(self, kind: str, of: type[T], *members: T, entry_points: str | None = None) -> None:
         self.kind = kind
+        self._of = of
         self._awaited = entry_points
         self._members: dict[str, T] = {}
         for member in members:
@@ -45,15 +46,19 @@ class Registry(Generic[T]):
         return member
 
     def __getitem__(self, name: str) -> T:
-        if not isinstance(name, str) or name not in self._members:
-            self._admit()
+        if isinstance(name, str) and name in self._members:
+            return self._members[name]
         if name not in self.names():
             raise SwatcostError(f"unknown {self.kind} {name!r}: {nearest(str(name), self.names())}")
         return self._members[name]
 
     def choose(self, choice: str | T) -> T:
-        """The member of that name, or what is none of a name as it is."""
-        return self[choice] if choice is None or isinstance(choice, str) else choice
+        """The member of that name, or a member itself."""
+        if isinstance(choice, self._of):
+            return choice
+        if not isinstance(choice, str):
+            raise SwatcostError(f"unknown {self.kind} {choice!r:.60}: choose from {', '.join(self.names())}")
+        return self[choice]
 
     def __iter__(self) -> Iterator[T]:
         self._admit()
@@ -73,7 +78,10 @@ class Registry(Generic[T]):
 
         for entry in entry_points(group=group):
             try:
-                self.register(entry.load())
+                member = entry.load()
+                if not isinstance(member, self._of):
+                    raise TypeError(f"it is no {self._of.__name__}")
+                self.register(member)
             except Exception as error:
                 raise SwatcostError(
                     f"the {self.kind} {entry.name!r} ({entry.value}) cannot be used: {error}"

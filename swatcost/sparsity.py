@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from numbers import Real
 from typing import Any, Literal
 
 from swatcost.distributions import Distribution, Spread
@@ -64,7 +65,7 @@ def sparsity_plan(
     source: Any = None,
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
-    keep_dense: Sequence[str] = (),
+    keep_dense: Sequence[str] | None = None,
 ) -> SparsityPlan:
     """Gives every conv and linear layer its sparsities.
 
@@ -72,7 +73,8 @@ def sparsity_plan(
     gradients). Where acts is None, activations follow the weights if the distribution has it so, or else are
     dense. source is what the distribution reads. first_layer and last_layer say whether the first and the last
     layer in execution order stay dense; None leaves the first to the distribution and the last sparse. keep_dense
-    holds patterns of layer or weight names, as in a shell.
+    holds patterns of layer or weight names, as in a shell; None keeps what the method's own runs kept dense, unless
+    the distribution reads what each layer really was.
 
     Raises SwatcostError for a target out of range, one that the method cannot use or the distribution cannot
     reach, and a pattern that matches no layer.
@@ -84,8 +86,10 @@ def sparsity_plan(
     layers = first_uses(network.weight_layers)
     names = [parameter.name for parameter in network.parameters]
     request = Spread(layers=layers, kept_dense=frozenset(kept), target=weights, source=source, parameters=names)
-    of_weights: Mapping[str, float] = distribution.spread(request) if method.uses("weight") else {}
-    of_acts = _activations(method, distribution, replace(request, target=acts), of_weights)
+    if source is not None and not distribution.reads_source:
+        raise SwatcostError(f"distribution {distribution.name!r} reads no file: choose one that does, or leave it out")
+    of_weights = _checked(distribution.spread(request), "weight") if method.uses("weight") else {}
+    of_acts = _checked(_activations(method, distribution, replace(request, target=acts), of_weights), "activation")
     if method.structured:
         of_weights = _whole_kernels(layers, of_weights)
     return SparsityPlan(
@@ -95,11 +99,11 @@ def sparsity_plan(
         acts=acts,
         grads=grads,
         layers=tuple(
-            LayerSparsity(weight=0.0, activation=0.0, output=0.0)
+            LayerSparsity()
             if layer.weight in kept
             else LayerSparsity(
-                weight=_numeric(of_weights.get(layer.weight, 0.0)),
-                activation=_numeric(of_acts.get(layer.weight, 0.0)),
+                weight=of_weights.get(layer.weight, 0.0),
+                activation=of_acts.get(layer.weight, 0.0),
                 output=grads or 0.0,
             )
             for layer in network.weight_layers
@@ -108,9 +112,13 @@ def sparsity_plan(
     )
 
 
-def _numeric(sparsity: float) -> float:
-    """A strategy's number without the rounding error that may take it below zero."""
-    return 0.0 if -_ROUNDING < sparsity < 0 else sparsity
+def _checked(sparsities: Mapping[str, float], operand: str) -> dict[str, float]:
+    """A strategy's numbers, without the rounding error that may take one below zero."""
+    checked = {}
+    for weight, sparsity in sparsities.items():
+        rounded = isinstance(sparsity, Real) and -_ROUNDING < sparsity < 0
+        checked[weight] = 0.0 if rounded else checked_sparsity(sparsity, f"{operand} sparsity of {weight}:")
+    return checked
 
 
 def _activations(
@@ -124,7 +132,10 @@ def _activations(
 
 
 def _whole_kernels(layers: Sequence[Layer], sparsities: Mapping[str, float]) -> dict[str, float]:
-    """The sparsity that pruning the nearest number of whole R × S kernels W[f, c] gives."""
+    """The sparsity that pruning the nearest number of whole R × S kernels W[f, c] gives, at least one being kept.
+
+    What a distribution keeps in total is kept to within half a kernel a layer.
+    """
     kernels = {layer.weight: layer.weight_shape[0] * layer.weight_shape[1] for layer in layers}
     return {
         weight: min(round(sparsity * kernels[weight]), kernels[weight] - 1) / kernels[weight]
@@ -147,7 +158,7 @@ def _kept_dense(
     distribution: Distribution,
     first_layer: DenseOrSparse | None,
     last_layer: DenseOrSparse | None,
-    keep_dense: Sequence[str],
+    keep_dense: Sequence[str] | None,
 ) -> dict[str, str]:
     layers = network.weight_layers
     kept: dict[str, str] = {}
@@ -158,11 +169,13 @@ def _kept_dense(
         kept[layers[0].weight] = "first layer"
     if layers and last_layer == "dense":
         kept.setdefault(layers[-1].weight, "last layer")
-    for pattern in method.keeps_dense:
-        for layer in layers:
-            if _is_called(layer, pattern):
-                kept.setdefault(layer.weight, f"as {method.name}'s authors have it")
-    for pattern in [keep_dense] if isinstance(keep_dense, str) else keep_dense:
+    if keep_dense is None:
+        for pattern in () if distribution.measured else method.keeps_dense:
+            for layer in layers:
+                if _is_called(layer, pattern):
+                    kept.setdefault(layer.weight, f"as SWAT ran {method.name}, Section 4.2")
+        keep_dense = ()
+    for pattern in map(str, [keep_dense] if isinstance(keep_dense, str) else keep_dense):
         matches = [layer for layer in layers if _is_called(layer, pattern)]
         if not matches:
             raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {_names(pattern, layers)}")
@@ -173,7 +186,7 @@ def _kept_dense(
 
 def _is_called(layer: Layer, pattern: str) -> bool:
     """Whether the pattern names the layer or, where one module has several, its weight."""
-    return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.weight or "", pattern)
+    return any(pattern == name or fnmatchcase(name, pattern) for name in (layer.name, layer.weight))
 
 
 def _names(pattern: str, layers: Sequence[Layer]) -> str:

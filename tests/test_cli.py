@@ -39,7 +39,7 @@ def test_the_headline(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     flat = " ".join(out.split())
-    assert "Training FLOPs down 76.12 % (78.45 % of what autograd executes), inference 77.69 %" in flat
+    assert "Training FLOPs down 76.12 % (78.45 % by convention exact), inference 77.69 %" in flat
     assert "activation elements 39.17 %; weights 5.0× smaller, 4.13× faster." in flat
     assert "break-even period 5 iterations" in flat
     assert "batch_norm ×53" in flat

@@ -188,10 +188,51 @@ def test_momentum_from_an_optimizer(trained: tuple[Network, nn.Module], tmp_path
         assert one.sparsity.weight == pytest.approx(other.sparsity.weight, rel=1e-5)
 
 
+def test_momentum_of_several_groups_needs_names(trained: tuple[Network, nn.Module]) -> None:
+    network, module = trained
+    first, second = module.parameters()
+    given = {}
+    for name, groups in {
+        "plain": [{"params": [first, second]}],
+        "unnamed": [{"params": [second]}, {"params": [first]}],
+        "named": [{"params": [("1.weight", second)]}, {"params": [("0.weight", first)]}],
+    }.items():
+        optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+        for parameter in (first, second):
+            parameter.grad = torch.full_like(parameter, 3.0 if parameter is first else 1.0)
+        source = {"model": {key: each.clone() for key, each in module.state_dict().items()}}
+        optimizer.step()
+        settings: dict[str, Any] = {"weights": 0.5, "distribution": "momentum"}
+        settings["source"] = source | {"optimizer": optimizer.state_dict()}
+        if name == "unnamed":
+            with pytest.raises(swatcost.SwatcostError, match="several parameter groups"):
+                swatcost.estimate(network, **settings)
+        else:
+            given[name] = [each.sparsity.weight for each in swatcost.estimate(network, **settings).layers]
+    assert given["named"] == pytest.approx(given["plain"])
+
+
+@pytest.mark.parametrize("target", [0.0, 0.001, 0.01])
+def test_momentum_keeps_totals_at_low_sparsity_too(target: float) -> None:
+    network = network_of([(200, 200, 1, 1), (2, 200, 1, 1)])
+    shares = {"l0": 40_000, "l1": 10}
+    estimate = swatcost.estimate(network, weights=target, distribution="momentum", source=shares)
+    assert estimate.non_zero_weights == pytest.approx((1 - target) * 40_400)
+
+
+def test_weights_that_are_not_finite(trained: tuple[Network, nn.Module]) -> None:
+    network, module = trained
+    with torch.no_grad():
+        module[1].weight[0, 0] = math.nan
+    for name, weights in (("checkpoint", None), ("global", 0.5)):
+        with pytest.raises(swatcost.SwatcostError, match=r"1\.weight holds numbers that are not finite"):
+            swatcost.estimate(network, weights=weights, distribution=name, source=module.state_dict())
+
+
 TABLES = {
-    "t.csv": "layer,weights,acts\nl0,0.5,0.25\nl[12],0.75,\n",
-    "t.json": json.dumps({"l0": {"weights": 0.5, "acts": 0.25}, "l[12]": 0.75}),
-    "t.yaml": "l0: {weights: 0.5, acts: 0.25}\n'l[12]': 0.75\n",
+    "t.csv": "\ufefflayer, weights,acts\nl[12],0.75,\n\nl[01],0.9,\nl0,0.5,0.25\n",
+    "t.json": json.dumps({"l[12]": 0.75, "l[01]": 0.9, "l0": {"weights": 0.5, "acts": 0.25}}),
+    "t.yaml": "'l[12]': 0.75\n'l[01]': 0.9\nl0: {weights: 0.5, acts: 0.25}\n",
 }
 
 
@@ -224,9 +265,20 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
         ({"distribution": "file", "source": {"l0": 0.5}, "weights": 0.5}, "the file says how sparse each layer is"),
         ({"distribution": "file", "source": {"l9": 0.5}}, "'l9' matches no layer: there are l0, l1"),
         ({"distribution": "file", "source": {"l0": "much"}}, "'much' of layer 'l0' is no number"),
-        ({"distribution": "file", "source": {"l0": 1.5}}, "weight sparsity 1.5 is not a sparsity"),
+        ({"distribution": "file", "source": {"l0": 1.5}}, "weight sparsity of l0.weight: 1.5 is not a sparsity"),
         ({"distribution": "file", "source": {"l0": math.nan}}, "is not a sparsity"),
         ({"distribution": "file", "source": {}}, "holds no numbers"),
+        ({"distribution": "file", "source": {"*": None}}, "has no number for layer '\\*'"),
+        ({"distribution": "file", "source": {"*": {"weight": 0.9}}}, "no column called weights or acts"),
+        ({"distribution": "file", "source": {"*": 10**400}}, "is no number"),
+        ({"distribution": "file", "source": {"*": 80}, "method": "swat-structured"}, "80.0 is not a sparsity"),
+        ({"distribution": "file", "source": {"*": math.inf}, "method": "swat-structured"}, "inf is not a sparsity"),
+        ({"source": {"l0": 0.5}}, "distribution 'uniform' reads no file"),
+        ({"distribution": lambda layers, target: None}, "gave a NoneType"),
+        ({"distribution": lambda layers, target: {"l0": 1}}, "gave a dict"),
+        ({"distribution": lambda layers, target: [None, 0.5]}, "None is not a sparsity"),
+        ({"distribution": 5}, "unknown distribution 5"),
+        ({"distribution": "checkpoint", "source": 5}, "reads a checkpoint"),
         ({"distribution": "file", "source": "none.csv"}, "cannot read none.csv"),
         ({"distribution": "file", "source": 3}, "3 is no table"),
         ({"distribution": "momentum", "weights": 0.5}, "needs shares by layer or a checkpoint"),
@@ -235,7 +287,7 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
         ({"distribution": "global", "weights": 0.5}, "reads a checkpoint"),
         ({"distribution": "checkpoint", "weights": 0.5, "source": "x.pt"}, "the checkpoint says how sparse it is"),
         ({"distribution": "checkpoint", "source": "none.pt"}, "cannot read none.pt"),
-        ({"distribution": "checkpoint", "source": "none.safetensors"}, "none.safetensors is no usable checkpoint"),
+        ({"distribution": "checkpoint", "source": "none.safetensors"}, "cannot read none.safetensors"),
     ],
 )
 def test_unusable_requests(options: dict[str, Any], message: str) -> None:
@@ -259,6 +311,25 @@ def test_damaged_tables_are_named(tmp_path: Path, name: str, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(swatcost.SwatcostError, match=name):
         swatcost.estimate(NETWORK, distribution="file", source=path)
+
+
+def test_checkpoints_of_other_precisions(trained: tuple[Network, nn.Module], tmp_path: Path) -> None:
+    network, module = trained
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        save_file({name: tensor.to(dtype) for name, tensor in module.state_dict().items()}, tmp_path / "c.safetensors")
+        estimate = swatcost.estimate(network, distribution="checkpoint", source=tmp_path / "c.safetensors")
+        assert estimate.weight_sparsity == 0
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"state": {}, "param_groups": 3}, {"state": 1, "param_groups": [{"params": [0, 1]}]}]
+)
+def test_damaged_optimizer_states(trained: tuple[Network, nn.Module], state: Any) -> None:
+    network, module = trained
+    with pytest.raises(swatcost.SwatcostError, match="optimizer"):
+        swatcost.estimate(
+            network, weights=0.5, distribution="momentum", source={"model": module.state_dict(), "optimizer": state}
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"cos\nsystem\n(S'true'\ntR."])

@@ -105,11 +105,14 @@ def test_rigls_training_rules(method: str, training: float) -> None:
 
 
 def test_the_cubic_schedule() -> None:
-    # mean over a run of the continuous curve: 1 − (t0 + (t1 − t0) / 4) / T
+    # 10 dense intervals, 16 along the curve at k/15 and 6 at the end: Σ (1 − (1 − k/15)³) = 16 − (15 · 16 / 2)² / 15³
     phases = METHODS["pruning"].schedule(32_000)
     assert sum(phase.share for phase in phases) == pytest.approx(1)
     mean = sum(phase.share * phase.scale for phase in phases)
-    assert mean == pytest.approx(1 - (10_000 + 15_000 / 4) / 32_000, abs=1.01 / 32)  # sampled once in 1000 steps
+    assert mean == pytest.approx((16 - 14_400 / 3_375 + 6) / 32)
+    # RigL's mean also takes the sample at the end of the run: 33 samples, 7 of them at the end
+    published = CONVENTIONS["rigl"].phases(METHODS["pruning"], 32_000)
+    assert sum(each.share * each.scale for each in published) == pytest.approx((16 - 14_400 / 3_375 + 7) / 33)
     assert [cubic(each) for each in (-1, 0, 1, 2)] == [0, 0, 1, 1]
 
 
@@ -122,11 +125,26 @@ def test_schedules_cover_the_run(method: str, steps: int) -> None:
         assert all(phase.share >= 0 and 0 <= phase.scale <= 1 for phase in phases)
 
 
+@pytest.mark.parametrize("method", NAMES)
+def test_no_sparsity_is_dense_training_under_every_convention(resnet50: Network, method: str) -> None:
+    for convention in CONVENTIONS:
+        estimate = swatcost.estimate(resnet50, method=method, convention=convention)
+        assert (estimate.training_reduction, estimate.inference_reduction, estimate.speedup) == (0, 0, 1)
+
+
 def test_dsg_pays_for_its_search() -> None:
     # k = floor(4 ln 8 / (1/8 − 1/24)) = 99 is more than the 72 dimensions there are: the search costs a dense pass
     free = sparse_macs("dsg", "exact", LayerSparsity(output=0.6))
     assert free == pytest.approx([0.4 + 1, 0.4, 0.4, 0.4 + 1])
     assert sparse_macs("dsg", "exact", LayerSparsity()) == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_rigls_convention_never_adds_work(method: str) -> None:
+    for convention in ("rigl", "rigl-padded"):
+        found = sparse_macs(method, convention, LayerSparsity(weight=0.8, activation=0.8, output=0.8))
+        dense = sparse_macs(method, convention, LayerSparsity())
+        assert all(sparse <= whole for sparse, whole in zip(found, dense, strict=True))
 
 
 def test_structured_swat_prunes_whole_kernels(resnet50: Network) -> None:
@@ -138,7 +156,12 @@ def test_structured_swat_prunes_whole_kernels(resnet50: Network) -> None:
     assert swatcost.estimate(resnet50, weights=0.7).channels_pruned is None
 
 
-def test_layers_that_authors_leave_dense(resnet50: Network) -> None:
+def test_layers_left_dense(resnet50: Network) -> None:
+    assert list(swatcost.estimate(resnet50, weights=0.8, method="set", keep_dense=[]).plan.kept_dense) == [
+        "conv1.weight"
+    ]
+    measured = swatcost.estimate(resnet50, method="dsr", distribution="file", source={"*downsample*": 0.5})
+    assert measured.plan.kept_dense == {}
     kept = swatcost.estimate(resnet50, weights=0.8, method="set").plan.kept_dense
     assert sorted(kept) == ["conv1.weight", *(f"layer{stage}.0.downsample.0.weight" for stage in (1, 2, 3, 4))]
 
@@ -180,6 +203,12 @@ def test_a_comparison_names_what_cannot_be_reached(resnet50: Network) -> None:
     comparison = compare(resnet50, weights=0.9, distribution="erk")
     assert "layers kept dense hold" in comparison.refused["set"]
     assert "set is left out" in repr(comparison)
+
+
+def test_a_comparison_refuses_what_no_method_can_take(resnet50: Network) -> None:
+    for settings in ({"convention": "nope"}, {"method": "nope"}, {"acts": 2}):
+        with pytest.raises(swatcost.SwatcostError, match=r"nope|is not a sparsity"):
+            compare(resnet50, weights=0.5, **settings)  # type: ignore[arg-type]
 
 
 def test_a_third_party_adds_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

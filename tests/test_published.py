@@ -22,17 +22,26 @@ def _params() -> list[object]:
     """Cells that something explains are strict xfails: coming out after all is news, and fails the test."""
     params = []
     for cell in cells():
-        explained = pytest.mark.xfail(strict=True, reason=f"{cell.status}: {cell.reason}")
-        if cell.status != "quoted":
+        explained = pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"{cell.status}: {cell.reason}")
+        if cell.status != "quoted" and cell.row:
             params.append(pytest.param(cell, id=cell.identity, marks=[explained] if cell.status else []))
     return params
 
 
 @pytest.mark.parametrize("cell", _params())
 def test_cell(cell: Cell) -> None:
-    found = reproductions()[cell.identity]
-    assert found.computed is not None
-    assert cell.holds(found.computed), f"printed {cell.printed}, computed {found.computed}"
+    computed = reproductions()[cell.identity].computed
+    if computed is None:
+        raise ValueError("nothing was computed")
+    assert cell.holds(computed), f"printed {cell.printed}, computed {computed}"
+
+
+def test_what_cannot_be_computed_lacks_momentum_shares() -> None:
+    for each in reproductions().values():
+        if each.cell.status != "quoted" and not each.cell.row:
+            assert each.cell.method == "SWAT-M"
+            assert each.verdict == "needs a statistic"
+            assert each.computed is None
 
 
 def test_cells_have_names_of_their_own_and_reasons() -> None:
@@ -49,8 +58,8 @@ def test_nothing_is_in_between() -> None:
 def test_tolerances_are_those_of_the_printed_precision() -> None:
     for cell in cells():
         if cell.status != "quoted" and cell.unit == "%" and cell.relation == "=":
-            imagenet = cell.network in ("ResNet-50", "WRN-50-2")
-            assert cell.tolerance <= (0.5 if cell.table == "abstract" else 0.1 if imagenet else 0.15)
+            close = cell.network in ("ResNet-50", "WRN-50-2") or cell.table in ("4", "5", "8")
+            assert cell.tolerance <= (0.5 if cell.table == "abstract" else 0.1 if close else 0.15)
 
 
 @pytest.mark.parametrize("network", ["ResNet-50", "WRN-50-2"])

@@ -14,7 +14,7 @@ from swatcost.registry import Registry
 
 __all__ = ["DISTRIBUTIONS", "Distribution", "Spread", "from_function"]
 
-DISTRIBUTIONS = Registry[Distribution]("distribution", entry_points="swatcost.distributions")
+DISTRIBUTIONS = Registry[Distribution]("distribution", Distribution, entry_points="swatcost.distributions")
 for _module in iter_modules(__path__, prefix=f"{__name__}."):
     if hasattr(_file := import_module(_module.name), "DISTRIBUTION"):
         DISTRIBUTIONS.register(_file.DISTRIBUTION)

@@ -23,4 +23,6 @@ DISTRIBUTION = Distribution(
     title="The zeros that a checkpoint has (--from)",
     citation="the user's",
     spread=zeros_of_checkpoint,
+    measured=True,
+    reads_source=True,
 )

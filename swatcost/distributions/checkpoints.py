@@ -1,4 +1,4 @@
-"""Numbers from checkpoints: sparsities of weights, and layers' momentum. Checkpoints are data, nothing in them runs."""
+"""Numbers from checkpoints: magnitudes of weights, and layers' momentum. Checkpoints are data, nothing in them runs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,36 @@ from swatcost.errors import SwatcostError
 if TYPE_CHECKING:
     import numpy
 
+# What reading raises on a file that is damaged or something else.
+_DAMAGED = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+
 
 def weights_by_name(request: Spread) -> dict[str, numpy.ndarray[Any, Any]]:
     """The checkpoint's magnitudes |w| of each layer's weight, flattened.
 
-    Raises SwatcostError when the file cannot be read, or has no tensor of a layer's name and size.
+    Raises SwatcostError when the file cannot be read, or has no finite tensor of a layer's name and size.
     """
     tensors = _read(request.source)
-    arrays = {}
-    for layer in request.layers:
-        if layer.weight not in tensors:
-            raise SwatcostError(f"{request.source} has no tensor called {layer.weight}")
-        array = abs(tensors[layer.weight]).reshape(-1)
-        if array.size != layer.weight_elements:
-            raise SwatcostError(
-                f"{request.source}: {layer.weight} has {array.size} elements, the network's has {layer.weight_elements}"
-            )
-        arrays[layer.weight] = array
-    return arrays
+    return {
+        layer.weight: _magnitudes(layer.weight, layer.weight_elements, tensors, request) for layer in request.layers
+    }
+
+
+def _magnitudes(
+    weight: str, elements: int, tensors: Mapping[str, numpy.ndarray[Any, Any]], request: Spread
+) -> numpy.ndarray[Any, Any]:
+    name, _, part = weight.partition("[")
+    if name not in tensors:
+        raise SwatcostError(f"{_named(request.source)} has no tensor called {name}")
+    array: numpy.ndarray[Any, Any] = abs(tensors[name]).reshape(-1)
+    if part:
+        start, end = map(int, part.rstrip("]").split(":"))
+        array = array[start:end]
+    if array.size != elements:
+        raise SwatcostError(f"{_named(request.source)}: {name} has {array.size} elements, the network's has {elements}")
+    if not (array < float("inf")).all():
+        raise SwatcostError(f"{_named(request.source)}: {name} holds numbers that are not finite")
+    return array
 
 
 def momentum_shares(request: Spread) -> dict[str, float]:
@@ -41,7 +53,9 @@ def momentum_shares(request: Spread) -> dict[str, float]:
     shares = {}
     for layer in request.layers:
         if layer.weight not in buffers:
-            raise SwatcostError(f"{request.source} has no momentum_buffer of {layer.weight}")
+            raise SwatcostError(f"{_named(request.source)} has no momentum_buffer of {layer.weight}")
+        if buffers[layer.weight].size != layer.weight_elements:
+            raise SwatcostError(f"{_named(request.source)}: the momentum of {layer.weight} has another size")
         count = max(1, round(density * layer.weight_elements))
         active = numpy.argpartition(weights[layer.weight], -count)[-count:]
         shares[layer.weight] = float(abs(buffers[layer.weight].reshape(-1)[active]).mean())
@@ -53,58 +67,77 @@ def _momentum(request: Spread) -> dict[str, Any]:
     content = _load(request.source)
     optimizer = next((content[key] for key in ("optimizer", "optimizer_state_dict") if key in content), None)
     if not isinstance(optimizer, Mapping) or "state" not in optimizer or "param_groups" not in optimizer:
-        raise SwatcostError(f"{request.source} holds no optimizer state (a key 'optimizer' with 'state')")
-    order = [number for group in optimizer["param_groups"] for number in group["params"]]
-    if len(order) != len(request.parameters):
-        raise SwatcostError(
-            f"{request.source}: the optimizer has {len(order)} parameters, the network {len(request.parameters)}"
-        )
-    named = zip(request.parameters, order, strict=True)
+        raise SwatcostError(f"{_named(request.source)} holds no optimizer state (a key 'optimizer' with 'state')")
+    try:
+        return _buffers_by_name(optimizer, request)
+    except _DAMAGED as error:
+        raise SwatcostError(f"{_named(request.source)} holds no usable optimizer state: {_first_line(error)}") from None
+
+
+def _buffers_by_name(optimizer: Mapping[str, Any], request: Spread) -> dict[str, Any]:
+    groups, names = optimizer["param_groups"], list(request.parameters)
+    order = [number for group in groups for number in group["params"]]
+    if len(groups) > 1:  # groups may hold the parameters in any order
+        names = [name for group in groups for name in group.get("param_names", [])]
+        if len(names) != len(order):
+            raise ValueError("several parameter groups without the names of their parameters")
+    if len(order) != len(names):
+        raise ValueError(f"it has {len(order)} parameters, the network {len(names)}")
+    states = {name: optimizer["state"].get(number, {}) for name, number in zip(names, order, strict=True)}
     return {
-        name: optimizer["state"][number]["momentum_buffer"].float().numpy()
-        for name, number in named
-        if "momentum_buffer" in optimizer["state"].get(number, {})
+        name: state["momentum_buffer"].float().numpy()
+        for name, state in states.items()
+        if state.get("momentum_buffer") is not None
     }
 
 
 def _read(source: Any) -> dict[str, numpy.ndarray[Any, Any]]:
-    """All tensors of a state dict by name, as arrays of floats."""
-    if isinstance(source, str | Path) and Path(source).suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return {name: array.astype("float32") for name, array in load_file(source).items()}
-        except (OSError, SafetensorError, ValueError) as error:
-            raise SwatcostError(f"{source} is no usable checkpoint: {error}") from None
+    """All floating-point tensors of a state dict by name, as arrays."""
     content = _load(source)
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    return {
-        str(name).removeprefix("module."): tensor.detach().float().cpu().numpy()
-        for name, tensor in content.items()
-        if hasattr(tensor, "detach") and tensor.is_floating_point()
-    }
+    try:
+        return {
+            str(name).removeprefix("module."): tensor.detach().float().cpu().numpy()
+            for name, tensor in content.items()
+            if hasattr(tensor, "detach") and tensor.is_floating_point()
+        }
+    except _DAMAGED as error:
+        raise SwatcostError(f"{_named(source)} is no usable checkpoint: {_first_line(error)}") from None
 
 
 def _load(source: Any) -> Mapping[str, Any]:
     if isinstance(source, Mapping):
         return source
-    if source is None:
-        raise SwatcostError("this distribution reads a checkpoint: name it with --from (source=)")
+    if not isinstance(source, str | Path):
+        raise SwatcostError("this distribution reads a checkpoint: name the file with --from (source=)")
     import pickle
+    import warnings
 
     import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        if Path(source).suffix == ".safetensors":
+            content = load_file(source)
+        else:
+            with warnings.catch_warnings(action="ignore"):
+                content = torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise SwatcostError(f"cannot read {source}: {error.strerror or error}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SwatcostError(f"{source} is no usable checkpoint: {reason}") from None
+        raise SwatcostError(f"cannot read {source}: {error.strerror or _first_line(error)}") from None
+    except (*_DAMAGED, pickle.UnpicklingError, SafetensorError) as error:
+        raise SwatcostError(f"{source} is no usable checkpoint: {_first_line(error)}") from None
     if not isinstance(content, Mapping):
         raise SwatcostError(f"{source} holds a {type(content).__name__}, no state dict")
     return content
+
+
+def _named(source: Any) -> str:
+    return str(source) if isinstance(source, str | Path) else "the checkpoint"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

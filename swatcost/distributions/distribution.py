@@ -48,9 +48,10 @@ class Distribution:
     """A strategy: `spread` gives each free layer's weight its sparsity, by the weight's name.
 
     `first_layer_dense` is what its authors do with the network's first layer unless the user says otherwise.
-    `acts_follow_weights`: a layer's activations get the sparsity of its weights unless a target of their own is
-    given (SWAT, Section 3.3.2); otherwise activations are dense unless asked for. `spread_acts` does what `spread`
-    does for a target of activations, where that is something else.
+    `reads_source`: it takes a file or mapping (`--from`). `measured`: it says what each layer is, so what a method
+    usually keeps dense has no say. `acts_follow_weights`: a layer's activations get the sparsity of its weights
+    unless a target of their own is given (SWAT, Section 3.3.2); otherwise activations are dense unless asked for.
+    `spread_acts` does what `spread` does for a target of activations, where that is something else.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Distribution:
     citation: str
     spread: Callable[[Spread], Mapping[str, float]]
     first_layer_dense: bool = False
+    measured: bool = False
+    reads_source: bool = False
     acts_follow_weights: bool = True
     spread_acts: Callable[[Spread], Mapping[str, float]] | None = None
 
@@ -71,7 +74,9 @@ def from_function(function: Callable[[Sequence[Layer], float | None], Sequence[f
     name = getattr(function, "__name__", type(function).__name__)
 
     def spread(request: Spread) -> dict[str, float]:
-        sparsities = list(function(request.free, request.target))
+        sparsities = function(request.free, request.target)
+        if not isinstance(sparsities, Sequence) or isinstance(sparsities, str):
+            raise SwatcostError(f"{name} gave a {type(sparsities).__name__}, no list of sparsities")
         if len(sparsities) != len(request.free):
             raise SwatcostError(f"{name} gave {len(sparsities)} sparsities for {len(request.free)} layers")
         return {layer.weight: sparsity for layer, sparsity in zip(request.free, sparsities, strict=True)}

@@ -22,7 +22,10 @@ def _column(request: Spread, column: str) -> dict[str, float]:
         raise SwatcostError(f"{column} {request.target:g}: the file says how sparse each layer is, leave {column} out")
     if request.source is None:
         raise SwatcostError("distribution 'file' needs a table of sparsities by layer: name it with --from (source=)")
-    return by_weight(read_table(request.source), column, request.layers)
+    rows = read_table(request.source)
+    if not any({"weights", "acts"} & row.keys() for row in rows.values()):
+        raise SwatcostError(f"{request.source!s:.80} has no column called weights or acts")
+    return by_weight(rows, column, request.layers)
 
 
 DISTRIBUTION = Distribution(
@@ -31,4 +34,6 @@ DISTRIBUTION = Distribution(
     citation="the user's",
     spread=from_file,
     spread_acts=activations_from_file,
+    measured=True,
+    reads_source=True,
 )

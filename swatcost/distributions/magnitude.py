@@ -16,6 +16,8 @@ def global_magnitude(request: Spread) -> dict[str, float]:
 
     magnitudes = weights_by_name(request)
     free = request.free
+    if not free:
+        return {}
     everything = numpy.concatenate([magnitudes[layer.weight] for layer in free])
     keep = round((1 - request.required_target()) * request.elements) - (request.elements - everything.size)
     if not 0 <= keep <= everything.size:
@@ -32,4 +34,5 @@ DISTRIBUTION = Distribution(
     title="One magnitude threshold for all weights of a checkpoint (--from)",
     citation="Han et al. 2015",
     spread=global_magnitude,
+    reads_source=True,
 )

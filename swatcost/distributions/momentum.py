@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from swatcost.distributions.distribution import Distribution, Spread
@@ -9,17 +10,18 @@ from swatcost.distributions.tables import by_weight, read_table
 from swatcost.errors import SwatcostError
 
 _CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
-_FULL = 0.99  # a layer that would keep more than this share of its weights becomes dense
+_OPTIMIZER_KEYS = frozenset({"optimizer", "optimizer_state_dict"})
 
 
 def momentum(request: Spread) -> dict[str, float]:
     """Non-zeros in proportion to each layer's share of momentum, keeping their total.
 
     v_l = mean |momentum| over the active weights of layer l, normalised over layers; nnz_l = v_l · (1 − s) · Σ n.
-    A layer above 0.99 of its size becomes dense; what exceeds it is spread evenly over the others, repeated.
+    A layer that would exceed its size becomes dense; the excess is spread evenly over the others, repeated.
 
     source is a table with a column `share` (or one number a layer), or a checkpoint with an optimizer's momentum.
-    Source: Dettmers and Zettlemoyer, 2019; SWAT, Section 3.3.2 (SWAT-M). Their code rounds nnz_l up; it is exact here.
+    Source: Dettmers and Zettlemoyer, 2019; SWAT, Section 3.3.2 (SWAT-M). Their code rounds nnz_l up and makes a
+    layer dense from 0.99 of its size on, which loses the total; here it is kept exactly.
     """
     if request.source is None:
         raise SwatcostError(
@@ -28,6 +30,8 @@ def momentum(request: Spread) -> dict[str, float]:
     shares = _shares(request)
     if missing := [layer.name for layer in request.free if layer.weight not in shares]:
         raise SwatcostError(f"no momentum share for layer {missing[0]}")
+    if not request.free:
+        return {}
     if min(shares.values()) < 0 or sum(shares[layer.weight] for layer in request.free) <= 0:
         raise SwatcostError("momentum shares have to be positive numbers")
     return _fill(request, shares)
@@ -42,7 +46,7 @@ def _fill(request: Spread, shares: dict[str, float]) -> dict[str, float]:
     all_shares = sum(shares[weight] for weight in sizes)
     kept = {weight: shares[weight] / all_shares * total for weight in sizes}
     open_layers = set(sizes)
-    while full := {weight for weight in open_layers if kept[weight] > _FULL * sizes[weight]}:
+    while full := {weight for weight in open_layers if kept[weight] > sizes[weight]}:
         excess = sum(kept[weight] - sizes[weight] for weight in full)
         open_layers -= full
         kept |= {weight: float(sizes[weight]) for weight in full}
@@ -53,7 +57,8 @@ def _fill(request: Spread, shares: dict[str, float]) -> dict[str, float]:
 
 
 def _shares(request: Spread) -> dict[str, float]:
-    if isinstance(request.source, str | Path) and Path(request.source).suffix in _CHECKPOINTS:
+    in_memory = isinstance(request.source, Mapping) and not _OPTIMIZER_KEYS.isdisjoint(request.source)
+    if in_memory or (isinstance(request.source, str | Path) and Path(request.source).suffix in _CHECKPOINTS):
         from swatcost.distributions.checkpoints import momentum_shares
 
         return momentum_shares(request)
@@ -67,4 +72,5 @@ DISTRIBUTION = Distribution(
     title="In proportion to layers' momentum, from shares or an optimizer's state (--from)",
     citation="Dettmers and Zettlemoyer 2019; SWAT-M",
     spread=momentum,
+    reads_source=True,
 )

@@ -49,4 +49,5 @@ DISTRIBUTION = Distribution(
     spread=nm,
     acts_follow_weights=False,
     spread_acts=same_for_activations,
+    reads_source=True,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,12 +28,14 @@ def read_table(source: Any) -> dict[str, Row]:
     if isinstance(source, Mapping):
         return _rows(source, "the mapping")
     if not isinstance(source, str | Path):
-        raise SwatcostError(f"{source!r:.60} is no table: give a .csv, .json or .yaml file, or a mapping by layer")
+        raise SwatcostError(
+            f"{reprlib.repr(source)} is no table: give a .csv, .json or .yaml file, or a mapping by layer"
+        )
     path = Path(source)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".csv":
-            data: Any = {row.pop("layer"): row for row in csv.DictReader(io.StringIO(text))}
+            data: Any = _csv(text)
         elif path.suffix in (".yaml", ".yml"):
             import yaml
 
@@ -52,6 +55,13 @@ def read_table(source: Any) -> dict[str, Row]:
     return _rows(data, str(path))
 
 
+def _csv(text: str) -> dict[str, dict[str, str]]:
+    header, *lines = csv.reader(io.StringIO(text), skipinitialspace=True)
+    names = [name.strip() for name in header]
+    rows = [dict(zip(names, line, strict=False)) for line in lines if any(cell.strip() for cell in line)]
+    return {row.pop("layer").strip(): row for row in rows}
+
+
 def _rows(data: Any, name: str) -> dict[str, Row]:
     if not isinstance(data, Mapping) or not data:
         raise SwatcostError(f"{name} holds no numbers by layer")
@@ -60,22 +70,31 @@ def _rows(data: Any, name: str) -> dict[str, Row]:
         columns = value if isinstance(value, Mapping) else {"weights": value}
         try:
             rows[str(layer)] = {str(key): float(number) for key, number in columns.items() if number not in (None, "")}
-        except (TypeError, ValueError):
-            raise SwatcostError(f"{name}: {value!r:.60} of layer {layer!r} is no number") from None
+        except (TypeError, ValueError, OverflowError):
+            raise SwatcostError(f"{name}: {reprlib.repr(value)} of layer {layer!r:.60} is no number") from None
+        if not rows[str(layer)]:
+            raise SwatcostError(f"{name} has no number for layer {layer!r:.60}")
     return rows
 
 
 def by_weight(rows: Mapping[str, Row], column: str, layers: Sequence[Layer]) -> dict[str, float]:
-    """A column's number for each layer, by weight; of several patterns that match a layer the last one counts.
+    """A column's number for each layer, by weight: a layer's own name counts before patterns, and of those the first.
 
     Raises SwatcostError for a name or pattern that matches no layer.
     """
-    found: dict[str, float] = {}
-    for pattern, row in rows.items():
-        matches = [layer for layer in layers if fnmatchcase(layer.name, pattern) or fnmatchcase(layer.weight, pattern)]
-        if not matches:
+    for pattern in rows:
+        if not any(_matches(layer, pattern) for layer in layers):
             names = ", ".join(layer.name for layer in layers[:4])
-            raise SwatcostError(f"{pattern!r} matches no layer: there are {names}, …")
-        if column in row:
-            found |= {layer.weight: row[column] for layer in matches}
+            raise SwatcostError(f"{pattern!r:.80} matches no layer: there are {names}, …")
+    found: dict[str, float] = {}
+    for layer in layers:
+        own = [pattern for pattern in rows if pattern in (layer.name, layer.weight)]
+        for pattern in [*own, *(each for each in rows if _matches(layer, each))]:
+            if column in rows[pattern]:
+                found[layer.weight] = rows[pattern][column]
+                break
     return found
+
+
+def _matches(layer: Layer, pattern: str) -> bool:
+    return any(pattern == name or fnmatchcase(name, pattern) for name in (layer.name, layer.weight))

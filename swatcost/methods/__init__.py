@@ -14,7 +14,7 @@ from swatcost.registry import Registry
 
 __all__ = ["METHODS", "LayerSparsity", "Method", "Operand", "Phase", "checked_sparsity", "sparse_in"]
 
-METHODS = Registry[Method]("method", entry_points="swatcost.methods")
+METHODS = Registry[Method]("method", Method, entry_points="swatcost.methods")
 for _module in iter_modules(__path__, prefix=f"{__name__}."):
     if hasattr(_file := import_module(_module.name), "METHOD"):
         METHODS.register(_file.METHOD)

@@ -84,7 +84,7 @@ class Method:
     `sparse` names the operands that are sparse in each pass, and only those that the pass reads can be named:
     grad_input never reads activations, grad_weight never reads weights (Eqs. 2 and 3). `weight_gradient` says for
     which weights the algorithm needs a gradient. `across_layers`, `unstructured` and `structured` are the columns
-    of the paper's Table 1. `keeps_dense` are patterns of layers that its authors leave dense. `schedule` says how
+    of the paper's Table 1. `keeps_dense` are patterns of layers that are left dense in its runs. `schedule` says how
     sparsity moves over a run; `published_schedule` is the closed form that its authors count with, if it differs.
     `selects` are the operands that it selects by Top-K every period. `extra_macs` is work that the method adds to
     a layer's forward pass for N images. `departures` says where this data departs from the source.

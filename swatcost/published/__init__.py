@@ -77,6 +77,17 @@ class Reproduction:
     supplied: float | None
     verdict: Verdict
 
+    @property
+    def difference(self) -> float | None:
+        """Computed less printed, in the printed unit: with the supplied statistic where there is one."""
+        best = self.computed if self.supplied is None else self.supplied
+        return None if best is None else best - self.cell.printed
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cell and what came of it as plain data."""
+        found = {"computed": self.computed, "supplied": self.supplied, "difference": self.difference}
+        return {**asdict(self.cell), **found, "verdict": self.verdict}
+
 
 def cells(table: str = "all") -> list[Cell]:
     """The printed numbers of a table, or of all. Raises SwatcostError for an unknown table."""
@@ -96,13 +107,7 @@ def frame(table: str = "all") -> pandas.DataFrame:
     """A pandas DataFrame with a row a printed number: what was printed, what is computed, and the verdict."""
     import pandas
 
-    found = reproduce(table)
-    return pandas.DataFrame(
-        [
-            {**asdict(each.cell), "computed": each.computed, "supplied": each.supplied, "verdict": each.verdict}
-            for each in found
-        ]
-    )
+    return pandas.DataFrame([each.to_dict() for each in reproduce(table)])
 
 
 def _reproduced(cell: Cell) -> Reproduction:

@@ -1,4 +1,4 @@
-"""How a printed quantity is read off an estimate, in its printed unit. No formulas of their own."""
+"""How a printed quantity is read off an estimate, in its printed unit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from swatcost.estimate import Estimate
 
 _STEPS_OF_RIGL, _BATCH_OF_RIGL = 32_000, 4_096
 _FLOPS_PER_MAC = 2
-# Per element entering batch normalisation: 2 FLOPs forward, and a step is three times the forward pass. This is how
-# counters that include batch normalisation have it; A.9 does not say how it counts.
+# Per element entering batch normalisation: 2 FLOPs forward (as AC/DC's counter and fvcore have it), and three times
+# that for a step. A.9 does not say how it counts.
 _BN_FLOPS_PER_ELEMENT = 2 * 3
 
 
@@ -19,10 +19,8 @@ QUANTITIES: dict[str, Callable[[Estimate], float]] = {
     "inference_reduction": lambda of: 100 * of.inference_reduction,
     "activation_reduction": lambda of: 100 * of.activation_reduction,
     "act_sparsity": lambda of: 100 * of.act_sparsity,
-    "act_sparsity_target": lambda of: 100 * (of.plan.acts or 0.0),
     "model_compression": lambda of: of.model_compression,
     "channels_pruned": lambda of: 100 * (of.channels_pruned or 0.0),
-    "topk_ms": lambda of: 1e3 * of.topk_seconds,
     "speedup_of_rounded": lambda of: of.speedup_at(round(of.training_reduction, 3)),
     "dense_test_gflops": lambda of: _FLOPS_PER_MAC * of.costs.inference.dense / 1e9,
     "dense_train_eflops": lambda of: _FLOPS_PER_MAC * of.costs.training.dense * _STEPS_OF_RIGL * _BATCH_OF_RIGL / 1e18,
@@ -56,7 +54,6 @@ def _weight_targets(estimates: Sequence[Estimate]) -> list[float]:
 OVER_ALL_ROWS: dict[str, Callable[[Sequence[Estimate]], float]] = {
     "least_activation_reduction": lambda every: min(100 * each.activation_reduction for each in _of_swat(every)),
     "most_activation_reduction": lambda every: max(100 * each.activation_reduction for each in _of_swat(every)),
-    "least_weight_sparsity": lambda every: min(_weight_targets(every)),
     "most_weight_sparsity": lambda every: max(_weight_targets(every)),
     "most_bn_parameters": lambda every: max(map(_bn_parameters, every)),
     "most_bn_computation": lambda every: max(map(_bn_computation, every)),

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from swatcost.conventions import as_rigl_counts, as_swat_counts
 from swatcost.planning import remaining, where_they_differ
 from swatcost.report import checked_format, layouts
 from swatcost.report.content import Table, title
@@ -15,8 +16,9 @@ from swatcost.report.rows import totals_by_name
 from swatcost.report.table import wrap
 
 if TYPE_CHECKING:
+    from swatcost.conventions import as_rigl_counts, as_swat_counts
     from swatcost.estimate import Estimate
-    from swatcost.planning import Comparison
+from swatcost.planning import Comparison
 
 
 def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
@@ -29,7 +31,7 @@ def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
         return _csv(comparison)
     lay_out, comment = layouts(format), "% " if format == "latex" else ""
     blocks = [
-        comment + title(next(iter(comparison.by_method.values())).network),
+        comment + title(comparison.by_convention[comparison.convention].network),
         lay_out(_table(f"under {comparison.convention}", comparison.by_method)),
         lay_out(_table(f"{comparison.method} under", comparison.by_convention)),
         "\n".join(wrap(f"{comment or '- '}{note}", width, indent=comment or "  ") for note in notes(comparison)),
@@ -40,6 +42,20 @@ def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
 def notes(comparison: Comparison) -> list[str]:
     """Where conventions differ, in words, and which methods could not be estimated."""
     sentences = ["Reductions are of MACs: of each pass, of a training step on average over the run, and of inference."]
+    by_method = comparison.by_method
+    if comparison.by_convention[comparison.convention].convention.density is as_swat_counts:
+        charged = [name for name, each in by_method.items() if each.plan.method.relies_on_default_sparsity]
+        default = comparison.by_convention[comparison.convention].default_act_sparsity
+        sentences.append(
+            f"{comparison.convention} charges {', '.join(charged)} {percent(1 - default)} of the dense grad_weight, "
+            "for the zeros that ReLU leaves; exact follows what each needs: gradients of active weights, or of all."
+        )
+    if comparison.by_convention[comparison.convention].convention.density is as_rigl_counts:
+        sentences.append("rigl counts weight sparsity only: sparse activations and outputs make no difference.")
+    for name, each in by_method.items():
+        if reasons := {why for why in each.plan.kept_dense.values() if why.startswith("as ")}:
+            kept = [weight for weight, why in each.plan.kept_dense.items() if why in reasons]
+            sentences.append(f"{name} keeps {len(kept)} more layers dense ({', '.join(reasons)}).")
     base = comparison.by_convention[comparison.convention]
     for name, other in comparison.by_convention.items():
         in_pass = where_they_differ(base, other)
@@ -55,10 +71,15 @@ def notes(comparison: Comparison) -> list[str]:
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
     """Plain data: the totals of every estimate."""
+    plan = comparison.by_convention[comparison.convention].plan
+    network = comparison.by_convention[comparison.convention].network
     return {
         "schema": "swatcost.comparison/1",
         "method": comparison.method,
         "convention": comparison.convention,
+        "model": network.name,
+        "distribution": plan.distribution.name,
+        "weights": plan.weights,
         "by_method": {name: each.to_dict()["totals"] for name, each in comparison.by_method.items()},
         "by_convention": {name: each.to_dict()["totals"] for name, each in comparison.by_convention.items()},
         "notes": notes(comparison),

@@ -62,7 +62,7 @@ def headline(estimate: Estimate) -> str:
             f"Training takes {scaled(training.dense, 'MAC')} a sample{beside}, "
             f"inference {scaled(inference.dense, 'MAC')}."
         )
-    beside = "" if counted_exactly else f" ({percent(exact.reduction)} of what autograd executes)"
+    beside = "" if counted_exactly else f" ({percent(exact.reduction)} by convention exact)"
     return (
         f"Training FLOPs down {percent(training.reduction)}{beside}, inference {percent(inference.reduction)}, "
         f"activation elements {percent(estimate.activation_reduction)}; weights {estimate.model_compression:.1f}× "

@@ -6,7 +6,6 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from swatcost.report import checked_format, layouts
@@ -16,6 +15,11 @@ from swatcost.report.table import wrap
 if TYPE_CHECKING:
     from swatcost.published import Reproduction
 
+_LEGEND = (
+    "Paper (printed): as published, reductions (↓), activations (Act) and channels pruned (CP) in %, MC is model "
+    "compression. Ours (computed): with the settings of the row. Given (supplied): with the statistic that the reason "
+    "names. Quoted: no cost, or an input of ours."
+)
 _ROOM_FOR_ALL = 110  # columns
 _VERDICTS = ("reproduced", "needs a statistic", "not reproducible", "quoted", "MISMATCH")
 
@@ -26,13 +30,13 @@ def render(found: Sequence[Reproduction], format: str, *, width: int = 80) -> st
         import msgspec
 
         counts = Counter(each.verdict for each in found)
-        data = {"schema": "swatcost.tables/1", "counts": counts, "cells": [_flat(each) for each in found]}
+        data = {"schema": "swatcost.tables/1", "counts": counts, "cells": [each.to_dict() for each in found]}
         return msgspec.json.format(msgspec.json.encode(data), indent=2).decode() + "\n"
     if format == "csv":
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(_flat(found[0])), lineterminator="\n")
+        writer = csv.DictWriter(text, fieldnames=list(found[0].to_dict()), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(map(_flat, found))
+        writer.writerows(each.to_dict() for each in found)
         return text.getvalue()
     blocks = []
     for table in dict.fromkeys(each.cell.table for each in found):
@@ -42,7 +46,7 @@ def render(found: Sequence[Reproduction], format: str, *, width: int = 80) -> st
         )
         if reasons := _reasons(rows):
             blocks.append("\n".join(wrap(f"- {reason}", width, indent="  ") for reason in reasons))
-    text_of_all = "\n\n".join([*blocks, counts_line(found)])
+    text_of_all = "\n\n".join([*blocks, wrap(_LEGEND, width), counts_line(found)])
     return (text_of_all if format != "latex" else _commented(text_of_all)) + "\n"
 
 
@@ -50,7 +54,7 @@ def counts_line(found: Sequence[Reproduction]) -> str:
     """How many cells there are, and how many of each verdict."""
     counts: Counter[str] = Counter(each.verdict for each in found)
     parts = [f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict] or verdict != "MISMATCH"]
-    return f"{len(found)} cells: {', '.join(parts)}."
+    return f"{len(found)} cell{'' if len(found) == 1 else 's'}: {', '.join(parts)}."
 
 
 def _heading(table: str) -> str:
@@ -65,7 +69,6 @@ _HEADS = {
     "model_compression": "MC",
     "channels_pruned": "CP",
     "act_sparsity": "Act",
-    "act_sparsity_target": "Act",
     "top1": "Top-1",
     "accuracy_change": "Acc. change",
 }
@@ -75,25 +78,24 @@ _SHORT = {"needs a statistic": "statistic", "not reproducible": "not repr."}
 
 
 def _table(found: Sequence[Reproduction], width: int) -> Table:
-    """Printed beside computed; in a narrow terminal without the difference, and verdicts in short."""
-    supplies, narrow = any(each.supplied is not None for each in found), width < _ROOM_FOR_ALL
-    header = ["row", "quantity", "printed", "computed", *(["supplied"] if supplies else [])]
-    header += ["verdict"] if narrow else ["differs", "verdict"]
-    rows = []
-    for each in found:
-        cell, best = each.cell, each.computed if each.supplied is None else each.supplied
-        relation = "" if cell.relation == "=" else f"{cell.relation} "
-        rows.append(
-            [
-                " ".join(filter(None, (cell.network, cell.method, cell.setting))),
-                _HEADS.get(cell.quantity, cell.quantity),
-                f"{relation}{cell.printed:g}",
-                _number(each.computed),
-                *([_number(each.supplied)] if supplies else []),
-                *([] if narrow else ["" if best is None else f"{best - cell.printed:+.2f}"]),
-                _SHORT.get(each.verdict, each.verdict) if narrow else each.verdict,
-            ]
-        )
+    """Printed beside computed; in a narrow terminal with shorter words."""
+    narrow, supplies = width < _ROOM_FOR_ALL, any(each.supplied is not None for each in found)
+    printed, computed, supplied, difference = (
+        ("paper", "ours", "given", "diff") if narrow else ("printed", "computed", "supplied", "difference")
+    )
+    header = ["row", "quantity", printed, computed, *([supplied] if supplies else []), difference, "verdict"]
+    rows = [
+        [
+            " ".join(filter(None, (each.cell.network, each.cell.method, each.cell.setting))),
+            _HEADS.get(each.cell.quantity, each.cell.quantity),
+            f"{'' if each.cell.relation == '=' else f'{each.cell.relation} '}{each.cell.printed:g}",
+            _number(each.computed),
+            *([_number(each.supplied)] if supplies else []),
+            "" if each.difference is None else f"{each.difference:+.2f}",
+            _SHORT.get(each.verdict, each.verdict) if narrow else each.verdict,
+        ]
+        for each in found
+    ]
     return Table(header, rows, text_columns=2)
 
 
@@ -105,15 +107,13 @@ def _reasons(found: Sequence[Reproduction]) -> list[str]:
     """Why cells do not come out, each reason once with the cells that it explains."""
     explained: dict[str, list[str]] = {}
     for each in found:
-        if each.verdict in ("needs a statistic", "not reproducible"):
+        if each.cell.reason and not each.cell.reason.startswith("accuracy"):
             cell = each.cell
-            name = " ".join(filter(None, (cell.network, cell.method, cell.setting, cell.quantity)))
+            name = " ".join(
+                filter(None, (cell.network, cell.method, cell.setting, _HEADS.get(cell.quantity, cell.quantity)))
+            )
             explained.setdefault(f"{each.verdict}: {cell.reason}", []).append(name)
     return [f"{reason} ({'; '.join(names)})." for reason, names in explained.items()]
-
-
-def _flat(each: Reproduction) -> dict[str, object]:
-    return {**asdict(each.cell), "computed": each.computed, "supplied": each.supplied, "verdict": each.verdict}
 
 
 def _commented(text: str) -> str:
