@@ -293,6 +293,15 @@ def test_lists(what: str, name: str, capsys: pytest.CaptureFixture[str]) -> None
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_methods_in_full_on_a_wide_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run("list", "methods") == 0
+    out = capsys.readouterr().out
+    for words in ("fixed or variable", "unstructured", "changes over the run", "*downsample*"):
+        assert words in out
+    assert max(map(len, out.splitlines())) <= 200
+
+
 @pytest.mark.parametrize("args", [["--help"], ["-h"], [], ["trace", "--help"], ["estimate", "--help"]])
 def test_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*args) == 0

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+_ROOM_FOR_ALL = 130  # columns
+
 
 def choices(what: str, *, width: int) -> str:
-    """A table of models, methods, distributions, conventions or devices; long cells wrap to fit width columns."""
-    header, rows = _ROWS[what]()
+    """A table of models, methods, distributions, conventions or devices; long cells wrap to fit width columns.
+
+    Wide enough, methods show the rest of the paper's Table 1 and what they keep dense.
+    """
+    header, rows = _methods_in_full() if what == "methods" and width >= _ROOM_FOR_ALL else _ROWS[what]()
     text = ""
     for longest in range(width, 10, -1):
         wrapped = [None, *[longest] * (len(header) - 1)]
@@ -36,6 +41,21 @@ def _methods() -> tuple[list[str], list[list[str]]]:
     return ["method", "title and source", "sparse\nforward", "grad\ninput", "grad\nweight", "needs\ngradient\nof"], [
         row(each) for each in METHODS
     ]
+
+
+def _methods_in_full() -> tuple[list[str], list[list[str]]]:
+    from swatcost.methods import METHODS, Method
+
+    def more(method: Method) -> list[str]:
+        networks = [word for word in ("unstructured", "structured") if getattr(method, word)]
+        schedule = "constant" if len(method.schedule(1000)) == 1 else "changes over the run"
+        relies = "ReLU's zeros" if method.relies_on_default_sparsity else "-"
+        kept = ", ".join(method.keeps_dense) or "-"
+        return [method.across_layers, ", ".join(networks) or "-", schedule, relies, kept, method.departures or "-"]
+
+    header, rows = _methods()
+    header = [*header, "across\nlayers", "network", "sparsity", "relies on", "keeps\ndense", "departures"]
+    return header, [[*row, *more(method)] for row, method in zip(rows, METHODS, strict=True)]
 
 
 def _distributions() -> tuple[list[str], list[list[str]]]:

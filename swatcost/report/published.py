@@ -91,7 +91,7 @@ def _table(found: Sequence[Reproduction], width: int) -> Table:
             f"{'' if each.cell.relation == '=' else f'{each.cell.relation} '}{each.cell.printed:g}",
             _number(each.computed),
             *([_number(each.supplied)] if supplies else []),
-            "" if each.difference is None else f"{each.difference:+.2f}",
+            "" if each.difference is None else f"{round(each.difference, 2) + 0.0:+.2f}",
             _SHORT.get(each.verdict, each.verdict) if narrow else each.verdict,
         ]
         for each in found
