@@ -8,15 +8,15 @@ import math
 from swatcost.layer import Layer
 from swatcost.methods.method import Method, sparse_in
 
-_EPSILON = 0.5  # the projection's distance error that the authors settle on [-]
+_EPSILON = 0.5  # the error in distances that the projection may make [-]; ours
 
 
 def projected_dimension(F: int, dimension: int) -> int:
     """Dimensions [-] left by the projection, for F filters of the given dimension C · R · S.
 
-    k = 4 · ln F / (ε² / 2 − ε³ / 3)        (the Johnson–Lindenstrauss bound), at most `dimension`
+    k = 4 · ln F / (ε² / 2 − ε³ / 3), rounded down, at most `dimension`
 
-    Source: Johnson–Lindenstrauss lemma in the form of Dasgupta and Gupta, 2003.
+    Source: the bound of the Johnson–Lindenstrauss lemma in the form of Dasgupta and Gupta, 2003, which rounds up.
 
     >>> projected_dimension(F=128, dimension=1152)  # 4 · 4.852 / (0.125 − 0.041667) = 232.9
     232
@@ -37,6 +37,6 @@ METHOD = Method(
     citation="Liu et al., ICLR 2019",
     sparse=sparse_in(forward=("output",), grad_input=("output",), grad_weight=("output",)),
     extra_macs=search_macs,
-    departures="The projection itself uses additions only (ternary matrices) and is not counted; zeros among the "
-    "input activations are not exploited a second time.",
+    departures="The search for the outputs to compute is charged to the forward pass, F · k multiplications an output "
+    "position; the projection itself uses additions only (ternary matrices) and is not counted.",
 )

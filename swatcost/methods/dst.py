@@ -2,7 +2,7 @@
 
 from swatcost.methods.method import Method, Phase, sparse_in
 
-_DENSE_SHARE = 1 / 160  # the first of 160 epochs
+_DENSE_SHARE = 1 / 160  # one epoch in 160; ours, the source has no number
 
 
 def schedule(steps: int) -> tuple[Phase, ...]:

@@ -27,7 +27,7 @@ def schedule(steps: int) -> tuple[Phase, ...]:
 
 
 def published_schedule(steps: int) -> tuple[Phase, ...]:
-    """The mean of the curve at 0, 1000, …, 32000 steps, both ends included: that way RigL's ratios come out."""
+    """The mean of the curve at 0, 1000, …, 32000 steps, both ends included, as RigL's public analysis has it."""
     samples = range(0, _STEPS + 1, _EVERY)
     share = 1 / len(samples)
     return tuple(Phase(share, cubic((moment - _BEGIN) / (_END - _BEGIN))) for moment in samples)

@@ -16,6 +16,7 @@ _BN_FLOPS_PER_ELEMENT = 2 * 3
 
 QUANTITIES: dict[str, Callable[[Estimate], float]] = {
     "training_reduction": lambda of: 100 * of.training_reduction,
+    "training_flops_ratio": lambda of: of.costs.training.dense / of.costs.training.sparse,
     "inference_reduction": lambda of: 100 * of.inference_reduction,
     "activation_reduction": lambda of: 100 * of.activation_reduction,
     "act_sparsity": lambda of: 100 * of.act_sparsity,

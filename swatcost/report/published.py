@@ -58,7 +58,13 @@ def counts_line(found: Sequence[Reproduction]) -> str:
 
 
 def _heading(table: str) -> str:
-    return f"Table {table}" if table[0].isdigit() else {"RigL": "RigL's ResNet-50 (its appendix)"}.get(table, table)
+    return (
+        f"Table {table}"
+        if table.isdigit()
+        else f"Section {table}"
+        if table[0].isdigit()
+        else {"RigL": "RigL's ResNet-50 (its appendix)"}.get(table, table)
+    )
 
 
 # The paper's column heads, where it has one.
