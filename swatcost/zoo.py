@@ -44,7 +44,12 @@ def _saved(path: Path, input_shape: Sequence[int] | None, classes: int | None) -
 def _traced(entry: ZooNetwork, input_shape: Sequence[int] | None, classes: int | None) -> Network:
     if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
         raise SwatcostError(f"classes {classes!r}: give a positive whole number")
-    import torch
+    try:
+        import torch
+    except ImportError as error:
+        raise SwatcostError(
+            f"tracing {entry.name} needs torch, which cannot be imported: {_first_line(error)}"
+        ) from None
 
     from swatcost.tracing import trace
 

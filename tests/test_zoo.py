@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from swatcost_models import ZOO
@@ -93,6 +95,12 @@ def test_classes_and_input_shape_can_be_changed() -> None:
 def test_unknown_model_names_the_nearest() -> None:
     with pytest.raises(swatcost.SwatcostError, match="unknown model 'resnet5': did you mean resnet50 or"):
         swatcost.load("resnet5")
+
+
+def test_without_torch_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(swatcost.SwatcostError, match="tracing resnet18 needs torch, which cannot be imported"):
+        swatcost.load("resnet18")
 
 
 @pytest.mark.parametrize("classes", [0, -1, True, 2.5])
