@@ -76,8 +76,8 @@ class Convention:
         Inference is the forward pass with the sparsity that the run ends with.
         """
         fixed = self.fixed(layer, N)
-        searches = method.extra_macs is not None and self.counts_extra_macs and sparsity.output > 0
-        extra = method.extra_macs(layer, N) if searches and method.extra_macs else 0
+        works_sparsely = self.counts_extra_macs and sparsity != LayerSparsity()
+        extra = method.extra_macs(layer, N) if method.extra_macs and works_sparsely else 0
 
         def cost(in_pass: Pass, formula: Formula, phases: Sequence[Phase]) -> Cost:
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
@@ -125,8 +125,7 @@ def as_rigl_counts(
 
 def forward(layer: Layer, N: int, density: float) -> float:
     """Eq. 4."""
-    d = layer.symbols(N)
-    return macs.conv_forward(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, H=d.H, W=d.W, s1=density)
+    return _equation_4(layer.symbols(N), density)
 
 
 def input_gradient(layer: Layer, N: int, density: float) -> float:
@@ -161,20 +160,17 @@ def weight_gradient_executed(layer: Layer, N: int, density: float) -> float:
 
 def bias_and_relu(layer: Layer, N: int) -> float:
     """RigL's O = F · H · W FLOPs an output: half a MAC each, as if every layer had a bias and a ReLU."""
-    d = layer.symbols(N)
-    return 0.5 * d.N * d.F * d.H * d.W
+    return _half_a_mac_an_output(layer.symbols(N))
 
 
 def forward_padded(layer: Layer, N: int, density: float) -> float:
     """Eq. 4 with the first layer's output as RigL's code has it."""
-    d = _padded(layer, N)
-    return macs.conv_forward(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, H=d.H, W=d.W, s1=density)
+    return _equation_4(_padded(layer, N), density)
 
 
 def bias_and_relu_padded(layer: Layer, N: int) -> float:
     """`bias_and_relu` with the first layer's output as RigL's code has it."""
-    d = _padded(layer, N)
-    return 0.5 * d.N * d.F * d.H * d.W
+    return _half_a_mac_an_output(_padded(layer, N))
 
 
 def _padded(layer: Layer, N: int) -> Symbols:
@@ -192,6 +188,14 @@ def _padded(layer: Layer, N: int) -> Symbols:
 
 def _at_output(d: Symbols) -> Symbols:
     return d._replace(X=d.H, Y=d.W)
+
+
+def _half_a_mac_an_output(d: Symbols) -> float:
+    return 0.5 * d.N * d.F * d.H * d.W
+
+
+def _equation_4(d: Symbols, density: float) -> float:
+    return macs.conv_forward(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, H=d.H, W=d.W, s1=density)
 
 
 def _equation_5(d: Symbols, density: float) -> float:

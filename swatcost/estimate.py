@@ -25,7 +25,7 @@ from swatcost.zoo import load
 if TYPE_CHECKING:
     import pandas
 
-_LARGEST_COUNT = 10**12  # beyond it floats no longer hold every count exactly
+_LARGEST_COUNT = 10**12  # samples, steps or iterations: more than any run has
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from swatcost.conventions import Convention
 from swatcost.costs import Cost
-from swatcost.layer import first_uses
 from swatcost.network import Network, SavedTensor
 from swatcost.sparsity import SparsityPlan
 
@@ -122,23 +121,16 @@ def _bytes_at(tensor: SavedTensor, network: Network, batch_size: int) -> int:
 
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:
-    sparsity_of = dict(zip((layer.weight for layer in network.weight_layers), plan.layers, strict=True))
-    weights = first_uses(network.weight_layers)
-    return Cost(
-        dense=sum(layer.weight_elements * layer.element_bytes for layer in weights),
-        sparse=sum(
-            layer.weight_elements * layer.element_bytes * (1 - sparsity_of[layer.weight].weight) for layer in weights
-        ),
-    )
+    sizes = [(layer.weight_elements * layer.element_bytes, each.weight) for layer, each in plan.by_weight(network)]
+    return Cost(dense=sum(size for size, _ in sizes), sparse=sum(size * (1 - sparsity) for size, sparsity in sizes))
 
 
 def _inactive_gradients(network: Network, plan: SparsityPlan) -> float:
     """Gradients [bytes] of zero weights that the method does not need."""
     if plan.method.weight_gradient == "all":
         return 0.0
-    sparsity_of = dict(zip((layer.weight for layer in network.weight_layers), plan.layers, strict=True))
     return sum(
-        layer.weight_elements * layer.element_bytes * sparsity_of[layer.weight].weight
-        for layer in first_uses(network.weight_layers)
+        layer.weight_elements * layer.element_bytes * sparsity.weight
+        for layer, sparsity in plan.by_weight(network)
         if layer.weight_trains
     )

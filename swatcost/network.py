@@ -77,7 +77,7 @@ class Uncounted:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A traced network: its operations in execution order, its tensors, and what was not understood.
+    """A traced network: its layers in execution order, its tensors, and what was not understood.
 
     Raises ValueError when a layer names a parameter that the network does not have, or when two of its
     tensors contradict each other.

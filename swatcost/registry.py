@@ -88,7 +88,11 @@ class Registry(Generic[T]):
                 ) from error
 
 
+_FEW = 16
+
+
 def nearest(name: str, names: list[str]) -> str:
-    """A remedy for a misspelt name: the nearest ones, or all of them when nothing is near."""
+    """A remedy for a misspelt name: the nearest ones, or all of them (of many, some) when nothing is near."""
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(names)}"
+    some = names if len(names) <= _FEW else [*names[:4], "…", *names[-3:]]
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(some)}"

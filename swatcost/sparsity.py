@@ -47,11 +47,12 @@ class SparsityPlan:
         """
         if "weight" not in self.method.sparse["forward"]:
             return network.weight_elements
-        by_key = {
-            layer.weight: 1 - sparsity.weight
-            for layer, sparsity in zip(network.weight_layers, self.layers, strict=True)
-        }
-        return sum(layer.weight_elements * by_key[layer.weight] for layer in first_uses(network.weight_layers))
+        return sum(layer.weight_elements * (1 - sparsity.weight) for layer, sparsity in self.by_weight(network))
+
+    def by_weight(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
+        """Each weight's first layer and its sparsity, so that what is shared counts once."""
+        sparsity_of = dict(zip((layer.weight for layer in network.weight_layers), self.layers, strict=True))
+        return [(layer, sparsity_of[layer.weight]) for layer in first_uses(network.weight_layers)]
 
 
 def sparsity_plan(
@@ -178,7 +179,8 @@ def _kept_dense(
     for pattern in map(str, [keep_dense] if isinstance(keep_dense, str) else keep_dense):
         matches = [layer for layer in layers if _is_called(layer, pattern)]
         if not matches:
-            raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {_names(pattern, layers)}")
+            names = list(dict.fromkeys(layer.name for layer in layers))
+            raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {nearest(pattern, names)}")
         for layer in matches:
             kept.setdefault(layer.weight, f"named by {pattern}")
     return kept
@@ -187,8 +189,3 @@ def _kept_dense(
 def _is_called(layer: Layer, pattern: str) -> bool:
     """Whether the pattern names the layer or, where one module has several, its weight."""
     return any(pattern == name or fnmatchcase(name, pattern) for name in (layer.name, layer.weight))
-
-
-def _names(pattern: str, layers: Sequence[Layer]) -> str:
-    names = list(dict.fromkeys(layer.name for layer in layers))
-    return nearest(pattern, names) if len(names) <= 8 else nearest(pattern, [*names[:4], "…", *names[-3:]])

@@ -147,6 +147,15 @@ def test_rigls_convention_never_adds_work(method: str) -> None:
         assert all(sparse <= whole for sparse, whole in zip(found, dense, strict=True))
 
 
+def test_work_that_a_method_adds_counts_whatever_it_makes_sparse() -> None:
+    method = Method(
+        name="x", title="", citation="", sparse=sparse_in(forward=("weight",)), extra_macs=lambda layer, N: 100 * N
+    )
+    costs = CONVENTIONS["exact"].count(LAYER, 2, method, LayerSparsity(weight=0.75))
+    assert costs.forward.sparse == 0.25 * 2 * MACS + 200
+    assert CONVENTIONS["exact"].count(LAYER, 2, method, LayerSparsity()).forward.sparse == 2 * MACS
+
+
 def test_structured_swat_prunes_whole_kernels(resnet50: Network) -> None:
     estimate = swatcost.estimate(resnet50, weights=0.7, acts=0.7, method="swat-structured")
     for each in estimate.layers[1:]:

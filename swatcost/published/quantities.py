@@ -48,14 +48,10 @@ def _of_swat(estimates: Sequence[Estimate]) -> list[Estimate]:
     return [each for each in estimates if each.plan.method.name.startswith("swat")]
 
 
-def _weight_targets(estimates: Sequence[Estimate]) -> list[float]:
-    return [100 * (each.plan.weights or 0.0) for each in _of_swat(estimates)]
-
-
 OVER_ALL_ROWS: dict[str, Callable[[Sequence[Estimate]], float]] = {
     "least_activation_reduction": lambda every: min(100 * each.activation_reduction for each in _of_swat(every)),
     "most_activation_reduction": lambda every: max(100 * each.activation_reduction for each in _of_swat(every)),
-    "most_weight_sparsity": lambda every: max(_weight_targets(every)),
+    "most_weight_sparsity": lambda every: max(100 * (each.plan.weights or 0.0) for each in _of_swat(every)),
     "most_bn_parameters": lambda every: max(map(_bn_parameters, every)),
     "most_bn_computation": lambda every: max(map(_bn_computation, every)),
 }

@@ -84,7 +84,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
 def _schedule(phases: Sequence[Phase]) -> str:
     dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
     if dense_gradients:
-        return f"{100 * dense_gradients:.2f} % of them compute the gradient of every weight"
+        return f"{100 * dense_gradients:.2f} % of its steps compute the gradient of every weight"
     mean = sum(phase.share * phase.scale for phase in phases)
     return f"sparsity is {percent(mean)} of the final one on average"
 

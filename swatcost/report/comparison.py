@@ -16,9 +16,8 @@ from swatcost.report.rows import totals_by_name
 from swatcost.report.table import wrap
 
 if TYPE_CHECKING:
-    from swatcost.conventions import as_rigl_counts, as_swat_counts
     from swatcost.estimate import Estimate
-from swatcost.planning import Comparison
+    from swatcost.planning import Comparison
 
 
 def render(comparison: Comparison, format: str, *, width: int = 80) -> str:

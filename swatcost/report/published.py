@@ -41,9 +41,8 @@ def render(found: Sequence[Reproduction], format: str, *, width: int = 80) -> st
     blocks = []
     for table in dict.fromkeys(each.cell.table for each in found):
         rows = [each for each in found if each.cell.table == table]
-        blocks.append(
-            f"{_heading(table)}\n\n{layouts(format)(_table(rows, width if format == 'table' else _ROOM_FOR_ALL))}"
-        )
+        room = width if format == "table" else _ROOM_FOR_ALL
+        blocks.append(f"{_heading(table)}\n\n{layouts(format)(_table(rows, room))}")
         if reasons := _reasons(rows):
             blocks.append("\n".join(wrap(f"- {reason}", width, indent="  ") for reason in reasons))
     text_of_all = "\n\n".join([*blocks, wrap(_LEGEND, width), counts_line(found)])
@@ -58,13 +57,9 @@ def counts_line(found: Sequence[Reproduction]) -> str:
 
 
 def _heading(table: str) -> str:
-    return (
-        f"Table {table}"
-        if table.isdigit()
-        else f"Section {table}"
-        if table[0].isdigit()
-        else {"RigL": "RigL's ResNet-50 (its appendix)"}.get(table, table)
-    )
+    if table.isdigit():
+        return f"Table {table}"
+    return f"Section {table}" if table[0].isdigit() else table
 
 
 # The paper's column heads, where it has one.
@@ -110,14 +105,12 @@ def _number(value: float | None) -> str:
 
 
 def _reasons(found: Sequence[Reproduction]) -> list[str]:
-    """Why cells do not come out, each reason once with the cells that it explains."""
+    """What there is to say about cells, each reason once with the cells that it explains."""
     explained: dict[str, list[str]] = {}
     for each in found:
         if each.cell.reason and not each.cell.reason.startswith("accuracy"):
-            cell = each.cell
-            name = " ".join(
-                filter(None, (cell.network, cell.method, cell.setting, _HEADS.get(cell.quantity, cell.quantity)))
-            )
+            cell, head = each.cell, _HEADS.get(each.cell.quantity, each.cell.quantity)
+            name = " ".join(filter(None, (cell.network, cell.method, cell.setting, head)))
             explained.setdefault(f"{each.verdict}: {cell.reason}", []).append(name)
     return [f"{reason} ({'; '.join(names)})." for reason, names in explained.items()]
 

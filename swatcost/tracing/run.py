@@ -1,8 +1,8 @@
 """One forward pass of a module, observed.
 
 Two of torch's own observers watch it: a dispatch mode sees every operation below autograd, whatever the network
-is written with, and saved-tensor hooks see what autograd keeps. The buffers that the module runs on are
-stand-ins, and on the meta device so are its parameters, so the user's module comes back untouched.
+is written with, and saved-tensor hooks see what autograd keeps. The parameters and buffers that
+the module runs on are stand-ins, so the user's module comes back untouched.
 """
 
 from __future__ import annotations
@@ -43,7 +43,19 @@ _MOVES = {
 }  # fmt: skip
 
 # Operations that multiply tensors with each other: what is not counted of them is missed in the totals.
-_PRODUCTS = {"addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "mm", "mv", "transposed_convolution", "vdot"}
+_PRODUCTS = {
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
+    "conv_tbc",
+    "dot",
+    "mm",
+    "mv",
+    "transposed_convolution",
+}
 _FAMILIES_OF_PRODUCTS = (
     "_convolution", "_efficient_attention", "_flash_attention", "_scaled_dot_product", "_transformer",
     "_native_multi_head", "_thnn_fused", "_trilinear", "gru", "lstm", "mkldnn_", "cudnn_conv", "miopen_", "_cudnn_rnn",
