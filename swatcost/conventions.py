@@ -19,15 +19,15 @@ from swatcost.registry import Registry
 DEFAULT_ACT_SPARSITY = 0.5
 """Zeros [-] among activations: "for our calculation we assumed default activation sparsity of 50%" (SWAT, A.3)."""
 
-Formula = Callable[[Layer, int, float], float]
-"""(layer, N images, density of the pass) → MACs; with the int 1 as density, an exact int."""
+Formula = Callable[[Layer, float], float]
+"""(layer, density of the pass) → MACs of the traced batch; with the int 1 as density, an exact int."""
 
 
 Density = Callable[[Pass, Method, LayerSparsity, Phase, float], float]
 """(pass, method, target sparsity, phase, default activation sparsity) → the fraction of dense work that counts."""
 
 
-def nothing_fixed(layer: Layer, N: int) -> float:
+def nothing_fixed(layer: Layer) -> float:
     """No work beside multiply-accumulates."""
     return 0
 
@@ -52,7 +52,7 @@ class Convention:
     grad_weight: Formula
     density: Density
     counts_extra_macs: bool = True
-    fixed: Callable[[Layer, int], float] = nothing_fixed
+    fixed: Callable[[Layer], float] = nothing_fixed
     published_schedules: bool = False
     first_input_sparse: bool = False
 
@@ -64,20 +64,21 @@ class Convention:
     def count(
         self,
         layer: Layer,
-        N: int,
         method: Method,
         sparsity: LayerSparsity,
         *,
         phases: Sequence[Phase] = (Phase(1.0),),
         default_act_sparsity: float = DEFAULT_ACT_SPARSITY,
     ) -> PassCosts:
-        """MACs of one execution of a conv or linear layer on N images, a step on average over the run's phases.
+        """MACs of one execution of a layer or product, a step on average over the run's phases, for the traced batch.
 
-        Inference is the forward pass with the sparsity that the run ends with.
+        Inference is the forward pass with the sparsity that the run ends with. Products of two activations are
+        counted alike by all conventions: whole in every pass, both operands' gradients in grad_input.
         """
-        fixed = self.fixed(layer, N)
-        works_sparsely = self.counts_extra_macs and sparsity != LayerSparsity()
-        extra = method.extra_macs(layer, N) if method.extra_macs and works_sparsely else 0
+        if layer.is_product:
+            return _of_product(layer)
+        works_sparsely = self.counts_extra_macs and sparsity.is_sparse
+        extra = method.extra_macs(layer) if method.extra_macs and works_sparsely else 0
 
         def cost(in_pass: Pass, formula: Formula, phases: Sequence[Phase]) -> Cost:
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
@@ -85,16 +86,27 @@ class Convention:
                 phase.share * (1 - self.density(in_pass, method, sparsity, phase, default_act_sparsity))
                 for phase in phases
             )
-            dense = formula(layer, N, 1) + fixed
-            sparse = formula(layer, N, density) + fixed + (extra if in_pass == "forward" else 0)
+            dense = formula(layer, 1)
+            if not dense:
+                return Cost()
+            fixed = self.fixed(layer)
+            dense += fixed
+            sparse = formula(layer, density) + fixed + (extra if in_pass == "forward" else 0)
             return Cost(int(dense) if dense == int(dense) else dense, sparse)
 
+        forward = cost("forward", self.forward, phases)
         return PassCosts(
-            forward=cost("forward", self.forward, phases),
+            forward=forward,
             grad_input=cost("grad_input", self.grad_input, phases),
             grad_weight=cost("grad_weight", self.grad_weight, phases),
+            recompute=layer.recomputed * forward,
             inference=cost("forward", self.forward, (Phase(1.0),)),
         )
+
+
+def _of_product(layer: Layer) -> PassCosts:
+    forward, gradients = (Cost(macs, macs) for macs in layer.product_macs())
+    return PassCosts(forward=forward, grad_input=gradients, recompute=layer.recomputed * forward, inference=forward)
 
 
 def needed_by_algorithm(
@@ -123,62 +135,73 @@ def as_rigl_counts(
     return 1 - sparsity.scaled(phase.scale).weight if sparse else 1.0
 
 
-def forward(layer: Layer, N: int, density: float) -> float:
+def forward(layer: Layer, density: float) -> float:
     """Eq. 4."""
-    return _equation_4(layer.symbols(N), density)
+    return _equation_4(layer.symbols, density)
 
 
-def input_gradient(layer: Layer, N: int, density: float) -> float:
-    """Eq. 5 as printed: at the input resolution."""
-    return _equation_5(layer.symbols(N), density)
+def input_gradient(layer: Layer, density: float) -> float:
+    """Eq. 5 as printed: at the input resolution, also where a trained layer's own input needs no gradient."""
+    return _equation_5(layer.symbols, density) if _has_gradient(layer) else 0
 
 
-def input_gradient_at_output(layer: Layer, N: int, density: float) -> float:
+def input_gradient_at_output(layer: Layer, density: float) -> float:
     """Eq. 5 at the output resolution: each weight meets each output position once."""
-    return _equation_5(_at_output(layer.symbols(N)), density)
+    return _equation_5(_at_output(layer.symbols), density) if _has_gradient(layer) else 0
 
 
-def input_gradient_executed(layer: Layer, N: int, density: float) -> float:
+def input_gradient_executed(layer: Layer, density: float) -> float:
     """Eq. 5 at the output resolution, and nothing where no gradient flows further back."""
-    return input_gradient_at_output(layer, N, density) if layer.input_needs_grad else 0
+    return _equation_5(_at_output(layer.symbols), density) if layer.input_needs_grad else 0
 
 
-def weight_gradient(layer: Layer, N: int, density: float) -> float:
-    """Eq. 6 as printed: at the input resolution."""
-    return _equation_6(layer.symbols(N), density)
+def weight_gradient(layer: Layer, density: float) -> float:
+    """Eq. 6 as printed: at the input resolution; nothing for a frozen weight."""
+    return _equation_6(layer.symbols, density) if layer.weight_trains else 0
 
 
-def weight_gradient_at_output(layer: Layer, N: int, density: float) -> float:
-    """Eq. 6 at the output resolution: each weight meets each output position once."""
-    return _equation_6(_at_output(layer.symbols(N)), density)
+def weight_gradient_at_output(layer: Layer, density: float) -> float:
+    """Eq. 6 at the output resolution: each weight meets each output position once; nothing for a frozen weight."""
+    return _equation_6(_at_output(layer.symbols), density) if layer.weight_trains else 0
 
 
-def weight_gradient_executed(layer: Layer, N: int, density: float) -> float:
-    """Eq. 6 at the output resolution, and nothing for a frozen weight."""
-    return weight_gradient_at_output(layer, N, density) if layer.weight_trains else 0
-
-
-def bias_and_relu(layer: Layer, N: int) -> float:
+def bias_and_relu(layer: Layer) -> float:
     """RigL's O = F · H · W FLOPs an output: half a MAC each, as if every layer had a bias and a ReLU."""
-    return _half_a_mac_an_output(layer.symbols(N))
+    return 0.5 * prod(layer.output_shape)
 
 
-def forward_padded(layer: Layer, N: int, density: float) -> float:
+def forward_padded(layer: Layer, density: float) -> float:
     """Eq. 4 with the first layer's output as RigL's code has it."""
-    return _equation_4(_padded(layer, N), density)
+    return _equation_4(_padded(layer), density)
 
 
-def bias_and_relu_padded(layer: Layer, N: int) -> float:
+def input_gradient_padded(layer: Layer, density: float) -> float:
+    """As much as `forward_padded`, where a gradient is computed at all."""
+    return forward_padded(layer, density) if _has_gradient(layer) else 0
+
+
+def weight_gradient_padded(layer: Layer, density: float) -> float:
+    """As much as `forward_padded`; nothing for a frozen weight."""
+    return forward_padded(layer, density) if layer.weight_trains else 0
+
+
+def bias_and_relu_padded(layer: Layer) -> float:
     """`bias_and_relu` with the first layer's output as RigL's code has it."""
-    return _half_a_mac_an_output(_padded(layer, N))
+    d = _padded(layer)
+    return bias_and_relu(layer) if d is layer.symbols else 0.5 * d.N * d.F * d.H * d.W
 
 
-def _padded(layer: Layer, N: int) -> Symbols:
+def _has_gradient(layer: Layer) -> bool:
+    """Whether the backward pass comes by: papers' networks train whole, so their formulas do not say."""
+    return layer.input_needs_grad or layer.weight_trains
+
+
+def _padded(layer: Layer) -> Symbols:
     """The network's first convolution on an input that is padded first and then counted as 'same': 230 / 2 = 115.
 
     It is the one that reads the first storage of the trace, which is the network's input.
     """
-    d = layer.symbols(N)
+    d = layer.symbols
     if layer.kind != "conv" or layer.input_storage != 0:
         return d
     sizes = zip(layer.input_shape[2:], layer.padding, layer.stride, strict=True)
@@ -188,10 +211,6 @@ def _padded(layer: Layer, N: int) -> Symbols:
 
 def _at_output(d: Symbols) -> Symbols:
     return d._replace(X=d.H, Y=d.W)
-
-
-def _half_a_mac_an_output(d: Symbols) -> float:
-    return 0.5 * d.N * d.F * d.H * d.W
 
 
 def _equation_4(d: Symbols, density: float) -> float:
@@ -212,7 +231,7 @@ EXACT = Convention(
     source="what autograd executes, as torch's own counter has it",
     forward=forward,
     grad_input=input_gradient_executed,
-    grad_weight=weight_gradient_executed,
+    grad_weight=weight_gradient_at_output,
     density=needed_by_algorithm,
 )
 
@@ -258,8 +277,8 @@ CONVENTIONS = Registry[Convention](
         title="as rigl, with the first convolution's input padded and its output counted as 'same': 115² for ResNet-50",
         source="the public code of Evci et al., which counts a Keras ResNet-50",
         forward=forward_padded,
-        grad_input=forward_padded,
-        grad_weight=forward_padded,
+        grad_input=input_gradient_padded,
+        grad_weight=weight_gradient_padded,
         density=as_rigl_counts,
         counts_extra_macs=False,
         fixed=bias_and_relu_padded,

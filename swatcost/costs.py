@@ -27,6 +27,9 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.dense + other.dense, self.sparse + other.sparse)
 
+    def __rmul__(self, times: int) -> Cost:
+        return Cost(times * self.dense, times * self.sparse)
+
     @property
     def reduction(self) -> float:
         """1 − sparse / dense; 0 where there was no work to begin with."""
@@ -35,11 +38,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class PassCosts:
-    """The costs [MACs] of a training step's three passes, a step on average over a run, and of inference after it."""
+    """The costs [MACs] of a training step's three passes, a step on average over a run, and of inference after it.
+
+    `recompute` is forward work that activation checkpointing repeats in the backward pass.
+    """
 
     forward: Cost = Cost()
     grad_input: Cost = Cost()
     grad_weight: Cost = Cost()
+    recompute: Cost = Cost()
     inference: Cost = Cost()
 
     def __add__(self, other: PassCosts) -> PassCosts:
@@ -47,12 +54,13 @@ class PassCosts:
             self.forward + other.forward,
             self.grad_input + other.grad_input,
             self.grad_weight + other.grad_weight,
+            self.recompute + other.recompute,
             self.inference + other.inference,
         )
 
     def per_sample(self, batch_size: int) -> PassCosts:
         """A batch's costs over its samples."""
-        each = (self.forward, self.grad_input, self.grad_weight, self.inference)
+        each = (self.forward, self.grad_input, self.grad_weight, self.recompute, self.inference)
         return PassCosts(*(Cost(per_sample(cost.dense, batch_size), cost.sparse / batch_size) for cost in each))
 
     def by_pass(self) -> dict[str, Cost]:
@@ -61,5 +69,5 @@ class PassCosts:
 
     @property
     def training(self) -> Cost:
-        """A training step: all three passes."""
-        return self.forward + self.grad_input + self.grad_weight
+        """A training step: all three passes, and what is recomputed."""
+        return self.forward + self.grad_input + self.grad_weight + self.recompute

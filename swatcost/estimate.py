@@ -42,8 +42,9 @@ class LayerEstimate:
 class Estimate:
     """What a network costs to train densely and sparsely. Its repr is the table.
 
-    `layers` holds the conv and linear layers in execution order; `costs` is their sum and `exact` the same
-    under the convention `exact`, in MACs per sample. Times are in seconds for one step of batch_size samples.
+    `layers` holds the conv and linear layers and the products of activations in execution order; `costs` is their
+    sum and `exact` the same under the convention `exact`, in MACs per sample. Times are in seconds for one step of
+    batch_size samples.
     """
 
     network: Network
@@ -80,19 +81,20 @@ class Estimate:
     @property
     def model_compression(self) -> float:
         """Weights over non-zero weights of conv and linear layers: the paper's `MC`."""
-        return self.network.weight_elements / self.non_zero_weights
+        return self.network.weight_elements / self.non_zero_weights if self.non_zero_weights else 1.0
 
     @property
     def weight_sparsity(self) -> float:
         """The fraction of zeros among all conv and linear weights."""
-        return 1 - self.non_zero_weights / self.network.weight_elements
+        return 1 - 1 / self.model_compression
 
     @property
     def act_sparsity(self) -> float:
         """The fraction of elements entering conv and linear layers that is masked."""
-        elements = [self.network.input_elements(each.layer) for each in self.layers]
-        masked = sum(size * each.sparsity.activation for size, each in zip(elements, self.layers, strict=True))
-        return masked / sum(elements)
+        layers = [each for each in self.layers if each.layer.is_weight_layer]
+        elements = [self.network.input_elements(each.layer) for each in layers]
+        masked = sum(size * each.sparsity.activation for size, each in zip(elements, layers, strict=True))
+        return masked / sum(elements) if elements else 0.0
 
     @property
     def channels_pruned(self) -> float | None:
@@ -125,13 +127,16 @@ class Estimate:
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
-        """What was met and not counted, batch normalisation included, by operation."""
-        norms = [layer.name for layer in self.network.layers if not layer.is_weight_layer]
-        if not norms:
-            return self.network.uncounted
-        places = tuple(dict.fromkeys(norms))
-        met = Uncounted(operation="batch_norm", products=False, calls=len(norms), places=places)
-        return (met, *self.network.uncounted)
+        """What was met and not counted, normalisations included, by operation."""
+        norms: dict[str, list[str]] = {}
+        for layer in self.network.layers:
+            if not (layer.is_weight_layer or layer.is_product):
+                norms.setdefault(layer.kind, []).append(layer.name)
+        met = [
+            Uncounted(operation=kind, products=False, calls=len(names), places=tuple(dict.fromkeys(names)))
+            for kind, names in norms.items()
+        ]
+        return (*met, *self.network.uncounted)
 
     @property
     def assumptions(self) -> list[str]:
@@ -221,8 +226,10 @@ def estimate(
     strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
     if not isinstance(network, Network):
         network = load(network)
-    if not network.weight_layers:
-        raise SwatcostError(f"{network.name} has no convolution and no linear layer: there is nothing to count")
+    if not network.counted_layers:
+        raise SwatcostError(
+            f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
+        )
 
     plan = sparsity_plan(
         network,
@@ -266,7 +273,7 @@ def _layer_estimates(
 
     def costs(layer: Layer, sparsity: LayerSparsity) -> PassCosts:
         counted = convention.count(
-            layer, layer.images, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity
+            layer, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity
         )
         return counted.per_sample(network.batch_size)
 
@@ -277,7 +284,7 @@ def _layer_estimates(
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
             costs=costs(layer, sparsity),
         )
-        for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True)
+        for layer, sparsity in plan.by_layer(network)
     )
 
 

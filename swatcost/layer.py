@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Annotated, Literal, NamedTuple
 
@@ -14,11 +15,16 @@ Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line, nothing that steers a terminal
 Shape = tuple[Positive, ...]
-LayerKind = Literal["conv", "linear", "batch_norm"]
+LayerKind = Literal[
+    "conv", "transposed_conv", "linear", "product", "custom",
+    "batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm",
+]  # fmt: skip
+WEIGHT_KINDS = ("conv", "transposed_conv", "linear")
+PRODUCT_KINDS = ("product", "custom")
 
 
 class Symbols(NamedTuple):
-    """A convolution in the symbols of the paper's A.3, for N images.
+    """A convolution in the symbols of the paper's A.3.
 
     C is the number of input channels that one filter reads (per group). In one dimension S, Y and W are 1;
     in three, they hold the product of the last two.
@@ -37,15 +43,21 @@ class Symbols(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One execution of a convolution, a linear layer or a batch normalisation.
+    """One execution of a convolution, a linear layer, a product of two activations or a normalisation.
 
-    A conv has input_shape (N, C·groups, X, Y), weight_shape (F, C, R, S) and output_shape (N, F, H, W), with
-    as many spatial dimensions as its kernel; a linear layer has (…, features in), (out, in) and
-    (…, features out); a batch normalisation has weight_shape (channels,), or () without scale and shift.
+    conv: input_shape (N, C·groups, X, Y), weight_shape (F, C, R, S), output_shape (N, F, H, W), with as many
+    spatial dimensions as its kernel. transposed_conv: the same with weight_shape (C·groups, F / groups, R, S).
+    linear: (…, features in · groups), (features out · groups, features in) and (…, features out · groups); groups
+    are matrices that are multiplied side by side, such as experts'.
+    product: a batch of matrices (…, M, K) by (…, K, N), the right operand in the weight's place, gives (…, M, N); it
+    has no weight. custom: an operation whose `custom_macs` a formula from outside gave: forward, and all gradients.
+    Normalisations keep the input's shape; weight_shape is that of their scale, () without one.
 
     `weight` names the weight: two layers with the same name share it. It is a parameter's name, with [start:end]
     behind it if only that part is meant, or says in parentheses where the weight is computed. `element_bytes` is
     the size of one of its numbers. `input_storage` is the storage that its input lives in, as in SavedTensor.
+    `input_needs_grad` and `weight_trains` say which gradients the backward pass computes: of the input (a product's
+    left operand) and of the weight (its right one). `recomputed` is how often activation checkpointing runs it again.
 
     Raises ValueError when the numbers contradict each other.
     """
@@ -65,12 +77,20 @@ class Layer:
     input_needs_grad: bool
     weight_trains: bool
     input_storage: Natural
+    recomputed: Natural = 0
+    custom_macs: tuple[Natural, Natural] = (0, 0)
 
     def __post_init__(self) -> None:
         if max(prod(self.input_shape), prod(self.output_shape), self.weight_elements) > LARGEST:
             raise ValueError(f"{self.name}: its tensors have more elements than can be counted")
-        check = {"conv": self._check_conv, "linear": self._check_linear, "batch_norm": self._check_batch_norm}
-        check[self.kind]()
+        if self.kind in ("conv", "transposed_conv"):
+            self._check_conv()
+        elif self.kind == "linear":
+            self._check_linear()
+        elif self.kind == "product":
+            self._check_product()
+        elif self.kind != "custom":
+            self._check_norm()
 
     def _check_conv(self) -> None:
         spatial = len(self.weight_shape) - 2
@@ -81,24 +101,23 @@ class Layer:
             )
         if not len(self.stride) == len(self.padding) == len(self.dilation) == spatial:
             raise ValueError(f"{self.name}: stride, padding and dilation need {spatial} numbers each")
-        (images, channels), (filters, per_group) = self.input_shape[:2], self.weight_shape[:2]
+        # A transposed convolution is its input's gradient: what leads from its output to its input is a convolution.
+        transposed = self.kind == "transposed_conv"
+        large, small = (self.output_shape, self.input_shape) if transposed else (self.input_shape, self.output_shape)
+        (images, channels), (filters, per_group) = large[:2], self.weight_shape[:2]
         if channels != per_group * self.groups or filters % self.groups != 0:
             raise ValueError(
                 f"{self.name}: {self.groups} groups do not divide {channels} channels into "
                 f"{per_group} and {filters} filters"
             )
-        if self.output_shape[:2] != (images, filters):
+        if small[:2] != (images, filters):
             raise ValueError(f"{self.name}: {images} images and {filters} filters give no {self.output_shape}")
         for size, kernel, stride, padding, dilation, out in zip(
-            self.input_shape[2:],
-            self.weight_shape[2:],
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.output_shape[2:],
-            strict=True,
+            large[2:], self.weight_shape[2:], self.stride, self.padding, self.dilation, small[2:], strict=True
         ):
-            if (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 != out:
+            spare = dilation - 1 if transposed else 0  # an output may be padded by less than stride or dilation
+            reached = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+            if not reached - spare <= out <= reached:
                 raise ValueError(
                     f"{self.name}: size {size} with kernel {kernel}, stride {stride}, padding "
                     f"{padding} and dilation {dilation} does not give {out}"
@@ -108,21 +127,38 @@ class Layer:
         if len(self.weight_shape) != 2 or not self.input_shape:
             raise ValueError(f"{self.name}: a linear layer takes (…, in) and a weight (out, in)")
         features_out, features_in = self.weight_shape
-        if self.input_shape[-1] != features_in or self.output_shape != (*self.input_shape[:-1], features_out):
+        whole = features_out % self.groups == 0 and self.input_shape[-1] == features_in * self.groups
+        if not whole or self.output_shape != (*self.input_shape[:-1], features_out):
             raise ValueError(
                 f"{self.name}: weight {self.weight_shape} does not lead from {self.input_shape} to {self.output_shape}"
             )
 
-    def _check_batch_norm(self) -> None:
-        if self.input_shape != self.output_shape or len(self.input_shape) < 2:
-            raise ValueError(f"{self.name}: a batch normalisation keeps the shape {self.input_shape}")
-        if self.weight_shape not in ((), self.input_shape[1:2]):
-            raise ValueError(f"{self.name}: {self.weight_shape} does not scale {self.input_shape[1]} channels")
+    def _check_product(self) -> None:
+        if min(len(self.input_shape), len(self.weight_shape), len(self.output_shape)) < 2:
+            raise ValueError(f"{self.name}: a product takes matrices")
+        *batch, rows, common = self.input_shape
+        if common != self.weight_shape[-2] or self.output_shape != (*batch, rows, self.weight_shape[-1]):
+            raise ValueError(
+                f"{self.name}: {self.input_shape} by {self.weight_shape} does not give {self.output_shape}"
+            )
+
+    def _check_norm(self) -> None:
+        if self.input_shape != self.output_shape or not self.input_shape:
+            raise ValueError(f"{self.name}: a normalisation keeps the shape {self.input_shape}")
+        by_channel = self.kind in ("batch_norm", "instance_norm", "group_norm")
+        scaled = self.input_shape[1:2] if by_channel else self.input_shape[-len(self.weight_shape) :]
+        if self.weight_shape not in ((), scaled):
+            raise ValueError(f"{self.name}: {self.weight_shape} does not scale {self.input_shape}")
 
     @property
     def is_weight_layer(self) -> bool:
-        """Whether it is a convolution or a linear layer: those are counted and can be sparse."""
-        return self.kind in ("conv", "linear")
+        """Whether it is a convolution or a linear layer: those can be sparse."""
+        return self.kind in WEIGHT_KINDS
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it multiplies activations with each other: those are counted and stay dense."""
+        return self.kind in PRODUCT_KINDS
 
     @property
     def images(self) -> int:
@@ -131,16 +167,41 @@ class Layer:
 
     @property
     def weight_elements(self) -> int:
-        return prod(self.weight_shape)
+        """Elements of the weight; a product has none."""
+        return 0 if self.is_product else prod(self.weight_shape)
 
-    def symbols(self, N: int) -> Symbols:
-        """The layer in the paper's symbols, for N images; a linear layer is a 1 × 1 convolution of 1 × 1 images."""
+    @cached_property
+    def symbols(self) -> Symbols:
+        """A conv or linear layer in the paper's symbols, for the traced batch.
+
+        A linear layer is a 1 × 1 convolution of 1 × 1 images. Equations 4 to 6 know no transposed convolution: its
+        weights meet each position of its input once in every pass, so H × W and X × Y are both the input's.
+        """
+        N = self.images
         if self.kind == "linear":
             return Symbols(N=N, F=self.weight_shape[0], C=self.weight_shape[1], R=1, S=1, X=1, Y=1, H=1, W=1)
         F, C, R, *S = self.weight_shape
         X, *Y = self.input_shape[2:]
         H, *W = self.output_shape[2:]
+        if self.kind == "transposed_conv":
+            F, C = C * self.groups, F // self.groups
+            H, W = X, Y
         return Symbols(N=N, F=F, C=C, R=R, S=prod(S), X=X, Y=prod(Y), H=H, W=prod(W))
+
+    @property
+    def input_channels(self) -> int:
+        """Channels or features that one filter reads."""
+        return self.symbols.C
+
+    def product_macs(self) -> tuple[int, int]:
+        """MACs of a product over the traced batch: forward, and of all gradients that the backward pass computes.
+
+        (…, M, K) by (…, K, N) takes … · M · N · K; so does the gradient of each operand.
+        """
+        if self.kind == "custom":
+            return self.custom_macs
+        macs = prod(self.output_shape) * self.input_shape[-1]
+        return macs, macs * (self.input_needs_grad + self.weight_trains)
 
 
 def first_uses(layers: Iterable[Layer]) -> list[Layer]:

@@ -51,9 +51,10 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
 
     Act ↓ = Σ s_l · a_l / (Σ a_l + Σ b)
 
-    a_l are the elements entering conv or linear layer l, s_l their sparsity, b the elements entering batch
-    normalisations, which stay dense (A.9). Elements are counted layer by layer, as the paper does: what two
-    layers share counts twice. Under a convention with `first_input_sparse` the first layer's input counts at
+    a_l are the elements entering conv or linear layer l, s_l their sparsity, b the elements entering
+    normalisations, which stay dense (A.9: batch normalisation; others are taken to be like it). Elements are counted
+    layer by layer, as the paper does: what two layers share counts twice. Under a convention with
+    `first_input_sparse` the first layer's input counts at
     the target sparsity, although the layer is dense.
 
     Source: inferred from SWAT's Tables 2–5, whose text gives no formula. It is within 0.1 points for WRN-16-8,
@@ -66,7 +67,8 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
         as_if_sparse = convention.first_input_sparse and index == 0 and layer.weight in plan.kept_dense
         entering += elements
         masked += elements * ((plan.acts or 0.0) if as_if_sparse else sparsity.activation)
-    entering += sum(network.input_elements(layer) for layer in network.layers if layer.kind == "batch_norm")
+    norms = (layer for layer in network.layers if not (layer.is_weight_layer or layer.is_product))
+    entering += sum(map(network.input_elements, norms))
     return masked / entering if entering else 0.0
 
 
@@ -102,7 +104,7 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
 def _sparsities_by_storage(network: Network, plan: SparsityPlan) -> dict[int, list[float]]:
     """The activation sparsity of every layer that reads a storage."""
     sparsities: dict[int, list[float]] = defaultdict(list)
-    for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True):
+    for layer, sparsity in plan.by_layer(network):
         sparsities[layer.input_storage].append(sparsity.activation)
     return sparsities
 

@@ -19,17 +19,21 @@ from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
 
-SCHEMA: Literal["swatcost.trace/1"] = "swatcost.trace/1"
+SCHEMA: Literal["swatcost.trace/2"] = "swatcost.trace/2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A parameter of the network, once however many modules share it."""
+    """A parameter of the network, once however many modules share it.
+
+    `mask_zeros` are the zeros of the pruning mask that its module multiplies it with, None without one.
+    """
 
     name: Name
     shape: tuple[Natural, ...]
     element_bytes: Positive
     trains: bool
+    mask_zeros: Natural | None = None
 
     @property
     def elements(self) -> int:
@@ -66,7 +70,7 @@ class SavedTensor:
 class Uncounted:
     """Operations that do arithmetic and for which no layer was recorded.
 
-    Those that are `products` of tensors, such as attention's, weigh as much as layers do.
+    Those that are or may be `products` of tensors weigh as much as layers do.
     """
 
     operation: Name
@@ -92,7 +96,7 @@ class Network:
     saved: tuple[SavedTensor, ...]
     uncounted: tuple[Uncounted, ...]
     torch_version: str
-    schema: Literal["swatcost.trace/1"] = SCHEMA
+    schema: Literal["swatcost.trace/2"] = SCHEMA
 
     def __post_init__(self) -> None:
         if max((parameter.elements for parameter in self.parameters), default=0) > LARGEST:
@@ -128,6 +132,11 @@ class Network:
         """The conv and linear layers, in execution order."""
         return tuple(layer for layer in self.layers if layer.is_weight_layer)
 
+    @cached_property
+    def counted_layers(self) -> tuple[Layer, ...]:
+        """The conv and linear layers and the products of activations, in execution order."""
+        return tuple(layer for layer in self.layers if layer.is_weight_layer or layer.is_product)
+
     @property
     def batch_tells(self) -> bool:
         """Whether the traced batch size tells for certain which tensors grow with the batch."""
@@ -155,7 +164,8 @@ class Network:
 
     def divides_evenly(self, layer: Layer) -> bool:
         """Whether the layer's work over the traced batch is the same for every sample."""
-        return layer.images % self.batch_size == 0
+        work = layer.product_macs()[0] if layer.is_product else layer.images
+        return work % self.batch_size == 0
 
     def input_elements(self, layer: Layer) -> float:
         """Elements that enter the layer for one sample, on average over the traced batch."""

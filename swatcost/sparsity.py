@@ -38,7 +38,14 @@ class SparsityPlan:
 
     @property
     def asks_for_sparsity(self) -> bool:
-        return any(each != LayerSparsity() for each in self.layers)
+        return any(each.is_sparse for each in self.layers)
+
+    def by_layer(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
+        """Every counted layer with its sparsity; products of activations stay dense."""
+        of_weights = iter(self.layers)
+        return [
+            (layer, next(of_weights) if layer.is_weight_layer else LayerSparsity()) for layer in network.counted_layers
+        ]
 
     def non_zero_weights(self, network: Network) -> float:
         """Expected non-zero weights of the model that training ends with, conv and linear layers, shared ones once.
@@ -86,7 +93,15 @@ def sparsity_plan(
     kept = _kept_dense(network, method, distribution, first_layer, last_layer, keep_dense)
     layers = first_uses(network.weight_layers)
     names = [parameter.name for parameter in network.parameters]
-    request = Spread(layers=layers, kept_dense=frozenset(kept), target=weights, source=source, parameters=names)
+    masks = {each.name: each.mask_zeros for each in network.parameters if each.mask_zeros is not None}
+    request = Spread(
+        layers=layers,
+        kept_dense=frozenset(kept),
+        target=weights,
+        source=source,
+        parameters=names,
+        mask_zeros=masks,
+    )
     if source is not None and not distribution.reads_source:
         raise SwatcostError(f"distribution {distribution.name!r} reads no file: choose one that does, or leave it out")
     of_weights = _checked(distribution.spread(request), "weight") if method.uses("weight") else {}

@@ -78,7 +78,7 @@ def test_json_keeps_the_contract(saved: str, capsys: pytest.CaptureFixture[str])
     assert (found["model"], found["input_shape"], found["batch_size"]) == ("resnet50", [3, 224, 224], 32)
     totals = found["totals"]
     assert totals["params"] == 25_557_032
-    assert set(totals["macs"]) == {"forward", "grad_input", "grad_weight", "training", "inference"}
+    assert set(totals["macs"]) == {"forward", "grad_input", "grad_weight", "recompute", "training", "inference"}
     for name in ("forward", "grad_input", "grad_weight"):
         assert sum(layer["macs"][name]["dense"] for layer in found["layers"]) == totals["macs"][name]["dense"]
         summed = sum(layer["macs"][name]["sparse"] for layer in found["layers"])

@@ -92,7 +92,7 @@ def test_convolution_equals_enumeration(case: tuple[nn.Module, Tensor]) -> None:
 
     network = swatcost.trace(nn.Sequential(layer), x)
     (traced,) = network.weight_layers
-    costs = CONVENTIONS["exact"].count(traced, traced.images, METHODS["dense"], LayerSparsity())
+    costs = CONVENTIONS["exact"].count(traced, METHODS["dense"], LayerSparsity())
     assert costs.forward.dense == found.forward
     assert costs.grad_input.dense == found.input_gradient
     assert costs.grad_weight.dense == found.weight_gradient
@@ -111,7 +111,7 @@ def test_conventions_differ_in_resolution(convention: str, grad_input: int, grad
     layer = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, device="meta")
     x = torch.empty(1, 4, 9, 9, device="meta", requires_grad=True)
     (traced,) = swatcost.trace(layer, x).weight_layers
-    costs = CONVENTIONS[convention].count(traced, 1, METHODS["dense"], LayerSparsity())
+    costs = CONVENTIONS[convention].count(traced, METHODS["dense"], LayerSparsity())
     assert costs.forward.dense == 6 * 2 * 9 * 25
     assert costs.grad_input.dense == grad_input
     assert costs.grad_weight.dense == grad_weight
@@ -132,7 +132,7 @@ def test_linear_layer_is_the_case_of_one_position() -> None:
 def test_methods_thin_their_passes(method: str, forward: float, grad_input: float, grad_weight: float) -> None:
     layer = nn.Linear(8, 4, device="meta")
     (traced,) = swatcost.trace(layer, torch.empty(1, 8, device="meta", requires_grad=True)).weight_layers
-    costs = CONVENTIONS["exact"].count(traced, 1, METHODS[method], LayerSparsity(weight=0.75, activation=0.5))
+    costs = CONVENTIONS["exact"].count(traced, METHODS[method], LayerSparsity(weight=0.75, activation=0.5))
     assert costs.forward.sparse == 32 * forward
     assert costs.grad_input.sparse == 32 * grad_input
     assert costs.grad_weight.sparse == 32 * grad_weight

@@ -57,7 +57,7 @@ def test_table_1(
 
 def sparse_macs(method: str, convention: str, sparsity: LayerSparsity, **options: object) -> list[float]:
     phases = CONVENTIONS[convention].phases(METHODS[method], 32_000)
-    costs = CONVENTIONS[convention].count(LAYER, 1, METHODS[method], sparsity, phases=phases, **options)  # type: ignore[arg-type]
+    costs = CONVENTIONS[convention].count(LAYER, METHODS[method], sparsity, phases=phases, **options)  # type: ignore[arg-type]
     return [each.sparse / MACS for each in (*costs.by_pass().values(), costs.inference)]
 
 
@@ -98,7 +98,7 @@ def test_the_default_activation_sparsity_can_be_set() -> None:
 )
 def test_rigls_training_rules(method: str, training: float) -> None:
     phases = CONVENTIONS["rigl"].phases(METHODS[method], 32_000)
-    costs = CONVENTIONS["rigl"].count(LAYER, 1, METHODS[method], LayerSparsity(weight=0.75), phases=phases)
+    costs = CONVENTIONS["rigl"].count(LAYER, METHODS[method], LayerSparsity(weight=0.75), phases=phases)
     outputs = 3 * 0.5 * 8 * 36
     assert costs.training.sparse == pytest.approx(training * MACS + outputs)
     assert costs.training.dense == 3 * MACS + outputs
@@ -149,11 +149,15 @@ def test_rigls_convention_never_adds_work(method: str) -> None:
 
 def test_work_that_a_method_adds_counts_whatever_it_makes_sparse() -> None:
     method = Method(
-        name="x", title="", citation="", sparse=sparse_in(forward=("weight",)), extra_macs=lambda layer, N: 100 * N
+        name="x",
+        title="",
+        citation="",
+        sparse=sparse_in(forward=("weight",)),
+        extra_macs=lambda layer: 100 * layer.images,
     )
-    costs = CONVENTIONS["exact"].count(LAYER, 2, method, LayerSparsity(weight=0.75))
-    assert costs.forward.sparse == 0.25 * 2 * MACS + 200
-    assert CONVENTIONS["exact"].count(LAYER, 2, method, LayerSparsity()).forward.sparse == 2 * MACS
+    costs = CONVENTIONS["exact"].count(LAYER, method, LayerSparsity(weight=0.75))
+    assert costs.forward.sparse == 0.25 * MACS + 100
+    assert CONVENTIONS["exact"].count(LAYER, method, LayerSparsity()).forward.sparse == MACS
 
 
 def test_structured_swat_prunes_whole_kernels(resnet50: Network) -> None:

@@ -52,7 +52,7 @@ def test_a_layer_refuses_contradictions(layer: Layer, change: dict[str, Any]) ->
 
 
 def test_symbols_are_the_papers() -> None:
-    d = CONV.symbols(N=1)
+    d = CONV.symbols
     assert (d.F, d.C, d.R, d.S, d.X, d.Y, d.H, d.W) == (6, 2, 3, 3, 9, 9, 5, 5)
 
 
@@ -122,7 +122,7 @@ def test_a_damaged_trace_is_named_as_such(tmp_path: Path, change: Any, message: 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, '{"schema":"swatcost.trace/1"}']
+    "text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, '{"schema":"swatcost.trace/2"}']
 )
 def test_what_is_no_trace_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "trace.json"

@@ -39,8 +39,7 @@ PUBLISHED_PARAMETERS = {
 def executed(network: swatcost.Network) -> PassCosts:
     dense = LayerSparsity()
     counts = (
-        EXACT.count(layer, layer.images, METHODS["dense"], dense).per_sample(network.batch_size)
-        for layer in network.weight_layers
+        EXACT.count(layer, METHODS["dense"], dense).per_sample(network.batch_size) for layer in network.weight_layers
     )
     return sum(counts, PassCosts())
 

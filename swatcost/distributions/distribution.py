@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from swatcost.errors import SwatcostError
@@ -17,7 +17,7 @@ class Spread:
     `layers` are the conv and linear layers, each weight once; those whose weight is in `kept_dense` must get 0.
     `target` is the sparsity asked for [-], None where none was given. `source` is the file, mapping or state that
     the strategy reads, None where none was given. `parameters` are the names of all the network's parameters, in
-    order.
+    order, and `mask_zeros` the zeros of the pruning masks that some of them have.
     """
 
     layers: Sequence[Layer]
@@ -25,6 +25,7 @@ class Spread:
     target: float | None
     source: Any = None
     parameters: Sequence[str] = ()
+    mask_zeros: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def free(self) -> list[Layer]:

@@ -19,7 +19,7 @@ def nm(request: Spread) -> dict[str, float]:
     Raises SwatcostError for a target that no N gives, and for a pattern that is none.
     """
     N, M = _pattern(request)
-    return {layer.weight: 1 - N / M if layer.weight_shape[1] % M == 0 else 0.0 for layer in request.free}
+    return {layer.weight: 1 - N / M if layer.input_channels % M == 0 else 0.0 for layer in request.free}
 
 
 def _pattern(request: Spread) -> tuple[int, int]:

@@ -25,10 +25,10 @@ def projected_dimension(F: int, dimension: int) -> int:
     return min(int(bound), dimension)
 
 
-def search_macs(layer: Layer, N: int) -> float:
-    """MACs of estimating every output of N images in the projected space: N · F · k · H · W."""
-    d = layer.symbols(N)
-    return N * d.F * projected_dimension(d.F, d.C * d.R * d.S) * d.H * d.W
+def search_macs(layer: Layer) -> float:
+    """MACs of estimating every output of the N images in the projected space: N · F · k · H · W."""
+    d = layer.symbols
+    return d.N * d.F * projected_dimension(d.F, d.C * d.R * d.S) * d.H * d.W
 
 
 METHOD = Method(

@@ -46,6 +46,11 @@ class LayerSparsity:
         for operand in get_args(Operand):
             checked_sparsity(self.of(operand), f"{operand} sparsity")
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether any operand has zeros."""
+        return self != LayerSparsity()
+
     def of(self, operand: Operand) -> float:
         sparsity: float = getattr(self, operand)
         return sparsity
@@ -87,7 +92,7 @@ class Method:
     of the paper's Table 1. `keeps_dense` are patterns of layers that are left dense in its runs. `schedule` says how
     sparsity moves over a run; `published_schedule` is the closed form that its authors count with, if it differs.
     `selects` are the operands that it selects by Top-K every period. `extra_macs` is work that the method adds to
-    a layer's forward pass for N images. `departures` says where this data departs from the source.
+    a layer's forward pass. `departures` says where this data departs from the source.
     """
 
     name: str
@@ -102,7 +107,7 @@ class Method:
     schedule: Schedule = constant
     published_schedule: Schedule | None = None
     selects: frozenset[Operand] = frozenset()
-    extra_macs: Callable[[Layer, int], float] | None = None
+    extra_macs: Callable[[Layer], float] | None = None
     departures: str = ""
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
+    from swatcost.network import Network
 
 
 def assumptions(estimate: Estimate) -> list[str]:
@@ -22,16 +23,35 @@ def assumptions(estimate: Estimate) -> list[str]:
 
 def _counting(estimate: Estimate) -> list[str]:
     network = estimate.network
+    products = [each for each in estimate.layers if each.layer.is_product]
     sentences = [
-        "1 MAC = 2 FLOPs, counted in conv and linear layers only: no "
+        "1 MAC = 2 FLOPs, counted in conv and linear layers "
+        + ("and products of activations only: no " if products else "only: no ")
         + ("bias, activation function, " if estimate.convention.fixed is nothing_fixed else "")
         + "batch normalisation, pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
     ]
     missed = [each for each in estimate.uncounted if each.products]
     if missed:
-        products = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
-        sentences.insert(0, f"TOO LOW: these products have no formula yet and are missing in every total: {products}.")
+        listed = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
+        sentences.insert(
+            0,
+            f"TOO LOW: these may multiply tensors, have no formula and are missing in every total: {listed}. "
+            "swatcost.formula gives an operation one.",
+        )
+    if products:
+        macs = sum(each.costs.training.dense for each in products)
+        sentences.append(
+            f"Products of two activations, as in attention, are {percent(macs / estimate.costs.training.dense)} of "
+            "dense training. They stay dense, with the gradients of both operands in grad_input, and count whole: causal "
+            "masks save nothing, and what fused attention recomputes is left out."
+        )
+    if estimate.costs.recompute.dense:
+        sentences.append("Recompute is the forward work that activation checkpointing repeats in the backward pass.")
+    if any(layer.kind == "transposed_conv" for layer in network.weight_layers):
+        sentences.append("Transposed convolutions, which Eqs. 4 to 6 do not cover, count as executed.")
+    if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):
+        sentences.append("Nothing needs a gradient: a training step is a forward pass.")
     if not network.batch_tells:
         sentences.append(
             f"Traced at a batch of {network.batch_size}, which divides dimensions of the network: what grows with the "
@@ -48,8 +68,10 @@ def _counting(estimate: Estimate) -> list[str]:
 
 def _sparsity(estimate: Estimate) -> list[str]:
     plan = estimate.plan
+    masked = sum(each.mask_zeros is not None for each in estimate.network.parameters)
+    masks = f"The network carries pruning masks of {masked} parameters; --distribution mask takes their zeros."
     if not plan.asks_for_sparsity:
-        return []
+        return [masks] if masked else []
     names: dict[str, list[str]] = defaultdict(list)
     for layer in estimate.network.weight_layers:
         reason = plan.kept_dense.get(layer.weight)
@@ -135,7 +157,8 @@ def _memory(estimate: Estimate) -> list[str]:
     if plan.acts:
         first_is_dense = network.weight_layers[0].weight in plan.kept_dense
         sentences.append(
-            "Activations ↓ counts elements entering conv, linear and batch normalisation layers"
+            "Activations ↓ counts elements entering conv, linear and "
+            + ("batch normalisation layers" if _norms_are_batch_norms(network) else "normalisation layers")
             + (
                 ", and the first input as sparse although its layer is dense, which fits the paper's tables best."
                 if first_is_dense and estimate.convention.first_input_sparse
@@ -154,3 +177,8 @@ def _memory(estimate: Estimate) -> list[str]:
             f"activations take {scaled(memory.masked, 'B')}."
         )
     return sentences
+
+
+def _norms_are_batch_norms(network: Network) -> bool:
+    norms = {layer.kind for layer in network.layers if not (layer.is_weight_layer or layer.is_product)}
+    return norms <= {"batch_norm"}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import as_rigl_counts, as_swat_counts
+from swatcost.costs import Cost
 from swatcost.planning import remaining, where_they_differ
 from swatcost.report import checked_format, layouts
 from swatcost.report.content import Table, title
@@ -88,10 +89,14 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 def _table(heading: str, estimates: Mapping[str, Estimate]) -> Table:
     header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "infer\nence", "speedup"]
     rows = [
-        [name, *(percent(cost.reduction) for cost in totals_by_name(each.costs).values()), times(each.speedup)]
+        [name, *(percent(cost.reduction) for cost in _compared(each).values()), times(each.speedup)]
         for name, each in estimates.items()
     ]
     return Table(header, rows)
+
+
+def _compared(estimate: Estimate) -> dict[str, Cost]:
+    return {name: cost for name, cost in totals_by_name(estimate.costs).items() if name != "recompute"}
 
 
 def _csv(comparison: Comparison) -> str:
@@ -99,7 +104,7 @@ def _csv(comparison: Comparison) -> str:
         {
             "method": each.plan.method.name,
             "convention": each.convention.name,
-            **{f"{name}_reduction": cost.reduction for name, cost in totals_by_name(each.costs).items()},
+            **{f"{name}_reduction": cost.reduction for name, cost in _compared(each).items()},
             "model_compression": each.model_compression,
             "speedup": each.speedup,
         }

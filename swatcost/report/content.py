@@ -80,7 +80,8 @@ def _every(period: int) -> str:
 
 def work(estimate: Estimate) -> Table:
     """MACs per sample by pass; the last column is the reduction as autograd executes it."""
-    names = {"training": "training, all three"}
+    together = "training, all four" if estimate.costs.recompute.dense else "training, all three"
+    names = {"training": together}
     exact = totals_by_name(estimate.exact)
     rows = [
         [
@@ -137,10 +138,13 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
     """A row a layer and their total, in one unit, so that the printed columns add up.
 
     detail is one of LAYER_DETAIL: `medium` leaves out shapes and passes, `narrow` parameters and sparsities too.
+    What runs several times on the same shapes is one row.
     """
-    rows = layer_rows(estimate)
+    rows = _merged(layer_rows(estimate))
     shown = rows if detail != "narrow" else rows[:-1]  # the last row holds parameters only
     texts, passes, described = _TEXTS[detail], _PASSES[detail], detail != "narrow"
+    if detail == "wide" and estimate.costs.recompute.dense:
+        passes = (*passes[:-1], "recompute", passes[-1])
     prefix, unit = column_unit(estimate.costs.training.dense)
     keys = [f"{each}_{how}_macs" for each in passes for how in ("dense", "sparse")]
 
@@ -149,14 +153,14 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
         sparsities = [f"{row[key] * 100:.4g} %" if dense else "" for key in ("weight_sparsity", "act_sparsity")]
         return [
             *(row[each].replace("x", "×") if each != "name" else row[each] for each in texts),
-            *([f"{row['params']:,}", *sparsities] if described else []),
+            *([f"{row['params']:,}", *(sparsities if row["weight"] else ["", ""])] if described else []),
             *(f"{row[key] / unit:.3f}" for key in keys),
             percent(1 - sparse / dense) if dense else "",
         ]
 
     total = {key: sum(row[key] for row in rows) for key in ("params", *keys)}
     total |= {"weight_sparsity": estimate.weight_sparsity, "act_sparsity": estimate.act_sparsity}
-    total |= dict.fromkeys(texts, "") | {"name": "total"}
+    total |= dict.fromkeys(texts, "") | {"name": "total", "weight": "all"}
     header = [
         *(_HEADINGS[each] for each in texts),
         *(["params", "weights", "acts"] if described else []),
@@ -164,6 +168,20 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
         "reduction",
     ]
     return Table(header, [cells(row) for row in [*shown, total]], text_columns=len(texts))
+
+
+def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of one module and one weight, with the same shapes, as one, such as the steps of a recurrent layer."""
+    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    calls: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        key = tuple(row[each] for each in ("name", "kind", "weight", "input_shape", "weight_shape", "output_shape"))
+        calls[key] = calls.get(key, 0) + 1
+        so_far = merged.setdefault(key, row)
+        if so_far is not row:
+            added = [each for each in row if each == "params" or each.endswith("_macs")]
+            merged[key] = so_far | {each: so_far[each] + row[each] for each in added}
+    return [row | ({"name": f"{row['name']} ×{calls[key]}"} if calls[key] > 1 else {}) for key, row in merged.items()]
 
 
 def tables(estimate: Estimate) -> list[Table]:

@@ -45,8 +45,8 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "weights": network.weight_elements,
             "weight_sparsity": estimate.weight_sparsity,
             "act_sparsity": estimate.act_sparsity,
-            "macs": _by_name(totals_by_name(estimate.costs)),
-            "exact_macs": _by_name(totals_by_name(estimate.exact)),
+            "macs": _by_name({"recompute": Cost(), **totals_by_name(estimate.costs)}),
+            "exact_macs": _by_name({"recompute": Cost(), **totals_by_name(estimate.exact)}),
             "run_macs": {
                 "dense": estimate.costs.training.dense * estimate.batch_size * estimate.steps,
                 "sparse": estimate.costs.training.sparse * estimate.batch_size * estimate.steps,
@@ -85,7 +85,7 @@ def _layer(estimate: Estimate, each: LayerEstimate) -> dict[str, Any]:
         "name": layer.name,
         "kind": layer.kind,
         "params": each.params,
-        "macs": _by_name(each.costs.by_pass()),
+        "macs": _by_name({**each.costs.by_pass(), "recompute": each.costs.recompute}),
         "weight_sparsity": each.sparsity.weight,
         "act_sparsity": each.sparsity.activation,
         "output_sparsity": each.sparsity.output,
@@ -99,4 +99,5 @@ def _layer(estimate: Estimate, each: LayerEstimate) -> dict[str, Any]:
         "groups": layer.groups,
         "input_needs_grad": layer.input_needs_grad,
         "weight_trains": layer.weight_trains,
+        "recomputed": layer.recomputed,
     }

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 def totals_by_name(costs: PassCosts) -> dict[str, Cost]:
-    """The three passes and what they sum to."""
-    return {**costs.by_pass(), "training": costs.training, "inference": costs.inference}
+    """The three passes, what is recomputed if anything is, their sum, and inference."""
+    recompute = {"recompute": costs.recompute} if costs.recompute.dense else {}
+    return {**costs.by_pass(), **recompute, "training": costs.training, "inference": costs.inference}
 
 
 def other_params(estimate: Estimate) -> int:
@@ -22,16 +23,17 @@ def other_params(estimate: Estimate) -> int:
 
 
 def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
-    """A row a conv or linear layer: shapes of one sample, parameters, sparsities, MACs per sample by pass.
+    """A row a conv or linear layer or product of activations, in execution order.
 
-    The last row, of kind `other`, holds the parameters that belong to no such layer: with it every column
-    adds up to the network's total.
+    It has the shapes of one sample, parameters, sparsities, and MACs per sample by pass. The last row, of kind `other`,
+    holds the parameters that belong to no such layer: with it every column adds up to the network's total.
     """
     network = estimate.network
     rows = [
         {
             "name": each.layer.name,
             "kind": each.layer.kind,
+            "weight": each.layer.weight,
             "input_shape": _ascii(network.sample_shape(each.layer.input_shape)),
             "weight_shape": _ascii(each.layer.weight_shape),
             "output_shape": _ascii(network.sample_shape(each.layer.output_shape)),
@@ -57,6 +59,6 @@ def _ascii(sizes: Sequence[int]) -> str:
 
 def _macs(costs: PassCosts) -> dict[str, float]:
     columns: dict[str, float] = {}
-    for name, cost in {**costs.by_pass(), "training": costs.training}.items():
+    for name, cost in {**costs.by_pass(), "recompute": costs.recompute, "training": costs.training}.items():
         columns |= {f"{name}_dense_macs": cost.dense, f"{name}_sparse_macs": cost.sparse}
     return columns

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from swatcost.layer import Layer
 
 if TYPE_CHECKING:
     from swatcost.tracing.run import Run
 
-# Readers take the arguments and the result of one aten operation and return a layer, or None if it is none.
-Reader = Callable[["Run", tuple[Any, ...], Any], Layer | None]
+# Readers take the positional arguments and the result of one aten operation and give the layers that it executed.
+Reader = Callable[["Run", tuple[Any, ...], Any], Iterable[Layer | None]]
 READERS: dict[str, Reader] = {}
 
 
@@ -29,18 +30,16 @@ def _reads(*operations: str) -> Callable[[Reader], Reader]:
     return register
 
 
-@_reads("convolution")
-def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Layer | None:
+@_reads("convolution", "convolution_overrideable")
+def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
     input, weight, bias, stride, padding, dilation, transposed, _, groups = args
-    if transposed:
-        return None
     spatial = weight.dim() - 2
 
     def each(sizes: Sequence[int]) -> tuple[int, ...]:
         return tuple(sizes) if len(sizes) == spatial else tuple(sizes) * spatial
 
-    return run.layer(
-        kind="conv",
+    yield run.layer(
+        kind="transposed_conv" if transposed else "conv",
         input=input,
         weight=weight,
         others=[bias],
@@ -54,36 +53,159 @@ def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Layer | Non
     )
 
 
-@_reads("addmm")
-def _addmm(run: Run, args: tuple[Any, ...], result: Tensor) -> Layer | None:
-    return _linear(run, args[1], args[2], args[0])
+@_reads("mm", "bmm", "mv", "dot", "vdot")
+def _mm(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
+    return _matmul(run, args[0], args[1], None)
 
 
-@_reads("mm", "bmm")
-def _mm(run: Run, args: tuple[Any, ...], result: Tensor) -> Layer | None:
-    return _linear(run, args[0], args[1], None)
+@_reads("addmm", "_addmm_activation", "baddbmm", "addbmm", "addmv")
+def _addmm(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
+    return _matmul(run, args[1], args[2], args[0])
 
 
-def _linear(run: Run, input: Tensor, weight: Tensor, bias: Tensor | None) -> Layer | None:
-    """A product with a parameter, or the one inside an nn.Linear whose weight is computed."""
-    features_in, features_out = weight.shape[-2:]
+@_reads("ger")
+def _ger(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
+    return _outer(run, args[0], args[1], None)
+
+
+@_reads("addr")
+def _addr(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
+    return _outer(run, args[1], args[2], args[0])
+
+
+def _outer(run: Run, left: Tensor, right: Tensor, added: Tensor | None) -> Iterable[Layer | None]:
+    trains = left.requires_grad, right.requires_grad
+    yield _product(run, left.unsqueeze(1), right.unsqueeze(0), (*left.shape, *right.shape), trains)
+
+
+def _matmul(run: Run, left: Tensor, right: Tensor, added: Tensor | None) -> Iterable[Layer | None]:
+    """A product of vectors, matrices or batches of them: with a weight, on either side, it is a linear layer."""
+    trains = left.requires_grad, right.requires_grad  # views that are made here know nothing of gradients
+    left = left.unsqueeze(0) if left.dim() == 1 else left
+    right = right.unsqueeze(1) if right.dim() == 1 else right
     linear = run.running_linear()
-    if not run.is_weight(weight) and (linear is None or linear.module.in_features != features_in):
-        return None
-    if weight.dim() == 3 and weight.shape[0] > 1 and weight.stride(0) != 0:
-        return None  # a different matrix for each item of the batch is no linear layer
+    if run.is_weight(right) or (linear is not None and linear.module.in_features == right.shape[-2]):
+        yield _linear(run, left, right, added, trains)
+    elif run.is_weight(left):
+        yield _linear(run, right.mT, left.mT, added, trains[::-1])
+    else:
+        yield _product(run, left, right, (*left.shape[:-1], right.shape[-1]), trains)
+
+
+def _linear(run: Run, input: Tensor, weight: Tensor, bias: Tensor | None, trains: tuple[bool, bool]) -> Layer | None:
+    features_in, features_out = weight.shape[-2:]
     rows = tuple(input.shape[:-1])
-    if linear and linear.shapes and linear.shapes[0][-1:] == (features_in,) and prod(linear.shapes[0]) == input.numel():
-        rows = linear.shapes[0][:-1]  # as the module was called, before its rows were flattened
+    groups = run.distinct_matrices(weight)
+    linear = run.running_linear()
+    if groups > 1:
+        rows = rows[1:]
+    elif linear:
+        shape = next(iter(linear.shapes), ())
+        if shape[-1:] == (features_in,) and prod(shape) == input.numel():
+            rows = shape[:-1]  # as the module was called, before its rows were flattened
     return run.layer(
         kind="linear",
         input=input,
         weight=weight,
         others=[bias],
-        input_shape=(*rows, features_in),
-        weight_shape=(features_out, features_in),
-        output_shape=(*rows, features_out),
+        trains=trains,
+        input_shape=(*rows, groups * features_in),
+        weight_shape=(groups * features_out, features_in),
+        output_shape=(*rows, groups * features_out),
+        groups=groups,
     )
+
+
+def _product(
+    run: Run, left: Tensor, right: Tensor, output_shape: tuple[int, ...], trains: tuple[bool, bool]
+) -> Layer | None:
+    return run.layer(
+        kind="product",
+        input=left,
+        weight=right,
+        trains=trains,
+        input_shape=tuple(left.shape),
+        weight_shape=tuple(right.shape),
+        output_shape=output_shape,
+    )
+
+
+@_reads(
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
+)
+def _attention(run: Run, args: tuple[Any, ...], result: Any) -> Iterable[Layer | None]:
+    """Q · Kᵀ and P · V; heads of K and V that several heads of Q share are read by each of them."""
+    query, key, value = args[:3]
+    q, k, v = query.requires_grad, key.requires_grad, value.requires_grad
+    yield _product(run, query, key.mT, (*query.shape[:-1], key.shape[-2]), (q, k))
+    yield run.layer(
+        kind="product",
+        input=query,  # the scores live in no tensor; their gradient leads to Q and K
+        weight=value,
+        trains=(q or k, v),
+        input_shape=(*query.shape[:-1], key.shape[-2]),
+        weight_shape=tuple(value.shape),
+        output_shape=(*query.shape[:-1], value.shape[-1]),
+    )
+
+
+@_reads("mkldnn_rnn_layer")
+def _mkldnn_rnn(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
+    input, weight_ih, weight_hh, *biases = args[:5]
+    return _recurrent(run, input, weight_ih, weight_hh, biases, args[5], result[0], tuple(input.shape[:2]))
+
+
+@_reads("_cudnn_rnn")
+def _cudnn_rnn(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
+    """Every layer and direction, each with its weights in a row; rows of packed sequences come in one dimension."""
+    input, weights, per_direction, _, state = args[:5]
+    batch_first, directions, batch_sizes = args[10], 1 + args[13], args[14]
+    steps = tuple(input.shape[:2])
+    if batch_sizes:
+        steps = (len(batch_sizes), input.shape[0] / len(batch_sizes))
+    elif batch_first:
+        steps = (steps[1], steps[0])
+    for start in range(0, len(weights), per_direction):
+        weight_ih, weight_hh, *others = weights[start : start + per_direction]
+        first = start // per_direction < directions
+        yield from _recurrent(run, input if first else result[0], weight_ih, weight_hh, others, state, result[0], steps)
+
+
+def _recurrent(
+    run: Run,
+    input: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    others: Sequence[Tensor],
+    state: Tensor,
+    output: Tensor,
+    steps: tuple[int, float],
+) -> Iterable[Layer | None]:
+    """One direction of one recurrent layer: input to hidden, and hidden to hidden, whose first step reads the state."""
+    time, batch = steps
+
+    def linear(input: Tensor, weight: Tensor, rows: tuple[int, ...], needs_grad: bool) -> Layer | None:
+        return run.layer(
+            kind="linear",
+            input=input,
+            weight=weight,
+            others=others,
+            input_shape=(*rows, weight.shape[1]),
+            weight_shape=tuple(weight.shape),
+            output_shape=(*rows, weight.shape[0]),
+            trains=(needs_grad, weight.requires_grad),
+        )
+
+    hidden_needs_grad = weight_hh.requires_grad or weight_ih.requires_grad or input.requires_grad
+    yield linear(input, weight_ih, (round(time * batch),), input.requires_grad)
+    first = min(round(time * batch), state.shape[-2])
+    yield linear(state, weight_hh, (first,), state.requires_grad)
+    if round(time * batch) > first:
+        yield linear(output, weight_hh, (round(time * batch) - first,), hidden_needs_grad)
 
 
 @_reads(
@@ -95,14 +217,63 @@ def _linear(run: Run, input: Tensor, weight: Tensor, bias: Tensor | None) -> Lay
     "cudnn_batch_norm",
     "miopen_batch_norm",
 )
-def _batch_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Layer | None:
-    input, weight, bias = args[:3]
+def _batch_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
+    instance = isinstance(run.frames.here.module, nn.modules.instancenorm._InstanceNorm)
+    yield _norm(run, "instance_norm" if instance else "batch_norm", args[0], args[1:3])
+
+
+@_reads("native_group_norm")
+def _group_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
+    yield _norm(run, "group_norm", args[0], args[1:3])
+
+
+@_reads("native_layer_norm")
+def _layer_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
+    yield _norm(run, "layer_norm", args[0], args[2:4])
+
+
+@_reads("_fused_rms_norm")
+def _rms_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
+    yield _norm(run, "rms_norm", args[0], args[2:3])
+
+
+def composed_rms_norm(run: Run, module: nn.Module, args: Any, result: Any) -> Layer | None:
+    """What an nn.RMSNorm executed in several operations."""
+    inputs = [each for each in args if isinstance(each, Tensor)] if isinstance(args, tuple) else []
+    if not inputs or not isinstance(result, Tensor) or inputs[0].shape != result.shape:
+        return None
+    return _norm(run, "rms_norm", inputs[0], [getattr(module, "weight", None)])
+
+
+def _norm(run: Run, kind: Any, input: Tensor, scale_and_shift: Sequence[Tensor | None]) -> Layer | None:
+    weight, *others = scale_and_shift
+    shape = tuple(input.shape)
     return run.layer(
-        kind="batch_norm",
+        kind=kind,
         input=input,
         weight=weight,
-        others=[bias],
-        input_shape=tuple(input.shape),
+        others=others,
+        input_shape=shape,
         weight_shape=() if weight is None else tuple(weight.shape),
-        output_shape=tuple(result[0].shape),
+        output_shape=shape,
     )
+
+
+def computes(result: Any) -> bool:
+    """Whether an operation gave floating-point numbers: counters and indices are no arithmetic of a network."""
+    if isinstance(result, Tensor):
+        return result.is_floating_point() or result.is_complex()
+    return isinstance(result, tuple | list) and any(map(computes, result))
+
+
+def tensors_of(values: Any) -> list[Tensor]:
+    """The tensors among an operation's arguments or results."""
+    if isinstance(values, torch.Tensor):
+        return [values]
+    found: list[Tensor] = []
+    for each in values if isinstance(values, tuple | list) else ():
+        if isinstance(each, Tensor):
+            found.append(each)
+        elif isinstance(each, tuple | list):
+            found.extend(tensors_of(each))
+    return found

@@ -8,10 +8,8 @@ the module runs on are stand-ins, so the user's module comes back untouched.
 from __future__ import annotations
 
 import contextlib
-import sys
-import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -19,48 +17,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from swatcost.errors import SwatcostError
-from swatcost.layer import Layer
+from swatcost.formulas import counted, formula_of
+from swatcost.layer import PRODUCT_KINDS, Layer
 from swatcost.network import Buffer, Network, Parameter, SavedTensor, Uncounted, tells_batch
-from swatcost.tracing.readers import READERS
-from swatcost.tracing.untouched import Snapshot, stand_in, untouched
-
-# Operations that make, move or read numbers without computing with them. Views are told by their schema.
-_MOVES = {
-    "_to_copy", "_unsafe_view", "arange", "bernoulli", "bernoulli_", "cat", "clone", "constant_pad_nd",
-    "copy", "copy_", "detach", "embedding", "empty", "empty_like", "empty_strided", "eye", "fill", "fill_",
-    "flip", "full", "full_like", "gather", "index", "index_select", "lift_fresh", "masked_fill",
-    "masked_fill_", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones",
-    "ones_like", "repeat", "roll", "scalar_tensor", "scatter", "stack", "tril", "triu", "where", "zero_",
-    "zeros", "zeros_like",
-}  # fmt: skip
-
-# Operations that multiply tensors with each other: what is not counted of them is missed in the totals.
-_PRODUCTS = {
-    "addbmm",
-    "addmm",
-    "addmv",
-    "addr",
-    "baddbmm",
-    "bmm",
-    "conv_tbc",
-    "dot",
-    "mm",
-    "mv",
-    "transposed_convolution",
-}
-_FAMILIES_OF_PRODUCTS = (
-    "_convolution", "_efficient_attention", "_flash_attention", "_scaled_dot_product", "_transformer",
-    "_native_multi_head", "_thnn_fused", "_trilinear", "gru", "lstm", "mkldnn_", "cudnn_conv", "miopen_", "_cudnn_rnn",
-    "quantized_", "rnn_",
-)  # fmt: skip
+from swatcost.tracing.backward import Backward, Checkpointing, as_written
+from swatcost.tracing.frames import Frame, Frames, without_wrappers
+from swatcost.tracing.kernels import Kernels
+from swatcost.tracing.masks import zeros_of_masks
+from swatcost.tracing.operations import MOVES, may_multiply_tensors, name_of
+from swatcost.tracing.readers import READERS, composed_rms_norm, computes, tensors_of
+from swatcost.tracing.storages import Origins, Storages
+from swatcost.tracing.untouched import stand_in, untouched
 
 _SINGLE_LAYERS = (_ConvNd, nn.Linear, _BatchNorm)
 
@@ -91,12 +64,13 @@ def _times(shape: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A module that is running: its qualified name and the shapes of the tensors it was called with."""
+class _Operation:
+    """What is known of one of torch's operations."""
 
     name: str
-    module: nn.Module
-    shapes: list[tuple[int, ...]]
+    is_view: bool
+    moves: bool
+    read: Callable[..., Iterable[Layer | None]] | None
 
 
 class Run(TorchDispatchMode):
@@ -125,150 +99,260 @@ class Run(TorchDispatchMode):
             for key, parameter in model.named_parameters()
         }
         self.buffers = {key: stand_in(buffer, meta) for key, buffer in model.named_buffers()}
-        self.parameter_names = {_identity(parameter): key for key, parameter in self.parameters.items()}
-        self.own_storages = {_identity(tensor) for tensor in (*self.parameters.values(), *self.buffers.values())}
+        own = [*self.parameters.values(), *self.buffers.values()]
+        self.own_storages = {tensor.untyped_storage()._cdata for tensor in own}
         dims = [size for shape in self.inputs for size in shape[1:]]
-        dims += [size for tensor in (*self.parameters.values(), *self.buffers.values()) for size in tensor.shape]
-        self.telling = tells_batch(batch_size, dims)
-        self.module_names = {id(module): key for key, module in model.named_modules()}
-        self.module_names[id(model)] = type(model).__name__
-        self.frames: list[Frame] = []
-        self.storages: dict[StorageWeakRef, int] = {}
+        self.telling = tells_batch(batch_size, dims + [size for tensor in own for size in tensor.shape])
+        self.frames = Frames(model)
+        self.storages = Storages()
+        self.origins = Origins(self.parameters, self.buffers)
+        self.kernels = Kernels()
+        self.backward = Backward()
+        self.checkpointing = Checkpointing(self._save)
+        self.operations: dict[Any, _Operation] = {}
         self.saved_sizes: dict[int, tuple[int, bool]] = {}
-        self.strangers: dict[int, Snapshot] = {}  # modules that ran and that the model does not know as its parts
         self.layers: list[Layer] = []
         self.saved: list[SavedTensor] = []
         self.saved_since: list[int] = []  # places in `saved` filled since the last operation
         self.uncounted: dict[str, list[str]] = defaultdict(list)
-        self.failure: tuple[BaseException, Frame] | None = None
 
     def network(self) -> Network:
         """Runs the forward pass and returns what was seen of it."""
-        with untouched(self.model), self._module_hooks():
+        for leaf in tree_flatten((self.args, self.kwargs))[0]:
+            if isinstance(leaf, Tensor):
+                self.storages.number(leaf)  # the first storages of a trace are the network's inputs
+        with untouched(self.model), as_written(), self.frames.followed(self._left), self.checkpointing.followed():
             hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
             device = torch.device("meta") if self.meta else contextlib.nullcontext()
             try:
                 with hooks, device, self:
-                    functional_call(self.model, {**self.parameters, **self.buffers}, self.args, self.kwargs)
+                    result = functional_call(self.model, {**self.parameters, **self.buffers}, self.args, self.kwargs)
+            except SwatcostError:
+                raise
             except Exception as error:
-                place = self.failure[1] if self.failure and self.failure[0] is error else None
+                place = self.frames.failed_in(error)
                 raise ForwardError(error, self.name, self.inputs, self.batch_size, place) from error
+        reached, custom = self.backward.reached(result)
+        zeros = zeros_of_masks(self.model)
         return Network(
             name=self.name,
             input_shapes=tuple(self.inputs),
             batch_size=self.batch_size,
-            layers=tuple(self.layers),
+            layers=tuple(self._as_trained(reached)),
             parameters=tuple(
                 Parameter(
-                    name=key, shape=tuple(each.shape), element_bytes=each.element_size(), trains=each.requires_grad
+                    name=without_wrappers(key),
+                    shape=tuple(each.shape),
+                    element_bytes=each.element_size(),
+                    trains=each.requires_grad,
+                    mask_zeros=zeros.get(key),
                 )
                 for key, each in self.parameters.items()
             ),
             buffers=tuple(
-                Buffer(name=key, shape=tuple(each.shape), element_bytes=each.element_size())
+                Buffer(name=without_wrappers(key), shape=tuple(each.shape), element_bytes=each.element_size())
                 for key, each in self.buffers.items()
             ),
             saved=tuple(self.saved),
-            uncounted=tuple(
-                Uncounted(
-                    operation=operation,
-                    products=_multiplies_tensors(operation),
-                    calls=len(places),
-                    places=tuple(dict.fromkeys(places)),
-                )
-                for operation, places in self.uncounted.items()
-            ),
+            uncounted=tuple(self._uncounted(custom)),
             torch_version=str(torch.__version__),
         )
+
+    def _as_trained(self, reached: set[int]) -> Iterable[Layer]:
+        """The layers with the gradients that are really computed, and with what checkpointing runs again."""
+        recomputed: dict[int, int] = defaultdict(int)
+        for region in self.checkpointing.regions:
+            for place in region.recomputed():
+                recomputed[place] += 1
+        for place, layer in enumerate(self.layers):
+            if place not in reached and (layer.input_needs_grad or layer.weight_trains or layer.custom_macs[1]):
+                forward, _ = layer.custom_macs
+                layer = replace(layer, input_needs_grad=False, weight_trains=False, custom_macs=(forward, 0))
+            yield replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
+
+    def _uncounted(self, custom: dict[str, list[str]]) -> Iterable[Uncounted]:
+        for operation, places in self.uncounted.items():
+            yield Uncounted(
+                operation=operation,
+                products=may_multiply_tensors(operation),
+                calls=len(places),
+                places=tuple(dict.fromkeys(places)),
+            )
+        for function, places in custom.items():
+            named = [place or type(self.model).__name__ for place in places]
+            yield Uncounted(
+                operation=f"backward of {function.removesuffix('Backward')}",
+                products=True,
+                calls=len(places),
+                places=tuple(dict.fromkeys(named)),
+            )
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        operation = func.overloadpacket.__name__
-        reader = READERS.get(operation)
-        layer = reader(self, args, result) if reader else None
-        if layer is not None:
-            self.layers.append(layer)
-            self._claim_input(layer)
-        elif operation not in _MOVES and not func.is_view and _computes(result):
-            transposed = reader is not None and operation == "convolution"
-            self.uncounted["transposed_convolution" if transposed else operation].append(self._here().name)
+        self.backward.settle()
+        kwargs = kwargs or {}
+        operation = self.operations.get(func)
+        if operation is None:
+            operation = self.operations[func] = self._learn(func)
+        if operation.is_view:
+            return func(*args, **kwargs)
+        result = self.kernels.run(func, args, kwargs) if self.meta else func(*args, **kwargs)
+        is_product = False
+        if operation.read is not None:
+            for layer in operation.read(self, args, result):
+                if layer is not None:
+                    is_product = self._record(layer, result) or is_product
+        elif not operation.moves and computes(result):
+            is_product = self._record_foreign(operation.name, args, kwargs, result)
+        read = tensors_of(args)
+        self.origins.follow(read, [result] if type(result) is Tensor else tensors_of(result), is_product=is_product)
         self.saved_since.clear()
         return result
 
+    def _learn(self, func: Any) -> _Operation:
+        name = name_of(func)
+        if name in READERS and formula_of(name):
+            raise SwatcostError(f"{name} is counted already: a formula from outside is for operations that are not")
+        return _Operation(name=name, is_view=func.is_view, moves=name in MOVES, read=READERS.get(name))
+
+    def _record(self, layer: Layer, result: Any) -> bool:
+        """Adds a layer to the trace; whether it is a product of tensors, unlike a normalisation."""
+        place = len(self.layers)
+        self.layers.append(layer)
+        if not (layer.is_weight_layer or layer.is_product):
+            return False
+        if torch.is_grad_enabled():
+            first = result if isinstance(result, Tensor) else result[0]
+            self.backward.await_node(place, first)
+            self.checkpointing.record(place)
+            self._claim_input(layer)
+        return True
+
+    def _record_foreign(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> bool:
+        """Counts an operation by a formula from outside, or lists it."""
+        here = self.frames.here.name
+        formula = formula_of(name)
+        if formula is None:
+            self.uncounted[name].append(here)
+            return False
+        tensors = tensors_of((*args, *kwargs.values()))
+        shapes = tuple(_shapes(each) for each in args)
+        named = {key: _shapes(each) for key, each in kwargs.items()}
+        forward, *gradients = counted(name, formula, shapes, {**named, "out_shape": _shapes(result)}, len(tensors))
+        trains = [torch.is_grad_enabled() and tensor.requires_grad for tensor in tensors]
+        layer = self.layer(
+            kind="custom",
+            input=tensors[0],
+            weight=None,
+            input_shape=tuple(tensors[0].shape),
+            weight_shape=(),
+            output_shape=tuple(tensors_of(result)[0].shape),
+            custom_macs=(forward, sum(macs for macs, needed in zip(gradients, trains, strict=True) if needed)),
+        )
+        return layer is not None and self._record(layer, result)
+
     def layer(
-        self, *, input: Tensor, weight: Tensor | None, others: Sequence[Tensor | None], **shape: Any
+        self,
+        *,
+        input: Tensor,
+        weight: Tensor | None,
+        others: Sequence[Tensor | None] = (),
+        trains: tuple[bool, bool] | None = None,
+        **shape: Any,
     ) -> Layer | None:
-        """A layer that the running module has executed on these tensors; None if there was nothing to execute."""
-        if input.numel() == 0 or 0 in shape["output_shape"]:
+        """What the running module has executed on these tensors; None if there was nothing to execute.
+
+        `trains` says whether input and weight need gradients, where the tensors themselves do not know.
+        """
+        if input.numel() == 0 or 0 in shape["output_shape"] or 0 in shape["input_shape"]:
             return None
-        frame = self._here()
-        names = [self.parameter_names.get(_identity(tensor)) for tensor in (weight, *others) if tensor is not None]
-        if isinstance(frame.module, _SINGLE_LAYERS):
-            prefix = "" if frame.module is self.model else f"{frame.name}."
-            names += [prefix + key for key, _ in frame.module.named_parameters(recurse=False)]
+        frame = self.frames.here
+        is_product = shape["kind"] in PRODUCT_KINDS
+        names: list[str] = []
+        if not is_product:
+            names += [name for each in (weight, *others) if each is not None for name in sorted(self.origins.of(each))]
+            if isinstance(frame.module, _SINGLE_LAYERS):
+                prefix = "" if frame.module is self.model else f"{frame.name}."
+                names += [prefix + key for key, _ in frame.module.named_parameters(recurse=False)]
         gradients = torch.is_grad_enabled()
+        input_needs, weight_needs = trains or (input.requires_grad, weight is not None and weight.requires_grad)
         return Layer(
             name=frame.name,
-            parameters=tuple(dict.fromkeys(key for key in names if key in self.parameters)),
-            weight="" if weight is None else self._weight_name(weight),
+            parameters=tuple(dict.fromkeys(without_wrappers(key) for key in names if key in self.parameters)),
+            weight="" if weight is None or is_product else without_wrappers(self._weight_name(weight)),
             element_bytes=input.element_size(),
-            input_needs_grad=gradients and input.requires_grad,
-            weight_trains=gradients and weight is not None and weight.requires_grad,
-            input_storage=self._storage(input),
+            input_needs_grad=gradients and input_needs,
+            weight_trains=gradients and weight_needs,
+            input_storage=self.storages.number(input),
             **shape,
         )
 
     def _claim_input(self, layer: Layer) -> None:
         """Marks what autograd has just saved for this layer: an operation's inputs are saved right before it runs."""
-        if layer.weight_trains:
+        if layer.weight_trains and layer.is_weight_layer:
             for place in reversed(self.saved_since):
                 if self.saved[place].storage == layer.input_storage:
                     self.saved[place] = replace(self.saved[place], as_layer_input=True)
                     return
 
     def is_weight(self, tensor: Tensor) -> bool:
-        """Whether the tensor is a parameter, or a view or part of one."""
-        return _identity(tensor) in self.parameter_names
+        """Whether the tensor is a parameter, a part of one, or computed from nothing else."""
+        return bool(self.origins.of(tensor))
+
+    def distinct_matrices(self, weight: Tensor) -> int:
+        """How many matrices a batch of them holds that is used as a weight, other than copies of one."""
+        if weight.dim() < 3 or weight.stride(0) == 0:
+            return 1
+        sizes = [self.parameters[name].numel() for name in self.origins.of(weight)]
+        copied = any(size * weight.shape[0] == weight.numel() for size in sizes)
+        return 1 if copied else int(weight.shape[0])
 
     def _weight_name(self, weight: Tensor) -> str:
         """The parameter's name, with the part of it that is meant, or a name for a weight that is computed.
 
-        A module that is one layer computes one weight however often it is called; elsewhere each tensor is one.
+        A masked, scaled or converted parameter keeps its name. A module that is one layer computes one weight
+        however often it is called; elsewhere each tensor is one.
         """
-        name = self.parameter_names.get(_identity(weight))
-        if name is None:
-            frame = self._here()
-            single = isinstance(frame.module, _SINGLE_LAYERS)
-            return f"(computed in {frame.name})" if single else f"(computed in {frame.name}, {self._storage(weight)})"
         distinct = prod(size for size, stride in zip(weight.shape, weight.stride(), strict=True) if stride)
-        if distinct == self.parameters[name].numel():
-            return name
-        start = int(weight.storage_offset())
-        return f"{name}[{start}:{start + distinct}]"
+        matrices = distinct // self.distinct_matrices(weight) if weight.dim() == 3 else distinct
+        names = [each for each in self.origins.of(weight) if self.parameters[each].numel() in (distinct, matrices)]
+        if len(names) == 1:
+            return names[0]
+        address = weight.untyped_storage()._cdata
+        for name, parameter in self.parameters.items():
+            if parameter.untyped_storage()._cdata == address:
+                start = int(weight.storage_offset())
+                return f"{name}[{start}:{start + distinct}]"
+        frame = self.frames.here
+        single = isinstance(frame.module, _SINGLE_LAYERS)
+        return (
+            f"(computed in {frame.name})" if single else f"(computed in {frame.name}, {self.storages.number(weight)})"
+        )
 
     def running_linear(self) -> Frame | None:
         """The frame of the nn.Linear that is running, if one is; a subclass may do something else in its forward."""
-        frame = self._here()
+        frame = self.frames.here
         return frame if getattr(type(frame.module), "forward", None) is nn.Linear.forward else None
 
-    def _here(self) -> Frame:
-        return self.frames[-1] if self.frames else Frame(type(self.model).__name__, self.model, [])
-
-    def _storage(self, tensor: Tensor) -> int:
-        return self.storages.setdefault(_identity(tensor), len(self.storages))
+    def _left(self, frame: Frame, result: Any) -> None:
+        self.backward.left(frame.name, result)
+        if type(frame.module).forward is nn.RMSNorm.forward:
+            fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self.layers[-1:])
+            norm = None if fused else composed_rms_norm(self, frame.module, frame.args, result)
+            if norm is not None:
+                self._record(replace(norm, name=frame.name), result)
 
     def _save(self, tensor: Tensor) -> Tensor:
-        if _identity(tensor) not in self.own_storages:
-            storage = self._storage(tensor)
+        if tensor.untyped_storage()._cdata not in self.own_storages:
+            storage = self.storages.number(tensor)
             storage_bytes, scales = self.saved_sizes.setdefault(storage, self._size(tensor))
             self.saved_since.append(len(self.saved))
             self.saved.append(
                 SavedTensor(
                     storage=storage,
                     storage_bytes=storage_bytes,
-                    held_by=self._here().name,
+                    held_by=self.frames.here.name,
                     as_layer_input=False,
                     scales_with_batch=scales,
                 )
@@ -281,51 +365,9 @@ class Run(TorchDispatchMode):
         divides = storage_bytes // tensor.element_size() % self.batch_size == 0
         return storage_bytes, divides and (self.telling or tensor.dim() != 1)
 
-    @contextlib.contextmanager
-    def _module_hooks(self) -> Iterator[None]:
-        """Follows which module is running, by hooks that belong to this thread's pass and to no module."""
-        thread = threading.get_ident()
-        outer = sys.exception()
 
-        def enter(module: nn.Module, args: Any) -> None:
-            if threading.get_ident() == thread:
-                name = self.module_names.get(id(module)) or f"{self._here().name}.{type(module).__name__}"
-                if id(module) not in self.module_names and id(module) not in self.strangers:
-                    self.strangers[id(module)] = Snapshot(module, values=True)
-                shapes = [tuple(leaf.shape) for leaf in tree_flatten(args)[0] if isinstance(leaf, Tensor)]
-                self.frames.append(Frame(name, module, shapes))
-
-        def leave(module: nn.Module, args: Any, result: Any) -> None:
-            if threading.get_ident() != thread or not self.frames:
-                return
-            frame, error = self.frames.pop(), sys.exception()
-            if error is not None and error is not outer and (self.failure is None or self.failure[0] is not error):
-                self.failure = (error, frame)
-
-        handles = [
-            register_module_forward_pre_hook(enter),
-            register_module_forward_hook(leave, always_call=True),
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            for snapshot in self.strangers.values():
-                snapshot.restore()
-
-
-def _identity(tensor: Tensor) -> StorageWeakRef:
-    """The storage of a tensor, without keeping its memory: while this is held, no other storage equals it."""
-    return StorageWeakRef(tensor.untyped_storage())
-
-
-def _multiplies_tensors(operation: str) -> bool:
-    return operation in _PRODUCTS or operation.startswith(_FAMILIES_OF_PRODUCTS)
-
-
-def _computes(result: Any) -> bool:
-    """Whether an operation gave floating-point numbers: counters and indices are no arithmetic of a network."""
-    return any(
-        isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex()) for leaf in tree_flatten(result)[0]
-    )
+def _shapes(value: Any) -> Any:
+    """Shapes in place of tensors."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    return type(value)(map(_shapes, value)) if type(value) in (tuple, list) else value

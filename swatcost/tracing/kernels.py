@@ -1,0 +1,116 @@
+"""Meta kernels, each asked once: what an operation gives for tensors of these shapes never changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class _Made:
+    """How a result's tensor is laid out."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class Kernels:
+    """Runs operations; on the meta device, one that was run on such tensors before is not run again.
+
+    Some meta kernels take a millisecond (batch normalisation is decomposed in Python), and networks repeat themselves.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+        self._makes_only: dict[Any, bool] = {}
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The operation's result: made anew, or laid out as it was before."""
+        makes_only = self._makes_only.get(func)
+        if makes_only is None:
+            makes_only = self._makes_only[func] = _makes_only(func)
+        if not makes_only:
+            return func(*args, **kwargs)
+        key = (func, _described(args), _described(tuple(kwargs.items())) if kwargs else None)
+        try:
+            known = self._known.get(key)
+        except TypeError:
+            return func(*args, **kwargs)
+        if known is not None:
+            return _remade(known)
+        result = func(*args, **kwargs)
+        layout = _layout(result, args)
+        if layout is not None:
+            self._known[key] = layout
+        return result
+
+
+def _makes_only(func: Any) -> bool:
+    """Whether the operation gives new tensors and leaves its arguments alone."""
+    schema = func._schema
+    return not schema.is_mutable and all(each.alias_info is None for each in schema.returns)
+
+
+class _Unknown:
+    """Stands for an argument that says too little: a key that holds it cannot be looked up."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_UNKNOWN = _Unknown()
+
+
+def _described(values: Any) -> tuple[Any, ...]:
+    """Arguments as a key: tensors by their layout, other values with their type, since 1 == True == 1.0."""
+    key: list[Any] = []
+    for value in values:
+        kind = type(value)
+        if isinstance(value, Tensor):
+            plain = kind in (Tensor, torch.nn.Parameter) and value.is_meta and not value.is_complex()
+            key.append((value.shape, value.stride(), value.dtype) if plain else _UNKNOWN)
+        elif kind is list or kind is tuple:
+            key.append(_described(value))
+        elif kind is int or kind is str or value is None:
+            key.append(value)
+        else:
+            key.append((kind, value))
+    return tuple(key)
+
+
+def _layout(result: Any, args: tuple[Any, ...]) -> Any:
+    """How the result is laid out, or None if that is not all there is to it: shared memory, or more of it."""
+    if isinstance(result, Tensor):
+        stride = result.stride()
+        reach = 1 + sum((size - 1) * step for size, step in zip(result.shape, stride, strict=True))
+        needed = 0 if 0 in result.shape else reach * result.element_size()
+        own = type(result) is Tensor and result.is_meta and result.untyped_storage().nbytes() == needed
+        shared = any(result.untyped_storage()._cdata == each.untyped_storage()._cdata for each in _tensors(args))
+        return _Made(tuple(result.shape), stride, result.dtype) if own and not shared else None
+    if isinstance(result, tuple | list):
+        storages = [each.untyped_storage()._cdata for each in result if isinstance(each, Tensor)]
+        parts = [_layout(each, args) if isinstance(each, Tensor) else each for each in result]
+        whole = all(part is None or isinstance(part, _Made | int | float) for part in parts)
+        return type(result)(parts) if whole and len(set(storages)) == len(storages) else None
+    return None
+
+
+def _tensors(args: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    for each in args:
+        if isinstance(each, Tensor):
+            found.append(each)
+        elif isinstance(each, list | tuple):
+            found.extend(_tensors(each))
+    return found
+
+
+def _remade(layout: Any) -> Any:
+    if type(layout) is _Made:
+        return torch.empty_strided(layout.shape, layout.stride, dtype=layout.dtype, device="meta")
+    if isinstance(layout, tuple | list):
+        return type(layout)(_remade(each) for each in layout)
+    return layout

@@ -1,0 +1,18 @@
+"""Pruning masks that a module carries: what torch.nn.utils.prune multiplies its weights with."""
+
+from __future__ import annotations
+
+from torch import nn
+
+_ORIGINAL, _MASK = "_orig", "_mask"
+
+
+def zeros_of_masks(model: nn.Module) -> dict[str, int]:
+    """The zeros of each parameter's pruning mask, by the parameter's name; masks without values are left out."""
+    buffers = dict(model.named_buffers())
+    zeros: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        mask = buffers.get(name.removesuffix(_ORIGINAL) + _MASK) if name.endswith(_ORIGINAL) else None
+        if mask is not None and not mask.is_meta and mask.shape == parameter.shape:
+            zeros[name] = int((mask == 0).sum())
+    return zeros

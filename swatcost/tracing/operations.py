@@ -1,0 +1,36 @@
+"""What torch's operations do, as far as it decides whether they belong among the counted ones."""
+
+from __future__ import annotations
+
+# Operations that make, move or read numbers without computing with them. Views are told by their schema.
+MOVES = {
+    "_pack_padded_sequence", "_to_copy", "_unsafe_view", "arange", "as_strided_scatter", "bernoulli", "bernoulli_",
+    "cat", "clone", "constant_pad_nd", "copy", "copy_", "detach", "detach_", "embedding", "empty", "empty_like",
+    "empty_strided", "eye", "fill", "fill_", "flip", "full", "full_like", "gather", "im2col", "index", "index_put",
+    "index_put_", "index_select", "lift_fresh", "masked_fill", "masked_fill_", "new_empty", "new_empty_strided",
+    "new_full", "new_ones", "new_zeros", "ones", "ones_like", "rand", "randn", "reflection_pad1d",
+    "reflection_pad2d", "reflection_pad3d", "repeat", "repeat_interleave", "replication_pad1d", "replication_pad2d",
+    "replication_pad3d", "resize_", "roll", "scalar_tensor", "scatter", "select_scatter", "set_", "slice_scatter",
+    "stack", "tril", "triu", "uniform_", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "where", "zero_", "zeros", "zeros_like",
+}  # fmt: skip
+
+# Operations that multiply tensors with each other: what is not counted of them is missed in the totals.
+_FAMILIES_OF_PRODUCTS = (
+    "_cdist", "_convolution", "_cslt", "_cudnn_rnn", "_efficient_attention", "_flash_attention", "_flex", "_grouped_mm",
+    "_int_mm", "_linalg", "_native_multi_head", "_scaled_dot_product", "_scaled_mm", "_scaled_grouped_mm", "_sparse",
+    "_transformer", "_triton", "_trilinear", "_weight_int", "conv_tbc", "cudnn_conv", "gru", "linalg_", "lstm",
+    "miopen_", "mkldnn_", "quantized_", "rnn_", "sspaddmm",
+)  # fmt: skip
+_OURS = ("aten", "prims", "prim", "profiler", "c10d", "_c10d_functional", "debugprims", "rngprims")
+
+
+def name_of(func: object) -> str:
+    """An operation's name as it is listed: with its library's, unless that is torch's own."""
+    library, _, name = func._schema.name.partition("::")  # type: ignore[attr-defined]
+    return name if library in _OURS else f"{library}.{name}"
+
+
+def may_multiply_tensors(operation: str) -> bool:
+    """Whether it weighs as much as layers do, as far as can be known: other libraries' operations may do anything."""
+    return "." in operation or operation.startswith(_FAMILIES_OF_PRODUCTS)
