@@ -14,6 +14,8 @@ _HE = "He et al. 2016"
 _ZAGORUYKO = "Zagoruyko et al. 2016"
 _SIMONYAN = "Simonyan et al. 2015"
 _HUANG = "Huang et al. 2017"
+_DOSOVITSKIY = "Dosovitskiy et al. 2021"
+_LIU = "Liu et al. 2022"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ ZOO = {
         ZooNetwork("wide_resnet50_2", "WRN-50-2", "resnet", *_IMAGENET, _ZAGORUYKO),
         ZooNetwork("vgg16_bn", "VGG-16 with BN", "vgg", *_IMAGENET, _SIMONYAN),
         ZooNetwork("densenet121", "DenseNet-121", "densenet", *_IMAGENET, _HUANG),
+        ZooNetwork("vit_b_16", "ViT-B/16", "vit", *_IMAGENET, _DOSOVITSKIY),
+        ZooNetwork("convnext_base", "ConvNeXt-B", "convnext", *_IMAGENET, _LIU),
         ZooNetwork("cifar_resnet18", "ResNet-18", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet50", "ResNet-50", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet101", "ResNet-101", "resnet", *_CIFAR, _HE),

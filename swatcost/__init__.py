@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
+from swatcost.formulas import formula
 from swatcost.layer import Layer
 from swatcost.network import Network
 from swatcost.version import __version__
@@ -23,7 +24,7 @@ from swatcost.zoo import load
 if TYPE_CHECKING:
     from swatcost.tracing import trace
 
-__all__ = ["Estimate", "Layer", "Network", "SwatcostError", "__version__", "estimate", "load", "trace"]
+__all__ = ["Estimate", "Layer", "Network", "SwatcostError", "__version__", "estimate", "formula", "load", "trace"]
 
 
 def __dir__() -> list[str]:

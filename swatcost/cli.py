@@ -27,6 +27,7 @@ Examples:
   swatcost resnet50 --weights 0.9 --acts 0.9 --convention exact --layers
   swatcost cifar_vgg16 --weights 0.9 --acts 0.9 --period 1 --batch-size 128 --output vgg.json
   swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
+  swatcost my_network.py:build --input-shape 3,64,64 --weights 0.8
   swatcost compare resnet50 --weights 0.8
   swatcost tables 3
   swatcost list models
@@ -94,6 +95,8 @@ def _shown(option: str, help: str, default: str | float, metavar: str) -> _Decor
 
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
+        click.option("--fresh", is_flag=True, help="Trace anew, whatever was traced before."),
+        click.option("--input-dtype", metavar="T", help="Type of the input's numbers, such as int64."),
         click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
         click.option("--classes", type=int, metavar="N", help="Number of classes, if not the network's own."),
     ):
@@ -120,7 +123,8 @@ _OUTPUT = click.option(
 def cli(ctx: click.Context) -> None:
     """What a neural network costs to train, densely and sparsely.
 
-    MODEL is a network of the zoo (see `swatcost list models`) or the path of a saved trace (.json).
+    MODEL is a network of the zoo (see `swatcost list models`), torchvision:NAME, timm:NAME,
+    package.module:factory, path/file.py:factory, or the path of a saved trace (.json).
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -152,14 +156,16 @@ def cli(ctx: click.Context) -> None:
 def estimate(
     model: str,
     input_shape: tuple[int, ...] | None,
+    input_dtype: str | None,
     classes: int | None,
+    fresh: bool,
     layers: bool,
     format: str | None,
     output: Path | None,
     **settings: Any,
 ) -> None:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
-    network = swatcost.load(model, input_shape=input_shape, classes=classes)
+    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     result = swatcost.estimate(network, **settings)
     _print(render(result, _form(format, output), layers=layers, width=_width(output)), output)
 
@@ -168,9 +174,9 @@ def estimate(
 @click.argument("model")
 @_model_options
 @_OUTPUT
-def trace(model: str, input_shape: tuple[int, ...] | None, classes: int | None, output: Path | None) -> None:
+def trace(model: str, output: Path | None, **source: Any) -> None:
     """Traces a network and saves it as JSON, to be named as MODEL later."""
-    _print(swatcost.load(model, input_shape=input_shape, classes=classes).to_json(), output)
+    _print(swatcost.load(model, **source).to_json(), output)
 
 
 @cli.command()
@@ -193,7 +199,9 @@ def trace(model: str, input_shape: tuple[int, ...] | None, classes: int | None, 
 def compare(
     model: str,
     input_shape: tuple[int, ...] | None,
+    input_dtype: str | None,
     classes: int | None,
+    fresh: bool,
     format: str | None,
     output: Path | None,
     **settings: Any,
@@ -205,7 +213,7 @@ def compare(
     from swatcost.planning import compare as compared
     from swatcost.report.comparison import render as render_comparison
 
-    network = swatcost.load(model, input_shape=input_shape, classes=classes)
+    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     comparison = compared(network, **settings)
     _print(render_comparison(comparison, _form(format, output), width=_width(output)), output)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 from swatcost.errors import SwatcostError
@@ -48,6 +47,8 @@ def formula_of(operation: str) -> Formula | None:
     global _admitted
     if not _admitted:
         _admitted = True
+        from importlib.metadata import entry_points
+
         for entry in entry_points(group=ENTRY_POINTS):
             try:
                 _FORMULAS.setdefault(entry.name, entry.load())

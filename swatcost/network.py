@@ -205,9 +205,14 @@ def read_network(path: str | Path) -> Network:
     """
     path = Path(path)
     try:
-        text = path.read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise SwatcostError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    return parse_network(content, str(path))
+
+
+def parse_network(text: bytes, path: str) -> Network:
+    """A trace from its JSON text, which `path` names in errors."""
     try:
         schema = msgspec.json.decode(text, type=_Header).schema
         if schema != SCHEMA:

@@ -33,3 +33,9 @@ def zoo_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def resnet50() -> swatcost.Network:
     return zoo_network("resnet50")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traces are not kept outside of the tests that are about it."""
+    monkeypatch.setenv("SWATCOST_CACHE_DIR", "")

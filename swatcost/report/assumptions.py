@@ -43,8 +43,8 @@ def _counting(estimate: Estimate) -> list[str]:
         macs = sum(each.costs.training.dense for each in products)
         sentences.append(
             f"Products of two activations, as in attention, are {percent(macs / estimate.costs.training.dense)} of "
-            "dense training. They stay dense, with the gradients of both operands in grad_input, and count whole: causal "
-            "masks save nothing, and what fused attention recomputes is left out."
+            "dense training. They stay dense, with the gradients of both operands in grad_input, and count whole: "
+            "causal masks save nothing, and what fused attention recomputes is left out."
         )
     if estimate.costs.recompute.dense:
         sentences.append("Recompute is the forward work that activation checkpointing repeats in the backward pass.")

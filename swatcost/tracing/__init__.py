@@ -24,13 +24,16 @@ def trace(
     example_inputs: Any = None,
     *,
     input_shape: Sequence[int] | None = None,
+    input_dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
     name: str | None = None,
 ) -> Network:
     """Traces one forward pass of a training step.
 
     Give either example_inputs (a tensor, or a tuple or dict of a forward call's arguments, with their batch
-    dimension) or input_shape, the shape of one sample of a network with a single input.
+    dimension) or input_shape, the shape of one sample of a network with a single input. input_dtype is the type of
+    its numbers, such as "int64" for tokens; without it they are of the parameters' type, or indices if the module
+    takes nothing else.
 
     With input_shape the pass runs on the meta device, where nothing is allocated and nothing computed; only if
     the module cannot run there does it run for real. Copies of example inputs are used where they are, unless
@@ -59,7 +62,15 @@ def trace(
         if input_shape is None:
             return _trace_examples(model, example_inputs, batch_size, name)
         shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
-        return _trace_shape(model, shape, batch_size, name)
+        return _trace_shape(model, shape, _dtype(input_dtype), batch_size, name)
+
+
+def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
+    """A type of numbers by its name in torch."""
+    dtype = getattr(torch, given, None) if isinstance(given, str) else given
+    if given is not None and not isinstance(dtype, torch.dtype):
+        raise SwatcostError(f"input_dtype {given!r:.40}: give a type of torch's, such as float32 or int64")
+    return dtype
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -70,20 +81,25 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return _unwrapped(model._orig_mod) if compiled and isinstance(model._orig_mod, nn.Module) else model
 
 
-def _trace_shape(model: nn.Module, shape: tuple[int, ...], batch_size: int | None, name: str) -> Network:
+def _trace_shape(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype | None, batch_size: int | None, name: str
+) -> Network:
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
         raise SwatcostError(f"input shape {shape} holds something other than positive whole numbers")
     tensors = [*model.parameters(), *model.buffers()]
     dims = [*shape, *(size for tensor in tensors for size in tensor.shape)]
     batch_size = batch_size or next((size for size in _TELLING_BATCH_SIZES if tells_batch(size, dims)), 2)
     floats = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+    numbers = dtype or next(floats, torch.get_default_dtype())
     try:
-        sample = torch.empty((batch_size, *shape), device="meta", dtype=next(floats, torch.get_default_dtype()))
+        sample = torch.empty((batch_size, *shape), device="meta", dtype=numbers)
     except (RuntimeError, OverflowError, TypeError):
         raise SwatcostError(f"input shape {shape} is larger than a tensor can be") from None
     try:
         return Run(model, name, batch_size, (sample,), {}, meta=True).network()
     except ForwardError as failure:
+        if dtype is None and _wants_indices(failure):
+            return _trace_shape(model, shape, torch.int64, batch_size, name)
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         if device.type == "meta":
             raise failure.explained() from failure.error
@@ -92,6 +108,11 @@ def _trace_shape(model: nn.Module, shape: tuple[int, ...], batch_size: int | Non
         return Run(model, name, batch_size, (torch.zeros_like(sample, device=device),), {}, meta=False).network()
     except ForwardError as failure:
         raise failure.explained() from failure.error
+
+
+def _wants_indices(failure: ForwardError) -> bool:
+    """Whether an embedding was given something else than whole numbers."""
+    return failure.place is not None and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag)
 
 
 def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, name: str) -> Network:

@@ -1,0 +1,186 @@
+"""Traces kept on disk, so that a network is traced once.
+
+An entry is found by what was asked for and by the versions that trace it, and used while every file that was read in
+making it is as it was. Entries are data; a damaged one is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from swatcost.errors import SwatcostError
+from swatcost.files import write_atomically
+from swatcost.formulas import ENTRY_POINTS as FORMULAS
+from swatcost.network import SCHEMA, Network
+from swatcost.version import __version__
+
+DIRECTORY_VARIABLE = "SWATCOST_CACHE_DIR"
+_MOST_ENTRIES = 200
+_PACKAGES = "site-packages"
+_STARTED = time.time_ns()  # what was changed later may have been imported before
+
+
+class Entry(msgspec.Struct):
+    """A trace, what was asked for, and the digests of the files that it was made from, by path."""
+
+    schema: Literal["swatcost.cache/1"]
+    key: dict[str, Any]
+    files: dict[str, str]
+    network: Network
+
+
+def directory() -> Path | None:
+    """Where entries are kept: what SWATCOST_CACHE_DIR says, nowhere if that is empty, or the user's cache."""
+    told = os.environ.get(DIRECTORY_VARIABLE)
+    if told is not None:
+        return Path(told) if told else None
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(base) / "swatcost"
+
+
+def versions() -> dict[str, Any]:
+    """What, beside the network's own source, decides what a trace says."""
+    from importlib.metadata import entry_points
+
+    return {
+        "formulas": sorted((entry.name, entry.value) for entry in entry_points(group=FORMULAS)),
+        "swatcost": __version__,
+        "schema": SCHEMA,
+        "sources": _digest_of(Path(__file__).parent / "tracing", Path(__file__).parent / "layer.py"),
+        "python": sys.version,
+        "prefix": sys.prefix,
+        "path": os.environ.get("PYTHONPATH", ""),
+        "torch": _torch_version(),
+    }
+
+
+def _torch_version() -> str:
+    """The text of torch's version file, without importing torch."""
+    spec = PathFinder.find_spec("torch")
+    places = spec.submodule_search_locations if spec is not None else None
+    return _digest(Path(places[0]) / "version.py") if places else ""
+
+
+def read(key: Mapping[str, Any]) -> Network | None:
+    """The trace kept under this key, unless a file that it was made from has changed."""
+    path = _place(key)
+    if path is None:
+        return None
+    try:
+        entry = msgspec.json.decode(path.read_bytes(), type=Entry)
+    except (OSError, ValueError, RecursionError):
+        return None
+    fresh = all(_digest(Path(name)) == digest for name, digest in entry.files.items())
+    return entry.network if fresh else None
+
+
+def write(key: Mapping[str, Any], network: Network, files: set[str]) -> None:
+    """Keeps a trace and forgets the oldest ones; what cannot be written is not kept.
+
+    Nothing is kept if a file was changed after this process began: what it held when it was read is not known.
+    """
+    path = _place(key)
+    if path is None or any(_changed_since_start(name) for name in files):
+        return
+    digests = {name: _digest(Path(name)) for name in sorted(files)}
+    entry = Entry(schema="swatcost.cache/1", key=dict(key), files=digests, network=network)
+    with contextlib.suppress(OSError, SwatcostError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, msgspec.json.encode(entry).decode())
+        for oldest in sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime_ns)[:-_MOST_ENTRIES]:
+            oldest.unlink(missing_ok=True)
+
+
+def _place(key: Mapping[str, Any]) -> Path | None:
+    kept_in = directory()
+    name = blake2b(msgspec.json.encode(key, order="deterministic"), digest_size=16).hexdigest()
+    return kept_in / f"{name}.json" if kept_in else None
+
+
+def _changed_since_start(name: str) -> bool:
+    try:
+        return os.stat(name).st_mtime_ns > _STARTED
+    except OSError:
+        return True
+
+
+def _digest(path: Path) -> str:
+    try:
+        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return "missing"
+
+
+def _digest_of(*places: Path) -> str:
+    files = sorted(each for place in places for each in (place.glob("*.py") if place.is_dir() else [place]))
+    return blake2b("".join(map(_digest, files)).encode(), digest_size=16).hexdigest()
+
+
+@dataclass
+class FilesRead:
+    """The files that the process opened for reading while this was followed."""
+
+    names: set[str] = field(default_factory=set)
+    _following: bool = False
+    _installed: bool = False
+
+    @contextlib.contextmanager
+    def followed(self) -> Iterator[None]:
+        """Follows files by an audit hook, which stays installed and idle afterwards."""
+        if not self._installed:
+            self._installed = True
+            sys.addaudithook(self._hear)
+        self.names.clear()
+        self._following = True
+        try:
+            yield
+        finally:
+            self._following = False
+
+    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+        if self._following and event == "open" and isinstance(args[0], str):
+            writes = isinstance(args[1], str) and not set(args[1]).isdisjoint("wax+")
+            if not writes:
+                self.names.add(args[0])
+
+    def sources(self) -> set[str]:
+        """The files among them outside of Python, torch and swatcost; with those of the user's loaded modules.
+
+        A compiled module counts by its source.
+        """
+        opened = {os.path.abspath(_source(name)) for name in self.names}
+        loaded = {module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
+        own = {os.path.abspath(_source(name)) for name in loaded if name and _PACKAGES not in name}
+        return {path for path in opened | own if _matters(path)}
+
+
+def _matters(path: str) -> bool:
+    """Whether a trace may depend on the file beyond what the versions say."""
+    spec = PathFinder.find_spec("torch")
+    torch = tuple(spec.submodule_search_locations or ()) if spec is not None else ()
+    apart = (os.path.dirname(os.path.abspath(__file__)), *torch, "/proc/", "/sys/", "/dev/")
+    of_python = path.startswith(os.path.dirname(os.__file__) + os.sep) and _PACKAGES not in path
+    return os.path.isfile(path) and not of_python and not path.startswith(apart)
+
+
+def _source(name: str) -> str:
+    if name.endswith(".pyc"):
+        from importlib.util import source_from_cache
+
+        with contextlib.suppress(ValueError):
+            return source_from_cache(name)
+    return name

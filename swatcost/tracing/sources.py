@@ -1,0 +1,214 @@
+"""Networks from somewhere: the zoo, other libraries, a user's module or file. Builds them and traces them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from swatcost_models import ZooNetwork
+from torch import nn
+
+from swatcost.errors import SwatcostError
+from swatcost.network import Network
+from swatcost.registry import nearest
+from swatcost.tracing import trace
+
+_IMAGENET = (3, 224, 224)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a factory gave: a module, and example inputs or the shape of a sample, if it says."""
+
+    module: nn.Module
+    inputs: Any = None
+    input_shape: tuple[int, ...] | None = None
+
+
+def trace_zoo(
+    entry: ZooNetwork,
+    input_shape: Sequence[int] | None = None,
+    input_dtype: str | None = None,
+    classes: int | None = None,
+) -> Network:
+    """Traces a network of the zoo."""
+    try:
+        with torch.device("meta"):
+            module = entry.build(classes)
+    except (RuntimeError, OverflowError) as error:
+        raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {_first_line(error)}") from None
+    shape = entry.input_shape if input_shape is None else input_shape
+    return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name)
+
+
+def trace_source(
+    source: str,
+    *,
+    input_shape: Sequence[int] | None = None,
+    input_dtype: str | None = None,
+    classes: int | None = None,
+) -> Network:
+    """Traces what `library:name`, `package.module:factory` or `path/file.py:factory` names.
+
+    A factory is called with num_classes=classes, if given, or without arguments. It returns a module, or a module
+    and example inputs for it (as `trace` takes them), or a Network; a module itself will do. It is built on the meta
+    device if it can be. Input shapes come from whoever says them first: input_shape, the factory, or the module (its
+    `dummy_inputs` as in Hugging Face's, its `default_cfg` as in timm's).
+
+    Raises SwatcostError, in one line, when any of it fails.
+    """
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for data
+        built = _built(source, classes)
+        if isinstance(built, Network):
+            return built
+        if input_shape is not None:
+            return trace(built.module, input_shape=input_shape, input_dtype=input_dtype, name=source)
+        if built.inputs is not None:
+            return trace(built.module, built.inputs, name=source)
+        if built.input_shape is not None:
+            return trace(built.module, input_shape=built.input_shape, input_dtype=input_dtype, name=source)
+    raise SwatcostError(
+        f"{source} does not say what its input looks like: give --input-shape (input_shape=), "
+        "or let the factory return (module, example_inputs)"
+    )
+
+
+def _built(source: str, classes: int | None) -> Built | Network:
+    place, _, name = source.rpartition(":")
+    if place == "torchvision":
+        return _of_torchvision(name, classes)
+    if place == "timm":
+        return _of_timm(name, classes)
+    with _importing(place):
+        module = _file(Path(place)) if place.endswith(".py") else _imported(place, place)
+        factory: Any = module
+        for part in name.split("."):
+            if not hasattr(factory, part):
+                names = [each for each in vars(module) if not each.startswith("_")]
+                raise SwatcostError(f"{place} has no {name!r}: {nearest(name, names)}")
+            factory = getattr(factory, part)
+        return _called(source, factory, {} if classes is None else {"num_classes": classes})
+
+
+def _called(source: str, factory: Any, arguments: dict[str, Any]) -> Built | Network:
+    """What a factory gives, on the meta device if it can be built there and needs no values."""
+    if isinstance(factory, nn.Module | Network):
+        return _understood(source, factory)
+    if not callable(factory):
+        raise SwatcostError(f"{source} is a {type(factory).__name__}, no factory of a network")
+    try:
+        with torch.device("meta"):
+            built = _understood(source, factory(**arguments))
+        if isinstance(built, Network) or not _carries_masks(built.module):
+            return built
+    except (Exception, SystemExit):
+        pass  # it looks at values: build it for real
+    try:
+        return _understood(source, factory(**arguments))
+    except SwatcostError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise SwatcostError(f"{source} raised {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _carries_masks(module: nn.Module) -> bool:
+    """Whether it was pruned: how far, only values tell."""
+    return any(name.endswith("_mask") for name, _ in module.named_buffers())
+
+
+def _understood(source: str, given: Any) -> Built | Network:
+    if isinstance(given, Network):
+        return given
+    module, *rest = given if isinstance(given, tuple) else (given,)
+    if not isinstance(module, nn.Module) or len(rest) > 1:
+        raise SwatcostError(
+            f"{source} gave a {type(given).__name__}: it should give a module, or a module and its example inputs"
+        )
+    if rest:
+        return Built(module, inputs=rest[0])
+    config = getattr(module, "default_cfg", None)
+    shape = config.get("input_size") if isinstance(config, dict) else None
+    dummy = getattr(module, "dummy_inputs", None)
+    return Built(
+        module, inputs=dummy if isinstance(dummy, dict) and dummy else None, input_shape=tuple(shape) if shape else None
+    )
+
+
+def _of_torchvision(name: str, classes: int | None) -> Built | Network:
+    models = _imported("torchvision.models", "torchvision")
+    if name not in (names := models.list_models()):
+        raise SwatcostError(f"torchvision has no model {name!r}: {nearest(name, names)}")
+    arguments = {"weights": None} | ({} if classes is None else {"num_classes": classes})
+    built = _called(f"torchvision:{name}", lambda: models.get_model(name, **arguments), {})
+    if isinstance(built, Network):
+        return built
+    size = _IMAGENET
+    with contextlib.suppress(Exception):  # not every model has weights that say what they were trained on
+        side = models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+        size = (3, side, side)
+    return Built(built.module, input_shape=size)
+
+
+def _of_timm(name: str, classes: int | None) -> Built | Network:
+    timm = _imported("timm", "timm")
+    if not timm.is_model(name):
+        raise SwatcostError(f"timm has no model {name!r}: {nearest(name, timm.list_models())}")
+    arguments = {} if classes is None else {"num_classes": classes}
+    return _called(f"timm:{name}", lambda: timm.create_model(name, pretrained=False, **arguments), {})
+
+
+def _imported(module: str, what: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise SwatcostError(
+                f"{what} is not installed, or not on the path: no module named {error.name!r}"
+            ) from None
+        raise SwatcostError(f"{what} cannot be imported: {_first_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise SwatcostError(f"{what} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _file(path: Path) -> Any:
+    """Runs a Python file as a module of its own name."""
+    if not path.is_file():
+        raise SwatcostError(f"cannot read {path}: no such file")
+    name = f"{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SwatcostError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look for it there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise SwatcostError(f"{path} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
+    return module
+
+
+@contextlib.contextmanager
+def _importing(place: str) -> Iterator[None]:
+    """Finds modules beside the file that is named, or else in the working directory, as Python itself would."""
+    beside = str(Path(place).resolve().parent) if place.endswith(".py") else os.getcwd()
+    sys.path.insert(0, beside)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(beside)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
