@@ -22,9 +22,21 @@ from swatcost.version import __version__
 from swatcost.zoo import load
 
 if TYPE_CHECKING:
+    from swatcost.sweeping import sweep
     from swatcost.tracing import trace
 
-__all__ = ["Estimate", "Layer", "Network", "SwatcostError", "__version__", "estimate", "formula", "load", "trace"]
+__all__ = [
+    "Estimate",
+    "Layer",
+    "Network",
+    "SwatcostError",
+    "__version__",
+    "estimate",
+    "formula",
+    "load",
+    "sweep",
+    "trace",
+]
 
 
 def __dir__() -> list[str]:
@@ -36,4 +48,8 @@ def __getattr__(name: str) -> Any:
         from swatcost.tracing import trace
 
         return trace
+    if name == "sweep":
+        from swatcost.sweeping import sweep
+
+        return sweep
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -77,8 +77,8 @@ class Convention:
         """
         if layer.is_product:
             return _of_product(layer)
-        works_sparsely = self.counts_extra_macs and sparsity.is_sparse
-        extra = method.extra_macs(layer) if method.extra_macs and works_sparsely else 0
+        added = method.extra_macs(layer) if method.extra_macs and self.counts_extra_macs else 0
+        extra = added * sparsity.is_sparse
 
         def cost(in_pass: Pass, formula: Formula, phases: Sequence[Phase]) -> Cost:
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.

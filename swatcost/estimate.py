@@ -15,7 +15,7 @@ from swatcost.costs import PassCosts
 from swatcost.devices import Device, StepTime, load_device
 from swatcost.distributions import DISTRIBUTIONS, Distribution, from_function
 from swatcost.errors import SwatcostError
-from swatcost.layer import Layer, first_uses
+from swatcost.layer import Layer
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import METHODS, LayerSparsity, Method, checked_sparsity
 from swatcost.network import Network, Uncounted
@@ -217,19 +217,14 @@ def estimate(
     >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
     0.7612
     """
-    period = _count(period, "period")
-    batch_size = _count(batch_size, "batch_size")
-    steps = _count(steps, "steps")
+    period = checked_count(period, "period")
+    batch_size = checked_count(batch_size, "batch_size")
+    steps = checked_count(steps, "steps")
     default_act_sparsity = checked_sparsity(default_act_sparsity, "default_act_sparsity")
     counted = CONVENTIONS.choose(convention)
     profile = device if isinstance(device, Device) else load_device(device)
     strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
-    if not isinstance(network, Network):
-        network = load(network)
-    if not network.counted_layers:
-        raise SwatcostError(
-            f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
-        )
+    network = checked_network(network)
 
     plan = sparsity_plan(
         network,
@@ -245,7 +240,7 @@ def estimate(
     )
     charged = default_act_sparsity if plan.asks_for_sparsity else 0.0  # dense training is the baseline, not charged
     layers = _layer_estimates(network, plan, counted, steps, charged)
-    exact_costs = _total(_layer_estimates(network, plan, EXACT, steps, charged))
+    exact_costs = counted_costs(network, plan, EXACT, steps, charged)
     return Estimate(
         network=network,
         plan=plan,
@@ -256,12 +251,12 @@ def estimate(
         steps=steps,
         default_act_sparsity=default_act_sparsity,
         layers=layers,
-        costs=_total(layers),
+        costs=sum((each.costs for each in layers), PassCosts()),
         exact=exact_costs,
         activation_reduction=activation_reduction(network, plan, counted),
         memory=step_memory(network, plan, batch_size),
         dense_step=profile.dense_step(network.name, exact_costs.training.dense, batch_size),
-        topk_seconds=_topk_seconds(network, plan, profile, batch_size),
+        topk_seconds=topk_seconds(network, plan, profile, batch_size),
     )
 
 
@@ -269,43 +264,63 @@ def _layer_estimates(
     network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
 ) -> tuple[LayerEstimate, ...]:
     sizes = {parameter.name: parameter.elements for parameter in network.parameters}
-    phases = convention.phases(plan.method, steps)
-
-    def costs(layer: Layer, sparsity: LayerSparsity) -> PassCosts:
-        counted = convention.count(
-            layer, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity
-        )
-        return counted.per_sample(network.batch_size)
-
+    costs = _costs_by_layer(network, plan, convention, steps, default_act_sparsity)
     return tuple(
         LayerEstimate(
             layer=layer,
             sparsity=sparsity,
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
-            costs=costs(layer, sparsity),
+            costs=cost,
         )
-        for layer, sparsity in plan.by_layer(network)
+        for (layer, sparsity), cost in zip(plan.by_layer(network), costs, strict=True)
     )
 
 
-def _total(layers: tuple[LayerEstimate, ...]) -> PassCosts:
-    return sum((each.costs for each in layers), PassCosts())
+def counted_costs(
+    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
+) -> PassCosts:
+    """The sum over all layers [MACs per sample]; sparse costs are arrays if the plan's sparsities are."""
+    return sum(_costs_by_layer(network, plan, convention, steps, default_act_sparsity), PassCosts())
 
 
-def _topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:
+def _costs_by_layer(
+    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
+) -> list[PassCosts]:
+    phases = convention.phases(plan.method, steps)
+    counts = (
+        convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity)
+        for layer, sparsity in plan.by_layer(network)
+    )
+    return [each.per_sample(network.batch_size) for each in counts]
+
+
+def topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:
     """One Top-K over whatever the method selects and the plan makes sparse; dense layers need no selection."""
-    pairs, selects = list(zip(network.weight_layers, plan.layers, strict=True)), plan.method.selects
-    sparse_weights = first_uses(layer for layer, sparsity in pairs if "weight" in selects and sparsity.weight > 0)
-    sparse_inputs = [layer for layer, sparsity in pairs if "activation" in selects and sparsity.activation > 0]
+    selects = plan.method.selects
+    weights = plan.by_weight(network) if "weight" in selects else []
+    inputs = zip(network.weight_layers, plan.layers, strict=True) if "activation" in selects else []
     return topk.selection_seconds(
-        weight_elements=sum(layer.weight_elements for layer in sparse_weights),
-        activation_elements=sum(network.input_elements(layer) for layer in sparse_inputs) * batch_size,
+        weight_elements=sum(layer.weight_elements * (sparsity.weight > 0) for layer, sparsity in weights),
+        activation_elements=batch_size
+        * sum(network.input_elements(layer) * (sparsity.activation > 0) for layer, sparsity in inputs),
         seconds_per_weight=device.topk.weights.per_element,
         seconds_per_activation=device.topk.activations.per_element,
     )
 
 
-def _count(value: int, name: str) -> int:
+def checked_network(network: Network | str | Path) -> Network:
+    """The network, loaded if it was named; SwatcostError if it has nothing to count."""
+    if not isinstance(network, Network):
+        network = load(network)
+    if not network.counted_layers:
+        raise SwatcostError(
+            f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
+        )
+    return network
+
+
+def checked_count(value: int, name: str) -> int:
+    """The value as an int, or SwatcostError unless it is a whole number that a run may have."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= _LARGEST_COUNT:
         raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 1 to 10^12")
     return int(value)

@@ -30,7 +30,7 @@ def conv_forward(*, N: int, F: int, C: int, R: int, S: int, H: int, W: int, s1: 
     >>> conv_forward(N=1, F=1000, C=2048, R=1, S=1, H=1, W=1)  # a linear layer: 2048 · 1000
     2048000
     """
-    return s1 * F * (C * R * S) * N * H * W
+    return s1 * (F * (C * R * S) * N * H * W)
 
 
 def conv_input_gradient(*, N: int, F: int, C: int, R: int, S: int, X: int, Y: int, s1: float = 1) -> float:
@@ -44,7 +44,7 @@ def conv_input_gradient(*, N: int, F: int, C: int, R: int, S: int, X: int, Y: in
     >>> conv_input_gradient(N=1, F=64, C=3, R=7, S=7, X=224, Y=224)  # 3 · (64·7·7) · 1 · 224·224
     472055808
     """
-    return s1 * C * (F * R * S) * N * X * Y
+    return s1 * (C * (F * R * S) * N * X * Y)
 
 
 def conv_weight_gradient(*, N: int, F: int, C: int, R: int, S: int, X: int, Y: int, s2: float = 1) -> float:
@@ -57,4 +57,4 @@ def conv_weight_gradient(*, N: int, F: int, C: int, R: int, S: int, X: int, Y: i
     >>> conv_weight_gradient(N=1, F=64, C=3, R=7, S=7, X=224, Y=224)  # (1·224·224) · 64 · 3 · 7·7
     472055808
     """
-    return s2 * (N * X * Y) * F * C * R * S
+    return s2 * ((N * X * Y) * F * C * R * S)

@@ -66,7 +66,8 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
         elements = network.input_elements(layer)
         as_if_sparse = convention.first_input_sparse and index == 0 and layer.weight in plan.kept_dense
         entering += elements
-        masked += elements * ((plan.acts or 0.0) if as_if_sparse else sparsity.activation)
+        target = 0.0 if plan.acts is None else plan.acts
+        masked += elements * (target if as_if_sparse else sparsity.activation)
     norms = (layer for layer in network.layers if not (layer.is_weight_layer or layer.is_product))
     entering += sum(map(network.input_elements, norms))
     return masked / entering if entering else 0.0

@@ -8,16 +8,16 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any, Literal
 
-from swatcost.distributions import Distribution, Spread
+from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread
 from swatcost.errors import SwatcostError
 from swatcost.layer import Layer, first_uses
-from swatcost.methods import LayerSparsity, Method, Operand, checked_sparsity
+from swatcost.methods import METHODS, LayerSparsity, Method, Operand, checked_sparsity
 from swatcost.network import Network
 from swatcost.registry import nearest
 
 DenseOrSparse = Literal["dense", "sparse"]
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,19 @@ class SparsityPlan:
     grads: float | None
     layers: tuple[LayerSparsity, ...]
     kept_dense: dict[str, str]
+
+    @staticmethod
+    def dense(network: Network) -> SparsityPlan:
+        """No sparsity in any layer."""
+        return SparsityPlan(
+            method=METHODS["dense"],
+            distribution=DISTRIBUTIONS["uniform"],
+            weights=None,
+            acts=None,
+            grads=None,
+            layers=(LayerSparsity(),) * len(network.weight_layers),
+            kept_dense={},
+        )
 
     @property
     def asks_for_sparsity(self) -> bool:
@@ -90,24 +103,12 @@ def sparsity_plan(
     weights = _target(method, "weight", weights, "weights")
     acts = _target(method, "activation", acts, "acts")
     grads = _target(method, "output", grads, "grads")
-    kept = _kept_dense(network, method, distribution, first_layer, last_layer, keep_dense)
-    layers = first_uses(network.weight_layers)
-    names = [parameter.name for parameter in network.parameters]
-    masks = {each.name: each.mask_zeros for each in network.parameters if each.mask_zeros is not None}
-    request = Spread(
-        layers=layers,
-        kept_dense=frozenset(kept),
-        target=weights,
-        source=source,
-        parameters=names,
-        mask_zeros=masks,
-    )
-    if source is not None and not distribution.reads_source:
-        raise SwatcostError(f"distribution {distribution.name!r} reads no file: choose one that does, or leave it out")
+    request, kept = spread_request(network, method, distribution, source, first_layer, last_layer, keep_dense)
+    request = replace(request, target=weights)
     of_weights = _checked(distribution.spread(request), "weight") if method.uses("weight") else {}
     of_acts = _checked(_activations(method, distribution, replace(request, target=acts), of_weights), "activation")
     if method.structured:
-        of_weights = _whole_kernels(layers, of_weights)
+        of_weights = whole_kernels(request.layers, of_weights)
     return SparsityPlan(
         method=method,
         distribution=distribution,
@@ -128,11 +129,35 @@ def sparsity_plan(
     )
 
 
+def spread_request(
+    network: Network,
+    method: Method,
+    distribution: Distribution,
+    source: Any,
+    first_layer: DenseOrSparse | None,
+    last_layer: DenseOrSparse | None,
+    keep_dense: Sequence[str] | None,
+) -> tuple[Spread, dict[str, str]]:
+    """What a distribution is asked, but for the target, and why layers are kept dense, by weight."""
+    kept = _kept_dense(network, method, distribution, first_layer, last_layer, keep_dense)
+    if source is not None and not distribution.reads_source:
+        raise SwatcostError(f"distribution {distribution.name!r} reads no file: choose one that does, or leave it out")
+    request = Spread(
+        layers=first_uses(network.weight_layers),
+        kept_dense=frozenset(kept),
+        target=None,
+        source=source,
+        parameters=[parameter.name for parameter in network.parameters],
+        mask_zeros={each.name: each.mask_zeros for each in network.parameters if each.mask_zeros is not None},
+    )
+    return request, kept
+
+
 def _checked(sparsities: Mapping[str, float], operand: str) -> dict[str, float]:
     """A strategy's numbers, without the rounding error that may take one below zero."""
     checked = {}
     for weight, sparsity in sparsities.items():
-        rounded = isinstance(sparsity, Real) and -_ROUNDING < sparsity < 0
+        rounded = isinstance(sparsity, Real) and -ROUNDING < sparsity < 0
         checked[weight] = 0.0 if rounded else checked_sparsity(sparsity, f"{operand} sparsity of {weight}:")
     return checked
 
@@ -147,16 +172,20 @@ def _activations(
     return of_weights if request.target is None else distribution.spread(request)
 
 
-def _whole_kernels(layers: Sequence[Layer], sparsities: Mapping[str, float]) -> dict[str, float]:
+def whole_kernels(layers: Sequence[Layer], sparsities: Mapping[str, float]) -> dict[str, float]:
     """The sparsity that pruning the nearest number of whole R × S kernels W[f, c] gives, at least one being kept.
 
     What a distribution keeps in total is kept to within half a kernel a layer.
     """
     kernels = {layer.weight: layer.weight_shape[0] * layer.weight_shape[1] for layer in layers}
-    return {
-        weight: min(round(sparsity * kernels[weight]), kernels[weight] - 1) / kernels[weight]
-        for weight, sparsity in sparsities.items()
-    }
+    return {weight: _pruned(sparsity, kernels[weight]) / kernels[weight] for weight, sparsity in sparsities.items()}
+
+
+def _pruned(sparsity: Any, kernels: int) -> Any:
+    """The nearest number of kernels, at least one being kept; for one sparsity or an array of them."""
+    if isinstance(sparsity, Real):
+        return min(round(sparsity * kernels), kernels - 1)  # type: ignore[call-overload]
+    return (sparsity * kernels).round().clip(max=kernels - 1)
 
 
 def _target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:

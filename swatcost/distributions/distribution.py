@@ -9,6 +9,8 @@ from typing import Any
 from swatcost.errors import SwatcostError
 from swatcost.layer import Layer
 
+_ALMOST_ONE = 1 - 2**-53  # the largest sparsity below 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
@@ -52,7 +54,9 @@ class Distribution:
     `reads_source`: it takes a file or mapping (`--from`). `measured`: it says what each layer is, so what a method
     usually keeps dense has no say. `acts_follow_weights`: a layer's activations get the sparsity of its weights
     unless a target of their own is given (SWAT, Section 3.3.2); otherwise activations are dense unless asked for.
-    `spread_acts` does what `spread` does for a target of activations, where that is something else.
+    `spread_acts` does what `spread` does for a target of activations, where that is something else. `bends` gives, in
+    rising order, targets between which every layer's sparsity is linear in the target, from the least to the most
+    that can be reached; without it many estimates at once ask for each target.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Distribution:
     reads_source: bool = False
     acts_follow_weights: bool = True
     spread_acts: Callable[[Spread], Mapping[str, float]] | None = None
+    bends: Callable[[Spread], Sequence[float]] | None = None
 
 
 def from_function(function: Callable[[Sequence[Layer], float | None], Sequence[float]]) -> Distribution:
@@ -114,3 +119,20 @@ def in_proportion(request: Spread, proportions: Mapping[str, float]) -> dict[str
             sparsities[weight] = 0.0
             budget -= remaining.pop(weight)
     return sparsities
+
+
+def bends_in_proportion(request: Spread, proportions: Mapping[str, float]) -> list[float]:
+    """The targets [-] at which one more layer becomes dense in `in_proportion`.
+
+    With the layers of the largest p dense already, the next one is when (1 − s) · Σ n = Σ_dense n + Σ_rest p · n / p.
+    """
+    free = sorted(request.free, key=lambda layer: -proportions[layer.weight])
+    dense = sum(layer.weight_elements for layer in request.layers if layer.weight in request.kept_dense)
+    weighted = sum(proportions[layer.weight] * layer.weight_elements for layer in free)
+    bends = [1 - dense / request.elements]
+    for layer in free:
+        proportion = proportions[layer.weight]
+        bends.append(1 - (dense + weighted / proportion) / request.elements)
+        dense += layer.weight_elements
+        weighted -= proportion * layer.weight_elements
+    return sorted({max(0.0, min(each, _ALMOST_ONE)) for each in bends})

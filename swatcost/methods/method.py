@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
@@ -36,7 +36,10 @@ def checked_sparsity(value: float, what: str) -> float:
 
 @dataclass(frozen=True)
 class LayerSparsity:
-    """The fraction of zeros, in [0, 1), in each operand that a layer's passes read."""
+    """The fraction of zeros, in [0, 1), in each operand that a layer's passes read.
+
+    Each may be an array, with an element for every setting that is estimated at once.
+    """
 
     weight: float = 0.0
     activation: float = 0.0
@@ -44,12 +47,17 @@ class LayerSparsity:
 
     def __post_init__(self) -> None:
         for operand in get_args(Operand):
-            checked_sparsity(self.of(operand), f"{operand} sparsity")
+            value: Any = self.of(operand)
+            if hasattr(value, "max"):  # an array of settings: all of them are in range if the ends are
+                for end in (value.min(), value.max()) if value.size else ():
+                    checked_sparsity(float(end), f"{operand} sparsity")
+            else:
+                checked_sparsity(value, f"{operand} sparsity")
 
     @property
     def is_sparse(self) -> bool:
-        """Whether any operand has zeros."""
-        return self != LayerSparsity()
+        """Whether any operand has zeros; an array of answers for arrays."""
+        return (self.weight != 0) | (self.activation != 0) | (self.output != 0)
 
     def of(self, operand: Operand) -> float:
         sparsity: float = getattr(self, operand)
@@ -57,6 +65,8 @@ class LayerSparsity:
 
     def scaled(self, scale: float) -> LayerSparsity:
         """The sparsity of a phase that has reached this share of the target."""
+        if scale == 1:
+            return self
         return LayerSparsity(self.weight * scale, self.activation * scale, self.output * scale)
 
 

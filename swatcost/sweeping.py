@@ -1,0 +1,249 @@
+"""Many estimates at once: the same formulas as one estimate, on arrays of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from swatcost import topk
+from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
+from swatcost.devices import Device, load_device
+from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread, from_function
+from swatcost.errors import SwatcostError
+from swatcost.estimate import checked_count, checked_network, counted_costs, topk_seconds
+from swatcost.memory import activation_reduction
+from swatcost.methods import METHODS, LayerSparsity, Method, checked_sparsity
+from swatcost.network import Network
+from swatcost.sparsity import ROUNDING, DenseOrSparse, SparsityPlan, spread_request, whole_kernels
+
+if TYPE_CHECKING:
+    import pandas
+
+Array = numpy.ndarray[Any, numpy.dtype[numpy.float64]]
+_MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
+
+
+def sweep(
+    network: Network | str | Path,
+    *,
+    weights: float | Iterable[float] | None = None,
+    acts: float | Iterable[float] | None = None,
+    grads: float | Iterable[float] | None = None,
+    period: int | Iterable[int] = 1000,
+    method: str | Method | Sequence[str | Method] = "swat",
+    distribution: Any = "uniform",
+    convention: str | Convention | Sequence[str | Convention] = "swat",
+    device: str | Path | Device | Sequence[str | Path | Device] = "rtx2080ti",
+    batch_size: int | Iterable[int] = 32,
+    paired: bool = False,
+    source: Any = None,
+    default_act_sparsity: float = DEFAULT_ACT_SPARSITY,
+    steps: int = 32_000,
+    first_layer: DenseOrSparse | None = None,
+    last_layer: DenseOrSparse | None = None,
+    keep_dense: Sequence[str] | None = None,
+) -> pandas.DataFrame:
+    """Estimates every combination of settings, by array arithmetic.
+
+    Each setting is what `estimate` takes, or several of them. With `paired`, weights, acts, grads and period are
+    taken together, the first with the first, instead of each with each; those that are single go with all. The frame
+    has a row a combination, the settings in the first columns. Sparsities and reductions are fractions, times seconds;
+    training_macs and inference_macs are sparse ones per sample. A period that never pays is missing (NaN).
+
+    Raises SwatcostError for whatever `estimate` refuses.
+
+    >>> import swatcost
+    >>> frame = swatcost.sweep("resnet50", weights=[0.8, 0.9], acts=[0.8, 0.9], period=1000, paired=True)
+    >>> [round(100 * reduction, 2) for reduction in frame["training_reduction"]]  # Table 3: 76.1 and 85.6
+    [76.12, 85.63]
+    """
+    import pandas
+
+    network = checked_network(network)
+    steps = checked_count(steps, "steps")
+    default_act_sparsity = checked_sparsity(default_act_sparsity, "default_act_sparsity")
+    targets = [_sparsities(each, name) for each, name in ((weights, "weights"), (acts, "acts"), (grads, "grads"))]
+    periods = numpy.array([checked_count(each, "period") for each in _several(period)])
+    asked = _pairs([*targets, periods]) if paired else _grid(targets)
+    frames = []
+    for choice in product(*(list(_several(each)) for each in (method, distribution, convention, device, batch_size))):
+        of_method = METHODS.choose(choice[0])
+        strategy = from_function(choice[1]) if callable(choice[1]) else DISTRIBUTIONS.choose(choice[1])
+        under = CONVENTIONS.choose(choice[2])
+        profile = choice[3] if isinstance(choice[3], Device) else load_device(choice[3])
+        samples = checked_count(choice[4], "batch_size")
+        request, kept = spread_request(network, of_method, strategy, source, first_layer, last_layer, keep_dense)
+        for start in range(0, len(asked[0]), _MOST_AT_ONCE):
+            part = [each[start : start + _MOST_AT_ONCE] for each in asked]
+            plan = _plan(network, of_method, strategy, request, kept, part[:3])
+            columns = _estimates(network, plan, under, profile, samples, steps, default_act_sparsity)
+            settings = {
+                "method": of_method.name,
+                "distribution": strategy.name,
+                "convention": under.name,
+                "device": profile.name,
+                "batch_size": samples,
+                "weights": part[0],
+                "acts": part[1],
+                "grads": part[2],
+            }
+            at = part[3] if paired else periods
+            frames.append(pandas.DataFrame(_with_periods(settings, columns, at, paired)))
+    return pandas.concat(frames, ignore_index=True)
+
+
+def _several(value: Any) -> Iterable[Any]:
+    """What was given, as several: a name, a number or a function is one."""
+    single = isinstance(value, str | Path | Method | Distribution | Convention | Device) or callable(value)
+    return [value] if single or not isinstance(value, Iterable) else value
+
+
+def _sparsities(value: Any, name: str) -> Array:
+    """Targets as an array; NaN stands for one that was not given."""
+    if value is None:
+        return numpy.array([numpy.nan])
+    if isinstance(value, numpy.ndarray) and value.dtype.kind == "f":
+        if value.size and not (value.min() >= 0 and value.max() < 1):
+            checked_sparsity(float(value[(value < 0) | ~(value < 1)][0]), name)
+        found = value.astype(float).reshape(-1)
+    else:
+        found = numpy.array([checked_sparsity(each, name) for each in _several(value)])
+    if not found.size:
+        raise SwatcostError(f"{name}: give at least one sparsity")
+    return found
+
+
+def _grid(targets: list[Array]) -> list[Array]:
+    return [each.reshape(-1) for each in numpy.meshgrid(*targets, indexing="ij")]
+
+
+def _pairs(settings: list[Array]) -> list[Array]:
+    lengths = {len(each) for each in settings} - {1}
+    if len(lengths) > 1:
+        raise SwatcostError(f"paired settings have to be equally many, not {' and '.join(map(str, sorted(lengths)))}")
+    return [numpy.broadcast_to(each, max(lengths, default=1)) for each in settings]
+
+
+def _plan(
+    network: Network,
+    method: Method,
+    distribution: Distribution,
+    request: Spread,
+    kept: dict[str, str],
+    targets: list[Array],
+) -> SparsityPlan:
+    """A plan whose numbers are arrays, one element a setting."""
+    weights, acts, grads = targets
+    for operand, name, asked in (
+        ("weight", "weights", weights),
+        ("activation", "acts", acts),
+        ("output", "grads", grads),
+    ):
+        if not method.uses(operand) and numpy.nanmax(asked, initial=0) > 0:  # type: ignore[arg-type]
+            raise SwatcostError(f"{name}: method {method.name!r} has no sparse {operand}s, leave {name} out")
+    of_weights = _spread(distribution.spread, distribution, request, weights) if method.uses("weight") else {}
+    if not method.uses("activation"):
+        of_acts = {}
+    elif distribution.spread_acts is not None:
+        of_acts = _spread(distribution.spread_acts, None, request, acts)
+    else:
+        follows = numpy.isnan(acts) & distribution.acts_follow_weights
+        of_acts = _spread(distribution.spread, distribution, request, numpy.where(follows, weights, acts))
+    if method.structured:
+        of_weights = whole_kernels(request.layers, of_weights)
+    nothing = numpy.zeros(len(weights))
+    outputs = numpy.nan_to_num(grads) if method.uses("output") else nothing
+    return SparsityPlan(
+        method=method,
+        distribution=distribution,
+        weights=weights,  # type: ignore[arg-type]
+        acts=numpy.nan_to_num(acts),  # type: ignore[arg-type]
+        grads=grads,  # type: ignore[arg-type]
+        layers=tuple(
+            LayerSparsity()
+            if layer.weight in kept
+            else _sparsity(of_weights.get(layer.weight, nothing), of_acts.get(layer.weight, nothing), outputs)
+            for layer in network.weight_layers
+        ),
+        kept_dense=kept,
+    )
+
+
+def _sparsity(weight: Any, activation: Any, output: Any) -> LayerSparsity:
+    return LayerSparsity(weight, activation, output)
+
+
+def _spread(
+    function: Callable[[Spread], Any], piecewise: Distribution | None, request: Spread, targets: Array
+) -> dict[str, Any]:
+    """A strategy's numbers for many targets: between those where it bends, or for each different one."""
+    bends = piecewise.bends(request) if piecewise is not None and piecewise.bends is not None else None
+    different, place = numpy.unique(targets, return_inverse=True)
+    if bends is not None and len(different) > len(bends) and bends[0] <= different[0] and different[-1] <= bends[-1]:
+        tables = [function(replace(request, target=float(bend))) for bend in bends]
+        lines: dict[str, Array] = {}
+        drawn: dict[tuple[float, ...], Array] = {}  # layers that are alike share an array
+        for weight in tables[0]:
+            line = tuple(table[weight] if table[weight] > ROUNDING else 0.0 for table in tables)
+            if line not in drawn:
+                drawn[line] = numpy.interp(targets, bends, line)
+            lines[weight] = drawn[line]
+        return lines
+    tables = [function(replace(request, target=None if numpy.isnan(each) else float(each))) for each in different]
+    return {weight: numpy.array([table[weight] for table in tables], dtype=float)[place] for weight in tables[0]}
+
+
+def _estimates(
+    network: Network,
+    plan: SparsityPlan,
+    convention: Convention,
+    device: Device,
+    batch_size: int,
+    steps: int,
+    default_act_sparsity: float,
+) -> dict[str, Any]:
+    """Columns that do not depend on the period."""
+    zeros: Any = sum(each.weight + each.activation + each.output for each in plan.layers)
+    charged: Any = default_act_sparsity * (zeros > 0)
+    costs = counted_costs(network, plan, convention, steps, charged)
+    exact = counted_costs(network, SparsityPlan.dense(network), EXACT, steps, 0.0)
+    non_zero: Any = plan.non_zero_weights(network)
+    step = device.dense_step(network.name, exact.training.dense, batch_size)
+    return {
+        "training_reduction": costs.training.reduction,
+        "inference_reduction": costs.inference.reduction,
+        "activation_reduction": activation_reduction(network, plan, convention),
+        "weight_sparsity": 1 - non_zero / network.weight_elements,
+        "model_compression": network.weight_elements / non_zero,
+        "training_macs": costs.training.sparse,
+        "inference_macs": costs.inference.sparse,
+        "dense_step_seconds": step.seconds,
+        "topk_seconds": topk_seconds(network, plan, device, batch_size),
+    }
+
+
+def _with_periods(settings: dict[str, Any], columns: dict[str, Any], periods: Any, paired: bool) -> dict[str, Any]:
+    """Every setting with every period, or with its own; the speedups of each."""
+    count = len(settings["weights"])
+    times = 1 if paired else len(periods)
+    whole: dict[str, Any] = {
+        name: numpy.repeat(numpy.broadcast_to(value, count), times) if not isinstance(value, str) else value
+        for name, value in {**settings, **columns}.items()
+    }
+    whole["period"] = periods if paired else numpy.tile(periods, count)
+    reduction, step, selection = (whole[name] for name in ("training_reduction", "dense_step_seconds", "topk_seconds"))
+    whole["speedup"] = topk.speedup(
+        dense_step_seconds=step, training_reduction=reduction, topk_seconds=selection, period=whole["period"]
+    )
+    whole["speedup_limit"] = topk.speedup_limit(reduction)
+    saved = reduction * step
+    with numpy.errstate(divide="ignore", invalid="ignore"):
+        first = numpy.maximum(1, numpy.ceil(selection / saved))
+    whole["break_even_period"] = numpy.where(selection == 0, 1, numpy.where(saved > 0, first, numpy.nan))
+    order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
+    return {name: whole[name] for name in order}

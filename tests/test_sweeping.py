@@ -1,0 +1,124 @@
+"""Many estimates at once, against estimates one by one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy
+import pytest
+
+import swatcost
+from swatcost.methods import METHODS
+from swatcost.network import Network
+
+from .conftest import zoo_network
+
+SAME = (
+    "training_reduction",
+    "inference_reduction",
+    "activation_reduction",
+    "weight_sparsity",
+    "model_compression",
+    "topk_seconds",
+    "speedup",
+    "speedup_limit",
+)
+
+
+def assert_rows_are_estimates(network: Network, frame: Any, asked: set[str], **settings: Any) -> None:
+    for row in frame.to_dict("records"):
+        given = {each: row[each] for each in asked}
+        choices = {each: row[each] for each in ("method", "distribution", "convention", "batch_size", "period")}
+        one = swatcost.estimate(network, **given, **choices, **settings)
+        for name in SAME:
+            assert row[name] == pytest.approx(getattr(one, name), rel=1e-9, abs=1e-12), (name, given, choices)
+        assert row["training_macs"] == pytest.approx(one.costs.training.sparse)
+        assert row["dense_step_seconds"] == pytest.approx(one.dense_step.seconds)
+        periods = (one.break_even_period, row["break_even_period"])
+        assert periods[0] == periods[1] or (periods[0] is None and math.isnan(periods[1]))
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "er", "erk"])
+def test_random_settings_in_pairs(distribution: str, resnet50: Network) -> None:
+    random = numpy.random.default_rng(1)
+    frame = swatcost.sweep(
+        resnet50,
+        weights=random.uniform(0, 0.99, 300),
+        acts=random.uniform(0, 0.99, 300),
+        period=random.integers(1, 3000, 300),
+        distribution=distribution,
+        paired=True,
+    )
+    assert len(frame) == 300
+    assert_rows_are_estimates(resnet50, frame[::10], {"weights", "acts"})
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+@pytest.mark.parametrize("convention", ["swat", "exact", "rigl"])
+def test_every_method(method: str, convention: str) -> None:
+    network = zoo_network("cifar_resnet18")
+    operands = {"weight": "weights", "activation": "acts", "output": "grads"}
+    asked = {name for operand, name in operands.items() if METHODS[method].uses(operand)}  # type: ignore[arg-type]
+    frame = swatcost.sweep(
+        network,
+        **{name: [0.0, 0.5, 0.9] for name in asked},
+        period=[1, 100],
+        method=method,
+        convention=convention,
+    )
+    assert len(frame) == 3 ** len(asked) * 2
+    assert_rows_are_estimates(network, frame, asked)
+
+
+def test_every_choice_is_combined() -> None:
+    network = zoo_network("vit_b_16")
+    frame = swatcost.sweep(
+        network,
+        weights=[0.5, 0.8],
+        acts=0.5,
+        method=["swat", "swat-structured"],
+        distribution=["uniform", "erk"],
+        convention=["swat", "exact"],
+        batch_size=[8, 32],
+    )
+    assert len(frame) == 2 * 2 * 2 * 2 * 2
+    assert not frame.duplicated().any()
+    assert_rows_are_estimates(network, frame, {"weights", "acts"})
+
+
+def test_activations_follow_where_the_distribution_has_it_so(resnet50: Network) -> None:
+    frame = swatcost.sweep(resnet50, weights=[0.8, 0.9], distribution=["erk", "uniform"])
+    assert_rows_are_estimates(resnet50, frame, {"weights"})
+
+
+def test_a_function_and_shares_by_layer() -> None:
+    network = zoo_network("cifar_vgg16")
+
+    def halves(layers: Any, target: float | None) -> list[float]:
+        return [(target or 0) / 2] * len(layers)
+
+    frame = swatcost.sweep(network, weights=[0.6, 0.8], distribution=halves)
+    assert [round(each, 12) for each in frame["weight_sparsity"]] == [0.3, 0.4]
+    shares = {layer.name: 1.0 + place for place, layer in enumerate(network.weight_layers)}
+    frame = swatcost.sweep(network, weights=[0.6, 0.8], distribution="momentum", source=shares)
+    assert_rows_are_estimates(network, frame, {"weights"}, source=shares)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weights": [0.5, 1.0]}, "weights 1.0 is not a sparsity"),
+        ({"weights": numpy.array([0.5, 1.5])}, "weights 1.5 is not a sparsity"),
+        ({"weights": numpy.array([0.5, math.nan])}, "weights nan is not a sparsity"),
+        ({"weights": []}, "give at least one sparsity"),
+        ({"weights": [0.5], "period": [1, 0]}, "period 0"),
+        ({"weights": [0.5, 0.6], "acts": [0.1, 0.2, 0.3], "paired": True}, "equally many, not 2 and 3"),
+        ({"grads": [0.5]}, "has no sparse outputs"),
+        ({"weights": [0.5], "method": ["swat", "swatt"]}, "unknown method 'swatt'"),
+        ({"weights": [0.01, 0.5], "distribution": "erk", "keep_dense": ["layer4*", "fc"]}, "cannot be reached"),
+    ],
+)
+def test_what_an_estimate_refuses_is_refused(settings: dict[str, Any], message: str, resnet50: Network) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=message):
+        swatcost.sweep(resnet50, **settings)
