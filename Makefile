@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format traces notebooks notebooks-output wheel clean
+.PHONY: run test check format traces bench cases notebooks notebooks-output wheel clean
 
 run: .venv/.installed
 	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
@@ -24,6 +24,14 @@ format: .venv/.installed-dev
 # Writes the traces of the zoo that ship with the package anew.
 traces: .venv/.installed-dev
 	$(BIN)/python -m swatcost.traces
+
+# Measures speed side by side with other counters and writes benchmarks/RESULTS.md. Takes some minutes.
+bench: .venv/.installed-bench
+	$(BIN)/python -W ignore -m benchmarks.bench
+
+# Counts small networks by hand and with other counters and writes the README's table.
+cases: .venv/.installed-bench
+	$(BIN)/python -W ignore -m benchmarks.cases
 
 # Runs every notebook from a clean kernel and compares its text with what is committed.
 notebooks: .venv/.installed-dev
@@ -45,6 +53,11 @@ wheel: .venv/.installed-dev
 
 .venv/.installed-dev: .venv/.installed
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+# A counter that cannot be installed is left out, and named in the results.
+.venv/.installed-bench: .venv/.installed-dev
+	for peer in fvcore torchinfo ptflops thop torchprofile "calflops accelerate transformers"; do $(PIP) $$peer || true; done
 	touch $@
 
 clean:

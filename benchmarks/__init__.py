@@ -1,0 +1,1 @@
+"""Speed, and the counts of others, side by side; see the Makefile."""

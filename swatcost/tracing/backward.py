@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,9 +55,10 @@ class Backward:
                 if node is not None and node not in seen:
                     seen.add(node)
                     waiting.append(node)
+        known = set(self._nodes.values())
         custom: dict[str, list[str]] = {}
         for node in seen:
-            if isinstance(node, BackwardCFunction):
+            if isinstance(node, BackwardCFunction) and node not in known:
                 custom.setdefault(type(node).__name__, []).append(self._custom.get(node, ""))
         return {operation for operation, node in self._nodes.items() if node in seen}, custom
 
@@ -158,8 +160,7 @@ class Checkpointing:
         region = Region(stops_early)
 
         def count(tensor: Tensor) -> Tensor:
-            for each in self._inside:
-                each.saved += 1
+            region.saved += 1  # what a checkpoint inside saves is its own
             return tensor
 
         self._inside.append(region)
@@ -185,7 +186,11 @@ def as_written() -> Iterator[None]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext():
+        with (
+            warnings.catch_warnings(),
+            torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext(),
+        ):
+            warnings.filterwarnings("ignore", message="Using `torch.compile")  # frames may be seen twice
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -222,7 +222,7 @@ class Run(TorchDispatchMode):
         self.layers.append(layer)
         if not (layer.is_weight_layer or layer.is_product):
             return False
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or layer.kind == "custom":  # which may run inside an autograd function of its own
             first = result if isinstance(result, Tensor) else result[0]
             self.backward.await_node(place, first)
             self.checkpointing.record(place)
@@ -240,7 +240,6 @@ class Run(TorchDispatchMode):
         shapes = tuple(_shapes(each) for each in args)
         named = {key: _shapes(each) for key, each in kwargs.items()}
         forward, *gradients = counted(name, formula, shapes, {**named, "out_shape": _shapes(result)}, len(tensors))
-        trains = [torch.is_grad_enabled() and tensor.requires_grad for tensor in tensors]
         layer = self.layer(
             kind="custom",
             input=tensors[0],
@@ -248,7 +247,10 @@ class Run(TorchDispatchMode):
             input_shape=tuple(tensors[0].shape),
             weight_shape=(),
             output_shape=tuple(tensors_of(result)[0].shape),
-            custom_macs=(forward, sum(macs for macs, needed in zip(gradients, trains, strict=True) if needed)),
+            custom_macs=(
+                forward,
+                sum(macs for macs, tensor in zip(gradients, tensors, strict=True) if tensor.requires_grad),
+            ),
         )
         return layer is not None and self._record(layer, result)
 

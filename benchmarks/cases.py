@@ -1,0 +1,70 @@
+"""The README's table: small networks counted by hand, by swatcost and by other counters. Writes it there.
+
+Run as `make cases`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import swatcost
+from benchmarks.peers import PEERS, quiet, torch_backward
+from tests.cases import CASES, Case
+
+README = Path(__file__).parent.parent / "README.md"
+START, END = "<!-- cases: written by `make cases` -->", "<!-- end of cases -->"
+
+
+def ours(case: Case) -> tuple[float, float]:
+    """Forward and backward MACs of the whole batch by the convention `exact`."""
+    inputs = case.inputs()
+    network = swatcost.trace(case.build(), inputs, batch_size=max(inputs[0].shape[:2]))
+    costs = swatcost.estimate(network, convention="exact").costs
+    backward = costs.grad_input + costs.grad_weight + costs.recompute
+    return round(costs.forward.dense * network.batch_size, 6), round(backward.dense * network.batch_size, 6)
+
+
+def asked(count: Any, module: nn.Module, inputs: tuple[Any, ...]) -> float | None:
+    """A counter's answer, or None if it fails."""
+    torch.manual_seed(0)
+    try:
+        with quiet():
+            return float(count(module, inputs))
+    except Exception:
+        return None
+
+
+def cell(found: float | None, expected: int) -> str:
+    if found is None:
+        return "fails"
+    return f"{found:,.0f}" if found == expected else f"*{found:,.0f}*"
+
+
+def table() -> str:
+    """The cases as a Markdown table; what is not the count by hand is in italics."""
+    peers = [peer for peer in PEERS if not peer.missing()]
+    header = ["forward", "by hand", "swatcost", *(peer.name.replace("torch Flop", "Flop") for peer in peers)]
+    forward, backward = [header], [["backward", "by hand", "swatcost", "FlopCounterMode"]]
+    for case in CASES:
+        found = ours(case)
+        answers = [asked(peer.count, case.build(), case.inputs()) for peer in peers]
+        forward.append([case.title, f"{case.forward:,}", *(cell(each, case.forward) for each in (found[0], *answers))])
+        torchs = asked(torch_backward, case.build(), case.inputs())
+        backward.append([case.title, f"{case.backward:,}", *(cell(each, case.backward) for each in (found[1], torchs))])
+    missing = [f"{peer.name} is left out ({peer.missing()})." for peer in PEERS if peer.missing()]
+    return "\n\n".join([*map(markdown, (forward, backward)), *missing])
+
+
+def markdown(rows: list[list[str]]) -> str:
+    rule = ["---", *("---:" for _ in rows[0][1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+
+
+if __name__ == "__main__":
+    before, _, rest = README.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{START}\n{table()}\n{END}{after}", encoding="utf-8")

@@ -1,0 +1,341 @@
+"""What networks are written with: wrappers, masks, custom functions and operations, inputs and outputs of any form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+from torch.utils.flop_counter import FlopCounterMode
+
+import swatcost
+from swatcost import formulas
+from swatcost.network import Network
+
+from .cases import Applied, block, pruned
+
+
+def macs(network: Network, name: str = "forward") -> float:
+    costs = swatcost.estimate(network, convention="exact").costs
+    return getattr(costs, name).dense * network.batch_size  # type: ignore[no-any-return]
+
+
+def kinds(network: Network) -> list[tuple[str, str]]:
+    return [(layer.kind, layer.name) for layer in network.layers]
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "kind", "weight"),
+    [
+        (nn.LayerNorm(8), (5, 8), "layer_norm", (8,)),
+        (nn.LayerNorm((5, 8), elementwise_affine=False), (5, 8), "layer_norm", ()),
+        (nn.GroupNorm(2, 4), (4, 6), "group_norm", (4,)),
+        (nn.InstanceNorm2d(3, affine=True), (3, 5, 5), "instance_norm", (33,)),  # for 11 samples' channels
+        (nn.RMSNorm(8), (5, 8), "rms_norm", (8,)),
+        (nn.RMSNorm(8, elementwise_affine=False), (5, 8), "rms_norm", ()),
+        (nn.BatchNorm1d(4), (4, 6), "batch_norm", (4,)),
+    ],
+)
+def test_normalisations(module: nn.Module, shape: tuple[int, ...], kind: str, weight: tuple[int, ...]) -> None:
+    network = swatcost.trace(nn.Sequential(nn.Identity(), module), input_shape=shape)
+    (layer,) = network.layers
+    assert (layer.kind, layer.name, layer.weight_shape) == (kind, "1", weight)
+    assert set(layer.parameters) == {f"1.{name}" for name, _ in module.named_parameters()}
+    counted = swatcost.trace(nn.Sequential(nn.Linear(shape[-1], shape[-1]), module), input_shape=shape)
+    met = {each.operation: each.places for each in swatcost.estimate(counted).uncounted}
+    assert met[kind] == ("1",)
+
+
+class Mixed(nn.Module):
+    """Calls a compiled part, a compiled function and a wrapped part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = torch.compile(nn.Sequential(nn.Linear(6, 7)), backend="eager")
+        self.spread = nn.DataParallel(nn.Linear(7, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return compiled(self.spread(self.part(x)))
+
+
+@torch.compile(backend="eager")
+def compiled(x: Tensor) -> Tensor:
+    return x @ x.t()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_and_wrapped_parts_run_as_they_were_written() -> None:
+    network = swatcost.trace(Mixed(), torch.zeros(2, 6))
+    assert kinds(network) == [("linear", "part.0"), ("linear", "spread.module"), ("product", "Mixed")]
+    assert [parameter.name for parameter in network.parameters[:2]] == ["part.0.weight", "part.0.bias"]
+    assert network.weight_layers[0].weight == "part.0.weight"
+    whole = swatcost.trace(torch.compile(nn.Linear(6, 7), backend="eager"), torch.zeros(2, 6))
+    assert [layer.weight for layer in whole.layers] == ["weight"]
+
+
+def test_a_pruning_mask_can_be_the_sparsity() -> None:
+    module = nn.Sequential(prune.l1_unstructured(nn.Linear(10, 20), "weight", 0.75), nn.ReLU(), nn.Linear(20, 5))
+    network = swatcost.trace(module, torch.zeros(2, 10))
+    assert [layer.weight for layer in network.layers] == ["0.weight_orig", "2.weight"]
+    assert {each.name: each.mask_zeros for each in network.parameters if each.mask_zeros} == {"0.weight_orig": 150}
+    estimate = swatcost.estimate(network, distribution="mask", acts=0.5)
+    assert [each.sparsity.weight for each in estimate.layers] == [0.75, 0.0]
+    assert [each.sparsity.activation for each in estimate.layers] == [0.5, 0.5]
+    assert estimate.costs.forward.sparse == 200 * 0.25 + 100
+    assert any("--distribution mask" in each for each in swatcost.estimate(network).assumptions)
+    with pytest.raises(swatcost.SwatcostError, match="carries no pruning masks"):
+        swatcost.estimate("resnet18", distribution="mask")
+    with pytest.raises(swatcost.SwatcostError, match="leave weights out"):
+        swatcost.estimate(network, distribution="mask", weights=0.5)
+
+
+def test_weights_are_known_through_what_is_done_to_them() -> None:
+    def function(self: Any, x: Tensor) -> Tensor:
+        y = F.linear(x, (self.w * self.mask).to(torch.bfloat16).float())
+        y = torch.einsum("bi,oi->bo", y, self.v.t().contiguous())
+        return y @ torch.cat([self.a, self.b], 1)
+
+    module = Applied(
+        function,
+        {
+            "w": nn.Parameter(torch.zeros(4, 3)),
+            "v": nn.Parameter(torch.zeros(4, 6)),
+            "a": nn.Parameter(torch.zeros(6, 2)),
+            "b": nn.Parameter(torch.zeros(6, 3)),
+        },
+    )
+    module.register_buffer("mask", torch.ones(4, 3))
+    network = swatcost.trace(module, torch.zeros(2, 3))
+    assert [layer.kind for layer in network.layers] == ["linear"] * 3
+    assert [layer.weight for layer in network.layers[:2]] == ["w", "v"]
+    assert network.layers[2].weight.startswith("(computed in Applied")
+    assert set(network.layers[2].parameters) == {"a", "b"}
+    orthogonal = parametrizations.spectral_norm(nn.Linear(5, 4))
+    (layer,) = swatcost.trace(orthogonal, torch.zeros(2, 5)).weight_layers[-1:]
+    assert layer.weight_shape == (4, 5)
+
+
+def test_autocast() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.w = nn.Conv2d(3, 4, 3), nn.Parameter(torch.zeros(5, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return F.linear(self.conv(x).mean((2, 3)), self.w)
+
+    network = swatcost.trace(Half(), torch.zeros(2, 3, 6, 6))
+    assert [(layer.weight, layer.element_bytes) for layer in network.layers] == [("conv.weight", 2), ("w", 2)]
+    assert all(layer.weight_trains for layer in network.layers)
+
+
+class Pair(NamedTuple):
+    a: Tensor
+    b: Tensor
+
+
+@dataclasses.dataclass
+class Nested:
+    deep: dict[str, Any]
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda y: y,
+        lambda y: (y, 3),
+        lambda y: {"a": [None, y]},
+        lambda y: Pair(y, y.detach()),
+        lambda y: Nested({"deeper": Nested({"y": y})}),
+        Slotted,
+    ],
+)
+def test_outputs_of_any_structure(wrap: Any) -> None:
+    network = swatcost.trace(Applied(lambda self, x: wrap(self.part(x)), {"part": nn.Linear(3, 4)}), torch.zeros(2, 3))
+    assert network.layers[0].weight_trains
+
+
+def test_nothing_to_train_is_said() -> None:
+    module = Applied(lambda self, x: self.part(x).argmax(), {"part": nn.Linear(3, 4)})
+    network = swatcost.trace(module, torch.zeros(2, 3))
+    assert not network.layers[0].weight_trains
+    assert any("a training step is a forward pass" in each for each in swatcost.estimate(network).assumptions)
+
+
+class Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return x @ w
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = ctx.saved_tensors
+        return grads[0] @ w.t(), x.t() @ grads[0]
+
+
+class Custom(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(3, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Twice.apply(x, self.w)  # type: ignore[no-any-return]
+
+
+def test_a_custom_functions_backward_is_listed_with_its_place() -> None:
+    network = swatcost.trace(nn.Sequential(nn.Linear(3, 3), Custom()), torch.zeros(2, 3))
+    listed = {each.operation: (each.products, each.places) for each in network.uncounted}
+    assert listed == {"backward of Twice": (True, ("1",))}
+    assert macs(network) == 2 * 3 * 3 + 2 * 3 * 4
+    assert swatcost.estimate(network).assumptions[0].startswith("TOO LOW")
+
+
+def test_checkpoints_in_checkpoints() -> None:
+    def inner(self: Any, x: Tensor) -> Tensor:
+        return checkpoint(self.block, x, use_reentrant=False)  # type: ignore[no-any-return]
+
+    part = Applied(inner, {"block": block()})
+
+    def outer(self: Any, x: Tensor) -> Tensor:
+        return checkpoint(self.part, self.stem(x), use_reentrant=False).relu()  # type: ignore[no-any-return]
+
+    module = Applied(outer, {"part": nn.Sequential(nn.Linear(6, 6), part), "stem": nn.Linear(6, 6)})
+    # the outer one stops at the inner one's input, the inner one before its last layer
+    assert macs(swatcost.trace(module, torch.zeros(2, 6)), "recompute") == 2 * 6 * 6 + 2 * 6 * 7
+    assert executed_by_torch(module) == macs(swatcost.trace(module, torch.zeros(2, 6)), "training")
+    with set_checkpoint_early_stop(False):
+        everything = swatcost.trace(module, torch.zeros(2, 6))
+        assert executed_by_torch(module) == macs(everything, "training")
+    assert macs(everything, "recompute") == 2 * 6 * 6 + 2 * (2 * (2 * 6 * 7))
+
+
+def executed_by_torch(module: nn.Module) -> float:
+    with FlopCounterMode(display=False) as counter:
+        module(torch.zeros(2, 6)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def test_a_checkpoint_that_needs_no_gradient_runs_once() -> None:
+    module = Applied(
+        lambda self, x: checkpoint(self.block, x, use_reentrant=True) + self.head(x),
+        {"block": block(), "head": nn.Linear(6, 6)},
+    )
+    network = swatcost.trace(module, torch.zeros(2, 6))  # reentrant, and no input needs a gradient
+    assert [layer.weight_trains for layer in network.layers] == [False, False, True]
+    assert macs(network, "recompute") == 0
+
+
+@pytest.fixture
+def library() -> Iterator[str]:
+    """An operation of a library of its own: two products of the same tensors."""
+
+    @torch.library.custom_op("swatcost_test::both_ways", mutates_args=())
+    def both_ways(a: Tensor, b: Tensor, times: int) -> Tensor:
+        return times * (a @ b) @ (a @ b).t()
+
+    @both_ways.register_fake
+    def _(a: Tensor, b: Tensor, times: int) -> Tensor:
+        return a.new_empty(a.shape[0], a.shape[0])
+
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        return grad, grad, None
+
+    both_ways.register_autograd(backward)
+    yield "swatcost_test.both_ways"
+    formulas._FORMULAS.pop("swatcost_test.both_ways", None)
+
+
+class Foreign(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.w = nn.Linear(4, 5), nn.Parameter(torch.zeros(5, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.swatcost_test.both_ways(self.linear(x), self.w, 1)  # type: ignore[no-any-return]
+
+
+def test_an_unknown_operation_is_listed_until_it_has_a_formula(library: str) -> None:
+    module, x = nn.Sequential(Foreign()), torch.zeros(2, 4)
+    listed = swatcost.trace(module, x).uncounted
+    assert (listed[0].operation, listed[0].products, listed[0].places) == (library, True, ("0",))
+    assert [each.operation.partition(" ")[0] for each in listed[1:]] == ["backward"]
+
+    @swatcost.formula(library)
+    def both_ways(a: tuple[int, ...], b: tuple[int, ...], times: int, *, out_shape: tuple[int, ...]) -> list[int]:
+        assert (times, out_shape) == (1, (2, 2))
+        once = a[0] * a[1] * b[1] + a[0] * b[1] * a[0]
+        return [once, 2 * once, 3 * once]
+
+    network = swatcost.trace(module, x)
+    assert not network.uncounted
+    assert kinds(network) == [("linear", "0.linear"), ("custom", "0")]
+    once = 2 * 5 * 6 + 2 * 6 * 2
+    assert macs(network) == 2 * 4 * 5 + once
+    assert macs(network, "grad_input") == 5 * once
+    with pytest.raises(ValueError, match="has a formula already"):
+        swatcost.formula(library)(both_ways)
+
+
+@pytest.mark.parametrize(("gives", "forward", "backward"), [(7, 7, 14), ([7], 7, 0), ((7, 1), 7, 1), ([7, 0, 5], 7, 5)])
+def test_what_a_formula_may_give(library: str, gives: Any, forward: int, backward: int) -> None:
+    swatcost.formula(library)(lambda *args, out_shape: gives)
+    network = swatcost.trace(Foreign(), torch.zeros(2, 4))
+    assert (macs(network) - 2 * 4 * 5, macs(network, "grad_input")) == (forward, backward)
+
+
+@pytest.mark.parametrize("gives", [None, -1, 2.5, [1, 2, 3, 4], "7"])
+def test_a_formula_that_gives_something_else_is_named(library: str, gives: Any) -> None:
+    swatcost.formula(library)(lambda *args, out_shape: gives)
+    with pytest.raises(swatcost.SwatcostError, match=f"the formula of {library} failed"):
+        swatcost.trace(Foreign(), torch.zeros(2, 4))
+
+
+def test_what_is_counted_takes_no_other_formula() -> None:
+    swatcost.formula("mm")(lambda *args, out_shape: 1)
+    try:
+        with pytest.raises(swatcost.SwatcostError, match="mm is counted already"):
+            swatcost.trace(nn.Linear(3, 4, bias=False), torch.zeros(2, 3))
+    finally:
+        del formulas._FORMULAS["mm"]
+
+
+def test_steps_of_a_recurrent_layer_are_one_row_of_the_table() -> None:
+    estimate = swatcost.estimate(
+        swatcost.trace(nn.LSTM(4, 5).to("meta"), torch.empty(9, 2, 4, device="meta"), batch_size=2)
+    )
+    from swatcost.report.content import layer_table
+
+    rows = layer_table(estimate, "wide").rows
+    assert [row[0] for row in rows] == ["LSTM ×9", "LSTM ×9", "(other)", "total"]
+    assert len(estimate.layers) == 18
+
+
+def test_pruned_modules_are_traced_as_they_are() -> None:
+    module = pruned(nn.Conv2d(3, 4, 3))
+    before = module.weight.clone()
+    swatcost.trace(module, input_shape=(3, 6, 6))
+    assert torch.equal(module.weight, before)
+
+
+def test_experts_are_groups_of_one_weight() -> None:
+    module = Applied(lambda self, x: torch.bmm(x, self.w), {"w": nn.Parameter(torch.zeros(3, 8, 5))})
+    (layer,) = swatcost.trace(module, torch.zeros(3, 4, 8)).layers
+    assert (layer.kind, layer.groups, layer.weight, layer.weight_shape) == ("linear", 3, "w", (15, 8))
+    shared = Applied(lambda self, x: torch.bmm(x, self.w.expand(3, -1, -1)), {"w": nn.Parameter(torch.zeros(1, 8, 5))})
+    (layer,) = swatcost.trace(shared, torch.zeros(3, 4, 8)).layers
+    assert (layer.groups, layer.weight_shape, layer.input_shape) == (1, (5, 8), (3, 4, 8))
