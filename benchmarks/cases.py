@@ -67,4 +67,4 @@ def markdown(rows: list[list[str]]) -> str:
 if __name__ == "__main__":
     before, _, rest = README.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
-    README.write_text(f"{before}{START}\n{table()}\n{END}{after}", encoding="utf-8")
+    README.write_text(f"{before}{START}\n\n{table()}\n\n{END}{after}", encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from swatcost.version import __version__
 DIRECTORY_VARIABLE = "SWATCOST_CACHE_DIR"
 _MOST_ENTRIES = 200
 _PACKAGES = "site-packages"
+_ONE_AT_A_TIME = threading.RLock()
 _STARTED = time.time_ns()  # what was changed later may have been imported before
 
 
@@ -88,15 +90,19 @@ def read(key: Mapping[str, Any]) -> Network | None:
     return entry.network if fresh else None
 
 
-def write(key: Mapping[str, Any], network: Network, files: set[str]) -> None:
+def write(key: Mapping[str, Any], network: Network, read: FilesRead) -> None:
     """Keeps a trace and forgets the oldest ones; what cannot be written is not kept.
 
-    Nothing is kept if a file was changed after this process began: what it held when it was read is not known.
+    Nothing is kept if a file has changed since it was read, as far as that can be known: in making the trace, or, for
+    a module that was loaded before, when this process began.
     """
     path = _place(key)
-    if path is None or any(_changed_since_start(name) for name in files):
+    opened, loaded = read.sources()
+    if path is None or any(_changed_at(each) > read.began for each in opened):
         return
-    digests = {name: _digest(Path(name)) for name in sorted(files)}
+    if any(_changed_at(each) > _STARTED for each in loaded):
+        return
+    digests = {name: _digest(Path(name)) for name in sorted(opened | loaded)}
     entry = Entry(schema="swatcost.cache/1", key=dict(key), files=digests, network=network)
     with contextlib.suppress(OSError, SwatcostError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +117,12 @@ def _place(key: Mapping[str, Any]) -> Path | None:
     return kept_in / f"{name}.json" if kept_in else None
 
 
-def _changed_since_start(name: str) -> bool:
+def _changed_at(name: str) -> float:
+    """When the file was changed [ns], as late as can be if it is gone."""
     try:
-        return os.stat(name).st_mtime_ns > _STARTED
+        return os.stat(name).st_mtime_ns
     except OSError:
-        return True
+        return float("inf")
 
 
 def _digest(path: Path) -> str:
@@ -135,21 +142,24 @@ class FilesRead:
     """The files that the process opened for reading while this was followed."""
 
     names: set[str] = field(default_factory=set)
+    began: int = 0
     _following: bool = False
     _installed: bool = False
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
         """Follows files by an audit hook, which stays installed and idle afterwards."""
-        if not self._installed:
-            self._installed = True
-            sys.addaudithook(self._hear)
-        self.names.clear()
-        self._following = True
-        try:
-            yield
-        finally:
-            self._following = False
+        with _ONE_AT_A_TIME:
+            if not self._installed:
+                self._installed = True
+                sys.addaudithook(self._hear)
+            self.names.clear()
+            self.began = time.time_ns()
+            self._following = True
+            try:
+                yield
+            finally:
+                self._following = False
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
         if self._following and event == "open" and isinstance(args[0], str):
@@ -157,15 +167,15 @@ class FilesRead:
             if not writes:
                 self.names.add(args[0])
 
-    def sources(self) -> set[str]:
-        """The files among them outside of Python, torch and swatcost; with those of the user's loaded modules.
+    def sources(self) -> tuple[set[str], set[str]]:
+        """The files among them outside of Python, torch and swatcost, and those of the user's modules loaded before.
 
         A compiled module counts by its source.
         """
         opened = {os.path.abspath(_source(name)) for name in self.names}
         loaded = {module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
         own = {os.path.abspath(_source(name)) for name in loaded if name and _PACKAGES not in name}
-        return {path for path in opened | own if _matters(path)}
+        return {path for path in opened if _matters(path)}, {path for path in own - opened if _matters(path)}
 
 
 def _matters(path: str) -> bool:

@@ -82,8 +82,7 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool, trace: Callable[...
 
     with _FILES.followed():
         network = trace(**asked)
-        files = _FILES.sources()
-    cache.write(key, network, files)
+    cache.write(key, network, _FILES)
     return network
 
 

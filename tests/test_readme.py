@@ -11,6 +11,8 @@ import pytest
 
 from swatcost.cli import main
 
+from .cases import CASES
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 CONSOLE = [text for language, text in BLOCKS if language == "console"]
@@ -37,6 +39,15 @@ def test_commands_print_what_is_shown(
             assert printed.startswith(shown.removesuffix("…\n"))
         else:
             assert printed == shown
+
+
+def test_the_table_of_cases_is_of_the_tested_ones() -> None:
+    """The columns `by hand` and `swatcost`; those of other counters are what they were when the table was made."""
+    rows = [line.strip("| ").split(" | ") for line in README.read_text(encoding="utf-8").splitlines() if "|" in line]
+    for pass_, numbers in (("forward", lambda case: case.forward), ("backward", lambda case: case.backward)):
+        start = next(place for place, row in enumerate(rows) if row[:3] == [pass_, "by hand", "swatcost"]) + 2
+        shown = [row[:3] for row in rows[start : start + len(CASES)]]
+        assert shown == [[case.title, f"{numbers(case):,}", f"{numbers(case):,}"] for case in CASES]
 
 
 def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,22 @@ def test_a_model_from_a_config_brings_its_inputs(monkeypatch: pytest.MonkeyPatch
     assert network.weight_layers[0].weight_trains
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_hugging_face(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    (tmp_path / "hub.py").write_text(
+        "from transformers import AutoModelForCausalLM, LlamaConfig\n"
+        "def llama():\n"
+        "    config = LlamaConfig(num_hidden_layers=1, hidden_size=64, intermediate_size=96, vocab_size=50,\n"
+        "                         num_attention_heads=4, num_key_value_heads=2)\n"
+        "    return AutoModelForCausalLM.from_config(config)\n"
+    )
+    network = swatcost.load(f"{tmp_path}/hub.py:llama", input_shape=(8,), input_dtype="int64")
+    # q and o: 64², k and v: 64 · 32, gate, up and down: 64 · 96, head: 64 · 50; 8 tokens; attention 2 · 8² · 64
+    expected = 8 * (2 * 64**2 + 2 * 64 * 32 + 3 * 64 * 96 + 64 * 50) + 2 * 8**2 * 64
+    assert swatcost.estimate(network, convention="exact").costs.forward.dense == expected
+
+
 def stand_in_for_torchvision() -> ModuleType:
     models = ModuleType("torchvision.models")
     models.list_models = lambda: ["resnet18", "vit_b_16"]  # type: ignore[attr-defined]

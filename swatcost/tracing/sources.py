@@ -23,6 +23,7 @@ from swatcost.registry import nearest
 from swatcost.tracing import trace
 
 _IMAGENET = (3, 224, 224)
+_FROM_FILE = "_swatcost_file_"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def trace_source(
 
     Raises SwatcostError, in one line, when any of it fails.
     """
-    with contextlib.redirect_stdout(sys.stderr):  # standard output is for data
+    with contextlib.redirect_stdout(sys.stderr), _forgotten_afterwards():  # standard output is for data
         built = _built(source, classes)
         if isinstance(built, Network):
             return built
@@ -183,7 +184,7 @@ def _file(path: Path) -> Any:
     """Runs a Python file as a module of its own name."""
     if not path.is_file():
         raise SwatcostError(f"cannot read {path}: no such file")
-    name = f"{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
+    name = f"{_FROM_FILE}{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SwatcostError(f"{path} is no Python file")
@@ -192,9 +193,18 @@ def _file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         raise SwatcostError(f"{path} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
     return module
+
+
+@contextlib.contextmanager
+def _forgotten_afterwards() -> Iterator[None]:
+    """Lets go of modules made from files, so that a file is read again the next time."""
+    try:
+        yield
+    finally:
+        for name in [each for each in sys.modules if each.startswith(_FROM_FILE)]:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager
