@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swatcost.conventions import as_swat_counts, nothing_fixed
-from swatcost.methods import Phase
+from swatcost.conventions import EXACT, as_swat_counts, nothing_fixed
+from swatcost.costs import PASSES
+from swatcost.methods import METHODS, LayerSparsity, Phase
 from swatcost.report.numbers import percent, scaled
 from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
 
@@ -31,6 +32,8 @@ def _counting(estimate: Estimate) -> list[str]:
         + "batch normalisation, pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
     ]
+    if _far_from_executed(estimate):
+        sentences.append(_what_counts_more(estimate))
     missed = [each for each in estimate.uncounted if each.products]
     if missed:
         listed = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
@@ -64,6 +67,30 @@ def _counting(estimate: Estimate) -> list[str]:
             f"{_listed(uneven)}."
         )
     return sentences
+
+
+_WORTH_SAYING = 1.25  # dense MACs as a convention counts them, over those that are executed
+
+
+def _far_from_executed(estimate: Estimate) -> bool:
+    executed = estimate.exact.training.dense
+    return executed > 0 and estimate.costs.training.dense > _WORTH_SAYING * executed
+
+
+def _what_counts_more(estimate: Estimate) -> str:
+    """Which layer and pass a convention counts most beyond what is executed."""
+    counted = [
+        (each.costs.by_pass()[name].dense - EXACT.count(each.layer, METHODS["dense"], LayerSparsity())
+         .per_sample(estimate.network.batch_size).by_pass()[name].dense, each.layer.name, name)
+        for each in estimate.layers
+        for name in PASSES
+    ]  # fmt: skip
+    excess, layer, in_pass = max(counted)
+    ratio = estimate.costs.training.dense / estimate.exact.training.dense
+    return (
+        f"That is {ratio:.2f} times the dense training that autograd executes; {scaled(excess, 'MAC')} of the "
+        f"difference are {in_pass} of {layer}."
+    )
 
 
 def _sparsity(estimate: Estimate) -> list[str]:

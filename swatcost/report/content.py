@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import EXACT
+from swatcost.layer import PRODUCT_KINDS
 from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
 from swatcost.report.rows import layer_rows, totals_by_name
 
@@ -152,7 +153,7 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
         dense, sparse = row["training_dense_macs"], row["training_sparse_macs"]
         sparsities = [f"{row[key] * 100:.4g} %" if dense else "" for key in ("weight_sparsity", "act_sparsity")]
         return [
-            *(row[each].replace("x", "×") if each != "name" else row[each] for each in texts),
+            *(row[each].replace("x", "×") if each != "name" else _called(row) for each in texts),
             *([f"{row['params']:,}", *(sparsities if row["weight"] else ["", ""])] if described else []),
             *(f"{row[key] / unit:.3f}" for key in keys),
             percent(1 - sparse / dense) if dense else "",
@@ -168,6 +169,10 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
         "reduction",
     ]
     return Table(header, [cells(row) for row in [*shown, total]], text_columns=len(texts))
+
+
+def _called(row: dict[str, Any]) -> str:
+    return f"{row['name']} ({row['kind']})" if row.get("kind") in PRODUCT_KINDS else str(row["name"])
 
 
 def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
