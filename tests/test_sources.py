@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -251,6 +252,7 @@ def test_shipped_traces_are_what_a_fresh_trace_gives(name: str) -> None:
 def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "kept"
     monkeypatch.setenv(cache.DIRECTORY_VARIABLE, str(folder))
+    monkeypatch.setattr(cache, "_STARTED", time.time_ns())  # other tests have left modules behind
     return folder
 
 
