@@ -251,7 +251,7 @@ def estimate(
         steps=steps,
         default_act_sparsity=default_act_sparsity,
         layers=layers,
-        costs=sum((each.costs for each in layers), PassCosts()),
+        costs=counted_costs(network, plan, counted, steps, charged),
         exact=exact_costs,
         activation_reduction=activation_reduction(network, plan, counted),
         memory=step_memory(network, plan, batch_size),
@@ -264,15 +264,15 @@ def _layer_estimates(
     network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
 ) -> tuple[LayerEstimate, ...]:
     sizes = {parameter.name: parameter.elements for parameter in network.parameters}
-    costs = _costs_by_layer(network, plan, convention, steps, default_act_sparsity)
+    counts = _counts_by_layer(network, plan, convention, steps, default_act_sparsity)
     return tuple(
         LayerEstimate(
             layer=layer,
             sparsity=sparsity,
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
-            costs=cost,
+            costs=count.per_sample(network.batch_size),
         )
-        for (layer, sparsity), cost in zip(plan.by_layer(network), costs, strict=True)
+        for (layer, sparsity), count in zip(plan.by_layer(network), counts, strict=True)
     )
 
 
@@ -280,18 +280,19 @@ def counted_costs(
     network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
 ) -> PassCosts:
     """The sum over all layers [MACs per sample]; sparse costs are arrays if the plan's sparsities are."""
-    return sum(_costs_by_layer(network, plan, convention, steps, default_act_sparsity), PassCosts())
+    counts = _counts_by_layer(network, plan, convention, steps, default_act_sparsity)
+    return sum(counts, PassCosts()).per_sample(network.batch_size)
 
 
-def _costs_by_layer(
+def _counts_by_layer(
     network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
 ) -> list[PassCosts]:
+    """What each layer costs over the traced batch."""
     phases = convention.phases(plan.method, steps)
-    counts = (
+    return [
         convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity)
         for layer, sparsity in plan.by_layer(network)
-    )
-    return [each.per_sample(network.batch_size) for each in counts]
+    ]
 
 
 def topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:

@@ -113,7 +113,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
     if method.relies_on_default_sparsity and convention.density is as_swat_counts:
         sentences.append(
             f"grad_weight is charged {percent(1 - estimate.default_act_sparsity)} of its dense MACs, for the zeros "
-            f"that ReLU leaves among activations, whatever {method.name} itself needs."
+            f"that ReLU leaves among activations, whatever {method.name} itself needs, and throughout the run."
         )
     phases = convention.phases(method, estimate.steps)
     if len(phases) > 1:

@@ -237,6 +237,11 @@ def _rms_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> It
     yield _norm(run, "rms_norm", args[0], args[2:3])
 
 
+def is_rms_norm(module: nn.Module) -> bool:
+    """Whether it is torch's own, which most devices execute in several operations."""
+    return getattr(type(module), "forward", None) is nn.RMSNorm.forward
+
+
 def composed_rms_norm(run: Run, module: nn.Module, args: Any, result: Any) -> Layer | None:
     """What an nn.RMSNorm executed in several operations."""
     inputs = [each for each in args if isinstance(each, Tensor)] if isinstance(args, tuple) else []

@@ -31,7 +31,7 @@ from swatcost.tracing.frames import Frame, Frames, without_wrappers
 from swatcost.tracing.kernels import Kernels
 from swatcost.tracing.masks import zeros_of_masks
 from swatcost.tracing.operations import MOVES, may_multiply_tensors, name_of
-from swatcost.tracing.readers import READERS, composed_rms_norm, computes, tensors_of
+from swatcost.tracing.readers import READERS, composed_rms_norm, computes, is_rms_norm, tensors_of
 from swatcost.tracing.storages import Origins, Storages
 from swatcost.tracing.untouched import stand_in, untouched
 
@@ -234,7 +234,8 @@ class Run(TorchDispatchMode):
         here = self.frames.here.name
         formula = formula_of(name)
         if formula is None:
-            self.uncounted[name].append(here)
+            if not is_rms_norm(self.frames.here.module):  # which is listed as one
+                self.uncounted[name].append(here)
             return False
         tensors = tensors_of((*args, *kwargs.values()))
         shapes = tuple(_shapes(each) for each in args)
@@ -339,7 +340,7 @@ class Run(TorchDispatchMode):
 
     def _left(self, frame: Frame, result: Any) -> None:
         self.backward.left(frame.name, result)
-        if type(frame.module).forward is nn.RMSNorm.forward:
+        if is_rms_norm(frame.module):
             fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self.layers[-1:])
             norm = None if fused else composed_rms_norm(self, frame.module, frame.args, result)
             if norm is not None:
