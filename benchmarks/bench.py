@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,9 @@ print(macs)
 def whole_process(commands: dict[str, Sequence[str]], rounds: int = 5) -> dict[str, float]:
     """The median time [s] of each command, taking turns."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(rounds + 1):
-        for name, command in commands.items():
-            start = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(each[1:]) for name, each in times.items()}
+    quietly: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    run = partial(subprocess.run, env=environment, **quietly)
+    return in_turns({name: partial(run, command) for name, command in commands.items()}, rounds)
 
 
 def in_turns(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

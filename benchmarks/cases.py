@@ -13,7 +13,7 @@ from torch import nn
 
 import swatcost
 from benchmarks.peers import PEERS, quiet, torch_backward
-from tests.cases import CASES, Case
+from tests.cases import CASES, Case, macs
 
 README = Path(__file__).parent.parent / "README.md"
 START, END = "<!-- cases: written by `make cases` -->", "<!-- end of cases -->"
@@ -21,11 +21,7 @@ START, END = "<!-- cases: written by `make cases` -->", "<!-- end of cases -->"
 
 def ours(case: Case) -> tuple[float, float]:
     """Forward and backward MACs of the whole batch by the convention `exact`."""
-    inputs = case.inputs()
-    network = swatcost.trace(case.build(), inputs, batch_size=max(inputs[0].shape[:2]))
-    costs = swatcost.estimate(network, convention="exact").costs
-    backward = costs.grad_input + costs.grad_weight + costs.recompute
-    return round(costs.forward.dense * network.batch_size, 6), round(backward.dense * network.batch_size, 6)
+    return macs(swatcost.trace(case.build(), case.inputs(), batch_size=case.batch_size))
 
 
 def asked(count: Any, module: nn.Module, inputs: tuple[Any, ...]) -> float | None:
@@ -47,7 +43,7 @@ def cell(found: float | None, expected: int) -> str:
 def table() -> str:
     """The cases as a Markdown table; what is not the count by hand is in italics."""
     peers = [peer for peer in PEERS if not peer.missing()]
-    header = ["forward", "by hand", "swatcost", *(peer.name.replace("torch Flop", "Flop") for peer in peers)]
+    header = ["forward", "by hand", "swatcost", *(peer.name for peer in peers)]
     forward, backward = [header], [["backward", "by hand", "swatcost", "FlopCounterMode"]]
     for case in CASES:
         found = ours(case)

@@ -49,8 +49,10 @@ def quiet() -> Iterator[None]:
         contextlib.redirect_stderr(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
-        yield
-    logging.disable(logging.NOTSET)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _torch(module: nn.Module, inputs: Inputs) -> float:
@@ -137,7 +139,7 @@ def _torchprofile(module: nn.Module, inputs: Inputs) -> float:
 
 
 PEERS = (
-    Peer("torch FlopCounterMode", "torch.utils.flop_counter", _torch, on_meta=True),
+    Peer("FlopCounterMode", "torch.utils.flop_counter", _torch, on_meta=True),
     Peer("fvcore", "fvcore.nn", _fvcore),
     Peer("torchinfo", "torchinfo", _torchinfo, on_meta=True),
     Peer("ptflops", "ptflops", _ptflops),

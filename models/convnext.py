@@ -3,7 +3,7 @@
 Source
 ------
 Liu et al., "A ConvNet for the 2020s", CVPR 2022 (arXiv 2201.03545), as torchvision's convnext_base defines it;
-stochastic depth, which multiplies by 0 or 1 and has no weights, is left out.
+stochastic depth, which drops whole blocks for a sample, scales the others and keeps a number a sample, is left out.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ making it is as it was. Entries are data; a damaged one is made anew.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,6 @@ from swatcost.version import __version__
 DIRECTORY_VARIABLE = "SWATCOST_CACHE_DIR"
 _MOST_ENTRIES = 200
 _PACKAGES = "site-packages"
-_ONE_AT_A_TIME = threading.RLock()
 _STARTED = time.time_ns()  # what was changed later may have been imported before
 
 
@@ -62,7 +61,7 @@ def versions() -> dict[str, Any]:
         "formulas": sorted((entry.name, entry.value) for entry in entry_points(group=FORMULAS)),
         "swatcost": __version__,
         "schema": SCHEMA,
-        "sources": _digest_of(Path(__file__).parent / "tracing", Path(__file__).parent / "layer.py"),
+        "sources": _digest_of(Path(__file__).parent, Path(__file__).parent / "tracing"),
         "python": sys.version,
         "prefix": sys.prefix,
         "path": os.environ.get("PYTHONPATH", ""),
@@ -90,15 +89,15 @@ def read(key: Mapping[str, Any]) -> Network | None:
     return entry.network if fresh else None
 
 
-def write(key: Mapping[str, Any], network: Network, read: FilesRead) -> None:
+def write(key: Mapping[str, Any], network: Network, files: FilesRead) -> None:
     """Keeps a trace and forgets the oldest ones; what cannot be written is not kept.
 
     Nothing is kept if a file has changed since it was read, as far as that can be known: in making the trace, or, for
     a module that was loaded before, when this process began.
     """
     path = _place(key)
-    opened, loaded = read.sources()
-    if path is None or any(_changed_at(each) > read.began for each in opened):
+    opened, loaded = files.sources()
+    if path is None or any(_changed_at(each) > files.began for each in opened):
         return
     if any(_changed_at(each) > _STARTED for each in loaded):
         return
@@ -133,56 +132,66 @@ def _digest(path: Path) -> str:
 
 
 def _digest_of(*places: Path) -> str:
-    files = sorted(each for place in places for each in (place.glob("*.py") if place.is_dir() else [place]))
+    files = sorted(each for place in places for each in place.glob("*.py"))
     return blake2b("".join(map(_digest, files)).encode(), digest_size=16).hexdigest()
 
 
-@dataclass
+@dataclass(eq=False)
 class FilesRead:
-    """The files that the process opened for reading while this was followed."""
+    """The files that the process opened for reading while this was followed, and when that began [ns]."""
 
     names: set[str] = field(default_factory=set)
-    began: int = 0
-    _following: bool = False
-    _installed: bool = False
-
-    @contextlib.contextmanager
-    def followed(self) -> Iterator[None]:
-        """Follows files by an audit hook, which stays installed and idle afterwards."""
-        with _ONE_AT_A_TIME:
-            if not self._installed:
-                self._installed = True
-                sys.addaudithook(self._hear)
-            self.names.clear()
-            self.began = time.time_ns()
-            self._following = True
-            try:
-                yield
-            finally:
-                self._following = False
-
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        if self._following and event == "open" and isinstance(args[0], str):
-            writes = isinstance(args[1], str) and not set(args[1]).isdisjoint("wax+")
-            if not writes:
-                self.names.add(args[0])
+    began: int = field(default_factory=time.time_ns)
 
     def sources(self) -> tuple[set[str], set[str]]:
         """The files among them outside of Python, torch and swatcost, and those of the user's modules loaded before.
 
         A compiled module counts by its source.
         """
+        apart = _apart()
         opened = {os.path.abspath(_source(name)) for name in self.names}
-        loaded = {module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
+        loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
         own = {os.path.abspath(_source(name)) for name in loaded if name and _PACKAGES not in name}
-        return {path for path in opened if _matters(path)}, {path for path in own - opened if _matters(path)}
+        matter = [{path for path in each if _matters(path, apart)} for each in (opened, own - opened)]
+        return matter[0], matter[1]
 
 
-def _matters(path: str) -> bool:
-    """Whether a trace may depend on the file beyond what the versions say."""
+_LISTENING: list[FilesRead] = []
+
+
+@contextlib.contextmanager
+def followed() -> Iterator[FilesRead]:
+    """Follows which files are read, by an audit hook that stays installed and idle afterwards."""
+    _install()
+    files = FilesRead()
+    _LISTENING.append(files)
+    try:
+        yield files
+    finally:
+        _LISTENING.remove(files)
+
+
+@functools.cache
+def _install() -> None:
+    sys.addaudithook(_hear)
+
+
+def _hear(event: str, args: tuple[Any, ...]) -> None:
+    if _LISTENING and event == "open" and isinstance(args[0], str):
+        writes = isinstance(args[1], str) and not set(args[1]).isdisjoint("wax+")
+        for files in () if writes else _LISTENING:
+            files.names.add(args[0])
+
+
+def _apart() -> tuple[str, ...]:
+    """Where the files are that versions speak for."""
     spec = PathFinder.find_spec("torch")
     torch = tuple(spec.submodule_search_locations or ()) if spec is not None else ()
-    apart = (os.path.dirname(os.path.abspath(__file__)), *torch, "/proc/", "/sys/", "/dev/")
+    return (os.path.dirname(os.path.abspath(__file__)), *torch, "/proc/", "/sys/", "/dev/")
+
+
+def _matters(path: str, apart: tuple[str, ...]) -> bool:
+    """Whether a trace may depend on the file beyond what the versions say."""
     of_python = path.startswith(os.path.dirname(os.__file__) + os.sep) and _PACKAGES not in path
     return os.path.isfile(path) and not of_python and not path.startswith(apart)
 

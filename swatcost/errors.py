@@ -3,3 +3,8 @@
 
 class SwatcostError(ValueError):
     """Input that cannot be used. Its text is one line that names the value and the remedy."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, as far as one line goes; its type if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

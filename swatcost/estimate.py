@@ -30,12 +30,16 @@ _LARGEST_COUNT = 10**12  # samples, steps or iterations: more than any run has
 
 @dataclass(frozen=True, kw_only=True)
 class LayerEstimate:
-    """One layer's share: its parameters [-], not counting those of an earlier layer, and MACs per sample."""
+    """One layer's share: its parameters [-], not counting those of an earlier layer, and MACs per sample.
+
+    `exact` are the MACs by the convention `exact`, whichever `costs` are by.
+    """
 
     layer: Layer
     sparsity: LayerSparsity
     params: int
     costs: PassCosts
+    exact: PassCosts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,7 @@ class Estimate:
     @property
     def model_compression(self) -> float:
         """Weights over non-zero weights of conv and linear layers: the paper's `MC`."""
-        return self.network.weight_elements / self.non_zero_weights if self.non_zero_weights else 1.0
+        return self.plan.model_compression(self.network)
 
     @property
     def weight_sparsity(self) -> float:
@@ -101,10 +105,10 @@ class Estimate:
         """Of the R × S kernels in layers that are not kept dense, the fraction pruned; None if it prunes none whole."""
         if not self.plan.method.structured:
             return None
-        layers = {each.layer.weight: each for each in self.layers if each.layer.weight not in self.plan.kept_dense}
-        kernels = {weight: each.layer.weight_shape[0] * each.layer.weight_shape[1] for weight, each in layers.items()}
-        pruned = sum(kernels[weight] * each.sparsity.weight for weight, each in layers.items())
-        return pruned / sum(kernels.values()) if kernels else 0.0
+        by_weight = self.plan.by_weight(self.network)
+        layers = [(layer, sparsity) for layer, sparsity in by_weight if layer.weight not in self.plan.kept_dense]
+        kernels = sum(layer.kernels for layer, _ in layers)
+        return sum(layer.kernels * sparsity.weight for layer, sparsity in layers) / kernels if kernels else 0.0
 
     @property
     def speedup(self) -> float:
@@ -130,7 +134,7 @@ class Estimate:
         """What was met and not counted, normalisations included, by operation."""
         norms: dict[str, list[str]] = {}
         for layer in self.network.layers:
-            if not (layer.is_weight_layer or layer.is_product):
+            if layer.is_norm:
                 norms.setdefault(layer.kind, []).append(layer.name)
         met = [
             Uncounted(operation=kind, products=False, calls=len(names), places=tuple(dict.fromkeys(names)))
@@ -238,7 +242,7 @@ def estimate(
         last_layer=last_layer,
         keep_dense=keep_dense,
     )
-    charged = default_act_sparsity if plan.asks_for_sparsity else 0.0  # dense training is the baseline, not charged
+    charged = default_act_sparsity * plan.asks_for_sparsity  # dense training is the baseline, not charged
     layers = _layer_estimates(network, plan, counted, steps, charged)
     exact_costs = counted_costs(network, plan, EXACT, steps, charged)
     return Estimate(
@@ -264,6 +268,7 @@ def _layer_estimates(
     network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
 ) -> tuple[LayerEstimate, ...]:
     sizes = {parameter.name: parameter.elements for parameter in network.parameters}
+    exact = _counts_by_layer(network, plan, EXACT, steps, default_act_sparsity)
     counts = _counts_by_layer(network, plan, convention, steps, default_act_sparsity)
     return tuple(
         LayerEstimate(
@@ -271,8 +276,9 @@ def _layer_estimates(
             sparsity=sparsity,
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
             costs=count.per_sample(network.batch_size),
+            exact=executed.per_sample(network.batch_size),
         )
-        for (layer, sparsity), count in zip(plan.by_layer(network), counts, strict=True)
+        for (layer, sparsity), count, executed in zip(plan.by_layer(network), counts, exact, strict=True)
     )
 
 
@@ -296,14 +302,18 @@ def _counts_by_layer(
 
 
 def topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:
-    """One Top-K over whatever the method selects and the plan makes sparse; dense layers need no selection."""
+    """The time [s] of one Top-K over what the method selects and the plan makes sparse: dense layers need none."""
     selects = plan.method.selects
     weights = plan.by_weight(network) if "weight" in selects else []
     inputs = zip(network.weight_layers, plan.layers, strict=True) if "activation" in selects else []
     return topk.selection_seconds(
         weight_elements=sum(layer.weight_elements * (sparsity.weight > 0) for layer, sparsity in weights),
         activation_elements=batch_size
-        * sum(network.input_elements(layer) * (sparsity.activation > 0) for layer, sparsity in inputs),
+        * sum(
+            network.input_elements(layer) * (sparsity.activation > 0)
+            for layer, sparsity in inputs
+            if layer.weight_trains
+        ),
         seconds_per_weight=device.topk.weights.per_element,
         seconds_per_activation=device.topk.activations.per_element,
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from swatcost.errors import SwatcostError
+from swatcost.errors import SwatcostError, first_line
 
 Macs = int | Sequence[int]
 Formula = Callable[..., Macs]
 
 ENTRY_POINTS = "swatcost.formulas"
 _FORMULAS: dict[str, Formula] = {}
+_HERE: set[str] = set()
 _admitted = False
 
 
@@ -34,27 +35,56 @@ def formula(operation: str) -> Callable[[Formula], Formula]:
     """
 
     def register(function: Formula) -> Formula:
-        if operation in _FORMULAS:
-            raise ValueError(f"{operation} has a formula already")
-        _FORMULAS[operation] = function
+        _add(operation, function)
+        _HERE.add(_listed(operation))
         return function
 
     return register
 
 
+def registered_here() -> bool:
+    """Whether this process registered a formula itself, rather than found one through an entry point."""
+    return bool(_HERE)
+
+
+def forget(operation: str) -> None:
+    """Takes a formula back."""
+    _FORMULAS.pop(operation, None)
+    _HERE.discard(operation)
+
+
 def formula_of(operation: str) -> Formula | None:
-    """The formula registered for the operation, by whoever."""
+    """The formula registered for the operation, by whoever.
+
+    Raises SwatcostError when one that another package offers cannot be used.
+    """
     global _admitted
     if not _admitted:
-        _admitted = True
         from importlib.metadata import entry_points
 
         for entry in entry_points(group=ENTRY_POINTS):
-            try:
-                _FORMULAS.setdefault(entry.name, entry.load())
-            except Exception as error:
-                raise SwatcostError(f"the formula {entry.name!r} ({entry.value}) cannot be used: {error}") from error
+            if entry.name not in _FORMULAS:
+                try:
+                    _add(entry.name, entry.load())
+                except Exception as error:
+                    message = f"the formula {entry.name!r} ({entry.value}) cannot be used: {first_line(error)}"
+                    raise SwatcostError(message) from error
+        _admitted = True
     return _FORMULAS.get(operation)
+
+
+def _listed(operation: str) -> str:
+    """An operation's name as traces list it, if it was given as torch writes it: library::operation."""
+    return operation.replace("::", ".").removeprefix("aten.")
+
+
+def _add(operation: str, function: Formula) -> None:
+    operation = _listed(operation)
+    if operation in _FORMULAS:
+        raise ValueError(f"{operation} has a formula already")
+    if not callable(function):
+        raise ValueError("it is no function")
+    _FORMULAS[operation] = function
 
 
 def counted(
@@ -70,5 +100,7 @@ def counted(
         if not all(isinstance(each, int) and each >= 0 for each in macs) or not 1 <= len(macs) <= 1 + tensors:
             raise ValueError(f"it gave {given!r:.60}, not whole numbers of MACs")
     except Exception as error:
-        raise SwatcostError(f"the formula of {operation} failed: {type(error).__name__}: {error}") from error
+        raise SwatcostError(
+            f"the formula of {operation} failed: {type(error).__name__}: {first_line(error)}"
+        ) from error
     return macs + [0] * (1 + tensors - len(macs))

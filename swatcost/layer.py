@@ -83,6 +83,8 @@ class Layer:
     def __post_init__(self) -> None:
         if max(prod(self.input_shape), prod(self.output_shape), self.weight_elements) > LARGEST:
             raise ValueError(f"{self.name}: its tensors have more elements than can be counted")
+        if self.kind != "custom" and self.custom_macs != (0, 0):
+            raise ValueError(f"{self.name}: a {self.kind} has no formula from outside")
         if self.kind in ("conv", "transposed_conv"):
             self._check_conv()
         elif self.kind == "linear":
@@ -137,7 +139,10 @@ class Layer:
         if min(len(self.input_shape), len(self.weight_shape), len(self.output_shape)) < 2:
             raise ValueError(f"{self.name}: a product takes matrices")
         *batch, rows, common = self.input_shape
-        if common != self.weight_shape[-2] or self.output_shape != (*batch, rows, self.weight_shape[-1]):
+        *other, common_too, columns = self.weight_shape
+        # each head of a grouped query's keys is read by several heads of its queries
+        shared = len(other) == len(batch) and all(size % part == 0 for size, part in zip(batch, other, strict=True))
+        if common != common_too or not shared or self.output_shape != (*batch, rows, columns):
             raise ValueError(
                 f"{self.name}: {self.input_shape} by {self.weight_shape} does not give {self.output_shape}"
             )
@@ -161,6 +166,11 @@ class Layer:
         return self.kind in PRODUCT_KINDS
 
     @property
+    def is_norm(self) -> bool:
+        """Whether it is a normalisation: those are not counted."""
+        return not self.is_weight_layer and not self.is_product
+
+    @property
     def images(self) -> int:
         """N: what the leading dimensions hold, over the whole traced batch."""
         return prod(self.input_shape[:-1]) if self.kind == "linear" else self.input_shape[0]
@@ -177,6 +187,8 @@ class Layer:
         A linear layer is a 1 × 1 convolution of 1 × 1 images. Equations 4 to 6 know no transposed convolution: its
         weights meet each position of its input once in every pass, so H × W and X × Y are both the input's.
         """
+        if not self.is_weight_layer:
+            raise ValueError(f"{self.name}: a {self.kind} has no filters")
         N = self.images
         if self.kind == "linear":
             return Symbols(N=N, F=self.weight_shape[0], C=self.weight_shape[1], R=1, S=1, X=1, Y=1, H=1, W=1)
@@ -187,6 +199,11 @@ class Layer:
             F, C = C * self.groups, F // self.groups
             H, W = X, Y
         return Symbols(N=N, F=F, C=C, R=R, S=prod(S), X=X, Y=prod(Y), H=H, W=prod(W))
+
+    @property
+    def kernels(self) -> int:
+        """R × S kernels W[f, c] of a conv layer's weight, or elements of a linear layer's."""
+        return self.weight_shape[0] * self.weight_shape[1]
 
     @property
     def input_channels(self) -> int:

@@ -62,13 +62,13 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
     unstructured DenseNet-121.
     """
     entering = masked = 0.0
-    for index, (layer, sparsity) in enumerate(zip(network.weight_layers, plan.layers, strict=True)):
-        elements = network.input_elements(layer)
-        as_if_sparse = convention.first_input_sparse and index == 0 and layer.weight in plan.kept_dense
+    for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True):
+        elements = network.input_elements(layer) * layer.weight_trains  # a frozen layer's input is not saved
+        as_if_sparse = convention.first_input_sparse and plan.kept_dense.get(layer.weight) == "first layer"
         entering += elements
         target = 0.0 if plan.acts is None else plan.acts
         masked += elements * (target if as_if_sparse else sparsity.activation)
-    norms = (layer for layer in network.layers if not (layer.is_weight_layer or layer.is_product))
+    norms = (layer for layer in network.layers if layer.is_norm)
     entering += sum(map(network.input_elements, norms))
     return masked / entering if entering else 0.0
 
@@ -124,7 +124,11 @@ def _bytes_at(tensor: SavedTensor, network: Network, batch_size: int) -> int:
 
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:
-    sizes = [(layer.weight_elements * layer.element_bytes, each.weight) for layer, each in plan.by_weight(network)]
+    sizes = [
+        (layer.weight_elements * layer.element_bytes, each.weight)
+        for layer, each in plan.by_weight(network)
+        if layer.input_needs_grad or layer.weight_trains
+    ]
     return Cost(dense=sum(size for size, _ in sizes), sparse=sum(size * (1 - sparsity) for size, sparsity in sizes))
 
 

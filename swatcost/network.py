@@ -135,7 +135,7 @@ class Network:
     @cached_property
     def counted_layers(self) -> tuple[Layer, ...]:
         """The conv and linear layers and the products of activations, in execution order."""
-        return tuple(layer for layer in self.layers if layer.is_weight_layer or layer.is_product)
+        return tuple(layer for layer in self.layers if not layer.is_norm)
 
     @property
     def batch_tells(self) -> bool:

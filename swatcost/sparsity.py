@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property, reduce
 from numbers import Real
+from operator import or_
 from typing import Any, Literal
 
 from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread
@@ -16,13 +18,16 @@ from swatcost.network import Network
 from swatcost.registry import nearest
 
 DenseOrSparse = Literal["dense", "sparse"]
+Sparsity = Any  # a float, or an array of them
 
-ROUNDING = 1e-12
+_ROUNDING = 1e-12  # [-]: less than one weight of any layer, more than sums of floats are off by
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparsityPlan:
     """The sparsity of each conv and linear layer, in the order of `Network.weight_layers`.
+
+    A plan for many settings holds arrays, an element a setting, in place of numbers.
 
     `weights`, `acts` and `grads` are the targets, None where none was given. `kept_dense` says why a layer is
     dense, by the name of its weight.
@@ -49,9 +54,10 @@ class SparsityPlan:
             kept_dense={},
         )
 
-    @property
+    @cached_property
     def asks_for_sparsity(self) -> bool:
-        return any(each.is_sparse for each in self.layers)
+        """Whether any layer is sparse; an array of answers in a plan for many settings."""
+        return reduce(or_, (each.is_sparse for each in self.layers), False)
 
     def by_layer(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
         """Every counted layer with its sparsity; products of activations stay dense."""
@@ -68,6 +74,10 @@ class SparsityPlan:
         if "weight" not in self.method.sparse["forward"]:
             return network.weight_elements
         return sum(layer.weight_elements * (1 - sparsity.weight) for layer, sparsity in self.by_weight(network))
+
+    def model_compression(self, network: Network) -> float:
+        """Weights over non-zero weights of conv and linear layers: the paper's `MC`; 1 where there are none."""
+        return network.weight_elements / self.non_zero_weights(network) if network.weight_elements else 1.0
 
     def by_weight(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
         """Each weight's first layer and its sparsity, so that what is shared counts once."""
@@ -100,32 +110,52 @@ def sparsity_plan(
     Raises SwatcostError for a target out of range, one that the method cannot use or the distribution cannot
     reach, and a pattern that matches no layer.
     """
-    weights = _target(method, "weight", weights, "weights")
-    acts = _target(method, "activation", acts, "acts")
-    grads = _target(method, "output", grads, "grads")
+    weights = checked_target(method, "weight", weights, "weights")
+    acts = checked_target(method, "activation", acts, "acts")
+    grads = checked_target(method, "output", grads, "grads")
     request, kept = spread_request(network, method, distribution, source, first_layer, last_layer, keep_dense)
-    request = replace(request, target=weights)
-    of_weights = _checked(distribution.spread(request), "weight") if method.uses("weight") else {}
-    of_acts = _checked(_activations(method, distribution, replace(request, target=acts), of_weights), "activation")
-    if method.structured:
-        of_weights = whole_kernels(request.layers, of_weights)
+    of_weights: Mapping[str, float] = {}
+    of_acts: Mapping[str, float] = {}
+    if method.uses("weight"):
+        of_weights = checked_sparsities(distribution.spread(replace(request, target=weights)), "weight")
+    if method.uses("activation"):
+        if distribution.spread_acts is not None:
+            of_acts = distribution.spread_acts(replace(request, target=acts))
+        elif acts is not None:
+            of_acts = distribution.spread(replace(request, target=acts))
+        elif distribution.acts_follow_weights:
+            of_acts = of_weights
+        of_acts = checked_sparsities(of_acts, "activation")
+    layers = assembled(network, method, request, of_weights, of_acts, grads or 0.0)
     return SparsityPlan(
         method=method,
         distribution=distribution,
         weights=weights,
         acts=acts,
         grads=grads,
-        layers=tuple(
-            LayerSparsity()
-            if layer.weight in kept
-            else LayerSparsity(
-                weight=of_weights.get(layer.weight, 0.0),
-                activation=of_acts.get(layer.weight, 0.0),
-                output=grads or 0.0,
-            )
-            for layer in network.weight_layers
-        ),
+        layers=layers,
         kept_dense=kept,
+    )
+
+
+def assembled(
+    network: Network,
+    method: Method,
+    request: Spread,
+    of_weights: Mapping[str, Sparsity],
+    of_acts: Mapping[str, Sparsity],
+    output: Sparsity,
+) -> tuple[LayerSparsity, ...]:
+    """The sparsity of each conv and linear layer from those by weight: numbers, or arrays, for many settings."""
+    if method.structured:
+        of_weights = whole_kernels(request.layers, of_weights)
+    return tuple(
+        LayerSparsity()
+        if layer.weight in request.kept_dense
+        else LayerSparsity(
+            weight=of_weights.get(layer.weight, 0.0), activation=of_acts.get(layer.weight, 0.0), output=output
+        )
+        for layer in network.weight_layers
     )
 
 
@@ -153,31 +183,23 @@ def spread_request(
     return request, kept
 
 
-def _checked(sparsities: Mapping[str, float], operand: str) -> dict[str, float]:
-    """A strategy's numbers, without the rounding error that may take one below zero."""
+def checked_sparsities(sparsities: Mapping[str, float], operand: str) -> dict[str, float]:
+    """A strategy's numbers, without the rounding error that may take a dense layer away from zero."""
     checked = {}
     for weight, sparsity in sparsities.items():
-        rounded = isinstance(sparsity, Real) and -ROUNDING < sparsity < 0
+        rounded = isinstance(sparsity, Real) and -_ROUNDING < sparsity < _ROUNDING
+        if sparsity == 1:
+            raise SwatcostError(f"{operand} sparsity of {weight}: not one is left, which no step of training can use")
         checked[weight] = 0.0 if rounded else checked_sparsity(sparsity, f"{operand} sparsity of {weight}:")
     return checked
 
 
-def _activations(
-    method: Method, distribution: Distribution, request: Spread, of_weights: Mapping[str, float]
-) -> Mapping[str, float]:
-    if not method.uses("activation") or (request.target is None and not distribution.acts_follow_weights):
-        return {}
-    if distribution.spread_acts is not None:
-        return distribution.spread_acts(request)
-    return of_weights if request.target is None else distribution.spread(request)
-
-
-def whole_kernels(layers: Sequence[Layer], sparsities: Mapping[str, float]) -> dict[str, float]:
+def whole_kernels(layers: Sequence[Layer], sparsities: Mapping[str, Sparsity]) -> dict[str, Sparsity]:
     """The sparsity that pruning the nearest number of whole R × S kernels W[f, c] gives, at least one being kept.
 
     What a distribution keeps in total is kept to within half a kernel a layer.
     """
-    kernels = {layer.weight: layer.weight_shape[0] * layer.weight_shape[1] for layer in layers}
+    kernels = {layer.weight: layer.kernels for layer in layers}
     return {weight: _pruned(sparsity, kernels[weight]) / kernels[weight] for weight, sparsity in sparsities.items()}
 
 
@@ -188,7 +210,8 @@ def _pruned(sparsity: Any, kernels: int) -> Any:
     return (sparsity * kernels).round().clip(max=kernels - 1)
 
 
-def _target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:
+def checked_target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:
+    """The target as a float, or SwatcostError if it is out of range or the method cannot use it."""
     if value is None:
         return None
     value = checked_sparsity(value, name)
@@ -211,7 +234,9 @@ def _kept_dense(
         if choice not in (None, "dense", "sparse"):
             raise SwatcostError(f"{option} {choice!r}: give 'dense' or 'sparse'")
     if layers and (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense":
-        kept[layers[0].weight] = "first layer"
+        # the first storages of a trace are its inputs; behind an embedding it is the first layer that runs
+        reads_input = (layer for layer in layers if layer.input_storage < len(network.input_shapes))
+        kept[next(reads_input, layers[0]).weight] = "first layer"
     if layers and last_layer == "dense":
         kept.setdefault(layers[-1].weight, "last layer")
     if keep_dense is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,16 @@ from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread, from_fun
 from swatcost.errors import SwatcostError
 from swatcost.estimate import checked_count, checked_network, counted_costs, topk_seconds
 from swatcost.memory import activation_reduction
-from swatcost.methods import METHODS, LayerSparsity, Method, checked_sparsity
+from swatcost.methods import METHODS, Method, Operand, checked_sparsity
 from swatcost.network import Network
-from swatcost.sparsity import ROUNDING, DenseOrSparse, SparsityPlan, spread_request, whole_kernels
+from swatcost.sparsity import (
+    DenseOrSparse,
+    SparsityPlan,
+    assembled,
+    checked_sparsities,
+    checked_target,
+    spread_request,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -70,6 +78,7 @@ def sweep(
     targets = [_sparsities(each, name) for each, name in ((weights, "weights"), (acts, "acts"), (grads, "grads"))]
     periods = numpy.array([checked_count(each, "period") for each in _several(period)])
     asked = _pairs([*targets, periods]) if paired else _grid(targets)
+    executed = counted_costs(network, SparsityPlan.dense(network), EXACT, steps, 0.0).training.dense
     frames = []
     for choice in product(*(list(_several(each)) for each in (method, distribution, convention, device, batch_size))):
         of_method = METHODS.choose(choice[0])
@@ -81,7 +90,7 @@ def sweep(
         for start in range(0, len(asked[0]), _MOST_AT_ONCE):
             part = [each[start : start + _MOST_AT_ONCE] for each in asked]
             plan = _plan(network, of_method, strategy, request, kept, part[:3])
-            columns = _estimates(network, plan, under, profile, samples, steps, default_act_sparsity)
+            columns = _estimates(network, plan, under, profile, samples, steps, default_act_sparsity, executed)
             settings = {
                 "method": of_method.name,
                 "distribution": strategy.name,
@@ -139,63 +148,55 @@ def _plan(
 ) -> SparsityPlan:
     """A plan whose numbers are arrays, one element a setting."""
     weights, acts, grads = targets
-    for operand, name, asked in (
+    operands: tuple[tuple[Operand, str, Array], ...] = (
         ("weight", "weights", weights),
         ("activation", "acts", acts),
         ("output", "grads", grads),
-    ):
-        if not method.uses(operand) and numpy.nanmax(asked, initial=0) > 0:  # type: ignore[arg-type]
-            raise SwatcostError(f"{name}: method {method.name!r} has no sparse {operand}s, leave {name} out")
-    of_weights = _spread(distribution.spread, distribution, request, weights) if method.uses("weight") else {}
-    if not method.uses("activation"):
-        of_acts = {}
-    elif distribution.spread_acts is not None:
-        of_acts = _spread(distribution.spread_acts, None, request, acts)
-    else:
-        follows = numpy.isnan(acts) & distribution.acts_follow_weights
-        of_acts = _spread(distribution.spread, distribution, request, numpy.where(follows, weights, acts))
-    if method.structured:
-        of_weights = whole_kernels(request.layers, of_weights)
-    nothing = numpy.zeros(len(weights))
-    outputs = numpy.nan_to_num(grads) if method.uses("output") else nothing
+    )
+    for operand, name, asked in operands:
+        if not numpy.isnan(asked).all():
+            checked_target(method, operand, float(numpy.nanmax(asked)), name)
+    of_weights: dict[str, Array] = {}
+    of_acts: dict[str, Array] = {}
+    if method.uses("weight"):
+        of_weights = _spread(distribution.spread, distribution, request, weights, "weight")
+    if method.uses("activation"):
+        if distribution.spread_acts is not None:
+            of_acts = _spread(distribution.spread_acts, None, request, acts, "activation")
+        elif distribution.acts_follow_weights:
+            of_acts = _spread(
+                distribution.spread, distribution, request, numpy.where(numpy.isnan(acts), weights, acts), "activation"
+            )
+        elif not numpy.isnan(acts).any():
+            of_acts = _spread(distribution.spread, distribution, request, acts, "activation")
+    outputs = numpy.nan_to_num(grads) if method.uses("output") else 0.0
+    numbers: dict[str, Any] = {"weights": weights, "acts": numpy.nan_to_num(acts), "grads": grads}
     return SparsityPlan(
         method=method,
         distribution=distribution,
-        weights=weights,  # type: ignore[arg-type]
-        acts=numpy.nan_to_num(acts),  # type: ignore[arg-type]
-        grads=grads,  # type: ignore[arg-type]
-        layers=tuple(
-            LayerSparsity()
-            if layer.weight in kept
-            else _sparsity(of_weights.get(layer.weight, nothing), of_acts.get(layer.weight, nothing), outputs)
-            for layer in network.weight_layers
-        ),
+        layers=assembled(network, method, request, of_weights, of_acts, outputs),
         kept_dense=kept,
+        **numbers,
     )
 
 
-def _sparsity(weight: Any, activation: Any, output: Any) -> LayerSparsity:
-    return LayerSparsity(weight, activation, output)
-
-
 def _spread(
-    function: Callable[[Spread], Any], piecewise: Distribution | None, request: Spread, targets: Array
-) -> dict[str, Any]:
+    function: Callable[[Spread], Any], piecewise: Distribution | None, request: Spread, targets: Array, operand: str
+) -> dict[str, Array]:
     """A strategy's numbers for many targets: between those where it bends, or for each different one."""
+
+    def asked(target: float) -> dict[str, float]:
+        return checked_sparsities(function(replace(request, target=None if isnan(target) else float(target))), operand)
+
     bends = piecewise.bends(request) if piecewise is not None and piecewise.bends is not None else None
     different, place = numpy.unique(targets, return_inverse=True)
     if bends is not None and len(different) > len(bends) and bends[0] <= different[0] and different[-1] <= bends[-1]:
-        tables = [function(replace(request, target=float(bend))) for bend in bends]
-        lines: dict[str, Array] = {}
-        drawn: dict[tuple[float, ...], Array] = {}  # layers that are alike share an array
-        for weight in tables[0]:
-            line = tuple(table[weight] if table[weight] > ROUNDING else 0.0 for table in tables)
-            if line not in drawn:
-                drawn[line] = numpy.interp(targets, bends, line)
-            lines[weight] = drawn[line]
-        return lines
-    tables = [function(replace(request, target=None if numpy.isnan(each) else float(each))) for each in different]
-    return {weight: numpy.array([table[weight] for table in tables], dtype=float)[place] for weight in tables[0]}
+        tables = [asked(bend) for bend in bends]
+        lines = {weight: tuple(table[weight] for table in tables) for weight in tables[0]}
+        drawn = {line: numpy.interp(targets, bends, line) for line in set(lines.values())}  # like layers share one
+        return {weight: drawn[line] for weight, line in lines.items()}
+    tables = [asked(each) for each in different]
+    return {weight: numpy.array([table[weight] for table in tables])[place] for weight in tables[0]}
 
 
 def _estimates(
@@ -206,23 +207,20 @@ def _estimates(
     batch_size: int,
     steps: int,
     default_act_sparsity: float,
+    executed_macs: float,
 ) -> dict[str, Any]:
     """Columns that do not depend on the period."""
-    zeros: Any = sum(each.weight + each.activation + each.output for each in plan.layers)
-    charged: Any = default_act_sparsity * (zeros > 0)
-    costs = counted_costs(network, plan, convention, steps, charged)
-    exact = counted_costs(network, SparsityPlan.dense(network), EXACT, steps, 0.0)
-    non_zero: Any = plan.non_zero_weights(network)
-    step = device.dense_step(network.name, exact.training.dense, batch_size)
+    costs = counted_costs(network, plan, convention, steps, default_act_sparsity * plan.asks_for_sparsity)
+    compression = plan.model_compression(network)
     return {
         "training_reduction": costs.training.reduction,
         "inference_reduction": costs.inference.reduction,
         "activation_reduction": activation_reduction(network, plan, convention),
-        "weight_sparsity": 1 - non_zero / network.weight_elements,
-        "model_compression": network.weight_elements / non_zero,
+        "weight_sparsity": 1 - 1 / compression,
+        "model_compression": compression,
         "training_macs": costs.training.sparse,
         "inference_macs": costs.inference.sparse,
-        "dense_step_seconds": step.seconds,
+        "dense_step_seconds": device.dense_step(network.name, executed_macs, batch_size).seconds,
         "topk_seconds": topk_seconds(network, plan, device, batch_size),
     }
 
@@ -241,9 +239,14 @@ def _with_periods(settings: dict[str, Any], columns: dict[str, Any], periods: An
         dense_step_seconds=step, training_reduction=reduction, topk_seconds=selection, period=whole["period"]
     )
     whole["speedup_limit"] = topk.speedup_limit(reduction)
+    whole["break_even_period"] = _break_even(step, reduction, selection)
+    order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
+    return {name: whole[name] for name in order}
+
+
+def _break_even(step: Array, reduction: Array, selection: Array) -> Array:
+    """`topk.break_even_period` of every setting; NaN where there is none."""
     saved = reduction * step
     with numpy.errstate(divide="ignore", invalid="ignore"):
         first = numpy.maximum(1, numpy.ceil(selection / saved))
-    whole["break_even_period"] = numpy.where(selection == 0, 1, numpy.where(saved > 0, first, numpy.nan))
-    order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
-    return {name: whole[name] for name in order}
+    return numpy.where(selection == 0, 1, numpy.where(saved > 0, first, numpy.nan))

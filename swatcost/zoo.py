@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swatcost_models import ZOO, ZooNetwork
+from swatcost_models import ZOO
 
 from swatcost import cache
-from swatcost.errors import SwatcostError
+from swatcost.errors import SwatcostError, first_line
+from swatcost.formulas import registered_here
 from swatcost.network import Network, read_network
 from swatcost.registry import nearest
 from swatcost.traces import shipped
@@ -60,51 +61,39 @@ def load(
     if name in ZOO:
         as_defined = not fresh and all(each is None for each in asked.values())
         network = shipped(name) if as_defined else None
-        return network or _traced(name, asked, fresh, _of_zoo(ZOO[name]))
-    source = name if ":" in name else _offered(name)
-    return _traced(source, asked, fresh, _of_source(source))
+        return network or _traced(name, asked, fresh)
+    return _traced(name if ":" in name else _offered(name), asked, fresh)
 
 
-def _traced(source: str, asked: dict[str, Any], fresh: bool, trace: Callable[..., Network]) -> Network:
-    """A trace from the cache, or a new one that is put there."""
-    place = source.rpartition(":")[0]
-    where = str(Path(place).resolve()) if place.endswith(".py") else str(Path.cwd()) if place else ""
-    key = {"source": source, "where": where, **asked, **cache.versions()}
-    kept = None if fresh else cache.read(key)
+def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
+    """A trace from the cache, or a new one that is put there.
+
+    With a formula that this process registered, traces say something else than in other processes: none is kept.
+    """
+    key = {"source": source, "where": _where(source), **asked, **cache.versions()}
+    kept = None if fresh or registered_here() else cache.read(key)
     if kept is not None:
         return kept
     try:
         import torch  # noqa: F401
-    except ImportError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SwatcostError(f"tracing {source} needs torch, which cannot be imported: {reason}") from None
-    import swatcost.tracing.sources  # noqa: F401  before files are followed: what it reads is in the versions
 
-    with _FILES.followed():
-        network = trace(**asked)
-    cache.write(key, network, _FILES)
+        from swatcost.tracing import sources  # before files are followed: what it reads is in the versions
+    except ImportError as error:
+        raise SwatcostError(f"tracing {source} needs torch, which cannot be imported: {first_line(error)}") from None
+
+    with cache.followed() as files:
+        network = sources.trace_zoo(ZOO[source], **asked) if source in ZOO else sources.trace_source(source, **asked)
+    if not registered_here():
+        cache.write(key, network, files)
     return network
 
 
-_FILES = cache.FilesRead()
-
-
-def _of_zoo(entry: ZooNetwork) -> Callable[..., Network]:
-    def trace(input_shape: Any, input_dtype: Any, classes: Any) -> Network:
-        from swatcost.tracing.sources import trace_zoo
-
-        return trace_zoo(entry, input_shape, input_dtype, classes)
-
-    return trace
-
-
-def _of_source(source: str) -> Callable[..., Network]:
-    def trace(**asked: Any) -> Network:
-        from swatcost.tracing.sources import trace_source
-
-        return trace_source(source, **asked)
-
-    return trace
+def _where(source: str) -> str:
+    """What else tells which factory is meant: the file, or the folder that modules are looked for in."""
+    place = source.rpartition(":")[0]
+    if place in ("", "torchvision", "timm"):
+        return ""
+    return str(Path(place).resolve() if place.endswith(".py") else Path.cwd())
 
 
 def _offered(name: str) -> str:
@@ -112,6 +101,8 @@ def _offered(name: str) -> str:
     from importlib.metadata import entry_points
 
     offered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    if name.endswith(".py"):
+        raise SwatcostError(f"{name} is a file: name the factory in it too, {name}:FACTORY")
     if name not in offered:
         raise SwatcostError(f"unknown model {name!r}: {nearest(name, [*ZOO, *offered])}; or give {_FORMS}")
     return offered[name]

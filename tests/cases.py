@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
+import swatcost
+
 
 @dataclass(frozen=True)
 class Case:
@@ -30,6 +32,7 @@ class Case:
     forward: int
     backward: int
     torch_counts: bool = True
+    batch_size: int = 2
 
 
 class Applied(nn.Module):
@@ -159,6 +162,7 @@ CASES = [
         tensors(3, 4, 8),  # 3 experts with 4 rows each
         forward=3 * 4 * 8 * 5,
         backward=3 * 4 * 8 * 5,
+        batch_size=3,
     ),
     Case(
         "grouped convolution",
@@ -326,3 +330,10 @@ CASES = [
         backward=STEM + 2 * (2 * BLOCK) + 2 * HEAD + 2 * BLOCK,  # the whole block runs again
     ),
 ]  # fmt: skip
+
+
+def macs(network: swatcost.Network) -> tuple[float, float]:
+    """Forward and backward MACs of the whole traced batch, as autograd executes them."""
+    costs = swatcost.estimate(network, convention="exact").costs
+    backward = costs.grad_input + costs.grad_weight + costs.recompute
+    return costs.forward.dense * network.batch_size, backward.dense * network.batch_size

@@ -116,9 +116,10 @@ def test_weights_are_known_through_what_is_done_to_them() -> None:
     assert [layer.weight for layer in network.layers[:2]] == ["w", "v"]
     assert network.layers[2].weight.startswith("(computed in Applied")
     assert set(network.layers[2].parameters) == {"a", "b"}
-    orthogonal = parametrizations.spectral_norm(nn.Linear(5, 4))
-    (layer,) = swatcost.trace(orthogonal, torch.zeros(2, 5)).weight_layers[-1:]
+    spectral = parametrizations.spectral_norm(nn.Linear(5, 4))
+    (layer,) = swatcost.trace(spectral, torch.zeros(2, 5)).weight_layers[-1:]
     assert layer.weight_shape == (4, 5)
+    assert layer.weight == "(computed in ParametrizedLinear)"  # divided by a product, which is no weight
 
 
 def test_autocast() -> None:
@@ -257,7 +258,7 @@ def library() -> Iterator[str]:
 
     both_ways.register_autograd(backward)
     yield "swatcost_test.both_ways"
-    formulas._FORMULAS.pop("swatcost_test.both_ways", None)
+    formulas.forget("swatcost_test.both_ways")
 
 
 class Foreign(nn.Module):
@@ -311,7 +312,7 @@ def test_what_is_counted_takes_no_other_formula() -> None:
         with pytest.raises(swatcost.SwatcostError, match="mm is counted already"):
             swatcost.trace(nn.Linear(3, 4, bias=False), torch.zeros(2, 3))
     finally:
-        del formulas._FORMULAS["mm"]
+        formulas.forget("mm")
 
 
 def test_steps_of_a_recurrent_layer_are_one_row_of_the_table() -> None:
@@ -328,7 +329,9 @@ def test_steps_of_a_recurrent_layer_are_one_row_of_the_table() -> None:
 def test_pruned_modules_are_traced_as_they_are() -> None:
     module = pruned(nn.Conv2d(3, 4, 3))
     before = module.weight.clone()
-    swatcost.trace(module, input_shape=(3, 6, 6))
+    network = swatcost.trace(module, input_shape=(3, 6, 6))
+    assert [(layer.kind, layer.weight) for layer in network.layers] == [("conv", "weight_orig")]
+    assert network.parameters[-1].mask_zeros == 4 * 27 / 2
     assert torch.equal(module.weight, before)
 
 
@@ -339,3 +342,36 @@ def test_experts_are_groups_of_one_weight() -> None:
     shared = Applied(lambda self, x: torch.bmm(x, self.w.expand(3, -1, -1)), {"w": nn.Parameter(torch.zeros(1, 8, 5))})
     (layer,) = swatcost.trace(shared, torch.zeros(3, 4, 8)).layers
     assert (layer.groups, layer.weight_shape, layer.input_shape) == (1, (5, 8), (3, 4, 8))
+
+
+def test_frozen_layers_save_no_input_and_select_nothing() -> None:
+    module = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 5))
+    whole = swatcost.estimate(swatcost.trace(module, input_shape=(6,)), acts=0.5, first_layer="sparse")
+    module[0].requires_grad_(False)
+    head = swatcost.estimate(swatcost.trace(module, input_shape=(6,)), acts=0.5, first_layer="sparse")
+    assert head.topk_seconds == pytest.approx(whole.topk_seconds / 2)  # 6 of 12 activations a sample
+    assert head.activation_reduction == whole.activation_reduction == 0.5
+    assert (whole.memory.backward_weights.dense, head.memory.backward_weights.dense) == (4 * 66, 4 * 30)
+
+
+def test_the_first_layer_is_the_one_that_reads_the_input() -> None:
+    lstm = swatcost.trace(nn.LSTM(4, 5).to("meta"), torch.empty(9, 2, 4, device="meta"), batch_size=2)
+    assert set(swatcost.estimate(lstm, weights=0.5).plan.kept_dense) == {"weight_ih_l0"}
+
+
+def test_masks_in_a_checkpoint_are_applied() -> None:
+    module = nn.Sequential(prune.l1_unstructured(nn.Linear(10, 20), "weight", 0.75), nn.Linear(20, 5))
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    masked = swatcost.trace(module, torch.zeros(2, 10))
+    bare = swatcost.trace(nn.Sequential(nn.Linear(10, 20), nn.Linear(20, 5)), torch.zeros(2, 10))
+    for network in (masked, bare):
+        estimate = swatcost.estimate(network, distribution="checkpoint", source=state)
+        assert [each.sparsity.weight for each in estimate.layers] == [0.75, 0.0]
+        assert not any(each.sparsity.activation for each in estimate.layers)
+
+
+def test_a_layer_without_any_weight_left_is_named() -> None:
+    module = nn.Sequential(prune.l1_unstructured(nn.Linear(10, 20), "weight", 1.0), nn.Linear(20, 5))
+    network = swatcost.trace(module, torch.zeros(2, 10))
+    with pytest.raises(swatcost.SwatcostError, match=r"weight sparsity of 0\.weight_orig: not one is left"):
+        swatcost.estimate(network, distribution="mask")

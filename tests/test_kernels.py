@@ -46,6 +46,8 @@ def batch_norm(input: Tensor, training: bool = True, weight: Tensor | None = Non
         batch_norm(meta(2, 5, 4, 4, dtype=torch.bfloat16)),
         batch_norm(meta(2, 5, 4, 4), training=False),
         (aten.native_layer_norm.default, (meta(2, 5, 4), [4], None, None, 1e-5)),
+        (aten.unsafe_split.Tensor, (meta(3, 4), 4, -1)),
+        (aten.unsafe_split.Tensor, (meta(3, 4), 2, -1)),
         (aten.expand.default, (meta(1, 3), [2, 3])),
         (aten.relu_.default, (meta(1, 3),)),
     ],

@@ -20,7 +20,7 @@ from swatcost_models import ZOO
 from torch import nn
 
 import swatcost
-from swatcost import cache
+from swatcost import cache, formulas
 from swatcost.traces import shipped
 
 FACTORY = """
@@ -47,6 +47,13 @@ FACTORY = """
 
     made = nn.Linear(6, 2)
     number = 3
+
+    class Looks(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) if x.sum().item() >= 0 else x
+
+    def runs_for_real():
+        return Looks(5, 3)
 
     def broken():
         raise ValueError("no such thing\\nat all")
@@ -75,6 +82,7 @@ def test_a_factory_in_a_file(file: Path) -> None:
     assert weight_shapes(f"{file}:with_inputs") == [(7, 5)]
     assert weight_shapes(f"{file}:looks_at_values") == [(2, 5)]
     assert weight_shapes(f"{file}:made", input_shape=(6,)) == [(2, 6)]
+    assert weight_shapes(f"{file}:runs_for_real", input_shape=(5,)) == [(3, 5)]
 
 
 def test_tokens_are_recognised(file: Path) -> None:
@@ -113,6 +121,7 @@ def test_a_factory_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("{folder}/wrong.py:build", "wrong.py cannot be imported: SyntaxError"),
         ("{folder}/stops.py:build", "stops.py cannot be imported: SystemExit: 3"),
         ("no_such_package.nets:build", "no_such_package.nets is not installed, or not on the path"),
+        ("{file}", "is a file: name the factory in it too"),
         ("resnet5", "unknown model 'resnet5': did you mean resnet50"),
         ("quite another", "or give a zoo name, torchvision:NAME"),
     ],
@@ -252,7 +261,8 @@ def test_shipped_traces_are_what_a_fresh_trace_gives(name: str) -> None:
 def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "kept"
     monkeypatch.setenv(cache.DIRECTORY_VARIABLE, str(folder))
-    monkeypatch.setattr(cache, "_STARTED", time.time_ns())  # other tests have left modules behind
+    monkeypatch.setattr(cache, "_STARTED", time.time_ns())  # other tests have left modules and formulas behind
+    monkeypatch.setattr(formulas, "_HERE", set())
     return folder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swatcost.distributions.checkpoints import weights_by_name
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
 from swatcost.errors import SwatcostError
 
 
@@ -24,5 +24,7 @@ DISTRIBUTION = Distribution(
     citation="the user's",
     spread=zeros_of_checkpoint,
     measured=True,
+    acts_follow_weights=False,
+    spread_acts=same_for_activations,
     reads_source=True,
 )

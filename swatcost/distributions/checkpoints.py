@@ -31,9 +31,9 @@ def _magnitudes(
     weight: str, elements: int, tensors: Mapping[str, numpy.ndarray[Any, Any]], request: Spread
 ) -> numpy.ndarray[Any, Any]:
     name, _, part = weight.partition("[")
-    if name not in tensors:
+    array = _pruned(name.removesuffix("_orig"), tensors)
+    if array is None:
         raise SwatcostError(f"{_named(request.source)} has no tensor called {name}")
-    array: numpy.ndarray[Any, Any] = abs(tensors[name]).reshape(-1)
     if part:
         start, end = map(int, part.rstrip("]").split(":"))
         array = array[start:end]
@@ -42,6 +42,22 @@ def _magnitudes(
     if not (array < float("inf")).all():
         raise SwatcostError(f"{_named(request.source)}: {name} holds numbers that are not finite")
     return array
+
+
+def _pruned(name: str, tensors: Mapping[str, numpy.ndarray[Any, Any]]) -> numpy.ndarray[Any, Any] | None:
+    """A weight's magnitudes, flattened; under a mask of torch.nn.utils.prune it is kept in two parts."""
+    if name in tensors:
+        return _magnitude(tensors[name])
+    original, mask = tensors.get(f"{name}_orig"), tensors.get(f"{name}_mask")
+    if original is None or mask is None or original.shape != mask.shape:
+        return None if original is None else _magnitude(original)
+    return _magnitude(original * mask)
+
+
+def _magnitude(array: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
+    """Magnitudes, flattened."""
+    magnitudes: numpy.ndarray[Any, Any] = abs(array).reshape(-1)
+    return magnitudes
 
 
 def momentum_shares(request: Spread) -> dict[str, float]:

@@ -9,7 +9,8 @@ from typing import Any
 from swatcost.errors import SwatcostError
 from swatcost.layer import Layer
 
-_ALMOST_ONE = 1 - 2**-53  # the largest sparsity below 1
+LAST_BEND = 1 - 1e-9
+"""The largest target [-] up to which sparsities are drawn as lines: beyond it they round to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,11 @@ def from_function(function: Callable[[Sequence[Layer], float | None], Sequence[f
     return Distribution(name=name, title="a user's function", citation="the user's", spread=spread)
 
 
+def same_for_activations(request: Spread) -> dict[str, float]:
+    """For strategies that say nothing of activations: their target in every layer."""
+    return dict.fromkeys((layer.weight for layer in request.free), request.target or 0.0)
+
+
 def in_proportion(request: Spread, proportions: Mapping[str, float]) -> dict[str, float]:
     """Densities in given proportions that keep the total of non-zeros, as sparsities by weight.
 
@@ -135,4 +141,4 @@ def bends_in_proportion(request: Spread, proportions: Mapping[str, float]) -> li
         bends.append(1 - (dense + weighted / proportion) / request.elements)
         dense += layer.weight_elements
         weighted -= proportion * layer.weight_elements
-    return sorted({max(0.0, min(each, _ALMOST_ONE)) for each in bends})
+    return sorted({max(0.0, min(each, LAST_BEND)) for each in bends})

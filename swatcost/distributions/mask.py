@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
 from swatcost.errors import SwatcostError
 
 
@@ -19,17 +19,12 @@ def zeros_of_masks(request: Spread) -> dict[str, float]:
     return {layer.weight: request.mask_zeros[layer.weight] / layer.weight_elements for layer in masked}
 
 
-def dense_activations(request: Spread) -> dict[str, float]:
-    """Activations have no masks: the target in every layer."""
-    return dict.fromkeys((layer.weight for layer in request.free), request.target or 0.0)
-
-
 DISTRIBUTION = Distribution(
     name="mask",
     title="The zeros of the pruning masks that the network carries",
     citation="the user's",
     spread=zeros_of_masks,
     acts_follow_weights=False,
-    spread_acts=dense_activations,
+    spread_acts=same_for_activations,
     measured=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
 from swatcost.errors import SwatcostError
 
 _AMPERE = 4  # M of the sparse tensor cores, where no pattern is given
@@ -35,11 +35,6 @@ def _pattern(request: Spread) -> tuple[int, int]:
     if request.target is not None and request.target != 1 - N / M:
         raise SwatcostError(f"weights {request.target:g}: {N}:{M} is {1 - N / M:g} sparse, leave weights out")
     return N, M
-
-
-def same_for_activations(request: Spread) -> dict[str, float]:
-    """Activations have no N:M pattern: the target in every layer."""
-    return dict.fromkeys((layer.weight for layer in request.free), request.target or 0.0)
 
 
 DISTRIBUTION = Distribution(

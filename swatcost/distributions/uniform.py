@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import LAST_BEND, Distribution, Spread
 
 
 def uniform(request: Spread) -> dict[str, float]:
@@ -15,7 +15,7 @@ def uniform(request: Spread) -> dict[str, float]:
 
 def bends(request: Spread) -> list[float]:
     """Linear in the target throughout."""
-    return [0.0, 1 - 2**-53]
+    return [0.0, LAST_BEND]
 
 
 DISTRIBUTION = Distribution(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    blocks = [f"**{content.title(estimate.network)}**  \n{content.setting(estimate)}"]
+    opening = (f"**{content.title(estimate.network)}**", content.setting(estimate), content.headline(estimate))
+    blocks = ["  \n".join(opening)]
     if layers:
         blocks.append(lay_out(content.layer_table(estimate, "wide")))
     blocks += map(lay_out, content.tables(estimate))

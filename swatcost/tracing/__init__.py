@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from swatcost.errors import SwatcostError
 from swatcost.network import Network, tells_batch
-from swatcost.tracing.run import ForwardError, Run
+from swatcost.tracing.failure import ForwardError
+from swatcost.tracing.run import Run
 from swatcost.tracing.untouched import stand_in
 
 __all__ = ["trace"]
@@ -32,8 +33,8 @@ def trace(
 
     Give either example_inputs (a tensor, or a tuple or dict of a forward call's arguments, with their batch
     dimension) or input_shape, the shape of one sample of a network with a single input. input_dtype is the type of
-    its numbers, such as "int64" for tokens; without it they are of the parameters' type, or indices if the module
-    takes nothing else.
+    its numbers, such as "int64" for tokens; without it they are of the parameters' type, or indices if an embedding
+    fails on those.
 
     With input_shape the pass runs on the meta device, where nothing is allocated and nothing computed; only if
     the module cannot run there does it run for real. Copies of example inputs are used where they are, unless
@@ -60,6 +61,8 @@ def trace(
     name = name or type(model).__name__
     with torch.inference_mode(False), torch.enable_grad():
         if input_shape is None:
+            if input_dtype is not None:
+                raise SwatcostError("example_inputs have types of their own: leave input_dtype out")
             return _trace_examples(model, example_inputs, batch_size, name)
         shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
         return _trace_shape(model, shape, _dtype(input_dtype), batch_size, name)
@@ -111,7 +114,7 @@ def _trace_shape(
 
 
 def _wants_indices(failure: ForwardError) -> bool:
-    """Whether an embedding was given something else than whole numbers."""
+    """Whether it was an embedding that failed, which takes whole numbers."""
     return failure.place is not None and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag)
 
 

@@ -131,8 +131,6 @@ class Checkpointing:
                 yield
             next(inner, None)
 
-        checkpointing = self
-
         class Reentrant:
             @staticmethod
             def apply(run: Any, preserve: Any, *args: Any) -> Any:
@@ -141,8 +139,8 @@ class Checkpointing:
                     with torch.no_grad():
                         return run(*args)
                 for tensor in tensors:
-                    checkpointing._save(tensor)
-                with checkpointing._region(False):
+                    self._save(tensor)
+                with self._region(False):
                     return run(*args)
 
         patched: Any = torch_checkpoint

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from swatcost.tracing.operations import tensors_of
+from swatcost.tracing.storages import address
+
 
 @dataclass(frozen=True)
 class _Made:
@@ -105,24 +108,15 @@ def _layout(result: Any, args: tuple[Any, ...]) -> Any:
         reach = 1 + sum((size - 1) * step for size, step in zip(result.shape, stride, strict=True))
         needed = 0 if 0 in result.shape else reach * result.element_size()
         own = type(result) is Tensor and result.is_meta and result.untyped_storage().nbytes() == needed
-        shared = any(result.untyped_storage()._cdata == each.untyped_storage()._cdata for each in _tensors(args))
+        shared = any(address(result) == address(each) for each in tensors_of(args))
         return _Made(tuple(result.shape), stride, result.dtype) if own and not shared else None
     if isinstance(result, tuple | list):
-        storages = [each.untyped_storage()._cdata for each in result if isinstance(each, Tensor)]
+        storages = [address(each) for each in result if isinstance(each, Tensor)]
         parts = [_layout(each, args) if isinstance(each, Tensor) else each for each in result]
-        whole = all(part is None or isinstance(part, _Made | int | float) for part in parts)
+        shares = any(isinstance(each, Tensor) and part is None for each, part in zip(result, parts, strict=True))
+        whole = not shares and all(part is None or isinstance(part, _Made | int | float) for part in parts)
         return type(result)(parts) if whole and len(set(storages)) == len(storages) else None
     return None
-
-
-def _tensors(args: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    for each in args:
-        if isinstance(each, Tensor):
-            found.append(each)
-        elif isinstance(each, list | tuple):
-            found.extend(_tensors(each))
-    return found
 
 
 def _remade(layout: Any) -> Any:

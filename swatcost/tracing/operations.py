@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
+
 # Operations that make, move or read numbers without computing with them. Views are told by their schema.
 MOVES = {
     "_pack_padded_sequence", "_to_copy", "_unsafe_view", "arange", "as_strided_scatter", "bernoulli", "bernoulli_",
@@ -34,3 +38,23 @@ def name_of(func: object) -> str:
 def may_multiply_tensors(operation: str) -> bool:
     """Whether it weighs as much as layers do, as far as can be known: other libraries' operations may do anything."""
     return "." in operation or operation.startswith(_FAMILIES_OF_PRODUCTS)
+
+
+def computes(result: Any) -> bool:
+    """Whether an operation gave floating-point numbers: counters and indices are no arithmetic of a network."""
+    if isinstance(result, Tensor):
+        return result.is_floating_point() or result.is_complex()
+    return isinstance(result, tuple | list) and any(map(computes, result))
+
+
+def tensors_of(values: Any) -> list[Tensor]:
+    """The tensors among an operation's arguments or results."""
+    if isinstance(values, Tensor):
+        return [values]
+    found: list[Tensor] = []
+    for each in values if isinstance(values, tuple | list) else ():
+        if isinstance(each, Tensor):
+            found.append(each)
+        elif isinstance(each, tuple | list):
+            found.extend(tensors_of(each))
+    return found

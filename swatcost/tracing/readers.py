@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from swatcost.layer import Layer
+from swatcost.tracing.weights import running_linear
 
 if TYPE_CHECKING:
     from swatcost.tracing.run import Run
@@ -63,30 +63,27 @@ def _addmm(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | 
     return _matmul(run, args[1], args[2], args[0])
 
 
-@_reads("ger")
-def _ger(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
-    return _outer(run, args[0], args[1], None)
-
-
 @_reads("addr")
 def _addr(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
-    return _outer(run, args[1], args[2], args[0])
-
-
-def _outer(run: Run, left: Tensor, right: Tensor, added: Tensor | None) -> Iterable[Layer | None]:
+    added, left, right = args[:3]
     trains = left.requires_grad, right.requires_grad
-    yield _product(run, left.unsqueeze(1), right.unsqueeze(0), (*left.shape, *right.shape), trains)
+    return _matmul(run, left.unsqueeze(1), right.unsqueeze(0), added, trains)
 
 
-def _matmul(run: Run, left: Tensor, right: Tensor, added: Tensor | None) -> Iterable[Layer | None]:
-    """A product of vectors, matrices or batches of them: with a weight, on either side, it is a linear layer."""
-    trains = left.requires_grad, right.requires_grad  # views that are made here know nothing of gradients
+def _matmul(
+    run: Run, left: Tensor, right: Tensor, added: Tensor | None, trains: tuple[bool, bool] | None = None
+) -> Iterable[Layer | None]:
+    """A product of vectors, matrices or batches of them: with a weight, on either side, it is a linear layer.
+
+    Views that are made here know nothing of gradients: `trains` says which operand needs one.
+    """
+    trains = trains or (left.requires_grad, right.requires_grad)
     left = left.unsqueeze(0) if left.dim() == 1 else left
     right = right.unsqueeze(1) if right.dim() == 1 else right
-    linear = run.running_linear()
-    if run.is_weight(right) or (linear is not None and linear.module.in_features == right.shape[-2]):
+    linear = running_linear(run.frames)
+    if run.weights.holds(right) or (linear is not None and linear.module.in_features == right.shape[-2]):
         yield _linear(run, left, right, added, trains)
-    elif run.is_weight(left):
+    elif run.weights.holds(left):
         yield _linear(run, right.mT, left.mT, added, trains[::-1])
     else:
         yield _product(run, left, right, (*left.shape[:-1], right.shape[-1]), trains)
@@ -95,8 +92,8 @@ def _matmul(run: Run, left: Tensor, right: Tensor, added: Tensor | None) -> Iter
 def _linear(run: Run, input: Tensor, weight: Tensor, bias: Tensor | None, trains: tuple[bool, bool]) -> Layer | None:
     features_in, features_out = weight.shape[-2:]
     rows = tuple(input.shape[:-1])
-    groups = run.distinct_matrices(weight)
-    linear = run.running_linear()
+    groups = run.weights.distinct_matrices(weight)
+    linear = running_linear(run.frames)
     if groups > 1:
         rows = rows[1:]
     elif linear:
@@ -156,23 +153,18 @@ def _attention(run: Run, args: tuple[Any, ...], result: Any) -> Iterable[Layer |
 @_reads("mkldnn_rnn_layer")
 def _mkldnn_rnn(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
     input, weight_ih, weight_hh, *biases = args[:5]
-    return _recurrent(run, input, weight_ih, weight_hh, biases, args[5], result[0], tuple(input.shape[:2]))
+    return _recurrent(run, input, weight_ih, weight_hh, biases, args[5], result[0])
 
 
 @_reads("_cudnn_rnn")
 def _cudnn_rnn(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
-    """Every layer and direction, each with its weights in a row; rows of packed sequences come in one dimension."""
+    """Every layer and direction, each with its weights in a row; the first layer reads the input."""
     input, weights, per_direction, _, state = args[:5]
-    batch_first, directions, batch_sizes = args[10], 1 + args[13], args[14]
-    steps = tuple(input.shape[:2])
-    if batch_sizes:
-        steps = (len(batch_sizes), input.shape[0] / len(batch_sizes))
-    elif batch_first:
-        steps = (steps[1], steps[0])
+    directions = 1 + args[13]
     for start in range(0, len(weights), per_direction):
         weight_ih, weight_hh, *others = weights[start : start + per_direction]
-        first = start // per_direction < directions
-        yield from _recurrent(run, input if first else result[0], weight_ih, weight_hh, others, state, result[0], steps)
+        read = input if start // per_direction < directions else result[0]
+        yield from _recurrent(run, read, weight_ih, weight_hh, others, state, result[0])
 
 
 def _recurrent(
@@ -183,29 +175,28 @@ def _recurrent(
     others: Sequence[Tensor],
     state: Tensor,
     output: Tensor,
-    steps: tuple[int, float],
 ) -> Iterable[Layer | None]:
     """One direction of one recurrent layer: input to hidden, and hidden to hidden, whose first step reads the state."""
-    time, batch = steps
+    rows = prod(input.shape[:-1])  # steps × batch, or the rows of a packed sequence
+    first = min(rows, state.shape[-2])
 
-    def linear(input: Tensor, weight: Tensor, rows: tuple[int, ...], needs_grad: bool) -> Layer | None:
+    def linear(input: Tensor, weight: Tensor, rows: int, needs_grad: bool) -> Layer | None:
         return run.layer(
             kind="linear",
             input=input,
             weight=weight,
             others=others,
-            input_shape=(*rows, weight.shape[1]),
+            input_shape=(rows, weight.shape[1]),
             weight_shape=tuple(weight.shape),
-            output_shape=(*rows, weight.shape[0]),
+            output_shape=(rows, weight.shape[0]),
             trains=(needs_grad, weight.requires_grad),
         )
 
-    hidden_needs_grad = weight_hh.requires_grad or weight_ih.requires_grad or input.requires_grad
-    yield linear(input, weight_ih, (round(time * batch),), input.requires_grad)
-    first = min(round(time * batch), state.shape[-2])
-    yield linear(state, weight_hh, (first,), state.requires_grad)
-    if round(time * batch) > first:
-        yield linear(output, weight_hh, (round(time * batch) - first,), hidden_needs_grad)
+    yield linear(input, weight_ih, rows, input.requires_grad)
+    yield linear(state, weight_hh, first, state.requires_grad)
+    yield linear(
+        output, weight_hh, rows - first, weight_hh.requires_grad or weight_ih.requires_grad or input.requires_grad
+    )
 
 
 @_reads(
@@ -262,23 +253,3 @@ def _norm(run: Run, kind: Any, input: Tensor, scale_and_shift: Sequence[Tensor |
         weight_shape=() if weight is None else tuple(weight.shape),
         output_shape=shape,
     )
-
-
-def computes(result: Any) -> bool:
-    """Whether an operation gave floating-point numbers: counters and indices are no arithmetic of a network."""
-    if isinstance(result, Tensor):
-        return result.is_floating_point() or result.is_complex()
-    return isinstance(result, tuple | list) and any(map(computes, result))
-
-
-def tensors_of(values: Any) -> list[Tensor]:
-    """The tensors among an operation's arguments or results."""
-    if isinstance(values, torch.Tensor):
-        return [values]
-    found: list[Tensor] = []
-    for each in values if isinstance(values, tuple | list) else ():
-        if isinstance(each, Tensor):
-            found.append(each)
-        elif isinstance(each, tuple | list):
-            found.extend(tensors_of(each))
-    return found

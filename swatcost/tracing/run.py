@@ -9,58 +9,31 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from swatcost.errors import SwatcostError
 from swatcost.formulas import counted, formula_of
 from swatcost.layer import PRODUCT_KINDS, Layer
-from swatcost.network import Buffer, Network, Parameter, SavedTensor, Uncounted, tells_batch
+from swatcost.network import Buffer, Network, Parameter, Uncounted, tells_batch
 from swatcost.tracing.backward import Backward, Checkpointing, as_written
+from swatcost.tracing.failure import ForwardError
 from swatcost.tracing.frames import Frame, Frames, without_wrappers
 from swatcost.tracing.kernels import Kernels
 from swatcost.tracing.masks import zeros_of_masks
-from swatcost.tracing.operations import MOVES, may_multiply_tensors, name_of
-from swatcost.tracing.readers import READERS, composed_rms_norm, computes, is_rms_norm, tensors_of
-from swatcost.tracing.storages import Origins, Storages
+from swatcost.tracing.operations import MOVES, computes, may_multiply_tensors, name_of, tensors_of
+from swatcost.tracing.readers import READERS, Reader, composed_rms_norm, is_rms_norm
+from swatcost.tracing.saved import Saved
+from swatcost.tracing.storages import Storages
 from swatcost.tracing.untouched import stand_in, untouched
-
-_SINGLE_LAYERS = (_ConvNd, nn.Linear, _BatchNorm)
-
-
-@dataclass
-class ForwardError(Exception):
-    """The module raised: what it raised, in which module, and what that module was given."""
-
-    error: Exception
-    network: str
-    inputs: list[tuple[int, ...]]
-    batch_size: int
-    place: Frame | None
-
-    def explained(self) -> SwatcostError:
-        given = " and ".join(_times(shape[1:]) for shape in self.inputs if shape)
-        where = ""
-        if self.place is not None:
-            seen = " and ".join(_times(shape) for shape in self.place.shapes) or "no tensor"
-            where = f"{self.place.name} ({type(self.place.module).__name__}) was given {seen}: "
-        reason = (str(self.error).strip() or type(self.error).__name__).splitlines()[0]
-        batch = f"traced in a batch of {self.batch_size}"
-        return SwatcostError(f"{self.network} cannot take an input of {given} ({batch}): {where}{reason}")
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "scalar"
+from swatcost.tracing.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -70,7 +43,7 @@ class _Operation:
     name: str
     is_view: bool
     moves: bool
-    read: Callable[..., Iterable[Layer | None]] | None
+    read: Reader | None
 
 
 class Run(TorchDispatchMode):
@@ -100,20 +73,17 @@ class Run(TorchDispatchMode):
         }
         self.buffers = {key: stand_in(buffer, meta) for key, buffer in model.named_buffers()}
         own = [*self.parameters.values(), *self.buffers.values()]
-        self.own_storages = {tensor.untyped_storage()._cdata for tensor in own}
         dims = [size for shape in self.inputs for size in shape[1:]]
-        self.telling = tells_batch(batch_size, dims + [size for tensor in own for size in tensor.shape])
+        tells = tells_batch(batch_size, dims + [size for tensor in own for size in tensor.shape])
         self.frames = Frames(model)
         self.storages = Storages()
-        self.origins = Origins(self.parameters, self.buffers)
+        self.weights = Weights(model, self.parameters, self.buffers, self.storages)
         self.kernels = Kernels()
         self.backward = Backward()
         self.checkpointing = Checkpointing(self._save)
+        self.saved = Saved(own, self.storages, batch_size, tells)
         self.operations: dict[Any, _Operation] = {}
-        self.saved_sizes: dict[int, tuple[int, bool]] = {}
         self.layers: list[Layer] = []
-        self.saved: list[SavedTensor] = []
-        self.saved_since: list[int] = []  # places in `saved` filled since the last operation
         self.uncounted: dict[str, list[str]] = defaultdict(list)
 
     def network(self) -> Network:
@@ -153,7 +123,7 @@ class Run(TorchDispatchMode):
                 Buffer(name=without_wrappers(key), shape=tuple(each.shape), element_bytes=each.element_size())
                 for key, each in self.buffers.items()
             ),
-            saved=tuple(self.saved),
+            saved=tuple(self.saved.tensors),
             uncounted=tuple(self._uncounted(custom)),
             torch_version=str(torch.__version__),
         )
@@ -198,16 +168,15 @@ class Run(TorchDispatchMode):
         if operation.is_view:
             return func(*args, **kwargs)
         result = self.kernels.run(func, args, kwargs) if self.meta else func(*args, **kwargs)
-        is_product = False
+        multiplies = False
         if operation.read is not None:
             for layer in operation.read(self, args, result):
                 if layer is not None:
-                    is_product = self._record(layer, result) or is_product
+                    multiplies = self._record(layer, result) or multiplies
         elif not operation.moves and computes(result):
-            is_product = self._record_foreign(operation.name, args, kwargs, result)
-        read = tensors_of(args)
-        self.origins.follow(read, [result] if type(result) is Tensor else tensors_of(result), is_product=is_product)
-        self.saved_since.clear()
+            multiplies = self._record_foreign(operation.name, args, kwargs, result)
+        self.weights.follow(tensors_of(args), tensors_of(result), multiplies=multiplies)
+        self.saved.next_operation()
         return result
 
     def _learn(self, func: Any) -> _Operation:
@@ -220,13 +189,14 @@ class Run(TorchDispatchMode):
         """Adds a layer to the trace; whether it is a product of tensors, unlike a normalisation."""
         place = len(self.layers)
         self.layers.append(layer)
-        if not (layer.is_weight_layer or layer.is_product):
+        if layer.is_norm:
             return False
         if torch.is_grad_enabled() or layer.kind == "custom":  # which may run inside an autograd function of its own
             first = result if isinstance(result, Tensor) else result[0]
             self.backward.await_node(place, first)
             self.checkpointing.record(place)
-            self._claim_input(layer)
+            if layer.is_weight_layer and layer.weight_trains:
+                self.saved.claim(layer)
         return True
 
     def _record_foreign(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> bool:
@@ -238,6 +208,8 @@ class Run(TorchDispatchMode):
                 self.uncounted[name].append(here)
             return False
         tensors = tensors_of((*args, *kwargs.values()))
+        if not tensors:
+            raise SwatcostError(f"{name} takes no tensor: a formula is for operations on tensors")
         shapes = tuple(_shapes(each) for each in args)
         named = {key: _shapes(each) for key, each in kwargs.items()}
         forward, *gradients = counted(name, formula, shapes, {**named, "out_shape": _shapes(result)}, len(tensors))
@@ -271,72 +243,18 @@ class Run(TorchDispatchMode):
         if input.numel() == 0 or 0 in shape["output_shape"] or 0 in shape["input_shape"]:
             return None
         frame = self.frames.here
-        is_product = shape["kind"] in PRODUCT_KINDS
-        names: list[str] = []
-        if not is_product:
-            names += [name for each in (weight, *others) if each is not None for name in sorted(self.origins.of(each))]
-            if isinstance(frame.module, _SINGLE_LAYERS):
-                prefix = "" if frame.module is self.model else f"{frame.name}."
-                names += [prefix + key for key, _ in frame.module.named_parameters(recurse=False)]
         gradients = torch.is_grad_enabled()
         input_needs, weight_needs = trains or (input.requires_grad, weight is not None and weight.requires_grad)
         return Layer(
             name=frame.name,
-            parameters=tuple(dict.fromkeys(without_wrappers(key) for key in names if key in self.parameters)),
-            weight="" if weight is None or is_product else without_wrappers(self._weight_name(weight)),
+            parameters=() if shape["kind"] in PRODUCT_KINDS else self.weights.parameters([weight, *others], frame),
+            weight="" if weight is None or shape["kind"] in PRODUCT_KINDS else self.weights.name(weight, frame),
             element_bytes=input.element_size(),
             input_needs_grad=gradients and input_needs,
             weight_trains=gradients and weight_needs,
             input_storage=self.storages.number(input),
             **shape,
         )
-
-    def _claim_input(self, layer: Layer) -> None:
-        """Marks what autograd has just saved for this layer: an operation's inputs are saved right before it runs."""
-        if layer.weight_trains and layer.is_weight_layer:
-            for place in reversed(self.saved_since):
-                if self.saved[place].storage == layer.input_storage:
-                    self.saved[place] = replace(self.saved[place], as_layer_input=True)
-                    return
-
-    def is_weight(self, tensor: Tensor) -> bool:
-        """Whether the tensor is a parameter, a part of one, or computed from nothing else."""
-        return bool(self.origins.of(tensor))
-
-    def distinct_matrices(self, weight: Tensor) -> int:
-        """How many matrices a batch of them holds that is used as a weight, other than copies of one."""
-        if weight.dim() < 3 or weight.stride(0) == 0:
-            return 1
-        sizes = [self.parameters[name].numel() for name in self.origins.of(weight)]
-        copied = any(size * weight.shape[0] == weight.numel() for size in sizes)
-        return 1 if copied else int(weight.shape[0])
-
-    def _weight_name(self, weight: Tensor) -> str:
-        """The parameter's name, with the part of it that is meant, or a name for a weight that is computed.
-
-        A masked, scaled or converted parameter keeps its name. A module that is one layer computes one weight
-        however often it is called; elsewhere each tensor is one.
-        """
-        distinct = prod(size for size, stride in zip(weight.shape, weight.stride(), strict=True) if stride)
-        matrices = distinct // self.distinct_matrices(weight) if weight.dim() == 3 else distinct
-        names = [each for each in self.origins.of(weight) if self.parameters[each].numel() in (distinct, matrices)]
-        if len(names) == 1:
-            return names[0]
-        address = weight.untyped_storage()._cdata
-        for name, parameter in self.parameters.items():
-            if parameter.untyped_storage()._cdata == address:
-                start = int(weight.storage_offset())
-                return f"{name}[{start}:{start + distinct}]"
-        frame = self.frames.here
-        single = isinstance(frame.module, _SINGLE_LAYERS)
-        return (
-            f"(computed in {frame.name})" if single else f"(computed in {frame.name}, {self.storages.number(weight)})"
-        )
-
-    def running_linear(self) -> Frame | None:
-        """The frame of the nn.Linear that is running, if one is; a subclass may do something else in its forward."""
-        frame = self.frames.here
-        return frame if getattr(type(frame.module), "forward", None) is nn.Linear.forward else None
 
     def _left(self, frame: Frame, result: Any) -> None:
         self.backward.left(frame.name, result)
@@ -347,26 +265,8 @@ class Run(TorchDispatchMode):
                 self._record(replace(norm, name=frame.name), result)
 
     def _save(self, tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage()._cdata not in self.own_storages:
-            storage = self.storages.number(tensor)
-            storage_bytes, scales = self.saved_sizes.setdefault(storage, self._size(tensor))
-            self.saved_since.append(len(self.saved))
-            self.saved.append(
-                SavedTensor(
-                    storage=storage,
-                    storage_bytes=storage_bytes,
-                    held_by=self.frames.here.name,
-                    as_layer_input=False,
-                    scales_with_batch=scales,
-                )
-            )
+        self.saved.keep(tensor, self.frames.here.name)
         return tensor
-
-    def _size(self, tensor: Tensor) -> tuple[int, bool]:
-        """The bytes of a tensor's storage, and whether they grow with the batch."""
-        storage_bytes = tensor.untyped_storage().nbytes()
-        divides = storage_bytes // tensor.element_size() % self.batch_size == 0
-        return storage_bytes, divides and (self.telling or tensor.dim() != 1)
 
 
 def _shapes(value: Any) -> Any:

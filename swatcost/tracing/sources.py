@@ -17,13 +17,12 @@ import torch
 from swatcost_models import ZooNetwork
 from torch import nn
 
-from swatcost.errors import SwatcostError
+from swatcost.errors import SwatcostError, first_line
 from swatcost.network import Network
 from swatcost.registry import nearest
 from swatcost.tracing import trace
 
 _IMAGENET = (3, 224, 224)
-_FROM_FILE = "_swatcost_file_"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def trace_zoo(
         with torch.device("meta"):
             module = entry.build(classes)
     except (RuntimeError, OverflowError) as error:
-        raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {_first_line(error)}") from None
+        raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {first_line(error)}") from None
     shape = entry.input_shape if input_shape is None else input_shape
     return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name)
 
@@ -67,58 +66,75 @@ def trace_source(
 
     Raises SwatcostError, in one line, when any of it fails.
     """
-    with contextlib.redirect_stdout(sys.stderr), _forgotten_afterwards():  # standard output is for data
-        built = _built(source, classes)
+    with contextlib.redirect_stdout(sys.stderr), _importing(source.rpartition(":")[0]):  # standard output is for data
+        built = _built(source, classes, meta=True)
         if isinstance(built, Network):
+            if any(each is not None for each in (input_shape, input_dtype, classes)):
+                raise SwatcostError(f"{source} is traced already: its input and classes are fixed, leave them out")
             return built
-        if input_shape is not None:
-            return trace(built.module, input_shape=input_shape, input_dtype=input_dtype, name=source)
-        if built.inputs is not None:
-            return trace(built.module, built.inputs, name=source)
-        if built.input_shape is not None:
-            return trace(built.module, input_shape=built.input_shape, input_dtype=input_dtype, name=source)
-    raise SwatcostError(
+        if not any(tensor.is_meta for tensor in (*built.module.parameters(), *built.module.buffers())):
+            return _traced(source, built, input_shape, input_dtype)
+        try:
+            return _traced(source, built, input_shape, input_dtype)
+        except NoInputError:
+            raise
+        except SwatcostError:
+            built = _built(source, classes, meta=False)  # it may look at values
+            assert isinstance(built, Built)
+            return _traced(source, built, input_shape, input_dtype)
+
+
+class NoInputError(SwatcostError):
+    """Nobody says what the input looks like."""
+
+
+def _traced(source: str, built: Built, input_shape: Sequence[int] | None, input_dtype: str | None) -> Network:
+    shape = input_shape if input_shape is not None or built.inputs is not None else built.input_shape
+    if shape is not None:
+        return trace(built.module, input_shape=shape, input_dtype=input_dtype, name=source)
+    if built.inputs is not None:
+        return trace(built.module, built.inputs, input_dtype=input_dtype, name=source)
+    raise NoInputError(
         f"{source} does not say what its input looks like: give --input-shape (input_shape=), "
         "or let the factory return (module, example_inputs)"
     )
 
 
-def _built(source: str, classes: int | None) -> Built | Network:
+def _built(source: str, classes: int | None, *, meta: bool) -> Built | Network:
     place, _, name = source.rpartition(":")
     if place == "torchvision":
-        return _of_torchvision(name, classes)
+        return _of_torchvision(name, classes, meta)
     if place == "timm":
-        return _of_timm(name, classes)
-    with _importing(place):
-        module = _file(Path(place)) if place.endswith(".py") else _imported(place, place)
-        factory: Any = module
-        for part in name.split("."):
-            if not hasattr(factory, part):
-                names = [each for each in vars(module) if not each.startswith("_")]
-                raise SwatcostError(f"{place} has no {name!r}: {nearest(name, names)}")
-            factory = getattr(factory, part)
-        return _called(source, factory, {} if classes is None else {"num_classes": classes})
+        return _of_timm(name, classes, meta)
+    module = _file(Path(place)) if place.endswith(".py") else _imported(place, place)
+    factory: Any = module
+    for part in name.split("."):
+        if not hasattr(factory, part):
+            names = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
+            raise SwatcostError(f"{place} has no {name!r}: {nearest(name, names) if names else 'it has no function'}")
+        factory = getattr(factory, part)
+    return _called(source, factory, {} if classes is None else {"num_classes": classes}, meta)
 
 
-def _called(source: str, factory: Any, arguments: dict[str, Any]) -> Built | Network:
-    """What a factory gives, on the meta device if it can be built there and needs no values."""
+def _called(source: str, factory: Any, arguments: dict[str, Any], meta: bool) -> Built | Network:
+    """What a factory gives: on the meta device, if that is asked for and it can be built there and needs no values."""
     if isinstance(factory, nn.Module | Network):
+        if arguments:
+            raise SwatcostError(f"{source} is made already: its classes are fixed, leave classes out")
         return _understood(source, factory)
     if not callable(factory):
         raise SwatcostError(f"{source} is a {type(factory).__name__}, no factory of a network")
-    try:
-        with torch.device("meta"):
+    if meta:
+        with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # or else it is built for real
             built = _understood(source, factory(**arguments))
-        if isinstance(built, Network) or not _carries_masks(built.module):
-            return built
-    except (Exception, SystemExit):
-        pass  # it looks at values: build it for real
+            if isinstance(built, Network) or not _carries_masks(built.module):
+                return built
     try:
         return _understood(source, factory(**arguments))
     except SwatcostError:
         raise
     except (Exception, SystemExit) as error:
-        raise SwatcostError(f"{source} raised {type(error).__name__}: {_first_line(error)}") from error
+        raise SwatcostError(f"{source} raised {type(error).__name__}: {first_line(error)}") from error
 
 
 def _carries_masks(module: nn.Module) -> bool:
@@ -136,35 +152,45 @@ def _understood(source: str, given: Any) -> Built | Network:
         )
     if rest:
         return Built(module, inputs=rest[0])
-    config = getattr(module, "default_cfg", None)
-    shape = config.get("input_size") if isinstance(config, dict) else None
-    dummy = getattr(module, "dummy_inputs", None)
-    return Built(
-        module, inputs=dummy if isinstance(dummy, dict) and dummy else None, input_shape=tuple(shape) if shape else None
-    )
+    return Built(module, inputs=_dummy_inputs(module), input_shape=_shape_of_image(module))
 
 
-def _of_torchvision(name: str, classes: int | None) -> Built | Network:
+def _dummy_inputs(module: nn.Module) -> dict[str, Any] | None:
+    """What Hugging Face's language models offer; models of images offer it too and cannot take it."""
+    dummy, main = getattr(module, "dummy_inputs", None), getattr(module, "main_input_name", None)
+    return dummy if isinstance(dummy, dict) and dummy and main in (None, *dummy) else None
+
+
+def _shape_of_image(module: nn.Module) -> tuple[int, ...] | None:
+    """What timm's `default_cfg`, or the config of Hugging Face's models of images, says."""
+    cfg, config = getattr(module, "default_cfg", None), getattr(module, "config", None)
+    if isinstance(cfg, dict) and cfg.get("input_size"):
+        return tuple(cfg["input_size"])
+    channels, side = getattr(config, "num_channels", None), getattr(config, "image_size", None)
+    return (channels, side, side) if isinstance(channels, int) and isinstance(side, int) else None
+
+
+def _of_torchvision(name: str, classes: int | None, meta: bool) -> Built | Network:
     models = _imported("torchvision.models", "torchvision")
     if name not in (names := models.list_models()):
         raise SwatcostError(f"torchvision has no model {name!r}: {nearest(name, names)}")
     arguments = {"weights": None} | ({} if classes is None else {"num_classes": classes})
-    built = _called(f"torchvision:{name}", lambda: models.get_model(name, **arguments), {})
+    built = _called(f"torchvision:{name}", lambda: models.get_model(name, **arguments), {}, meta)
     if isinstance(built, Network):
         return built
     size = _IMAGENET
-    with contextlib.suppress(Exception):  # not every model has weights that say what they were trained on
+    with contextlib.suppress(ValueError, AttributeError):  # not every model has weights that say their input's size
         side = models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
         size = (3, side, side)
     return Built(built.module, input_shape=size)
 
 
-def _of_timm(name: str, classes: int | None) -> Built | Network:
+def _of_timm(name: str, classes: int | None, meta: bool) -> Built | Network:
     timm = _imported("timm", "timm")
     if not timm.is_model(name):
         raise SwatcostError(f"timm has no model {name!r}: {nearest(name, timm.list_models())}")
     arguments = {} if classes is None else {"num_classes": classes}
-    return _called(f"timm:{name}", lambda: timm.create_model(name, pretrained=False, **arguments), {})
+    return _called(f"timm:{name}", lambda: timm.create_model(name, pretrained=False, **arguments), {}, meta)
 
 
 def _imported(module: str, what: str) -> Any:
@@ -175,16 +201,16 @@ def _imported(module: str, what: str) -> Any:
             raise SwatcostError(
                 f"{what} is not installed, or not on the path: no module named {error.name!r}"
             ) from None
-        raise SwatcostError(f"{what} cannot be imported: {_first_line(error)}") from error
+        raise SwatcostError(f"{what} cannot be imported: {first_line(error)}") from error
     except (Exception, SystemExit) as error:
-        raise SwatcostError(f"{what} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
+        raise SwatcostError(f"{what} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
 
 
 def _file(path: Path) -> Any:
     """Runs a Python file as a module of its own name."""
     if not path.is_file():
         raise SwatcostError(f"cannot read {path}: no such file")
-    name = f"{_FROM_FILE}{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
+    name = f"{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SwatcostError(f"{path} is no Python file")
@@ -193,24 +219,19 @@ def _file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise SwatcostError(f"{path} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
+        raise SwatcostError(f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
     return module
 
 
 @contextlib.contextmanager
-def _forgotten_afterwards() -> Iterator[None]:
-    """Lets go of modules made from files, so that a file is read again the next time."""
-    try:
-        yield
-    finally:
-        for name in [each for each in sys.modules if each.startswith(_FROM_FILE)]:
-            del sys.modules[name]
-
-
-@contextlib.contextmanager
 def _importing(place: str) -> Iterator[None]:
-    """Finds modules beside the file that is named, or else in the working directory, as Python itself would."""
-    beside = str(Path(place).resolve().parent) if place.endswith(".py") else os.getcwd()
+    """Finds modules beside the file that is named, or else in the working directory, as Python itself would.
+
+    What a file brings is let go of afterwards, so that it is read again the next time.
+    """
+    of_file = place.endswith(".py")
+    beside = str(Path(place).resolve().parent) if of_file else os.getcwd()
+    before = set(sys.modules)
     sys.path.insert(0, beside)
     importlib.invalidate_caches()
     try:
@@ -218,7 +239,7 @@ def _importing(place: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(beside)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        for name in set(sys.modules) - before if of_file else ():
+            path = getattr(sys.modules[name], "__file__", None)
+            if path and Path(path).is_relative_to(beside) and "site-packages" not in path:
+                del sys.modules[name]

@@ -1,0 +1,135 @@
+r"""Storage formats for sparse tensors: how many bytes each takes, one function a format.
+
+A tensor is rows × columns of values of so many bytes each, with nnz of them not zero: for a weight (F, C, R, S) a row
+is a filter, for activations (N, C, H, W) an image. Indices take the fewest bits, of 8, 16, 32 or 64, that can tell the
+places apart; everything is packed without gaps. All sizes are in bytes.
+
+Sources: bitmap, coordinates, compressed rows and run lengths as surveyed by Sze et al., "Efficient Processing of Deep
+Neural Networks", 2020, Section 8.2; N:M as Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+_INDEX_BITS = (8, 16, 32, 64)
+RUN_BITS = 4
+"""Bits of a run length: up to 15 zeros before a value, as in Eyeriss (Chen et al., JSSC 2017, which has 5)."""
+
+
+def index_bits(places: float) -> int:
+    """The fewest bits, of 8, 16, 32 or 64, whose numbers tell so many places apart.
+
+    >>> index_bits(256), index_bits(257)
+    (8, 16)
+    """
+    return next(bits for bits in _INDEX_BITS if places <= 2**bits)
+
+
+def dense(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
+    """Every value: rows · columns · b."""
+    return rows * columns * value_bytes
+
+
+def bitmap(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
+    """One bit a place, and the values: rows · columns / 8 + nnz · b.
+
+    >>> bitmap(2, 8, nnz=3, value_bytes=4)  # 16 bits, 3 values
+    14.0
+    """
+    return rows * columns / 8 + nnz * value_bytes
+
+
+def coordinates(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
+    """COO: a row index and a column index beside each value.
+
+    >>> coordinates(2, 8, nnz=3, value_bytes=4)  # 3 · (1 + 1 + 4)
+    18.0
+    """
+    return nnz * ((index_bits(rows) + index_bits(columns)) / 8 + value_bytes)
+
+
+def compressed_rows(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
+    """CSR: a column index beside each value, and where each row begins and ends.
+
+    Pointers tell 0 … nnz apart; they are as wide as a tensor without zeros needs.
+
+    >>> compressed_rows(2, 8, nnz=3, value_bytes=4)  # 3 · (1 + 4), and 3 pointers of a byte
+    18.0
+    """
+    return nnz * (index_bits(columns) / 8 + value_bytes) + (rows + 1) * index_bits(rows * columns + 1) / 8
+
+
+def run_lengths(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
+    """The number of zeros before each value, in RUN_BITS bits; a longer run takes a value of zero in between.
+
+    Zeros are taken to lie at random, with density d = nnz / (rows · columns): a gap of k · 2^RUN_BITS zeros or more has
+    probability q^k with q = (1 − d)^(2^RUN_BITS), so each value brings q / (1 − q) more entries on average.
+
+    >>> run_lengths(1, 8, nnz=8, value_bytes=4)  # 8 · (4 + 0.5), no zero anywhere
+    36.0
+    """
+    places = rows * columns
+    q = (1 - nnz / places) ** (2**RUN_BITS)
+    entries = nnz / (1 - q) if q < 1 else places / 2**RUN_BITS
+    return float(entries * (RUN_BITS / 8 + value_bytes))
+
+
+def n_of_m(rows: float, columns: float, nnz: float, value_bytes: float, group: int = 4) -> float:
+    """N:M: the values, and the place of each within its group of M, in as few bits as tell M places apart.
+
+    >>> n_of_m(1, 8, nnz=4, value_bytes=4)  # 2:4: 4 · (4 + 2 bits)
+    17.0
+    """
+    return nnz * (value_bytes + (group - 1).bit_length() / 8)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to store a sparse tensor; `needs_pattern`: it holds only N of every M values."""
+
+    name: str
+    title: str
+    size: Callable[[float, float, float, float], float]
+    needs_pattern: bool = False
+
+    def break_even_density(self, rows: float, columns: float, value_bytes: float) -> float:
+        """The density [-] from which on the format is no smaller than the dense tensor; 0 if it never is.
+
+        >>> FORMATS["bitmap"].break_even_density(1, 1000, 4)  # 1/32 of the values' bits are the map's
+        0.96875
+        """
+        places, whole = rows * columns, dense(rows, columns, 0, value_bytes)
+        low, high = 0.0, 1.0
+        if self.size(rows, columns, 0.0, value_bytes) >= whole:
+            return 0.0
+        if self.size(rows, columns, places, value_bytes) < whole:
+            return 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            if self.size(rows, columns, middle * places, value_bytes) < whole:
+                low = middle
+            else:
+                high = middle
+        return ceil(high * 1e6) / 1e6 if abs(high - round(high, 6)) > 1e-9 else round(high, 6)
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("dense", "every value", dense),
+        Format("bitmap", "a bit a place, and the values", bitmap),
+        Format("csr", "compressed rows: column indices and row pointers", compressed_rows),
+        Format("coo", "coordinates: row and column indices", coordinates),
+        Format("rle", f"run lengths of {RUN_BITS} bits", run_lengths),
+        Format("n:m", "places within groups", n_of_m, needs_pattern=True),
+    )
+}
+
+
+def smallest(rows: float, columns: float, nnz: float, value_bytes: float, *, pattern: bool = False) -> str:
+    """The name of the smallest format; N:M only where there is such a pattern."""
+    usable = [each for each in FORMATS.values() if pattern or not each.needs_pattern]
+    return min(usable, key=lambda each: each.size(rows, columns, nnz, value_bytes)).name

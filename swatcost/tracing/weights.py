@@ -1,0 +1,93 @@
+"""Which tensors are weights, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from swatcost.tracing.frames import Frame, Frames, without_wrappers
+from swatcost.tracing.storages import Storages, address
+
+# Modules that are one layer: what they compute a weight from (a mask, a scaling) belongs to that layer. Other
+# normalisations take their parameters as they are, so that these are known by themselves.
+_SINGLE_LAYERS = (_ConvNd, nn.Linear, _BatchNorm)
+
+
+class Weights:
+    """Parameters, and what was computed from them and from nothing else of the network's but buffers and constants.
+
+    So a masked, scaled or converted weight is still known as a weight. What a product gives is an activation.
+    """
+
+    def __init__(
+        self, model: nn.Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], storages: Storages
+    ) -> None:
+        self._model = model
+        self._parameters = parameters
+        self._storages = storages
+        self._origins: dict[int, frozenset[str]] = {
+            **{address(tensor): frozenset() for tensor in buffers.values()},
+            **{address(tensor): frozenset((name,)) for name, tensor in parameters.items()},
+        }
+
+    def follow(self, read: Iterable[Tensor], made: Iterable[Tensor], *, multiplies: bool) -> None:
+        """Notes what an operation made of what it read; `multiplies` says that it was a layer or a product."""
+        origins = [self._origins.get(address(tensor)) for tensor in read]
+        for tensor in made:
+            if multiplies or None in origins:
+                self._origins.pop(address(tensor), None)
+            else:
+                self._origins[address(tensor)] = frozenset().union(*(each for each in origins if each))
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether the tensor is a parameter, a part of one, or computed from nothing else."""
+        return bool(self._of(tensor))
+
+    def distinct_matrices(self, weight: Tensor) -> int:
+        """How many matrices a batch of them holds that is used as a weight, other than copies of one."""
+        if weight.dim() < 3 or weight.stride(0) == 0:
+            return 1
+        sizes = [self._parameters[name].numel() for name in self._of(weight)]
+        copied = any(size * weight.shape[0] == weight.numel() for size in sizes)
+        return 1 if copied else int(weight.shape[0])
+
+    def name(self, weight: Tensor, frame: Frame) -> str:
+        """The parameter's name, with the part of it that is meant, or a name for a weight that is computed.
+
+        A masked, scaled or converted parameter keeps its name. A module that is one layer computes one weight
+        however often it is called; elsewhere each tensor is one.
+        """
+        distinct = prod(size for size, stride in zip(weight.shape, weight.stride(), strict=True) if stride)
+        alone = distinct // weight.shape[0] if weight.dim() == 3 and self.distinct_matrices(weight) == 1 else distinct
+        names = [each for each in self._of(weight) if self._parameters[each].numel() in (distinct, alone)]
+        if len(names) == 1:
+            return without_wrappers(names[0])
+        for name, parameter in self._parameters.items():
+            if address(parameter) == address(weight):
+                start = int(weight.storage_offset())
+                return f"{without_wrappers(name)}[{start}:{start + distinct}]"
+        single = isinstance(frame.module, _SINGLE_LAYERS)
+        return (
+            f"(computed in {frame.name})" if single else f"(computed in {frame.name}, {self._storages.number(weight)})"
+        )
+
+    def parameters(self, tensors: Sequence[Tensor | None], frame: Frame) -> tuple[str, ...]:
+        """The names of the parameters behind a layer's weight, bias and the like."""
+        names = [name for each in tensors if each is not None for name in sorted(self._of(each))]
+        if isinstance(frame.module, _SINGLE_LAYERS):
+            prefix = "" if frame.module is self._model else f"{frame.name}."
+            names += [prefix + key for key, _ in frame.module.named_parameters(recurse=False)]
+        known = {without_wrappers(key) for key in self._parameters}
+        return tuple(dict.fromkeys(name for name in map(without_wrappers, names) if name in known))
+
+    def _of(self, tensor: Tensor) -> frozenset[str]:
+        return self._origins.get(address(tensor), frozenset())
+
+
+def running_linear(frames: Frames) -> Frame | None:
+    """The frame of the nn.Linear that is running, if one is; a subclass may do something else in its forward."""
+    return frames.here if getattr(type(frames.here.module), "forward", None) is nn.Linear.forward else None
