@@ -81,7 +81,7 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
     dense = masked = sparsified = also_held = 0
     sparse = 0.0
     for storage, tensors in _by_storage(network.saved).items():
-        kept = _bytes_at(tensors[0], network, batch_size)
+        kept = network.storage_bytes(storage, batch_size)
         by_reader = sparsities[storage]
         sparsity = min(by_reader, default=0.0)  # the least sparse reader decides what has to be kept
         held = not all(each.as_layer_input for each in tensors)
@@ -115,12 +115,6 @@ def _by_storage(saved: tuple[SavedTensor, ...]) -> dict[int, list[SavedTensor]]:
     for tensor in saved:
         storages[tensor.storage].append(tensor)
     return storages
-
-
-def _bytes_at(tensor: SavedTensor, network: Network, batch_size: int) -> int:
-    if not tensor.scales_with_batch:
-        return tensor.storage_bytes
-    return tensor.storage_bytes * batch_size // network.batch_size
 
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:

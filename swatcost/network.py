@@ -19,7 +19,7 @@ from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
 
-SCHEMA: Literal["swatcost.trace/2"] = "swatcost.trace/2"
+SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +50,45 @@ class Buffer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The memory that one or several tensors of a training step live in, parameters and buffers left out.
+
+    One that `scales_with_batch` holds so many bytes at the traced batch size and proportionally more at another.
+    `floating`: it holds floating-point numbers, which another precision makes smaller.
+    """
+
+    bytes: Natural
+    scales_with_batch: bool
+    floating: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class SavedTensor:
     """A tensor that autograd keeps for the backward pass.
 
-    `storage` identifies the memory it lives in: two saved tensors of one storage cost its `storage_bytes`
-    once. `held_by` is the qualified name of the innermost module that was running, and `as_layer_input` says
-    that a layer of the trace keeps it as its input, not some other operation of that module. A tensor that
-    `scales_with_batch` holds so many bytes at the traced batch size and proportionally more at another.
+    `storage` is the place of its Storage in `Network.storages`: two saved tensors of one storage cost its bytes
+    once. `operation` is what saves it and `held_by` the qualified name of the innermost module that was running;
+    `as_layer_input` says that a layer of the trace keeps it as its input, not some other operation of that module.
     """
 
     storage: Natural
-    storage_bytes: Natural
+    operation: Name
     held_by: str
     as_layer_input: bool
-    scales_with_batch: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """When storages appear and go, in a forward and a backward pass.
+
+    `events` hold n + 1 when storage n appears and −(n + 1) when it goes; those before `backward` are of the forward
+    pass. `gradients` are the storages of parameters' gradients. Where the backward pass could not be run to see it,
+    `backward` is the number of events.
+    """
+
+    events: tuple[int, ...] = ()
+    backward: Natural = 0
+    gradients: tuple[Natural, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +118,13 @@ class Network:
     layers: tuple[Layer, ...]
     parameters: tuple[Parameter, ...]
     buffers: tuple[Buffer, ...]
-    saved: tuple[SavedTensor, ...]
-    uncounted: tuple[Uncounted, ...]
-    torch_version: str
-    schema: Literal["swatcost.trace/2"] = SCHEMA
+    output_shapes: tuple[tuple[Natural, ...], ...] = ()
+    storages: tuple[Storage, ...] = ()
+    saved: tuple[SavedTensor, ...] = ()
+    timeline: Timeline = Timeline()
+    uncounted: tuple[Uncounted, ...] = ()
+    torch_version: str = ""
+    schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
         if max((parameter.elements for parameter in self.parameters), default=0) > LARGEST:
@@ -112,11 +140,12 @@ class Network:
                 self._check_weight(layer, known)
         if self.batch_size > 1 and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
-        sizes: dict[int, tuple[int, bool]] = {}
-        for saved in self.saved:
-            size = (saved.storage_bytes, saved.scales_with_batch)
-            if sizes.setdefault(saved.storage, size) != size:
-                raise ValueError(f"storage {saved.storage} is given two sizes")
+        met = [saved.storage for saved in self.saved] + [abs(event) - 1 for event in self.timeline.events]
+        met += self.timeline.gradients
+        if met and not 0 <= min(met) <= max(met) < len(self.storages):
+            raise ValueError(f"a tensor lives in none of the {len(self.storages)} storages")
+        if self.timeline.backward > len(self.timeline.events):
+            raise ValueError("its backward pass begins after its timeline ends")
 
     @staticmethod
     def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
@@ -170,6 +199,11 @@ class Network:
     def input_elements(self, layer: Layer) -> float:
         """Elements that enter the layer for one sample, on average over the traced batch."""
         return per_sample(prod(layer.input_shape), self.batch_size)
+
+    def storage_bytes(self, storage: int, batch_size: int) -> int:
+        """The bytes of a storage in a step of so many samples."""
+        kept = self.storages[storage]
+        return kept.bytes * batch_size // self.batch_size if kept.scales_with_batch else kept.bytes
 
     def save(self, path: str | Path) -> None:
         """Writes the trace as JSON; an interrupted write leaves nothing behind."""

@@ -98,11 +98,14 @@ def _set(*path: Any, value: Any) -> Any:
         (_set("layers", 0, "parameters", value=["nobody"]), "no parameter is called 'nobody'"),
         (_set("parameters", 0, "shape", value=[64, 3, 3, 4]), "elements"),
         (_set("parameters", 0, "element_bytes", value=0.5), "not a usable trace"),
-        (_set("saved", 0, "storage_bytes", value=-1), "not a usable trace"),
+        (_set("storages", 0, "bytes", value=-1), "not a usable trace"),
         (_set("batch_size", value=0), "not a usable trace"),
         (_set("batch_size", value=7), "holds a batch of 7"),
         (_set("batch_size", value=2**61 - 1), "not a usable trace"),
-        (_set("saved", 0, "storage_bytes", value=10**400), "not a usable trace"),
+        (_set("storages", 0, "bytes", value=10**400), "not a usable trace"),
+        (_set("saved", 0, "storage", value=10**6), "lives in none of the"),
+        (_set("timeline", "events", 0, value=-(10**6)), "lives in none of the"),
+        (_set("timeline", "backward", value=10**6), "begins after its timeline ends"),
         (_set("input_shapes", value=[[]]), "holds a batch of 11"),
         (_set("name", value="n\n\\input{/etc/passwd}"), "not a usable trace"),
         (_set("layers", 0, "name", value="\x1b[31m"), "not a usable trace"),
@@ -122,7 +125,7 @@ def test_a_damaged_trace_is_named_as_such(tmp_path: Path, change: Any, message: 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, '{"schema":"swatcost.trace/2"}']
+    "text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, '{"schema":"swatcost.trace/3"}']
 )
 def test_what_is_no_trace_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "trace.json"

@@ -298,7 +298,7 @@ def test_a_damaged_entry_is_traced_anew(file: Path, kept_in: Path, traced: list[
     network = swatcost.load(source)
     (entry,) = kept_in.iterdir()
     content = entry.read_bytes()
-    for damaged in (b"", content[:-20], b"[" * 100_000, content.replace(b"trace/2", b"trace/1"), b"\xff"):
+    for damaged in (b"", content[:-20], b"[" * 100_000, content.replace(b"trace/3", b"trace/1"), b"\xff"):
         entry.write_bytes(damaged)
         assert swatcost.load(source) == network
     assert len(traced) == 6

@@ -124,7 +124,10 @@ def test_a_frozen_batch_norm_stays_in_evaluation_mode() -> None:
     module = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3)).train()
     module[0].eval()
     network = swatcost.trace(module, torch.randn(5, 3))
-    kept = {name: sum(each.storage_bytes for each in network.saved if each.held_by == name) for name in ("0", "1")}
+    kept = {
+        name: sum(network.storages[each.storage].bytes for each in network.saved if each.held_by == name)
+        for name in ("0", "1")
+    }
     # Both keep their input; running statistics are buffers, batch statistics are tensors that autograd keeps.
     assert kept == {"0": 5 * 3 * 4, "1": 5 * 3 * 4 + 2 * 3 * 4}
 
@@ -369,8 +372,8 @@ class Flattened(nn.Module):
 
 def test_views_of_one_storage_agree_on_its_size() -> None:
     network = swatcost.trace(nn.Sequential(nn.Linear(8, 8), Flattened()), torch.randn(4, 8))
-    sizes = {saved.storage: (saved.storage_bytes, saved.scales_with_batch) for saved in network.saved}
-    assert all(sizes[each.storage] == (each.storage_bytes, each.scales_with_batch) for each in network.saved)
+    kept = {each.storage for each in network.saved}  # what the layer reads, and y, which three operations keep
+    assert [network.storages[each].bytes for each in sorted(kept)] == [4 * 8 * 4] * 2
 
 
 def test_a_tensor_that_is_given_twice_stays_one() -> None:

@@ -63,6 +63,29 @@ class Backward:
         return {operation for operation, node in self._nodes.items() if node in seen}, custom
 
 
+def differentiable(result: Any) -> list[Tensor]:
+    """The tensors of a result that a loss can begin at, each once."""
+    found = {id(each): each for each in _tensors(result) if each.requires_grad and each.grad_fn is not None}
+    return list(found.values())
+
+
+class Step(torch.nn.Module):
+    """Runs a model and, while its parameters are still replaced, what follows the forward pass."""
+
+    def __init__(self, model: torch.nn.Module, after: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.model = model
+        self._after = after
+
+    @staticmethod
+    def named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors by their names in this module."""
+        return {f"model.{name}": tensor for name, tensor in tensors.items()}
+
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        self._after(self.model(*args, **kwargs))
+
+
 def _tensors(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:
     """All tensors of a result, whatever it is made of."""
     seen = set() if seen is None else seen
@@ -104,9 +127,9 @@ class Region:
 class Checkpointing:
     """Follows torch.utils.checkpoint while a module runs: `regions` holds every checkpointed part, once it is over."""
 
-    def __init__(self, save: Callable[[Tensor], Tensor]) -> None:
-        self._save = save
+    def __init__(self) -> None:
         self._inside: list[Region] = []
+        self._following = True
         self.regions: list[Region] = []
 
     def record(self, operation: int) -> None:
@@ -114,9 +137,13 @@ class Checkpointing:
         for region in self._inside:
             region.operations.append((operation, region.saved))
 
+    def stop(self) -> None:
+        """The forward pass is over: what runs again from now on is known."""
+        self._following = False
+
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
-        """Watches both of torch's ways to checkpoint."""
+        """Watches both of torch's ways to checkpoint; the reentrant one runs as the other, without an early stop."""
         generator, function = (
             torch_checkpoint._checkpoint_without_reentrant_generator,
             torch_checkpoint.CheckpointFunction,
@@ -134,14 +161,15 @@ class Checkpointing:
         class Reentrant:
             @staticmethod
             def apply(run: Any, preserve: Any, *args: Any) -> Any:
-                tensors = [each for each in args if isinstance(each, Tensor)]
-                if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in tensors):
+                if not any(isinstance(each, Tensor) and each.requires_grad for each in args):
                     with torch.no_grad():
                         return run(*args)
-                for tensor in tensors:
-                    self._save(tensor)
-                with self._region(False):
-                    return run(*args)
+                with torch_checkpoint.set_checkpoint_early_stop(False):
+                    inner = watched(run, preserve, None, "none", False, False, *args)
+                    next(inner)
+                result = run(*args)
+                next(inner, None)
+                return result
 
         patched: Any = torch_checkpoint
         patched._checkpoint_without_reentrant_generator, patched.CheckpointFunction = watched, Reentrant
@@ -152,18 +180,20 @@ class Checkpointing:
 
     @contextlib.contextmanager
     def _region(self, stops_early: bool) -> Iterator[None]:
-        if not torch.is_grad_enabled():
+        """Counts what is saved, and lets checkpointing's own hooks drop it."""
+        if not self._following or not torch.is_grad_enabled():
             yield
             return
         region = Region(stops_early)
+        drop, bring_back = torch._C._autograd._top_saved_tensors_default_hooks(True)
 
-        def count(tensor: Tensor) -> Tensor:
+        def count(tensor: Tensor) -> Any:
             region.saved += 1  # what a checkpoint inside saves is its own
-            return tensor
+            return drop(tensor)
 
         self._inside.append(region)
         try:
-            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            with torch.autograd.graph.saved_tensors_hooks(count, bring_back):
                 yield
         finally:
             self._inside.pop()

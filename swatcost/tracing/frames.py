@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_flatten
 
+from swatcost.tracing.backward import Step
 from swatcost.tracing.untouched import Snapshot
 
 
@@ -55,7 +56,7 @@ class Frames:
         outer = sys.exception()
 
         def enter(module: nn.Module, args: Any) -> None:
-            if threading.get_ident() == thread:
+            if threading.get_ident() == thread and not isinstance(module, Step):
                 name = self._names.get(id(module))
                 if name is None:
                     name = f"{self.here.name}.{type(module).__name__}"
@@ -64,7 +65,7 @@ class Frames:
                 self._running.append(Frame(name, module, args))
 
         def leave(module: nn.Module, args: Any, result: Any) -> None:
-            if threading.get_ident() != thread or len(self._running) == 1:
+            if threading.get_ident() != thread or len(self._running) == 1 or isinstance(module, Step):
                 return
             frame, error = self._running.pop(), sys.exception()
             if error is None or error is outer:

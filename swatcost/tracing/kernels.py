@@ -42,8 +42,8 @@ class Kernels:
         key = (func, _described(args), _described(tuple(kwargs.items())) if kwargs else None)
         try:
             known = self._known.get(key)
-            if known is None and func is _BATCH_NORM:
-                known = self._known[key] = _batch_norm(*args[:6])
+            if known is None and func in _LAID_OUT_HERE:
+                known = self._known[key] = _LAID_OUT_HERE[func](args)
         except TypeError:
             return func(*args, **kwargs)
         if known is not None:
@@ -55,18 +55,31 @@ class Kernels:
         return result
 
 
-_BATCH_NORM = torch.ops.aten.native_batch_norm.default
-
-
-def _batch_norm(
-    input: Tensor, weight: Tensor | None, bias: Any, mean: Any, variance: Any, training: bool
-) -> tuple[_Made, _Made, _Made] | None:
+def _batch_norm(args: tuple[Any, ...]) -> tuple[_Made, _Made, _Made] | None:
     """The result, and the mean and inverse deviation of each channel; None where torch's own kernel has to be asked."""
+    input, weight, _, _, _, training = args[:6]
+    return _by_channel(input, weight) if training else None
+
+
+def _batch_norm_backward(args: tuple[Any, ...]) -> tuple[_Made, _Made, _Made] | None:
+    """The gradients of the input, and of each channel's scale and shift."""
+    grad, input, weight, _, _, _, _, training, _, wanted = args
+    same = grad.is_contiguous() and grad.dtype == input.dtype
+    return _by_channel(input, weight) if training and same and weight is not None and all(wanted) else None
+
+
+def _by_channel(input: Tensor, weight: Tensor | None) -> tuple[_Made, _Made, _Made] | None:
     plain = input.dtype == torch.float32 and (weight is None or weight.dtype == torch.float32)
-    if not (training and plain and input.dim() > 1 and input.is_contiguous()):
+    if not (plain and input.dim() > 1 and input.is_contiguous()):
         return None
-    statistics = _Made((input.shape[1],), (1,), torch.float32)
-    return _Made(tuple(input.shape), input.stride(), input.dtype), statistics, statistics
+    each = _Made((input.shape[1],), (1,), torch.float32)
+    return _Made(tuple(input.shape), input.stride(), input.dtype), each, each
+
+
+_LAID_OUT_HERE = {
+    torch.ops.aten.native_batch_norm.default: _batch_norm,
+    torch.ops.aten.native_batch_norm_backward.default: _batch_norm_backward,
+}
 
 
 def _makes_only(func: Any) -> bool:

@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_flatten
 from swatcost.errors import SwatcostError
 from swatcost.formulas import counted, formula_of
 from swatcost.layer import PRODUCT_KINDS, Layer
-from swatcost.network import Buffer, Network, Parameter, Uncounted, tells_batch
-from swatcost.tracing.backward import Backward, Checkpointing, as_written
+from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, tells_batch
+from swatcost.tracing.backward import Backward, Checkpointing, Step, as_written, differentiable
 from swatcost.tracing.failure import ForwardError
 from swatcost.tracing.frames import Frame, Frames, without_wrappers
 from swatcost.tracing.kernels import Kernels
@@ -31,7 +31,7 @@ from swatcost.tracing.masks import zeros_of_masks
 from swatcost.tracing.operations import MOVES, computes, may_multiply_tensors, name_of, tensors_of
 from swatcost.tracing.readers import READERS, Reader, composed_rms_norm, is_rms_norm
 from swatcost.tracing.saved import Saved
-from swatcost.tracing.storages import Storages
+from swatcost.tracing.storages import Storages, address
 from swatcost.tracing.untouched import stand_in, untouched
 from swatcost.tracing.weights import Weights
 
@@ -76,12 +76,17 @@ class Run(TorchDispatchMode):
         dims = [size for shape in self.inputs for size in shape[1:]]
         tells = tells_batch(batch_size, dims + [size for tensor in own for size in tensor.shape])
         self.frames = Frames(model)
-        self.storages = Storages()
+        self.storages = Storages(batch_size, tells)
         self.weights = Weights(model, self.parameters, self.buffers, self.storages)
         self.kernels = Kernels()
         self.backward = Backward()
-        self.checkpointing = Checkpointing(self._save)
-        self.saved = Saved(own, self.storages, batch_size, tells)
+        self.checkpointing = Checkpointing()
+        self.saved = Saved(own, self.storages)
+        self.own = {address(tensor) for tensor in own}
+        self.backward_began: int | None = None
+        self.reached: set[int] = set()
+        self.custom: dict[str, list[str]] = {}
+        self.outputs: list[tuple[int, ...]] = []
         self.operations: dict[Any, _Operation] = {}
         self.layers: list[Layer] = []
         self.uncounted: dict[str, list[str]] = defaultdict(list)
@@ -96,19 +101,25 @@ class Run(TorchDispatchMode):
             device = torch.device("meta") if self.meta else contextlib.nullcontext()
             try:
                 with hooks, device, self:
-                    result = functional_call(self.model, {**self.parameters, **self.buffers}, self.args, self.kwargs)
+                    step = Step(self.model, self._after_forward)
+                    functional_call(step, step.named({**self.parameters, **self.buffers}), self.args, self.kwargs)
             except SwatcostError:
                 raise
             except Exception as error:
                 place = self.frames.failed_in(error)
                 raise ForwardError(error, self.name, self.inputs, self.batch_size, place) from error
-        reached, custom = self.backward.reached(result)
+        gradients = [each.grad for each in self.parameters.values() if each.grad is not None]
+        timeline = Timeline(
+            events=tuple(self.storages.events),
+            backward=len(self.storages.events) if self.backward_began is None else self.backward_began,
+            gradients=tuple(sorted({self.storages.number(gradient) for gradient in gradients})),
+        )
         zeros = zeros_of_masks(self.model)
         return Network(
             name=self.name,
             input_shapes=tuple(self.inputs),
             batch_size=self.batch_size,
-            layers=tuple(self._as_trained(reached)),
+            layers=tuple(self._as_trained(self.reached)),
             parameters=tuple(
                 Parameter(
                     name=without_wrappers(key),
@@ -123,10 +134,27 @@ class Run(TorchDispatchMode):
                 Buffer(name=without_wrappers(key), shape=tuple(each.shape), element_bytes=each.element_size())
                 for key, each in self.buffers.items()
             ),
-            saved=tuple(self.saved.tensors),
-            uncounted=tuple(self._uncounted(custom)),
+            output_shapes=tuple(self.outputs),
+            storages=tuple(self.storages.sizes),
+            saved=self.saved.all(),
+            timeline=timeline,
+            uncounted=tuple(self._uncounted(self.custom)),
             torch_version=str(torch.__version__),
         )
+
+    def _after_forward(self, result: Any) -> None:
+        """Reads autograd's graph, and then runs the backward pass to see which memory it takes."""
+        self.reached, self.custom = self.backward.reached(result)
+        outputs = differentiable(result)
+        self.outputs = [tuple(each.shape) for each in outputs]
+        self.backward_began = len(self.storages.events)
+        if outputs:
+            self.checkpointing.stop()
+            try:
+                torch.autograd.backward(outputs, [torch.empty_like(each) for each in outputs])
+            except Exception:  # a function of the user's own may be unable to run on such tensors
+                del self.storages.events[self.backward_began :]
+                self.backward_began = None
 
     def _as_trained(self, reached: set[int]) -> Iterable[Layer]:
         """The layers with the gradients that are really computed, and with what checkpointing runs again."""
@@ -160,14 +188,20 @@ class Run(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.backward.settle()
         kwargs = kwargs or {}
+        if self.backward_began is not None:
+            result = self.kernels.run(func, args, kwargs) if self.meta else func(*args, **kwargs)
+            self._note(result)
+            return result
+        self.backward.settle()
         operation = self.operations.get(func)
         if operation is None:
             operation = self.operations[func] = self._learn(func)
         if operation.is_view:
+            self.saved.viewed(operation.name)
             return func(*args, **kwargs)
         result = self.kernels.run(func, args, kwargs) if self.meta else func(*args, **kwargs)
+        self._note(result)
         multiplies = False
         if operation.read is not None:
             for layer in operation.read(self, args, result):
@@ -176,8 +210,14 @@ class Run(TorchDispatchMode):
         elif not operation.moves and computes(result):
             multiplies = self._record_foreign(operation.name, args, kwargs, result)
         self.weights.follow(tensors_of(args), tensors_of(result), multiplies=multiplies)
-        self.saved.next_operation()
+        self.saved.next_operation(operation.name, result)
         return result
+
+    def _note(self, result: Any) -> None:
+        """Notes the memory that an operation's results live in, unless it is that of parameters or buffers."""
+        for tensor in tensors_of(result):
+            if address(tensor) not in self.own:
+                self.storages.number(tensor)
 
     def _learn(self, func: Any) -> _Operation:
         name = name_of(func)

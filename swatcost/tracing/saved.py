@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from swatcost.layer import Layer
 from swatcost.network import SavedTensor
+from swatcost.tracing.operations import tensors_of
 from swatcost.tracing.storages import Storages, address
+
+_AWAITED = ""  # the operation that is about to run
 
 
 class Saved:
-    """Every tensor that autograd saves, but for parameters and buffers, in order."""
+    """Every tensor that autograd saves, but for parameters and buffers, in order.
 
-    def __init__(self, own: Iterable[Tensor], storages: Storages, batch_size: int, batch_tells: bool) -> None:
+    An operation's inputs are saved right before it runs and what it gives right after. What is saved in between two
+    operations belongs to the first if it is one of its further results, or its first one and made a view of just
+    before (as autograd does with results); otherwise to the second.
+    """
+
+    def __init__(self, own: Iterable[Tensor], storages: Storages) -> None:
         self._own = {address(tensor) for tensor in own}
         self._storages = storages
-        self._batch_size = batch_size
-        self._batch_tells = batch_tells
-        self._sizes: dict[int, tuple[int, bool]] = {}
         self._since: list[int] = []  # places in `tensors` filled since the last operation
+        self._last: tuple[str, list[int]] = ("", [])
+        self._result_viewed = False
         self.tensors: list[SavedTensor] = []
 
     def keep(self, tensor: Tensor, held_by: str) -> None:
@@ -29,34 +37,37 @@ class Saved:
         if address(tensor) in self._own:
             return
         storage = self._storages.number(tensor)
-        storage_bytes, scales = self._sizes.setdefault(storage, self._size(tensor))
+        operation, results = self._last
+        given = storage in results[1:] or (self._result_viewed and storage in results[:1])
+        self._result_viewed = False
         self._since.append(len(self.tensors))
         self.tensors.append(
             SavedTensor(
-                storage=storage,
-                storage_bytes=storage_bytes,
-                held_by=held_by,
-                as_layer_input=False,
-                scales_with_batch=scales,
+                storage=storage, operation=operation if given else _AWAITED, held_by=held_by, as_layer_input=False
             )
         )
 
     def claim(self, layer: Layer) -> None:
-        """Marks what autograd has just saved for this layer: an operation's inputs are saved right before it runs."""
+        """Marks what autograd has just saved for this layer as its input."""
         for place in reversed(self._since):
             if self.tensors[place].storage == layer.input_storage:
                 self.tensors[place] = replace(self.tensors[place], as_layer_input=True)
                 return
 
-    def next_operation(self) -> None:
-        """An operation has run: what is saved from now on is not among its inputs."""
+    def viewed(self, operation: str) -> None:
+        """A view was made of something."""
+        self._result_viewed = operation == "detach"
+
+    def next_operation(self, operation: str, result: Any) -> None:
+        """An operation has run: it is what was awaited, and what is saved from now on is not among its inputs."""
+        for place in self._since:
+            if self.tensors[place].operation == _AWAITED:
+                self.tensors[place] = replace(self.tensors[place], operation=operation)
         self._since.clear()
+        self._result_viewed = False
+        self._last = (operation, [self._storages.number(each) for each in tensors_of(result) if each.numel()])
 
-    def _size(self, tensor: Tensor) -> tuple[int, bool]:
-        """The bytes of a tensor's storage, and whether they grow with the batch.
-
-        Where the batch size does not tell, what has one dimension is taken to be a statistic of channels.
-        """
-        storage_bytes = tensor.untyped_storage().nbytes()
-        divides = storage_bytes // tensor.element_size() % self._batch_size == 0
-        return storage_bytes, divides and (self._batch_tells or tensor.dim() != 1)
+    def all(self) -> tuple[SavedTensor, ...]:
+        """The tensors, once the pass is over."""
+        self.next_operation("output", ())
+        return tuple(self.tensors)

@@ -1,4 +1,4 @@
-"""The memory that tensors live in, numbered as it is met."""
+"""The memory that tensors live in: numbered as it is met, with its size, and when it goes."""
 
 from __future__ import annotations
 
@@ -6,31 +6,58 @@ import weakref
 
 from torch import Tensor
 
+from swatcost.network import Storage
+
+
+def address(tensor: Tensor) -> int:
+    """Where a tensor's storage is: the same for all that share it, as long as it lives."""
+    return int(tensor.untyped_storage()._cdata)
+
 
 class Storages:
-    """Numbers for storages, 0 for the first that is asked for. A storage that dies gives its address to another."""
+    """Numbers for storages in the order in which they are met, and what happens to them.
 
-    def __init__(self) -> None:
+    `events` are as in Timeline. A storage that dies gives its address to another, so that each is watched.
+    """
+
+    def __init__(self, batch_size: int, batch_tells: bool) -> None:
+        self._batch_size = batch_size
+        self._batch_tells = batch_tells
         self._numbers: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[object]] = {}
-        self._next = 0
+        self.sizes: list[Storage] = []
+        self.events: list[int] = []
 
     def number(self, tensor: Tensor) -> int:
         storage = tensor.untyped_storage()
         address = storage._cdata
         number = self._numbers.get(address)
         if number is None:
-            number = self._numbers[address] = self._next
-            self._next += 1
+            number = self._numbers[address] = len(self.sizes)
+            self.sizes.append(self._size(tensor))
+            self.events.append(number + 1)
 
-            def forget(_: object) -> None:
+            def gone(_: object) -> None:
+                self.events.append(-number - 1)
                 self._numbers.pop(address, None)
                 self._watched.pop(address, None)
 
-            self._watched[address] = weakref.ref(storage, forget)
+            self._watched[address] = weakref.ref(storage, gone)
         return number
 
+    def let_go(self) -> None:
+        """Stops watching: what dies from now on is none of the step's."""
+        self._watched.clear()
 
-def address(tensor: Tensor) -> int:
-    """Where a tensor's storage is: the same for all that share it, as long as it lives."""
-    return int(tensor.untyped_storage()._cdata)
+    def _size(self, tensor: Tensor) -> Storage:
+        """How large the storage is, and whether it grows with the batch.
+
+        Where the batch size does not tell, what has one dimension is taken to be a statistic of channels.
+        """
+        size = tensor.untyped_storage().nbytes()
+        divides = size // tensor.element_size() % self._batch_size == 0
+        return Storage(
+            bytes=size,
+            scales_with_batch=divides and (self._batch_tells or tensor.dim() != 1),
+            floating=tensor.is_floating_point() or tensor.is_complex(),
+        )

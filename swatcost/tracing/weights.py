@@ -29,6 +29,7 @@ class Weights:
         self._model = model
         self._parameters = parameters
         self._storages = storages
+        self._known = {without_wrappers(name) for name in parameters}
         self._origins: dict[int, frozenset[str]] = {
             **{address(tensor): frozenset() for tensor in buffers.values()},
             **{address(tensor): frozenset((name,)) for name, tensor in parameters.items()},
@@ -81,8 +82,7 @@ class Weights:
         if isinstance(frame.module, _SINGLE_LAYERS):
             prefix = "" if frame.module is self._model else f"{frame.name}."
             names += [prefix + key for key, _ in frame.module.named_parameters(recurse=False)]
-        known = {without_wrappers(key) for key in self._parameters}
-        return tuple(dict.fromkeys(name for name in map(without_wrappers, names) if name in known))
+        return tuple(dict.fromkeys(name for name in map(without_wrappers, names) if name in self._known))
 
     def _of(self, tensor: Tensor) -> frozenset[str]:
         return self._origins.get(address(tensor), frozenset())
