@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -64,7 +65,7 @@ def versions() -> dict[str, Any]:
         "sources": _digest_of(Path(__file__).parent, Path(__file__).parent / "tracing"),
         "python": sys.version,
         "prefix": sys.prefix,
-        "path": os.environ.get("PYTHONPATH", ""),
+        "path": [os.path.abspath(each) for each in sys.path],
         "torch": _torch_version(),
     }
 
@@ -82,8 +83,10 @@ def read(key: Mapping[str, Any]) -> Network | None:
     if path is None:
         return None
     try:
-        entry = msgspec.json.decode(path.read_bytes(), type=Entry)
+        entry = msgspec.json.decode(path.read_bytes(), type=Entry) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
+        return None
+    if entry is None:
         return None
     fresh = all(_digest(Path(name)) == digest for name, digest in entry.files.items())
     return entry.network if fresh else None
@@ -103,31 +106,32 @@ def write(key: Mapping[str, Any], network: Network, files: FilesRead) -> None:
         return
     digests = {name: _digest(Path(name)) for name in sorted(opened | loaded)}
     entry = Entry(schema="swatcost.cache/1", key=dict(key), files=digests, network=network)
-    with contextlib.suppress(OSError, SwatcostError):
+    with contextlib.suppress(OSError, SwatcostError, UnicodeEncodeError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, msgspec.json.encode(entry).decode())
-        for oldest in sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime_ns)[:-_MOST_ENTRIES]:
+        own = [each for each in path.parent.glob("*.json") if re.fullmatch("[0-9a-f]{32}", each.stem)]
+        for oldest in sorted(own, key=lambda each: each.stat().st_mtime_ns)[: -_MOST_ENTRIES or None]:
             oldest.unlink(missing_ok=True)
 
 
 def _place(key: Mapping[str, Any]) -> Path | None:
     kept_in = directory()
-    name = blake2b(msgspec.json.encode(key, order="deterministic"), digest_size=16).hexdigest()
+    name = blake2b(ascii(sorted(key.items())).encode(), digest_size=16).hexdigest()
     return kept_in / f"{name}.json" if kept_in else None
 
 
 def _changed_at(name: str) -> float:
-    """When the file was changed [ns], as late as can be if it is gone."""
+    """When the file was changed [ns]."""
     try:
         return os.stat(name).st_mtime_ns
-    except OSError:
-        return float("inf")
+    except (OSError, ValueError):
+        return 0  # it is not there, which is what is kept of it
 
 
 def _digest(path: Path) -> str:
     try:
-        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError:
+        return blake2b(path.read_bytes(), digest_size=16).hexdigest() if path.is_file() else "missing"
+    except (OSError, ValueError):
         return "missing"
 
 
@@ -177,10 +181,10 @@ def _install() -> None:
 
 
 def _hear(event: str, args: tuple[Any, ...]) -> None:
-    if _LISTENING and event == "open" and isinstance(args[0], str):
-        writes = isinstance(args[1], str) and not set(args[1]).isdisjoint("wax+")
-        for files in () if writes else _LISTENING:
-            files.names.add(args[0])
+    if _LISTENING and event == "open" and isinstance(args[0], str | bytes):
+        reads = not isinstance(args[1], str) or "+" in args[1] or set(args[1]).isdisjoint("wax")
+        for files in _LISTENING if reads else ():
+            files.names.add(os.fsdecode(args[0]))
 
 
 def _apart() -> tuple[str, ...]:
@@ -193,7 +197,8 @@ def _apart() -> tuple[str, ...]:
 def _matters(path: str, apart: tuple[str, ...]) -> bool:
     """Whether a trace may depend on the file beyond what the versions say."""
     of_python = path.startswith(os.path.dirname(os.__file__) + os.sep) and _PACKAGES not in path
-    return os.path.isfile(path) and not of_python and not path.startswith(apart)
+    regular = os.path.isfile(path) or not os.path.exists(path)  # one that is missing may come
+    return regular and not of_python and not path.startswith(apart)
 
 
 def _source(name: str) -> str:

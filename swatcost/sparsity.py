@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, reduce
@@ -245,6 +245,8 @@ def _kept_dense(
                 if _is_called(layer, pattern):
                     kept.setdefault(layer.weight, f"as SWAT ran {method.name}, Section 4.2")
         keep_dense = ()
+    if not isinstance(keep_dense, Iterable):
+        raise SwatcostError(f"keep_dense {keep_dense!r:.40}: give patterns of layer names")
     for pattern in map(str, [keep_dense] if isinstance(keep_dense, str) else keep_dense):
         matches = [layer for layer in layers if _is_called(layer, pattern)]
         if not matches:

@@ -108,8 +108,13 @@ def sweep(
 
 def _several(value: Any) -> Iterable[Any]:
     """What was given, as several: a name, a number or a function is one."""
-    single = isinstance(value, str | Path | Method | Distribution | Convention | Device) or callable(value)
-    return [value] if single or not isinstance(value, Iterable) else value
+    single = isinstance(value, str | bytes | Path | Method | Distribution | Convention | Device) or callable(value)
+    if single or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        return [value.item() if getattr(value, "ndim", 1) == 0 and hasattr(value, "item") else value]
+    several = list(value)
+    if not several:
+        raise SwatcostError("a setting of no choices: give at least one")
+    return several
 
 
 def _sparsities(value: Any, name: str) -> Array:

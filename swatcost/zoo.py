@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from swatcost_models import ZOO
 from swatcost import cache
 from swatcost.errors import SwatcostError, first_line
 from swatcost.formulas import registered_here
+from swatcost.layer import LARGEST
 from swatcost.network import Network, read_network
 from swatcost.registry import nearest
 from swatcost.traces import shipped
@@ -47,15 +51,17 @@ def load(
     if not isinstance(model, str | Path):
         raise SwatcostError(f"a {type(model).__name__} is no name or path: trace it first, with swatcost.trace")
     name = str(model)
-    if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
-        raise SwatcostError(f"classes {classes!r}: give a positive whole number")
+    if classes is not None and (
+        isinstance(classes, bool) or not isinstance(classes, int) or not 1 <= classes <= LARGEST
+    ):
+        raise SwatcostError(f"classes {classes!r:.40}: give a positive whole number")
     if name.endswith(".json"):
         if any(each is not None for each in (input_shape, input_dtype, classes)):
             raise SwatcostError(f"{name} is a saved trace: its input and classes are fixed, leave them out")
         return read_network(name)
     asked = {
-        "input_shape": None if input_shape is None else list(input_shape),
-        "input_dtype": input_dtype,
+        "input_shape": None if input_shape is None else _whole_numbers(input_shape),
+        "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
         "classes": classes,
     }
     if name in ZOO:
@@ -65,13 +71,21 @@ def load(
     return _traced(name if ":" in name else _offered(name), asked, fresh)
 
 
+def _whole_numbers(shape: Any) -> list[Any]:
+    """A shape's sizes as plain ints where they are whole numbers of any kind; what they have to be, tracing says."""
+    sizes = list(shape) if isinstance(shape, Iterable) else [shape]
+    return [int(each) if isinstance(each, Integral) and not isinstance(each, bool) else each for each in sizes]
+
+
 def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
     """A trace from the cache, or a new one that is put there.
 
-    With a formula that this process registered, traces say something else than in other processes: none is kept.
+    Where this process may see something else than others none is kept: with a formula that it registered itself,
+    and of a module that it has loaded already and may have changed.
     """
     key = {"source": source, "where": _where(source), **asked, **cache.versions()}
-    kept = None if fresh or registered_here() else cache.read(key)
+    lasting = not registered_here() and _place(source) not in sys.modules
+    kept = cache.read(key) if lasting and not fresh else None
     if kept is not None:
         return kept
     try:
@@ -83,17 +97,22 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
 
     with cache.followed() as files:
         network = sources.trace_zoo(ZOO[source], **asked) if source in ZOO else sources.trace_source(source, **asked)
-    if not registered_here():
+    if lasting and not registered_here():
         cache.write(key, network, files)
     return network
 
 
-def _where(source: str) -> str:
-    """What else tells which factory is meant: the file, or the folder that modules are looked for in."""
-    place = source.rpartition(":")[0]
+def _place(source: str) -> str:
+    """The module, file or library that a source is in; none for the zoo."""
+    return source.rpartition(":")[0]
+
+
+def _where(source: str) -> list[str]:
+    """What else tells which factory is meant: the file, and the folder that it runs in."""
+    place = _place(source)
     if place in ("", "torchvision", "timm"):
-        return ""
-    return str(Path(place).resolve() if place.endswith(".py") else Path.cwd())
+        return []
+    return [os.path.abspath(place) if place.endswith(".py") else "", os.getcwd()]
 
 
 def _offered(name: str) -> str:

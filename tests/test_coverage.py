@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,8 +13,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed._composable import checkpoint as composed
 from torch.nn.utils import parametrizations, prune
-from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+from torch.utils.checkpoint import (
+    checkpoint,
+    checkpoint_sequential,
+    create_selective_checkpoint_contexts,
+    set_checkpoint_early_stop,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 import swatcost
@@ -375,3 +384,111 @@ def test_a_layer_without_any_weight_left_is_named() -> None:
     network = swatcost.trace(module, torch.zeros(2, 10))
     with pytest.raises(swatcost.SwatcostError, match=r"weight sparsity of 0\.weight_orig: not one is left"):
         swatcost.estimate(network, distribution="mask")
+
+
+def two_blocks(function: Any) -> nn.Module:
+    """A stem from 6 to 6 features, and two blocks of 6 to 7 to 6, on which the function works."""
+    return Applied(lambda self, x: function(self, self.stem(x)), {"stem": nn.Linear(6, 6), "b": block(), "t": block()})
+
+
+def beside_no_grad(self: Any, h: Tensor) -> Tensor:
+    def part(h: Tensor) -> Tensor:
+        with torch.no_grad():
+            t = self.t(h)
+        return self.b(h) * t  # type: ignore[no-any-return]
+
+    return checkpoint(part, h, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+def selective(self: Any, h: Tensor) -> Tensor:
+    kept = functools.partial(create_selective_checkpoint_contexts, [torch.ops.aten.addmm.default])
+    return checkpoint(self.b, h, use_reentrant=False, context_fn=kept)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        selective,
+        beside_no_grad,
+        lambda self, h: (checkpoint(self.b, h, use_reentrant=True), self.t(h))[1],
+        lambda self, h: checkpoint(self.b, h, use_reentrant=False).detach() + self.t(h),
+        lambda self, h: checkpoint_sequential(nn.Sequential(*self.b, *self.t), 2, h, use_reentrant=False),
+        lambda self, h: checkpoint(self.b, checkpoint(self.t, h, use_reentrant=True), use_reentrant=False),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_checkpoints_of_all_kinds_equal_torchs_counter(function: Any, device: str) -> None:
+    module = two_blocks(function)
+    expected = executed_by_torch(module)
+    assert macs(swatcost.trace(module.to(device), torch.zeros(2, 6, device=device)), "training") == expected
+
+
+def test_a_composed_checkpoint_is_followed() -> None:
+    module = two_blocks(lambda self, h: self.b(h))
+    composed(module.b)
+    expected = executed_by_torch(module)
+    assert macs(swatcost.trace(module, torch.zeros(2, 6)), "training") == expected
+
+
+class Hypernetwork(nn.Module):
+    """A kernel for each sample, computed from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make = nn.Linear(3, 108)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernels = self.make(x.mean((2, 3))).view(-1, 3, 3, 3)
+        return F.conv2d(x.reshape(1, -1, 6, 6), kernels, groups=x.shape[0])
+
+
+def test_a_convolution_of_activations_is_no_layer_of_weights() -> None:
+    network = swatcost.trace(Hypernetwork(), input_shape=(3, 6, 6))
+    assert network.weight_elements == 3 * 108
+    estimate = swatcost.estimate(network, weights=0.9, acts=0.9, first_layer="sparse", convention="exact")
+    (conv,) = (each for each in estimate.layers if each.layer.kind == "custom")
+    work = 4 * 27 * 16  # 4 filters of 3 × 3 × 3 at 4 × 4 positions, for each sample
+    assert (conv.costs.forward.dense, conv.costs.forward.sparse) == (work, work)
+    assert conv.costs.grad_input.dense == work  # the kernel's gradient; the image needs none
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y: collections.deque([y]), lambda y: {"a": y}.values(), lambda y: {y: 1}, lambda y: Inherits(y)]
+)
+def test_outputs_in_odd_containers(wrap: Any) -> None:
+    network = swatcost.trace(Applied(lambda self, x: wrap(self.part(x)), {"part": nn.Linear(3, 4)}), torch.zeros(2, 3))
+    assert network.layers[0].weight_trains
+
+
+class Inherits(Slotted):
+    __slots__ = ("name",)
+
+
+def test_sparse_tensors_are_listed() -> None:
+    module = Applied(lambda self, x: torch.sparse.mm(x.to_sparse(), self.w), {"w": nn.Parameter(torch.zeros(3, 4))})
+    network = swatcost.trace(nn.Sequential(nn.Linear(3, 3), module), torch.ones(2, 3))
+    assert any(each.products and "mm" in each.operation for each in network.uncounted)
+
+
+def test_a_gradient_inside_the_forward_pass_is_announced() -> None:
+    def function(self: Any, x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(self.conv(x).tanh().sum(), x, create_graph=True)[0]
+
+    network = swatcost.trace(Applied(function, {"conv": nn.Conv2d(3, 4, 3)}), torch.zeros(2, 3, 7, 7))
+    assert ("convolution_backward", True) in [(each.operation, each.products) for each in network.uncounted]
+
+
+def test_a_scripted_part() -> None:
+    with warnings.catch_warnings(action="ignore"):
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(6, 5), nn.ReLU()))
+    network = swatcost.trace(nn.Sequential(nn.Linear(6, 6), scripted), torch.zeros(2, 6))
+    assert [layer.weight for layer in network.layers] == ["0.weight", "1.0.weight"]
+
+
+def test_a_module_that_exits_is_a_failure() -> None:
+    def function(self: Any, x: Tensor) -> Tensor:
+        raise SystemExit(7)
+
+    with pytest.raises(swatcost.SwatcostError, match="cannot take an input of 6"):
+        swatcost.trace(Applied(function, {"part": nn.Linear(6, 5)}), torch.zeros(2, 6))

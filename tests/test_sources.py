@@ -350,6 +350,14 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(file: Path, monkeypatch: 
     assert weight_shapes(f"{file}:with_inputs") == [(7, 5)]
 
 
+def test_files_of_others_are_left_alone(file: Path, kept_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_MOST_ENTRIES", 0)
+    kept_in.mkdir()
+    (kept_in / "mine.json").write_text("1")
+    swatcost.load(f"{file}:with_inputs")
+    assert [each.name for each in kept_in.iterdir()] == ["mine.json"]
+
+
 def test_old_entries_are_forgotten(file: Path, kept_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_MOST_ENTRIES", 2)
     for length in (4, 5, 6):

@@ -52,7 +52,8 @@ def _counting(estimate: Estimate) -> list[str]:
         )
     if customs:
         sentences.append(
-            f"Counted by formulas from outside, and dense: {_listed(sorted({each.layer.name for each in customs}))}."
+            "Counted whole and dense, by formulas from outside or as convolutions of activations: "
+            f"{_listed(sorted({each.layer.name for each in customs}))}."
         )
     if estimate.costs.recompute.dense:
         sentences.append("Recompute is the forward work that activation checkpointing repeats in the backward pass.")

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from swatcost.errors import SwatcostError
 from swatcost.network import Network, tells_batch
 from swatcost.tracing.failure import ForwardError
+from swatcost.tracing.frames import printable
 from swatcost.tracing.run import Run
 from swatcost.tracing.untouched import stand_in
 
@@ -58,7 +59,9 @@ def trace(
             raise SwatcostError(f"{key} has no shape yet: run the module once on real input")
         if tensor.layout != torch.strided:
             raise SwatcostError(f"{key} is stored as {tensor.layout}: only dense tensors can be traced")
-    name = name or type(model).__name__
+    if name is not None and not isinstance(name, str):
+        raise SwatcostError(f"name {name!r:.40}: give a string")
+    name = printable(name or type(model).__name__)
     with torch.inference_mode(False), torch.enable_grad():
         if input_shape is None:
             if input_dtype is not None:
@@ -96,7 +99,7 @@ def _trace_shape(
     numbers = dtype or next(floats, torch.get_default_dtype())
     try:
         sample = torch.empty((batch_size, *shape), device="meta", dtype=numbers)
-    except (RuntimeError, OverflowError, TypeError):
+    except (RuntimeError, OverflowError, TypeError, NotImplementedError):
         raise SwatcostError(f"input shape {shape} is larger than a tensor can be") from None
     try:
         return Run(model, name, batch_size, (sample,), {}, meta=True).network()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ Node = Any  # torch.autograd.graph.Node; a custom function's node is none, to Py
 class Backward:
     """The nodes that autograd made for recorded operations, and which of them a loss reaches.
 
-    An operation's node is known only after it ran, so the last result is kept until the next operation begins.
+    An operation's node is known only some time after it ran: until then its result is kept.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,14 @@ class Backward:
         self._awaited.append((operation, result))
 
     def settle(self) -> None:
-        """Notes the node of the operations that were recorded last."""
+        """Notes the nodes of the operations that were recorded last, as far as autograd has made them."""
+        still = []
         for operation, result in self._awaited:
             if result.grad_fn is not None:
                 self._nodes[operation] = result.grad_fn
-        self._awaited.clear()
+            else:
+                still.append((operation, result))
+        self._awaited = still
 
     def left(self, name: str, result: Any) -> None:
         """Notes where a custom autograd function gave a module's result."""
@@ -86,125 +89,76 @@ class Step(torch.nn.Module):
         self._after(self.model(*args, **kwargs))
 
 
-def _tensors(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:
+def _tensors(value: Any) -> Iterator[Tensor]:
     """All tensors of a result, whatever it is made of."""
-    seen = set() if seen is None else seen
-    if isinstance(value, Tensor):
-        yield value
-    elif id(value) not in seen and not isinstance(value, str | bytes | int | float | torch.nn.Module | type):
-        seen.add(id(value))
-        parts: Any = ()
-        if isinstance(value, Mapping):
-            parts = value.values()
-        elif isinstance(value, tuple | list | set | frozenset):
-            parts = value
-        elif hasattr(value, "__dict__") or hasattr(value, "__slots__"):
-            slots = (getattr(value, name, None) for name in getattr(type(value), "__slots__", ()))
-            parts = [*getattr(value, "__dict__", {}).values(), *slots]
-        for part in parts:
-            yield from _tensors(part, seen)
+    waiting, seen = [value], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Tensor):
+            yield each
+        elif id(each) not in seen and not isinstance(each, str | bytes | int | float | torch.nn.Module | type):
+            seen.add(id(each))
+            if isinstance(each, Mapping):
+                waiting += [*each.keys(), *each.values()]
+            elif isinstance(each, Collection):
+                waiting += each
+            else:
+                slots = [slot for kind in type(each).__mro__ for slot in _slots(kind)]
+                waiting += [*getattr(each, "__dict__", {}).values(), *(getattr(each, slot, None) for slot in slots)]
 
 
-@dataclass
-class Region:
-    """A checkpointed part of the forward pass, which the backward pass runs again.
-
-    Unless it `stops_early`, all of it; otherwise up to the last tensor that autograd saved in it. `operations` are
-    the recorded ones, each with the number of tensors saved before it ran.
-    """
-
-    stops_early: bool
-    saved: int = 0
-    operations: list[tuple[int, int]] = field(default_factory=list)
-
-    def recomputed(self) -> Iterator[int]:
-        """The recorded operations that run again."""
-        for operation, saved_before in self.operations:
-            if self.saved and (saved_before < self.saved or not self.stops_early):
-                yield operation
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 class Checkpointing:
-    """Follows torch.utils.checkpoint while a module runs: `regions` holds every checkpointed part, once it is over."""
+    """Follows torch.utils.checkpoint: `recomputing` says that the backward pass is running forward work again.
+
+    The reentrant kind is run as the other one without an early stop, which keeps and runs the same.
+    """
 
     def __init__(self) -> None:
-        self._inside: list[Region] = []
-        self._following = True
-        self.regions: list[Region] = []
+        self._depth = 0
+        self._thread = threading.get_ident()
 
-    def record(self, operation: int) -> None:
-        """Notes a recorded operation in the parts that are running."""
-        for region in self._inside:
-            region.operations.append((operation, region.saved))
-
-    def stop(self) -> None:
-        """The forward pass is over: what runs again from now on is known."""
-        self._following = False
+    @property
+    def recomputing(self) -> bool:
+        return self._depth > 0
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
-        """Watches both of torch's ways to checkpoint; the reentrant one runs as the other, without an early stop."""
-        generator, function = (
-            torch_checkpoint._checkpoint_without_reentrant_generator,
-            torch_checkpoint.CheckpointFunction,
-        )
+        """Watches both kinds, in this thread."""
+        hook, function = torch_checkpoint._recomputation_hook, torch_checkpoint.CheckpointFunction
+        follower = self
 
-        def watched(fn: Any, preserve: Any = True, context_fn: Any = None, *args: Any, **kwargs: Any) -> Any:
-            early = _stops_early(args)
-            context = torch_checkpoint.noop_context_fn if context_fn is None else context_fn
-            inner = generator(fn, preserve, context, *args, **kwargs)
-            next(inner)
-            with self._region(early):
-                yield
-            next(inner, None)
+        class Watched(hook):  # type: ignore[misc, valid-type]
+            def __enter__(self) -> None:
+                follower._depth += threading.get_ident() == follower._thread
+                super().__enter__()
+
+            def __exit__(self, *exception: object) -> None:
+                follower._depth -= threading.get_ident() == follower._thread
+                super().__exit__(*exception)
 
         class Reentrant:
             @staticmethod
             def apply(run: Any, preserve: Any, *args: Any) -> Any:
+                if threading.get_ident() != follower._thread:
+                    return function.apply(run, preserve, *args)
                 if not any(isinstance(each, Tensor) and each.requires_grad for each in args):
                     with torch.no_grad():
                         return run(*args)
-                with torch_checkpoint.set_checkpoint_early_stop(False):
-                    inner = watched(run, preserve, None, "none", False, False, *args)
-                    next(inner)
-                result = run(*args)
-                next(inner, None)
-                return result
+                return torch_checkpoint.checkpoint(
+                    run, *args, use_reentrant=False, preserve_rng_state=preserve, early_stop=False
+                )
 
         patched: Any = torch_checkpoint
-        patched._checkpoint_without_reentrant_generator, patched.CheckpointFunction = watched, Reentrant
+        patched._recomputation_hook, patched.CheckpointFunction = Watched, Reentrant
         try:
             yield
         finally:
-            patched._checkpoint_without_reentrant_generator, patched.CheckpointFunction = generator, function
-
-    @contextlib.contextmanager
-    def _region(self, stops_early: bool) -> Iterator[None]:
-        """Counts what is saved, and lets checkpointing's own hooks drop it."""
-        if not self._following or not torch.is_grad_enabled():
-            yield
-            return
-        region = Region(stops_early)
-        drop, bring_back = torch._C._autograd._top_saved_tensors_default_hooks(True)
-
-        def count(tensor: Tensor) -> Any:
-            region.saved += 1  # what a checkpoint inside saves is its own
-            return drop(tensor)
-
-        self._inside.append(region)
-        try:
-            with torch.autograd.graph.saved_tensors_hooks(count, bring_back):
-                yield
-        finally:
-            self._inside.pop()
-            self.regions.append(region)
-
-
-def _stops_early(args: tuple[Any, ...]) -> bool:
-    """What checkpoint was told (determinism_check, debug, early_stop), unless a context manager says otherwise."""
-    told = args[2] if len(args) > 2 else True
-    forced = torch_checkpoint._enable_checkpoint_early_stop
-    return bool(told if forced is None else forced)
+            patched._recomputation_hook, patched.CheckpointFunction = hook, function
 
 
 @contextlib.contextmanager

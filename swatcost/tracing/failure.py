@@ -13,7 +13,7 @@ from swatcost.tracing.frames import Frame
 class ForwardError(Exception):
     """The module raised: what it raised, in which module, and what that module was given."""
 
-    error: Exception
+    error: BaseException
     network: str
     inputs: list[tuple[int, ...]]
     batch_size: int

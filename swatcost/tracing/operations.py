@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 # Operations that make, move or read numbers without computing with them. Views are told by their schema.
@@ -21,11 +22,13 @@ MOVES = {
 
 # Operations that multiply tensors with each other: what is not counted of them is missed in the totals.
 _FAMILIES_OF_PRODUCTS = (
-    "_cdist", "_convolution", "_cslt", "_cudnn_rnn", "_efficient_attention", "_flash_attention", "_flex", "_grouped_mm",
-    "_int_mm", "_linalg", "_native_multi_head", "_scaled_dot_product", "_scaled_mm", "_scaled_grouped_mm", "_sparse",
-    "_transformer", "_triton", "_trilinear", "_weight_int", "conv_tbc", "cudnn_conv", "gru", "linalg_", "lstm",
-    "miopen_", "mkldnn_", "quantized_", "rnn_", "sspaddmm",
+    "_cdist", "_convolution", "_cslt", "_cudnn_rnn", "_efficient_attention", "_euclidean_dist", "_flash_attention",
+    "_flex", "_grouped_mm", "_int_mm", "_linalg", "_native_multi_head", "_scaled_dot_product", "_scaled_grouped_mm",
+    "_scaled_mm", "_sparse", "_transformer", "_trilinear", "_triton", "_weight_int", "cholesky_", "conv_tbc",
+    "convolution", "cudnn_conv", "gru", "linalg_", "linear", "lstm", "miopen_", "mkldnn_", "ormqr", "quantized_",
+    "rnn_", "sparse ", "sspaddmm", "triangular_solve",
 )  # fmt: skip
+_NO_PRODUCTS = {"linalg_vector_norm"}
 _OURS = ("aten", "prims", "prim", "profiler", "c10d", "_c10d_functional", "debugprims", "rngprims")
 
 
@@ -37,7 +40,7 @@ def name_of(func: object) -> str:
 
 def may_multiply_tensors(operation: str) -> bool:
     """Whether it weighs as much as layers do, as far as can be known: other libraries' operations may do anything."""
-    return "." in operation or operation.startswith(_FAMILIES_OF_PRODUCTS)
+    return "." in operation or (operation not in _NO_PRODUCTS and operation.startswith(_FAMILIES_OF_PRODUCTS))
 
 
 def computes(result: Any) -> bool:
@@ -48,13 +51,14 @@ def computes(result: Any) -> bool:
 
 
 def tensors_of(values: Any) -> list[Tensor]:
-    """The tensors among an operation's arguments or results."""
+    """The tensors among an operation's arguments or results; sparse ones have no storage and are left out."""
     if isinstance(values, Tensor):
-        return [values]
+        return [values] if values.layout == torch.strided else []
     found: list[Tensor] = []
     for each in values if isinstance(values, tuple | list) else ():
         if isinstance(each, Tensor):
-            found.append(each)
+            if each.layout == torch.strided:
+                found.append(each)
         elif isinstance(each, tuple | list):
             found.extend(tensors_of(each))
     return found

@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from swatcost.layer import Layer
 from swatcost.tracing.weights import running_linear
@@ -34,6 +35,9 @@ def _reads(*operations: str) -> Callable[[Reader], Reader]:
 def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
     input, weight, bias, stride, padding, dilation, transposed, _, groups = args
     spatial = weight.dim() - 2
+    if not run.weights.holds(weight) and not isinstance(run.frames.here.module, _ConvNd):
+        yield _convolution_of_activations(run, input, weight, result, transposed, groups)
+        return
 
     def each(sizes: Sequence[int]) -> tuple[int, ...]:
         return tuple(sizes) if len(sizes) == spatial else tuple(sizes) * spatial
@@ -50,6 +54,24 @@ def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[La
         padding=each(padding),
         dilation=each(dilation),
         groups=groups,
+    )
+
+
+def _convolution_of_activations(
+    run: Run, input: Tensor, kernel: Tensor, result: Tensor, transposed: bool, groups: int
+) -> Layer | None:
+    """A convolution whose kernel the network computes: a product of activations, in a form of its own."""
+    positions = input if transposed else result  # each element of the kernel meets each of them once an image
+    macs = positions.shape[0] * prod(positions.shape[2:]) * kernel.numel()
+    return run.layer(
+        kind="custom",
+        input=input,
+        weight=None,
+        input_shape=tuple(input.shape),
+        weight_shape=(),
+        output_shape=tuple(result.shape),
+        custom_macs=(macs, macs * (input.requires_grad + kernel.requires_grad)),
+        trains=(input.requires_grad or kernel.requires_grad, False),
     )
 
 

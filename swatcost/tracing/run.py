@@ -8,7 +8,7 @@ the module runs on are stand-ins, so the user's module comes back untouched.
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,6 +89,7 @@ class Run(TorchDispatchMode):
         self.outputs: list[tuple[int, ...]] = []
         self.operations: dict[Any, _Operation] = {}
         self.layers: list[Layer] = []
+        self.again: list[Layer] = []  # what checkpointing executed again
         self.uncounted: dict[str, list[str]] = defaultdict(list)
 
     def network(self) -> Network:
@@ -105,7 +106,7 @@ class Run(TorchDispatchMode):
                     functional_call(step, step.named({**self.parameters, **self.buffers}), self.args, self.kwargs)
             except SwatcostError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 place = self.frames.failed_in(error)
                 raise ForwardError(error, self.name, self.inputs, self.batch_size, place) from error
         gradients = [each.grad for each in self.parameters.values() if each.grad is not None]
@@ -149,19 +150,16 @@ class Run(TorchDispatchMode):
         self.outputs = [tuple(each.shape) for each in outputs]
         self.backward_began = len(self.storages.events)
         if outputs:
-            self.checkpointing.stop()
             try:
                 torch.autograd.backward(outputs, [torch.empty_like(each) for each in outputs])
-            except Exception:  # a function of the user's own may be unable to run on such tensors
+            except (Exception, SystemExit):  # a function of the user's own may be unable to run on such tensors
                 del self.storages.events[self.backward_began :]
                 self.backward_began = None
 
     def _as_trained(self, reached: set[int]) -> Iterable[Layer]:
         """The layers with the gradients that are really computed, and with what checkpointing runs again."""
-        recomputed: dict[int, int] = defaultdict(int)
-        for region in self.checkpointing.regions:
-            for place in region.recomputed():
-                recomputed[place] += 1
+        known = {_work(layer): place for place, layer in reversed(list(enumerate(self.layers)))}
+        recomputed = Counter(known[_work(layer)] for layer in self.again if _work(layer) in known)
         for place, layer in enumerate(self.layers):
             if place not in reached and (layer.input_needs_grad or layer.weight_trains or layer.custom_macs[1]):
                 forward, _ = layer.custom_macs
@@ -189,7 +187,8 @@ class Run(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.backward_began is not None:
+        in_backward = self.backward_began is not None
+        if in_backward and not self.checkpointing.recomputing:
             result = self.kernels.run(func, args, kwargs) if self.meta else func(*args, **kwargs)
             self._note(result)
             return result
@@ -202,8 +201,14 @@ class Run(TorchDispatchMode):
             return func(*args, **kwargs)
         result = self.kernels.run(func, args, kwargs) if self.meta else func(*args, **kwargs)
         self._note(result)
+        if in_backward:
+            if operation.read is not None:
+                self.again += [each for each in operation.read(self, args, result) if each and not each.is_norm]
+            return result
         multiplies = False
-        if operation.read is not None:
+        if any(isinstance(each, Tensor) and each.layout != torch.strided for each in args):
+            self.uncounted[f"sparse {operation.name}"].append(self.frames.here.name)
+        elif operation.read is not None:
             for layer in operation.read(self, args, result):
                 if layer is not None:
                     multiplies = self._record(layer, result) or multiplies
@@ -231,10 +236,9 @@ class Run(TorchDispatchMode):
         self.layers.append(layer)
         if layer.is_norm:
             return False
-        if torch.is_grad_enabled() or layer.kind == "custom":  # which may run inside an autograd function of its own
+        if layer.input_needs_grad or layer.weight_trains or layer.custom_macs[1]:
             first = result if isinstance(result, Tensor) else result[0]
             self.backward.await_node(place, first)
-            self.checkpointing.record(place)
             if layer.is_weight_layer and layer.weight_trains:
                 self.saved.claim(layer)
         return True
@@ -307,6 +311,11 @@ class Run(TorchDispatchMode):
     def _save(self, tensor: Tensor) -> Tensor:
         self.saved.keep(tensor, self.frames.here.name)
         return tensor
+
+
+def _work(layer: Layer) -> tuple[Any, ...]:
+    """What two executions of the same work have in common."""
+    return (layer.name, layer.kind, layer.weight, layer.input_shape, layer.weight_shape, layer.output_shape)
 
 
 def _shapes(value: Any) -> Any:

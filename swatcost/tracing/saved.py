@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from swatcost.layer import Layer
@@ -34,7 +35,7 @@ class Saved:
 
     def keep(self, tensor: Tensor, held_by: str) -> None:
         """Notes a tensor that is saved while a module runs."""
-        if address(tensor) in self._own:
+        if tensor.layout != torch.strided or address(tensor) in self._own:
             return
         storage = self._storages.number(tensor)
         operation, results = self._last

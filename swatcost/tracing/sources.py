@@ -101,6 +101,15 @@ def _traced(source: str, built: Built, input_shape: Sequence[int] | None, input_
 
 
 def _built(source: str, classes: int | None, *, meta: bool) -> Built | Network:
+    try:
+        return _given(source, classes, meta)
+    except SwatcostError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise SwatcostError(f"{source} raised {type(error).__name__}: {first_line(error)}") from error
+
+
+def _given(source: str, classes: int | None, meta: bool) -> Built | Network:
     place, _, name = source.rpartition(":")
     if place == "torchvision":
         return _of_torchvision(name, classes, meta)
@@ -109,10 +118,12 @@ def _built(source: str, classes: int | None, *, meta: bool) -> Built | Network:
     module = _file(Path(place)) if place.endswith(".py") else _imported(place, place)
     factory: Any = module
     for part in name.split("."):
-        if not hasattr(factory, part):
+        try:
+            factory = getattr(factory, part)
+        except AttributeError:
             names = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
-            raise SwatcostError(f"{place} has no {name!r}: {nearest(name, names) if names else 'it has no function'}")
-        factory = getattr(factory, part)
+            known = nearest(name, names) if names else "it has no function"
+            raise SwatcostError(f"{place} has no {name!r}: {known}") from None
     return _called(source, factory, {} if classes is None else {"num_classes": classes}, meta)
 
 
@@ -129,12 +140,7 @@ def _called(source: str, factory: Any, arguments: dict[str, Any], meta: bool) ->
             built = _understood(source, factory(**arguments))
             if isinstance(built, Network) or not _carries_masks(built.module):
                 return built
-    try:
-        return _understood(source, factory(**arguments))
-    except SwatcostError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise SwatcostError(f"{source} raised {type(error).__name__}: {first_line(error)}") from error
+    return _understood(source, factory(**arguments))
 
 
 def _carries_masks(module: nn.Module) -> bool:
@@ -145,7 +151,7 @@ def _carries_masks(module: nn.Module) -> bool:
 def _understood(source: str, given: Any) -> Built | Network:
     if isinstance(given, Network):
         return given
-    module, *rest = given if isinstance(given, tuple) else (given,)
+    module, *rest = given if isinstance(given, tuple) and given else (given,)
     if not isinstance(module, nn.Module) or len(rest) > 1:
         raise SwatcostError(
             f"{source} gave a {type(given).__name__}: it should give a module, or a module and its example inputs"
@@ -210,7 +216,7 @@ def _file(path: Path) -> Any:
     """Runs a Python file as a module of its own name."""
     if not path.is_file():
         raise SwatcostError(f"cannot read {path}: no such file")
-    name = f"{path.stem}_{blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()}"
+    name = f"{path.stem}_{blake2b(os.fsencode(os.path.abspath(path)), digest_size=4).hexdigest()}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SwatcostError(f"{path} is no Python file")
@@ -230,7 +236,7 @@ def _importing(place: str) -> Iterator[None]:
     What a file brings is let go of afterwards, so that it is read again the next time.
     """
     of_file = place.endswith(".py")
-    beside = str(Path(place).resolve().parent) if of_file else os.getcwd()
+    beside = os.path.dirname(os.path.abspath(place)) if of_file else os.getcwd()
     before = set(sys.modules)
     sys.path.insert(0, beside)
     importlib.invalidate_caches()
