@@ -20,6 +20,14 @@ MOVES = {
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "where", "zero_", "zeros", "zeros_like",
 }  # fmt: skip
 
+# Operations whose gradient torch computes from their result (its derivatives.yaml), in place or not.
+SAVE_THEIR_RESULT = {
+    name + ending
+    for name in ("_log_softmax", "_safe_softmax", "_softmax", "celu", "elu", "exp", "leaky_relu", "reciprocal", "relu",
+                 "rsqrt", "selu", "sigmoid", "sqrt", "tanh")
+    for ending in ("", "_")
+} | {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention", "expm1"}  # fmt: skip
+
 # Operations that multiply tensors with each other: what is not counted of them is missed in the totals.
 _FAMILIES_OF_PRODUCTS = (
     "_cdist", "_convolution", "_cslt", "_cudnn_rnn", "_efficient_attention", "_euclidean_dist", "_flash_attention",

@@ -23,6 +23,7 @@ from swatcost.errors import SwatcostError
 from swatcost.formulas import counted, formula_of
 from swatcost.layer import PRODUCT_KINDS, Layer
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, tells_batch
+from swatcost.tracing.attention import fused_attention
 from swatcost.tracing.backward import Backward, Checkpointing, Step, as_written, differentiable
 from swatcost.tracing.failure import ForwardError
 from swatcost.tracing.frames import Frame, Frames, without_wrappers
@@ -100,8 +101,9 @@ class Run(TorchDispatchMode):
         with untouched(self.model), as_written(), self.frames.followed(self._left), self.checkpointing.followed():
             hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
             device = torch.device("meta") if self.meta else contextlib.nullcontext()
+            attention = fused_attention() if self.meta else contextlib.nullcontext()
             try:
-                with hooks, device, self:
+                with hooks, device, attention, self:
                     step = Step(self.model, self._after_forward)
                     functional_call(step, step.named({**self.parameters, **self.buffers}), self.args, self.kwargs)
             except SwatcostError:
@@ -197,7 +199,6 @@ class Run(TorchDispatchMode):
         if operation is None:
             operation = self.operations[func] = self._learn(func)
         if operation.is_view:
-            self.saved.viewed(operation.name)
             return func(*args, **kwargs)
         result = self.kernels.run(func, args, kwargs) if self.meta else func(*args, **kwargs)
         self._note(result)

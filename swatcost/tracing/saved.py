@@ -11,7 +11,7 @@ from torch import Tensor
 
 from swatcost.layer import Layer
 from swatcost.network import SavedTensor
-from swatcost.tracing.operations import tensors_of
+from swatcost.tracing.operations import SAVE_THEIR_RESULT, tensors_of
 from swatcost.tracing.storages import Storages, address
 
 _AWAITED = ""  # the operation that is about to run
@@ -21,8 +21,8 @@ class Saved:
     """Every tensor that autograd saves, but for parameters and buffers, in order.
 
     An operation's inputs are saved right before it runs and what it gives right after. What is saved in between two
-    operations belongs to the first if it is one of its further results, or its first one and made a view of just
-    before (as autograd does with results); otherwise to the second.
+    operations belongs to the first if it is one of its further results (statistics, indices, a mask), or its result
+    proper, the first time, if its gradient is computed from that; otherwise to the second.
     """
 
     def __init__(self, own: Iterable[Tensor], storages: Storages) -> None:
@@ -30,7 +30,7 @@ class Saved:
         self._storages = storages
         self._since: list[int] = []  # places in `tensors` filled since the last operation
         self._last: tuple[str, list[int]] = ("", [])
-        self._result_viewed = False
+        self._result_saved = False
         self.tensors: list[SavedTensor] = []
 
     def keep(self, tensor: Tensor, held_by: str) -> None:
@@ -39,8 +39,9 @@ class Saved:
             return
         storage = self._storages.number(tensor)
         operation, results = self._last
-        given = storage in results[1:] or (self._result_viewed and storage in results[:1])
-        self._result_viewed = False
+        given = storage in results[1:]
+        if storage in results[:1] and operation in SAVE_THEIR_RESULT and not self._result_saved:
+            given = self._result_saved = True
         self._since.append(len(self.tensors))
         self.tensors.append(
             SavedTensor(
@@ -55,17 +56,13 @@ class Saved:
                 self.tensors[place] = replace(self.tensors[place], as_layer_input=True)
                 return
 
-    def viewed(self, operation: str) -> None:
-        """A view was made of something."""
-        self._result_viewed = operation == "detach"
-
     def next_operation(self, operation: str, result: Any) -> None:
         """An operation has run: it is what was awaited, and what is saved from now on is not among its inputs."""
         for place in self._since:
             if self.tensors[place].operation == _AWAITED:
                 self.tensors[place] = replace(self.tensors[place], operation=operation)
         self._since.clear()
-        self._result_viewed = False
+        self._result_saved = False
         self._last = (operation, [self._storages.number(each) for each in tensors_of(result) if each.numel()])
 
     def all(self) -> tuple[SavedTensor, ...]:

@@ -1,0 +1,55 @@
+"""Attention on the meta device as a fused kernel executes it.
+
+Without a device to run on, torch takes attention apart into matrix products, which keep all scores for the backward
+pass; a machine's fused kernel keeps a number a row. What is counted is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_OF_TORCH = F.scaled_dot_product_attention
+
+
+@contextlib.contextmanager
+def fused_attention() -> Iterator[None]:
+    """Calls torch's fused kernel for attention where it can be used: without dropout, on heads of one size."""
+    thread = threading.get_ident()
+
+    def attention(*args: Any, **kwargs: Any) -> Any:
+        return _attention(*args, **kwargs) if threading.get_ident() == thread else _OF_TORCH(*args, **kwargs)
+
+    F.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = _OF_TORCH
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    operands = (query, key, value)
+    heads = all(each.dim() == 4 and each.is_meta and each.shape[-1] == query.shape[-1] for each in operands)
+    together = all(each.stride(-1) == 1 and each.dtype == query.dtype and each.numel() for each in operands)
+    masked = attn_mask is not None and (attn_mask.requires_grad or is_causal)
+    grouped = query.dim() == 4 and key.dim() == 4 and query.shape[1] != key.shape[1] and not enable_gqa
+    if not heads or not together or masked or grouped or dropout_p or not query.is_floating_point():
+        return _OF_TORCH(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+    mask = attn_mask.to(query.dtype) if attn_mask is not None and attn_mask.dtype == torch.bool else attn_mask
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+    return fused(query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale)[0]
