@@ -29,6 +29,7 @@ Examples:
   swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
   swatcost my_network.py:build --input-shape 3,64,64 --weights 0.8
   swatcost compare resnet50 --weights 0.8
+  swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
   swatcost tables 3
   swatcost list models
 """
@@ -216,6 +217,56 @@ def compare(
     network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     comparison = compared(network, **settings)
     _print(render_comparison(comparison, _form(format, output), width=_width(output)), output)
+
+
+@cli.command()
+@click.argument("model")
+@_shown("--batch-size", "Samples in a training step.", 32, "N")
+@_shown("--optimizer", "sgd, momentum, adam or adamw.", "momentum", "O")
+@_shown("--precision", "fp32, bf16, fp16, or mixed (with master weights).", "fp32", "P")
+@_sparsity("--weights", "Weight sparsity, for the sparse views.")
+@_sparsity("--acts", "Activation sparsity.")
+@_sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
+@_shown("--method", "What is sparse in which pass.", "swat", "M")
+@_shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
+@click.option("--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint.")
+@click.option("--fit", metavar="MEMORY", help="The largest batch in so much memory: 11GB, 24GiB, or a device.")
+@click.option("--link", metavar="RATE", help="Time of moving saved tensors to the host, at so much a second: 16GB.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the step, as .png, .svg or .pdf.")
+@_model_options
+@_FORMAT
+@_OUTPUT
+def memory(
+    model: str,
+    input_shape: tuple[int, ...] | None,
+    input_dtype: str | None,
+    classes: int | None,
+    fresh: bool,
+    batch_size: int,
+    optimizer: str,
+    precision: str,
+    fit: str | None,
+    link: str | None,
+    plot: Path | None,
+    format: str | None,
+    output: Path | None,
+    **settings: Any,
+) -> None:
+    """Shows what a training step holds in memory, its peak, and what sparsity spares.
+
+    Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
+    """
+    from swatcost.planning import memory_of
+    from swatcost.report.memory import plot as draw
+    from swatcost.report.memory import render as render_memory
+
+    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    found = memory_of(
+        network, batch_size=batch_size, optimizer=optimizer, precision=precision, fit=fit, link=link, **settings
+    )
+    if plot is not None:
+        draw(found.memory.dense, network.name, plot)
+    _print(render_memory(found, _form(format, output), width=_width(output)), output)
 
 
 @cli.command()

@@ -68,13 +68,17 @@ class StepTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A machine's profile. The first dense step gives the throughput for networks without one of their own."""
+    """A machine's profile. The first dense step gives the throughput for networks without one of their own.
+
+    `memory_bytes` is what its memory holds, if it says.
+    """
 
     name: str
     title: str
     source: str
     topk: TopkTimes
     dense_steps: Annotated[tuple[DenseStep, ...], msgspec.Meta(min_length=1)]
+    memory_bytes: PositiveCount | None = None
 
     @property
     def macs_per_second(self) -> float:

@@ -33,7 +33,7 @@ from swatcost.tracing.operations import MOVES, computes, may_multiply_tensors, n
 from swatcost.tracing.readers import READERS, Reader, composed_rms_norm, is_rms_norm
 from swatcost.tracing.saved import Saved
 from swatcost.tracing.storages import Storages, address
-from swatcost.tracing.untouched import stand_in, untouched
+from swatcost.tracing.untouched import stand_in, uncollected, untouched
 from swatcost.tracing.weights import Weights
 
 
@@ -98,7 +98,8 @@ class Run(TorchDispatchMode):
         for leaf in tree_flatten((self.args, self.kwargs))[0]:
             if isinstance(leaf, Tensor):
                 self.storages.number(leaf)  # the first storages of a trace are the network's inputs
-        with untouched(self.model), as_written(), self.frames.followed(self._left), self.checkpointing.followed():
+        followed = self.frames.followed(self._left), self.checkpointing.followed()
+        with untouched(self.model), as_written(), uncollected(), followed[0], followed[1]:
             hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
             device = torch.device("meta") if self.meta else contextlib.nullcontext()
             attention = fused_attention() if self.meta else contextlib.nullcontext()

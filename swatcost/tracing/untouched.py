@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import sys
 import threading
@@ -58,6 +59,18 @@ def untouched(model: nn.Module) -> Iterator[None]:
         finally:
             for snapshot in snapshots:
                 snapshot.restore()
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Puts off Python's search for cycles: a pass makes many objects, and torch has many to search through."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,250 @@
+"""What a training step holds, as a table, JSON, CSV, Markdown or LaTeX, and as a plot over the step."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swatcost.errors import SwatcostError
+from swatcost.report import checked_format, layouts
+from swatcost.report.content import Table, setting, title
+from swatcost.report.numbers import percent, scaled, seconds
+from swatcost.report.table import wrap
+
+if TYPE_CHECKING:
+    from swatcost.compression import SparseMemory
+    from swatcost.estimate import Estimate
+    from swatcost.step import StepMemory
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReport:
+    """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
+
+    `fits` are the largest batches, dense and compressed, in so many bytes `capacity`; `needed` the activation sparsity
+    that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a second.
+    """
+
+    estimate: Estimate
+    memory: SparseMemory
+    capacity: int | None = None
+    fits: tuple[int, int] | None = None
+    needed: float | None = None
+    link: float | None = None
+    moving: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        return render(self, "table")
+
+
+def render(report: MemoryReport, format: str, *, width: int = 80) -> str:
+    """The report as text in one of FORMATS; ends in a newline."""
+    if checked_format(format) == "json":
+        import msgspec
+
+        return msgspec.json.format(msgspec.json.encode(to_dict(report)), indent=2).decode() + "\n"
+    if format == "csv":
+        return _csv(report)
+    lay_out, comment = layouts(format), "% " if format == "latex" else ""
+    opening = [title(report.estimate.network), _settings(report)]
+    blocks = ["\n".join(wrap(f"{comment}{line}", width) for line in opening)]
+    blocks += [lay_out(table) for table in _tables(report)]
+    blocks.append("\n".join(wrap(f"{comment or '- '}{note}", width, indent=comment or "  ") for note in notes(report)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _settings(report: MemoryReport) -> str:
+    step = report.memory.dense
+    return (
+        f"a step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name} ({step.precision.title})"
+        + (f"; {setting(report.estimate)}" if report.estimate.plan.asks_for_sparsity else "")
+    )
+
+
+def _tables(report: MemoryReport) -> list[Table]:
+    step = report.memory.dense
+    kept = Table(
+        ["held for the step", ""],
+        [[name, scaled(size, "B")] for name, size in step.constant.items()]
+        + [["gradients", scaled(step.gradients, "B")], ["input", scaled(step.input, "B")]],
+    )
+    saved = Table(
+        ["saved for backward, by what saves it", ""],
+        [[name, scaled(size, "B")] for name, size in step.saved.items()]
+        + ([["cross-entropy loss", scaled(step.loss, "B")]] if step.loss else [])
+        + [["all", scaled(step.saved_bytes, "B")]],
+    )
+    peak = Table(
+        [f"peak, in the {step.peak.phase}" + (" pass" if step.peak.phase != "optimizer step" else ""), ""],
+        [[name, scaled(size, "B")] for name, size in step.peak.holds.items() if size]
+        + [["all", scaled(step.peak.bytes, "B")]],
+    )
+    tables = [kept, saved, peak]
+    if report.estimate.plan.asks_for_sparsity:
+        tables += [_views(report), _holders(report.memory)]
+    if report.fits is not None and report.capacity is not None:
+        tables.append(_fits(report))
+    if report.moving is not None and report.link is not None:
+        dense, compressed = report.moving
+        over = f"to the host and back over {scaled(report.link, 'B')}/s"
+        tables.append(Table([over, ""], [["dense", seconds(dense)], ["compressed", seconds(compressed)]]))
+    return tables
+
+
+def _views(report: MemoryReport) -> Table:
+    """The paper's elements, what masked dense tensors keep, and what formats can save."""
+    memory, estimate = report.memory, report.estimate
+    dense = memory.dense.saved_bytes
+    rows = [
+        ["dense", scaled(dense, "B"), "", scaled(memory.dense.peak.bytes, "B")],
+        ["elements (paper)", "", percent(estimate.activation_reduction), ""],
+    ]
+    for name, saved in (("naive", memory.naive), ("compressed", memory.compressed)):
+        rows.append([name, scaled(saved, "B"), percent(1 - saved / dense), scaled(memory.peak(saved), "B")])
+    return Table(["view", "saved", "reduction", "peak"], rows)
+
+
+def _holders(memory: SparseMemory) -> Table:
+    """Saved tensors by how they can be kept and which operation holds them."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for each in memory.kept:
+        row = groups[each.how.replace("values and", f"{each.format},").replace("values", each.format), each.operation]
+        for place, size in enumerate((1, each.dense, each.compressed)):
+            row[place] += size
+    rows = [
+        [how, operation, str(count), scaled(dense, "B"), scaled(compressed, "B")]
+        for (how, operation), (count, dense, compressed) in sorted(groups.items(), key=lambda each: -each[1][1])
+    ]
+    rows.append(["copies of weights", "", "", "", scaled(memory.weight_copies_compressed, "B")])
+    if memory.thresholds:
+        rows.append(["thresholds", "", "", "", scaled(memory.thresholds, "B")])
+    return Table(["kept as", "held by", "tensors", "dense", "compressed"], rows, text_columns=2)
+
+
+def _fits(report: MemoryReport) -> Table:
+    assert report.fits is not None
+    assert report.capacity is not None
+    dense, compressed = report.fits
+    rows = [["largest batch, dense", f"{dense:,}"]]
+    if report.estimate.plan.asks_for_sparsity:
+        rows.append(["largest batch, compressed", f"{compressed:,}"])
+        needed = "none is enough" if report.needed is None else percent(report.needed)
+        rows.append([f"activation sparsity for batch {report.memory.dense.batch_size}", needed])
+    return Table([f"in {scaled(report.capacity, 'B')}", ""], rows)
+
+
+def notes(report: MemoryReport) -> list[str]:
+    """What the numbers rest on."""
+    sentences = [
+        "Each storage counts once, with the operation that saves it first; parameters and buffers are not among the "
+        "saved tensors. Attention without dropout keeps what fused kernels keep.",
+        "Gradients are set to None between steps, and the optimizer updates one parameter after another. What the "
+        "allocator rounds up, workspaces of kernels and the program itself are not counted.",
+    ]
+    if report.memory.dense.precision.name != "fp32":
+        sentences.append("All floating-point activations are taken to be in that precision, statistics included.")
+    if report.estimate.plan.asks_for_sparsity:
+        even = ", ".join(
+            f"{name} {100 * density:.3g} %" for name, density in report.memory.break_even.items() if name != "dense"
+        )
+        sentences += [
+            "elements: masked values over all that enter convolutions, linear layers and normalisations (Act ↓). "
+            "naive: every layer keeps its masked input as a dense tensor of its own beside what other operations keep, "
+            "and a masked copy of its weights. compressed: the smallest format of each tensor, zeros at random; where "
+            "only ReLU keeps it too, a bit an element for that; dense where any other operation needs it.",
+            f"A format pays below a density of: {even}.",
+            "A tensor is dense while it is made and used: the compressed peak allows for the largest one.",
+        ]
+    return sentences
+
+
+def to_dict(report: MemoryReport) -> dict[str, Any]:
+    """Plain data [bytes, seconds]."""
+    memory, step, estimate = report.memory, report.memory.dense, report.estimate
+    found: dict[str, Any] = {
+        "schema": "swatcost.memory/1",
+        "model": estimate.network.name,
+        "batch_size": step.batch_size,
+        "optimizer": step.optimizer.name,
+        "precision": step.precision.name,
+        "constant": step.constant,
+        "gradients": step.gradients,
+        "input": step.input,
+        "saved": {**step.saved, "loss": step.loss},
+        "saved_bytes": step.saved_bytes,
+        "peak": {"bytes": step.peak.bytes, "phase": step.peak.phase, "holds": step.peak.holds},
+        "timeline": {"bytes": list(step.live), "backward": step.backward},
+        "notes": notes(report),
+    }
+    if estimate.plan.asks_for_sparsity:
+        found["views"] = {
+            "elements": {"activation_reduction": estimate.activation_reduction},
+            "naive": {"saved_bytes": memory.naive, "peak_bytes": memory.peak(memory.naive)},
+            "compressed": {"saved_bytes": memory.compressed, "peak_bytes": memory.peak(memory.compressed)},
+        }
+        found["break_even_density"] = memory.break_even
+    if report.fits is not None:
+        found["fit"] = {
+            "capacity": report.capacity,
+            "dense": report.fits[0],
+            "compressed": report.fits[1],
+            "needed_sparsity": report.needed,
+        }
+    if report.moving is not None:
+        found["moving"] = {"bytes_per_second": report.link, "dense": report.moving[0], "compressed": report.moving[1]}
+    return found
+
+
+def _csv(report: MemoryReport) -> str:
+    step = report.memory.dense
+    rows = [("constant", name, size) for name, size in step.constant.items()]
+    rows += [("step", "gradients", step.gradients), ("step", "input", step.input)]
+    rows += [("saved", name, size) for name, size in {**step.saved, "loss": step.loss}.items()]
+    rows += [("peak", name, size) for name, size in step.peak.holds.items()]
+    if report.estimate.plan.asks_for_sparsity:
+        rows += [("view", "naive", report.memory.naive), ("view", "compressed", report.memory.compressed)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["part", "name", "bytes"])
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def plot(step: StepMemory, name: str, path: Path) -> None:
+    """Draws what is held over the step's events: parameters, state and buffers below, the rest on top.
+
+    Raises SwatcostError without matplotlib, and for a file that cannot be written.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise SwatcostError("plots need matplotlib: pip install matplotlib") from None
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    base = sum(step.constant.values()) / 1e9
+    held = [base + each / 1e9 for each in step.live]
+    axes.fill_between(range(len(held)), base, held, step="post", color="#56B4E9", label="activations and gradients")
+    axes.fill_between([0, len(held) - 1], 0, base, color="#0072B2", label="parameters, optimizer state, buffers")
+    axes.axvline(step.backward, color="black", linewidth=1, linestyle=":")
+    axes.text(step.backward, axes.get_ylim()[1], " backward", va="top", fontsize=9)
+    peak = step.peak.bytes / 1e9
+    axes.axhline(peak, color="#D55E00", linewidth=1)
+    axes.text(0, peak, f"peak {peak:.3f} GB, {step.peak.phase}", color="#D55E00", va="bottom", fontsize=9)
+    axes.set(xlabel="storages made and freed, in order", ylabel="memory [GB]", xlim=(0, len(held) - 1))
+    axes.set_ylim(0, 1.12 * peak)
+    axes.set_title(
+        f"{name}: a training step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name}"
+    )
+    axes.legend(loc="lower center", frameon=True, fontsize=9)
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        pyplot.close(figure)
