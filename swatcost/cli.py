@@ -257,16 +257,19 @@ def memory(
     Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
     """
     from swatcost.planning import memory_of
+    from swatcost.report.memory import checked_plot
     from swatcost.report.memory import plot as draw
     from swatcost.report.memory import render as render_memory
 
+    if plot is not None:
+        checked_plot(plot)
     network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = memory_of(
         network, batch_size=batch_size, optimizer=optimizer, precision=precision, fit=fit, link=link, **settings
     )
+    _print(render_memory(found, _form(format, output), width=_width(output)), output)
     if plot is not None:
         draw(found.memory.dense, network.name, plot)
-    _print(render_memory(found, _form(format, output), width=_width(output)), output)
 
 
 @cli.command()

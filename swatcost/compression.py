@@ -20,9 +20,6 @@ from swatcost.step import FULL, StepMemory, sizes_at
 _ONE_BIT = frozenset({"relu", "relu_", "threshold", "threshold_backward"})
 """Operations whose gradient asks of each element of their result only whether it is positive: a bit."""
 
-_THRESHOLDS = 2
-"""Numbers that Top-K keeps for each layer between two selections: one for weights, one for activations."""
-
 How = Literal["values", "values and ReLU's bit", "ReLU's bit", "dense"]
 
 
@@ -44,12 +41,14 @@ class Kept:
 class SparseMemory:
     """What a step saves for the backward pass under a sparse method [bytes], beside the dense step.
 
-    `weight_copies` are the masked weights that the backward pass reads, beside the parameters that stay dense to be
-    updated; `thresholds` what Top-K remembers. `break_even` is the density [-] from which on a format no longer pays,
-    for the network's largest sparse activation.
+    `inputs` is how many of the first storages are the network's inputs. `weight_copies` are the masked weights that the
+    backward pass reads, beside the parameters that stay dense to be updated, and where a format makes them smaller than
+    those (elsewhere the threshold masks the parameter); `thresholds` what Top-K remembers. `break_even` is the density
+    [-] from which on a format no longer pays, for the network's largest sparse activation.
     """
 
     dense: StepMemory
+    inputs: int
     kept: tuple[Kept, ...]
     weight_copies_naive: int
     weight_copies_compressed: int
@@ -68,15 +67,17 @@ class SparseMemory:
         return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
 
     def peak(self, saved: int) -> int:
-        """The peak with so much saved instead of what the dense step saves.
+        """The peak with so much saved instead of what the dense step saves, which is alive then but for the loss's.
 
         A tensor is dense while it is made and used: the largest one is added to what is kept compressed.
         """
+        peak, holds = self.dense.peak.bytes, self.dense.peak.holds
         if saved >= self.dense.saved_bytes:
-            return self.dense.peak.bytes + saved - self.dense.saved_bytes
+            return peak + saved - self.dense.saved_bytes
         at_work = max((each.dense for each in self.kept), default=0)
-        held_anyway = self.dense.peak.bytes - self.dense.peak.holds.get("saved activations", 0)
-        return min(self.dense.peak.bytes, held_anyway + saved + at_work)
+        inputs = sum(each.dense for each in self.kept if each.storage < self.inputs)
+        replaced = holds.get("saved activations", 0) + min(inputs, holds.get("input", 0))
+        return min(peak, peak - replaced + saved - self.dense.loss + at_work)
 
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
@@ -84,17 +85,22 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     sizes = sizes_at(network, step.batch_size, step.precision)
     kept = tuple(_kept(network, plan, sizes, step))
     naive, compressed = _weight_copies(network, plan, step)
-    selected = [layer for layer, sparsity in plan.by_weight(network) if sparsity.weight or sparsity.activation]
+    selects = plan.method.selects
+    thresholds = sum(
+        (sparsity.weight > 0 and "weight" in selects) + (sparsity.activation > 0 and "activation" in selects)
+        for _, sparsity in plan.by_weight(network)
+    )
     sparse = [each for each in kept if each.sparsity]
     largest = max(sparse, key=lambda each: each.dense, default=None)
     value, rows = step.precision.activation, step.batch_size
     columns = 1 if largest is None else max(1, largest.dense // value // rows)
     return SparseMemory(
         dense=step,
+        inputs=network.timeline.inputs,
         kept=kept,
         weight_copies_naive=naive,
         weight_copies_compressed=compressed,
-        thresholds=FULL * _THRESHOLDS * len(selected) if plan.method.selects else 0,
+        thresholds=FULL * thresholds,
         break_even={name: each.break_even_density(rows, columns, value) for name, each in FORMATS.items()},
     )
 
@@ -129,7 +135,8 @@ def _kept_storage(
     sizes: Sequence[int],
     step: StepMemory,
 ) -> Kept:
-    dense, value = sizes[storage], step.precision.activation
+    dense, traced = sizes[storage], network.storages[storage].float_bytes
+    value = step.precision.activation if traced in (0, FULL) else traced
     elements = dense / value
     sparsity = min(readers, default=0.0) if inputs else 0.0
     only_signs = bool(others) and set(others) <= _ONE_BIT
@@ -145,7 +152,7 @@ def _kept_storage(
     how: How = "dense"
     compressed = float(dense)
     operation = others[0] if others else "layer input"
-    if not network.storages[storage].floating:
+    if not traced:
         pass
     elif sparsity and not others:
         how, compressed = "values", min(values, dense)
@@ -159,16 +166,22 @@ def _kept_storage(
 
 
 def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tuple[int, int]:
-    """Masked weights beside the parameters: as dense tensors, and in the smallest format of each."""
+    """Masked weights beside the parameters: as dense tensors, and in the smallest format of each.
+
+    A method that updates active weights only has no others to keep apart: its parameters are sparse themselves.
+    """
     if "weight" not in plan.method.sparse["grad_input"]:
         return 0, 0
     naive, compressed, value = 0, 0.0, step.precision.parameter
+    apart = plan.method.weight_gradient == "all"
     for layer, sparsity in plan.by_weight(network):
-        if sparsity.weight:
+        if sparsity.weight and (layer.input_needs_grad or layer.weight_trains):
             rows, columns = layer.weight_shape[0], layer.weight_elements / layer.weight_shape[0]
             nnz = layer.weight_elements * (1 - sparsity.weight)
             pattern = plan.distribution.name == "nm"
             format = smallest(rows, columns, nnz, value, pattern=pattern)
             naive += layer.weight_elements * value
-            compressed += FORMATS[format].size(rows, columns, nnz, value)
+            compressed += FORMATS[format].size(rows, columns, nnz, value) * (
+                format != "dense" and plan.method.weight_gradient == "all"
+            )
     return naive, round(compressed)

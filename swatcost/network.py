@@ -54,12 +54,12 @@ class Storage:
     """The memory that one or several tensors of a training step live in, parameters and buffers left out.
 
     One that `scales_with_batch` holds so many bytes at the traced batch size and proportionally more at another.
-    `floating`: it holds floating-point numbers, which another precision makes smaller.
+    `float_bytes` are those of one of its numbers, which another precision makes smaller; 0 for whole numbers.
     """
 
     bytes: Natural
     scales_with_batch: bool
-    floating: bool
+    float_bytes: Natural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,27 @@ class Timeline:
     """When storages appear and go, in a forward and a backward pass.
 
     `events` hold n + 1 when storage n appears and −(n + 1) when it goes; those before `backward` are of the forward
-    pass. `gradients` are the storages of parameters' gradients. Where the backward pass could not be run to see it,
-    `backward` is the number of events.
+    pass. The first `inputs` storages are the network's inputs, `gradients` those of parameters' gradients. Where the
+    backward pass could not be run to see it, `backward` is the number of events.
     """
 
     events: tuple[int, ...] = ()
     backward: Natural = 0
     gradients: tuple[Natural, ...] = ()
+    inputs: Natural = 0
+
+    def check(self) -> None:
+        """ValueError unless every storage appears once and goes at most once, after that."""
+        made: set[int] = set()
+        alive: set[int] = set()
+        for event in self.events:
+            if event > 0 and event not in made:
+                made.add(event)
+                alive.add(event)
+            elif event < 0 and -event in alive:
+                alive.remove(-event)
+            else:
+                raise ValueError(f"its timeline makes or frees storage {abs(event) - 1} twice, or before it is there")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +158,7 @@ class Network:
         met += self.timeline.gradients
         if met and not 0 <= min(met) <= max(met) < len(self.storages):
             raise ValueError(f"a tensor lives in none of the {len(self.storages)} storages")
+        self.timeline.check()
         if self.timeline.backward > len(self.timeline.events):
             raise ValueError("its backward pass begins after its timeline ends")
 

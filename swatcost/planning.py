@@ -132,8 +132,6 @@ def memory_of(
         )
         needed = needed_sparsity(traced, plan, found.batch_size, optimizer, precision, capacity)
     if rate is not None:
-        if rate <= 0:
-            raise SwatcostError("link: give a rate above 0, such as 16GB")
         moving = (moving_seconds(memory.dense.saved_bytes, rate), moving_seconds(memory.compressed, rate))
     return MemoryReport(
         estimate=found, memory=memory, capacity=capacity, fits=fits, needed=needed, link=rate, moving=moving

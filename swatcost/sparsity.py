@@ -235,7 +235,7 @@ def _kept_dense(
             raise SwatcostError(f"{option} {choice!r}: give 'dense' or 'sparse'")
     if layers and (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense":
         # the first storages of a trace are its inputs; behind an embedding it is the first layer that runs
-        reads_input = (layer for layer in layers if layer.input_storage < len(network.input_shapes))
+        reads_input = (layer for layer in layers if layer.input_storage < network.timeline.inputs)
         kept[next(reads_input, layers[0]).weight] = "first layer"
     if layers and last_layer == "dense":
         kept.setdefault(layers[-1].weight, "last layer")

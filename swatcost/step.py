@@ -27,6 +27,8 @@ FULL = 4
 class Precision:
     """Bytes of a number in parameters and gradients, in activations, and in what the optimizer keeps.
 
+    They take the place of the 4 bytes that networks are usually traced in; what was traced in others stays in those.
+
     `master`: bytes of the copy of each parameter that the optimizer updates, 0 where it updates the parameter itself.
     """
 
@@ -123,7 +125,7 @@ def training_memory(
     }
     sizes = sizes_at(network, batch_size, numbers)
     live = _live(network, sizes)
-    input = sum(sizes[: len(network.input_shapes)])
+    input = sum(sizes[: network.timeline.inputs])
     working = updates.working_copies * numbers.state * max(trained, default=0)
     return StepMemory(
         batch_size=batch_size,
@@ -141,13 +143,13 @@ def training_memory(
 
 
 def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[int]:
-    """The bytes of every storage in a step of batch_size samples: floating-point numbers in that precision."""
+    """The bytes of every storage in a step of batch_size samples: numbers traced in 4 bytes in that precision."""
     gradients = frozenset(network.timeline.gradients)
 
     def size(number: int) -> int:
         kept = network.storage_bytes(number, batch_size)
         wanted = precision.parameter if number in gradients else precision.activation
-        return kept * wanted // FULL if network.storages[number].floating else kept
+        return kept * wanted // FULL if network.storages[number].float_bytes == FULL else kept
 
     return [size(number) for number in range(len(network.storages))]
 
@@ -204,7 +206,7 @@ def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[st
     saved, gradients = {each.storage for each in network.saved}, frozenset(network.timeline.gradients)
     holds: dict[str, int] = defaultdict(int)
     for storage in sorted(alive):
-        if storage < len(network.input_shapes):
+        if storage < network.timeline.inputs:
             holds["input"] += sizes[storage]
         elif storage in gradients:
             holds["gradients"] += sizes[storage]

@@ -105,6 +105,7 @@ def _set(*path: Any, value: Any) -> Any:
         (_set("storages", 0, "bytes", value=10**400), "not a usable trace"),
         (_set("saved", 0, "storage", value=10**6), "lives in none of the"),
         (_set("timeline", "events", 0, value=-(10**6)), "lives in none of the"),
+        (_set("timeline", "events", 0, value=-1), "twice, or before it is there"),
         (_set("timeline", "backward", value=10**6), "begins after its timeline ends"),
         (_set("input_shapes", value=[[]]), "holds a batch of 11"),
         (_set("name", value="n\n\\input{/etc/passwd}"), "not a usable trace"),

@@ -44,9 +44,13 @@ def test_resnet50_to_the_byte(resnet50: Network) -> None:
 @cache
 def tracked_peak(name: str, optimizer: str, batch: int = 32) -> int:
     """The peak of a training step whose optimizer has its state already, by torch's own tracker."""
+    return tracked(ZOO[name].build, ZOO[name].input_shape, optimizer, batch)
+
+
+def tracked(build: Any, shape: tuple[int, ...], optimizer: str, batch: int) -> int:
     with FakeTensorMode():
-        module = ZOO[name].build()
-        x, y = torch.empty(batch, *ZOO[name].input_shape), torch.zeros(batch, dtype=torch.long)
+        module = build()
+        x, y = torch.empty(batch, *shape), torch.zeros(batch, dtype=torch.long)
         updates: torch.optim.Optimizer = torch.optim.Adam(module.parameters())
         if optimizer == "momentum":
             updates = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
@@ -213,6 +217,8 @@ def test_dense_methods_spare_nothing(resnet50: Network) -> None:
     kept = {each.how for each in report.memory.kept}
     assert kept <= {"dense", "ReLU's bit"}
     assert report.memory.weight_copies_naive == report.memory.weight_copies_compressed == 0
+    rigl = memory_of(resnet50, method="rigl", weights=0.8).memory  # its parameters are sparse themselves
+    assert rigl.weight_copies_compressed == 0 < rigl.weight_copies_naive
 
 
 def test_moving_to_the_host(resnet50: Network) -> None:
@@ -233,8 +239,10 @@ def test_amounts_of_memory(text: str, expected: int) -> None:
         (["--optimizer", "lion"], "unknown optimizer 'lion'"),
         (["--precision", "fp8"], "unknown precision 'fp8'"),
         (["--batch-size", "0"], "batch_size 0"),
-        (["--link", "0"], "give a rate above 0"),
-        (["--plot", "/no/such/folder/p.png"], "cannot write"),
+        (["--link", "0"], "give more than 0"),
+        (["--fit", "0"], "give more than 0"),
+        (["--fit", "9" * 400], "give more than 0 and at most"),
+        (["--plot", "p.odd"], "a plot is a .png, .svg or .pdf file"),
     ],
 )
 def test_misuse_of_the_command(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,3 +273,55 @@ def test_a_plot_is_drawn(tmp_path: Path) -> None:
         path = tmp_path / f"step.{ending}"
         assert main(["memory", "cifar_resnet18", "--plot", str(path)]) == 0
         assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("batch", [3, 4, 5, 8])
+def test_gradients_do_not_grow_with_the_batch(batch: int) -> None:
+    module = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    step = training_memory(swatcost.trace(module, torch.zeros(batch, 64)), batch_size=32)
+    assert step.gradients == 4 * (64 * 64 + 64 + 64 * 10 + 10)
+
+
+def test_a_network_in_half_precision_stays_in_it() -> None:
+    module = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).bfloat16()
+    network = swatcost.trace(module, input_shape=(64,))
+    parameters = 2 * (64 * 32 + 32 + 32 * 10 + 10)
+    for precision in ("fp32", "bf16"):
+        step = training_memory(network, precision=precision)
+        assert (step.constant["parameters"], step.gradients, step.input) == (parameters, parameters, 32 * 64 * 2)
+
+
+def test_a_frozen_network_saves_nothing() -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 2)).requires_grad_(False)
+    report = memory_of(swatcost.trace(module, input_shape=(8,)), weights=0.5, acts=0.5)
+    assert report.memory.naive == report.memory.dense.saved_bytes == report.memory.dense.loss
+    assert "dense" in repr(report)
+
+
+def test_sparse_gradients_are_no_obstacle() -> None:
+    module = nn.Sequential(nn.Embedding(50, 16, sparse=True), nn.Linear(16, 4))
+    network = swatcost.trace(module, torch.zeros(4, 7, dtype=torch.long))
+    assert swatcost.estimate(network, convention="exact").costs.forward.dense == 7 * 16 * 4
+
+
+def checkpointed_convs() -> nn.Module:
+    from torch.utils.checkpoint import checkpoint
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        for part in self.parts:
+            x = checkpoint(part, x, use_reentrant=False)
+        return self.head(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+    def part(channels: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()
+        )
+
+    return Applied(forward, {"parts": nn.ModuleList([part(3), part(8), part(8)]), "head": nn.Linear(8, 5)})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_peak_with_checkpointing_equals_torchs_tracker() -> None:
+    network = swatcost.trace(checkpointed_convs(), input_shape=(3, 32, 32))
+    ours = training_memory(network, batch_size=16, optimizer="momentum").peak.bytes
+    assert ours == pytest.approx(tracked(checkpointed_convs, (3, 32, 32), "momentum", 16), rel=0.01)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from swatcost.estimate import Estimate
     from swatcost.step import StepMemory
 
+PLOTS = (".png", ".svg", ".pdf")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReport:
@@ -104,7 +106,8 @@ def _views(report: MemoryReport) -> Table:
         ["elements (paper)", "", percent(estimate.activation_reduction), ""],
     ]
     for name, saved in (("naive", memory.naive), ("compressed", memory.compressed)):
-        rows.append([name, scaled(saved, "B"), percent(1 - saved / dense), scaled(memory.peak(saved), "B")])
+        reduction = percent(1 - saved / dense) if dense else ""
+        rows.append([name, scaled(saved, "B"), reduction, scaled(memory.peak(saved), "B")])
     return Table(["view", "saved", "reduction", "peak"], rows)
 
 
@@ -143,8 +146,14 @@ def notes(report: MemoryReport) -> list[str]:
         "Each storage counts once, with the operation that saves it first; parameters and buffers are not among the "
         "saved tensors. Attention without dropout keeps what fused kernels keep.",
         "Gradients are set to None between steps, and the optimizer updates one parameter after another. What the "
-        "allocator rounds up, workspaces of kernels and the program itself are not counted.",
+        "allocator rounds up, workspaces of kernels and the program itself are not counted; nor, in the peak, is what "
+        "the loss saves.",
     ]
+    if not report.estimate.network.batch_tells:
+        sentences.append(
+            f"Traced at a batch of {report.estimate.network.batch_size}, which divides dimensions of the network: what "
+            "grows with the batch was judged by shapes and may be wrong at another batch size."
+        )
     if report.memory.dense.precision.name != "fp32":
         sentences.append("All floating-point activations are taken to be in that precision, statistics included.")
     if report.estimate.plan.asks_for_sparsity:
@@ -157,7 +166,8 @@ def notes(report: MemoryReport) -> list[str]:
             "and a masked copy of its weights. compressed: the smallest format of each tensor, zeros at random; where "
             "only ReLU keeps it too, a bit an element for that; dense where any other operation needs it.",
             f"A format pays below a density of: {even}.",
-            "A tensor is dense while it is made and used: the compressed peak allows for the largest one.",
+            "A tensor is dense while it is made and used: the compressed peak allows for the largest one. At low "
+            "sparsity copies of weights may cost more than activations spare.",
         ]
     return sentences
 
@@ -219,6 +229,7 @@ def plot(step: StepMemory, name: str, path: Path) -> None:
 
     Raises SwatcostError without matplotlib, and for a file that cannot be written.
     """
+    checked_plot(path)
     try:
         import matplotlib
 
@@ -242,9 +253,16 @@ def plot(step: StepMemory, name: str, path: Path) -> None:
         f"{name}: a training step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name}"
     )
     axes.legend(loc="lower center", frameon=True, fontsize=9)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150, format=path.suffix.removeprefix("."))
+    pyplot.close(figure)
     try:
-        figure.savefig(path, dpi=150)
+        path.write_bytes(drawn.getvalue())
     except (OSError, ValueError) as error:
         raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-    finally:
-        pyplot.close(figure)
+
+
+def checked_plot(path: Path) -> None:
+    """SwatcostError unless the file is of a kind that plots are drawn in."""
+    if path.suffix not in PLOTS:
+        raise SwatcostError(f"{path}: a plot is a .png, .svg or .pdf file")

@@ -70,8 +70,8 @@ class Frames:
             frame, error = self._running.pop(), sys.exception()
             if error is None or error is outer:
                 left(frame, result)
-            elif self._failure is None or self._failure[0] is not error:
-                self._failure = (error, frame)
+            elif not _is_early_stop(error) and (self._failure is None or self._failure[0] is not error):
+                self._failure = (error, frame)  # which keeps what the frame holds, so only for what is one
 
         handles = [
             register_module_forward_pre_hook(enter),
@@ -84,6 +84,11 @@ class Frames:
                 handle.remove()
             for snapshot in self._strangers.values():
                 snapshot.restore()
+
+
+def _is_early_stop(error: BaseException) -> bool:
+    """Whether checkpointing has computed again all that it needs, which it says by an exception."""
+    return type(error).__name__ == "_StopRecomputationError"
 
 
 def without_wrappers(name: str) -> str:

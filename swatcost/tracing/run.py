@@ -33,7 +33,7 @@ from swatcost.tracing.operations import MOVES, computes, may_multiply_tensors, n
 from swatcost.tracing.readers import READERS, Reader, composed_rms_norm, is_rms_norm
 from swatcost.tracing.saved import Saved
 from swatcost.tracing.storages import Storages, address
-from swatcost.tracing.untouched import stand_in, uncollected, untouched
+from swatcost.tracing.untouched import stand_in, unsearched, untouched
 from swatcost.tracing.weights import Weights
 
 
@@ -85,9 +85,11 @@ class Run(TorchDispatchMode):
         self.saved = Saved(own, self.storages)
         self.own = {address(tensor) for tensor in own}
         self.backward_began: int | None = None
+        self.seen: list[int] | None = None  # the timeline, if the backward pass could not be run
         self.reached: set[int] = set()
         self.custom: dict[str, list[str]] = {}
         self.outputs: list[tuple[int, ...]] = []
+        self.input_storages = 0
         self.operations: dict[Any, _Operation] = {}
         self.layers: list[Layer] = []
         self.again: list[Layer] = []  # what checkpointing executed again
@@ -96,10 +98,11 @@ class Run(TorchDispatchMode):
     def network(self) -> Network:
         """Runs the forward pass and returns what was seen of it."""
         for leaf in tree_flatten((self.args, self.kwargs))[0]:
-            if isinstance(leaf, Tensor):
+            if isinstance(leaf, Tensor) and leaf.layout == torch.strided:
                 self.storages.number(leaf)  # the first storages of a trace are the network's inputs
+        self.input_storages = len(self.storages.sizes)
         followed = self.frames.followed(self._left), self.checkpointing.followed()
-        with untouched(self.model), as_written(), uncollected(), followed[0], followed[1]:
+        with untouched(self.model), as_written(), unsearched(), followed[0], followed[1]:
             hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
             device = torch.device("meta") if self.meta else contextlib.nullcontext()
             attention = fused_attention() if self.meta else contextlib.nullcontext()
@@ -112,11 +115,13 @@ class Run(TorchDispatchMode):
             except (Exception, SystemExit) as error:
                 place = self.frames.failed_in(error)
                 raise ForwardError(error, self.name, self.inputs, self.batch_size, place) from error
-        gradients = [each.grad for each in self.parameters.values() if each.grad is not None]
+        kept = [each.grad for each in self.parameters.values() if each.grad is not None]
+        gradients = {self.storages.gradient(each) for each in kept if each.layout == torch.strided}
         timeline = Timeline(
-            events=tuple(self.storages.events),
-            backward=len(self.storages.events) if self.backward_began is None else self.backward_began,
-            gradients=tuple(sorted({self.storages.number(gradient) for gradient in gradients})),
+            events=tuple(self.storages.events if self.seen is None else self.seen),
+            backward=self.backward_began or 0,
+            gradients=tuple(sorted(gradients)),
+            inputs=self.input_storages,
         )
         zeros = zeros_of_masks(self.model)
         return Network(
@@ -156,8 +161,7 @@ class Run(TorchDispatchMode):
             try:
                 torch.autograd.backward(outputs, [torch.empty_like(each) for each in outputs])
             except (Exception, SystemExit):  # a function of the user's own may be unable to run on such tensors
-                del self.storages.events[self.backward_began :]
-                self.backward_began = None
+                self.seen = self.storages.events[: self.backward_began]
 
     def _as_trained(self, reached: set[int]) -> Iterable[Layer]:
         """The layers with the gradients that are really computed, and with what checkpointing runs again."""

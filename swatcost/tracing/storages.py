@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -45,9 +46,11 @@ class Storages:
             self._watched[address] = weakref.ref(storage, gone)
         return number
 
-    def let_go(self) -> None:
-        """Stops watching: what dies from now on is none of the step's."""
-        self._watched.clear()
+    def gradient(self, tensor: Tensor) -> int:
+        """The number of a parameter's gradient, which no batch makes larger."""
+        number = self.number(tensor)
+        self.sizes[number] = replace(self.sizes[number], scales_with_batch=False)
+        return number
 
     def _size(self, tensor: Tensor) -> Storage:
         """How large the storage is, and whether it grows with the batch.
@@ -59,5 +62,5 @@ class Storages:
         return Storage(
             bytes=size,
             scales_with_batch=divides and (self._batch_tells or tensor.dim() != 1),
-            floating=tensor.is_floating_point() or tensor.is_complex(),
+            float_bytes=tensor.element_size() if tensor.is_floating_point() or tensor.is_complex() else 0,
         )

@@ -62,15 +62,16 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Puts off Python's search for cycles: a pass makes many objects, and torch has many to search through."""
-    collects = gc.isenabled()
-    gc.disable()
+def unsearched() -> Iterator[None]:
+    """Leaves what is there already out of Python's searches for cycles: torch brings much to search through.
+
+    What the pass makes is searched as ever, so that tensors in cycles go when they would.
+    """
+    gc.freeze()
     try:
         yield
     finally:
-        if collects:
-            gc.enable()
+        gc.unfreeze()
 
 
 @contextlib.contextmanager
