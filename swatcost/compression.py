@@ -181,7 +181,6 @@ def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tu
             pattern = plan.distribution.name == "nm"
             format = smallest(rows, columns, nnz, value, pattern=pattern)
             naive += layer.weight_elements * value
-            compressed += FORMATS[format].size(rows, columns, nnz, value) * (
-                format != "dense" and plan.method.weight_gradient == "all"
-            )
+            if apart and layer.input_needs_grad and format != "dense":
+                compressed += FORMATS[format].size(rows, columns, nnz, value)
     return naive, round(compressed)
