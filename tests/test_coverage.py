@@ -423,6 +423,15 @@ def test_checkpoints_of_all_kinds_equal_torchs_counter(function: Any, device: st
     assert macs(swatcost.trace(module.to(device), torch.zeros(2, 6, device=device)), "training") == expected
 
 
+def test_a_checkpointed_normalisation_is_met_once() -> None:
+    module = Applied(
+        lambda self, x: checkpoint(self.part, self.stem(x), use_reentrant=False),
+        {"stem": nn.Linear(6, 6), "part": nn.Sequential(nn.RMSNorm(6), nn.LayerNorm(6), nn.Linear(6, 6), nn.ReLU())},
+    )
+    network = swatcost.trace(module, input_shape=(6,))
+    assert [kind for kind, _ in kinds(network)] == ["linear", "rms_norm", "layer_norm", "linear"]
+
+
 def test_a_composed_checkpoint_is_followed() -> None:
     module = two_blocks(lambda self, h: self.b(h))
     composed(module.b)

@@ -36,7 +36,7 @@ def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[La
     input, weight, bias, stride, padding, dilation, transposed, _, groups = args
     spatial = weight.dim() - 2
     if not run.weights.holds(weight) and not isinstance(run.frames.here.module, _ConvNd):
-        yield _convolution_of_activations(run, input, weight, result, transposed, groups)
+        yield _convolution_of_activations(run, input, weight, result, transposed)
         return
 
     def each(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[La
 
 
 def _convolution_of_activations(
-    run: Run, input: Tensor, kernel: Tensor, result: Tensor, transposed: bool, groups: int
+    run: Run, input: Tensor, kernel: Tensor, result: Tensor, transposed: bool
 ) -> Layer | None:
     """A convolution whose kernel the network computes: a product of activations, in a form of its own."""
     positions = input if transposed else result  # each element of the kernel meets each of them once an image

@@ -307,6 +307,8 @@ class Run(TorchDispatchMode):
         )
 
     def _left(self, frame: Frame, result: Any) -> None:
+        if self.backward_began is not None:
+            return  # checkpointing runs it again: it is in the trace
         self.backward.left(frame.name, result)
         if is_rms_norm(frame.module):
             fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self.layers[-1:])
