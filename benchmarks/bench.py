@@ -120,7 +120,7 @@ def other_peers(name: str) -> dict[str, Any]:
             module, x = module.to_empty(device="cpu"), torch.zeros(1, *x.shape[1:])
         try:
             with quiet():
-                found[peer.name] = in_turns({"it": lambda p=peer, m=module, i=x: p.count(m, (i,))}, 1)["it"]  # type: ignore[misc]
+                found[peer.name] = in_turns({"it": partial(peer.count, module, (x,))}, 1)["it"]
         except Exception:
             found[peer.name] = None
     return found

@@ -35,7 +35,7 @@ class DecoderLayer(nn.Module):
         )
         x = x + self.o_proj(attended.transpose(1, 2).flatten(2))
         y = self.mlp_norm(x)
-        return x + self.down_proj(F.silu(self.gate_proj(y)) * self.up_proj(y))  # type: ignore[no-any-return]
+        return x + self.down_proj(F.silu(self.gate_proj(y)) * self.up_proj(y))
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -57,4 +57,4 @@ class Llama70B(nn.Module):
         cos, sin = angles.cos(), angles.sin()
         for layer in self.layers:
             x = layer(x, cos, sin)
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.norm(x)

@@ -155,14 +155,15 @@ def _kept_storage(
     if not traced:
         pass
     elif sparsity and not others:
-        how, compressed = "values", min(values, dense)
+        how, compressed = "values", values
     elif sparsity and only_signs:
-        how, compressed = "values and ReLU's bit", min(values + bits, dense)
+        how, compressed = "values and ReLU's bit", values + bits
     elif only_signs and not inputs:
         how, compressed = "ReLU's bit", bits
-    return Kept(
-        storage, operation, dense, int(naive), round(compressed), how, format if sparsity else "dense", sparsity
-    )
+    if how.startswith("values") and (format == "dense" or compressed >= dense):
+        how, format, compressed = "dense", "dense", float(dense)
+    kept_in = format if how.startswith("values") else "dense"
+    return Kept(storage, operation, dense, int(naive), round(compressed), how, kept_in, sparsity)
 
 
 def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 
 _INDEX_BITS = (8, 16, 32, 64)
 RUN_BITS = 4
@@ -113,7 +112,7 @@ class Format:
                 low = middle
             else:
                 high = middle
-        return ceil(high * 1e6) / 1e6 if abs(high - round(high, 6)) > 1e-9 else round(high, 6)
+        return round(high, 6)
 
 
 FORMATS = {

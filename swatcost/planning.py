@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from swatcost.compression import SparseMemory
 from swatcost.conventions import CONVENTIONS, Convention
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.network import Network
-from swatcost.report.memory import MemoryReport
 from swatcost.zoo import load
 
 _AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent that reports show
@@ -92,6 +92,28 @@ def compare(
     return Comparison(
         method=chosen.name, convention=under_all.name, by_method=by_method, by_convention=by_convention, refused=refused
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReport:
+    """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
+
+    `fits` are the largest batches, dense and compressed, in so many bytes `capacity`; `needed` the activation sparsity
+    that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a second.
+    """
+
+    estimate: Estimate
+    memory: SparseMemory
+    capacity: int | None = None
+    fits: tuple[int, int] | None = None
+    needed: float | None = None
+    link: float | None = None
+    moving: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        from swatcost.report.memory import render
+
+        return render(self, "table")
 
 
 def memory_of(

@@ -61,7 +61,7 @@ def frozen(module: nn.Module) -> nn.Module:
 
 
 def pruned(module: nn.Module) -> nn.Module:
-    return prune.random_unstructured(module, "weight", 0.5)  # type: ignore[no-any-return, no-untyped-call]
+    return prune.random_unstructured(module, "weight", 0.5)
 
 
 def heads(x: Tensor, number: int) -> Tensor:
@@ -89,7 +89,7 @@ def grouped_query(self: Any, x: Tensor) -> Tensor:
 def frozen_encoder(self: Any, x: Tensor) -> Tensor:
     with torch.no_grad():
         x = self.encoder(x)
-    return self.head(x)  # type: ignore[no-any-return]
+    return self.head(x)
 
 
 def kept_in_evaluation() -> nn.Module:
@@ -102,7 +102,7 @@ def kept_in_evaluation() -> nn.Module:
 
 def checkpointed(use_reentrant: bool) -> Callable[..., Tensor]:
     def function(self: Any, x: Tensor) -> Tensor:
-        return self.head(checkpoint(self.block, self.stem(x), use_reentrant=use_reentrant))  # type: ignore[no-any-return]
+        return self.head(checkpoint(self.block, self.stem(x), use_reentrant=use_reentrant))
 
     return function
 

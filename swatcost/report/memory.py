@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,30 +16,10 @@ from swatcost.report.table import wrap
 
 if TYPE_CHECKING:
     from swatcost.compression import SparseMemory
-    from swatcost.estimate import Estimate
+    from swatcost.planning import MemoryReport
     from swatcost.step import StepMemory
 
 PLOTS = (".png", ".svg", ".pdf")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryReport:
-    """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
-
-    `fits` are the largest batches, dense and compressed, in so many bytes `capacity`; `needed` the activation sparsity
-    that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a second.
-    """
-
-    estimate: Estimate
-    memory: SparseMemory
-    capacity: int | None = None
-    fits: tuple[int, int] | None = None
-    needed: float | None = None
-    link: float | None = None
-    moving: tuple[float, float] | None = None
-
-    def __repr__(self) -> str:
-        return render(self, "table")
 
 
 def render(report: MemoryReport, format: str, *, width: int = 80) -> str:

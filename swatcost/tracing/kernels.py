@@ -88,13 +88,7 @@ def _makes_only(func: Any) -> bool:
     return not schema.is_mutable and all(each.alias_info is None for each in schema.returns)
 
 
-class _Unknown:
-    """Stands for an argument that says too little: a key that holds it cannot be looked up."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-_UNKNOWN = _Unknown()
+_UNKNOWN: list[None] = []  # stands for an argument that says too little: a key with a list cannot be looked up
 
 
 def _described(values: Any) -> tuple[Any, ...]:

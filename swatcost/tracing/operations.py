@@ -40,10 +40,10 @@ _NO_PRODUCTS = {"linalg_vector_norm"}
 _OURS = ("aten", "prims", "prim", "profiler", "c10d", "_c10d_functional", "debugprims", "rngprims")
 
 
-def name_of(func: object) -> str:
+def name_of(func: Any) -> str:
     """An operation's name as it is listed: with its library's, unless that is torch's own."""
-    library, _, name = func._schema.name.partition("::")  # type: ignore[attr-defined]
-    return name if library in _OURS else f"{library}.{name}"
+    library, _, name = func._schema.name.partition("::")
+    return str(name) if library in _OURS else f"{library}.{name}"
 
 
 def may_multiply_tensors(operation: str) -> bool:
