@@ -1,0 +1,263 @@
+"""Swapping a network's layers for those of Algorithm 1, and back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+
+from swatcost.errors import SwatcostError
+from swatcost.estimate import Estimate
+from swatcost.methods import LayerSparsity
+from swatcost.reference.counting import Counter, Counts
+from swatcost.reference.layers import SPARSE, Layer, SparseAttention
+from swatcost.reference.sparsifying import OVER, Clock, Over, Sparsifier
+from swatcost.reference.thresholds import SELECTIONS
+from swatcost.sparsity import SparsityPlan
+from swatcost.tracing.frames import without_wrappers
+
+METHODS_THAT_RUN = ("dense", "swat", "swat-structured", "saw", "meprop")
+
+
+@dataclass
+class Converted:
+    """A module whose layers compute Algorithm 1. As a context manager, it undoes the conversion at the end.
+
+    `layers` are by the name of their weight, in the order of the network. `left_dense` are weights that the trace
+    has and no layer of torch's own multiplies, such as one that a module of the user's passes to a function.
+    """
+
+    module: nn.Module
+    estimate: Estimate
+    clock: Clock
+    layers: dict[str, Layer]
+    left_dense: tuple[str, ...]
+    _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def undo(self) -> None:
+        """Gives every layer its own class back; parameters keep their values."""
+        self._undo.close()
+
+    def __enter__(self) -> Converted:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.undo()
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[dict[str, Counts]]:
+        """Counts, while it lasts, what each layer multiplies; the dictionary is filled when it ends."""
+        found: dict[str, Counts] = {}
+        for layer in self.layers.values():
+            layer.counter = Counter()
+        try:
+            yield found
+        finally:
+            for name, layer in self.layers.items():
+                if layer.counter is not None:
+                    found[name] = layer.counter.counts
+                layer.counter = None
+
+    def topk_seconds(self) -> dict[str, float]:
+        """What finding thresholds took since this was asked last [s], by layer."""
+        seconds = {}
+        for name, layer in self.layers.items():
+            operands = (layer.weight, layer.activation, layer.output)
+            seconds[name] = sum(each.seconds for each in operands)
+            for each in operands:
+                each.seconds = 0.0
+        return seconds
+
+    def follow(self, plan: SparsityPlan) -> None:
+        """Takes another plan's sparsities: each threshold that is found from now on is for those."""
+        for layer, sparsity in plan.by_weight(self.estimate.network):
+            if layer.weight in self.layers:
+                _set(self.layers[layer.weight], sparsity)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Thresholds, targets and the iteration; the module's own state_dict stays what it was."""
+        return {
+            "iteration": self.clock.iteration,
+            "layers": {
+                name: {operand: _state(each) for operand, each in _operands(layer).items()}
+                for name, layer in self.layers.items()
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where another conversion of the same network was.
+
+        Raises SwatcostError when the state is of another network.
+        """
+        layers = state.get("layers")
+        if not isinstance(layers, Mapping) or layers.keys() != self.layers.keys():
+            raise SwatcostError("this state is of another network, or of none: its layers have other names")
+        try:
+            self.clock.iteration = int(state["iteration"])
+            for name, layer in self.layers.items():
+                for operand, each in _operands(layer).items():
+                    _restore(each, layers[name][operand])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise SwatcostError(f"this state of thresholds is damaged: {error!r:.80}") from None
+
+
+def convert(
+    module: nn.Module,
+    estimate: Estimate,
+    *,
+    over: Over | None = None,
+    selection: str = "kthvalue",
+    one_sample: bool = False,
+    ahead: int = 0,
+    seed: int = 0,
+) -> Converted:
+    """Makes a module train by the method, sparsities and Top-K period of an estimate of it.
+
+    The module's convolutions, linear layers and attention projections get another class, nothing else changes:
+    parameters, buffers, hooks, names and optimizers stay what they are. `undo` gives the classes back. Each training
+    forward pass of the whole module is an iteration; thresholds are found in every estimate.topk_period-th. In
+    evaluation mode the last thresholds mask the weights, if the method's forward pass is sparse.
+
+    over says what one threshold spans (Figure 9): "nchw" (the paper's runs), "chw", "hw", "kernel" (structured; what
+    swat-structured does) or "random". selection is how a threshold is found (SELECTIONS). one_sample finds that of
+    activations on the first sample and uses it for the batch; ahead starts each selection so many iterations early
+    (A.4). seed is for "random".
+
+    Raises SwatcostError when the estimate is of another network, or its method is none that is run here.
+
+    >>> import swatcost, torch
+    >>> module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> estimate = swatcost.estimate(swatcost.trace(module, input_shape=(8,)), weights=0.5, acts=0.5, period=1)
+    >>> with convert(module, estimate) as converted, converted.counting() as counts:
+    ...     module(torch.randn(4, 8)).sum().backward()
+    >>> counts["2.weight"].weight_sparsity
+    0.5
+    """
+    method, plan = estimate.plan.method, estimate.plan
+    if method.name not in METHODS_THAT_RUN:
+        raise SwatcostError(f"method {method.name!r} is counted, not run: choose from {', '.join(METHODS_THAT_RUN)}")
+    if over is not None and over not in OVER:
+        raise SwatcostError(f"over {over!r}: choose from {', '.join(OVER)}")
+    if over == "kernel" and not method.structured:
+        raise SwatcostError("over 'kernel' prunes whole kernels: choose method 'swat-structured'")
+    if over in ("chw", "hw", "random") and selection != "kthvalue":
+        raise SwatcostError(f"over {over!r} has no use for selection {selection!r}: leave it out")
+    if ahead and not 0 < ahead < estimate.topk_period:
+        raise SwatcostError(f"ahead {ahead}: give iterations between 0 and the period, {estimate.topk_period}")
+    names = {id(parameter): without_wrappers(name) for name, parameter in module.named_parameters()}
+    _check_same(module, estimate)
+    clock, found = Clock(period=estimate.topk_period, ahead=ahead, seed=seed), SELECTIONS.choose(selection)
+    traced = [layer.weight for layer, _ in plan.by_weight(estimate.network)]
+    layers: dict[str, Layer] = {}
+
+    def layer_of(name: str) -> Layer:
+        def sparsifier(operand: str) -> Sparsifier:
+            of_weight = operand == "weight"
+            spans: Over = over or "nchw"
+            if method.structured:
+                spans = "kernel" if of_weight else ("nchw" if spans == "kernel" else spans)
+            return Sparsifier(clock, 0.0, spans, found, not of_weight, one_sample and not of_weight, len(layers))
+
+        if name not in layers:
+            layers[name] = Layer(
+                name, method, clock, sparsifier("weight"), sparsifier("activation"), sparsifier("output")
+            )
+        return layers[name]
+
+    undo = contextlib.ExitStack()
+    for part in module.modules():
+        if (sparse := SPARSE.get(type(part))) is None:
+            continue
+        if sparse is SparseAttention:
+            swat: Any = _of_attention(part, names, traced, layer_of)
+        else:
+            weight = part._parameters.get("weight", part._parameters.get("weight_orig"))
+            name = names.get(id(weight), "")
+            swat = layer_of(name) if name in traced else None
+        if swat:
+            _swap(part, sparse, swat, undo)
+    hook = module.register_forward_pre_hook(clock.tick)
+    undo.callback(hook.remove)
+    ordered = {name: layers[name] for name in traced if name in layers}
+    converted = Converted(module, estimate, clock, ordered, tuple(each for each in traced if each not in layers), undo)
+    converted.follow(plan)
+    return converted
+
+
+def _swap(part: nn.Module, sparse: type[nn.Module], swat: Any, undo: contextlib.ExitStack) -> None:
+    own = type(part)
+    # with a hook, torch's encoder layers do not take the fast path, which passes the module by
+    hook = part.register_forward_pre_hook(lambda module, args: None)
+    part.__class__ = sparse
+    part.swat = swat
+
+    def restore() -> None:
+        hook.remove()
+        part.__class__ = own
+        del part.swat
+
+    undo.callback(restore)
+
+
+def _of_attention(
+    part: Any, names: Mapping[int, str], traced: list[str], layer_of: Any
+) -> dict[int | str, Layer] | None:
+    """The layers of an attention's projections, by the first row that each multiplies; None where it has others."""
+    if part.in_proj_weight is None or part.bias_k is not None or part.add_zero_attn:
+        return None
+    name, out, width = names[id(part.in_proj_weight)], names[id(part.out_proj.weight)], part.embed_dim
+    parts = {f"{name}[{start * width}:{end * width}]": start * width for start in range(3) for end in (start + 1, 3)}
+    projections = {row: layer_of(each) for each, row in parts.items() if each in traced}
+    if name in traced:
+        projections["in_proj"] = layer_of(name)
+    if not projections or out not in traced:
+        return None
+    return {**projections, "out_proj": layer_of(out)}
+
+
+def _check_same(module: nn.Module, estimate: Estimate) -> None:
+    shapes = {without_wrappers(name): tuple(parameter.shape) for name, parameter in module.named_parameters()}
+    for parameter in estimate.network.parameters:
+        if shapes.get(parameter.name) != parameter.shape:
+            raise SwatcostError(
+                f"the estimate is of {estimate.network.name}, another network: this module has no {parameter.name} of "
+                f"shape {parameter.shape}"
+            )
+
+
+def _set(layer: Layer, sparsity: LayerSparsity) -> None:
+    layer.weight.sparsity = sparsity.weight
+    layer.activation.sparsity = sparsity.activation
+    layer.output.sparsity = sparsity.output
+
+
+def _operands(layer: Layer) -> dict[str, Sparsifier]:
+    return {"weight": layer.weight, "activation": layer.activation, "output": layer.output}
+
+
+def _state(each: Sparsifier) -> dict[str, Any]:
+    return {
+        "sparsity": each.sparsity,
+        "found_in": dict(each.found_in),
+        **{key: {call: t.detach().clone() for call, t in getattr(each, key).items()} for key in _TENSORS},
+    }
+
+
+_TENSORS = ("thresholds", "started")
+
+
+def _restore(each: Sparsifier, state: Mapping[str, Any]) -> None:
+    each.sparsity = float(state["sparsity"])
+    each.found_in = {int(call): int(iteration) for call, iteration in state["found_in"].items()}
+    for key in _TENSORS:
+        setattr(each, key, {int(call): _tensor(t) for call, t in state[key].items()})
+
+
+def _tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"a {type(value).__name__} is no threshold")
+    return value.clone()

@@ -1,0 +1,125 @@
+"""What a converted layer really multiplies: pairs of operands that are both present, counted by convolving masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from swatcost.borders import Places
+from swatcost.costs import Pass
+from swatcost.reference.forms import ConvForm, Form
+
+
+@dataclass
+class Counts:
+    """A layer's counts in one training step of the whole batch, its calls added up.
+
+    `macs` are multiplications of which both operands are present: no padding, no masked element. `dense_macs` are
+    those of the same step with nothing masked. Elements and zeros are of the weight and of the input as the backward
+    pass reads them; `input_zeros` those that the input has before it is masked, such as ReLU's; `copied_bytes` are of
+    masked copies that are kept for the backward pass beside the layer's own input and weight.
+    """
+
+    macs: dict[Pass, int] = field(default_factory=dict)
+    dense_macs: dict[Pass, int] = field(default_factory=dict)
+    weight_elements: int = 0
+    act_elements: int = 0
+    output_elements: int = 0
+    input_zeros: int = 0
+    weight_kept: Places | None = None
+    act_kept: Places | None = None
+    output_kept: Places | None = None
+
+    @property
+    def weight_sparsity(self) -> float:
+        """Zeros of the masked weight [-]."""
+        return _zeros(self.weight_kept, self.weight_elements)
+
+    @property
+    def act_sparsity(self) -> float:
+        """Zeros of the masked input [-], those included that it had before."""
+        return _zeros(self.act_kept, self.act_elements)
+
+    @property
+    def output_sparsity(self) -> float:
+        """Zeros of the output's gradient after it is thinned [-]; 0 where nothing thins it."""
+        return _zeros(self.output_kept, self.output_elements)
+
+    @property
+    def default_act_sparsity(self) -> float:
+        """Zeros that the input has before it is masked [-]."""
+        return self.input_zeros / self.act_elements if self.act_elements else 0.0
+
+
+def _zeros(kept: Places | None, elements: int) -> float:
+    return 0.0 if kept is None or not elements else 1 - int(kept.sum()) / elements
+
+
+class Counter:
+    """Watches one layer, and adds up what it multiplies."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+
+    def forward(self, form: Form, x: Tensor, weight: Tensor, kept_input: Tensor, kept_weight: Tensor) -> None:
+        """Counts the forward pass, which reads the whole input: SWAT does not sparsify it there.
+
+        kept_input and kept_weight are what the backward pass will read.
+        """
+        counts, ones = self.counts, (_ones(x), _ones(weight))
+        self._add("forward", _pairs(form, ones[0], _present(weight), None), _pairs(form, *ones, None))
+        counts.weight_elements += weight.numel()
+        counts.act_elements += x.numel()
+        counts.input_zeros += x.numel() - int(torch.count_nonzero(x))
+        counts.weight_kept = _by_place(form, kept_weight, counts.weight_kept)
+        counts.act_kept = _by_place(form, kept_input, counts.act_kept)
+
+    def backward(
+        self, form: Form, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool], *, thinned: bool
+    ) -> None:
+        """Counts both gradients: they read the output's, and what is left of the weight or of the input.
+
+        An output's gradient that is not thinned counts as present everywhere, whatever its values.
+        """
+        present = _present(grad) if thinned else None
+        ones = _ones(x), _ones(weight)
+        if wanted[0]:
+            self._add("grad_input", _pairs(form, ones[0], _present(weight), present), _pairs(form, *ones, None))
+        if wanted[1]:
+            self._add("grad_weight", _pairs(form, _present(x), ones[1], present), _pairs(form, *ones, None))
+        if thinned:
+            self.counts.output_elements += grad.numel()
+            self.counts.output_kept = _by_place(form, grad, self.counts.output_kept)
+
+    def _add(self, in_pass: Pass, macs: int, dense: int) -> None:
+        self.counts.macs[in_pass] = self.counts.macs.get(in_pass, 0) + macs
+        self.counts.dense_macs[in_pass] = self.counts.dense_macs.get(in_pass, 0) + dense
+
+
+def _by_place(form: Form, x: Tensor, so_far: Places | None) -> Places:
+    """How many elements of a tensor are not zero, by their place in the image or the kernel."""
+    present = x != 0
+    spatial = x.dim() - 2 if isinstance(form, ConvForm) else 0
+    kept: Places = present.sum(dim=tuple(range(x.dim() - spatial))).cpu().numpy()
+    return kept if so_far is None else so_far + kept
+
+
+def _present(x: Tensor) -> Tensor:
+    """1 where an element is not zero."""
+    return (x != 0).float()
+
+
+def _ones(x: Tensor) -> Tensor:
+    return torch.ones_like(x, dtype=torch.float32)
+
+
+def _pairs(form: Form, x: Tensor, weight: Tensor, grad: Tensor | None) -> int:
+    """Triples of an input element, a weight and an output element that meet, all present: the layer run on masks.
+
+    Each output holds at most C · R · S pairs, which single precision counts exactly up to 2^24.
+    """
+    with torch.no_grad():
+        met = form.forward(x, weight, None)
+        return int((met if grad is None else met * grad).sum(dtype=torch.float64))

@@ -1,0 +1,254 @@
+"""Layers that compute Algorithm 1: torch's own, given another class, so that parameters, hooks and names stay."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from swatcost.methods import Method
+from swatcost.reference.counting import Counter
+from swatcost.reference.forms import ConvForm, Form, LinearForm
+from swatcost.reference.products import Operands, SparseProduct
+from swatcost.reference.sparsifying import Clock, Sparsifier, in_backward
+
+
+@dataclass
+class Layer:
+    """One weight and how it is multiplied: what a method sparsifies of its operands, in which pass.
+
+    `name` is the weight's name in the trace. `counter` counts what is multiplied while one is set.
+    """
+
+    name: str
+    method: Method
+    clock: Clock
+    weight: Sparsifier
+    activation: Sparsifier
+    output: Sparsifier
+    counter: Counter | None = None
+    calls: int = 0
+    called_in: int = -1
+    calls_again: int = 0
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, training: bool) -> Tensor:
+        """The layer's output; its backward pass is Eqs. 2 and 3 on what the method leaves of the operands."""
+        x, weight, bias = _as_autocast(x, weight, bias)
+        sparse, learning = self.method.sparse, training and torch.is_grad_enabled()
+        call = self._call() if learning else 0
+        with torch.no_grad():
+            active = self.weight(weight, training=learning) if self._masks_weight(learning) else weight
+            kept = self.activation(x, call) if "activation" in sparse["grad_weight"] and learning else x
+        operands = Operands(
+            forward_weight=active if "weight" in sparse["forward"] else weight,
+            backward_weight=active if "weight" in sparse["grad_input"] else weight,
+            backward_input=kept,
+            thinned=(lambda grad: self.output(grad, call)) if "output" in sparse["grad_input"] else None,
+        )
+        counter = None if in_backward() else self.counter
+        with torch.autocast(x.device.type, enabled=False):
+            return SparseProduct.apply(x, weight, bias, form, operands, counter)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _masks_weight(self, learning: bool) -> bool:
+        """A method that is dense in the forward pass leaves the trained model dense."""
+        sparse = self.method.sparse
+        return "weight" in sparse["forward"] or (learning and "weight" in sparse["grad_input"])
+
+    def _call(self) -> int:
+        """How often the layer ran before in this iteration; run again by checkpointing, the same number again."""
+        if self.called_in != self.clock.iteration:
+            self.called_in, self.calls, self.calls_again = self.clock.iteration, 0, 0
+        if in_backward():
+            self.calls_again += 1
+            return (self.calls_again - 1) % max(1, self.calls)
+        self.calls += 1
+        return self.calls - 1
+
+
+def _as_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What autocast makes of the operands of a convolution or linear layer."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return x, weight, bias
+    dtype = torch.get_autocast_dtype(x.device.type)
+    return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+class SparseLinear(nn.Linear):
+    """nn.Linear by Algorithm 1."""
+
+    swat: Layer
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.swat.product(input, self.weight, self.bias, LinearForm(), self.training)
+
+
+def _conv(module: Any, x: Tensor, form: ConvForm) -> Tensor:
+    """A convolution of a batch, or of one image without a batch dimension."""
+    alone = x.dim() == len(form.stride) + 1
+    output = module.swat.product(x.unsqueeze(0) if alone else x, module.weight, module.bias, form, module.training)
+    return output.squeeze(0) if alone else output  # type: ignore[no-any-return]
+
+
+def _convolution(module: Any, input: Tensor) -> Tensor:
+    """nn.ConvNd's forward pass, with its padding modes."""
+    padding = module.padding
+    if padding == "valid":
+        padding = (0,) * len(module.stride)
+    elif padding == "same" or module.padding_mode != "zeros":
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        input = functional.pad(input, module._reversed_padding_repeated_twice, mode=mode)
+        padding = (0,) * len(module.stride)
+    return _conv(module, input, ConvForm(module.stride, padding, module.dilation, module.groups))
+
+
+class SparseConv1d(nn.Conv1d):
+    """nn.Conv1d by Algorithm 1."""
+
+    swat: Layer
+    forward = _convolution
+
+
+class SparseConv2d(nn.Conv2d):
+    """nn.Conv2d by Algorithm 1."""
+
+    swat: Layer
+    forward = _convolution
+
+
+class SparseConv3d(nn.Conv3d):
+    """nn.Conv3d by Algorithm 1."""
+
+    swat: Layer
+    forward = _convolution
+
+
+def _transposed_convolution(module: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+    spare = module._output_padding(
+        input, output_size, module.stride, module.padding, module.kernel_size, len(module.stride), module.dilation
+    )
+    return _conv(
+        module,
+        input,
+        ConvForm(module.stride, module.padding, module.dilation, module.groups, True, tuple(spare)),
+    )
+
+
+class SparseConvTranspose1d(nn.ConvTranspose1d):
+    """nn.ConvTranspose1d by Algorithm 1."""
+
+    swat: Layer
+    forward = _transposed_convolution
+
+
+class SparseConvTranspose2d(nn.ConvTranspose2d):
+    """nn.ConvTranspose2d by Algorithm 1."""
+
+    swat: Layer
+    forward = _transposed_convolution
+
+
+class SparseConvTranspose3d(nn.ConvTranspose3d):
+    """nn.ConvTranspose3d by Algorithm 1."""
+
+    swat: Layer
+    forward = _transposed_convolution
+
+
+class SparseAttention(nn.MultiheadAttention):
+    """nn.MultiheadAttention whose projections are by Algorithm 1; the products of activations stay dense.
+
+    `swat` holds a layer for each part of in_proj_weight that is multiplied on its own, by its first row, and one for
+    out_proj.
+    """
+
+    swat: dict[int | str, Layer]
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        alone, same = query.dim() == 2, query is key and key is value
+        keys_are_values = key is value
+        batch = 0 if alone else (0 if self.batch_first else 1)
+        if alone:
+            query, key, value = (each.unsqueeze(0) for each in (query, key, value))
+        elif not self.batch_first:
+            query, key, value = (each.transpose(0, 1) for each in (query, key, value))
+        if same:
+            q, k, v = self._projected(query, 0, 3).chunk(3, -1)
+        elif keys_are_values:
+            q, (k, v) = self._projected(query, 0, 1), self._projected(key, 1, 3).chunk(2, -1)
+        else:
+            q, k, v = (self._projected(each, part, part + 1) for part, each in enumerate((query, key, value)))
+        N, L, E = q.shape
+        q, k, v = (each.reshape(N, -1, self.num_heads, E // self.num_heads).transpose(1, 2) for each in (q, k, v))
+        mask = self._mask(q, k, key_padding_mask if not alone else _batch_of_one(key_padding_mask), attn_mask)
+        dropout = self.dropout if self.training else 0.0
+        weights = None
+        if need_weights:
+            scores = (q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])
+            weights = functional.dropout((scores if mask is None else scores + mask).softmax(-1), dropout)
+            mixed = weights @ v
+        else:
+            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        mixed = mixed.transpose(1, 2).reshape(N, L, E)
+        out = self.out_proj
+        output = self.swat["out_proj"].product(mixed, out.weight, out.bias, LinearForm(), self.training)
+        output = output.squeeze(0) if alone else (output if batch == 0 else output.transpose(0, 1))
+        if weights is not None:
+            weights = weights.mean(1) if average_attn_weights else weights
+            weights = weights.squeeze(0) if alone else weights
+        return output, weights
+
+    def _projected(self, x: Tensor, start: int, end: int) -> Tensor:
+        """x by a part of in_proj_weight: queries' rows are the first, then keys', then values'."""
+        rows = slice(start * self.embed_dim, end * self.embed_dim)
+        whole = end - start == 3
+        weight = self.in_proj_weight if whole else self.in_proj_weight[rows]
+        bias = None if self.in_proj_bias is None else self.in_proj_bias[rows]
+        layer = self.swat["in_proj" if whole else rows.start]
+        return layer.product(x, weight, bias, LinearForm(), self.training)
+
+    def _mask(self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None) -> Tensor | None:
+        """What is added to the scores (N, heads, L, S): both masks, truth values (True: not looked at) or numbers."""
+        N, heads, L, S = *q.shape[:3], k.shape[2]
+        given = []
+        if mask is not None:
+            given.append(mask.reshape(N, heads, L, S) if mask.dim() == 3 else mask)
+        if padding is not None:
+            given.append(padding.reshape(N, 1, 1, S))
+        added = None
+        for each in given:
+            numbers = each.to(q.dtype)
+            if each.dtype == torch.bool:
+                numbers = torch.zeros_like(each, dtype=q.dtype).masked_fill(each, -math.inf)
+            added = numbers if added is None else added + numbers
+        return added
+
+
+def _batch_of_one(padding: Tensor | None) -> Tensor | None:
+    return None if padding is None else padding.unsqueeze(0)
+
+
+SPARSE: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: SparseLinear,
+    nn.Conv1d: SparseConv1d,
+    nn.Conv2d: SparseConv2d,
+    nn.Conv3d: SparseConv3d,
+    nn.ConvTranspose1d: SparseConvTranspose1d,
+    nn.ConvTranspose2d: SparseConvTranspose2d,
+    nn.ConvTranspose3d: SparseConvTranspose3d,
+    nn.MultiheadAttention: SparseAttention,
+}
+"""What takes the place of each of torch's classes. A subclass is left alone: it may compute something else."""
