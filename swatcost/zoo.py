@@ -68,7 +68,7 @@ def load(
         as_defined = not fresh and all(each is None for each in asked.values())
         network = shipped(name) if as_defined else None
         return network or _traced(name, asked, fresh)
-    return _traced(name if ":" in name else _offered(name), asked, fresh)
+    return _traced(place_of(name), asked, fresh)
 
 
 def _whole_numbers(shape: Any) -> list[Any]:
@@ -113,6 +113,14 @@ def _where(source: str) -> list[str]:
     if place in ("", "torchvision", "timm"):
         return []
     return [os.path.abspath(place) if place.endswith(".py") else "", os.getcwd()]
+
+
+def place_of(name: str) -> str:
+    """Where the factory of a network is that is not of the zoo: `library:name`, `module:factory` or `file.py:factory`.
+
+    Raises SwatcostError for an unknown name.
+    """
+    return name if ":" in name else _offered(name)
 
 
 def _offered(name: str) -> str:

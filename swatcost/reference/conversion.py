@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate
 from swatcost.methods import LayerSparsity
-from swatcost.reference.counting import Counter, Counts
+from swatcost.reference.counting import Counts
 from swatcost.reference.layers import SPARSE, Layer, SparseAttention
 from swatcost.reference.sparsifying import OVER, Clock, Over, Sparsifier
 from swatcost.reference.thresholds import SELECTIONS
@@ -49,18 +49,17 @@ class Converted:
         self.undo()
 
     @contextlib.contextmanager
-    def counting(self) -> Iterator[dict[str, Counts]]:
-        """Counts, while it lasts, what each layer multiplies; the dictionary is filled when it ends."""
-        found: dict[str, Counts] = {}
+    def counting(self) -> Iterator[dict[str, list[Counts]]]:
+        """Counts, while it lasts, what each call of each layer multiplies; the dictionary is filled when it ends."""
+        found: dict[str, list[Counts]] = {}
         for layer in self.layers.values():
-            layer.counter = Counter()
+            layer.counters = []
         try:
             yield found
         finally:
             for name, layer in self.layers.items():
-                if layer.counter is not None:
-                    found[name] = layer.counter.counts
-                layer.counter = None
+                found[name] = [each.counts for each in layer.counters or ()]
+                layer.counters = None
 
     def topk_seconds(self) -> dict[str, float]:
         """What finding thresholds took since this was asked last [s], by layer."""
@@ -99,6 +98,7 @@ class Converted:
         try:
             self.clock.iteration = int(state["iteration"])
             for name, layer in self.layers.items():
+                layer.called_in = -1
                 for operand, each in _operands(layer).items():
                     _restore(each, layers[name][operand])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -134,7 +134,7 @@ def convert(
     >>> estimate = swatcost.estimate(swatcost.trace(module, input_shape=(8,)), weights=0.5, acts=0.5, period=1)
     >>> with convert(module, estimate) as converted, converted.counting() as counts:
     ...     module(torch.randn(4, 8)).sum().backward()
-    >>> counts["2.weight"].weight_sparsity
+    >>> counts["2.weight"][0].weight_sparsity
     0.5
     """
     method, plan = estimate.plan.method, estimate.plan

@@ -14,7 +14,7 @@ from swatcost.reference.forms import ConvForm, Form
 
 @dataclass
 class Counts:
-    """A layer's counts in one training step of the whole batch, its calls added up.
+    """The counts of one call of a layer, forward and backward, over the whole batch.
 
     `macs` are multiplications of which both operands are present: no padding, no masked element. `dense_macs` are
     those of the same step with nothing masked. Elements and zeros are of the weight and of the input as the backward
@@ -58,7 +58,7 @@ def _zeros(kept: Places | None, elements: int) -> float:
 
 
 class Counter:
-    """Watches one layer, and adds up what it multiplies."""
+    """Watches one call of a layer."""
 
     def __init__(self) -> None:
         self.counts = Counts()
@@ -68,13 +68,15 @@ class Counter:
 
         kept_input and kept_weight are what the backward pass will read.
         """
+        if self.counts.macs:
+            return  # run again by checkpointing
         counts, ones = self.counts, (_ones(x), _ones(weight))
         self._add("forward", _pairs(form, ones[0], _present(weight), None), _pairs(form, *ones, None))
-        counts.weight_elements += weight.numel()
-        counts.act_elements += x.numel()
-        counts.input_zeros += x.numel() - int(torch.count_nonzero(x))
-        counts.weight_kept = _by_place(form, kept_weight, counts.weight_kept)
-        counts.act_kept = _by_place(form, kept_input, counts.act_kept)
+        counts.weight_elements = weight.numel()
+        counts.act_elements = x.numel()
+        counts.input_zeros = x.numel() - int(torch.count_nonzero(x))
+        counts.weight_kept = _by_place(form, kept_weight)
+        counts.act_kept = _by_place(form, kept_input)
 
     def backward(
         self, form: Form, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool], *, thinned: bool
@@ -90,20 +92,19 @@ class Counter:
         if wanted[1]:
             self._add("grad_weight", _pairs(form, _present(x), ones[1], present), _pairs(form, *ones, None))
         if thinned:
-            self.counts.output_elements += grad.numel()
-            self.counts.output_kept = _by_place(form, grad, self.counts.output_kept)
+            self.counts.output_elements = grad.numel()
+            self.counts.output_kept = _by_place(form, grad)
 
     def _add(self, in_pass: Pass, macs: int, dense: int) -> None:
-        self.counts.macs[in_pass] = self.counts.macs.get(in_pass, 0) + macs
-        self.counts.dense_macs[in_pass] = self.counts.dense_macs.get(in_pass, 0) + dense
+        self.counts.macs[in_pass], self.counts.dense_macs[in_pass] = macs, dense
 
 
-def _by_place(form: Form, x: Tensor, so_far: Places | None) -> Places:
+def _by_place(form: Form, x: Tensor) -> Places:
     """How many elements of a tensor are not zero, by their place in the image or the kernel."""
     present = x != 0
     spatial = x.dim() - 2 if isinstance(form, ConvForm) else 0
     kept: Places = present.sum(dim=tuple(range(x.dim() - spatial))).cpu().numpy()
-    return kept if so_far is None else so_far + kept
+    return kept
 
 
 def _present(x: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from swatcost.reference.sparsifying import Clock, Sparsifier, in_backward
 class Layer:
     """One weight and how it is multiplied: what a method sparsifies of its operands, in which pass.
 
-    `name` is the weight's name in the trace. `counter` counts what is multiplied while one is set.
+    `name` is the weight's name in the trace. While `counters` is a list, each call in an iteration adds one, which
+    counts what it multiplies.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Layer:
     weight: Sparsifier
     activation: Sparsifier
     output: Sparsifier
-    counter: Counter | None = None
+    counters: list[Counter] | None = None
     calls: int = 0
     called_in: int = -1
     calls_again: int = 0
@@ -49,7 +50,7 @@ class Layer:
             backward_input=kept,
             thinned=(lambda grad: self.output(grad, call)) if "output" in sparse["grad_input"] else None,
         )
-        counter = None if in_backward() else self.counter
+        counter = self._counter(call)
         with torch.autocast(x.device.type, enabled=False):
             return SparseProduct.apply(x, weight, bias, form, operands, counter)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -57,6 +58,15 @@ class Layer:
         """A method that is dense in the forward pass leaves the trained model dense."""
         sparse = self.method.sparse
         return "weight" in sparse["forward"] or (learning and "weight" in sparse["grad_input"])
+
+    def _counter(self, call: int) -> Counter | None:
+        """What counts this call; the same one again where checkpointing runs it again."""
+        if self.counters is None:
+            return None
+        if not in_backward():
+            self.counters.append(Counter())
+            return self.counters[-1]
+        return self.counters[call] if call < len(self.counters) else None
 
     def _call(self) -> int:
         """How often the layer ran before in this iteration; run again by checkpointing, the same number again."""

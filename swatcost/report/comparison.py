@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import as_rigl_counts, as_swat_counts
 from swatcost.costs import Cost
 from swatcost.planning import remaining, where_they_differ
-from swatcost.report import checked_format, layouts
 from swatcost.report.content import Table, title
 from swatcost.report.numbers import percent, times
 from swatcost.report.rows import totals_by_name
-from swatcost.report.table import wrap
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
@@ -23,20 +21,17 @@ if TYPE_CHECKING:
 
 def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
     """The comparison as text in one of FORMATS; ends in a newline."""
-    if checked_format(format) == "json":
-        import msgspec
-
-        return msgspec.json.format(msgspec.json.encode(to_dict(comparison)), indent=2).decode() + "\n"
-    if format == "csv":
-        return _csv(comparison)
-    lay_out, comment = layouts(format), "% " if format == "latex" else ""
-    blocks = [
-        comment + title(comparison.by_convention[comparison.convention].network),
-        lay_out(_table(f"under {comparison.convention}", comparison.by_method)),
-        lay_out(_table(f"{comparison.method} under", comparison.by_convention)),
-        "\n".join(wrap(f"{comment or '- '}{note}", width, indent=comment or "  ") for note in notes(comparison)),
-    ]
-    return "\n\n".join(blocks) + "\n"
+    sheet = Sheet(
+        opening=[title(comparison.by_convention[comparison.convention].network)],
+        tables=[
+            _table(f"under {comparison.convention}", comparison.by_method),
+            _table(f"{comparison.method} under", comparison.by_convention),
+        ],
+        notes=notes(comparison),
+        data=lambda: to_dict(comparison),
+        rows=lambda: _rows(comparison),
+    )
+    return render_sheet(sheet, format, width=width)
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -99,8 +94,8 @@ def _compared(estimate: Estimate) -> dict[str, Cost]:
     return {name: cost for name, cost in totals_by_name(estimate.costs).items() if name != "recompute"}
 
 
-def _csv(comparison: Comparison) -> str:
-    rows = [
+def _rows(comparison: Comparison) -> list[dict[str, Any]]:
+    return [
         {
             "method": each.plan.method.name,
             "convention": each.convention.name,
@@ -110,8 +105,3 @@ def _csv(comparison: Comparison) -> str:
         }
         for each in [*comparison.by_method.values(), *comparison.by_convention.values()]
     ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
 
 from swatcost.report.json import to_dict
 from swatcost.report.rows import layer_rows, totals_by_name
+from swatcost.report.sheet import as_csv
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
 
 
 def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    rows = layer_rows(estimate) if layers else _summary(estimate)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return as_csv(layer_rows(estimate) if layers else _summary(estimate))
 
 
 def _summary(estimate: Estimate) -> list[dict[str, Any]]:

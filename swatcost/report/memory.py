@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swatcost.errors import SwatcostError
-from swatcost.report import checked_format, layouts
 from swatcost.report.content import Table, setting, title
 from swatcost.report.numbers import percent, scaled, seconds
-from swatcost.report.table import wrap
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
     from swatcost.compression import SparseMemory
@@ -24,18 +23,14 @@ PLOTS = (".png", ".svg", ".pdf")
 
 def render(report: MemoryReport, format: str, *, width: int = 80) -> str:
     """The report as text in one of FORMATS; ends in a newline."""
-    if checked_format(format) == "json":
-        import msgspec
-
-        return msgspec.json.format(msgspec.json.encode(to_dict(report)), indent=2).decode() + "\n"
-    if format == "csv":
-        return _csv(report)
-    lay_out, comment = layouts(format), "% " if format == "latex" else ""
-    opening = [title(report.estimate.network), _settings(report)]
-    blocks = ["\n".join(wrap(f"{comment}{line}", width) for line in opening)]
-    blocks += [lay_out(table) for table in _tables(report)]
-    blocks.append("\n".join(wrap(f"{comment or '- '}{note}", width, indent=comment or "  ") for note in notes(report)))
-    return "\n\n".join(blocks) + "\n"
+    sheet = Sheet(
+        opening=[title(report.estimate.network), _settings(report)],
+        tables=_tables(report),
+        notes=notes(report),
+        data=lambda: to_dict(report),
+        rows=lambda: _rows(report),
+    )
+    return render_sheet(sheet, format, width=width)
 
 
 def _settings(report: MemoryReport) -> str:
@@ -188,7 +183,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
     return found
 
 
-def _csv(report: MemoryReport) -> str:
+def _rows(report: MemoryReport) -> list[dict[str, Any]]:
     step = report.memory.dense
     rows = [("constant", name, size) for name, size in step.constant.items()]
     rows += [("step", "gradients", step.gradients), ("step", "input", step.input)]
@@ -196,11 +191,7 @@ def _csv(report: MemoryReport) -> str:
     rows += [("peak", name, size) for name, size in step.peak.holds.items()]
     if report.estimate.plan.asks_for_sparsity:
         rows += [("view", "naive", report.memory.naive), ("view", "compressed", report.memory.compressed)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["part", "name", "bytes"])
-    writer.writerows(rows)
-    return text.getvalue()
+    return [{"part": part, "name": name, "bytes": size} for part, name, size in rows]
 
 
 def plot(step: StepMemory, name: str, path: Path) -> None:

@@ -84,6 +84,18 @@ def trace_source(
             return _traced(source, built, input_shape, input_dtype)
 
 
+def build_source(source: str, classes: int | None = None) -> Built:
+    """The module itself that `trace_source` traces, with real parameters, and what it says of its input.
+
+    Raises SwatcostError when it cannot be built, or is a Network and no module.
+    """
+    with contextlib.redirect_stdout(sys.stderr), _importing(source.rpartition(":")[0]):
+        built = _built(source, classes, meta=False)
+    if isinstance(built, Network):
+        raise SwatcostError(f"{source} gives a trace, which cannot be run: it has to give a module")
+    return built
+
+
 class NoInputError(SwatcostError):
     """Nobody says what the input looks like."""
 

@@ -1,0 +1,193 @@
+"""What a run trains on: images and labels in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from swatcost.errors import SwatcostError, first_line
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".webp")
+_HELD_OUT = 5  # of so many samples, one is kept for testing, where the data does not say which
+_SYNTHETIC = 512  # samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Images (n, C, H, W), in single precision, with labels (n,), for training and for testing."""
+
+    title: str
+    images: Tensor
+    labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: int
+
+    def at(self, shape: tuple[int, ...]) -> Samples:
+        """The samples at a network's input shape: images are interpolated, gray ones repeated as colours.
+
+        Raises SwatcostError where that would make something else of them.
+        """
+        if tuple(self.images.shape[1:]) == shape:
+            return self
+        channels = self.images.shape[1]
+        if len(shape) != 3 or self.images.dim() != 4 or channels not in (1, shape[0]):
+            have = "×".join(map(str, self.images.shape[1:]))
+            raise SwatcostError(
+                f"{self.title} has samples of {have}, which are no input of {'×'.join(map(str, shape))}"
+            )
+
+        def made(images: Tensor) -> Tensor:
+            if images.shape[2:] != shape[1:] and len(images):
+                images = functional.interpolate(images, size=shape[1:], mode="bilinear", antialias=True)
+            return images.expand(-1, shape[0], -1, -1).contiguous()
+
+        return replace(self, images=made(self.images), test_images=made(self.test_images))
+
+    def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training batches without end, from the start-th on; each epoch in an order of its own, the rest dropped."""
+        count = len(self.images) // batch_size
+        epoch, first = divmod(start, count)
+        while True:
+            order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(seed + epoch))
+            for number in range(first, count):
+                rows = order[number * batch_size : (number + 1) * batch_size]
+                yield self.images[rows], self.labels[rows]
+            epoch, first = epoch + 1, 0
+
+
+def samples(source: str, *, input_shape: tuple[int, ...], classes: int | None, seed: int = 0) -> Samples:
+    """What --data names, at a network's input shape.
+
+    source is "digits" (scikit-learn's 1,797 handwritten digits), "synthetic" (normal noise with labels by chance, for
+    measuring), an .npz file (arrays x and y, or x_train, y_train, x_test, y_test) or a folder with a folder of images
+    for each class. Nothing in a file is executed.
+
+    Raises SwatcostError when it cannot be read or is none of these.
+    """
+    if source == "digits":
+        return _digits(seed).at(input_shape)
+    if source == "synthetic":
+        return synthetic(input_shape, classes or 10, seed)
+    path = Path(source)
+    if path.is_dir():
+        return _folder(path, input_shape, seed).at(input_shape)
+    if path.suffix == ".npz":
+        return _arrays(path, seed).at(input_shape)
+    raise SwatcostError(f"data {source!r}: give digits, synthetic, a folder of images by class, or an .npz file")
+
+
+def synthetic(shape: tuple[int, ...], classes: int, seed: int) -> Samples:
+    """Normal noise, labels by chance: nothing can be learnt from it."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(_SYNTHETIC, *shape, generator=generator)
+    labels = torch.randint(0, classes, (_SYNTHETIC,), generator=generator)
+    return _split("synthetic noise", images, labels, classes, seed)
+
+
+def _digits(seed: int) -> Samples:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise SwatcostError("data 'digits' comes with scikit-learn: install scikit-learn, or name other data") from None
+    images, labels = load_digits(return_X_y=True)
+    pixels = torch.as_tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    return _split("scikit-learn's digits", pixels, torch.as_tensor(labels).long(), 10, seed)
+
+
+def _arrays(path: Path, seed: int) -> Samples:
+    import numpy
+
+    try:
+        with numpy.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise SwatcostError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
+    except Exception as error:  # zip, header and pickle errors of many kinds
+        raise SwatcostError(f"{path} is no usable .npz file: {first_line(error)}") from None
+    names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
+    if not all(name in arrays for name in names):
+        raise SwatcostError(f"{path} holds {', '.join(arrays) or 'nothing'}: it needs arrays x and y, or x_train …")
+    images, labels = _images(path, arrays[names[0]]), _labels(path, arrays[names[1]])
+    classes = int(labels.max()) + 1 if len(labels) else 0
+    if len(images) != len(labels) or not len(images):
+        raise SwatcostError(f"{path} holds {len(images)} images and {len(labels)} labels")
+    if "x_test" in arrays and "y_test" in arrays:
+        tests = _images(path, arrays["x_test"]), _labels(path, arrays["y_test"])
+        if len(tests[0]) != len(tests[1]) or tests[0].shape[1:] != images.shape[1:]:
+            raise SwatcostError(f"{path}: x_test {tuple(tests[0].shape)} does not go with its labels, or with x_train")
+        classes = max(classes, int(tests[1].max()) + 1 if len(tests[1]) else 0)
+        return Samples(
+            title=path.name, images=images, labels=labels, test_images=tests[0], test_labels=tests[1], classes=classes
+        )
+    return _split(path.name, images, labels, classes, seed)
+
+
+def _images(path: Path, array: Any) -> Tensor:
+    """(n, H, W), (n, C, H, W) or (n, H, W, C) numbers as (n, C, H, W); bytes are scaled to [0, 1]."""
+    if array.dtype.kind not in "fiub":
+        raise SwatcostError(f"{path}: images of type {array.dtype} are no numbers")
+    images = torch.as_tensor(array.astype("float32"))
+    if array.dtype.kind == "u" and array.dtype.itemsize == 1:
+        images = images / 255
+    if images.dim() == 3:
+        images = images.unsqueeze(1)
+    if images.dim() == 4 and images.shape[1] > 4 >= images.shape[3]:
+        images = images.permute(0, 3, 1, 2)
+    if not torch.isfinite(images).all():
+        raise SwatcostError(f"{path} holds numbers that are not finite")
+    return images.contiguous()
+
+
+def _labels(path: Path, array: Any) -> Tensor:
+    if array.dtype.kind not in "iu" or array.ndim != 1 or (array.size and array.min() < 0):
+        raise SwatcostError(f"{path}: labels have to be whole numbers from 0, one a sample")
+    return torch.as_tensor(array.astype("int64"))
+
+
+def _folder(path: Path, shape: tuple[int, ...], seed: int) -> Samples:
+    """Images by class: the folders' names in order are the classes."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise SwatcostError("reading a folder of images needs Pillow: install pillow, or give an .npz file") from None
+    import numpy
+
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise SwatcostError(f"{path} holds images: the network takes {'×'.join(map(str, shape))}")
+    folders = sorted(each for each in path.iterdir() if each.is_dir())
+    images, labels = [], []
+    for label, folder in enumerate(folders):
+        for file in sorted(each for each in folder.iterdir() if each.suffix.lower() in IMAGES):
+            try:
+                with Image.open(file) as image:
+                    pixels = image.convert("L" if shape[0] == 1 else "RGB").resize(shape[:0:-1])
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                raise SwatcostError(f"{file} is no usable image: {first_line(error)}") from None
+            images.append(torch.as_tensor(numpy.asarray(pixels, dtype="float32") / 255).reshape(*shape[1:], shape[0]))
+            labels.append(label)
+    if not images:
+        raise SwatcostError(f"{path} has no folder of images: it needs one for each class")
+    stacked = torch.stack(images).permute(0, 3, 1, 2).contiguous()
+    return _split(path.name or str(path), stacked, torch.tensor(labels), len(folders), seed)
+
+
+def _split(title: str, images: Tensor, labels: Tensor, classes: int, seed: int) -> Samples:
+    """A fifth, chosen by the seed, for testing."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    held_out = len(images) // _HELD_OUT
+    test, train = order[:held_out], order[held_out:]
+    return Samples(
+        title=title,
+        images=images[train],
+        labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        classes=classes,
+    )

@@ -1,0 +1,319 @@
+"""The model beside what runs: a few steps of the reference, pass by pass and layer by layer."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from swatcost.borders import inside_fraction, reach
+from swatcost.conventions import EXACT
+from swatcost.costs import PASSES, Pass
+from swatcost.errors import SwatcostError
+from swatcost.estimate import Estimate, checked_count, estimate
+from swatcost.layer import Layer
+from swatcost.methods import LayerSparsity, Operand
+from swatcost.planning import memory_of
+from swatcost.record import default_act_sparsity
+from swatcost.reference.conversion import Converted, convert
+from swatcost.reference.counting import Counts
+from swatcost.reference.data import samples
+from swatcost.reference.modules import Runnable, runnable
+from swatcost.reference.saved import saved_bytes
+
+
+@dataclass(frozen=True)
+class Work:
+    """A pass's multiplications over a batch [MACs], from what the model counts to what was executed.
+
+    `counted`: convention exact at the sparsity asked for. `reached`: at the sparsity that the masks really have.
+    `inside`: without what meets padding, zeros taken as spread evenly. `placed`: the same with zeros where they are.
+    `executed`: pairs of operands that were both present, counted by convolving the masks.
+    """
+
+    counted: float = 0.0
+    reached: float = 0.0
+    inside: float = 0.0
+    placed: float = 0.0
+    executed: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*(mine + theirs for mine, theirs in zip(self.steps, other.steps, strict=True)))
+
+    @property
+    def steps(self) -> tuple[float, float, float, float, float]:
+        """The five in order."""
+        return self.counted, self.reached, self.inside, self.placed, self.executed
+
+    @property
+    def difference(self) -> float:
+        """Executed over counted, less 1 [-]."""
+        return _difference(self.executed, self.counted)
+
+    @property
+    def unexplained(self) -> float:
+        """Executed over what is expected of the masks and borders, less 1 [-]."""
+        return _difference(self.executed, self.placed)
+
+    @property
+    def causes(self) -> dict[str, float]:
+        """What leads from counted to executed, each as a share of what is counted [-]; they add up."""
+        names = ("sparsity reached", "padding at borders", "where the zeros are", "unexplained")
+        pairs = zip(self.steps, self.steps[1:], strict=False)
+        return {
+            name: (after - before) / self.counted if self.counted else 0.0
+            for name, (before, after) in zip(names, pairs, strict=True)
+        }
+
+
+def _difference(found: float, expected: float) -> float:
+    return found / expected - 1 if expected else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCheck:
+    """One weight in one step: its work by pass, its sparsity asked for and reached, its thresholds.
+
+    `default_act_sparsity` are the zeros that its input has before anything is masked [-].
+    """
+
+    weight: str
+    target: LayerSparsity
+    reached: LayerSparsity
+    default_act_sparsity: float
+    act_elements: int
+    work: dict[Pass, Work]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCheck:
+    """One training step; `refreshed` says whether thresholds were found in it."""
+
+    iteration: int
+    refreshed: bool
+    loss: float
+    layers: tuple[LayerCheck, ...]
+
+    def work(self, in_pass: Pass) -> Work:
+        """All layers' work in a pass."""
+        return sum((layer.work[in_pass] for layer in self.layers if in_pass in layer.work), Work())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The model's numbers beside measured ones. Its repr is the tables.
+
+    `saved` are the bytes that autograd keeps, modelled and measured: of the dense step, and of the reference, which
+    masks dense tensors (the naive view). `left_dense` are weights that the reference could not make sparse; `bound` is
+    the relative difference [-] from which on causes are named.
+    """
+
+    estimate: Estimate
+    batch_size: int
+    data: str
+    steps: tuple[StepCheck, ...]
+    saved: dict[str, tuple[int, int]]
+    left_dense: tuple[str, ...]
+    bound: float
+
+    def work(self, in_pass: Pass) -> Work:
+        """A pass's work in all steps."""
+        return sum((step.work(in_pass) for step in self.steps), Work())
+
+    @property
+    def total(self) -> Work:
+        """All passes, all steps."""
+        return sum((self.work(each) for each in PASSES), Work())
+
+    @property
+    def default_act_sparsity(self) -> float:
+        """Zeros among inputs before anything is masked [-], weighted by the multiplications of grad_weight."""
+        zeros: dict[str, list[float]] = defaultdict(list)
+        for step in self.steps:
+            for layer in step.layers:
+                zeros[layer.weight].append(layer.default_act_sparsity)
+        means = {weight: sum(each) / len(each) for weight, each in zeros.items()}
+        return default_act_sparsity(self.estimate.network, means)
+
+    def __repr__(self) -> str:
+        from swatcost.report.validation import render
+
+        return render(self, "table")
+
+
+def validate(
+    model: str,
+    *,
+    steps: int = 2,
+    batch_size: int = 4,
+    data: str = "synthetic",
+    input_shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    seed: int = 0,
+    bound: float = 0.01,
+    learning_rate: float = 0.05,
+    over: Any = None,
+    selection: str = "kthvalue",
+    one_sample: bool = False,
+    ahead: int = 0,
+    progress: Callable[[int], object] = lambda step: None,
+    **settings: Any,
+) -> Validation:
+    """Trains a network for a few steps by the reference, and lays the model's numbers beside what it did.
+
+    model is what `runnable` takes; data what `samples` takes. settings are those of `estimate`: weights, acts, method,
+    distribution, period and so on; over, selection, one_sample and ahead those of `convert`. bound is the relative
+    difference [-] from which on causes are named. progress is called after each step.
+
+    Raises SwatcostError for anything that cannot be run.
+    """
+    steps, batch_size = checked_count(steps, "steps"), checked_count(batch_size, "batch_size")
+    built = runnable(model, classes=classes, input_shape=input_shape, seed=seed)
+    found = estimate(built.network, batch_size=batch_size, **settings)
+    given = samples(data, input_shape=built.input_shape, classes=classes_of(built), seed=seed)
+    if given.classes > classes_of(built):
+        raise SwatcostError(f"{given.title} has {given.classes} classes, {model} {classes_of(built)}: give --classes")
+    if len(given.images) < batch_size:
+        raise SwatcostError(f"{given.title} has {len(given.images)} samples, fewer than a batch of {batch_size}")
+    memory = memory_of(built.network, batch_size=batch_size, **settings).memory
+    batches = given.batches(batch_size, seed)
+    probe, _ = next(given.batches(batch_size, seed))
+    dense = saved_bytes(built.module, lambda: _output(built.module(probe)))
+    optimizer = torch.optim.SGD(built.module.parameters(), lr=learning_rate, momentum=0.9)
+    checks = []
+    with convert(
+        built.module, found, over=over, selection=selection, one_sample=one_sample, ahead=ahead, seed=seed
+    ) as converted:
+        before = copy.deepcopy(converted.state_dict())
+        naive = saved_bytes(built.module, lambda: _output(built.module(probe)))
+        converted.load_state_dict(before)
+        for step in range(steps):
+            images, labels = next(batches)
+            optimizer.zero_grad()
+            with converted.counting() as counts:
+                loss = functional.cross_entropy(_output(built.module(images)), labels)
+                loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            checks.append(_checked(found, converted, counts, float(loss.detach())))
+            progress(step)
+        left_dense = converted.left_dense
+    loss_bytes = memory.dense.loss
+    return Validation(
+        estimate=found,
+        batch_size=batch_size,
+        data=given.title,
+        steps=tuple(checks),
+        saved={
+            "dense": (memory.dense.saved_bytes - loss_bytes, dense),
+            "masked, as the reference keeps it": (memory.naive - loss_bytes, naive),
+        },
+        left_dense=left_dense,
+        bound=bound,
+    )
+
+
+def classes_of(built: Runnable) -> int:
+    """The classes that a network's output distinguishes.
+
+    Raises SwatcostError unless it gives one row of scores for each sample.
+    """
+    shapes = built.network.output_shapes
+    if not shapes or len(shapes[0]) != 2 or shapes[0][0] != built.network.batch_size:
+        raise SwatcostError(f"{built.network.name} gives no row of scores for each sample, so no loss is known")
+    return shapes[0][1]
+
+
+def _output(output: Any) -> Tensor:
+    """The scores, if a network gives more than those."""
+    while not isinstance(output, Tensor):
+        output = output[0] if isinstance(output, tuple | list) else next(iter(output.values()))
+    return output
+
+
+def _checked(found: Estimate, converted: Converted, counts: dict[str, list[Counts]], loss: float) -> StepCheck:
+    executions: dict[str, list[Layer]] = defaultdict(list)
+    for layer in found.network.weight_layers:
+        executions[layer.weight].append(layer)
+    targets = {layer.weight: sparsity for layer, sparsity in found.plan.by_weight(found.network)}
+    checks = []
+    for weight, calls in counts.items():
+        if len(calls) != len(executions[weight]):
+            raise SwatcostError(
+                f"{weight} is multiplied {len(calls)} times in this step and {len(executions[weight])} times in the "
+                "trace: a network whose layers depend on values cannot be compared"
+            )
+        checks.append(_layer(found, weight, targets[weight], executions[weight], calls))
+    clock = converted.clock
+    return StepCheck(iteration=clock.iteration, refreshed=clock.refreshes, loss=loss, layers=tuple(checks))
+
+
+def _layer(
+    found: Estimate, weight: str, target: LayerSparsity, executions: list[Layer], calls: list[Counts]
+) -> LayerCheck:
+    work: dict[Pass, Work] = defaultdict(Work)
+    for layer, counts in zip(executions, calls, strict=True):
+        for in_pass, executed in counts.macs.items():
+            work[in_pass] += _work(found, layer, in_pass, target, counts, executed)
+    elements = sum(each.act_elements for each in calls)
+    return LayerCheck(
+        weight=weight,
+        target=target,
+        reached=_reached(calls),
+        default_act_sparsity=sum(each.input_zeros for each in calls) / elements if elements else 0.0,
+        act_elements=elements,
+        work=dict(work),
+    )
+
+
+def _reached(calls: list[Counts]) -> LayerSparsity:
+    """The sparsities that all calls of a layer have together."""
+    acts = sum(each.act_elements for each in calls)
+    outputs = sum(each.output_elements for each in calls)
+    return LayerSparsity(
+        weight=_below_one(calls[0].weight_sparsity),
+        activation=_below_one(sum(each.act_sparsity * each.act_elements for each in calls) / acts if acts else 0.0),
+        output=_below_one(
+            sum(each.output_sparsity * each.output_elements for each in calls) / outputs if outputs else 0.0
+        ),
+    )
+
+
+def _below_one(sparsity: float) -> float:
+    """A measured sparsity; one of 1, where nothing is left, as the largest below it."""
+    return min(max(0.0, sparsity), float(numpy.nextafter(1, 0)))
+
+
+def _work(found: Estimate, layer: Layer, in_pass: Pass, target: LayerSparsity, counts: Counts, executed: int) -> Work:
+    """A pass of one call: the model's MACs, corrected step by step, and those executed."""
+    method, batches = found.plan.method, found.batch_size / found.network.batch_size
+    reached = LayerSparsity(*map(_below_one, (counts.weight_sparsity, counts.act_sparsity, counts.output_sparsity)))
+
+    def model(sparsity: LayerSparsity) -> float:
+        return EXACT.count(layer, method, sparsity).by_pass()[in_pass].sparse * batches
+
+    return Work(
+        counted=model(target),
+        reached=model(reached),
+        inside=model(reached) * inside_fraction(layer),
+        placed=_placed(layer, method.sparse[in_pass], counts, layer.symbols.N * batches),
+        executed=executed,
+    )
+
+
+def _placed(layer: Layer, sparse: Collection[Operand], counts: Counts, images: float) -> float:
+    """The meetings that shapes allow the elements which are kept, each with all that the other operand has [MACs]."""
+    d, meetings = layer.symbols, reach(layer)
+    if "weight" in sparse and counts.weight_kept is not None:
+        return float((counts.weight_kept * meetings.weight).sum()) * images
+    if "activation" in sparse and counts.act_kept is not None:
+        return float((counts.act_kept * meetings.input).sum()) * d.F / layer.groups
+    if "output" in sparse and counts.output_kept is not None:
+        return float((counts.output_kept * meetings.output).sum()) * d.C
+    return meetings.total * d.F * d.C * images

@@ -1,0 +1,229 @@
+"""The model beside what ran, as a table, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from swatcost.costs import PASSES
+from swatcost.methods import Operand
+from swatcost.report.content import Table, setting, title
+from swatcost.report.numbers import percent, scaled
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
+
+if TYPE_CHECKING:
+    from swatcost.reference.validation import LayerCheck, Validation, Work
+
+_AT_LEAST = 1e-6  # causes below it would be printed as zero [-]
+
+
+def render(validation: Validation, format: str, *, layers: bool = False, width: int = 80) -> str:
+    """The validation as text in one of FORMATS; ends in a newline."""
+    steps = len(validation.steps)
+    sheet = Sheet(
+        opening=[
+            title(validation.estimate.network),
+            f"{setting(validation.estimate)}; {steps} step{'s' if steps > 1 else ''} of {validation.batch_size} "
+            f"samples of {validation.data}",
+        ],
+        tables=[
+            _work(validation),
+            *([_layers(validation)] if layers else []),
+            _sparsity(validation),
+            _saved(validation),
+        ],
+        notes=notes(validation),
+        data=lambda: to_dict(validation),
+        rows=lambda: _rows(validation),
+    )
+    return render_sheet(sheet, format, width=width)
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.2f} %"
+
+
+def _work(validation: Validation) -> Table:
+    """Multiplications by pass: as counted, corrected for what masks and borders explain, and executed."""
+    passes = {each: validation.work(each) for each in PASSES} | {"all": validation.total}
+    rows = [
+        [
+            name,
+            scaled(work.counted),
+            scaled(work.executed),
+            _signed(work.difference),
+            scaled(work.placed),
+            _signed(work.unexplained),
+        ]
+        for name, work in passes.items()
+    ]
+    return Table(["MACs", "model\n(exact)", "executed", "differ-\nence", "model with\nborders", "differ-\nence"], rows)
+
+
+def _layers(validation: Validation) -> Table:
+    """Every weight, all passes and steps."""
+    rows = []
+    for checks in _by_weight(validation):
+        work = _sum(checks)
+        last = checks[-1]
+        rows.append(
+            [
+                last.weight.removesuffix(".weight"),
+                *(f"{100 * each:.2f}" for each in (last.target.weight, last.reached.weight)),
+                *(f"{100 * each:.2f}" for each in (last.target.activation, last.reached.activation)),
+                scaled(work.counted),
+                scaled(work.executed),
+                _signed(work.difference),
+                _signed(work.unexplained),
+            ]
+        )
+    header = ["layer", "weights\n[%]", "reached", "acts\n[%]", "reached", "model", "executed", "differ-\nence"]
+    return Table([*header, "with\nborders"], rows)
+
+
+def _by_weight(validation: Validation) -> list[tuple[LayerCheck, ...]]:
+    return list(zip(*(step.layers for step in validation.steps), strict=True))
+
+
+def _sum(checks: Sequence[LayerCheck]) -> Work:
+    from swatcost.reference.validation import Work
+
+    return sum((work for check in checks for work in check.work.values()), Work())
+
+
+_OPERANDS: tuple[tuple[Operand, str], ...] = (
+    ("weight", "weights"),
+    ("activation", "activations"),
+    ("output", "output gradients"),
+)
+
+
+def _sparsity(validation: Validation) -> Table:
+    """The sparsity that masks have against the target, where thresholds are new and between (Figures 4 and 10)."""
+    rows = []
+    for step in validation.steps:
+        for operand, name in _OPERANDS:
+            sparse = [layer for layer in step.layers if layer.target.of(operand)]
+            if not sparse:
+                continue
+            drifts = [layer.reached.of(operand) - layer.target.of(operand) for layer in sparse]
+            when = "thresholds found" if step.refreshed else "between two Top-K"
+            targets = {round(100 * layer.target.of(operand), 2) for layer in sparse}
+            target = f"{targets.pop():.4g} %" if len(targets) == 1 else "by layer"
+            rows.append([f"{step.iteration}", when, name, target, *map(_signed, (min(drifts), max(drifts)))])
+    header = ["iteration", "", "sparsity of", "target", "least\nreached", "most\nreached"]
+    return Table(header, rows, text_columns=3)
+
+
+def _saved(validation: Validation) -> Table:
+    rows = [
+        [name, scaled(model, "B"), scaled(measured, "B"), _signed(measured / model - 1 if model else 0.0)]
+        for name, (model, measured) in validation.saved.items()
+    ]
+    return Table(["saved for backward", "model", "measured", "difference"], rows)
+
+
+def notes(validation: Validation) -> list[str]:
+    """What was compared, and why whatever differs by more than the bound does."""
+    total = validation.total
+    method = validation.estimate.plan.method
+    sentences = [
+        "Model: convention exact at the sparsity asked for, all steps together. Executed: pairs of operands that are "
+        "both present, counted by convolving masks; an operand that the method leaves dense is present everywhere, "
+        "padding nowhere. With borders: what the elements that masks keep can meet, from shapes and their places.",
+    ]
+    for name, work in [*((each, validation.work(each)) for each in PASSES), ("all passes", total)]:
+        if abs(work.difference) > validation.bound:
+            causes = ", ".join(
+                f"{_signed(share)} {cause}" for cause, share in work.causes.items() if abs(share) >= _AT_LEAST
+            )
+            sentences.append(f"{name}, {_signed(work.difference)}: {causes}.")
+    sentences += _layer_findings(validation)
+    zeros = validation.default_act_sparsity
+    sentences.append(
+        f"Inputs of layers are {percent(zeros)} zeros before anything is masked, weighted by their grad_weight: what "
+        "methods without sparse activations can rely on (the paper says 30 to 50 %, A.3)."
+    )
+    for name, (model, measured) in validation.saved.items():
+        if model and abs(measured / model - 1) > validation.bound:
+            sentences.append(f"Saved bytes, {name}: the model is off by more than the bound, and no cause is known.")
+    if validation.estimate.network.counted_layers != validation.estimate.network.weight_layers:
+        sentences.append("Products of activations are dense in both and are not among the MACs above.")
+    if validation.left_dense:
+        sentences.append(
+            f"LEFT DENSE, not run sparsely and not above: {', '.join(validation.left_dense)}: no layer of torch's own "
+            "multiplies them."
+        )
+    if method.name == "meprop":
+        sentences.append("The bias's gradient is full.")
+    return sentences
+
+
+def _layer_findings(validation: Validation) -> list[str]:
+    """Layers whose masks miss the target by more than the bound, with the reason that can be told."""
+    sentences = []
+    for operand, name in _OPERANDS:
+        missed = [
+            (layer, step.refreshed, layer.reached.of(operand) - layer.target.of(operand))
+            for step in validation.steps
+            for layer in step.layers
+            if layer.target.of(operand) and abs(layer.reached.of(operand) - layer.target.of(operand)) > validation.bound
+        ]
+        causes: dict[str, list[str]] = {}
+        for layer, refreshed, drift in missed:
+            causes.setdefault(_why(layer, operand, refreshed, drift), []).append(layer.weight.removesuffix(".weight"))
+        for cause, layers in causes.items():
+            distinct = list(dict.fromkeys(layers))
+            few = ", ".join(distinct[:3]) + (f" and {len(distinct) - 3} more" if len(distinct) > 3 else "")
+            sentences.append(f"Sparsity of {name} misses its target by more than the bound in {few}: {cause}.")
+    return sentences
+
+
+def _why(layer: LayerCheck, operand: Operand, refreshed: bool, drift: float) -> str:
+    if operand == "activation" and drift > 0 and layer.default_act_sparsity >= layer.target.activation:
+        return "it has more zeros than that before it is masked"
+    if not refreshed:
+        return "thresholds are of an earlier iteration"
+    return "the selection is approximate, of one sample, by channels or early, or many elements are equal"
+
+
+def to_dict(validation: Validation) -> dict[str, Any]:
+    """The validation as plain data."""
+    return {
+        "schema": "swatcost.validation/1",
+        "model": validation.estimate.network.name,
+        "batch_size": validation.batch_size,
+        "data": validation.data,
+        "method": validation.estimate.plan.method.name,
+        "distribution": validation.estimate.plan.distribution.name,
+        "topk_period": validation.estimate.topk_period,
+        "totals": {each: asdict(validation.work(each)) for each in PASSES} | {"all": asdict(validation.total)},
+        "saved_bytes": {name: {"model": pair[0], "measured": pair[1]} for name, pair in validation.saved.items()},
+        "default_act_sparsity": validation.default_act_sparsity,
+        "left_dense": validation.left_dense,
+        "steps": [asdict(step) for step in validation.steps],
+        "notes": notes(validation),
+    }
+
+
+def _rows(validation: Validation) -> list[dict[str, Any]]:
+    """A row a weight, pass and step."""
+    return [
+        {
+            "iteration": step.iteration,
+            "refreshed": step.refreshed,
+            "layer": layer.weight,
+            "pass": in_pass,
+            "weight_sparsity": layer.target.weight,
+            "weight_sparsity_reached": layer.reached.weight,
+            "act_sparsity": layer.target.activation,
+            "act_sparsity_reached": layer.reached.activation,
+            "default_act_sparsity": layer.default_act_sparsity,
+            **{f"{name}_macs": value for name, value in asdict(work).items()},
+        }
+        for step in validation.steps
+        for layer in step.layers
+        for in_pass, work in layer.work.items()
+    ]
