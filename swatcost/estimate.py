@@ -19,6 +19,7 @@ from swatcost.layer import Layer
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import METHODS, LayerSparsity, Method, checked_sparsity
 from swatcost.network import Network, Uncounted
+from swatcost.record import measured_default
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
 from swatcost.zoo import load
 
@@ -196,7 +197,7 @@ def estimate(
     device: str | Path | Device = "rtx2080ti",
     batch_size: int = 32,
     source: Any = None,
-    default_act_sparsity: float = DEFAULT_ACT_SPARSITY,
+    default_act_sparsity: float | str | Path = DEFAULT_ACT_SPARSITY,
     steps: int = 32_000,
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
@@ -208,7 +209,8 @@ def estimate(
     fractions of zeros in [0, 1), of weights and activations, grads of outputs and their gradients for the methods
     that thin those. acts=None follows the weights where the distribution has it so (ERK), or else is 0. period is
     the number of iterations from one Top-K to the next. source is the file or mapping that the distribution reads.
-    default_act_sparsity is what ReLU leaves, for the methods that conventions charge with it. steps is the length
+    default_act_sparsity is what ReLU leaves, for the methods that conventions charge with it, or the record of a run
+    (.jsonl) that measured it. steps is the length
     of the run over which a method's schedule is averaged. first_layer and last_layer are "dense" or "sparse"; None
     leaves the first to the distribution (uniform keeps it dense) and the last sparse. keep_dense holds patterns of
     layer names that stay dense; None leaves that to the method. method, distribution, convention and device are
@@ -224,11 +226,11 @@ def estimate(
     period = checked_count(period, "period")
     batch_size = checked_count(batch_size, "batch_size")
     steps = checked_count(steps, "steps")
-    default_act_sparsity = checked_sparsity(default_act_sparsity, "default_act_sparsity")
     counted = CONVENTIONS.choose(convention)
     profile = device if isinstance(device, Device) else load_device(device)
     strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
     network = checked_network(network)
+    default_act_sparsity = checked_default(default_act_sparsity, network)
 
     plan = sparsity_plan(
         network,
@@ -328,6 +330,16 @@ def checked_network(network: Network | str | Path) -> Network:
             f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
         )
     return network
+
+
+def checked_default(given: float | str | Path, network: Network) -> float:
+    """The default activation sparsity [-]: the number that was given, or what a record of a run measured."""
+    if isinstance(given, str | Path):
+        try:
+            given = float(str(given))
+        except ValueError:
+            return checked_sparsity(measured_default(str(given), network), "default_act_sparsity")
+    return checked_sparsity(given, "default_act_sparsity")
 
 
 def checked_count(value: int, name: str) -> int:

@@ -29,6 +29,14 @@ def write_atomically(path: Path, text: str) -> None:
         raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Writes bytes to a file by way of a temporary one beside it. Raises SwatcostError as `write_atomically` does."""
+    try:
+        _replace(Path(os.path.realpath(path)), content)
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _replace(target: Path, content: bytes) -> None:
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _NEW_FILE_MODE)

@@ -11,6 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 
+try:
+    import fcntl
+except ImportError:  # Windows: two runs into one record are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.network import Network
@@ -169,6 +174,12 @@ class Writer:
             raise SwatcostError(f"{path} is there already: name another --output, or go on with --resume") from None
         except (OSError, ValueError) as error:
             raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._file.close()
+                raise SwatcostError(f"{path} is being written by another run") from None
         if header:
             self.append(header)
 

@@ -16,7 +16,7 @@ from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Conve
 from swatcost.devices import Device, load_device
 from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread, from_function
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_count, checked_network, counted_costs, topk_seconds
+from swatcost.estimate import checked_count, checked_default, checked_network, counted_costs, topk_seconds
 from swatcost.memory import activation_reduction
 from swatcost.methods import METHODS, Method, Operand, checked_sparsity
 from swatcost.network import Network
@@ -50,7 +50,7 @@ def sweep(
     batch_size: int | Iterable[int] = 32,
     paired: bool = False,
     source: Any = None,
-    default_act_sparsity: float = DEFAULT_ACT_SPARSITY,
+    default_act_sparsity: float | str | Path = DEFAULT_ACT_SPARSITY,
     steps: int = 32_000,
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
@@ -74,7 +74,7 @@ def sweep(
 
     network = checked_network(network)
     steps = checked_count(steps, "steps")
-    default_act_sparsity = checked_sparsity(default_act_sparsity, "default_act_sparsity")
+    default_act_sparsity = checked_default(default_act_sparsity, network)
     targets = [_sparsities(each, name) for each, name in ((weights, "weights"), (acts, "acts"), (grads, "grads"))]
     periods = numpy.array([checked_count(each, "period") for each in _several(period)])
     asked = _pairs([*targets, periods]) if paired else _grid(targets)

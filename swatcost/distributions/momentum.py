@@ -19,7 +19,8 @@ def momentum(request: Spread) -> dict[str, float]:
     v_l = mean |momentum| over the active weights of layer l, normalised over layers; nnz_l = v_l · (1 − s) · Σ n.
     A layer that would exceed its size becomes dense; the excess is spread evenly over the others, repeated.
 
-    source is a table with a column `share` (or one number a layer), or a checkpoint with an optimizer's momentum.
+    source is a table with a column `share` (or one number a layer), the record of a run (.jsonl), or a checkpoint
+    with an optimizer's momentum.
     Source: Dettmers and Zettlemoyer, 2019; SWAT, Section 3.3.2 (SWAT-M). Their code rounds nnz_l up and makes a
     layer dense from 0.99 of its size on, which loses the total; here it is kept exactly.
     """
@@ -64,6 +65,8 @@ def _shares(request: Spread) -> dict[str, float]:
         return momentum_shares(request)
     rows = read_table(request.source)
     column = "share" if any("share" in row for row in rows.values()) else "weights"
+    if column == "weights" and Path(str(request.source)).suffix == ".jsonl":
+        raise SwatcostError(f"{request.source} holds no momentum: it is a run of one step, or without momentum")
     return by_weight(rows, column, request.layers)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from swatcost.errors import SwatcostError
 from swatcost.layer import Layer
+from swatcost.record import read_record
 
 Row = dict[str, float]
 
@@ -21,7 +22,8 @@ def read_table(source: Any) -> dict[str, Row]:
     """Reads {layer name or pattern: {column: number}}.
 
     A CSV file has a column `layer` and columns of numbers; JSON, YAML and mappings hold a number for each layer,
-    which becomes the column `weights`, or an object of columns. Nothing in a file is executed.
+    which becomes the column `weights`, or an object of columns. The record of a run (.jsonl) has columns weights, acts,
+    zeros and share. Nothing in a file is executed.
 
     Raises SwatcostError when it cannot be read or holds something else.
     """
@@ -32,6 +34,8 @@ def read_table(source: Any) -> dict[str, Row]:
             f"{reprlib.repr(source)} is no table: give a .csv, .json or .yaml file, or a mapping by layer"
         )
     path = Path(source)
+    if path.suffix == ".jsonl":
+        return read_record(path).by_layer()
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".csv":

@@ -17,9 +17,10 @@ class Counts:
     """The counts of one call of a layer, forward and backward, over the whole batch.
 
     `macs` are multiplications of which both operands are present: no padding, no masked element. `dense_macs` are
-    those of the same step with nothing masked. Elements and zeros are of the weight and of the input as the backward
-    pass reads them; `input_zeros` those that the input has before it is masked, such as ReLU's; `copied_bytes` are of
-    masked copies that are kept for the backward pass beside the layer's own input and weight.
+    those of the same step with nothing masked. `kept` elements are those that are not zero as the backward pass reads
+    them, by place: of the kernel, of the input, of the output's gradient; None where nothing masks the operand, which
+    counts as present everywhere then. `input_zeros` are zeros that the input has before it is masked, such as ReLU's;
+    `copied_bytes` are of masked copies kept for the backward pass beside the layer's own input and weight.
     """
 
     macs: dict[Pass, int] = field(default_factory=dict)
@@ -31,15 +32,16 @@ class Counts:
     weight_kept: Places | None = None
     act_kept: Places | None = None
     output_kept: Places | None = None
+    copied_bytes: int = 0
 
     @property
     def weight_sparsity(self) -> float:
-        """Zeros of the masked weight [-]."""
+        """Zeros of the masked weight [-]; 0 where nothing masks it."""
         return _zeros(self.weight_kept, self.weight_elements)
 
     @property
     def act_sparsity(self) -> float:
-        """Zeros of the masked input [-], those included that it had before."""
+        """Zeros of the masked input [-], those included that it had before; 0 where nothing masks it."""
         return _zeros(self.act_kept, self.act_elements)
 
     @property
@@ -63,34 +65,45 @@ class Counter:
     def __init__(self) -> None:
         self.counts = Counts()
 
-    def forward(self, form: Form, x: Tensor, weight: Tensor, kept_input: Tensor, kept_weight: Tensor) -> None:
+    def forward(self, form: Form, x: Tensor, weights: tuple[Tensor, Tensor, Tensor], kept_input: Tensor) -> None:
         """Counts the forward pass, which reads the whole input: SWAT does not sparsify it there.
 
-        kept_input and kept_weight are what the backward pass will read.
+        weights are the parameter, what the forward pass reads of it and what the backward pass will read.
         """
+        own, weight, kept_weight = weights
         if self.counts.macs:
             return  # run again by checkpointing
         counts, ones = self.counts, (_ones(x), _ones(weight))
-        self._add("forward", _pairs(form, ones[0], _present(weight), None), _pairs(form, *ones, None))
+        self._add(
+            "forward",
+            _pairs(form, ones[0], ones[1] if weight is own else _present(weight), None),
+            _pairs(form, *ones, None),
+        )
         counts.weight_elements = weight.numel()
         counts.act_elements = x.numel()
         counts.input_zeros = x.numel() - int(torch.count_nonzero(x))
-        counts.weight_kept = _by_place(form, kept_weight)
-        counts.act_kept = _by_place(form, kept_input)
+        if kept_weight is not own:
+            counts.weight_kept = _by_place(form, kept_weight)
+            counts.copied_bytes += kept_weight.nbytes
+        if kept_input is not x:
+            counts.act_kept = _by_place(form, kept_input)
+            counts.copied_bytes += kept_input.nbytes
 
     def backward(
         self, form: Form, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool], *, thinned: bool
     ) -> None:
         """Counts both gradients: they read the output's, and what is left of the weight or of the input.
 
-        An output's gradient that is not thinned counts as present everywhere, whatever its values.
+        What nothing masks counts as present everywhere, whatever its values.
         """
         present = _present(grad) if thinned else None
         ones = _ones(x), _ones(weight)
+        of_weight = ones[1] if self.counts.weight_kept is None else _present(weight)
+        of_input = ones[0] if self.counts.act_kept is None else _present(x)
         if wanted[0]:
-            self._add("grad_input", _pairs(form, ones[0], _present(weight), present), _pairs(form, *ones, None))
+            self._add("grad_input", _pairs(form, ones[0], of_weight, present), _pairs(form, *ones, None))
         if wanted[1]:
-            self._add("grad_weight", _pairs(form, _present(x), ones[1], present), _pairs(form, *ones, None))
+            self._add("grad_weight", _pairs(form, of_input, ones[1], present), _pairs(form, *ones, None))
         if thinned:
             self.counts.output_elements = grad.numel()
             self.counts.output_kept = _by_place(form, grad)

@@ -50,7 +50,8 @@ class SparseProduct(torch.autograd.Function):
         ctx.form, ctx.thinned, ctx.counter = form, operands.thinned, counter
         output = form.forward(x, operands.forward_weight, bias)
         if counter is not None:
-            counter.forward(form, x, operands.forward_weight, operands.backward_input, operands.backward_weight)
+            weights = (weight, operands.forward_weight, operands.backward_weight)
+            counter.forward(form, x, weights, operands.backward_input)
         return output
 
     @staticmethod

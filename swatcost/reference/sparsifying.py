@@ -85,6 +85,12 @@ class Sparsifier:
         threshold = self._threshold(x, call, training)
         return None if threshold is None else self._measure(x) > threshold
 
+    @property
+    def threshold(self) -> float | None:
+        """The threshold in use, where it is one number."""
+        numbers = list(self.thresholds.values())
+        return float(numbers[0]) if len(numbers) == 1 and numbers[0].numel() == 1 else None
+
     def _measure(self, x: Tensor) -> Tensor:
         """What is compared with the threshold: magnitudes, or kernels' L1 norms."""
         if self.over == "kernel" and x.dim() > 2:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from swatcost.borders import inside_fraction, reach
@@ -25,7 +24,8 @@ from swatcost.record import default_act_sparsity
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.counting import Counts
 from swatcost.reference.data import samples
-from swatcost.reference.modules import Runnable, runnable
+from swatcost.reference.modules import runnable
+from swatcost.reference.outputs import classes_of, scores
 from swatcost.reference.saved import saved_bytes
 
 
@@ -185,20 +185,20 @@ def validate(
     memory = memory_of(built.network, batch_size=batch_size, **settings).memory
     batches = given.batches(batch_size, seed)
     probe, _ = next(given.batches(batch_size, seed))
-    dense = saved_bytes(built.module, lambda: _output(built.module(probe)))
+    dense = saved_bytes(built.module, lambda: scores(built.module(probe)))
     optimizer = torch.optim.SGD(built.module.parameters(), lr=learning_rate, momentum=0.9)
     checks = []
     with convert(
         built.module, found, over=over, selection=selection, one_sample=one_sample, ahead=ahead, seed=seed
     ) as converted:
         before = copy.deepcopy(converted.state_dict())
-        naive = saved_bytes(built.module, lambda: _output(built.module(probe)))
+        naive = saved_bytes(built.module, lambda: scores(built.module(probe)))
         converted.load_state_dict(before)
         for step in range(steps):
             images, labels = next(batches)
             optimizer.zero_grad()
             with converted.counting() as counts:
-                loss = functional.cross_entropy(_output(built.module(images)), labels)
+                loss = functional.cross_entropy(scores(built.module(images)), labels)
                 loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             checks.append(_checked(found, converted, counts, float(loss.detach())))
@@ -217,24 +217,6 @@ def validate(
         left_dense=left_dense,
         bound=bound,
     )
-
-
-def classes_of(built: Runnable) -> int:
-    """The classes that a network's output distinguishes.
-
-    Raises SwatcostError unless it gives one row of scores for each sample.
-    """
-    shapes = built.network.output_shapes
-    if not shapes or len(shapes[0]) != 2 or shapes[0][0] != built.network.batch_size:
-        raise SwatcostError(f"{built.network.name} gives no row of scores for each sample, so no loss is known")
-    return shapes[0][1]
-
-
-def _output(output: Any) -> Tensor:
-    """The scores, if a network gives more than those."""
-    while not isinstance(output, Tensor):
-        output = output[0] if isinstance(output, tuple | list) else next(iter(output.values()))
-    return output
 
 
 def _checked(found: Estimate, converted: Converted, counts: dict[str, list[Counts]], loss: float) -> StepCheck:

@@ -1,0 +1,99 @@
+"""The command line: parse, call the library, print."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import click
+
+import swatcost
+from swatcost.cli import estimating, running
+from swatcost.cli.estimating import EPILOG
+from swatcost.errors import SwatcostError
+
+
+class EstimateByDefault(click.Group):
+    """A group whose first word is a command, or else a model to estimate."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = ["estimate", *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "MODEL [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Shows the options of an estimate, which is what a model alone means, and the other commands."""
+        estimate = self.commands["estimate"]
+        options = [each for each in (*estimate.params, *self.get_params(ctx)) if isinstance(each, click.Option)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for each in options if (record := each.get_help_record(ctx))])
+        self.format_commands(ctx, formatter)
+
+
+@click.group(
+    cls=EstimateByDefault,
+    epilog=EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(swatcost.__version__, message="swatcost %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """What a neural network costs to train, densely and sparsely.
+
+    MODEL is a network of the zoo (see `swatcost list models`), torchvision:NAME, timm:NAME,
+    package.module:factory, path/file.py:factory, or the path of a saved trace (.json).
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for _command in (
+    estimating.estimate,
+    estimating.trace,
+    estimating.compare,
+    estimating.memory,
+    estimating.tables,
+    estimating.list_choices,
+    running.run,
+    running.validate,
+):
+    cli.add_command(_command)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 0, or 2 with one line on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
+    try:
+        code = cli.main(args, prog_name="swatcost", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (click.ClickException, SwatcostError) as error:
+        return _misuse(error.format_message() if isinstance(error, click.ClickException) else str(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("swatcost: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        _abandon_standard_output()
+        return 0
+    except OSError as error:
+        _abandon_standard_output()
+        return _misuse(f"cannot write the output: {error.strerror or error}")
+
+
+def _misuse(message: str) -> int:
+    click.echo(f"swatcost: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _abandon_standard_output() -> None:
+    """Keeps Python from complaining again when it flushes standard output at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

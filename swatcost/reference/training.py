@@ -1,0 +1,314 @@
+"""A training run of the reference: record, checkpoint, and going on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from swatcost.distributions import DISTRIBUTIONS
+from swatcost.errors import SwatcostError, first_line
+from swatcost.estimate import Estimate, estimate
+from swatcost.files import write_bytes_atomically
+from swatcost.record import Header, Record, Step, Test, Writer, cut, read_record
+from swatcost.reference.conversion import Converted, convert
+from swatcost.reference.data import Samples, samples
+from swatcost.reference.interruptions import StoppedError, interruptions
+from swatcost.reference.measuring import layer_records, momentum_shares, overall_sparsity
+from swatcost.reference.modules import Runnable, runnable
+from swatcost.reference.outputs import classes_of, scores
+from swatcost.reference.saved import saved_bytes
+from swatcost.reference.settings import Settings, settings_of
+from swatcost.sparsity import sparsity_plan
+from swatcost.version import __version__
+
+_BETWEEN_CHECKPOINTS = 30.0  # seconds
+_TEST_BATCH = 256  # samples
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run is at: steps done, the mean loss and accuracy of the last batch, sparsities as last measured [-]."""
+
+    done: int
+    loss: float
+    accuracy: float
+    weight_sparsity: float
+    act_sparsity: float
+
+
+Report = Callable[[Progress], object]
+
+
+def run(settings: Settings, output: Path, report: Report = lambda progress: None) -> Record:
+    """Trains, and writes the record to output (.jsonl) and the last checkpoint beside it (.pt).
+
+    Raises SwatcostError for anything that cannot be run, and StoppedError when interrupted: then both files are whole,
+    and `resume` goes on.
+    """
+    training = _Training.prepared(settings, output)
+    with Writer(output, training.header()) as record:
+        training.go_on(record, report)
+    return read_record(output)
+
+
+def resume(output: Path, report: Report = lambda progress: None) -> Record:
+    """Goes on with a run that was interrupted: what follows is what would have followed, to the bit.
+
+    The checkpoint is data, nothing in it is executed. Raises SwatcostError where there is nothing to go on with.
+    """
+    header = read_record(output).header
+    settings = settings_of(header, output)
+    training = _Training.prepared(settings, output)
+    if training.header().weights != header.weights:
+        raise SwatcostError(f"{output} is a run of a network with other layers than {settings.model} has now")
+    with Writer(output):  # locks the record against another run
+        if training.checkpoint.exists():
+            training.load()
+        if training.done == settings.steps:
+            raise SwatcostError(f"{output} is complete: all {settings.steps} steps are done")
+        cut(output, training.done)
+    with Writer(output) as record:
+        training.go_on(record, report)
+    return read_record(output)
+
+
+@dataclass
+class _Training:
+    settings: Settings
+    output: Path
+    built: Runnable
+    data: Samples
+    found: Estimate
+    converted: Converted
+    optimizer: torch.optim.SGD
+    done: int = 0
+    sparsity: tuple[float, float] = (0.0, 0.0)
+    random_state: Tensor = field(default_factory=torch.get_rng_state)
+
+    @staticmethod
+    def prepared(settings: Settings, output: Path) -> _Training:
+        built, data = matched(settings)
+        found = estimate(
+            built.network,
+            weights=settings.weights,
+            acts=settings.acts,
+            grads=settings.grads,
+            period=settings.period,
+            method=settings.method,
+            distribution="uniform" if settings.follows_momentum else settings.distribution,
+            source=settings.source,
+            batch_size=settings.batch_size,
+            first_layer=settings.first_layer,
+            last_layer=settings.last_layer,
+            keep_dense=settings.keep_dense,
+        )
+        built.module.to(settings.on)
+        converted = convert(
+            built.module,
+            found,
+            over=settings.over,
+            selection=settings.selection,
+            one_sample=settings.one_sample,
+            ahead=settings.ahead,
+            seed=settings.seed,
+        )
+        optimizer = torch.optim.SGD(
+            [parameter for parameter in built.module.parameters() if parameter.requires_grad],
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        torch.manual_seed(settings.seed)
+        return _Training(settings, output, built, data, found, converted, optimizer)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.output.with_suffix(".pt")
+
+    @property
+    def epoch_steps(self) -> int:
+        return len(self.data.images) // self.settings.batch_size
+
+    def header(self) -> Header:
+        settings = {name: value for name, value in asdict(self.settings).items() if value is not None}
+        return Header(
+            version=__version__,
+            settings=settings,
+            classes=self.data.classes,
+            input_shape=self.built.input_shape,
+            data=self.data.title,
+            steps=self.settings.steps,
+            weights=tuple(self.converted.layers),
+        )
+
+    def go_on(self, record: Writer, report: Report) -> None:
+        """Trains to the end; whatever stops it, the checkpoint is of the last step in the record."""
+        torch.set_rng_state(self.random_state)
+        batches = self.data.batches(self.settings.batch_size, self.settings.seed, start=self.done)
+        saved_at = time.monotonic()
+        with interruptions() as interrupted:
+            while self.done < self.settings.steps:
+                images, labels = (each.to(self.settings.on) for each in next(batches))
+                step = self._step(images, labels)
+                record.append(step)
+                self.done += 1
+                if self.done % self.epoch_steps == 0 or self.done == self.settings.steps:
+                    record.append(Test(steps=self.done, accuracy=self._tested()))
+                    self._redistribute()
+                report(Progress(self.done, step.loss, step.accuracy, *self.sparsity))
+                last = self.done == self.settings.steps or interrupted.is_set()
+                if last or time.monotonic() - saved_at > _BETWEEN_CHECKPOINTS:
+                    self.save()
+                    saved_at = time.monotonic()
+                if interrupted.is_set():
+                    raise StoppedError(f"after {self.done} of {self.settings.steps} steps")
+
+    def _step(self, images: Tensor, labels: Tensor) -> Step:
+        """One iteration; in some of them everything is measured, which takes part of their time."""
+        every = self.settings.measures_every
+        measured = self.done % every == 0 or self.done == self.settings.steps - 1
+        thirds = min(2, 3 * self.done // self.settings.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate / 10**thirds
+        began = _now(self.settings.on)
+        self.converted.topk_seconds()
+        self.optimizer.zero_grad()
+        kept = None
+        outputs: list[Tensor] = []
+        with contextlib.ExitStack() as measuring:
+            counts = measuring.enter_context(self.converted.counting()) if measured else {}
+            if measured:
+                kept = saved_bytes(self.built.module, lambda: _appended(outputs, self._loss(images, labels)))
+            else:
+                _appended(outputs, self._loss(images, labels))
+            output, loss = outputs
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        seconds = _now(self.settings.on) - began
+        topk = self.converted.topk_seconds()
+        if not torch.isfinite(loss):
+            raise SwatcostError(
+                f"the loss is {float(loss.detach())} after {self.done + 1} steps: a smaller --lr than "
+                f"{self.settings.learning_rate:g} may help; the record is kept"
+            )
+        layers = layer_records(self.converted, counts, topk, self._shares()) if measured else ()
+        if layers:
+            self.sparsity = overall_sparsity(counts)
+        return Step(
+            step=self.done,
+            loss=float(loss.detach()),
+            accuracy=float((output.argmax(1) == labels).float().mean()),
+            seconds=seconds,
+            topk_seconds=sum(topk.values()),
+            saved_bytes=kept,
+            layers=layers,
+        )
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        output = scores(self.built.module(images))
+        return output.detach(), functional.cross_entropy(output, labels)
+
+    def _shares(self) -> dict[str, float]:
+        return momentum_shares(self.converted, self.optimizer)
+
+    def _redistribute(self) -> None:
+        """SWAT-M: the next Top-K follows the momentum that the epoch ends with."""
+        shares = self._shares() if self.settings.follows_momentum else {}
+        if shares:
+            self.converted.follow(
+                sparsity_plan(
+                    self.built.network,
+                    method=self.found.plan.method,
+                    distribution=DISTRIBUTIONS["momentum"],
+                    weights=self.settings.weights,
+                    acts=self.settings.acts,
+                    source={name: {"share": share} for name, share in shares.items()},
+                    first_layer=self.settings.first_layer,
+                    last_layer=self.settings.last_layer,
+                    keep_dense=self.settings.keep_dense,
+                )
+            )
+
+    def _tested(self) -> float:
+        """The accuracy on the held-out samples, with the weights as the method leaves them."""
+        module, right = self.built.module, 0
+        module.eval()
+        with torch.no_grad():
+            for start in range(0, len(self.data.test_images), _TEST_BATCH):
+                rows = slice(start, start + _TEST_BATCH)
+                found = scores(module(self.data.test_images[rows].to(self.settings.on))).argmax(1).cpu()
+                right += int((found == self.data.test_labels[rows]).sum())
+        module.train()
+        return right / max(1, len(self.data.test_images))
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        content = io.BytesIO()
+        state = {
+            "step": self.done,
+            "model": self.built.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "swat": self.converted.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.settings.on == "cuda" else None,
+            "sparsity": list(self.sparsity),
+        }
+        torch.save(state, content)
+        write_bytes_atomically(self.checkpoint, content.getvalue())
+
+    def load(self) -> None:
+        """Takes the state of the checkpoint."""
+        try:
+            state = torch.load(self.checkpoint, map_location=self.settings.on, weights_only=True)
+            self.built.module.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.converted.load_state_dict(state["swat"])
+            self.done, self.random_state = int(state["step"]), state["random"].cpu()
+            self.sparsity = (float(state["sparsity"][0]), float(state["sparsity"][1]))
+            if state["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state["random_cuda"].cpu())
+        except SwatcostError:
+            raise
+        except Exception as error:  # what a damaged file makes of itself has no end of kinds
+            raise SwatcostError(f"{self.checkpoint} is no usable checkpoint of this run: {first_line(error)}") from None
+
+
+def matched(settings: Settings) -> tuple[Runnable, Samples]:
+    """The network and its data, with as many classes as the data needs."""
+    classes = settings.classes
+    for _ in range(2):
+        built = runnable(settings.model, classes=classes, input_shape=settings.input_shape, seed=settings.seed)
+        outputs = classes_of(built)
+        data = samples(settings.data, input_shape=built.input_shape, classes=outputs, seed=settings.seed)
+        if data.classes <= outputs:
+            break
+        if settings.classes is not None:
+            raise SwatcostError(f"classes {settings.classes}: {data.title} has {data.classes}")
+        classes = data.classes
+    else:
+        raise SwatcostError(f"{settings.model} gives {outputs} classes, {data.title} has {data.classes}")
+    if len(data.images) < settings.batch_size:
+        raise SwatcostError(
+            f"batch_size {settings.batch_size}: {data.title} has {len(data.images)} samples to train on"
+        )
+    return built, data
+
+
+def _appended(outputs: list[Tensor], found: tuple[Tensor, Tensor]) -> Tensor:
+    """Keeps what a forward pass gave; gives what keeps its graph alive."""
+    outputs.extend(found)
+    return found[1]
+
+
+def _now(on: str) -> float:
+    if on == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

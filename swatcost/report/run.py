@@ -1,0 +1,145 @@
+"""What a run came to, as a table, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from swatcost.report.content import Table
+from swatcost.report.numbers import percent, scaled, seconds, shape
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
+
+_ROOM_FOR_ALL = 96  # columns
+
+if TYPE_CHECKING:
+    from swatcost.record import LayerRecord, Record
+
+
+def render(record: Record, format: str, *, width: int = 80) -> str:
+    """The run as text in one of FORMATS; ends in a newline."""
+    sheet = Sheet(
+        opening=_opening(record),
+        tables=[_outcome(record), *([_work(record), _layers(record, width)] if record.measured else [])],
+        notes=_notes(record),
+        data=lambda: to_dict(record),
+        rows=lambda: _rows(record),
+    )
+    return render_sheet(sheet, format, width=width)
+
+
+def _opening(record: Record) -> list[str]:
+    header, settings = record.header, record.header.settings
+    asked = [f"{name} {100 * settings[name]:.4g} %" for name in ("weights", "acts", "grads") if name in settings]
+    return [
+        f"{settings['model']}, input {shape(header.input_shape)}, on {header.data}, {header.classes} classes",
+        f"{settings['method']}, {settings['distribution']}: {', '.join(asked) or 'no sparsity asked for'}; Top-K every "
+        f"{settings['period']} iterations; batch {settings['batch_size']}, seed {settings['seed']}, {settings['on']}",
+    ]
+
+
+def _outcome(record: Record) -> Table:
+    """Loss, accuracy and time; steps in which layers were measured take longer and are left out of the time."""
+    last = record.steps[-1]
+    plain = [step for step in record.steps if not step.layers] or list(record.steps)
+    selecting = [step.topk_seconds for step in record.steps if step.topk_seconds]
+    rows = [
+        ["steps", f"{len(record.steps):,} of {record.header.steps:,}"],
+        ["loss of the last batch", f"{last.loss:.4f}"],
+        ["accuracy on held-out samples", percent(record.tests[-1].accuracy) if record.tests else "not tested"],
+        ["step (median)", seconds(median(step.seconds for step in plain))],
+        ["one Top-K (median)", seconds(median(selecting)) if selecting else "none"],
+    ]
+    kept = [step.saved_bytes for step in record.measured if step.saved_bytes is not None]
+    if kept:
+        rows.append(["saved for backward", scaled(kept[-1], "B")])
+    return Table(["run", ""], rows)
+
+
+def _work(record: Record) -> Table:
+    """Multiplications executed in a step, by pass, when layers were first and last measured."""
+    first, last = record.measured[0], record.measured[-1]
+    rows = []
+    for in_pass in ("forward", "grad_input", "grad_weight"):
+        found = [sum(layer.macs.get(in_pass, 0) for layer in step.layers) for step in (first, last)]
+        rows.append([in_pass, *(scaled(macs / record.header.settings["batch_size"], "") for macs in found)])
+    return Table(["MACs executed per sample", f"step {first.step}", f"step {last.step}"], rows)
+
+
+def _layers(record: Record, width: int) -> Table:
+    """Every weight when it was last measured; thresholds' drift since the first time."""
+    first = {layer.weight: layer for layer in record.measured[0].layers}
+    rows = [
+        [
+            layer.weight.removesuffix(".weight"),
+            percent(layer.weight_sparsity),
+            percent(layer.act_sparsity),
+            percent(layer.default_act_sparsity),
+            _threshold(layer.weight_threshold),
+            _drift(first[layer.weight], layer),
+            "" if layer.momentum_share is None else percent(layer.momentum_share),
+        ]
+        for layer in record.measured[-1].layers
+    ]
+    header = [
+        "layer",
+        "weights\nzero",
+        "acts\nzero",
+        "before\nmasking",
+        "weight\nthreshold",
+        "since the\nfirst",
+        "momentum",
+    ]
+    return Table(header, rows)
+
+
+def _threshold(threshold: float | None) -> str:
+    return "" if threshold is None else f"{threshold:.3g}"
+
+
+def _drift(first: LayerRecord, last: LayerRecord) -> str:
+    if not first.weight_threshold or last.weight_threshold is None:
+        return ""
+    return f"{100 * (last.weight_threshold / first.weight_threshold - 1):+.1f} %"
+
+
+def _notes(record: Record) -> list[str]:
+    return [
+        f"Every layer, at {len(record.measured)} of the steps, is in {record.path}; the weights, the optimizer's state "
+        "and the thresholds are beside it (.pt).",
+        "Zeros before masking are those that the input of a layer has already, such as ReLU's. Executed "
+        "multiplications are pairs of operands that are both present: no padding, no masked element.",
+        "Masked tensors are dense here: the reference saves neither time nor memory, it counts what could be saved.",
+    ]
+
+
+def to_dict(record: Record) -> dict[str, Any]:
+    """The run as plain data: its settings and outcome, and the layers as they were last measured."""
+    import msgspec
+
+    measured = record.measured[-1:]
+    return {
+        "schema": "swatcost.run/1",
+        "record": record.path,
+        **msgspec.to_builtins(record.header),
+        "steps_done": len(record.steps),
+        "loss": record.steps[-1].loss,
+        "accuracy": record.tests[-1].accuracy if record.tests else None,
+        "layers": msgspec.to_builtins(measured[0].layers) if measured else [],
+    }
+
+
+def _rows(record: Record) -> list[dict[str, Any]]:
+    """A row a layer and measured step."""
+    import msgspec
+
+    return [
+        {"step": step.step, "loss": step.loss, **_flat(msgspec.structs.asdict(layer))}
+        for step in record.measured
+        for layer in step.layers
+    ] or [{"step": step.step, "loss": step.loss} for step in record.steps]
+
+
+def _flat(layer: dict[str, Any]) -> dict[str, Any]:
+    macs = layer.pop("macs")
+    return layer | {f"{in_pass}_macs": macs.get(in_pass, 0) for in_pass in ("forward", "grad_input", "grad_weight")}
