@@ -20,6 +20,7 @@ from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import METHODS, LayerSparsity, Method, checked_sparsity
 from swatcost.network import Network, Uncounted
 from swatcost.record import measured_default
+from swatcost.selecting import Selecting, masked_sizes, topk_seconds
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
 from swatcost.zoo import load
 
@@ -66,6 +67,7 @@ class Estimate:
     activation_reduction: float
     memory: Memory
     dense_step: StepTime
+    selecting: Selecting
     topk_seconds: float
 
     @property
@@ -128,7 +130,42 @@ class Estimate:
             dense_step_seconds=self.dense_step.seconds,
             training_reduction=self.training_reduction,
             topk_seconds=self.topk_seconds,
+            hidden=self.selecting.hidden,
         )
+
+    @property
+    def topk_seconds_by_idea(self) -> dict[str, float]:
+        """One Top-K [s] as the device's profile did it, and as each idea of A.4 that was asked for changes it, in turn.
+
+        What `hidden` leaves is what a period does not cover (`topk.exposed_seconds`).
+        """
+        by_idea = {"as measured": self._topk_seconds(Selecting())}
+        chosen = self.selecting
+        if chosen.algorithm is not None:
+            by_idea[chosen.algorithm] = self._topk_seconds(Selecting(chosen.algorithm))
+        if chosen.one_sample:
+            by_idea["one sample"] = self._topk_seconds(Selecting(chosen.algorithm, True))
+        if chosen.hidden:
+            by_idea["hidden"] = topk.exposed_seconds(
+                topk_seconds=self.topk_seconds,
+                sparse_step_seconds=(1 - self.training_reduction) * self.dense_step.seconds,
+                period=self.topk_period,
+            )
+        return by_idea
+
+    def _topk_seconds(self, selecting: Selecting) -> float:
+        return topk_seconds(self.network, self.plan, self.device, self.batch_size, selecting)
+
+    @property
+    def masked_step_seconds(self) -> float | None:
+        """A step [s] on this machine with dense kernels on masked tensors, which is what can be run without sparse
+        hardware: the dense step, masking, and a Top-K's share. None where the device has no time for masking.
+        """
+        if self.device.masking is None:
+            return None
+        sizes = masked_sizes(self.network, self.plan, self.batch_size)
+        masking = sum(self.device.masking.seconds(elements) for elements in sizes)
+        return self.dense_step.seconds + masking + self.topk_seconds / self.topk_period
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
@@ -157,6 +194,7 @@ class Estimate:
             training_reduction=training_reduction,
             topk_seconds=self.topk_seconds,
             period=self.topk_period,
+            hidden=self.selecting.hidden,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -202,6 +240,9 @@ def estimate(
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
     keep_dense: Sequence[str] | None = None,
+    selection: str | None = None,
+    one_sample: bool = False,
+    hidden: bool = False,
 ) -> Estimate:
     """Estimates what a network costs to train.
 
@@ -213,7 +254,9 @@ def estimate(
     (.jsonl) that measured it. steps is the length
     of the run over which a method's schedule is averaged. first_layer and last_layer are "dense" or "sparse"; None
     leaves the first to the distribution (uniform keeps it dense) and the last sparse. keep_dense holds patterns of
-    layer names that stay dense; None leaves that to the method. method, distribution, convention and device are
+    layer names that stay dense; None leaves that to the method. selection names another way to find thresholds than the
+    device's own, one_sample has those of activations found on one sample for the batch, hidden has selections run
+    beside training (A.4). method, distribution, convention and device are
     names, or such objects themselves; distribution may also be a function (layers, target) → sparsities, and device
     the path of a profile of one's own.
 
@@ -245,6 +288,7 @@ def estimate(
         keep_dense=keep_dense,
     )
     charged = default_act_sparsity * plan.asks_for_sparsity  # dense training is the baseline, not charged
+    selecting = Selecting(selection, bool(one_sample), bool(hidden))
     layers = _layer_estimates(network, plan, counted, steps, charged)
     exact_costs = counted_costs(network, plan, EXACT, steps, charged)
     return Estimate(
@@ -261,8 +305,11 @@ def estimate(
         exact=exact_costs,
         activation_reduction=activation_reduction(network, plan, counted),
         memory=step_memory(network, plan, batch_size),
-        dense_step=profile.dense_step(network.name, exact_costs.training.dense, batch_size),
-        topk_seconds=topk_seconds(network, plan, profile, batch_size),
+        dense_step=profile.dense_step(
+            network.name, exact_costs.training.dense, batch_size, network.traffic_bytes(batch_size)
+        ),
+        selecting=selecting,
+        topk_seconds=topk_seconds(network, plan, profile, batch_size, selecting),
     )
 
 
@@ -301,24 +348,6 @@ def _counts_by_layer(
         convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity)
         for layer, sparsity in plan.by_layer(network)
     ]
-
-
-def topk_seconds(network: Network, plan: SparsityPlan, device: Device, batch_size: int) -> float:
-    """The time [s] of one Top-K over what the method selects and the plan makes sparse: dense layers need none."""
-    selects = plan.method.selects
-    weights = plan.by_weight(network) if "weight" in selects else []
-    inputs = zip(network.weight_layers, plan.layers, strict=True) if "activation" in selects else []
-    return topk.selection_seconds(
-        weight_elements=sum(layer.weight_elements * (sparsity.weight > 0) for layer, sparsity in weights),
-        activation_elements=batch_size
-        * sum(
-            network.input_elements(layer) * (sparsity.activation > 0)
-            for layer, sparsity in inputs
-            if layer.weight_trains
-        ),
-        seconds_per_weight=device.topk.weights.per_element,
-        seconds_per_activation=device.topk.activations.per_element,
-    )
 
 
 def checked_network(network: Network | str | Path) -> Network:

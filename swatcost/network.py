@@ -220,6 +220,14 @@ class Network:
         kept = self.storages[storage]
         return kept.bytes * batch_size // self.batch_size if kept.scales_with_batch else kept.bytes
 
+    def traffic_bytes(self, batch_size: int) -> int:
+        """Bytes that a step of so many samples writes and reads: each tensor that it makes once each.
+
+        What kernels read again, and parameters, are not counted.
+        """
+        made = (event - 1 for event in self.timeline.events if event > 0)
+        return 2 * sum(self.storage_bytes(storage, batch_size) for storage in made)
+
     def save(self, path: str | Path) -> None:
         """Writes the trace as JSON; an interrupted write leaves nothing behind."""
         write_atomically(Path(path), self.to_json())

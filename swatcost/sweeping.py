@@ -16,10 +16,11 @@ from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Conve
 from swatcost.devices import Device, load_device
 from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread, from_function
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_count, checked_default, checked_network, counted_costs, topk_seconds
+from swatcost.estimate import checked_count, checked_default, checked_network, counted_costs
 from swatcost.memory import activation_reduction
 from swatcost.methods import METHODS, Method, Operand, checked_sparsity
 from swatcost.network import Network
+from swatcost.selecting import Selecting, topk_seconds
 from swatcost.sparsity import (
     DenseOrSparse,
     SparsityPlan,
@@ -55,6 +56,9 @@ def sweep(
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
     keep_dense: Sequence[str] | None = None,
+    selection: str | None = None,
+    one_sample: bool = False,
+    hidden: bool = False,
 ) -> pandas.DataFrame:
     """Estimates every combination of settings, by array arithmetic.
 
@@ -79,6 +83,7 @@ def sweep(
     periods = numpy.array([checked_count(each, "period") for each in _several(period)])
     asked = _pairs([*targets, periods]) if paired else _grid(targets)
     executed = counted_costs(network, SparsityPlan.dense(network), EXACT, steps, 0.0).training.dense
+    selecting = Selecting(selection, bool(one_sample), bool(hidden))
     frames = []
     for choice in product(*(list(_several(each)) for each in (method, distribution, convention, device, batch_size))):
         of_method = METHODS.choose(choice[0])
@@ -90,7 +95,9 @@ def sweep(
         for start in range(0, len(asked[0]), _MOST_AT_ONCE):
             part = [each[start : start + _MOST_AT_ONCE] for each in asked]
             plan = _plan(network, of_method, strategy, request, kept, part[:3])
-            columns = _estimates(network, plan, under, profile, samples, steps, default_act_sparsity, executed)
+            columns = _estimates(
+                network, plan, under, profile, samples, steps, default_act_sparsity, executed, selecting
+            )
             settings = {
                 "method": of_method.name,
                 "distribution": strategy.name,
@@ -102,7 +109,7 @@ def sweep(
                 "grads": part[2],
             }
             at = part[3] if paired else periods
-            frames.append(pandas.DataFrame(_with_periods(settings, columns, at, paired)))
+            frames.append(pandas.DataFrame(_with_periods(settings, columns, at, paired, hidden)))
     return pandas.concat(frames, ignore_index=True)
 
 
@@ -213,6 +220,7 @@ def _estimates(
     steps: int,
     default_act_sparsity: float,
     executed_macs: float,
+    selecting: Selecting,
 ) -> dict[str, Any]:
     """Columns that do not depend on the period."""
     costs = counted_costs(network, plan, convention, steps, default_act_sparsity * plan.asks_for_sparsity)
@@ -225,12 +233,16 @@ def _estimates(
         "model_compression": compression,
         "training_macs": costs.training.sparse,
         "inference_macs": costs.inference.sparse,
-        "dense_step_seconds": device.dense_step(network.name, executed_macs, batch_size).seconds,
-        "topk_seconds": topk_seconds(network, plan, device, batch_size),
+        "dense_step_seconds": device.dense_step(
+            network.name, executed_macs, batch_size, network.traffic_bytes(batch_size)
+        ).seconds,
+        "topk_seconds": topk_seconds(network, plan, device, batch_size, selecting),
     }
 
 
-def _with_periods(settings: dict[str, Any], columns: dict[str, Any], periods: Any, paired: bool) -> dict[str, Any]:
+def _with_periods(
+    settings: dict[str, Any], columns: dict[str, Any], periods: Any, paired: bool, hidden: bool
+) -> dict[str, Any]:
     """Every setting with every period, or with its own; the speedups of each."""
     count = len(settings["weights"])
     times = 1 if paired else len(periods)
@@ -241,17 +253,21 @@ def _with_periods(settings: dict[str, Any], columns: dict[str, Any], periods: An
     whole["period"] = periods if paired else numpy.tile(periods, count)
     reduction, step, selection = (whole[name] for name in ("training_reduction", "dense_step_seconds", "topk_seconds"))
     whole["speedup"] = topk.speedup(
-        dense_step_seconds=step, training_reduction=reduction, topk_seconds=selection, period=whole["period"]
+        dense_step_seconds=step,
+        training_reduction=reduction,
+        topk_seconds=selection,
+        period=whole["period"],
+        hidden=hidden,
     )
     whole["speedup_limit"] = topk.speedup_limit(reduction)
-    whole["break_even_period"] = _break_even(step, reduction, selection)
+    whole["break_even_period"] = _break_even(step, reduction, selection, hidden)
     order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
     return {name: whole[name] for name in order}
 
 
-def _break_even(step: Array, reduction: Array, selection: Array) -> Array:
+def _break_even(step: Array, reduction: Array, selection: Array, hidden: bool) -> Array:
     """`topk.break_even_period` of every setting; NaN where there is none."""
     saved = reduction * step
     with numpy.errstate(divide="ignore", invalid="ignore"):
-        first = numpy.maximum(1, numpy.ceil(selection / saved))
+        first = numpy.maximum(1, numpy.ceil(selection / (step if hidden else saved)))
     return numpy.where(selection == 0, 1, numpy.where(saved > 0, first, numpy.nan))

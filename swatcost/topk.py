@@ -29,13 +29,38 @@ def selection_seconds(
     return weight_elements * seconds_per_weight + activation_elements * seconds_per_activation
 
 
-def speedup(*, dense_step_seconds: float, training_reduction: float, topk_seconds: float, period: int) -> float:
+def exposed_seconds(*, topk_seconds: float, sparse_step_seconds: float, period: int) -> float:
+    """The time [s] that a Top-K which runs beside training adds to a period: what does not fit behind it.
+
+    max(0, t_topk − P · t_sparse)       (A.4, idea 3: hide the latency during the Top-K sampling period)
+
+    Training does not wait for it, and it has hardware of its own: an upper bound of what hiding spares. The first
+    selection of a run, which nothing can hide, is left out.
+
+    >>> exposed_seconds(topk_seconds=5.0, sparse_step_seconds=1.0, period=3)  # 5 − 3 · 1
+    2.0
+    >>> exposed_seconds(topk_seconds=5.0, sparse_step_seconds=1.0, period=10)
+    0.0
+    """
+    excess = topk_seconds - period * sparse_step_seconds
+    return excess * (excess > 0) + 0.0  # of arrays too; no negative zero
+
+
+def speedup(
+    *,
+    dense_step_seconds: float,
+    training_reduction: float,
+    topk_seconds: float,
+    period: int,
+    hidden: bool = False,
+) -> float:
     """Dense time over sparse time, over one Top-K period.
 
     Speed Up = P · t / ((P − 1) · (1 − r) · t + (1 − r) · t + t_topk)       (Eqs. 7 and 8)
 
     period is P, iterations from one Top-K to the next [-]; dense_step_seconds is t, a dense forward and backward
-    pass [s]; training_reduction is r, 1 − sparse / dense training FLOPs [-]; topk_seconds is t_topk, one Top-K [s].
+    pass [s]; training_reduction is r, 1 − sparse / dense training FLOPs [-]; topk_seconds is t_topk, one Top-K [s];
+    hidden: only what does not fit behind the period counts of it (`exposed_seconds`).
     The paper writes the step that has the Top-K apart; the P sparse steps are summed here.
 
     With the numbers that Eqs. 7 and 8 print:
@@ -46,6 +71,10 @@ def speedup(*, dense_step_seconds: float, training_reduction: float, topk_second
     6.79
     """
     sparse_step_seconds = (1 - training_reduction) * dense_step_seconds
+    if hidden:
+        topk_seconds = exposed_seconds(
+            topk_seconds=topk_seconds, sparse_step_seconds=sparse_step_seconds, period=period
+        )
     return period * dense_step_seconds / (period * sparse_step_seconds + topk_seconds)
 
 
@@ -58,12 +87,15 @@ def speedup_limit(training_reduction: float) -> float:
     return 1 / (1 - training_reduction)
 
 
-def break_even_period(*, dense_step_seconds: float, training_reduction: float, topk_seconds: float) -> int | None:
+def break_even_period(
+    *, dense_step_seconds: float, training_reduction: float, topk_seconds: float, hidden: bool = False
+) -> int | None:
     """The smallest period at which sparse training takes no longer than dense training; None if there is none.
 
     P · r · t ≥ t_topk, so P = ceil(t_topk / (r · t))
 
-    Symbols as in `speedup`. Without anything to select the first iteration is enough.
+    Symbols as in `speedup`. Without anything to select the first iteration is enough. A hidden Top-K may take as long
+    as the dense steps that it replaces: P · t ≥ t_topk.
 
     >>> # 0.470 / (0.761 · 0.147) = 4.2
     >>> break_even_period(dense_step_seconds=0.147, training_reduction=0.761, topk_seconds=0.470)
@@ -72,4 +104,6 @@ def break_even_period(*, dense_step_seconds: float, training_reduction: float, t
     if topk_seconds == 0:
         return 1
     saved_seconds = training_reduction * dense_step_seconds
+    if hidden and saved_seconds > 0:
+        return max(1, math.ceil(topk_seconds / dense_step_seconds))
     return max(1, math.ceil(topk_seconds / saved_seconds)) if saved_seconds > 0 else None

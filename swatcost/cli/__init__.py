@@ -63,6 +63,7 @@ for _command in (
     estimating.list_choices,
     running.run,
     running.validate,
+    running.calibrate,
 ):
     cli.add_command(_command)
 

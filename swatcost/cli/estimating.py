@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, OUTPUT, form, model_options, show, shown, sparsity, unseen, width
+from swatcost.cli.options import FORMAT, OUTPUT, form, model_options, show, shown, sparsity, unattended, width
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.report import render
 
@@ -50,6 +50,9 @@ Examples:
 @click.option(
     "--keep-dense", multiple=True, metavar="PATTERN", help="Layers to keep dense, such as '*.downsample.*'; repeatable."
 )
+@click.option("--selection", metavar="A", help="Find thresholds by another algorithm that the device was timed with.")
+@click.option("--one-sample", is_flag=True, help="Find activations' thresholds on one sample (A.4).")
+@click.option("--hide-topk", "hidden", is_flag=True, help="Run selections beside training (A.4).")
 @model_options
 @click.option("--layers", is_flag=True, help="Also print a row for each layer.")
 @FORMAT
@@ -189,7 +192,7 @@ def tables(table: str, format: str | None, output: Path | None) -> None:
     from swatcost.report.published import render as render_published
 
     length = len(cells(table))
-    with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unseen()) as bar:
+    with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unattended()) as bar:
         found = list(bar)
     show(render_published(found, form(format, output), width=width(output)), output)
 

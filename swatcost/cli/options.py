@@ -95,6 +95,6 @@ def show(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def unseen() -> bool:
+def unattended() -> bool:
     """Whether nobody looks at a progress bar: standard error is no terminal."""
     return sys.stderr is None or not sys.stderr.isatty()

@@ -17,7 +17,7 @@ from swatcost.cli.options import (
     show,
     shown,
     sparsity,
-    unseen,
+    unattended,
     width,
 )
 from swatcost.errors import SwatcostError
@@ -49,7 +49,12 @@ _SPARSE = _together(
     click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
     click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers to keep dense; repeatable."),
     click.option("--over", metavar="DIMS", help="What a threshold spans: nchw, chw, hw, kernel or random (Figure 9)."),
-    shown("--selection", "How a threshold is found: kthvalue, topk, sort, partition, radix, …", "kthvalue", "S"),
+    shown(
+        "--selection",
+        "How a threshold is found: exact, kthvalue, topk, sort, partition, radix, sampled, histogram.",
+        "exact",
+        "S",
+    ),
     click.option("--one-sample", is_flag=True, help="Find activations' thresholds on the first sample (A.4)."),
     shown("--ahead", "Start each selection so many iterations early (A.4).", 0, "N"),
 )
@@ -123,7 +128,7 @@ def run(
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
     with click.progressbar(
-        length=settings.steps, label=settings.model, file=sys.stderr, hidden=unseen(), item_show_func=_said
+        length=settings.steps, label=settings.model, file=sys.stderr, hidden=unattended(), item_show_func=_said
     ) as bar:
 
         def report(progress: Progress) -> None:
@@ -178,6 +183,62 @@ def validate(model: str, layers: bool, format: str | None, output: Path | None, 
     from swatcost.reference.validation import validate as validated
     from swatcost.report.validation import render
 
-    with click.progressbar(length=given["steps"], label=model, file=sys.stderr, hidden=unseen()) as bar:
+    with click.progressbar(length=given["steps"], label=model, file=sys.stderr, hidden=unattended()) as bar:
         found = validated(model, learning_rate=lr, progress=lambda step: bar.update(1), **_settings(given))
     show(render(found, form(format, output), layers=layers, width=width(output)), output)
+
+
+@click.command()
+@shown("--name", "What the profile is called.", "this-machine", "NAME")
+@click.option(
+    "--network", "networks", multiple=True, metavar="MODEL",
+    help="Networks whose dense step is measured; repeatable.  [default: cifar_resnet18, cifar_densenet121, "
+    "cifar_wrn_16_8]",
+)  # fmt: skip
+@click.option(
+    "--unseen", multiple=True, metavar="MODEL",
+    help="Networks to predict without having measured them; repeatable.  [default: cifar_vgg16]",
+)  # fmt: skip
+@shown("--batch-size", "Samples in a step.", 8, "N")
+@click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What to measure.  [default: cpu]")
+@click.option("--instructions/--no-instructions", default=True, help="Count numpy.partition's instructions (Table 9).")
+@FORMAT
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the profile there (.toml).")
+def calibrate(
+    networks: tuple[str, ...],
+    unseen: tuple[str, ...],
+    instructions: bool,
+    format: str | None,
+    output: Path | None,
+    **given: Any,
+) -> None:
+    """Measures this machine and writes a profile that --device takes everywhere.
+
+    Dense steps, rates, and what Top-K costs by algorithm and array size; what the profile predicts beside what is
+    measured, for a network, too, that it was not fitted to. A minute or two, on a machine that does nothing else.
+
+    Example: swatcost calibrate --output mine.toml; swatcost resnet50 --weights 0.8 --acts 0.8 --device mine.toml
+    """
+    if output is not None and output.suffix != ".toml":
+        raise SwatcostError(f"{output}: a profile is a .toml file")
+    from swatcost.devices import to_toml
+    from swatcost.files import write_atomically
+    from swatcost.reference import calibration
+    from swatcost.report.calibration import render
+
+    chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
+    others = unseen or ("cifar_vgg16",)
+    length = calibration.stages(chosen, others, instructions, given["on"])
+    with click.progressbar(
+        length=length, label="measuring", file=sys.stderr, hidden=unattended(), item_show_func=str
+    ) as bar:
+        found = calibration.calibrate(
+            networks=chosen,
+            unseen=others,
+            count_instructions=instructions,
+            progress=lambda stage: bar.update(1, stage),
+            **given,
+        )
+    if output is not None:
+        write_atomically(output, to_toml(found.device))
+    show(render(found, format or "table", width=width(None)), None)

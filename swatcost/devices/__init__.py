@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -41,6 +42,53 @@ class TopkTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SelectionTime:
+    """What finding one threshold costs by array size: fixed + elements · per_element [s], fitted to measurements.
+
+    With `growth` "n log n", log₂(elements) is a factor of the second term.
+
+    `smallest` and `largest` are the array sizes that were measured [elements], beyond which it extrapolates;
+    `worst_residual` is the largest |measured / fitted − 1| [-] among them. One that is not `exact` finds a threshold
+    near the one that is asked for.
+    """
+
+    algorithm: str
+    fixed: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    per_element: PositiveSeconds
+    smallest: PositiveCount
+    largest: PositiveCount
+    worst_residual: Annotated[float, msgspec.Meta(ge=0)]
+    exact: bool = True
+    growth: Literal["linear", "n log n"] = "linear"
+
+    def seconds(self, elements: float) -> float:
+        """The time [s] for one array."""
+        return self.fixed + steps(elements, self.growth) * self.per_element
+
+
+def steps(elements: float, growth: str) -> float:
+    """What the time of an algorithm grows with: the elements, or those times their binary logarithm."""
+    return elements * math.log2(max(2, elements)) if growth == "n log n" else elements
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What a machine does in a second: multiply-accumulates in single precision, and bytes to and from its memory.
+
+    `worst_residual` is the largest |measured / fitted − 1| [-] of the dense steps that they were fitted to; without it
+    they are no fit but bounds, such as a data sheet's.
+    """
+
+    macs_per_second: Annotated[float, msgspec.Meta(gt=0)]
+    bytes_per_second: Annotated[float, msgspec.Meta(gt=0)]
+    worst_residual: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+    def seconds(self, macs: float, bytes: float) -> float:
+        """The time [s] of so much work, one after the other: macs / macs_per_second + bytes / bytes_per_second."""
+        return macs / self.macs_per_second + bytes / self.bytes_per_second
+
+
+@dataclass(frozen=True, kw_only=True)
 class DenseStep:
     """A measured dense forward and backward pass of a network.
 
@@ -58,27 +106,42 @@ class DenseStep:
 class StepTime:
     """The time of a dense training step [s], and the measured step that it was taken or scaled from.
 
-    `same_network` says whether that was a step of the network itself; otherwise its throughput was used.
+    `same_network` says whether that was a step of the network itself; otherwise its throughput was used. Without a
+    reference the time is from the device's rates.
     """
 
     seconds: float
-    reference: DenseStep
+    reference: DenseStep | None
     same_network: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A machine's profile. The first dense step gives the throughput for networks without one of their own.
+    """A machine's profile.
 
-    `memory_bytes` is what its memory holds, if it says.
+    A network without a dense step of its own is timed by `rates`, or else by the throughput of the first dense step.
+    `topk` is one Top-K as the profile's source did it; `selections` are other ways to find thresholds, and `masking` is
+    zeroing what does not exceed them, on this machine. `peaks` are what its memory and its matrix products reach at
+    best. `memory_bytes` is what its memory holds, if it says. `measured` is false where the numbers are a data sheet's.
+
+    Raises ValueError unless it says how long a step takes.
     """
 
     name: str
     title: str
     source: str
     topk: TopkTimes
-    dense_steps: Annotated[tuple[DenseStep, ...], msgspec.Meta(min_length=1)]
+    dense_steps: tuple[DenseStep, ...] = ()
+    rates: Rates | None = None
+    peaks: Rates | None = None
+    selections: tuple[SelectionTime, ...] = ()
+    masking: SelectionTime | None = None
     memory_bytes: PositiveCount | None = None
+    measured: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.dense_steps and self.rates is None:
+            raise ValueError("it has neither dense_steps nor rates: it does not say how long a step takes")
 
     @property
     def macs_per_second(self) -> float:
@@ -86,16 +149,41 @@ class Device:
         step = self.dense_steps[0]
         return step.training_macs * step.batch_size / step.seconds
 
-    def dense_step(self, network: str, training_macs: float, batch_size: int) -> StepTime:
+    def selection(self, algorithm: str) -> SelectionTime:
+        """How long an algorithm takes here. Raises SwatcostError where that was not measured."""
+        names = [each.algorithm for each in self.selections]
+        if algorithm not in names:
+            known = nearest(algorithm, names) if names else "it has none, `swatcost calibrate` measures a machine's"
+            raise SwatcostError(f"selection {algorithm!r}: {self.name} has no time for it: {known}")
+        return self.selections[names.index(algorithm)]
+
+    def dense_step(self, network: str, training_macs: float, batch_size: int, traffic_bytes: float = 0) -> StepTime:
         """The time of a dense training step of batch_size samples.
 
-        training_macs are per sample, as autograd executes them.
+        training_macs are per sample, as autograd executes them; traffic_bytes what the whole step writes and reads.
         """
         own = [step for step in self.dense_steps if (step.network, step.training_macs) == (network, training_macs)]
         if own:
             nearest_step = min(own, key=lambda step: abs(step.batch_size - batch_size))
             return StepTime(nearest_step.seconds * batch_size / nearest_step.batch_size, nearest_step, True)
+        if self.rates is not None:
+            return StepTime(self.rates.seconds(training_macs * batch_size, traffic_bytes), None, False)
         return StepTime(training_macs * batch_size / self.macs_per_second, self.dense_steps[0], False)
+
+
+def to_toml(device: Device) -> str:
+    """The profile as the text of a TOML file, which `load_device` reads; what it does not say is left out."""
+    import tomli_w
+
+    content = msgspec.to_builtins(device)
+    return tomli_w.dumps({name: _stated(value) for name, value in content.items() if _stated(value) not in (None, [])})
+
+
+def _stated(value: Any) -> Any:
+    """A table without the entries that are None."""
+    if isinstance(value, dict):
+        return {name: each for name, each in value.items() if each is not None}
+    return [_stated(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 _PROFILES = files(__package__)

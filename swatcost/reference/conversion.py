@@ -110,7 +110,7 @@ def convert(
     estimate: Estimate,
     *,
     over: Over | None = None,
-    selection: str = "kthvalue",
+    selection: str = "exact",
     one_sample: bool = False,
     ahead: int = 0,
     seed: int = 0,
@@ -144,7 +144,7 @@ def convert(
         raise SwatcostError(f"over {over!r}: choose from {', '.join(OVER)}")
     if over == "kernel" and not method.structured:
         raise SwatcostError("over 'kernel' prunes whole kernels: choose method 'swat-structured'")
-    if over in ("chw", "hw", "random") and selection != "kthvalue":
+    if over in ("chw", "hw", "random") and selection != "exact":
         raise SwatcostError(f"over {over!r} has no use for selection {selection!r}: leave it out")
     if ahead and not 0 < ahead < estimate.topk_period:
         raise SwatcostError(f"ahead {ahead}: give iterations between 0 and the period, {estimate.topk_period}")

@@ -40,7 +40,7 @@ class Settings:
     last_layer: Any = None
     keep_dense: tuple[str, ...] | None = None
     over: Any = None
-    selection: str = "kthvalue"
+    selection: str = "exact"
     one_sample: bool = False
     ahead: int = 0
     data: str = "digits"

@@ -64,7 +64,7 @@ class Sparsifier:
     clock: Clock
     sparsity: float
     over: Over
-    selection: Selection = field(default_factory=lambda: SELECTIONS["kthvalue"])
+    selection: Selection = field(default_factory=lambda: SELECTIONS["exact"])
     of_samples: bool = False
     one_sample: bool = False
     number: int = 0

@@ -85,9 +85,16 @@ def by_histogram(magnitudes: Tensor, zeros: int) -> Tensor:
     return threshold.clamp(max=largest * (1 - 1 / _BINS)).to(magnitudes.dtype)
 
 
+def by_fastest(magnitudes: Tensor, zeros: int) -> Tensor:
+    """Introselect on the CPU, where numpy's is many times as fast as torch's quickselect; that on other devices."""
+    takes = magnitudes.device.type == "cpu" and magnitudes.dtype in (torch.float32, torch.float64)
+    return by_partition(magnitudes, zeros) if takes else by_kthvalue(magnitudes, zeros)
+
+
 SELECTIONS = Registry[Selection](
     "selection",
     Selection,
+    Selection("exact", "partition on the CPU, kthvalue elsewhere", by_fastest),
     Selection("kthvalue", "torch.kthvalue: quickselect for the threshold alone", by_kthvalue),
     Selection("topk", "torch.topk: the K largest and their places", by_topk),
     Selection("sort", "torch.sort: the whole array in order", by_sorting),

@@ -160,7 +160,7 @@ def validate(
     bound: float = 0.01,
     learning_rate: float = 0.05,
     over: Any = None,
-    selection: str = "kthvalue",
+    selection: str = "exact",
     one_sample: bool = False,
     ahead: int = 0,
     progress: Callable[[int], object] = lambda step: None,

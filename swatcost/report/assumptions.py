@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from swatcost.conventions import EXACT, as_swat_counts, nothing_fixed
 from swatcost.methods import Phase
 from swatcost.report.numbers import percent, scaled
+from swatcost.selecting import selected
 from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 if TYPE_CHECKING:
@@ -154,7 +155,13 @@ def _time(estimate: Estimate) -> list[str]:
     sentences.append(
         "The sparse step is taken to be as much faster as its FLOPs are fewer (A.4), which no dense hardware gives."
     )
-    if estimate.topk_seconds:
+    if estimate.masked_step_seconds is not None:
+        sentences.append(
+            "The step with masked dense tensors is what this machine does without sparse hardware: the dense step, "
+            "zeroing what does not exceed the thresholds, and a Top-K's share."
+        )
+    sentences += _selecting(estimate)
+    if estimate.topk_seconds and estimate.selecting.algorithm is None:
         sentences.append(
             f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns a weight and "
             f"{device.topk.activations.per_element * 1e9:.3f} ns an activation, times over "
@@ -170,9 +177,53 @@ def _time(estimate: Estimate) -> list[str]:
     return sentences
 
 
+def _selecting(estimate: Estimate) -> list[str]:
+    """What A.4's ideas assume, and where the times of an algorithm are extrapolated."""
+    chosen, sentences = estimate.selecting, []
+    if chosen.algorithm is not None:
+        timed = estimate.device.selection(chosen.algorithm)
+        sentences.append(
+            f"Thresholds by {chosen.algorithm}: {timed.fixed * 1e6:.3g} µs an array and {timed.per_element * 1e9:.3g} "
+            f"ns an element, up to {percent(timed.worst_residual)} off what was measured"
+            + ("." if timed.exact else "; they are near the one asked for, so the sparsity is too.")
+        )
+        weights, activations = selected(estimate.network, estimate.plan)
+        samples = 1 if chosen.one_sample else estimate.batch_size
+        sizes = [size for size, sparse in weights if sparse] + [
+            samples * size for size, sparse in activations if sparse
+        ]
+        beyond = [size for size in sizes if not timed.smallest <= size <= timed.largest]
+        if beyond:
+            sentences.append(
+                f"EXTRAPOLATED: {len(beyond)} of {len(sizes)} arrays, of up to {scaled(max(beyond))} elements, are "
+                f"outside of {scaled(timed.smallest)} to {scaled(timed.largest)}, where it was measured."
+            )
+    if chosen.one_sample:
+        sentences.append(
+            "Activations' thresholds are of one sample, used for the whole batch: the sparsity reached differs "
+            "(`swatcost validate --one-sample` shows by how much)."
+        )
+    if chosen.hidden:
+        sentences.append(
+            "Selections run beside training on hardware of their own, started as early as their period allows: what "
+            "fits behind it costs no time. The first of a run, which nothing hides, is left out."
+        )
+    return sentences
+
+
 def dense_step_source(estimate: Estimate) -> str:
     """Where the dense step's time comes from: measured, scaled from another batch size, or from a throughput."""
     device, step, batch_size = estimate.device, estimate.dense_step.reference, estimate.batch_size
+    if step is None:
+        assert device.rates is not None
+        rates = (
+            f"{device.rates.macs_per_second / 1e12:.3g} TMAC/s and {device.rates.bytes_per_second / 1e9:.4g} GB/s for "
+            "what a step writes and reads"
+        )
+        if not device.measured:
+            return f"NOT MEASURED, a lower bound from {rates} ({device.source})"
+        off = f", which are up to {percent(device.rates.worst_residual or 0)} off the steps that they were fitted to"
+        return f"not measured, estimated from {rates}{off} ({device.source})"
     if not estimate.dense_step.same_network:
         return (
             f"not measured, estimated from the throughput of {step.network} at batch {step.batch_size}, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import EXACT
@@ -115,12 +116,18 @@ def time(estimate: Estimate) -> Table:
     if estimate.plan.asks_for_sparsity:
         period = estimate.break_even_period
         if estimate.plan.method.selects:
-            rows.append([f"Top-K, {_every(estimate.topk_period)}", seconds(estimate.topk_seconds)])
+            by_idea = list(estimate.topk_seconds_by_idea.items())
+            rows.append([f"Top-K, {_every(estimate.topk_period)}", seconds(by_idea[0][1])])
+            for (_, before), (idea, after) in pairwise(by_idea):
+                saving = f", {seconds(before - after)} less" if after < before else ""
+                rows.append([f"… {idea}", f"{seconds(after)}{saving}"])
         rows += [
             ["speedup of training", times(estimate.speedup)],
             ["limit without Top-K", times(estimate.speedup_limit)],
             ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
         ]
+        if estimate.masked_step_seconds is not None:
+            rows.append(["step with masked dense tensors", seconds(estimate.masked_step_seconds)])
     return Table([f"time on {estimate.device.name}", ""], rows)
 
 

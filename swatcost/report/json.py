@@ -59,6 +59,8 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "dense_step_seconds": estimate.dense_step.seconds,
             "dense_step_source": dense_step_source(estimate),
             "topk_seconds": estimate.topk_seconds,
+            "topk_seconds_by_idea": estimate.topk_seconds_by_idea,
+            "masked_step_seconds": estimate.masked_step_seconds,
             "speedup": estimate.speedup,
             "speedup_limit": estimate.speedup_limit,
             "break_even_period": estimate.break_even_period,

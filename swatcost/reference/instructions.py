@@ -1,0 +1,139 @@
+"""Retired instructions of numpy.partition: the paper's Table 9, for this machine, where they can be counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_REPEATS = 5
+_SECONDS = 240  # that a child may take
+_SUMMARY = re.compile(r"^==(\d+)== I\s+refs:\s+([\d,]+)$", re.MULTILINE)
+
+# Run in processes of their own, for numpy chooses its code paths when it is imported, and valgrind a process at a time.
+_CHILD = f"""
+import ctypes, json, os, platform, struct, sys
+import numpy
+try:
+    from numpy._core import _multiarray_umath as core
+except ImportError:
+    from numpy.core import _multiarray_umath as core
+
+sizes, how = json.loads(sys.argv[1]), sys.argv[2]
+paths = [each for each in core.__cpu_dispatch__ if core.__cpu_features__.get(each)]
+sorts = [each for each in ("X86_V4", "AVX512_SKX", "X86_V3", "AVX2", "ASIMD") if each in paths or each in core.__cpu_baseline__]
+found = {{"paths": paths, "dispatch": sorts[0] if sorts else "introselect", "counts": {{}}, "processes": {{}}}}
+arrays = {{size: numpy.abs(numpy.random.default_rng(0).standard_normal(size, dtype=numpy.float32)) for size in sizes}}
+
+def work(size):
+    for _ in range({_REPEATS}):
+        numpy.partition(arrays[size], int(0.8 * size))
+
+numpy.partition(numpy.ones(9, numpy.float32), 3)  # what happens only the first time
+if how == "perf":
+    # struct perf_event_attr: type hardware, its size, config instructions; no kernel, no hypervisor
+    attributes = bytearray(128)
+    struct.pack_into("IIQ", attributes, 0, 0, 128, 1)
+    struct.pack_into("Q", attributes, 40, 1 << 5 | 1 << 6)
+    number = {{"x86_64": 298, "aarch64": 241}}.get(platform.machine())
+    buffer = (ctypes.c_char * 128).from_buffer(attributes)
+    counter = ctypes.CDLL(None).syscall(number, buffer, 0, -1, -1, 0) if number else -1
+    if counter >= 0:
+        read = lambda: struct.unpack("Q", os.read(counter, 8))[0]
+        for size in sizes:
+            work(size)
+            before = read()
+            work(size)
+            found["counts"][size] = (read() - before) / {_REPEATS}
+elif how == "valgrind":
+    # each fork is summed up by itself when it exits, with what its parent did before; the one of size 0 did no more
+    for size in [0, *sizes]:
+        process = os.fork()
+        if not process:
+            if size:
+                work(size)
+            os._exit(0)
+        os.waitpid(process, 0)
+        found["processes"][process] = size
+print(json.dumps(found), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """Instructions that one numpy.partition of single-precision numbers retires, the copy that it makes included.
+
+    `counter` says what counted them, `dispatch` which of numpy's code paths ran.
+    """
+
+    elements: int
+    instructions: float
+    counter: str
+    dispatch: str
+
+    @property
+    def per_element(self) -> float:
+        """Instructions an element: the third column of Table 9."""
+        return self.instructions / self.elements
+
+
+def partition_instructions(sizes: Sequence[int], *, simd: bool) -> list[Instructions]:
+    """Counts for arrays of normal magnitudes in these sizes, of a search for the threshold that zeroes 80 %.
+
+    Counted by the processor, or else by valgrind, which knows no AVX-512; empty where neither can be used. simd=False
+    turns numpy's vector paths off, which leaves introselect, the algorithm that Table 9 profiled.
+    """
+    off = "" if simd else _vector_paths()
+    found = _child(sizes, "perf", [], off)
+    if found is not None and found[0]["counts"]:
+        counts, counter = {int(size): count for size, count in found[0]["counts"].items()}, "the processor"
+    elif (valgrind := shutil.which("valgrind")) is None:
+        return []
+    else:
+        tool = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+        if not simd:
+            off = _vector_paths(tool)
+        found = _child(sizes, "valgrind", tool, off)
+        if found is None:
+            return []
+        counts, counter = _of_forks(found[1], found[0]["processes"]), "valgrind"
+    dispatch = found[0]["dispatch"] if simd else "introselect"
+    return [Instructions(size, counts[size], counter, dispatch) for size in sizes if size in counts]
+
+
+def _of_forks(log: str, processes: dict[str, int]) -> dict[int, float]:
+    """Instructions of one partition by size, from valgrind's summaries of each process.
+
+    >>> log = "==7== I   refs:      1,000" + chr(10) + "==8== I   refs:      6,000"
+    >>> _of_forks(log, {"7": 0, "8": 100})  # (6000 − 1000) / 5 repeats
+    {100: 1000.0}
+    """
+    totals = {processes.get(process): int(count.replace(",", "")) for process, count in _SUMMARY.findall(log)}
+    if 0 not in totals:
+        return {}
+    return {size: (total - totals[0]) / _REPEATS for size, total in totals.items() if size}
+
+
+def _vector_paths(tool: Sequence[str] = ()) -> str:
+    """The code paths that numpy would choose from here, to be turned off."""
+    found = _child([], "none", tool, "")
+    return " ".join(found[0]["paths"]) if found else ""
+
+
+def _child(sizes: Sequence[int], how: str, tool: Sequence[str], off: str) -> tuple[dict[str, Any], str] | None:
+    """What the child found, and what was written to standard error; None if it failed."""
+    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": off, "OPENBLAS_NUM_THREADS": "1"}
+    if not off:
+        del environment["NPY_DISABLE_CPU_FEATURES"]
+    command = [*tool, sys.executable, "-I", "-c", _CHILD, json.dumps(list(sizes)), how]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=True)
+        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None

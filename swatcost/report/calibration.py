@@ -1,0 +1,177 @@
+"""A calibration as tables: what was measured, what the profile makes of it, and how far off that is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from swatcost.report.content import Table
+from swatcost.report.numbers import percent, scaled, seconds
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
+
+if TYPE_CHECKING:
+    from swatcost.reference.calibration import Calibration
+
+TABLE_9 = {1_000: 15_215, 10_000: 217_863, 100_000: 1_381_744, 1_000_000: 12_454_369}
+"""Retired instructions of numpy.partition by array size: SWAT, Table 9."""
+
+
+def render(calibration: Calibration, format: str, *, width: int = 80) -> str:
+    """The calibration as text in one of FORMATS; ends in a newline."""
+    sheet = Sheet(
+        opening=[f"{calibration.device.title}: {calibration.device.source}"],
+        tables=[
+            _rates(calibration),
+            _selections(calibration),
+            *([_instructions(calibration)] if calibration.instructions else []),
+            _predictions(calibration),
+        ],
+        notes=_notes(calibration),
+        data=lambda: to_dict(calibration),
+        rows=lambda: _rows(calibration),
+    )
+    return render_sheet(sheet, format, width=width)
+
+
+def _rates(calibration: Calibration) -> Table:
+    rows = []
+    for name, rates in (
+        ("dense steps, fitted", calibration.device.rates),
+        ("products and copies, at best", calibration.device.peaks),
+    ):
+        if rates is not None:
+            rows.append([name, f"{scaled(rates.macs_per_second, 'MAC')}/s", f"{scaled(rates.bytes_per_second, 'B')}/s"])
+    return Table(["rates", "multiply-\naccumulates", "memory"], rows)
+
+
+def _selections(calibration: Calibration) -> Table:
+    """Time an element by array size, the line through it, and the largest residual."""
+    sizes = sorted({each.elements for each in calibration.selections})
+    rows = []
+    for fit in calibration.device.selections:
+        own = {each.elements: each for each in calibration.selections if each.algorithm == fit.algorithm}
+        rows.append(
+            [
+                fit.algorithm,
+                *(f"{own[size].seconds / size * 1e9:.2f}" for size in sizes),
+                f"{fit.fixed * 1e6:.1f} µs",
+                f"{fit.per_element * 1e9:.2f} ns",
+                percent(fit.worst_residual),
+            ]
+        )
+    header = ["threshold by, ns\nan element of", *(scaled(size) for size in sizes), "fixed", "slope", "worst\nresidual"]
+    return Table(header, rows)
+
+
+def _instructions(calibration: Calibration) -> Table:
+    """Table 9 for this machine."""
+    by_path: dict[str, dict[int, float]] = {}
+    for each in calibration.instructions:
+        by_path.setdefault(each.dispatch, {})[each.elements] = each.instructions
+    rows = [
+        [f"{size:,}", f"{printed:,}", f"{printed / size:.1f}"]
+        + [cell for found in by_path.values() for cell in _counted(found.get(size), size)]
+        for size, printed in TABLE_9.items()
+    ]
+    header = ["array size", "Table 9", "a\nnumber"]
+    for path in by_path:
+        header += [path, "a\nnumber"]
+    return Table(header, rows)
+
+
+def _counted(instructions: float | None, size: int) -> list[str]:
+    return ["", ""] if instructions is None else [f"{instructions:,.0f}", f"{instructions / size:.1f}"]
+
+
+def _predictions(calibration: Calibration) -> Table:
+    rows = [
+        [
+            each.network + ("" if each.calibrated_on else " (unseen)"),
+            each.quantity,
+            seconds(each.predicted),
+            seconds(each.measured),
+            f"{100 * each.error:+.1f} %",
+        ]
+        for each in calibration.predictions
+    ]
+    return Table(["network", "", "predicted", "measured", "error"], rows, text_columns=2)
+
+
+def _notes(calibration: Calibration) -> list[str]:
+    device = calibration.device
+    batch = calibration.predictions[0].batch_size
+    sentences = [
+        f"Steps are a forward and backward pass of {batch} samples, single precision, without the optimizer. Those of "
+        "networks that were measured are their own measured ones, those of unseen ones come from the fitted rates.",
+        "A selection's time is fixed + slope · elements, fitted to relative errors over the sizes above; beyond them "
+        "it extrapolates, and an estimate says so.",
+        "The SWAT step is the reference's: dense kernels on masked tensors. A machine with sparse hardware would take "
+        "the fewer FLOPs that an estimate counts.",
+    ]
+    if device.rates is not None:
+        sentences.append(
+            f"The fitted rates are up to {percent(device.rates.worst_residual or 0)} off the steps that they were "
+            "fitted to."
+        )
+    else:
+        sentences.append(
+            "Throughput and bandwidth were not told apart: other networks are timed by the first one's throughput."
+        )
+    counters = {each.counter for each in calibration.instructions}
+    if counters:
+        sentences.append(f"Instructions of numpy.partition: counted by {', '.join(sorted(counters))}.")
+        sentences += _growth(calibration)
+    else:
+        sentences.append("Instructions were not counted: neither hardware counters nor valgrind can be used here.")
+    return sentences
+
+
+def _growth(calibration: Calibration) -> list[str]:
+    """Whether instructions grow linearly: the line through them and its residuals."""
+    from swatcost.devices.fits import fitted
+
+    sentences = []
+    for path in dict.fromkeys(each.dispatch for each in calibration.instructions):
+        own = [each for each in calibration.instructions if each.dispatch == path]
+        if len(own) > 2:
+            fit = fitted([(1.0, each.elements) for each in own], [each.instructions for each in own])
+            sentences.append(
+                f"{path}: {fit.first:,.0f} + {fit.second:.1f} · elements instructions, up to "
+                f"{percent(fit.worst_residual)} off."
+            )
+    return sentences
+
+
+def to_dict(calibration: Calibration) -> dict[str, Any]:
+    """The calibration as plain data."""
+    import msgspec
+
+    device: dict[str, Any] = msgspec.to_builtins(calibration.device)
+    return {
+        "schema": "swatcost.calibration/1",
+        "device": device,
+        "selections": [asdict(each) for each in calibration.selections],
+        "instructions": [asdict(each) for each in calibration.instructions],
+        "predictions": [asdict(each) | {"error": each.error} for each in calibration.predictions],
+    }
+
+
+def _rows(calibration: Calibration) -> list[dict[str, Any]]:
+    """A row a measurement."""
+    rows = [
+        {"kind": "selection", "name": each.algorithm, "size": each.elements, "measured": each.seconds,
+         "predicted": each.fitted, "unit": "s"}
+        for each in calibration.selections
+    ]  # fmt: skip
+    rows += [
+        {"kind": "instructions", "name": each.dispatch, "size": each.elements, "measured": each.instructions,
+         "predicted": "", "unit": "instructions"}
+        for each in calibration.instructions
+    ]  # fmt: skip
+    rows += [
+        {"kind": each.quantity, "name": each.network, "size": each.batch_size, "measured": each.measured,
+         "predicted": each.predicted, "unit": "s"}
+        for each in calibration.predictions
+    ]  # fmt: skip
+    return rows

@@ -1,0 +1,31 @@
+"""Table 9 for this machine: instructions of numpy.partition."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from swatcost.reference import instructions
+from swatcost.reference.instructions import partition_instructions
+
+
+def test_introselect_takes_a_handful_of_instructions_an_element() -> None:
+    """Table 9: 21.8 at 10,000 elements and 13.8 at 100,000; for another rank, another compiler, another machine."""
+    found = partition_instructions([10_000, 100_000], simd=False)
+    if not found:
+        pytest.skip("neither hardware counters nor valgrind can be used here")
+    assert [each.elements for each in found] == [10_000, 100_000]
+    assert all(5 < each.per_element < 60 for each in found)
+    assert {each.dispatch for each in found} == {"introselect"}
+
+
+def test_without_any_counter_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    found = partition_instructions([1000], simd=True)
+    assert not found or found[0].counter == "the processor"
+
+
+def test_a_child_that_fails_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "_CHILD", "raise SystemExit(1)")
+    assert partition_instructions([1000], simd=True) == []
