@@ -87,6 +87,10 @@ class Rates:
         """The time [s] of so much work, one after the other: macs / macs_per_second + bytes / bytes_per_second."""
         return macs / self.macs_per_second + bytes / self.bytes_per_second
 
+    def bound(self, macs: float, bytes: float) -> float:
+        """The least time [s] that both need when nothing waits for the other: the longer of the two (roofline)."""
+        return max(macs / self.macs_per_second, bytes / self.bytes_per_second)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenseStep:
@@ -167,7 +171,8 @@ class Device:
             nearest_step = min(own, key=lambda step: abs(step.batch_size - batch_size))
             return StepTime(nearest_step.seconds * batch_size / nearest_step.batch_size, nearest_step, True)
         if self.rates is not None:
-            return StepTime(self.rates.seconds(training_macs * batch_size, traffic_bytes), None, False)
+            seconds = self.rates.seconds if self.measured else self.rates.bound
+            return StepTime(seconds(training_macs * batch_size, traffic_bytes), None, False)
         return StepTime(training_macs * batch_size / self.macs_per_second, self.dense_steps[0], False)
 
 

@@ -36,6 +36,7 @@ _AT_LEAST = 0.05  # seconds that one measurement is repeated for
 _REPEATS = (3, 50)  # at least and at most so often
 _ELEMENTS = 4_000_000  # of all arrays of one size together, at most
 _OTHERS = 16_000_000  # numbers that are touched between two measurements, more than most caches hold
+_KEPT_BY_ALLOCATOR = 31 * 2**20  # bytes; glibc's largest threshold is 32 MiB
 _STEPS = 5  # timed steps of a network, after two that warm up
 _MATRIX = 1024  # rows and columns of the products that peak throughput is measured with
 _COPIED = 2**28  # bytes that peak bandwidth is measured with
@@ -106,6 +107,9 @@ def calibrate(
         raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
     if not networks:
         raise SwatcostError("calibrate needs a network whose dense step is measured")
+    # The C library keeps freed memory up to the size of what was freed before: without this the first networks would
+    # get theirs from the system anew in every step, the later ones would not.
+    torch.empty(_KEPT_BY_ALLOCATOR, dtype=torch.uint8)
     steps: list[tuple[DenseStep, Runnable]] = []
     for network in networks:
         progress(f"dense step of {network}")

@@ -27,7 +27,8 @@ except ImportError:
 
 sizes, how = json.loads(sys.argv[1]), sys.argv[2]
 paths = [each for each in core.__cpu_dispatch__ if core.__cpu_features__.get(each)]
-sorts = [each for each in ("X86_V4", "AVX512_SKX", "X86_V3", "AVX2", "ASIMD") if each in paths or each in core.__cpu_baseline__]
+here = {{*paths, *core.__cpu_baseline__}}
+sorts = [each for each in ("X86_V4", "AVX512_SKX", "X86_V3", "AVX2", "ASIMD") if each in here]
 found = {{"paths": paths, "dispatch": sorts[0] if sorts else "introselect", "counts": {{}}, "processes": {{}}}}
 arrays = {{size: numpy.abs(numpy.random.default_rng(0).standard_normal(size, dtype=numpy.float32)) for size in sizes}}
 

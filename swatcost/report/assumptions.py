@@ -166,6 +166,7 @@ def _time(estimate: Estimate) -> list[str]:
             f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns a weight and "
             f"{device.topk.activations.per_element * 1e9:.3f} ns an activation, times over "
             f"elements of {device.source}."
+            + ("" if device.measured else " NOT MEASURED: every number is read once, a lower bound.")
         )
     as_printed = estimate.speedup_at(round(reduction, 3))
     is_printed = estimate.dense_step.same_network and round(reduction, 3) in REDUCTIONS_OF_EQS_7_AND_8
@@ -221,7 +222,7 @@ def dense_step_source(estimate: Estimate) -> str:
             "what a step writes and reads"
         )
         if not device.measured:
-            return f"NOT MEASURED, a lower bound from {rates} ({device.source})"
+            return f"NOT MEASURED, the longer of {rates}: a lower bound without fused kernels ({device.source})"
         off = f", which are up to {percent(device.rates.worst_residual or 0)} off the steps that they were fitted to"
         return f"not measured, estimated from {rates}{off} ({device.source})"
     if not estimate.dense_step.same_network:

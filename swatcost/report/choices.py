@@ -74,7 +74,9 @@ def _devices() -> tuple[list[str], list[list[str]]]:
     from swatcost.devices import device_names, load_device
 
     devices = [load_device(name) for name in device_names()]
-    return ["device", "title", "source"], [[each.name, each.title, each.source] for each in devices]
+    return ["device", "title", "times", "source"], [
+        [each.name, each.title, "measured" if each.measured else "data sheet", each.source] for each in devices
+    ]
 
 
 _ROWS = {
