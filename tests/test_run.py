@@ -129,6 +129,13 @@ def test_damaged_files_are_named(small: str, tmp_path: Path) -> None:
         read_record(tmp_path / "none.jsonl")
 
 
+def test_another_run_s_checkpoint_is_not_taken(small: str, tmp_path: Path) -> None:
+    (tmp_path / "run.pt").write_bytes(b"")
+    with pytest.raises(SwatcostError, match=r"run\.pt is there already"):
+        run(settings_of(small), tmp_path / "run.jsonl")
+    assert not (tmp_path / "run.jsonl").exists()
+
+
 def test_a_record_is_written_by_one_run_at_a_time(tmp_path: Path) -> None:
     header = Header(version="", settings={}, classes=1, input_shape=(1,), data="", steps=1, weights=())
     path = tmp_path / "run.jsonl"

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from swatcost.reference.calibration import Calibration, calibrate
 from swatcost.reference.conversion import METHODS_THAT_RUN, Converted, convert
 from swatcost.reference.counting import Counts
+from swatcost.reference.settings import Settings
 from swatcost.reference.thresholds import SELECTIONS, Selection
+from swatcost.reference.training import resume, run
+from swatcost.reference.validation import Validation, validate
 
-__all__ = ["METHODS_THAT_RUN", "SELECTIONS", "Converted", "Counts", "Selection", "convert"]
+__all__ = [
+    "METHODS_THAT_RUN",
+    "SELECTIONS",
+    "Calibration",
+    "Converted",
+    "Counts",
+    "Selection",
+    "Settings",
+    "Validation",
+    "calibrate",
+    "convert",
+    "resume",
+    "run",
+    "validate",
+]

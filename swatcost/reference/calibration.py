@@ -36,8 +36,8 @@ _AT_LEAST = 0.05  # seconds that one measurement is repeated for
 _REPEATS = (3, 50)  # at least and at most so often
 _ELEMENTS = 4_000_000  # of all arrays of one size together, at most
 _OTHERS = 16_000_000  # numbers that are touched between two measurements, more than most caches hold
-_KEPT_BY_ALLOCATOR = 31 * 2**20  # bytes; glibc's largest threshold is 32 MiB
-_STEPS = 5  # timed steps of a network, after two that warm up
+_STEPS = 5  # timed steps of a network
+_WARM_UP = 8  # steps before those, until the allocator keeps what a step needs
 _MATRIX = 1024  # rows and columns of the products that peak throughput is measured with
 _COPIED = 2**28  # bytes that peak bandwidth is measured with
 
@@ -107,13 +107,14 @@ def calibrate(
         raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
     if not networks:
         raise SwatcostError("calibrate needs a network whose dense step is measured")
-    # The C library keeps freed memory up to the size of what was freed before: without this the first networks would
-    # get theirs from the system anew in every step, the later ones would not.
-    torch.empty(_KEPT_BY_ALLOCATOR, dtype=torch.uint8)
     steps: list[tuple[DenseStep, Runnable]] = []
     for network in networks:
         progress(f"dense step of {network}")
         steps.append(_dense_step(network, batch_size, on))
+    for place, (before, built) in enumerate(steps):
+        progress(f"dense step of {before.network} again")
+        again = _step_seconds(built.module, *_batch(built, batch_size, on), on)
+        steps[place] = replace(before, seconds=min(before.seconds, again)), built  # whatever disturbed one of them
     progress("products and copies")
     peaks = _peaks(on)
     timed: list[TimedSelection] = []
@@ -157,7 +158,7 @@ def calibrate(
 
 def stages(networks: Sequence[str], unseen: Sequence[str], count_instructions: bool, on: str) -> int:
     """How many stages `calibrate` tells of."""
-    return 2 * len(networks) + len(unseen) + len(algorithms(on)) + 3 + count_instructions
+    return 3 * len(networks) + len(unseen) + len(algorithms(on)) + 3 + count_instructions
 
 
 def algorithms(on: str) -> list[str]:
@@ -251,12 +252,12 @@ def _peaks(on: str) -> Rates:
 def _step_seconds(module: nn.Module, images: Tensor, labels: Tensor, on: str) -> float:
     """The median time [s] of a forward and backward pass."""
     times = []
-    for _ in range(_STEPS + 2):
+    for _ in range(_STEPS + _WARM_UP):
         module.zero_grad()
         before = _now(on)
         functional.cross_entropy(scores(module(images)), labels).backward()  # type: ignore[no-untyped-call]
         times.append(_now(on) - before)
-    return median(times[2:])
+    return median(times[_WARM_UP:])
 
 
 def _batch(built: Runnable, batch_size: int, on: str) -> tuple[Tensor, Tensor]:
@@ -292,7 +293,7 @@ def _topk(built: Runnable, batch_size: int, on: str) -> TopkTimes:
     images, labels = _batch(built, batch_size, on)
     times = []
     with convert(built.module, found) as converted:
-        for _ in range(_STEPS + 2):
+        for _ in range(_STEPS + _WARM_UP):
             functional.cross_entropy(scores(built.module(images)), labels).backward()  # type: ignore[no-untyped-call]
             times.append(
                 [
@@ -302,7 +303,7 @@ def _topk(built: Runnable, batch_size: int, on: str) -> TopkTimes:
             )
             converted.topk_seconds()
     weights, activations = selected(built.network, found.plan)
-    of_weights, of_activations = (median(each) for each in zip(*times[2:], strict=True))
+    of_weights, of_activations = (median(each) for each in zip(*times[_WARM_UP:], strict=True))
     return TopkTimes(
         weights=Measured(seconds=of_weights, elements=int(sum(size for size, _ in weights))),
         activations=Measured(seconds=of_activations, elements=int(batch_size * sum(size for size, _ in activations))),
@@ -332,16 +333,16 @@ def _predictions(
     yield prediction("dense step", dense.dense_step.seconds, _step_seconds(module, images, labels, on))
     with convert(module, found) as converted:
         times, topk = [], []
-        for _ in range(_STEPS + 3):
+        for _ in range(_STEPS + _WARM_UP // period):
             before = _now(on)
             for _ in range(period):
                 module.zero_grad()
                 functional.cross_entropy(scores(module(images)), labels).backward()  # type: ignore[no-untyped-call]
             times.append((_now(on) - before) / period)
             topk.append(sum(converted.topk_seconds().values()))
-    yield prediction("one Top-K", found.topk_seconds, median(topk[1:]))
+    yield prediction("one Top-K", found.topk_seconds, median(topk[_WARM_UP // period :]))
     if dense.masked_step_seconds is not None:
-        yield prediction("SWAT step, masked, period 2", dense.masked_step_seconds, median(times[1:]))
+        yield prediction("SWAT step, masked, period 2", dense.masked_step_seconds, median(times[_WARM_UP // period :]))
 
 
 def _title(on: str) -> str:

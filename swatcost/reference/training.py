@@ -54,6 +54,8 @@ def run(settings: Settings, output: Path, report: Report = lambda progress: None
     and `resume` goes on.
     """
     training = _Training.prepared(settings, output)
+    if training.checkpoint.exists() and not output.exists():
+        raise SwatcostError(f"{training.checkpoint} is there already, of another run: name another --output")
     with Writer(output, training.header()) as record:
         training.go_on(record, report)
     return read_record(output)
