@@ -21,6 +21,7 @@ from swatcost.cli.options import (
     width,
 )
 from swatcost.errors import SwatcostError
+from swatcost.report import FORMATS
 
 if TYPE_CHECKING:
     from swatcost.reference.training import Progress
@@ -38,6 +39,7 @@ def _together(*options: Decorator) -> Decorator:
     return decorate
 
 
+_PRINTED = click.option("--format", type=click.Choice(FORMATS), default="table", help="How the outcome is printed.")
 _SPARSE = _together(
     sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1)."),
     sparsity("--acts", "Activation sparsity; by default as the distribution has it, or 0."),
@@ -86,13 +88,13 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     "--record-every", type=int, metavar="N", help="Measure layers in every N-th step.  [default: 20 in a run]"
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on with an interrupted run.")
-@FORMAT
+@_PRINTED
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help=f"The record.  [default: {_RECORD}]")
 def run(
     model: str | None,
     resume: Path | None,
     output: Path | None,
-    format: str | None,
+    format: str,
     steps: int | None,
     epochs: float | None,
     lr: float,
@@ -139,7 +141,7 @@ def run(
         except StoppedError as stopped:
             click.echo(f"swatcost: interrupted {stopped}; go on with: swatcost run --resume {record}", err=True)
             click.get_current_context().exit(_INTERRUPTED)
-    show(render(done, format or "table", width=width(None)), None)
+    show(render(done, format, width=width(None)), None)
 
 
 def _only_resume() -> None:
@@ -202,13 +204,13 @@ def validate(model: str, layers: bool, format: str | None, output: Path | None, 
 @shown("--batch-size", "Samples in a step.", 8, "N")
 @click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What to measure.  [default: cpu]")
 @click.option("--instructions/--no-instructions", default=True, help="Count numpy.partition's instructions (Table 9).")
-@FORMAT
+@_PRINTED
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the profile there (.toml).")
 def calibrate(
     networks: tuple[str, ...],
     unseen: tuple[str, ...],
     instructions: bool,
-    format: str | None,
+    format: str,
     output: Path | None,
     **given: Any,
 ) -> None:
@@ -241,4 +243,4 @@ def calibrate(
         )
     if output is not None:
         write_atomically(output, to_toml(found.device))
-    show(render(found, format or "table", width=width(None)), None)
+    show(render(found, format, width=width(None)), None)

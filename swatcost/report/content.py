@@ -119,8 +119,8 @@ def time(estimate: Estimate) -> Table:
             by_idea = list(estimate.topk_seconds_by_idea.items())
             rows.append([f"Top-K, {_every(estimate.topk_period)}", seconds(by_idea[0][1])])
             for (_, before), (idea, after) in pairwise(by_idea):
-                saving = f", {seconds(before - after)} less" if after < before else ""
-                rows.append([f"… {idea}", f"{seconds(after)}{saving}"])
+                change = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
+                rows.append([f"… {idea}", f"{seconds(after)}, {change}"])
         rows += [
             ["speedup of training", times(estimate.speedup)],
             ["limit without Top-K", times(estimate.speedup_limit)],
