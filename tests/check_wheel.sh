@@ -18,6 +18,8 @@ for folder in "$place" "$checkout"; do
     "$place/venv/bin/python" -m swatcost list models | grep -q wide_resnet50_2
 done
 cd "$place"
+"$place/venv/bin/swatcost" run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --steps 2 | grep -q '2 of 2'
+"$place/venv/bin/swatcost" list devices | grep -q h200
 "$place/venv/bin/python" - <<'PYTHON'
 import importlib.util, pathlib, swatcost, swatcost_models
 
