@@ -255,7 +255,7 @@ def _step_seconds(module: nn.Module, images: Tensor, labels: Tensor, on: str) ->
     for _ in range(_STEPS + _WARM_UP):
         module.zero_grad()
         before = _now(on)
-        functional.cross_entropy(scores(module(images)), labels).backward()  # type: ignore[no-untyped-call]
+        functional.cross_entropy(scores(module, images), labels).backward()  # type: ignore[no-untyped-call]
         times.append(_now(on) - before)
     return median(times[_WARM_UP:])
 
@@ -294,7 +294,7 @@ def _topk(built: Runnable, batch_size: int, on: str) -> TopkTimes:
     times = []
     with convert(built.module, found) as converted:
         for _ in range(_STEPS + _WARM_UP):
-            functional.cross_entropy(scores(built.module(images)), labels).backward()  # type: ignore[no-untyped-call]
+            functional.cross_entropy(scores(built.module, images), labels).backward()  # type: ignore[no-untyped-call]
             times.append(
                 [
                     sum(layer.weight.seconds for layer in converted.layers.values()),
@@ -337,7 +337,7 @@ def _predictions(
             before = _now(on)
             for _ in range(period):
                 module.zero_grad()
-                functional.cross_entropy(scores(module(images)), labels).backward()  # type: ignore[no-untyped-call]
+                functional.cross_entropy(scores(module, images), labels).backward()  # type: ignore[no-untyped-call]
             times.append((_now(on) - before) / period)
             topk.append(sum(converted.topk_seconds().values()))
     yield prediction("one Top-K", found.topk_seconds, median(topk[_WARM_UP // period :]))

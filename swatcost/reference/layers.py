@@ -43,7 +43,8 @@ class Layer:
         call = self._call() if learning else 0
         with torch.no_grad():
             active = self.weight(weight, training=learning) if self._masks_weight(learning) else weight
-            kept = self.activation(x, call) if "activation" in sparse["grad_weight"] and learning else x
+            selects = learning and "activation" in sparse["grad_weight"] and weight.requires_grad
+            kept = self.activation(x, call) if selects else x
         operands = Operands(
             forward_weight=active if "weight" in sparse["forward"] else weight,
             backward_weight=active if "weight" in sparse["grad_input"] else weight,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from swatcost.errors import SwatcostError
+from swatcost.errors import SwatcostError, first_line
 from swatcost.reference.modules import Runnable
 
 
@@ -21,8 +21,19 @@ def classes_of(built: Runnable) -> int:
     return shapes[0][1]
 
 
-def scores(output: Any) -> Tensor:
-    """The scores, if a network gives more than those: the first tensor."""
+def scores(module: nn.Module, images: Tensor) -> Tensor:
+    """What a network makes of a batch: the scores, if it gives more than those, which are the first tensor.
+
+    Raises SwatcostError where it raises anything.
+    """
+    try:
+        output: Any = module(images)
+    except SwatcostError:
+        raise
+    except Exception as error:  # a user's module may raise what it likes
+        raise SwatcostError(
+            f"the network raised {type(error).__name__} on a batch of {len(images)}: {first_line(error)}"
+        ) from error
     while not isinstance(output, Tensor):
         output = output[0] if isinstance(output, tuple | list) else next(iter(output.values()))
     return output

@@ -215,7 +215,7 @@ class _Training:
         )
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        output = scores(self.built.module(images))
+        output = scores(self.built.module, images)
         return output.detach(), functional.cross_entropy(output, labels)
 
     def _shares(self) -> dict[str, float]:
@@ -246,7 +246,7 @@ class _Training:
         with torch.no_grad():
             for start in range(0, len(self.data.test_images), _TEST_BATCH):
                 rows = slice(start, start + _TEST_BATCH)
-                found = scores(module(self.data.test_images[rows].to(self.settings.on))).argmax(1).cpu()
+                found = scores(module, self.data.test_images[rows].to(self.settings.on)).argmax(1).cpu()
                 right += int((found == self.data.test_labels[rows]).sum())
         module.train()
         return right / max(1, len(self.data.test_images))

@@ -185,20 +185,20 @@ def validate(
     memory = memory_of(built.network, batch_size=batch_size, **settings).memory
     batches = given.batches(batch_size, seed)
     probe, _ = next(given.batches(batch_size, seed))
-    dense = saved_bytes(built.module, lambda: scores(built.module(probe)))
+    dense = saved_bytes(built.module, lambda: scores(built.module, probe))
     optimizer = torch.optim.SGD(built.module.parameters(), lr=learning_rate, momentum=0.9)
     checks = []
     with convert(
         built.module, found, over=over, selection=selection, one_sample=one_sample, ahead=ahead, seed=seed
     ) as converted:
         before = copy.deepcopy(converted.state_dict())
-        naive = saved_bytes(built.module, lambda: scores(built.module(probe)))
+        naive = saved_bytes(built.module, lambda: scores(built.module, probe))
         converted.load_state_dict(before)
         for step in range(steps):
             images, labels = next(batches)
             optimizer.zero_grad()
             with converted.counting() as counts:
-                loss = functional.cross_entropy(scores(built.module(images)), labels)
+                loss = functional.cross_entropy(scores(built.module, images), labels)
                 loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             checks.append(_checked(found, converted, counts, float(loss.detach())))
