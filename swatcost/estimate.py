@@ -367,6 +367,10 @@ def checked_default(given: float | str | Path, network: Network) -> float:
         try:
             given = float(str(given))
         except ValueError:
+            if not str(given).endswith(".jsonl"):
+                raise SwatcostError(
+                    f"default_act_sparsity {str(given)!r:.80}: give a fraction of zeros, or a run's record (.jsonl)"
+                ) from None
             return checked_sparsity(measured_default(str(given), network), "default_act_sparsity")
     return checked_sparsity(given, "default_act_sparsity")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -362,6 +363,39 @@ def test_it_runs_under_autocast_and_checkpointing() -> None:
         grads.append([parameter.grad for parameter in model.parameters()])
     for mine, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_a_converted_module_can_be_copied_and_saved(tmp_path: Path) -> None:
+    module = small()
+    converted = reference.convert(module, estimate_of(module, 2, 6, 6, weights=0.8, acts=0.5, period=2))
+    train(module, torch.optim.SGD(module.parameters(), lr=0.1), range(1))
+    torch.save(module, tmp_path / "whole.pt")
+    for other in (copy.deepcopy(module), torch.load(tmp_path / "whole.pt", weights_only=False)):
+        train(other, torch.optim.SGD(other.parameters(), lr=0.1), range(1, 3))
+        assert (converted.clock.iteration, other[0].swat.clock.iteration) == (0, 2)
+        assert other[0].swat.clock is other[3].swat.clock
+    with pytest.raises(SwatcostError, match="converted already"):
+        reference.convert(module, converted.estimate)
+    converted.undo()
+    converted.undo()
+    assert type(module[0]) is nn.Conv2d
+
+
+def test_what_wraps_a_module_does_not_matter() -> None:
+    module = small()
+    wrapped = nn.DataParallel(module)
+    estimate = swatcost.estimate(swatcost.trace(wrapped, input_shape=(2, 6, 6)), weights=0.8)
+    assert len(reference.convert(wrapped, estimate).layers) == 3
+
+
+def test_frozen_layers_keep_no_masked_input() -> None:
+    module = small()
+    module[0].requires_grad_(False)
+    estimate = estimate_of(module, 2, 6, 6, weights=0.8, acts=0.8)
+    with reference.convert(module, estimate) as converted, converted.counting() as counts:
+        train(module, torch.optim.SGD(module[3:].parameters(), lr=0.1), range(1))
+    assert set(counts["0.weight"][0].macs) == {"forward"}
+    assert counts["0.weight"][0].act_kept is None
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from swatcost.reference.layers import SPARSE, Layer, SparseAttention
 from swatcost.reference.sparsifying import OVER, Clock, Over, Sparsifier
 from swatcost.reference.thresholds import SELECTIONS
 from swatcost.sparsity import SparsityPlan
+from swatcost.tracing import unwrapped
 from swatcost.tracing.frames import without_wrappers
 
 METHODS_THAT_RUN = ("dense", "swat", "swat-structured", "saw", "meprop")
@@ -118,8 +119,8 @@ def convert(
     """Makes a module train by the method, sparsities and Top-K period of an estimate of it.
 
     The module's convolutions, linear layers and attention projections get another class, nothing else changes:
-    parameters, buffers, hooks, names and optimizers stay what they are. `undo` gives the classes back. Each training
-    forward pass of the whole module is an iteration; thresholds are found in every estimate.topk_period-th. In
+    parameters, buffers, hooks, names and optimizers stay what they are, and it can be copied and saved. `undo` gives
+    the classes back. Each training forward pass of the whole module is an iteration; thresholds are found in every estimate.topk_period-th. In
     evaluation mode the last thresholds mask the weights, if the method's forward pass is sparse.
 
     over says what one threshold spans (Figure 9): "nchw" (the paper's runs), "chw", "hw", "kernel" (structured; what
@@ -148,6 +149,9 @@ def convert(
         raise SwatcostError(f"over {over!r} has no use for selection {selection!r}: leave it out")
     if ahead and not 0 < ahead < estimate.topk_period:
         raise SwatcostError(f"ahead {ahead}: give iterations between 0 and the period, {estimate.topk_period}")
+    module = unwrapped(module)
+    if any(type(part) in SPARSE.values() for part in module.modules()):
+        raise SwatcostError("the module is converted already: undo that first")
     names = {id(parameter): without_wrappers(name) for name, parameter in module.named_parameters()}
     _check_same(module, estimate)
     clock, found = Clock(period=estimate.topk_period, ahead=ahead, seed=seed), SELECTIONS.choose(selection)
@@ -164,7 +168,7 @@ def convert(
 
         if name not in layers:
             layers[name] = Layer(
-                name, method, clock, sparsifier("weight"), sparsifier("activation"), sparsifier("output")
+                name, dict(method.sparse), clock, sparsifier("weight"), sparsifier("activation"), sparsifier("output")
             )
         return layers[name]
 
@@ -188,10 +192,14 @@ def convert(
     return converted
 
 
+def _nothing(module: nn.Module, args: Any) -> None:
+    """A hook that does nothing."""
+
+
 def _swap(part: nn.Module, sparse: type[nn.Module], swat: Any, undo: contextlib.ExitStack) -> None:
     own = type(part)
     # with a hook, torch's encoder layers do not take the fast path, which passes the module by
-    hook = part.register_forward_pre_hook(lambda module, args: None)
+    hook = part.register_forward_pre_hook(_nothing)
     part.__class__ = sparse
     part.swat = swat
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from swatcost.methods import Method
+from swatcost.costs import Pass
+from swatcost.methods import Operand
 from swatcost.reference.counting import Counter
 from swatcost.reference.forms import ConvForm, Form, LinearForm
 from swatcost.reference.products import Operands, SparseProduct
@@ -21,12 +23,12 @@ from swatcost.reference.sparsifying import Clock, Sparsifier, in_backward
 class Layer:
     """One weight and how it is multiplied: what a method sparsifies of its operands, in which pass.
 
-    `name` is the weight's name in the trace. While `counters` is a list, each call in an iteration adds one, which
-    counts what it multiplies.
+    `name` is the weight's name in the trace, `sparse` the operands that are sparse in each pass. While `counters` is a
+    list, each call in an iteration adds one, which counts what it multiplies.
     """
 
     name: str
-    method: Method
+    sparse: Mapping[Pass, frozenset[Operand]]
     clock: Clock
     weight: Sparsifier
     activation: Sparsifier
@@ -39,7 +41,7 @@ class Layer:
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, training: bool) -> Tensor:
         """The layer's output; its backward pass is Eqs. 2 and 3 on what the method leaves of the operands."""
         x, weight, bias = _as_autocast(x, weight, bias)
-        sparse, learning = self.method.sparse, training and torch.is_grad_enabled()
+        sparse, learning = self.sparse, training and torch.is_grad_enabled()
         call = self._call() if learning else 0
         with torch.no_grad():
             active = self.weight(weight, training=learning) if self._masks_weight(learning) else weight
@@ -57,8 +59,7 @@ class Layer:
 
     def _masks_weight(self, learning: bool) -> bool:
         """A method that is dense in the forward pass leaves the trained model dense."""
-        sparse = self.method.sparse
-        return "weight" in sparse["forward"] or (learning and "weight" in sparse["grad_input"])
+        return "weight" in self.sparse["forward"] or (learning and "weight" in self.sparse["grad_input"])
 
     def _counter(self, call: int) -> Counter | None:
         """What counts this call; the same one again where checkpointing runs it again."""

@@ -24,10 +24,13 @@ def classes_of(built: Runnable) -> int:
 def scores(module: nn.Module, images: Tensor) -> Tensor:
     """What a network makes of a batch: the scores, if it gives more than those, which are the first tensor.
 
+    Images are given in the type of its parameters.
+
     Raises SwatcostError where it raises anything.
     """
     try:
-        output: Any = module(images)
+        floats = (parameter.dtype for parameter in module.parameters() if parameter.is_floating_point())
+        output: Any = module(images.to(next(floats, images.dtype)))
     except SwatcostError:
         raise
     except Exception as error:  # a user's module may raise what it likes

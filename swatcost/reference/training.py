@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -269,7 +270,8 @@ class _Training:
     def load(self) -> None:
         """Takes the state of the checkpoint."""
         try:
-            state = torch.load(self.checkpoint, map_location=self.settings.on, weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # torch's about files that are none of its own
+                state = torch.load(self.checkpoint, map_location=self.settings.on, weights_only=True)
             self.built.module.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.converted.load_state_dict(state["swat"])

@@ -200,6 +200,8 @@ def validate(
             with converted.counting() as counts:
                 loss = functional.cross_entropy(scores(built.module, images), labels)
                 loss.backward()  # type: ignore[no-untyped-call]
+            if not torch.isfinite(loss):
+                raise SwatcostError(f"the loss is {float(loss.detach())} in step {step}: nothing can be compared then")
             optimizer.step()
             checks.append(_checked(found, converted, counts, float(loss.detach())))
             progress(step)

@@ -53,7 +53,7 @@ def trace(
         raise SwatcostError(f"batch_size {batch_size!r}: give a positive whole number")
     if (example_inputs is None) == (input_shape is None):
         raise SwatcostError("give either example_inputs or input_shape")
-    model = _unwrapped(model)
+    model = unwrapped(model)
     for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if nn.parameter.is_lazy(tensor):
             raise SwatcostError(f"{key} has no shape yet: run the module once on real input")
@@ -79,12 +79,12 @@ def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
     return dtype
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
     """What torch.compile or DataParallel wraps."""
     if isinstance(model, nn.DataParallel):
-        return _unwrapped(model.module)
+        return unwrapped(model.module)
     compiled = type(model).__name__ == "OptimizedModule"
-    return _unwrapped(model._orig_mod) if compiled and isinstance(model._orig_mod, nn.Module) else model
+    return unwrapped(model._orig_mod) if compiled and isinstance(model._orig_mod, nn.Module) else model
 
 
 def _trace_shape(
