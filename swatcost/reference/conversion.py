@@ -120,8 +120,9 @@ def convert(
 
     The module's convolutions, linear layers and attention projections get another class, nothing else changes:
     parameters, buffers, hooks, names and optimizers stay what they are, and it can be copied and saved. `undo` gives
-    the classes back. Each training forward pass of the whole module is an iteration; thresholds are found in every estimate.topk_period-th. In
-    evaluation mode the last thresholds mask the weights, if the method's forward pass is sparse.
+    the classes back. Each training forward pass of the whole module is an iteration; thresholds are found in every
+    estimate.topk_period-th. In evaluation mode the last thresholds mask the weights, if the method's forward pass is
+    sparse.
 
     over says what one threshold spans (Figure 9): "nchw" (the paper's runs), "chw", "hw", "kernel" (structured; what
     swat-structured does) or "random". selection is how a threshold is found (SELECTIONS). one_sample finds that of

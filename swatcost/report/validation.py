@@ -112,8 +112,9 @@ def _sparsity(validation: Validation) -> Table:
             when = "thresholds found" if step.refreshed else "between two Top-K"
             targets = {round(100 * layer.target.of(operand), 2) for layer in sparse}
             target = f"{targets.pop():.4g} %" if len(targets) == 1 else "by layer"
-            rows.append([f"{step.iteration}", when, name, target, *map(_signed, (min(drifts), max(drifts)))])
-    header = ["iteration", "", "sparsity of", "target", "least\nreached", "most\nreached"]
+            reached = (f"{100 * each:+.2f}" for each in (min(drifts), max(drifts)))
+            rows.append([f"{step.iteration}", when, name, target, *reached])
+    header = ["iteration", "", "sparsity of", "target", "least, in\npoints", "most, in\npoints"]
     return Table(header, rows, text_columns=3)
 
 
