@@ -289,6 +289,7 @@ def estimate(
     )
     charged = default_act_sparsity * plan.asks_for_sparsity  # dense training is the baseline, not charged
     selecting = Selecting(selection, bool(one_sample), bool(hidden))
+    selecting.check(plan.method)
     layers = _layer_estimates(network, plan, counted, steps, charged)
     exact_costs = counted_costs(network, plan, EXACT, steps, charged)
     return Estimate(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from swatcost import topk
 from swatcost.devices import Device
+from swatcost.errors import SwatcostError
+from swatcost.methods import Method
 from swatcost.network import Network
 from swatcost.sparsity import Sparsity, SparsityPlan
 
@@ -21,6 +23,13 @@ class Selecting:
     algorithm: str | None = None
     one_sample: bool = False
     hidden: bool = False
+
+    def check(self, method: Method) -> None:
+        """SwatcostError if something is asked of the selections of a method that has none."""
+        asked = {"selection": self.algorithm, "one_sample": self.one_sample, "hidden": self.hidden}
+        given = [name for name, value in asked.items() if value]
+        if given and not method.selects:
+            raise SwatcostError(f"{given[0]}: method {method.name!r} selects nothing by Top-K, leave it out")
 
 
 def topk_seconds(

@@ -87,6 +87,7 @@ def sweep(
     frames = []
     for choice in product(*(list(_several(each)) for each in (method, distribution, convention, device, batch_size))):
         of_method = METHODS.choose(choice[0])
+        selecting.check(of_method)
         strategy = from_function(choice[1]) if callable(choice[1]) else DISTRIBUTIONS.choose(choice[1])
         under = CONVENTIONS.choose(choice[2])
         profile = choice[3] if isinstance(choice[3], Device) else load_device(choice[3])

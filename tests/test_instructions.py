@@ -29,3 +29,19 @@ def test_without_any_counter_there_are_none(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_child_that_fails_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "_CHILD", "raise SystemExit(1)")
     assert partition_instructions([1000], simd=True) == []
+
+
+def test_vector_paths_that_stay_on_are_not_called_introselect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "_vector_paths", lambda tool=(): "")
+    assert {each.dispatch for each in partition_instructions([1000], simd=False)} <= {"introselect"}
+    found = {"paths": [], "dispatch": "X86_V4", "counts": {"1000": 9000.0}, "processes": {}}
+    monkeypatch.setattr(instructions, "_child", lambda sizes, how, tool, off: (found, ""))
+    assert partition_instructions([1000], simd=False) == []
+    assert [each.dispatch for each in partition_instructions([1000], simd=True)] == ["X86_V4"]
+
+
+def test_a_counter_that_stands_still_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"paths": [], "dispatch": "introselect", "counts": {"1000": 0.0}, "processes": {}}
+    monkeypatch.setattr(instructions, "_child", lambda sizes, how, tool, off: (found, ""))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert partition_instructions([1000], simd=True) == []

@@ -223,6 +223,7 @@ MISUSES = [
     (["run", "MODEL", "--on", "cuda"], "no GPU"),
     (["run", "trace.json"], "cannot be run"),
     (["run", "--resume", "run.jsonl", "--steps", "5"], "leave it out"),
+    (["run", "MODEL", "--resume", "run.jsonl"], "a run that is gone on with"),
     (["run", "--resume", "none.jsonl"], "cannot read"),
     (["validate", "MODEL", "--steps", "0"], "steps 0"),
     (["validate", "trace.json"], "cannot be run"),

@@ -85,7 +85,10 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 @_RUNS
 @click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to run.  [default: cpu]")
 @click.option(
-    "--record-every", type=int, metavar="N", help="Measure layers in every N-th step.  [default: 20 in a run]"
+    "--record-every",
+    type=int,
+    metavar="N",
+    help="Measure layers in every N-th step.  [default: a twentieth of the run]",
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Go on with an interrupted run.")
 @_PRINTED
@@ -107,7 +110,7 @@ def run(
 
     Example: swatcost run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --epochs 5
     """
-    if (model is None) == (resume is None):
+    if model is None and resume is None:
         raise SwatcostError("name a MODEL to train, or a record to go on with: --resume FILE")
     from swatcost.record import read_record
     from swatcost.reference import training
@@ -151,7 +154,8 @@ def _only_resume() -> None:
     own = ("resume", "format")
     given = [name for name in context.params if name not in own and context.get_parameter_source(name) == source]
     if given:
-        raise SwatcostError(f"--{given[0].replace('_', '-')}: a resumed run keeps its settings, leave it out")
+        name = "MODEL" if given[0] == "model" else f"--{given[0].replace('_', '-')}"
+        raise SwatcostError(f"{name}: a run that is gone on with keeps its settings, leave it out")
 
 
 def _said(progress: Progress | None) -> str | None:
@@ -229,7 +233,7 @@ def calibrate(
     from swatcost.report.calibration import render
 
     chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
-    others = unseen or ("cifar_vgg16",)
+    others = tuple(each for each in unseen or ("cifar_vgg16",) if each not in chosen)
     length = calibration.stages(chosen, others, instructions, given["on"])
     with click.progressbar(
         length=length, label="measuring", file=sys.stderr, hidden=unattended(), item_show_func=str

@@ -157,8 +157,8 @@ class Device:
         """How long an algorithm takes here. Raises SwatcostError where that was not measured."""
         names = [each.algorithm for each in self.selections]
         if algorithm not in names:
-            known = nearest(algorithm, names) if names else "it has none, `swatcost calibrate` measures a machine's"
-            raise SwatcostError(f"selection {algorithm!r}: {self.name} has no time for it: {known}")
+            known = nearest(algorithm, names) if names else "`swatcost calibrate` times those of a machine"
+            raise SwatcostError(f"selection {algorithm!r}: {self.name} was not timed with it: {known}")
         return self.selections[names.index(algorithm)]
 
     def dense_step(self, network: str, training_macs: float, batch_size: int, traffic_bytes: float = 0) -> StepTime:

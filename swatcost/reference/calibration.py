@@ -105,6 +105,7 @@ def calibrate(
     """
     if on == "cuda" and not torch.cuda.is_available():
         raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
+    unseen = [network for network in unseen if network not in networks]
     if not networks:
         raise SwatcostError("calibrate needs a network whose dense step is measured")
     steps: list[tuple[DenseStep, Runnable]] = []

@@ -139,6 +139,8 @@ def convert(
     >>> counts["2.weight"][0].weight_sparsity
     0.5
     """
+    if not isinstance(estimate, Estimate):
+        raise SwatcostError(f"{estimate!r:.60} is no estimate: give what swatcost.estimate gave for this module")
     method, plan = estimate.plan.method, estimate.plan
     if method.name not in METHODS_THAT_RUN:
         raise SwatcostError(f"method {method.name!r} is counted, not run: choose from {', '.join(METHODS_THAT_RUN)}")

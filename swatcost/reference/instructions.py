@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_REPEATS = 5
+_ARRAYS = 5  # of each size, for introselect's cost depends on where its pivots fall
 _SECONDS = 240  # that a child may take
 _SUMMARY = re.compile(r"^==(\d+)== I\s+refs:\s+([\d,]+)$", re.MULTILINE)
 
@@ -28,16 +28,18 @@ except ImportError:
 sizes, how = json.loads(sys.argv[1]), sys.argv[2]
 paths = [each for each in core.__cpu_dispatch__ if core.__cpu_features__.get(each)]
 here = {{*paths, *core.__cpu_baseline__}}
-sorts = [each for each in ("X86_V4", "AVX512_SKX", "X86_V3", "AVX2", "ASIMD") if each in here]
+# numpy/_core/src/npysort/selection.cpp: float32 has vector paths on x86 alone
+sorts = [each for each in ("X86_V4", "AVX512_SKX", "X86_V3", "AVX2") if each in here]
 found = {{"paths": paths, "dispatch": sorts[0] if sorts else "introselect", "counts": {{}}, "processes": {{}}}}
-arrays = {{size: numpy.abs(numpy.random.default_rng(0).standard_normal(size, dtype=numpy.float32)) for size in sizes}}
+draw = numpy.random.default_rng(0).standard_normal
+arrays = {{size: [abs(draw(size, dtype=numpy.float32)) for _ in range({_ARRAYS})] for size in [9, *sizes]}}
 
 def work(size):
-    for _ in range({_REPEATS}):
-        numpy.partition(arrays[size], int(0.8 * size))
+    for array in arrays[size]:
+        numpy.partition(array, int(0.8 * size))
 
-numpy.partition(numpy.ones(9, numpy.float32), 3)  # what happens only the first time
-if how == "perf":
+work(9)  # what happens only the first time
+if how == "perf" and sys.platform == "linux":
     # struct perf_event_attr: type hardware, its size, config instructions; no kernel, no hypervisor
     attributes = bytearray(128)
     struct.pack_into("IIQ", attributes, 0, 0, 128, 1)
@@ -51,7 +53,7 @@ if how == "perf":
             work(size)
             before = read()
             work(size)
-            found["counts"][size] = (read() - before) / {_REPEATS}
+            found["counts"][size] = (read() - before) / {_ARRAYS}
 elif how == "valgrind":
     # each fork is summed up by itself when it exits, with what its parent did before; the one of size 0 did no more
     for size in [0, *sizes]:
@@ -87,24 +89,26 @@ class Instructions:
 def partition_instructions(sizes: Sequence[int], *, simd: bool) -> list[Instructions]:
     """Counts for arrays of normal magnitudes in these sizes, of a search for the threshold that zeroes 80 %.
 
-    Counted by the processor, or else by valgrind, which knows no AVX-512; empty where neither can be used. simd=False
+    The mean of five arrays; numpy's call itself, of some ten thousand instructions, is part of it. Counted by the processor, or else by valgrind, which knows no AVX-512; empty where neither can be used. simd=False
     turns numpy's vector paths off, which leaves introselect, the algorithm that Table 9 profiled.
     """
     off = "" if simd else _vector_paths()
     found = _child(sizes, "perf", [], off)
-    if found is not None and found[0]["counts"]:
+    if found is not None and any(found[0]["counts"].values()):  # some virtual machines' counters stand still
         counts, counter = {int(size): count for size, count in found[0]["counts"].items()}, "the processor"
     elif (valgrind := shutil.which("valgrind")) is None:
         return []
     else:
-        tool = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+        tool = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", "--vgdb=no"]
         if not simd:
             off = _vector_paths(tool)
         found = _child(sizes, "valgrind", tool, off)
         if found is None:
             return []
         counts, counter = _of_forks(found[1], found[0]["processes"]), "valgrind"
-    dispatch = found[0]["dispatch"] if simd else "introselect"
+    dispatch = found[0]["dispatch"]
+    if not simd and dispatch != "introselect":
+        return []  # numpy's vector paths could not be turned off
     return [Instructions(size, counts[size], counter, dispatch) for size in sizes if size in counts]
 
 
@@ -112,13 +116,13 @@ def _of_forks(log: str, processes: dict[str, int]) -> dict[int, float]:
     """Instructions of one partition by size, from valgrind's summaries of each process.
 
     >>> log = "==7== I   refs:      1,000" + chr(10) + "==8== I   refs:      6,000"
-    >>> _of_forks(log, {"7": 0, "8": 100})  # (6000 − 1000) / 5 repeats
+    >>> _of_forks(log, {"7": 0, "8": 100})  # (6000 − 1000) / 5 arrays
     {100: 1000.0}
     """
     totals = {processes.get(process): int(count.replace(",", "")) for process, count in _SUMMARY.findall(log)}
     if 0 not in totals:
         return {}
-    return {size: (total - totals[0]) / _REPEATS for size, total in totals.items() if size}
+    return {size: (total - totals[0]) / _ARRAYS for size, total in totals.items() if size}
 
 
 def _vector_paths(tool: Sequence[str] = ()) -> str:
@@ -132,7 +136,7 @@ def _child(sizes: Sequence[int], how: str, tool: Sequence[str], off: str) -> tup
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": off, "OPENBLAS_NUM_THREADS": "1"}
     if not off:
         del environment["NPY_DISABLE_CPU_FEATURES"]
-    command = [*tool, sys.executable, "-I", "-c", _CHILD, json.dumps(list(sizes)), how]
+    command = [*tool, sys.executable, "-P", "-c", _CHILD, json.dumps(list(sizes)), how]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=True)
         return json.loads(done.stdout.splitlines()[-1]), done.stderr

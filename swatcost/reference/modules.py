@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from swatcost_models import ZOO
-from torch import nn
+from torch import Tensor, nn
 
 from swatcost.errors import SwatcostError, first_line
 from swatcost.network import Network
@@ -47,10 +48,19 @@ def runnable(
     else:
         built = build_source(place_of(model), classes)
         module = built.module
-        given = input_shape or built.input_shape
+        given = input_shape or built.input_shape or _shape_of(built.inputs)
         if given is None:
-            raise SwatcostError(f"{model} does not say what its input looks like: give --input-shape (input_shape=)")
+            raise SwatcostError(
+                f"{model} does not say what its input looks like: let the factory return (module, example_inputs), "
+                "or give input_shape where that can be given"
+            )
         shape = tuple(given)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise SwatcostError(f"{model} has no parameter that trains")
     return Runnable(module.train(), shape, trace(module, input_shape=shape, name=model))
+
+
+def _shape_of(inputs: Any) -> tuple[int, ...] | None:
+    """The shape of one sample of example inputs, if those are a single tensor."""
+    given = inputs[0] if isinstance(inputs, tuple | list) and len(inputs) == 1 else inputs
+    return tuple(given.shape[1:]) if isinstance(given, Tensor) else None

@@ -164,8 +164,8 @@ def _time(estimate: Estimate) -> list[str]:
     if estimate.topk_seconds and estimate.selecting.algorithm is None:
         sentences.append(
             f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns a weight and "
-            f"{device.topk.activations.per_element * 1e9:.3f} ns an activation, times over "
-            f"elements of {device.source}."
+            f"{device.topk.activations.per_element * 1e9:.3f} ns an activation: time over elements, {device.source}."
+            + _topk_extrapolated(estimate)
             + ("" if device.measured else " NOT MEASURED: every number is read once, a lower bound.")
         )
     as_printed = estimate.speedup_at(round(reduction, 3))
@@ -176,6 +176,21 @@ def _time(estimate: Estimate) -> list[str]:
             f"{as_printed:.2f}×, unrounded it is {estimate.speedup:.2f}×."
         )
     return sentences
+
+
+_FAR = 10.0  # times what was measured, from where on a linear rule is called an extrapolation
+
+
+def _topk_extrapolated(estimate: Estimate) -> str:
+    """Says so where one Top-K is far larger than the one that was timed."""
+    weights, activations = selected(estimate.network, estimate.plan)
+    samples = 1 if estimate.selecting.one_sample else estimate.batch_size
+    here = sum(size for size, sparse in weights if sparse)
+    here += samples * sum(size for size, sparse in activations if sparse)
+    timed = estimate.device.topk.weights.elements + estimate.device.topk.activations.elements
+    if here <= _FAR * timed or not estimate.device.measured:
+        return ""
+    return f" EXTRAPOLATED: {scaled(timed)} elements were timed, here are {scaled(here)}."
 
 
 def _selecting(estimate: Estimate) -> list[str]:
@@ -226,8 +241,10 @@ def dense_step_source(estimate: Estimate) -> str:
         off = f", which are up to {percent(device.rates.worst_residual or 0)} off the steps that they were fitted to"
         return f"not measured, estimated from {rates}{off} ({device.source})"
     if not estimate.dense_step.same_network:
+        work = estimate.exact.training.dense * batch_size / (step.training_macs * step.batch_size)
+        far = f"EXTRAPOLATED to {work:,.0f} times the work, " if work > _FAR else ""
         return (
-            f"not measured, estimated from the throughput of {step.network} at batch {step.batch_size}, "
+            f"not measured, {far}estimated from the throughput of {step.network} at batch {step.batch_size}, "
             f"{device.macs_per_second / 1e12:.2f} TMAC/s ({device.source})"
         )
     rescaled = "" if step.batch_size == batch_size else f" at batch {step.batch_size} and scaled to {batch_size}"

@@ -13,6 +13,8 @@ from swatcost.report.sheet import render as render_sheet
 if TYPE_CHECKING:
     from swatcost.reference.calibration import Calibration
 
+_SCATTERED = 1.0  # |measured / fitted − 1| [-]
+
 TABLE_9 = {1_000: 15_215, 10_000: 217_863, 100_000: 1_381_744, 1_000_000: 12_454_369}
 """Retired instructions of numpy.partition by array size: SWAT, Table 9."""
 
@@ -24,6 +26,7 @@ def render(calibration: Calibration, format: str, *, width: int = 80) -> str:
         tables=[
             _rates(calibration),
             _selections(calibration),
+            _lines(calibration),
             *([_instructions(calibration)] if calibration.instructions else []),
             _predictions(calibration),
         ],
@@ -46,22 +49,28 @@ def _rates(calibration: Calibration) -> Table:
 
 
 def _selections(calibration: Calibration) -> Table:
-    """Time an element by array size, the line through it, and the largest residual."""
+    """Time an element by array size."""
     sizes = sorted({each.elements for each in calibration.selections})
-    rows = []
-    for fit in calibration.device.selections:
-        own = {each.elements: each for each in calibration.selections if each.algorithm == fit.algorithm}
-        rows.append(
-            [
-                fit.algorithm,
-                *(f"{own[size].seconds / size * 1e9:.2f}" for size in sizes),
-                f"{fit.fixed * 1e6:.1f} µs",
-                f"{fit.per_element * 1e9:.2f} ns",
-                percent(fit.worst_residual),
-            ]
-        )
-    header = ["threshold by, ns\nan element of", *(scaled(size) for size in sizes), "fixed", "slope", "worst\nresidual"]
-    return Table(header, rows)
+    by_name: dict[str, dict[int, float]] = {}
+    for each in calibration.selections:
+        by_name.setdefault(each.algorithm, {})[each.elements] = each.seconds
+    rows = [[name, *(f"{seconds[size] / size * 1e9:.2f}" for size in sizes)] for name, seconds in by_name.items()]
+    return Table(["threshold by,\nns an element of", *(scaled(size) for size in sizes)], rows)
+
+
+def _lines(calibration: Calibration) -> Table:
+    """The line through each algorithm's times, and how far off it is at worst."""
+    rows = [
+        [
+            fit.algorithm,
+            f"{fit.fixed * 1e6:.1f} µs",
+            f"{fit.per_element * 1e9:.2f} ns",
+            "n" if fit.growth == "linear" else fit.growth,
+            percent(fit.worst_residual),
+        ]
+        for fit in calibration.device.selections
+    ]
+    return Table(["line through them", "fixed", "slope", "times", "worst residual"], rows)
 
 
 def _instructions(calibration: Calibration) -> Table:
@@ -109,6 +118,12 @@ def _notes(calibration: Calibration) -> list[str]:
         "The SWAT step is the reference's: dense kernels on masked tensors. A machine with sparse hardware would take "
         "the fewer FLOPs that an estimate counts.",
     ]
+    scattered = [fit.algorithm for fit in device.selections if fit.exact and fit.worst_residual > _SCATTERED]
+    if scattered:
+        sentences.append(
+            f"The times of {', '.join(scattered)} are more than a factor of two off their lines: cost does not grow "
+            "linearly there, or the machine was not quiet."
+        )
     if device.rates is not None:
         sentences.append(
             f"The fitted rates are up to {percent(device.rates.worst_residual or 0)} off the steps that they were "
@@ -123,7 +138,7 @@ def _notes(calibration: Calibration) -> list[str]:
         sentences.append(f"Instructions of numpy.partition: counted by {', '.join(sorted(counters))}.")
         sentences += _growth(calibration)
     else:
-        sentences.append("Instructions were not counted: neither hardware counters nor valgrind can be used here.")
+        sentences.append("Instructions were not counted: not asked for, or without hardware counters and valgrind.")
     return sentences
 
 

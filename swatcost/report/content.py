@@ -120,7 +120,7 @@ def time(estimate: Estimate) -> Table:
             rows.append([f"Top-K, {_every(estimate.topk_period)}", seconds(by_idea[0][1])])
             for (_, before), (idea, after) in pairwise(by_idea):
                 change = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
-                rows.append([f"… {idea}", f"{seconds(after)}, {change}"])
+                rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {change}"])
         rows += [
             ["speedup of training", times(estimate.speedup)],
             ["limit without Top-K", times(estimate.speedup_limit)],
@@ -128,9 +128,11 @@ def time(estimate: Estimate) -> Table:
         ]
         if estimate.masked_step_seconds is not None:
             rows.append(["step with masked dense tensors", seconds(estimate.masked_step_seconds)])
-    return Table([f"time on {estimate.device.name}", ""], rows)
+    bound = "" if estimate.device.measured else " (data sheet: lower bounds)"
+    return Table([f"time on {estimate.device.name}{bound}", ""], rows)
 
 
+_IDEAS = {"one sample": "with one sample", "hidden": "hidden behind the period"}
 LAYER_DETAIL = ("wide", "medium", "narrow")
 LEFT_OUT = {"wide": "", "medium": "shapes and passes", "narrow": "shapes, passes, parameters and sparsities"}
 _TEXTS = {"wide": ("name", "input_shape", "weight_shape", "output_shape"), "medium": ("name",), "narrow": ("name",)}

@@ -90,6 +90,8 @@ def _layers(record: Record, width: int) -> Table:
         "since the\nfirst",
         "momentum",
     ]
+    if width < _ROOM_FOR_ALL:  # without zeros before masking and momentum
+        return Table([*header[:3], *header[4:6]], [[*row[:3], *row[4:6]] for row in rows])
     return Table(header, rows)
 
 
@@ -109,6 +111,7 @@ def _notes(record: Record) -> list[str]:
         "and the thresholds are beside it (.pt).",
         "Zeros before masking are those that the input of a layer has already, such as ReLU's. Executed "
         "multiplications are pairs of operands that are both present: no padding, no masked element.",
+        "The time of a step is of those in which layers were not measured; measuring takes longer.",
         "Masked tensors are dense here: the reference saves neither time nor memory, it counts what could be saved.",
     ]
 

@@ -27,11 +27,12 @@ def render(validation: Validation, format: str, *, layers: bool = False, width: 
             title(validation.estimate.network),
             f"{setting(validation.estimate)}; {steps} step{'s' if steps > 1 else ''} of {validation.batch_size} "
             f"samples of {validation.data}",
+            _verdict(validation),
         ],
         tables=[
             _work(validation),
             *([_layers(validation)] if layers else []),
-            _sparsity(validation),
+            *([_sparsity(validation)] if validation.estimate.plan.asks_for_sparsity else []),
             _saved(validation),
         ],
         notes=notes(validation),
@@ -41,8 +42,23 @@ def render(validation: Validation, format: str, *, layers: bool = False, width: 
     return render_sheet(sheet, format, width=width)
 
 
+def _verdict(validation: Validation) -> str:
+    """The answer in a sentence."""
+    total = validation.total
+    return (
+        f"The model counts {scaled(total.counted, 'MAC')}, {scaled(total.executed, 'MAC')} were executed: "
+        f"{_signed(total.difference)}, of which {_signed(total.unexplained)} is left when borders, the sparsity "
+        "reached and the places of zeros are accounted for."
+    )
+
+
 def _signed(share: float) -> str:
-    return f"{100 * share:+.2f} %"
+    return f"{_points(share)} %"
+
+
+def _points(share: float) -> str:
+    """A difference in per cent, with its sign; zero is positive."""
+    return f"{100 * share:+.2f}".replace("-0.00", "+0.00")
 
 
 def _work(validation: Validation) -> Table:
@@ -112,7 +128,7 @@ def _sparsity(validation: Validation) -> Table:
             when = "thresholds found" if step.refreshed else "between two Top-K"
             targets = {round(100 * layer.target.of(operand), 2) for layer in sparse}
             target = f"{targets.pop():.4g} %" if len(targets) == 1 else "by layer"
-            reached = (f"{100 * each:+.2f}" for each in (min(drifts), max(drifts)))
+            reached = map(_points, (min(drifts), max(drifts)))
             rows.append([f"{step.iteration}", when, name, target, *reached])
     header = ["iteration", "", "sparsity of", "target", "least, in\npoints", "most, in\npoints"]
     return Table(header, rows, text_columns=3)
@@ -133,7 +149,8 @@ def notes(validation: Validation) -> list[str]:
     sentences = [
         "Model: convention exact at the sparsity asked for, all steps together. Executed: pairs of operands that are "
         "both present, counted by convolving masks; an operand that the method leaves dense is present everywhere, "
-        "padding nowhere. With borders: what the elements that masks keep can meet, from shapes and their places.",
+        "padding nowhere. With borders: what the elements that masks keep can meet, from shapes and their places: an "
+        "element at a border meets less than one inside, and Top-K does not keep as many of both.",
     ]
     for name, work in [*((each, validation.work(each)) for each in PASSES), ("all passes", total)]:
         if abs(work.difference) > validation.bound:
