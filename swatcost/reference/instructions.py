@@ -89,8 +89,9 @@ class Instructions:
 def partition_instructions(sizes: Sequence[int], *, simd: bool) -> list[Instructions]:
     """Counts for arrays of normal magnitudes in these sizes, of a search for the threshold that zeroes 80 %.
 
-    The mean of five arrays; numpy's call itself, of some ten thousand instructions, is part of it. Counted by the processor, or else by valgrind, which knows no AVX-512; empty where neither can be used. simd=False
-    turns numpy's vector paths off, which leaves introselect, the algorithm that Table 9 profiled.
+    The mean of five arrays; numpy's call itself, of some ten thousand instructions, is part of it. Counted by the
+    processor, or else by valgrind, which knows no AVX-512; empty where neither can be used. simd=False turns numpy's
+    vector paths off, which leaves introselect, the algorithm that Table 9 profiled.
     """
     off = "" if simd else _vector_paths()
     found = _child(sizes, "perf", [], off)
