@@ -16,8 +16,12 @@ FOLDER = Path(__file__).parent
 
 
 def text_of(notebook: nbformat.NotebookNode) -> list[str]:
-    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
-    return [str(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs]
+    """What each cell says, whatever pieces its prints came in."""
+    return ["".join(map(text_in, cell.get("outputs", []))) for cell in notebook.cells]
+
+
+def text_in(output: nbformat.NotebookNode) -> str:
+    return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
 
 
 def main(check: bool) -> int:
