@@ -222,7 +222,7 @@ MISUSES = [
     (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "counted, not run"),
     (["run", "MODEL", "--on", "cuda"], "no GPU"),
     (["run", "trace.json"], "cannot be run"),
-    (["run", "--resume", "run.jsonl", "--steps", "5"], "leave it out"),
+    (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a run"),
     (["run", "MODEL", "--resume", "run.jsonl"], "a run that is gone on with"),
     (["run", "--resume", "none.jsonl"], "cannot read"),
     (["validate", "MODEL", "--steps", "0"], "steps 0"),

@@ -154,7 +154,8 @@ def _only_resume() -> None:
     own = ("resume", "format")
     given = [name for name in context.params if name not in own and context.get_parameter_source(name) == source]
     if given:
-        name = "MODEL" if given[0] == "model" else f"--{given[0].replace('_', '-')}"
+        name = next(each.opts[-1] for each in context.command.params if each.name == given[0])
+        name = "MODEL" if given[0] == "model" else name
         raise SwatcostError(f"{name}: a run that is gone on with keeps its settings, leave it out")
 
 

@@ -19,7 +19,7 @@ from swatcost.devices import DenseStep, Device, Measured, Rates, SelectionTime, 
 from swatcost.devices import steps as growing
 from swatcost.devices.fits import fitted
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, estimate
+from swatcost.estimate import Estimate, checked_count, estimate
 from swatcost.reference.conversion import convert
 from swatcost.reference.instructions import Instructions, partition_instructions
 from swatcost.reference.modules import Runnable, runnable
@@ -105,6 +105,7 @@ def calibrate(
     """
     if on == "cuda" and not torch.cuda.is_available():
         raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
+    checked_count(batch_size, "batch_size")
     unseen = [network for network in unseen if network not in networks]
     if not networks:
         raise SwatcostError("calibrate needs a network whose dense step is measured")

@@ -221,7 +221,8 @@ def _of_attention(
     if part.in_proj_weight is None or part.bias_k is not None or part.add_zero_attn:
         return None
     name, out, width = names[id(part.in_proj_weight)], names[id(part.out_proj.weight)], part.embed_dim
-    parts = {f"{name}[{start * width}:{end * width}]": start * width for start in range(3) for end in (start + 1, 3)}
+    square = width * width  # elements of a projection; the trace names parts of a weight by their elements
+    parts = {f"{name}[{start * square}:{end * square}]": start * width for start in range(3) for end in (start + 1, 3)}
     projections = {row: layer_of(each) for each, row in parts.items() if each in traced}
     if name in traced:
         projections["in_proj"] = layer_of(name)

@@ -134,6 +134,6 @@ def _pairs(form: Form, x: Tensor, weight: Tensor, grad: Tensor | None) -> int:
 
     Each output holds at most C · R · S pairs, which single precision counts exactly up to 2^24.
     """
-    with torch.no_grad():
-        met = form.forward(x, weight, None)
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        met = form.forward(x, weight, None).round()  # some kernels multiply in another domain
         return int((met if grad is None else met * grad).sum(dtype=torch.float64))

@@ -51,7 +51,9 @@ class Layer:
             forward_weight=active if "weight" in sparse["forward"] else weight,
             backward_weight=active if "weight" in sparse["grad_input"] else weight,
             backward_input=kept,
-            thinned=(lambda grad: self.output(grad, call)) if "output" in sparse["grad_input"] else None,
+            thinned=(lambda grad: self.output(grad, call, training=learning))
+            if "output" in sparse["grad_input"]
+            else None,
         )
         counter = self._counter(call)
         with torch.autocast(x.device.type, enabled=False):
@@ -83,7 +85,7 @@ class Layer:
 
 def _as_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """What autocast makes of the operands of a convolution or linear layer."""
-    if not torch.is_autocast_enabled(x.device.type):
+    if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:
         return x, weight, bias
     dtype = torch.get_autocast_dtype(x.device.type)
     return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
@@ -110,7 +112,14 @@ def _convolution(module: Any, input: Tensor) -> Tensor:
     padding = module.padding
     if padding == "valid":
         padding = (0,) * len(module.stride)
-    elif padding == "same" or module.padding_mode != "zeros":
+    elif padding == "same" and module.padding_mode == "zeros":
+        both = module._reversed_padding_repeated_twice  # the last dimension first, before and behind
+        before, behind = both[0::2], both[1::2]
+        if before != behind:  # as torch does: what is uneven is padded beforehand
+            uneven = (more - less for less, more in zip(before, behind, strict=True))
+            input = functional.pad(input, [each for spare in uneven for each in (0, spare)])
+        padding = tuple(reversed(before))
+    elif module.padding_mode != "zeros":
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
         input = functional.pad(input, module._reversed_padding_repeated_twice, mode=mode)
         padding = (0,) * len(module.stride)

@@ -62,8 +62,8 @@ class SparseProduct(torch.autograd.Function):
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         grad_bias = None
         if needs_bias:
-            channel = grad.dim() - 1 if isinstance(ctx.form, LinearForm) else 1
-            grad_bias = grad.sum([each for each in range(grad.dim()) if each != channel])
+            channels_last = grad if isinstance(ctx.form, LinearForm) else grad.movedim(1, -1)
+            grad_bias = channels_last.reshape(-1, channels_last.shape[-1]).sum(0)
         thin = grad if ctx.thinned is None else ctx.thinned(grad)
         wanted = (needs_input, needs_weight)
         if ctx.counter is not None:

@@ -106,15 +106,18 @@ class Sparsifier:
                 self.thresholds[call] = self.started.pop(call)
             else:
                 self._remember(self.thresholds, call, self._found(x))
-        if clock.prepares and call not in self.started:
+        if clock.prepares and self._lasts and call not in self.started:
             self._remember(self.started, call, self._found(x))
         self.found_in[call] = clock.iteration
         return self.thresholds.get(call)
 
     def _is_due(self, call: int) -> bool:
+        return self.clock.refreshes or call not in self.found_in or not self._lasts
+
+    @property
+    def _lasts(self) -> bool:
         """Another batch has other samples, so a threshold for each of them does not last."""
-        lasts = not self.of_samples or self.over in ("nchw", "kernel")
-        return self.clock.refreshes or call not in self.found_in or not lasts
+        return not self.of_samples or self.over in ("nchw", "kernel")
 
     @staticmethod
     def _remember(place: dict[int, Tensor], call: int, threshold: Tensor | None) -> None:

@@ -69,7 +69,8 @@ def by_radix(magnitudes: Tensor, zeros: int) -> Tensor:
 
 def by_sample(magnitudes: Tensor, zeros: int) -> Tensor:
     """The threshold of every n-th element, about 4096 of them."""
-    sample = magnitudes[:: max(1, magnitudes.numel() // _SAMPLE)]
+    step = max(1, magnitudes.numel() // _SAMPLE) | 1  # odd, or it would meet the same pixel of every image
+    sample = magnitudes[::step]
     rank = round(zeros / magnitudes.numel() * sample.numel())
     return by_kthvalue(sample, max(1, min(rank, sample.numel() - 1)))
 

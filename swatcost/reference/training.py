@@ -75,6 +75,8 @@ def resume(output: Path, report: Report = lambda progress: None) -> Record:
     with Writer(output):  # locks the record against another run
         if training.checkpoint.exists():
             training.load()
+        if training.done > len(read_record(output).steps):
+            raise SwatcostError(f"{training.checkpoint} is of another run, or ahead of {output}: it cannot go on")
         if training.done == settings.steps:
             raise SwatcostError(f"{output} is complete: all {settings.steps} steps are done")
         cut(output, training.done)
@@ -171,7 +173,7 @@ class _Training:
                 if last or time.monotonic() - saved_at > _BETWEEN_CHECKPOINTS:
                     self.save()
                     saved_at = time.monotonic()
-                if interrupted.is_set():
+                if interrupted.is_set() and self.done < self.settings.steps:
                     raise StoppedError(f"after {self.done} of {self.settings.steps} steps")
 
     def _step(self, images: Tensor, labels: Tensor) -> Step:
@@ -233,6 +235,7 @@ class _Training:
                     distribution=DISTRIBUTIONS["momentum"],
                     weights=self.settings.weights,
                     acts=self.settings.acts,
+                    grads=self.settings.grads,
                     source={name: {"share": share} for name, share in shares.items()},
                     first_layer=self.settings.first_layer,
                     last_layer=self.settings.last_layer,

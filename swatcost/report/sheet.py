@@ -46,7 +46,7 @@ def render(sheet: Sheet, format: str, *, width: int = 80) -> str:
 def as_csv(rows: Rows) -> str:
     """Rows with the same columns, below a header."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
