@@ -9,7 +9,7 @@ import sys
 import click
 
 import swatcost
-from swatcost.cli import estimating, running
+from swatcost.cli import estimating, running, simulating
 from swatcost.cli.estimating import EPILOG
 from swatcost.errors import SwatcostError
 
@@ -64,6 +64,7 @@ for _command in (
     running.run,
     running.validate,
     running.calibrate,
+    simulating.simulate,
 ):
     cli.add_command(_command)
 

@@ -23,6 +23,7 @@ Examples:
   swatcost compare resnet50 --weights 0.8
   swatcost run cifar_resnet18 --weights 0.8 --acts 0.8 --period 100 --epochs 5
   swatcost validate cifar_resnet18 --weights 0.8 --acts 0.8
+  swatcost simulate resnet50 --weights 0.9 --arch bit-tactical
   swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
   swatcost tables 3
   swatcost list models
@@ -198,7 +199,9 @@ def tables(table: str, format: str | None, output: Path | None) -> None:
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", "methods", "distributions", "conventions", "devices"]))
+@click.argument(
+    "what", type=click.Choice(["models", "methods", "distributions", "conventions", "devices", "architectures"])
+)
 def list_choices(what: str) -> None:
     """Lists what can be chosen by name."""
     from swatcost.report.choices import choices

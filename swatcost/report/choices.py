@@ -8,7 +8,7 @@ _ROOM_FOR_ALL = 130  # columns
 
 
 def choices(what: str, *, width: int) -> str:
-    """A table of models, methods, distributions, conventions or devices; long cells wrap to fit width columns.
+    """A table of whatever has names to choose by; long cells wrap to fit width columns.
 
     Wide enough, methods show the rest of the paper's Table 1 and what they keep dense.
     """
@@ -70,6 +70,13 @@ def _conventions() -> tuple[list[str], list[list[str]]]:
     return ["convention", "what it counts", "source"], [[each.name, each.title, each.source] for each in CONVENTIONS]
 
 
+def _architectures() -> tuple[list[str], list[list[str]]]:
+    from swatcost.accelerator.architecture import architecture_names, load_architecture
+
+    every = [load_architecture(name) for name in architecture_names()]
+    return ["name", "title", "source"], [[each.name, each.title, each.source] for each in every]
+
+
 def _devices() -> tuple[list[str], list[list[str]]]:
     from swatcost.devices import device_names, load_device
 
@@ -85,4 +92,5 @@ _ROWS = {
     "distributions": _distributions,
     "conventions": _conventions,
     "devices": _devices,
+    "architectures": _architectures,
 }

@@ -1,0 +1,154 @@
+"""What a weight-skipping accelerator looks like: geometry and promotion shape, from a TOML file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from swatcost.errors import SwatcostError
+from swatcost.registry import nearest
+
+_Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+_MOST_LANES = 64  # a line of lanes is held in the bits of one machine word
+_SHAPE = re.compile(r"(?:([LT])(\d+),(\d+)|X(\d+))", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where an empty slot may take a later weight from: `lookahead` lines h, `lookaside` d more connections.
+
+    Kinds, each offset being (lines ahead Δt, lanes aside Δlane), lanes modulo the lanes of a tile:
+
+    - "L": (1 … h, 0) and (1, −1 … −d);
+    - "T": (1 … h, 0) and d more, alternating (r, +k), (r, −k), with r cycling through 1 … h and k counting pairs;
+    - "X": a full crossbar: any lane of the next h lines, an upper bound of ours that nobody builds.
+
+    Source: Delmas Lascorz et al., "Bit-Tactical", ASPLOS 2019, for L and T.
+    """
+
+    kind: Literal["L", "T", "X"]
+    lookahead: Annotated[int, msgspec.Meta(ge=0, le=64)]
+    lookaside: Annotated[int, msgspec.Meta(ge=0, le=63)] = 0
+
+    def __post_init__(self) -> None:
+        if self.lookaside and not self.lookahead:
+            raise ValueError("a shape without lookahead has no lookaside")
+        if self.kind == "X" and self.lookaside:
+            raise ValueError("a full crossbar has no lookaside of its own")
+
+    @property
+    def name(self) -> str:
+        """Such as T⟨2,5⟩."""
+        return f"X⟨{self.lookahead}⟩" if self.kind == "X" else f"{self.kind}⟨{self.lookahead},{self.lookaside}⟩"
+
+    def offsets(self, lanes: int) -> tuple[tuple[int, int], ...]:
+        """(Δt, Δlane) that a slot can take a weight from, in the order in which candidates are taken.
+
+        >>> Shape("L", 1, 2).offsets(16)
+        ((1, -2), (1, -1), (1, 0))
+        >>> Shape("T", 2, 5).offsets(16)
+        ((1, -1), (1, 0), (1, 1), (1, 3), (2, -2), (2, 0), (2, 2))
+        """
+        ahead = range(1, self.lookahead + 1)
+        if self.kind == "X":
+            return tuple((step, lane) for step in ahead for lane in range(lanes))
+        if self.kind == "L":
+            aside = [(1, -lane) for lane in range(1, self.lookaside + 1)]
+        else:
+            pairs = (
+                [(1 + pair % self.lookahead, pair + 1) for pair in range((self.lookaside + 1) // 2)] if ahead else []
+            )
+            aside = [(step, sign * lane) for step, lane in pairs for sign in (1, -1)][: self.lookaside]
+        every = [(step, 0) for step in ahead] + aside
+        reached = {(step, lane % lanes) for step, lane in every}
+        if len(reached) < len(every):
+            raise SwatcostError(f"shape {self.name}: {lanes} lanes are too few for so many connections")
+        return tuple(sorted(every))
+
+
+def parse_shape(text: str) -> Shape:
+    """A shape from its name: T2,5 or T⟨2,5⟩, L4,3, X8. Raises SwatcostError for anything else.
+
+    >>> parse_shape("T⟨2,5⟩")
+    Shape(kind='T', lookahead=2, lookaside=5)
+    """
+    found = _SHAPE.fullmatch(re.sub(r"[⟨⟩<>()\s]", "", text))
+    if found is None:
+        raise SwatcostError(f"shape {text!r:.40}: give one such as T2,5, L4,3, or X8 for a full crossbar")
+    kind, ahead, aside, crossbar = found.groups()
+    try:
+        return msgspec.convert(
+            {"kind": (kind or "X").upper(), "lookahead": int(ahead or crossbar), "lookaside": int(aside or 0)}, Shape
+        )
+    except ValueError as error:
+        raise SwatcostError(f"shape {text!r:.40}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """An accelerator whose front end skips zeros of one operand of each convolution.
+
+    A tile holds `rows` filters by `lanes` weights each and works on `columns` windows at a time; `tiles` tiles work on
+    other filters and wait for each other. `clock` is in cycles a second. `topk_elements` are how many elements a cycle
+    one pass of a Top-K reads, and `topk_passes` how often it reads them.
+
+    A second architecture is another file; see bit-tactical.toml.
+    """
+
+    name: str
+    title: str
+    source: str
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=_MOST_LANES)]
+    rows: _Size
+    columns: _Size
+    tiles: _Size
+    shape: Shape
+    clock: Annotated[float, msgspec.Meta(gt=0, le=1e15)]
+    topk_elements: _Size
+    topk_passes: _Size
+    topk_source: str
+
+    def __post_init__(self) -> None:
+        self.shape.offsets(self.lanes)
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Multiply-accumulates a cycle with no slot empty."""
+        return self.tiles * self.rows * self.lanes * self.columns
+
+    def with_shape(self, shape: str | Shape) -> Architecture:
+        """The same machine with other connections."""
+        return replace(self, shape=parse_shape(shape) if isinstance(shape, str) else shape)
+
+
+_FILES = files(__package__)
+
+
+def architecture_names() -> list[str]:
+    """The shipped architectures."""
+    return sorted(each.name.removesuffix(".toml") for each in _FILES.iterdir() if each.name.endswith(".toml"))
+
+
+def load_architecture(name: str | Path) -> Architecture:
+    """Reads a shipped architecture by its name, or one of one's own by the path of its .toml file.
+
+    Raises SwatcostError for an unknown name and for a file that is no architecture.
+    """
+    source: Traversable = Path(str(name))
+    if not str(name).endswith(".toml"):
+        if name not in (names := architecture_names()):
+            raise SwatcostError(f"unknown architecture {name!r}: {nearest(str(name), names)}")
+        source = _FILES / f"{name}.toml"
+    try:
+        return msgspec.convert(tomllib.loads(source.read_text(encoding="utf-8")), Architecture)
+    except OSError as error:
+        raise SwatcostError(f"cannot read architecture {name}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise SwatcostError(f"{name} is not a usable architecture: {error}") from None

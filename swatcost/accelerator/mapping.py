@@ -1,0 +1,191 @@
+"""How a layer's passes are laid on the machine: which operand is scheduled, in which lines, for how many windows.
+
+Lines are laid as Section 4.4's machine reads filters: the last kernel dimension outermost, then the first, then blocks
+of channels. A tile's filters share activations, so they are of one group; other tiles may work on other groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from swatcost.accelerator.architecture import Architecture
+from swatcost.layer import Layer
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """The scheduled operand of one pass over one sample: in each of so many groups `filters` rows of `positions` ·
+    `channels` weights, each row used for `windows` dot products, `window_blocks` columns' worth of them.
+    """
+
+    groups: int
+    filters: int
+    positions: int
+    channels: int
+    windows: float
+    window_blocks: float
+
+    def lines(self, lanes: int) -> int:
+        """T = positions · ceil(channels / lanes)."""
+        return self.positions * ceil(self.channels / lanes)
+
+    def tiles(self, rows: int) -> int:
+        """Tiles' worth of filters, over all groups."""
+        return self.groups * ceil(self.filters / rows)
+
+    def dense_cycles(self, architecture: Architecture) -> float:
+        """ceil(ceil(F / rows) / tiles) · T · ceil(windows / columns) for one group: every line costs a cycle."""
+        rounds = ceil(self.tiles(architecture.rows) / architecture.tiles)
+        return rounds * self.lines(architecture.lanes) * self.window_blocks
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates without any zero skipped."""
+        return self.groups * self.filters * self.positions * self.channels * self.windows
+
+
+def _blocks(images: float, windows: int, columns: int) -> float:
+    return images * ceil(windows / columns)
+
+
+def _per_group(layer: Layer) -> tuple[int, int, tuple[int, ...]]:
+    """Output channels F and input channels C of one group, and the kernel: (R, S) with what is deeper in S."""
+    if layer.kind == "linear":
+        return layer.weight_shape[0], layer.weight_shape[1], (1, 1)
+    first, second, *kernel = layer.weight_shape
+    R, S = kernel[0], prod(kernel[1:])
+    if layer.kind == "transposed_conv":
+        return second, first // layer.groups, (R, S)
+    return first // layer.groups, second, (R, S)
+
+
+def _windows(layer: Layer, shape: tuple[int, ...]) -> int:
+    return 1 if layer.kind == "linear" else prod(shape[2:])
+
+
+def is_folded(layer: Layer) -> bool:
+    """Whether it is a 3-channel strided convolution, whose few channels would leave most lanes idle."""
+    strides = set(layer.stride)
+    plain = layer.kind == "conv" and len(layer.weight_shape) == 4 and layer.groups == 1
+    return plain and layer.weight_shape[1] == 3 and len(strides) == 1 and strides != {1}
+
+
+def folded(mask: Mask, stride: int) -> Mask:
+    """W [F, C, R, S] of a strided convolution as one of stride 1: [F, s² · C, ceil(R / s), ceil(S / s)].
+
+    Channel (j mod s) · s · C + C · (i mod s) + c holds W[·, c, i, j]; places beyond the kernel are zero.
+    """
+    F, C, R, S = mask.shape
+    tall, wide = ceil(R / stride), ceil(S / stride)
+    whole = np.zeros((F, C, tall * stride, wide * stride), dtype=bool)
+    whole[:, :, :R, :S] = mask
+    split = whole.reshape(F, C, tall, stride, wide, stride)
+    return split.transpose(0, 5, 3, 1, 2, 4).reshape(F, stride * stride * C, tall, wide)
+
+
+def grouped(layer: Layer, mask: Mask) -> Mask:
+    """A mask of the weight as [groups, F, C, R, S]: output channels, input channels of a group, kernel."""
+    F, C, kernel = _per_group(layer)
+    if layer.kind == "transposed_conv":
+        return mask.reshape(layer.groups, C, F, *kernel).swapaxes(1, 2)
+    return mask.reshape(layer.groups, F, C, *kernel)
+
+
+def forward_lines(layer: Layer, mask: Mask) -> Mask:
+    """The forward pass's filters in the order of the walk: [groups · F, S · R, C] from [groups, F, C, R, S].
+
+    A transposed convolution is one with rotated weights over an input with zeros between its values.
+    """
+    if is_folded(layer):
+        mask = folded(mask[0], layer.stride[0])[None]
+    if layer.kind == "transposed_conv":
+        mask = mask[..., ::-1, ::-1]
+    return _in_order(mask)
+
+
+def grad_input_lines(layer: Layer, mask: Mask) -> Mask:
+    """The filters of the gradient's convolution, rotated (A.5): [groups · C, S · R, F] from [groups, F, C, R, S]."""
+    turned = mask if layer.kind == "transposed_conv" else mask[..., ::-1, ::-1]
+    return _in_order(turned.swapaxes(1, 2))
+
+
+def _in_order(mask: Mask) -> Mask:
+    groups, filters, channels, R, S = mask.shape
+    ordered: Any = mask.transpose(0, 1, 4, 3, 2)
+    return np.ascontiguousarray(ordered).reshape(groups * filters, S * R, channels)
+
+
+def forward_filters(layer: Layer, images: float, columns: int) -> Filters:
+    """The forward pass over a sample of so many images: F filters of C · R · S weights, H · W windows."""
+    F, C, (R, S) = _per_group(layer)
+    if is_folded(layer):
+        stride = layer.stride[0]
+        C, R, S = C * stride * stride, ceil(R / stride), ceil(S / stride)
+    windows = _windows(layer, layer.output_shape)
+    if layer.kind == "linear":
+        return _linear(F, C, images, columns)
+    return Filters(
+        groups=layer.groups, filters=F, positions=R * S, channels=C,
+        windows=images * windows, window_blocks=_blocks(images, windows, columns),
+    )  # fmt: skip
+
+
+def grad_input_filters(layer: Layer, images: float, columns: int) -> Filters:
+    """The gradient of the input as a standard convolution (A.5): C filters of F · R · S weights, X · Y windows."""
+    F, C, (R, S) = _per_group(layer)
+    windows = _windows(layer, layer.input_shape)
+    if layer.kind == "linear":
+        return _linear(C, F, images, columns)
+    return Filters(
+        groups=layer.groups, filters=C, positions=R * S, channels=F,
+        windows=images * windows, window_blocks=_blocks(images, windows, columns),
+    )  # fmt: skip
+
+
+def grad_weight_filters(layer: Layer, images: float, columns: int, batch_size: int, operand: str) -> Filters:
+    """The gradient of the weight over a batch, as a sample's share: dot products over images and positions.
+
+    Rows of input activations, one for each of C · R · S weights of a filter, are scheduled, in lines of successive
+    positions of the whole batch, and meet the F output gradients of those positions as windows. Where `operand` is
+    "output" it is the F rows of output gradients that are scheduled, and C · R · S windows.
+    """
+    F, C, (R, S) = _per_group(layer)
+    unfolded, plain = C * R * S, F
+    positions = _windows(layer, layer.output_shape)
+    if layer.kind == "transposed_conv":  # it is the output that is unfolded over the kernel
+        unfolded, plain, positions = C, F * R * S, _windows(layer, layer.input_shape)
+    rows, windows = (plain, unfolded) if operand == "output" else (unfolded, plain)
+    return Filters(
+        groups=layer.groups, filters=rows, positions=1, channels=max(1, round(batch_size * images * positions)),
+        windows=windows / batch_size, window_blocks=ceil(windows / columns) / batch_size,
+    )  # fmt: skip
+
+
+def product_filters(layer: Layer, batch_size: int, columns: int) -> tuple[Filters, Filters, Filters]:
+    """A product (…, M, K) · (…, K, N) of activations and the gradients of its right and left operands, densely."""
+    M, K = layer.input_shape[-2:]
+    N = layer.output_shape[-1]
+    images = prod(layer.output_shape[:-2]) / batch_size
+    shapes = ((N, K, M), (N, M, K), (K, N, M))  # filters, reduced over, windows
+    return tuple(  # type: ignore[return-value]
+        Filters(
+            groups=1, filters=filters, positions=1, channels=over,
+            windows=images * windows, window_blocks=_blocks(images, windows, columns),
+        )
+        for filters, over, windows in shapes
+    )  # fmt: skip
+
+
+def _linear(filters: int, channels: int, images: float, columns: int) -> Filters:
+    """A linear layer: its rows of one sample (tokens) are its windows."""
+    return Filters(
+        groups=1, filters=filters, positions=1, channels=channels,
+        windows=images, window_blocks=ceil(images / columns),
+    )  # fmt: skip

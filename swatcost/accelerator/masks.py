@@ -1,0 +1,135 @@
+"""Which weights and activations are zero: drawn at random, or the Top-K of weights that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from swatcost.errors import SwatcostError
+from swatcost.layer import Layer, first_uses
+from swatcost.network import Network
+
+MaskKind = Literal["gaussian", "random"]
+Weights = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSource:
+    """Where masks come from.
+
+    - "gaussian": the Top-K of a standard normal weight, which keeps exactly its share of every layer; `filter_spread`
+      multiplies each filter with exp(σ · normal), as trained networks have uneven filters;
+    - "random": each weight is zero with the layer's sparsity, independently.
+
+    With `weights`, arrays by name, it is the Top-K of those instead. `seed` and a layer's place give its numbers.
+    """
+
+    kind: MaskKind = "gaussian"
+    seed: int = 0
+    filter_spread: float = 0.0
+    weights: Weights | None = field(default=None, repr=False)
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("gaussian", "random"):
+            raise SwatcostError(f"masks {self.kind!r:.40}: choose gaussian or random, or give a checkpoint")
+        if not 0 <= self.filter_spread <= 10:
+            raise SwatcostError(f"filter spread {self.filter_spread:g}: give a standard deviation from 0 to 10")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise SwatcostError(f"seed {self.seed!r:.40}: give a whole number that is not negative")
+
+    @property
+    def described(self) -> str:
+        """In words."""
+        if self.weights is not None:
+            return f"Top-K of the weights in {self.origin}"
+        if self.kind == "random":
+            return f"at random, seed {self.seed}"
+        uneven = f", filters scaled by exp({self.filter_spread:g} · normal)" if self.filter_spread else ""
+        return f"Top-K of a Gaussian{uneven}, seed {self.seed}"
+
+    def numbers(self, *place: int) -> np.random.Generator:
+        """The random numbers of a place, the same whichever thread or process asks."""
+        return np.random.default_rng([self.seed, *place])
+
+    def of(self, layer: Layer, sparsity: float, place: int, *, whole_kernels: bool) -> npt.NDArray[np.bool_]:
+        """Which elements of the layer's weight are kept: bool, of the weight's shape.
+
+        With whole_kernels, kernels W[f, c] are kept or pruned whole, by their L1 norm.
+        """
+        if sparsity == 0 and self.weights is None:
+            return np.ones(layer.weight_shape, dtype=bool)
+        numbers = self.numbers(place, 0)
+        if self.weights is not None:
+            magnitude = np.abs(self._given(layer))
+        elif self.kind == "random":
+            shape = layer.weight_shape[:2] if whole_kernels else layer.weight_shape
+            kept = numbers.random(shape, dtype=np.float32) >= sparsity
+            return _spread_over(kept, layer)
+        else:
+            magnitude = np.abs(numbers.standard_normal(layer.weight_shape, dtype=np.float32))
+            if self.filter_spread:
+                scale = np.exp(self.filter_spread * numbers.standard_normal(layer.weight_shape[0], dtype=np.float32))
+                magnitude *= scale.reshape(-1, *[1] * (magnitude.ndim - 1))
+        if whole_kernels:
+            magnitude = magnitude.reshape(*layer.weight_shape[:2], -1).sum(axis=-1)
+        return _spread_over(largest(magnitude, sparsity), layer)
+
+    def _given(self, layer: Layer) -> npt.NDArray[Any]:
+        assert self.weights is not None
+        found = self.weights[layer.weight]
+        if found.size != layer.weight_elements:
+            raise SwatcostError(
+                f"{self.origin}: {layer.weight} has {found.size} elements, the network's has {layer.weight_elements}"
+            )
+        return found.reshape(layer.weight_shape)
+
+
+def largest(magnitude: npt.NDArray[Any], sparsity: float) -> npt.NDArray[np.bool_]:
+    """The largest round((1 − sparsity) · size) elements; of equal ones at the threshold all that are not zero."""
+    keep = round((1 - sparsity) * magnitude.size)
+    if keep >= magnitude.size:
+        return magnitude > 0
+    if keep == 0:
+        return np.zeros(magnitude.shape, dtype=bool)
+    threshold = np.partition(magnitude, magnitude.size - keep, axis=None)[magnitude.size - keep]
+    kept: npt.NDArray[np.bool_] = (magnitude >= threshold) & (magnitude > 0)
+    return kept
+
+
+def _spread_over(kept: npt.NDArray[np.bool_], layer: Layer) -> npt.NDArray[np.bool_]:
+    """A mask of kernels [F, C] as one of weights."""
+    if kept.shape == layer.weight_shape:
+        return kept
+    return np.broadcast_to(kept.reshape(*kept.shape, *[1] * (len(layer.weight_shape) - 2)), layer.weight_shape)
+
+
+def from_checkpoint(network: Network, path: str | Path) -> MaskSource:
+    """Masks as the Top-K of a checkpoint's weights. A run's record (.jsonl) names the checkpoint beside it (.pt).
+
+    Raises SwatcostError for a file that cannot be read or lacks a layer's weight.
+    """
+    from swatcost.distributions.checkpoints import weights_by_name
+    from swatcost.distributions.distribution import Spread
+
+    place = Path(path)
+    if place.suffix == ".jsonl":
+        place = place.with_suffix(".pt")
+        if not place.is_file():
+            raise SwatcostError(
+                f"{path}: a run's masks are in the checkpoint beside its record, and {place} is not there"
+            )
+    request = Spread(
+        layers=first_uses(network.weight_layers),
+        kept_dense=frozenset(),
+        target=None,
+        source=str(place),
+        parameters=[parameter.name for parameter in network.parameters],
+        mask_zeros={},
+    )
+    return MaskSource(weights=weights_by_name(request), origin=str(place))

@@ -1,0 +1,165 @@
+"""A simulation as a table, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swatcost.costs import PASSES
+from swatcost.report.content import Table, title
+from swatcost.report.numbers import percent, scaled, times
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
+
+if TYPE_CHECKING:
+    from swatcost.accelerator.simulation import Cycles, Simulation
+
+_IDLE = ("ragged", "unfilled", "filters", "tiles")
+
+
+def render(simulation: Simulation, format: str, *, layers: bool = False, width: int = 80) -> str:
+    """The simulation as text in one of FORMATS; ends in a newline."""
+    architecture = simulation.architecture
+    tables = [_passes(simulation), _step(simulation)]
+    if layers:
+        tables.append(_layers(simulation))
+    sheet = Sheet(
+        opening=[
+            title(simulation.estimate.network),
+            f"{architecture.title}, {architecture.shape.name}; masks: {simulation.masks.described}",
+        ],
+        tables=tables,
+        notes=notes(simulation),
+        data=lambda: to_dict(simulation),
+        rows=lambda: rows(simulation),
+    )
+    return render_sheet(sheet, format, width=width)
+
+
+def notes(simulation: Simulation) -> list[str]:
+    """What the cycles rest on."""
+    architecture, estimate = simulation.architecture, simulation.estimate
+    method = estimate.plan.method
+    bound = architecture.shape.lookahead + 1
+    sentences = [
+        f"Ideal is dense over executed MACs; no walk is faster than {bound}× dense, the lookahead and one. "
+        "Cycles are of the multipliers: memory is taken to keep up.",
+        "Idle slots: ragged, where filters, channels or windows do not fill the machine; unfilled, where no weight was "
+        "within reach; filters and tiles, waiting for the slowest of those that share a line or a round.",
+        "Dense cycles cost every line one. With sparse weights every layer is walked, dense ones too: lanes that no "
+        "channel fills then take weights of later lines.",
+        f"Top-K: {architecture.topk_source}.",
+    ]
+    if method.sparse["grad_weight"]:
+        sentences.append(
+            "grad_weight: rows of activations are scheduled, their zeros drawn at random and, where there are many, "
+            "from a sample of lines; real ones are less even."
+        )
+    idle = [each for each in PASSES if not method.sparse[each]]
+    if idle and estimate.plan.asks_for_sparsity:
+        sentences.append(f"{method.name} has nothing in {', '.join(idle)} that this front end could skip.")
+    if any("weight" not in method.sparse[each] and method.sparse[each] for each in ("forward", "grad_input")):
+        sentences.append("The front end schedules weights in forward and grad_input: zeros of other operands stay.")
+    if len(method.schedule(estimate.steps)) > 1:
+        sentences.append(f"{method.name} changes over a run: this is a step at the target sparsity.")
+    return sentences
+
+
+def to_dict(simulation: Simulation) -> dict[str, Any]:
+    """Plain data: cycles a sample, and of a step."""
+    estimate, architecture = simulation.estimate, simulation.architecture
+    return {
+        "schema": "swatcost.simulation/1",
+        "model": estimate.network.name,
+        "batch_size": estimate.batch_size,
+        "method": estimate.plan.method.name,
+        "distribution": estimate.plan.distribution.name,
+        "weights": estimate.plan.weights,
+        "acts": estimate.plan.acts,
+        "topk_period": estimate.topk_period,
+        "architecture": architecture.name,
+        "shape": architecture.shape.name,
+        "masks": simulation.masks.described,
+        "passes": {each: _numbers(simulation.of(each)) for each in PASSES},
+        "training": _numbers(simulation.training),
+        "step": {
+            "dense_cycles": float(simulation.dense_step_cycles),
+            "sparse_cycles": float(simulation.step_cycles),
+            "topk_cycles": float(simulation.topk_cycles),
+            "speedup": float(simulation.speedup),
+        },
+        "layers": rows(simulation),
+        "notes": notes(simulation),
+    }
+
+
+def rows(simulation: Simulation) -> list[dict[str, Any]]:
+    """A row a layer and pass."""
+    return [
+        {
+            "layer": each.layer.name,
+            "pass": in_pass,
+            "weight_sparsity": float(each.sparsity.weight),
+            "act_sparsity": float(each.sparsity.activation),
+            **_numbers(cycles),
+        }
+        for each in simulation.layers
+        for in_pass, cycles in each.passes.items()
+    ]
+
+
+def _numbers(cycles: Cycles) -> dict[str, float]:
+    shares = dict(zip(("busy", *_IDLE), _shares(cycles), strict=True))
+    return {
+        "dense_cycles": float(cycles.dense),
+        "sparse_cycles": float(cycles.sparse),
+        "speedup": float(cycles.speedup),
+        "ideal_cycles": float(cycles.limit),
+        "utilisation": shares.pop("busy"),
+        **shares,
+    }
+
+
+def _shares(cycles: Cycles) -> list[float]:
+    total = cycles.slots.total
+    return [float(each / total) if total else 0.0 for each in cycles.slots.as_tuple()]
+
+
+def _line(name: str, cycles: Cycles) -> list[str]:
+    shares = _shares(cycles)
+    return [
+        name,
+        scaled(cycles.dense),
+        scaled(cycles.sparse),
+        times(cycles.speedup),
+        *(f"{100 * each:.1f}" for each in shares),
+    ]
+
+
+_HEADER = ["dense\ncycles", "sparse\ncycles", "speed\nup", "busy\n%", "ragged\n%", "un-\nfilled", "fil-\nters", "tiles"]
+
+
+def _passes(simulation: Simulation) -> Table:
+    lines = [_line(each, simulation.of(each)) for each in PASSES]
+    return Table(["a sample", *_HEADER], [*lines, _line("training", simulation.training)])
+
+
+def _step(simulation: Simulation) -> Table:
+    estimate, topk = simulation.estimate, simulation.topk_cycles / simulation.estimate.topk_period
+    ideal = 1 / (1 - estimate.exact.training.reduction)
+    lines = [
+        ["dense step", scaled(simulation.dense_step_cycles)],
+        ["sparse step", scaled(simulation.step_cycles)],
+        ["of it Top-K", f"{scaled(topk)}, {percent(topk / simulation.step_cycles)}"],
+        ["speedup", times(simulation.speedup)],
+        ["ideal, from FLOPs", times(ideal)],
+    ]
+    return Table([f"{estimate.batch_size} samples, Top-K every {estimate.topk_period}", "cycles"], lines)
+
+
+def _layers(simulation: Simulation) -> Table:
+    lines = [
+        _line(f"{each.layer.name} {in_pass}", cycles)
+        for each in simulation.layers
+        for in_pass, cycles in each.passes.items()
+    ]
+    return Table(["layer and pass", *_HEADER], lines)
