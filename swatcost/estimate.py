@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swatcost import topk
+from swatcost.accelerator.architecture import Architecture, architecture_named, device_of
 from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
 from swatcost.costs import PassCosts
 from swatcost.devices import Device, StepTime, load_device
@@ -50,7 +51,7 @@ class Estimate:
 
     `layers` holds the conv and linear layers and the products of activations in execution order; `costs` is their
     sum and `exact` the same under the convention `exact`, in MACs per sample. Times are in seconds for one step of
-    batch_size samples.
+    batch_size samples. `simulated_reduction` is of their cycles where the device is an architecture.
     """
 
     network: Network
@@ -69,6 +70,12 @@ class Estimate:
     dense_step: StepTime
     selecting: Selecting
     topk_seconds: float
+    simulated_reduction: float | None = None
+
+    @property
+    def time_reduction(self) -> float:
+        """1 − sparse / dense time of a step without Top-K: that of its FLOPs (A.4), or what was simulated."""
+        return self.training_reduction if self.simulated_reduction is None else self.simulated_reduction
 
     @property
     def training_reduction(self) -> float:
@@ -116,19 +123,19 @@ class Estimate:
     @property
     def speedup(self) -> float:
         """Dense time over sparse time with Top-K every topk_period iterations (Eqs. 7 and 8)."""
-        return self.speedup_at(self.training_reduction)
+        return self.speedup_at(self.time_reduction)
 
     @property
     def speedup_limit(self) -> float:
         """The speedup without any Top-K overhead."""
-        return topk.speedup_limit(self.training_reduction)
+        return topk.speedup_limit(self.time_reduction)
 
     @property
     def break_even_period(self) -> int | None:
         """The smallest period at which sparse training takes no longer than dense; None if there is none."""
         return topk.break_even_period(
             dense_step_seconds=self.dense_step.seconds,
-            training_reduction=self.training_reduction,
+            training_reduction=self.time_reduction,
             topk_seconds=self.topk_seconds,
             hidden=self.selecting.hidden,
         )
@@ -148,7 +155,7 @@ class Estimate:
         if chosen.hidden:
             by_idea["hidden"] = topk.exposed_seconds(
                 topk_seconds=self.topk_seconds,
-                sparse_step_seconds=(1 - self.training_reduction) * self.dense_step.seconds,
+                sparse_step_seconds=(1 - self.time_reduction) * self.dense_step.seconds,
                 period=self.topk_period,
             )
         return by_idea
@@ -232,7 +239,7 @@ def estimate(
     method: str | Method = "swat",
     distribution: str | Distribution | Callable[[Sequence[Layer], float | None], Sequence[float]] = "uniform",
     convention: str | Convention = "swat",
-    device: str | Path | Device = "rtx2080ti",
+    device: str | Path | Device | Architecture = "rtx2080ti",
     batch_size: int = 32,
     source: Any = None,
     default_act_sparsity: float | str | Path = DEFAULT_ACT_SPARSITY,
@@ -257,7 +264,8 @@ def estimate(
     layer names that stay dense; None leaves that to the method. selection names another way to find thresholds than the
     device's own, one_sample has those of activations found on one sample for the batch, hidden has selections run
     beside training (A.4). method, distribution, convention and device are
-    names, or such objects themselves; distribution may also be a function (layers, target) → sparsities, and device
+    names, or such objects themselves; device may also be an architecture (`swatcost.accelerator`), whose
+    speedup is simulated; distribution may also be a function (layers, target) → sparsities, and device
     the path of a profile of one's own.
 
     Raises SwatcostError for anything that cannot be used.
@@ -270,7 +278,8 @@ def estimate(
     batch_size = checked_count(batch_size, "batch_size")
     steps = checked_count(steps, "steps")
     counted = CONVENTIONS.choose(convention)
-    profile = device if isinstance(device, Device) else load_device(device)
+    architecture = architecture_named(device)
+    profile = _profile(device) if architecture is None else device_of(architecture)
     strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
     network = checked_network(network)
     default_act_sparsity = checked_default(default_act_sparsity, network)
@@ -292,7 +301,7 @@ def estimate(
     selecting.check(plan.method)
     layers = _layer_estimates(network, plan, counted, steps, charged)
     exact_costs = counted_costs(network, plan, EXACT, steps, charged)
-    return Estimate(
+    found = Estimate(
         network=network,
         plan=plan,
         convention=counted,
@@ -311,6 +320,25 @@ def estimate(
         ),
         selecting=selecting,
         topk_seconds=topk_seconds(network, plan, profile, batch_size, selecting),
+    )
+    return found if architecture is None else _simulated(found, architecture)
+
+
+def _profile(device: str | Path | Device | Architecture) -> Device:
+    assert not isinstance(device, Architecture)
+    return device if isinstance(device, Device) else load_device(device)
+
+
+def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
+    """The estimate with the times of a simulated step in place of ideal ones."""
+    from swatcost.accelerator.simulation import simulate
+
+    cycles = simulate(estimate, arch=architecture).training
+    seconds = cycles.dense * estimate.batch_size / architecture.clock
+    return replace(
+        estimate,
+        dense_step=StepTime(seconds, None, False),
+        simulated_reduction=float(1 - cycles.sparse / cycles.dense),
     )
 
 

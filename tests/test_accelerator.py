@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import swatcost
-from swatcost.accelerator import MaskSource, load_architecture, parse_shape, simulate
+from swatcost.accelerator import MaskSource, from_checkpoint, load_architecture, parse_shape, simulate
 from swatcost.accelerator.mapping import folded
 from swatcost.accelerator.masks import largest
 from swatcost.accelerator.schedule import BUSY, CYCLES, packed, padding_of, tiles_of, walk
@@ -230,3 +230,51 @@ def test_damaged_architecture(tmp_path):
     (tmp_path / "mine.toml").write_text("name = 'mine'\nlanes = 65")
     with pytest.raises(SwatcostError, match=r"mine\.toml is not a usable architecture"):
         load_architecture(tmp_path / "mine.toml")
+
+
+def test_an_estimate_on_an_architecture_is_simulated(tmp_path):
+    ideal = swatcost.estimate("cifar_resnet18", weights=0.8, acts=0.8)
+    found = swatcost.estimate("cifar_resnet18", weights=0.8, acts=0.8, device="bit-tactical")
+    step = simulate("cifar_resnet18", weights=0.8, acts=0.8)
+    assert found.training_reduction == ideal.training_reduction
+    assert found.speedup == pytest.approx(step.speedup)
+    assert found.speedup < 3 < ideal.speedup_limit  # two lines of lookahead
+    assert any("cycles are simulated" in each for each in found.assumptions)
+
+
+def test_an_architecture_of_ones_own(tmp_path, capsys):
+    from importlib.resources import files
+
+    text = (files("swatcost.accelerator") / "bit-tactical.toml").read_text().replace("tiles = 4", "tiles = 1")
+    (tmp_path / "mine.toml").write_text(text)
+    one, four = (
+        simulate("cifar_resnet18", weights=0.8, arch=arch) for arch in (tmp_path / "mine.toml", "bit-tactical")
+    )
+    # every layer has a multiple of 64 filters, but for fc: 10 filters of 512 / 16 lines in either case
+    assert one.of("forward").dense == 4 * (four.of("forward").dense - 32) + 32
+    assert main(["cifar_resnet18", "--weights", "0.8", "--device", str(tmp_path / "mine.toml")]) == 0
+    assert "simulated, not measured" in capsys.readouterr().out.replace("\n  ", " ")
+
+
+def test_masks_of_a_checkpoint(tmp_path):
+    import torch
+
+    network = swatcost.load("cifar_resnet18")
+    numbers = torch.Generator().manual_seed(0)
+    state = {each.name: torch.randn(each.shape, generator=numbers) for each in network.parameters}
+    torch.save(state, tmp_path / "run.pt")
+    found = [
+        simulate(network, weights=0.8, masks=from_checkpoint(network, tmp_path / name), passes=("forward",))
+        for name in ("run.pt", "run.jsonl")
+    ]
+    assert found[0].to_dict()["passes"] == found[1].to_dict()["passes"]
+    drawn = simulate(network, weights=0.8, passes=("forward",))
+    assert found[0].of("forward").speedup == pytest.approx(drawn.of("forward").speedup, rel=0.01)
+
+
+def test_uneven_filters_are_slower():
+    even, uneven = (
+        simulate("resnet50", weights=0.9, shape="X8", passes=("forward",), masks=MaskSource(filter_spread=spread))
+        for spread in (0.0, 0.4)
+    )
+    assert uneven.of("forward").speedup < 0.6 * even.of("forward").speedup

@@ -12,11 +12,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from swatcost.devices import Device, Measured, Rates, TopkTimes
 from swatcost.errors import SwatcostError
 from swatcost.registry import nearest
 
 _Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 _MOST_LANES = 64  # a line of lanes is held in the bits of one machine word
+_ANY_ELEMENTS = 10**9  # a Top-K's time is proportional to its elements: any number gives its seconds an element
+_NEVER_WAITS = 1e30  # [bytes/s]: the cycle model has no memory
 _SHAPE = re.compile(r"(?:([LT])(\d+),(\d+)|X(\d+))", re.IGNORECASE)
 
 
@@ -152,3 +155,33 @@ def load_architecture(name: str | Path) -> Architecture:
         raise SwatcostError(f"cannot read architecture {name}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise SwatcostError(f"{name} is not a usable architecture: {error}") from None
+
+
+def architecture_named(device: object) -> Architecture | None:
+    """The architecture that a device's name or .toml file means, None where it means a profile."""
+    if isinstance(device, Architecture):
+        return device
+    if not isinstance(device, str | Path):
+        return None
+    if str(device).endswith(".toml"):
+        try:
+            with open(device, "rb") as file:
+                of_architecture = "lanes" in tomllib.load(file)
+        except (OSError, ValueError, RecursionError):
+            return None  # the loader of profiles says what is wrong
+        return load_architecture(device) if of_architecture else None
+    return load_architecture(device) if (_FILES / f"{device}.toml").is_file() else None
+
+
+def device_of(architecture: Architecture) -> Device:
+    """The architecture as a device: its Top-K, and its multipliers at full use."""
+    seconds = _ANY_ELEMENTS * architecture.topk_passes / (architecture.topk_elements * architecture.clock)
+    topk = Measured(seconds=seconds, elements=_ANY_ELEMENTS)
+    return Device(
+        name=architecture.name,
+        title=architecture.title,
+        source=architecture.source,
+        topk=TopkTimes(weights=topk, activations=topk),
+        rates=Rates(macs_per_second=architecture.macs_per_cycle * architecture.clock, bytes_per_second=_NEVER_WAITS),
+        measured=False,
+    )

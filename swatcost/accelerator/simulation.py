@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swatcost.accelerator import mapping
-from swatcost.accelerator.architecture import Architecture, load_architecture
+from swatcost.accelerator.architecture import Architecture, device_of, load_architecture
 from swatcost.accelerator.mapping import Filters
 from swatcost.accelerator.masks import MaskSource
 from swatcost.costs import PASSES, Pass
-from swatcost.devices import Device, Measured, Rates, TopkTimes
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.layer import Layer
@@ -31,9 +30,6 @@ _SAMPLED_LINES = 2048
 """Lines of activations that are walked at most, in one round of tiles; longer walks are taken to go on alike."""
 
 _DRAWN = MaskSource()
-
-_ANY_ELEMENTS = 10**9  # a Top-K's time is proportional to its elements: any number gives its seconds an element
-_NEVER_WAITS = 1e30  # [bytes/s]: the cycle model has no memory
 
 
 @dataclass(frozen=True)
@@ -218,20 +214,6 @@ def simulate(
             raise
     layers = tuple(found[number] for number in range(len(tasks)))
     return Simulation(estimate=chosen, architecture=architecture, masks=masks, layers=layers)
-
-
-def device_of(architecture: Architecture) -> Device:
-    """The architecture as a device: its Top-K, and its multipliers at full use."""
-    seconds = _ANY_ELEMENTS * architecture.topk_passes / (architecture.topk_elements * architecture.clock)
-    topk = Measured(seconds=seconds, elements=_ANY_ELEMENTS)
-    return Device(
-        name=architecture.name,
-        title=architecture.title,
-        source=architecture.source,
-        topk=TopkTimes(weights=topk, activations=topk),
-        rates=Rates(macs_per_second=architecture.macs_per_cycle * architecture.clock, bytes_per_second=_NEVER_WAITS),
-        measured=False,
-    )
 
 
 @dataclass(frozen=True)

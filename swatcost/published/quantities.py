@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import prod
 
+from swatcost.costs import Pass
 from swatcost.estimate import Estimate
 
 _STEPS_OF_RIGL, _BATCH_OF_RIGL = 32_000, 4_096
@@ -28,6 +30,32 @@ QUANTITIES: dict[str, Callable[[Estimate], float]] = {
     "test_ratio": lambda of: 1 - of.inference_reduction,
     "train_ratio": lambda of: 1 - of.training_reduction,
 }
+
+
+# Bit-Tactical's shapes, and a full crossbar of ours over nine lines.
+_SHAPES = ("L1,6", "L2,5", "L4,3", "T2,5", "X8")
+
+
+@cache
+def _cycles(model: str, weights: float, shape: str, in_pass: Pass) -> float:
+    from swatcost.accelerator.simulation import simulate
+
+    return float(simulate(model, weights=weights, shape=shape, passes=(in_pass,)).of(in_pass).speedup)
+
+
+def _simulated(shape: str, in_pass: Pass) -> Callable[[Estimate], float]:
+    return lambda of: _cycles(of.network.name, of.plan.weights or 0.0, shape, in_pass)
+
+
+def _ideal(in_pass: Pass) -> Callable[[Estimate], float]:
+    return lambda of: 1 / (1 - of.exact.by_pass()[in_pass].reduction)
+
+
+_TABLE_11: tuple[Pass, ...] = ("forward", "grad_input")
+for _pass in _TABLE_11:
+    QUANTITIES[f"{_pass}_ideal"] = _ideal(_pass)
+    for _shape in _SHAPES:
+        QUANTITIES[f"{_pass}_cycles {_shape}"] = _simulated(_shape, _pass)
 
 
 def _bn_parameters(of: Estimate) -> float:

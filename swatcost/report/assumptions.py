@@ -152,6 +152,12 @@ def _time(estimate: Estimate) -> list[str]:
     sentences = [f"Dense step on {device.name}: {dense_step_source(estimate)}."]
     if not reduction:
         return sentences
+    if estimate.simulated_reduction is not None:
+        sentences.append(
+            f"Its cycles are simulated, with Top-K masks of a Gaussian: training FLOPs fall by {percent(reduction)}, "
+            f"cycles by {percent(estimate.simulated_reduction)} (`swatcost simulate` says where they go)."
+        )
+        return sentences
     sentences.append(
         "The sparse step is taken to be as much faster as its FLOPs are fewer (A.4), which no dense hardware gives."
     )
@@ -232,6 +238,8 @@ def dense_step_source(estimate: Estimate) -> str:
     device, step, batch_size = estimate.device, estimate.dense_step.reference, estimate.batch_size
     if step is None:
         assert device.rates is not None
+        if estimate.simulated_reduction is not None:
+            return f"simulated, not measured ({device.source})"
         rates = (
             f"{device.rates.macs_per_second / 1e12:.3g} TMAC/s and {device.rates.bytes_per_second / 1e9:.4g} GB/s for "
             "what a step writes and reads"
