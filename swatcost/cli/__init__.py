@@ -65,6 +65,7 @@ for _command in (
     running.validate,
     running.calibrate,
     simulating.simulate,
+    simulating.study,
 ):
     cli.add_command(_command)
 

@@ -82,3 +82,44 @@ def simulate(
             **settings,
         )
     show(render(found, form(format, output), layers=layers, width=width(output)), output)
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL…")
+@click.option("--weights", required=True, metavar="S,S,…", help="Weight sparsities, with commas between them.")
+@sparsity("--acts", "Activation sparsity; by default as that of weights.")
+@click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
+@shown("--arch", "Architecture, or a .toml file.", "bit-tactical", "A")
+@shown("--seeds", "Masks drawn for each setting.", 1, "N")
+@shown("--method", "What is sparse in which pass.", "swat", "M")
+@shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
+@shown("--period", "Iterations between two Top-K selections.", 1000, "P")
+@shown("--batch-size", "Samples in a training step.", 32, "N")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write rows as they come; go on from.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster's, such as tcp://host:8786.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Local processes.  [default: one a processor]")
+@FORMAT
+@OUTPUT
+def study(models: tuple[str, ...], weights: str, format: str | None, output: Path | None, **given: Any) -> None:
+    """Simulates every combination of models, sparsities, shapes and seeds.
+
+    Example: swatcost study resnet50 --weights 0.8,0.9 --shape T2,5 --shape L4,3 --seeds 5 --record study.jsonl
+    """
+    from swatcost.accelerator.study import study as studied
+    from swatcost.errors import SwatcostError
+    from swatcost.methods import checked_sparsity
+    from swatcost.report.study import render
+
+    try:
+        numbers = [float(each) for each in weights.split(",")]
+    except ValueError:
+        raise SwatcostError(f"weights {weights!r:.60}: give fractions of zeros with commas, such as 0.8,0.9") from None
+    sparsities = [checked_sparsity(each, "weights") for each in numbers]
+    with click.progressbar(length=1, label="study", file=sys.stderr, hidden=unattended()) as bar:
+
+        def progress(done: int, of: int) -> None:
+            bar.length = of
+            bar.update(done - bar.pos)
+
+        rows = studied(models, weights=sparsities, progress=progress, **given)
+    show(render(rows, form(format, output), width=width(output)), output)

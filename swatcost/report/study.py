@@ -1,0 +1,39 @@
+"""A study's rows as a table, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from swatcost.report.content import Table
+from swatcost.report.numbers import percent, times
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
+
+_NOTES = (
+    "Speedups are of simulated cycles, dense over sparse; step is a whole training step with its share of a Top-K.",
+)
+
+
+def render(rows: Sequence[dict[str, Any]], format: str, *, width: int = 80) -> str:
+    """The rows as text in one of FORMATS; ends in a newline."""
+    header = ["model", "shape", "weights", "seed", "forward", "grad\ninput", "grad\nweight", "step", "busy"]
+    lines = [
+        [
+            row["model"],
+            row["shape"],
+            f"{row['weights']:g}",
+            str(row["seed"]),
+            *(times(row[f"{each}_speedup"]) for each in ("forward", "grad_input", "grad_weight", "step")),
+            percent(row["utilisation"]),
+        ]
+        for row in rows
+    ]
+    sheet = Sheet(
+        opening=[f"{len(rows)} simulations on {rows[0]['architecture']}"],
+        tables=[Table(header, lines, text_columns=2)],
+        notes=_NOTES,
+        data=lambda: {"schema": "swatcost.study/1", "rows": list(rows)},
+        rows=lambda: rows,
+    )
+    return render_sheet(sheet, format, width=width)

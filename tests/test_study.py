@@ -1,0 +1,135 @@
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from swatcost.accelerator import study as module
+from swatcost.accelerator.study import study
+from swatcost.cli import main
+from swatcost.errors import SwatcostError
+
+GRID = {"weights": [0.5, 0.9], "shapes": ["T2,5", "L1,6"], "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def serial():
+    return study(["cifar_resnet18"], **GRID, jobs=1)
+
+
+def test_order_and_numbers(serial):
+    assert [(row["shape"], row["weights"], row["seed"]) for row in serial[:3]] == [
+        ("T⟨2,5⟩", 0.5, 0), ("T⟨2,5⟩", 0.5, 1), ("T⟨2,5⟩", 0.9, 0),
+    ]  # fmt: skip
+    assert serial[0]["forward_speedup"] != serial[1]["forward_speedup"]
+    assert serial[0]["step_speedup"] < serial[2]["step_speedup"]
+
+
+def test_processes_give_the_same(serial):
+    assert study(["cifar_resnet18"], **GRID, jobs=2) == serial
+
+
+def test_a_study_goes_on(serial, tmp_path, monkeypatch):
+    record = tmp_path / "study.jsonl"
+    study(["cifar_resnet18"], weights=[0.5], shapes=["T2,5"], seeds=2, jobs=1, record=record)
+    with record.open("a") as file:
+        file.write('{"model": "cifar_res')  # a line that was being written
+    done = []
+    assert study(["cifar_resnet18"], **GRID, jobs=1, record=record, progress=lambda *each: done.append(each)) == serial
+    assert done[0] == (2, 8)
+    assert len(record.read_text().splitlines()) == 1 + 8
+    monkeypatch.setattr(module.Task, "run", None)  # nothing is left to do
+    assert study(["cifar_resnet18"], **GRID, record=record) == serial
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("something else\n", "damaged"),
+        ('{"schema": "swatcost.run/1"}\n', "no record of a study"),
+        ("precious", "no record of a study"),
+        ('{"schema": "swatcost.study/1", "settings": {"batch_size": 3}}\n', "other settings"),
+    ],
+)
+def test_other_files_stay_as_they_are(text, said, tmp_path):
+    (tmp_path / "mine.jsonl").write_text(text)
+    with pytest.raises(SwatcostError, match=said):
+        study(["cifar_resnet18"], weights=[0.5], record=tmp_path / "mine.jsonl")
+    assert (tmp_path / "mine.jsonl").read_text() == text
+
+
+def children():
+    """Processes that this one started."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"\nPPid:\t{os.getpid()}\n" in status.read_text():
+                yield int(status.parent.name)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds workers in /proc")
+@pytest.mark.filterwarnings("ignore")
+def test_a_local_worker_may_die(serial):
+    killed = []
+
+    def kill():
+        for _ in range(200):
+            workers = [pid for pid in children() if "popen_loky_posix" in Path(f"/proc/{pid}/cmdline").read_text()]
+            if workers:
+                time.sleep(0.5)
+                os.kill(workers[0], signal.SIGKILL)
+                killed.append(workers[0])
+                return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert study(["cifar_resnet18"], **GRID, jobs=2) == serial
+    killer.join()
+    assert killed
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_loses_a_worker(serial):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        first = next(iter(cluster.workers.values()))
+        killed = []
+
+        def kill_one(done, of):
+            if done >= 1 and not killed:
+                killed.append(first.process.pid)
+                os.kill(first.process.pid, signal.SIGKILL)
+
+        assert study(["cifar_resnet18"], **GRID, scheduler=cluster.scheduler_address, progress=kill_one) == serial
+        assert killed
+
+
+def test_command(tmp_path, capsys, serial):
+    record = str(tmp_path / "s.jsonl")
+    arguments = ["study", "cifar_resnet18", "--weights", "0.5,0.9", "--shape", "T2,5", "--record", record]
+    assert main([*arguments, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows == [row for row in serial if row["shape"] == "T⟨2,5⟩" and row["seed"] == 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--weights", "x"], "'x'"),
+        (["--weights", "1.5"], "not a sparsity"),
+        (["--weights", "0.5", "--seeds", "0"], "seeds 0"),
+        (["--weights", "0.5", "--scheduler", "nonsense://x"], "scheduler nonsense://x"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_misuse(arguments, said, capsys):
+    assert main(["study", "cifar_resnet18", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert not captured.out
