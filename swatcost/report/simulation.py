@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.costs import PASSES
 from swatcost.report.content import Table, title
-from swatcost.report.numbers import percent, scaled, times
+from swatcost.report.numbers import column_unit, percent, scaled, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
@@ -124,23 +124,26 @@ def _shares(cycles: Cycles) -> list[float]:
     return [float(each / total) if total else 0.0 for each in cycles.slots.as_tuple()]
 
 
-def _line(name: str, cycles: Cycles) -> list[str]:
+def _line(name: str, cycles: Cycles, factor: float) -> list[str]:
     shares = _shares(cycles)
     return [
         name,
-        scaled(cycles.dense),
-        scaled(cycles.sparse),
+        f"{cycles.dense / factor:,.0f}",
+        f"{cycles.sparse / factor:,.0f}",
         times(cycles.speedup),
         *(f"{100 * each:.1f}" for each in shares),
     ]
 
 
-_HEADER = ["dense\ncycles", "sparse\ncycles", "speed\nup", "busy\n%", "ragged\n%", "un-\nfilled", "fil-\nters", "tiles"]
+def _header(first: str, unit: str) -> list[str]:
+    shares = ["busy\n%", "rag-\nged", "un-\nfil-\nled", "fil-\nters", "til-\nes"]
+    return [first, f"dense\n{unit}cycles", f"sparse\n{unit}cycles", "speed\nup", *shares]
 
 
 def _passes(simulation: Simulation) -> Table:
-    lines = [_line(each, simulation.of(each)) for each in PASSES]
-    return Table(["a sample", *_HEADER], [*lines, _line("training", simulation.training)])
+    unit, factor = column_unit(simulation.training.dense)
+    lines = [_line(each, simulation.of(each), factor) for each in PASSES]
+    return Table(_header("a sample", unit), [*lines, _line("training", simulation.training, factor)])
 
 
 def _step(simulation: Simulation) -> Table:
@@ -157,9 +160,10 @@ def _step(simulation: Simulation) -> Table:
 
 
 def _layers(simulation: Simulation) -> Table:
+    unit, factor = column_unit(simulation.training.dense)
     lines = [
-        _line(f"{each.layer.name} {in_pass}", cycles)
+        _line(f"{each.layer.name} {in_pass}", cycles, factor)
         for each in simulation.layers
         for in_pass, cycles in each.passes.items()
     ]
-    return Table(["layer and pass", *_HEADER], lines)
+    return Table(_header("layer and pass", unit), lines)
