@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format traces bench cases notebooks notebooks-output wheel clean
+.PHONY: run test check format simulators traces bench cases notebooks notebooks-output wheel clean
 
 run: .venv/.installed
 	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
@@ -20,6 +20,10 @@ check: .venv/.installed-dev
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Runs exported networks in the simulators they are exported for, each installed into an environment of its own.
+simulators: .venv/.installed-dev
+	$(BIN)/pytest -m slow -rs tests/test_simulators.py
 
 # Writes the traces of the zoo that ship with the package anew.
 traces: .venv/.installed-dev

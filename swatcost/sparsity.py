@@ -30,7 +30,7 @@ class SparsityPlan:
     A plan for many settings holds arrays, an element a setting, in place of numbers.
 
     `weights`, `acts` and `grads` are the targets, None where none was given. `kept_dense` says why a layer is
-    dense, by the name of its weight.
+    dense, by the name of its weight. `pattern` is (N, M) where sparse weights keep N of every M along input channels.
     """
 
     method: Method
@@ -40,6 +40,7 @@ class SparsityPlan:
     grads: float | None
     layers: tuple[LayerSparsity, ...]
     kept_dense: dict[str, str]
+    pattern: tuple[int, int] | None = None
 
     @staticmethod
     def dense(network: Network) -> SparsityPlan:
@@ -135,6 +136,7 @@ def sparsity_plan(
         grads=grads,
         layers=layers,
         kept_dense=kept,
+        pattern=distribution.pattern(replace(request, target=weights)) if distribution.pattern else None,
     )
 
 

@@ -57,16 +57,31 @@ class MaskSource:
         """The random numbers of a place, the same whichever thread or process asks."""
         return np.random.default_rng([self.seed, *place])
 
-    def of(self, layer: Layer, sparsity: float, place: int, *, whole_kernels: bool) -> npt.NDArray[np.bool_]:
+    def of(
+        self,
+        layer: Layer,
+        sparsity: float,
+        place: int,
+        *,
+        whole_kernels: bool,
+        pattern: tuple[int, int] | None = None,
+    ) -> npt.NDArray[np.bool_]:
         """Which elements of the layer's weight are kept: bool, of the weight's shape.
 
-        With whole_kernels, kernels W[f, c] are kept or pruned whole, by their L1 norm.
+        With whole_kernels, kernels W[f, c] are kept or pruned whole, by their L1 norm. With a pattern (N, M), the N
+        largest of every M along the input channels are kept, in a layer that is sparse at all.
         """
         if sparsity == 0 and self.weights is None:
             return np.ones(layer.weight_shape, dtype=bool)
         numbers = self.numbers(place, 0)
+        if pattern is not None and sparsity and self.weights is None:
+            # which of M independent and equal numbers are largest does not depend on their distribution
+            drawn = numbers.random(layer.weight_shape, dtype=np.float32)
+            return largest_of_groups(drawn, pattern, _channel_axis(layer))
         if self.weights is not None:
             magnitude = np.abs(self._given(layer))
+            if pattern is not None and sparsity:
+                return largest_of_groups(magnitude, pattern, _channel_axis(layer)) & (magnitude > 0)
         elif self.kind == "random":
             shape = layer.weight_shape[:2] if whole_kernels else layer.weight_shape
             kept = numbers.random(shape, dtype=np.float32) >= sparsity
@@ -100,6 +115,25 @@ def largest(magnitude: npt.NDArray[Any], sparsity: float) -> npt.NDArray[np.bool
     threshold = np.partition(magnitude, magnitude.size - keep, axis=None)[magnitude.size - keep]
     kept: npt.NDArray[np.bool_] = (magnitude >= threshold) & (magnitude > 0)
     return kept
+
+
+def largest_of_groups(magnitude: npt.NDArray[Any], pattern: tuple[int, int], axis: int) -> npt.NDArray[np.bool_]:
+    """The N largest of every M consecutive elements along the axis, whose length M divides.
+
+    >>> largest_of_groups(np.array([3, 1, 2, 4]), (2, 4), axis=0)
+    array([ True, False, False,  True])
+    """
+    N, M = pattern
+    last = np.moveaxis(magnitude, axis, -1)
+    groups = last.reshape(*last.shape[:-1], -1, M)
+    ranks = groups.argsort(axis=-1).argsort(axis=-1)
+    kept = (ranks >= M - N).reshape(last.shape)
+    return np.ascontiguousarray(np.moveaxis(kept, -1, axis))
+
+
+def _channel_axis(layer: Layer) -> int:
+    """Along which a weight's input channels lie."""
+    return 0 if layer.kind == "transposed_conv" else 1
 
 
 def _spread_over(kept: npt.NDArray[np.bool_], layer: Layer) -> npt.NDArray[np.bool_]:

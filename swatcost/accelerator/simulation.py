@@ -200,7 +200,9 @@ def simulate(
         (layer, sparsity, places.setdefault(layer.weight, len(places)))
         for layer, sparsity in chosen.plan.by_layer(chosen.network)
     ]
-    simulator = _Simulator(architecture, masks, chosen.plan.method, chosen.network, chosen.batch_size, passes)
+    simulator = _Simulator(
+        architecture, masks, chosen.plan.method, chosen.plan.pattern, chosen.network, chosen.batch_size, passes
+    )
     found: dict[int, LayerCycles] = {}
     by_size = sorted(range(len(tasks)), key=lambda number: -tasks[number][0].weight_elements)
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
@@ -221,6 +223,7 @@ class _Simulator:
     architecture: Architecture
     masks: MaskSource
     method: Method
+    pattern: tuple[int, int] | None
     network: Network
     batch_size: int
     passes: tuple[Pass, ...]
@@ -236,7 +239,9 @@ class _Simulator:
         skips = {each: "weight" in self.method.sparse[each] for each in ("forward", "grad_input")}
         mask = None
         if any(skips.values()):
-            kept = self.masks.of(layer, sparsity.weight, place, whole_kernels=self.method.structured)
+            kept = self.masks.of(
+                layer, sparsity.weight, place, whole_kernels=self.method.structured, pattern=self.pattern
+            )
             mask = mapping.grouped(layer, kept)
         if "forward" in self.passes:
             lines = mapping.forward_lines(layer, mask) if mask is not None and skips["forward"] else None

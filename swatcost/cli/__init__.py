@@ -66,6 +66,8 @@ for _command in (
     running.calibrate,
     simulating.simulate,
     simulating.study,
+    simulating.export,
+    simulating.two_four,
 ):
     cli.add_command(_command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,38 @@ import click
 
 import swatcost
 from swatcost.cli.options import FORMAT, OUTPUT, form, model_options, show, shown, sparsity, unattended, width
+from swatcost.report.numbers import scaled
+
+
+def sparsity_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What is made sparse, of what batch."""
+    for option in (
+        click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers that stay dense; repeatable."),
+        click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
+        click.option(
+            "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
+        ),
+        click.option("--from", "source", metavar="FILE", help="What the distribution reads."),
+        shown("--distribution", "How sparsity is spread over layers.", "uniform", "D"),
+        shown("--method", "What is sparse in which pass.", "swat", "M"),
+        sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg."),
+        sparsity("--acts", "Activation sparsity, for grad_weight; by default as that of weights."),
+        sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1)."),
+    ):
+        command = option(command)
+    return command
+
+
+def _with_acts(settings: dict[str, Any]) -> dict[str, Any]:
+    """Activations as sparse as weights, where a number for them was left out."""
+    if settings["acts"] is None and settings["method"].startswith("swat") and settings["distribution"] == "uniform":
+        settings["acts"] = settings["weights"]
+    return {**settings, "keep_dense": settings["keep_dense"] or None}
 
 
 @click.command()
 @click.argument("model")
-@sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1).")
-@sparsity("--acts", "Activation sparsity, for grad_weight; by default as that of weights.")
-@sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
+@sparsity_options
 @shown("--arch", "Architecture, or a .toml file; see `list architectures`.", "bit-tactical", "A")
 @click.option("--shape", metavar="S", help="Promotion shape: T2,5, L4,3, or X8 for a full crossbar.")
 @click.option(
@@ -26,13 +52,7 @@ from swatcost.cli.options import FORMAT, OUTPUT, form, model_options, show, show
 @shown("--filter-spread", "σ of gaussian filters' log-normal scales.", 0.0, "σ")
 @shown("--seed", "Seed of the masks.", 0, "N")
 @shown("--period", "Iterations between two Top-K selections.", 1000, "P")
-@shown("--method", "What is sparse in which pass.", "swat", "M")
-@shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
-@click.option("--from", "source", metavar="FILE", help="What the distribution reads.")
 @shown("--batch-size", "Samples in a training step.", 32, "N")
-@click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]")
-@click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
-@click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers that stay dense; repeatable.")
 @click.option("--layers", is_flag=True, help="Also print a row for each layer and pass.")
 @model_options
 @FORMAT
@@ -48,7 +68,6 @@ def simulate(
     masks: str,
     filter_spread: float,
     seed: int,
-    keep_dense: tuple[str, ...],
     layers: bool,
     format: str | None,
     output: Path | None,
@@ -63,8 +82,6 @@ def simulate(
     from swatcost.report.simulation import render
 
     network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    if settings["acts"] is None and settings["method"].startswith("swat") and settings["distribution"] == "uniform":
-        settings["acts"] = settings["weights"]
     if masks in ("gaussian", "random"):
         chosen = MaskSource(kind=masks, seed=seed, filter_spread=filter_spread)  # type: ignore[arg-type]
     else:
@@ -77,9 +94,8 @@ def simulate(
             arch=arch,
             shape=shape,
             masks=chosen,
-            keep_dense=keep_dense or None,
             progress=lambda layer: bar.update(1, layer),
-            **settings,
+            **_with_acts(settings),
         )
     show(render(found, form(format, output), layers=layers, width=width(output)), output)
 
@@ -123,3 +139,91 @@ def study(models: tuple[str, ...], weights: str, format: str | None, output: Pat
 
         rows = studied(models, weights=sparsities, progress=progress, **given)
     show(render(rows, form(format, output), width=width(output)), output)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--to", required=True, metavar="FORMAT", help="scalesim, zigzag, timeloop, maestro or csv.")
+@sparsity_options
+@shown("--batch-size", "Samples in the batch.", 1, "N")
+@click.option(
+    "--passes", type=click.Choice(["forward", "training"]), default="forward", show_default=True,
+    help="training: grad_input and grad_weight too.",
+)  # fmt: skip
+@click.option("--bits", type=click.IntRange(1, 64), help="Bits of a value.  [default: the network's own]")
+@model_options
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="PATH",
+    help="The file or, for formats of several files, the new folder.  [default: the screen, or a folder by its name]",
+)  # fmt: skip
+def export(
+    model: str,
+    to: str,
+    input_shape: tuple[int, ...] | None,
+    input_dtype: str | None,
+    classes: int | None,
+    fresh: bool,
+    passes: str,
+    bits: int | None,
+    output: Path | None,
+    **settings: Any,
+) -> None:
+    """Writes a network's layers as files for another simulator.
+
+    Example: swatcost export resnet50 --weights 0.8 --to scalesim --output resnet50-scalesim
+    """
+    from swatcost.costs import PASSES
+    from swatcost.exporting import EXPORTS
+    from swatcost.exporting import export as exported
+
+    format = EXPORTS[to]
+    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    estimate = swatcost.estimate(network, **_with_acts(settings))
+    found = exported(estimate, format, passes=PASSES if passes == "training" else ("forward",), bits=bits)
+    if format.folder and output is None:
+        output = Path(f"{network.name}-{format.name}".replace("/", "_"))
+    if output is None:
+        click.echo(next(iter(found.files.values())), nl=False)
+    else:
+        found.save(output)
+    written = f" in {output}" if output else ""
+    macs = sum(each.macs for each in found.workloads)
+    click.echo(
+        f"swatcost: {len(found.workloads)} layers and passes, {scaled(macs)} MACs, batch of "
+        f"{estimate.batch_size}, {len(found.files)} file{'s' * (len(found.files) > 1)}{written}",
+        err=True,
+    )
+    for note in found.notes:
+        click.echo(f"swatcost: {note}", err=True)
+
+
+@click.command("two-four")
+@click.argument("model")
+@shown("--element", "Type of the numbers: float16, bfloat16, int8, float8 or float32.", "float16", "T")
+@shown("--batch-size", "Samples in a training step.", 32, "N")
+@click.option("--layers", is_flag=True, help="Also print a row for each layer and pass.")
+@model_options
+@FORMAT
+@OUTPUT
+def two_four(
+    model: str,
+    element: str,
+    batch_size: int,
+    layers: bool,
+    input_shape: tuple[int, ...] | None,
+    input_dtype: str | None,
+    classes: int | None,
+    fresh: bool,
+    format: str | None,
+    output: Path | None,
+) -> None:
+    """Says which layers and passes 2:4 sparsity fits, and what it gives at most.
+
+    Example: swatcost two-four vit_b_16 --layers
+    """
+    from swatcost.accelerator.two_four import two_four as fitted
+    from swatcost.report.two_four import render
+
+    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    found = fitted(network, element=element, batch_size=batch_size)
+    show(render(found, form(format, output), layers=layers, width=width(output)), output)

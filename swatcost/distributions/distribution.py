@@ -57,7 +57,8 @@ class Distribution:
     unless a target of their own is given (SWAT, Section 3.3.2); otherwise activations are dense unless asked for.
     `spread_acts` does what `spread` does for a target of activations, where that is something else. `bends` gives, in
     rising order, targets between which every layer's sparsity is linear in the target, from the least to the most
-    that can be reached; without it many estimates at once ask for each target.
+    that can be reached; without it many estimates at once ask for each target. `pattern` gives (N, M) where N of every
+    M weights along the input channels are kept.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Distribution:
     acts_follow_weights: bool = True
     spread_acts: Callable[[Spread], Mapping[str, float]] | None = None
     bends: Callable[[Spread], Sequence[float]] | None = None
+    pattern: Callable[[Spread], tuple[int, int]] | None = None
 
 
 def from_function(function: Callable[[Sequence[Layer], float | None], Sequence[float]]) -> Distribution:

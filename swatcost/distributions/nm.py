@@ -18,11 +18,12 @@ def nm(request: Spread) -> dict[str, float]:
 
     Raises SwatcostError for a target that no N gives, and for a pattern that is none.
     """
-    N, M = _pattern(request)
+    N, M = pattern(request)
     return {layer.weight: 1 - N / M if layer.input_channels % M == 0 else 0.0 for layer in request.free}
 
 
-def _pattern(request: Spread) -> tuple[int, int]:
+def pattern(request: Spread) -> tuple[int, int]:
+    """(N, M) as asked for by the source or the target."""
     if request.source is None:
         N = (1 - (request.target or 0.0)) * _AMPERE
         if N % 1:
@@ -45,4 +46,5 @@ DISTRIBUTION = Distribution(
     acts_follow_weights=False,
     spread_acts=same_for_activations,
     reads_source=True,
+    pattern=pattern,
 )

@@ -1,0 +1,109 @@
+"""Files for other tools: an Estimate → its layers' loops and densities in a simulator's own format.
+
+A format is a file of its own with a FORMAT. Other packages add theirs through the entry points `swatcost.exports`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swatcost.costs import PASSES, Pass
+from swatcost.errors import SwatcostError
+from swatcost.estimate import Estimate
+from swatcost.exporting import csv, maestro, scalesim, timeloop, zigzag
+from swatcost.exporting.form import ExportFormat, Files, identifier
+from swatcost.exporting.workload import Workload, workloads
+from swatcost.files import write_atomically
+from swatcost.registry import Registry
+
+EXPORTS = Registry(
+    "export format", ExportFormat,
+    scalesim.FORMAT, zigzag.FORMAT, timeloop.FORMAT, maestro.FORMAT, csv.FORMAT,
+    entry_points="swatcost.exports",
+)  # fmt: skip
+
+__all__ = ["EXPORTS", "Export", "ExportFormat", "Workload", "export"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """The files of an export, by name, the workloads in them, and in sentences what they cannot say."""
+
+    format: ExportFormat
+    workloads: tuple[Workload, ...] = field(repr=False)
+    files: Files = field(repr=False)
+    notes: tuple[str, ...]
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the one file to path, or the several into a new folder there; gives the path back.
+
+        Raises SwatcostError when it cannot be written, and leaves nothing behind then.
+        """
+        path = Path(path)
+        if not self.format.folder:
+            write_atomically(path, next(iter(self.files.values())))
+            return path
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise SwatcostError(
+                f"{path} exists already: {self.format.name} is {len(self.files)} files, name a new folder"
+            )
+        beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+        try:
+            beside.mkdir()
+            for name, text in self.files.items():
+                (beside / name).write_text(text, encoding="utf-8")
+            beside.replace(path)
+        except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise SwatcostError(f"cannot write {path}: {error.strerror}") from None
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        return path
+
+
+def export(
+    estimate: Estimate, to: str | ExportFormat, *, passes: Sequence[Pass] = ("forward",), bits: int | None = None
+) -> Export:
+    """An estimate's layers over its batch, in the format of another tool.
+
+    passes are those to write, forward, grad_input and grad_weight. bits are those of a value, the network's own by
+    default.
+
+    Raises SwatcostError for an unknown format or pass.
+    """
+    format = EXPORTS.choose(to)
+    unknown = [each for each in passes if each not in PASSES]
+    if unknown or not passes:
+        raise SwatcostError(f"passes {', '.join(unknown) or 'none'}: choose from {', '.join(PASSES)}")
+    if bits is not None and not 1 <= bits <= 64:
+        raise SwatcostError(f"bits {bits}: give the bits of a value, from 1 to 64")
+    found, left_out = workloads(estimate, passes, bits)
+    if not found:
+        raise SwatcostError(f"{estimate.network.name} has no layer whose loops could be written")
+    return Export(
+        format=format,
+        workloads=tuple(found),
+        files=format.write(identifier(estimate.network.name), found),
+        notes=(*_notes(estimate, found, left_out), *format.cannot(found)),
+    )
+
+
+def _notes(estimate: Estimate, found: Sequence[Workload], left_out: Sequence[str]) -> list[str]:
+    """What holds for every format."""
+    notes = []
+    if left_out:
+        notes.append(f"Left out, as only their amount of work is known: {', '.join(left_out)}.")
+    if any(each.in_pass != "forward" for each in found):
+        notes.append(
+            "Backward passes are products over unfolded windows: that windows overlap in the input is not seen."
+        )
+    if len(estimate.plan.method.schedule(estimate.steps)) > 1:
+        notes.append(f"{estimate.plan.method.name} changes over a run: densities are those at the target sparsity.")
+    if estimate.plan.method.structured:
+        notes.append(f"{estimate.plan.method.name} prunes whole kernels: a density alone does not say so.")
+    return notes

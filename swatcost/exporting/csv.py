@@ -1,0 +1,35 @@
+"""A table of loop bounds and densities, for tools of one's own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from swatcost.exporting.form import ExportFormat, Files
+from swatcost.exporting.workload import Workload
+
+_COLUMNS = (
+    "name", "layer", "pass", "kind", "B", "G", "K", "C", "OY", "OX", "FY", "FX", "IY", "IX", "stride_y", "stride_x",
+    "dilation_y", "dilation_x", "input_density", "weight_density", "output_density", "pattern", "bits", "macs",
+)  # fmt: skip
+
+
+def write(model: str, workloads: Sequence[Workload]) -> Files:
+    """One row a layer and pass."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for each in workloads:
+        table.writerow(
+            (
+                each.name, each.layer, each.in_pass, each.kind, each.B, each.G, each.K, each.C, each.OY, each.OX,
+                each.FY, each.FX, *each.padded_input, *each.stride, *each.dilation,
+                *(f"{density:.12g}" for density in (each.input_density, each.weight_density, each.output_density)),
+                ":".join(map(str, each.pattern)) if each.pattern else "", each.bits, each.macs,
+            )
+        )  # fmt: skip
+    return {f"{model}.csv": text.getvalue()}
+
+
+FORMAT = ExportFormat("csv", "loop bounds and densities, a row a layer and pass", "", write, lambda workloads: [])

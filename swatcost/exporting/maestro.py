@@ -1,0 +1,41 @@
+"""MAESTRO's model file: a network of layers, to which its tools add a dataflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swatcost.exporting.form import ExportFormat, Files, identifier, is_sparse, named
+from swatcost.exporting.workload import Workload
+
+
+def write(model: str, workloads: Sequence[Workload]) -> Files:
+    """One file, `MODEL.m`."""
+    layers = [text for each in workloads for text in _layers(each)]
+    return {f"{model}.m": f"Network {identifier(model)} {{\n" + "".join(layers) + "}\n"}
+
+
+def _layers(workload: Workload) -> list[str]:
+    """One layer a group: a CONV has no groups."""
+    each = workload if workload.dilation == (1, 1) else workload.unfolded()
+    name = identifier(workload.name)
+    iy, ix = each.padded_input
+    images, iy = (1, each.B) if each.kind == "product" else (each.B, iy)  # a product's rows are its image's
+    layer = (
+        "Type: CONV\n"
+        f"Stride {{ X: {each.stride[1]}, Y: {each.stride[0]} }}\n"
+        f"Dimensions {{ N: {images}, K: {each.K}, C: {each.C}, R: {each.FY}, S: {each.FX}, Y: {iy}, X: {ix} }}\n"
+    )
+    names = [name] if each.G == 1 else [f"{name}_group{group}" for group in range(each.G)]
+    return [f"Layer {each} {{\n{layer}}}\n" for each in names]
+
+
+def cannot(workloads: Sequence[Workload]) -> list[str]:
+    """No zeros, no dataflow."""
+    notes = ["Y and X are of inputs that are padded already. MAESTRO asks for a Dataflow in every layer: add yours."]
+    sparse = [each for each in workloads if is_sparse(each)]
+    if sparse:
+        notes.append(f"The file says no sparsity: {named(sparse)} are written dense.")
+    return notes
+
+
+FORMAT = ExportFormat("maestro", "MAESTRO's model (.m)", "maestro-project/maestro, data/", write, cannot)

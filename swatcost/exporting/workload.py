@@ -1,0 +1,158 @@
+"""The loops of a layer's pass, as simulators of accelerators take them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Literal
+
+from swatcost.costs import Pass
+from swatcost.estimate import Estimate
+from swatcost.layer import Layer
+from swatcost.methods import LayerSparsity, Operand
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One pass of one layer over a batch: B images, and in each of G groups K filters of C · FY · FX weights.
+
+    conv: O[b][g][k][oy][ox] += W[g][k][c][fy][fx] · I[b][g][c][iy][ix], with iy = stride · oy + dilation · fy, over an
+    input that is padded already. product: a matrix (B, C) by a matrix (C, K) in each group, as a conv of 1 × 1 images.
+
+    Densities are the fractions of values that are not zero, at random places unless `pattern` (N, M) says that the
+    second operand keeps N of every M along C. `bits` are those of a value.
+    """
+
+    name: str
+    layer: str
+    in_pass: Pass
+    kind: Literal["conv", "product"]
+    B: int
+    G: int
+    K: int
+    C: int
+    OY: int = 1
+    OX: int = 1
+    FY: int = 1
+    FX: int = 1
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    input_density: float = 1.0
+    weight_density: float = 1.0
+    output_density: float = 1.0
+    pattern: Pair | None = None
+    bits: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, zeros not skipped."""
+        return prod((self.B, self.G, self.K, self.C, self.OY, self.OX, self.FY, self.FX))
+
+    @property
+    def padded_input(self) -> Pair:
+        """(IY, IX): the rows and columns of the padded input that are read."""
+        sizes = zip((self.OY, self.OX), (self.FY, self.FX), self.stride, self.dilation, strict=True)
+        iy, ix = ((out - 1) * stride + (kernel - 1) * dilation + 1 for out, kernel, stride, dilation in sizes)
+        return iy, ix
+
+    def unfolded(self) -> Workload:
+        """The same work as a product over unfolded windows (im2col)."""
+        return replace(
+            self, kind="product", B=self.B * self.OY * self.OX, C=self.C * self.FY * self.FX,
+            OY=1, OX=1, FY=1, FX=1, stride=(1, 1), dilation=(1, 1),
+        )  # fmt: skip
+
+
+def workloads(estimate: Estimate, passes: Sequence[Pass], bits: int | None) -> tuple[list[Workload], list[str]]:
+    """The passes of every layer in execution order, over the estimate's batch; and what has no loops to give.
+
+    A 1-D or 2-D convolution's forward pass is a conv. All else is a product: the gradients of convolutions, over
+    unfolded windows, and what 2-D convolutions cannot say (3-D and transposed ones).
+    """
+    found: list[Workload] = []
+    left_out: list[str] = []
+    for layer, sparsity in estimate.plan.by_layer(estimate.network):
+        if layer.kind == "custom":
+            left_out.append(layer.name)
+            continue
+        for in_pass in passes:
+            if (in_pass == "grad_input" and not layer.input_needs_grad) or (
+                in_pass == "grad_weight" and not layer.weight_trains
+            ):
+                continue
+            plain = _product(layer, in_pass, estimate) if layer.is_product else _weight_layer(layer, in_pass, estimate)
+            dense = replace(plain, bits=bits or layer.element_bytes * 8)
+            found.append(dense if layer.is_product else _sparse(dense, sparsity, estimate))
+    return _distinct(found), left_out
+
+
+def _weight_layer(layer: Layer, in_pass: Pass, estimate: Estimate) -> Workload:
+    shape = layer.symbols
+    images = shape.N * estimate.batch_size // estimate.network.batch_size
+    groups = layer.groups
+    kernel = shape.R * shape.S
+    positions = shape.H * shape.W
+    if in_pass == "forward" and layer.kind == "conv" and len(layer.weight_shape) <= 4:
+        return Workload(
+            name=layer.name, layer=layer.name, in_pass=in_pass, kind="conv", G=groups, bits=1, B=images, K=shape.F // groups, C=shape.C, OY=shape.H, OX=shape.W,
+            FY=shape.R, FX=shape.S, stride=_in_2d(layer.stride), dilation=_in_2d(layer.dilation),
+        )  # fmt: skip
+    filters, channels = shape.F // groups, shape.C
+    # (rows, reduced over, columns) of a convolution's three products; a transposed one's are those of its gradients
+    forward = (images * positions, channels * kernel, filters)
+    backward = (images * positions, filters, channels * kernel)
+    if layer.kind == "transposed_conv":
+        filters, channels = channels, shape.F // groups
+        forward, backward = (images * positions, channels, filters * kernel), (
+            images * positions, filters * kernel, channels,
+        )  # fmt: skip
+    weight = (forward[1], forward[0], forward[2])
+    B, C, K = {"forward": forward, "grad_input": backward, "grad_weight": weight}[in_pass]
+    return Workload(name=layer.name, layer=layer.name, in_pass=in_pass, kind="product", G=groups, bits=1, B=B, C=C, K=K)
+
+
+def _in_2d(sizes: tuple[int, ...]) -> Pair:
+    return sizes[0], sizes[1] if len(sizes) == 2 else 1
+
+
+def _product(layer: Layer, in_pass: Pass, estimate: Estimate) -> Workload:
+    """A product of activations and the gradients of its left (grad_input) and right (grad_weight) operands."""
+    M, K = layer.input_shape[-2:]
+    N = layer.output_shape[-1]
+    batch = prod(layer.output_shape[:-2]) * estimate.batch_size // estimate.network.batch_size
+    B, C, columns = {"forward": (M, K, N), "grad_input": (M, N, K), "grad_weight": (K, M, N)}[in_pass]
+    return Workload(
+        name=layer.name, layer=layer.name, in_pass=in_pass, kind="product", G=batch, B=B, C=C, K=columns, bits=1
+    )
+
+
+_OPERANDS: dict[Pass, tuple[Operand, Operand]] = {
+    "forward": ("activation", "weight"),
+    "grad_input": ("output", "weight"),
+    "grad_weight": ("activation", "output"),
+}
+
+
+def _sparse(dense: Workload, sparsity: LayerSparsity, estimate: Estimate) -> Workload:
+    """With the densities of what the method makes sparse in that pass."""
+    plan = estimate.plan
+    skipped = plan.method.sparse[dense.in_pass]
+    first, second = (1.0 - sparsity.of(operand) if operand in skipped else 1.0 for operand in _OPERANDS[dense.in_pass])
+    output = 1.0 - sparsity.output if dense.in_pass == "forward" and "output" in skipped else 1.0
+    patterned = plan.pattern if dense.in_pass == "forward" and second < 1 else None
+    return replace(dense, input_density=first, weight_density=second, output_density=output, pattern=patterned)
+
+
+def _distinct(found: Sequence[Workload]) -> list[Workload]:
+    """With names that say the pass, and which of several executions it is."""
+    seen: Counter[str] = Counter()
+    named = []
+    for each in found:
+        name = each.layer if each.in_pass == "forward" else f"{each.layer}.{each.in_pass}"
+        seen[name] += 1
+        named.append(replace(each, name=name if seen[name] == 1 else f"{name}.{seen[name]}"))
+    return named
