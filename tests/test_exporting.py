@@ -88,12 +88,8 @@ def test_scalesim_says_what_it_cannot() -> None:
     assert any("layer1.0.conv1" in each and "dense" in each for each in found.notes)
     assert "SparsitySupport = false" in found.files["resnet50.cfg"]
     grouped = swatcost.trace(nn.Conv2d(8, 8, 3, groups=4), input_shape=(8, 6, 6))
-    rows = export(swatcost.estimate(grouped, batch_size=1), "scalesim").files.popitem
-    assert rows
-    text = next(
-        iter(text for name, text in export(swatcost.estimate(grouped, batch_size=1), "scalesim").files.items()
-             if name.endswith("_topology.csv"))
-    )  # fmt: skip
+    files = export(swatcost.estimate(grouped, batch_size=1), "scalesim").files
+    (text,) = (text for name, text in files.items() if name.endswith("_topology.csv"))
     assert len(text.splitlines()) == 1 + 4
 
 
@@ -105,7 +101,7 @@ def test_zigzag_loops_multiply_to_the_work() -> None:
         for size in layer["loop_sizes"]:
             product *= size
         assert product == workload.macs
-        assert {dim for dim in layer["loop_dims"]} <= {letter.upper() for letter in _letters(layer["equation"])}
+        assert set(layer["loop_dims"]) <= {letter.upper() for letter in _letters(layer["equation"])}
     assert layers[0]["operand_precision"] == {"W": 8, "I": 8, "O": 16, "O_final": 8}
     assert any("no sparsity" in each for each in found.notes)
 

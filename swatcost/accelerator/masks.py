@@ -81,7 +81,9 @@ class MaskSource:
         if self.weights is not None:
             magnitude = np.abs(self._given(layer))
             if pattern is not None and sparsity:
-                return largest_of_groups(magnitude, pattern, _channel_axis(layer)) & (magnitude > 0)
+                kept = largest_of_groups(magnitude, pattern, _channel_axis(layer))
+                kept &= magnitude > 0
+                return kept
         elif self.kind == "random":
             shape = layer.weight_shape[:2] if whole_kernels else layer.weight_shape
             kept = numbers.random(shape, dtype=np.float32) >= sparsity

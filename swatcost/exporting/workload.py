@@ -98,8 +98,9 @@ def _weight_layer(layer: Layer, in_pass: Pass, estimate: Estimate) -> Workload:
     positions = shape.H * shape.W
     if in_pass == "forward" and layer.kind == "conv" and len(layer.weight_shape) <= 4:
         return Workload(
-            name=layer.name, layer=layer.name, in_pass=in_pass, kind="conv", G=groups, bits=1, B=images, K=shape.F // groups, C=shape.C, OY=shape.H, OX=shape.W,
-            FY=shape.R, FX=shape.S, stride=_in_2d(layer.stride), dilation=_in_2d(layer.dilation),
+            name=layer.name, layer=layer.name, in_pass=in_pass, kind="conv", bits=1,
+            B=images, G=groups, K=shape.F // groups, C=shape.C, OY=shape.H, OX=shape.W, FY=shape.R, FX=shape.S,
+            stride=_in_2d(layer.stride), dilation=_in_2d(layer.dilation),
         )  # fmt: skip
     filters, channels = shape.F // groups, shape.C
     # (rows, reduced over, columns) of a convolution's three products; a transposed one's are those of its gradients

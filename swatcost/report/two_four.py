@@ -51,8 +51,8 @@ def render(found: TwoFour, format: str, *, layers: bool = False, width: int = 80
 def notes(found: TwoFour) -> list[str]:
     """What the ceilings rest on."""
     sentences = [
-        "A ceiling halves the time of what qualifies and nothing else: no pruning, compressing, memory or other layers. "
-        "Convolutions are taken as products of matrices; GPU libraries offer 2:4 for those.",
+        "A ceiling halves the time of what qualifies and counts nothing else: no pruning, compressing, memory or "
+        "other layers. Convolutions are taken as products of matrices; GPU libraries offer 2:4 for those.",
         "grad_input needs transposable masks, 2 of 4 along both dimensions of the weight. grad_weight has no weight in "
         "it: gradients or activations have to be pruned, which changes what is trained.",
     ]
