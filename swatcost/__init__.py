@@ -22,7 +22,7 @@ from swatcost.version import __version__
 from swatcost.zoo import load
 
 if TYPE_CHECKING:
-    from swatcost.sweeping import sweep
+    from swatcost.planning.sweeping import sweep
     from swatcost.tracing import trace
 
 __all__ = [
@@ -49,7 +49,7 @@ def __getattr__(name: str) -> Any:
 
         return trace
     if name == "sweep":
-        from swatcost.sweeping import sweep
+        from swatcost.planning.sweeping import sweep
 
         return sweep
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,10 +17,11 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 import swatcost
 from swatcost.cli import main
-from swatcost.fitting import bytes_from, largest_batch
 from swatcost.network import Network
 from swatcost.planning import memory_of
+from swatcost.planning.fitting import largest_batch
 from swatcost.step import training_memory
+from swatcost.units import bytes_from
 
 from .cases import Applied, block
 from .conftest import zoo_network

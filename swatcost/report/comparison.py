@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import as_rigl_counts, as_swat_counts
 from swatcost.costs import Cost
-from swatcost.planning import remaining, where_they_differ
+from swatcost.planning.comparing import remaining, where_they_differ
 from swatcost.report.content import Table, title
 from swatcost.report.numbers import percent, times
 from swatcost.report.rows import totals_by_name

@@ -1,4 +1,4 @@
-"""Several estimates side by side, and what a training step holds in memory."""
+"""Several estimates side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swatcost.compression import SparseMemory
 from swatcost.conventions import CONVENTIONS, Convention
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
@@ -91,70 +90,4 @@ def compare(
             refused[each.name] = str(error)
     return Comparison(
         method=chosen.name, convention=under_all.name, by_method=by_method, by_convention=by_convention, refused=refused
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryReport:
-    """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
-
-    `fits` are the largest batches, dense and compressed, in so many bytes `capacity`; `needed` the activation sparsity
-    that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a second.
-    """
-
-    estimate: Estimate
-    memory: SparseMemory
-    capacity: int | None = None
-    fits: tuple[int, int] | None = None
-    needed: float | None = None
-    link: float | None = None
-    moving: tuple[float, float] | None = None
-
-    def __repr__(self) -> str:
-        from swatcost.report.memory import render
-
-        return render(self, "table")
-
-
-def memory_of(
-    network: Network | str | Path,
-    *,
-    batch_size: int = 32,
-    optimizer: str = "momentum",
-    precision: str = "fp32",
-    fit: str | int | None = None,
-    link: str | float | None = None,
-    **settings: Any,
-) -> MemoryReport:
-    """What a training step holds, densely and sparsely. Its repr is the report.
-
-    optimizer is sgd, momentum, adam or adamw; precision fp32, bf16, fp16 or mixed. fit is the memory [bytes, or such
-    as "11GB", or a device] that the largest batch is looked for in; link what moves to the host in a second, likewise.
-    settings are those of `estimate`: weights, acts, method, distribution and so on.
-
-    Raises SwatcostError for anything that cannot be used.
-    """
-    from swatcost.fitting import bytes_from, capacity_of, largest_batch, moving_seconds, needed_sparsity, view_of
-
-    found = estimate(network, batch_size=batch_size, **settings)
-    traced, plan = found.network, found.plan
-    memory = view_of(traced, plan, found.batch_size, optimizer, precision)
-    fits = needed = moving = None
-    capacity = None if fit is None else capacity_of(str(fit))
-    rate = None if link is None else float(bytes_from(str(link)))
-    if capacity is not None:
-
-        def peak(samples: int, compressed: bool) -> int:
-            view = view_of(traced, plan, samples, optimizer, precision)
-            return view.peak(view.compressed) if compressed else view.dense.peak.bytes
-
-        fits = (
-            largest_batch(lambda samples: peak(samples, False), capacity),
-            largest_batch(lambda samples: peak(samples, True), capacity),
-        )
-        needed = needed_sparsity(traced, plan, found.batch_size, optimizer, precision, capacity)
-    if rate is not None:
-        moving = (moving_seconds(memory.dense.saved_bytes, rate), moving_seconds(memory.compressed, rate))
-    return MemoryReport(
-        estimate=found, memory=memory, capacity=capacity, fits=fits, needed=needed, link=rate, moving=moving
     )

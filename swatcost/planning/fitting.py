@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,27 +12,9 @@ from swatcost.methods import LayerSparsity
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 from swatcost.step import training_memory
+from swatcost.units import bytes_from
 
-_UNITS = {"": 1, "B": 1}
-_UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGTP", 1)}
-_UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGTP", 1)}
 _MOST_SAMPLES = 2**40
-_MOST_BYTES = 10**18
-
-
-def bytes_from(text: str) -> int:
-    """Bytes from what a person writes: 11GB is 11 · 10⁹, 11GiB is 11 · 2³⁰.
-
-    >>> bytes_from("11GB"), bytes_from("1.5 KiB")
-    (11000000000, 1536)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if not match or match[2].upper() not in _UNITS:
-        raise SwatcostError(f"{text!r:.40} is no amount of memory: give one such as 11GB or 24GiB, or a device's name")
-    amount = float(match[1]) * _UNITS[match[2].upper()]
-    if not 1 <= amount <= _MOST_BYTES:
-        raise SwatcostError(f"{text!r:.40}: give more than 0 and at most {_MOST_BYTES / 1e15:g}PB")
-    return round(amount)
 
 
 def capacity_of(text: str) -> int:

@@ -1,0 +1,61 @@
+"""Amounts as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from swatcost.errors import SwatcostError
+from swatcost.units import bytes_from, count_from, counts_from, fraction_from, fractions_from, names_from
+
+
+def test_fractions_as_people_write_them() -> None:
+    assert fraction_from("80%") == fraction_from("0.8") == fraction_from(" .8 ") == 0.8
+    assert fraction_from("1e-1") == 0.1
+
+
+def test_a_range_has_both_ends_and_no_rounding_dust() -> None:
+    # 0.5, 0.55, …, 0.95: (0.95 − 0.5) / 0.05 + 1 = 10
+    assert fractions_from("0.5:0.95:0.05") == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    assert fractions_from("50%:95%:5%") == fractions_from("0.5:0.95:0.05")
+    assert fractions_from("0:0.25:0.1,0.9") == [0.0, 0.1, 0.2, 0.9]
+
+
+def test_counts_as_people_write_them() -> None:
+    assert [count_from(each) for each in ("1k", "1K", "2.5M", "1_000", "1B", "7")] == [
+        1000, 1000, 2_500_000, 1000, 10**9, 7,
+    ]  # fmt: skip
+    assert counts_from("1,10,100,1k") == [1, 10, 100, 1000]
+
+
+@pytest.mark.parametrize("text", ["", "a", "0.8x", "nan", "inf", "80%%", "1e999999"])
+def test_no_fraction(text: str) -> None:
+    with pytest.raises(SwatcostError, match="no fraction"):
+        fraction_from(text)
+
+
+@pytest.mark.parametrize("text", ["", "1.5", "k", "1kk", "1e400", "0x10", "."])
+def test_no_count(text: str) -> None:
+    with pytest.raises(SwatcostError, match="no whole number"):
+        count_from(text)
+
+
+@pytest.mark.parametrize("text", ["0.5:0.9", "0.9:0.5:0.1", "0.5:0.9:0", "0.5:0.9:-0.1", "1:2:3:4"])
+def test_no_range(text: str) -> None:
+    with pytest.raises(SwatcostError, match="no range"):
+        fractions_from(text)
+
+
+def test_a_range_of_too_many() -> None:
+    with pytest.raises(SwatcostError, match="larger step"):
+        fractions_from("0:0.9:0.0000001")
+
+
+def test_names() -> None:
+    assert names_from("swat, rigl") == ["swat", "rigl"]
+    with pytest.raises(SwatcostError, match="names nothing"):
+        names_from(" , ")
+
+
+def test_bytes() -> None:
+    assert bytes_from("11GB") == 11_000_000_000
+    assert bytes_from("1GiB") == 2**30
