@@ -23,8 +23,8 @@ from swatcost.network import Network, Uncounted
 from swatcost.record import measured_default
 from swatcost.selecting import Selecting, masked_sizes, topk_seconds
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
-from swatcost.zoo import load
 from swatcost.units import fraction_from
+from swatcost.zoo import load
 
 if TYPE_CHECKING:
     import pandas

@@ -53,7 +53,8 @@ def test_several_values_in_one_option() -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (CountType(), 64.5), (CountType(), True), (CountType(), "1.5"), (CountType(), "9" * 5000), (FractionType(), True),
+        (CountType(), 64.5), (CountType(), True), (CountType(), "1.5"), (CountType(), "9" * 5000),
+        (FractionType(), True),
         (FractionType(), "80%%"), (FractionsType(), "0.9:0.5:0.1"), (FractionsType(), [True]), (CountsType(), "1,x"),
     ],
 )  # fmt: skip
