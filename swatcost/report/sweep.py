@@ -64,7 +64,7 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
             *(_value(name, row[name]) for name in (*words, *numbers)),
             percent(row["training_reduction"]),
             percent(row["inference_reduction"]),
-            seconds(row["topk_seconds"]),
+            seconds(row["topk_seconds"]) if row["topk_seconds"] else "none",
             times(row["speedup"]),
             times(row["speedup_limit"]),
             "never" if row["break_even_period"] != row["break_even_period"] else f"{row['break_even_period']:,.0f}",
@@ -85,8 +85,8 @@ def _notes(frame: pandas.DataFrame) -> list[str]:
         sentences.append(f"{methods}: no sparse activations, so none of their settings.")
     sentences.append(
         "Reductions are of MACs, of a training step on average over a run and of inference; speedups by Eqs. 7 and 8, "
-        "the sparse step as much faster as its FLOPs are fewer; limit: without Top-K; break even: the shortest period at "
-        "which it pays."
+        "the sparse step as much faster as its FLOPs are fewer; limit: without Top-K; break even: the shortest period "
+        "at which it pays."
     )
     sentences.append("What the numbers of a setting rest on is said by `swatcost MODEL` with that setting.")
     return sentences
