@@ -14,7 +14,7 @@ from swatcost.cli import cli
 from swatcost.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import memory_of, solution
-from swatcost.planning.solving import STEP, Setting
+from swatcost.planning.goals import STEP, Setting
 
 
 def _estimate(network: Network, at: Setting, less: float = 0.0, **settings: Any) -> swatcost.Estimate:
@@ -172,3 +172,22 @@ def test_the_command() -> None:
     out_of_reach = CliRunner().invoke(cli, ["solve", "resnet50", "--speedup", "100"], standalone_mode=True)
     assert out_of_reach.exit_code == 1
     assert "Out of reach" in out_of_reach.stdout
+
+
+@pytest.mark.parametrize("goal", [{"speedup": 4.0}, {"topk_overhead": 0.02}])
+def test_periods_are_the_shortest_that_do_also_when_hidden(goal: dict[str, float], resnet50: Network) -> None:
+    for hidden in (False, True):
+        found = solution(resnet50, weights=0.8, acts=0.8, hidden=hidden, **goal).least
+        assert found is not None
+        at, before = (
+            swatcost.estimate(resnet50, weights=0.8, acts=0.8, period=period, hidden=hidden)
+            for period in (found.period, found.period - 1)
+        )
+        sparse = (1 - at.training_reduction) * at.dense_step.seconds
+        reached = [
+            each.speedup >= goal["speedup"]
+            if "speedup" in goal
+            else each.dense_step.seconds / each.speedup / sparse - 1 <= goal["topk_overhead"]
+            for each in (at, before)
+        ]
+        assert reached == [True, False]

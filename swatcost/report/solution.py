@@ -10,7 +10,8 @@ from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
-    from swatcost.planning.solving import Setting, Solution
+    from swatcost.planning.goals import Setting
+    from swatcost.planning.solving import Solution
 
 _NAMES = {"weights": "weights", "acts": "activations", "grads": "outputs' gradients"}
 
