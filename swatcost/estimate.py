@@ -23,6 +23,7 @@ from swatcost.network import Network, Uncounted
 from swatcost.record import measured_default
 from swatcost.selecting import Selecting, masked_sizes, topk_seconds
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
+from swatcost.units import fraction_from
 from swatcost.zoo import load
 
 if TYPE_CHECKING:
@@ -394,8 +395,8 @@ def checked_default(given: float | str | Path, network: Network) -> float:
     """The default activation sparsity [-]: the number that was given, or what a record of a run measured."""
     if isinstance(given, str | Path):
         try:
-            given = float(str(given))
-        except ValueError:
+            given = fraction_from(str(given))
+        except SwatcostError:
             if not str(given).endswith(".jsonl"):
                 raise SwatcostError(
                     f"default_act_sparsity {str(given)!r:.80}: give a fraction of zeros, or a run's record (.jsonl)"

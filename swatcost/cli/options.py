@@ -7,29 +7,90 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.report import FORMATS
+from swatcost.units import count_from, counts_from, fraction_from, fractions_from, names_from
 
 _UNATTENDED_WIDTH = 80
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
+T = TypeVar("T")
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-class SparsityType(click.ParamType[float]):
-    """A fraction of zeros; its range is the library's to check."""
+class FractionType(click.ParamType[float]):
+    """A fraction, such as 0.8 or 80%; its range is the library's to check."""
 
     name = "S"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return float(value)
+            return fraction_from(str(value))
+        except SwatcostError:
+            pass
+        try:
+            return float(str(value))  # such as nan, which the library refuses by the setting's name
         except ValueError:
-            self.fail(f"{value!r} is no number: give the fraction of zeros, such as 0.8.", param, ctx)
+            self.fail(f"{value!r:.40} is no number: give the fraction of zeros, such as 0.8 or 80%.", param, ctx)
+
+
+class CountType(click.ParamType[int]):
+    """A whole number, such as 1000 or 1k; its range is the library's to check."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        try:
+            return int(text) if text.strip().isdecimal() else count_from(text)
+        except ValueError:
+            self.fail(f"{value!r:.40} is not a valid integer: give one such as 1000 or 1k.", param, ctx)
+
+
+class _Several(click.ParamType[list[T]]):
+    """Values with commas between them, or already a list of them."""
+
+    def __init__(self, parse: Callable[[str], list[T]]) -> None:
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
+        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        try:
+            return self._parse(text)
+        except SwatcostError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+class FractionsType(_Several[float]):
+    """Fractions with commas between them, and ranges of them: 0.5,90% or 0.5:0.95:0.05."""
+
+    name = "S,S,…"
+
+    def __init__(self) -> None:
+        super().__init__(fractions_from)
+
+
+class CountsType(_Several[int]):
+    """Whole numbers with commas between them, and ranges of them: 1,10,1k or 32:128:32."""
+
+    name = "N,N,…"
+
+    def __init__(self) -> None:
+        super().__init__(counts_from)
+
+
+class NamesType(_Several[str]):
+    """Names with commas between them: swat,rigl."""
+
+    name = "NAME,…"
+
+    def __init__(self) -> None:
+        super().__init__(names_from)
 
 
 class ShapeOfSample(click.ParamType[tuple[int, ...]]):
@@ -48,12 +109,13 @@ class ShapeOfSample(click.ParamType[tuple[int, ...]]):
 
 def sparsity(option: str, help: str) -> Decorator:
     """An option that takes a fraction of zeros."""
-    return click.option(option, type=SparsityType(), help=help)
+    return click.option(option, type=FractionType(), help=help)
 
 
 def shown(option: str, help: str, default: str | float, metavar: str) -> Decorator:
-    """An option whose default the help shows."""
-    return click.option(option, default=default, type=type(default), metavar=metavar, show_default=True, help=help)
+    """An option whose default the help shows; a whole number may be given as 1k."""
+    kind = CountType() if isinstance(default, int) else type(default)
+    return click.option(option, default=default, type=kind, metavar=metavar, show_default=True, help=help)
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +124,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--fresh", is_flag=True, help="Trace anew, whatever was traced before."),
         click.option("--input-dtype", metavar="T", help="Type of the input's numbers, such as int64."),
         click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
-        click.option("--classes", type=int, metavar="N", help="Number of classes, if not the network's own."),
+        click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
     ):
         command = option(command)
     return command

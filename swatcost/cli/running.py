@@ -11,6 +11,7 @@ import click
 from swatcost.cli.options import (
     FORMAT,
     OUTPUT,
+    CountType,
     Decorator,
     ShapeOfSample,
     form,
@@ -62,7 +63,7 @@ _SPARSE = _together(
 )
 _RUNS = _together(
     click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
-    click.option("--classes", type=int, metavar="N", help="Number of classes, if not the network's own."),
+    click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
     shown("--seed", "Of initial weights and the order of samples.", 0, "N"),
 )
 
@@ -75,7 +76,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 @click.argument("model", required=False)
 @_SPARSE
 @shown("--period", "Iterations between two Top-K selections.", 100, "P")
-@click.option("--steps", type=int, metavar="N", help="Length of the run in training steps.")
+@click.option("--steps", type=CountType(), metavar="N", help="Length of the run in training steps.")
 @click.option("--epochs", type=float, metavar="N", help="Length of the run in epochs.  [default: 5]")
 @shown("--data", "digits, synthetic, a folder of images by class, or an .npz file.", "digits", "D")
 @shown("--batch-size", "Samples in a training step.", 64, "N")
@@ -86,7 +87,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 @click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to run.  [default: cpu]")
 @click.option(
     "--record-every",
-    type=int,
+    type=CountType(),
     metavar="N",
     help="Measure layers in every N-th step.  [default: a twentieth of the run]",
 )

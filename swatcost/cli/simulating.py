@@ -10,7 +10,18 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, OUTPUT, form, model_options, show, shown, sparsity, unattended, width
+from swatcost.cli.options import (
+    FORMAT,
+    OUTPUT,
+    FractionsType,
+    form,
+    model_options,
+    show,
+    shown,
+    sparsity,
+    unattended,
+    width,
+)
 from swatcost.report.numbers import scaled
 
 
@@ -102,7 +113,7 @@ def simulate(
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL…")
-@click.option("--weights", required=True, metavar="S,S,…", help="Weight sparsities, with commas between them.")
+@click.option("--weights", required=True, type=FractionsType(), help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
 @sparsity("--acts", "Activation sparsity; by default as that of weights.")
 @click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
 @shown("--arch", "Architecture, or a .toml file.", "bit-tactical", "A")
@@ -116,21 +127,16 @@ def simulate(
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Local processes.  [default: one a processor]")
 @FORMAT
 @OUTPUT
-def study(models: tuple[str, ...], weights: str, format: str | None, output: Path | None, **given: Any) -> None:
+def study(models: tuple[str, ...], weights: list[float], format: str | None, output: Path | None, **given: Any) -> None:
     """Simulates every combination of models, sparsities, shapes and seeds.
 
     Example: swatcost study resnet50 --weights 0.8,0.9 --shape T2,5 --shape L4,3 --seeds 5 --record study.jsonl
     """
     from swatcost.accelerator.study import study as studied
-    from swatcost.errors import SwatcostError
     from swatcost.methods import checked_sparsity
     from swatcost.report.study import render
 
-    try:
-        numbers = [float(each) for each in weights.split(",")]
-    except ValueError:
-        raise SwatcostError(f"weights {weights!r:.60}: give fractions of zeros with commas, such as 0.8,0.9") from None
-    sparsities = [checked_sparsity(each, "weights") for each in numbers]
+    sparsities = [checked_sparsity(each, "weights") for each in weights]
     with click.progressbar(length=1, label="study", file=sys.stderr, hidden=unattended()) as bar:
 
         def progress(done: int, of: int) -> None:
