@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 import swatcost
 from swatcost.cli import estimating, running, simulating
+from swatcost.cli.completion import OFFERED, completion
 from swatcost.cli.defaults import Taken, add_no_config
 from swatcost.cli.estimating import EPILOG
 from swatcost.errors import SwatcostError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class EstimateByDefault(click.Group):
@@ -27,6 +32,17 @@ class EstimateByDefault(click.Group):
         if first < len(args) and args[first] not in self.commands:
             args = [*args[:first], "estimate", *args[first:]]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offers commands and, for an estimate, models and options."""
+        estimate = self.commands["estimate"]
+        first = estimate.params[0]
+        if incomplete[:1] == "-":
+            first_words = estimate.shell_complete(click.Context(estimate), incomplete)
+        else:
+            first_words = OFFERED["model"](ctx, first, incomplete)
+        offered = {each.value: each for each in (*first_words, *super().shell_complete(ctx, incomplete))}
+        return list(offered.values())
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "MODEL [OPTIONS]")
@@ -75,6 +91,7 @@ for _command in (
     simulating.study,
     simulating.export,
     simulating.two_four,
+    completion,
 ):
     cli.add_command(_command)
 

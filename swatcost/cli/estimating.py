@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, OUTPUT, form, model_options, show, shown, sparsity, unattended, width
+from swatcost.cli.completion import MODEL, OFFERED
+from swatcost.cli.options import FORMAT, FROM, OUTPUT, form, model_options, show, shown, sparsity, unattended, width
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.report import render
 
@@ -31,7 +32,7 @@ Examples:
 
 
 @click.command(hidden=True, epilog=EPILOG)
-@click.argument("model")
+@MODEL
 @sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1).")
 @sparsity("--acts", "Activation sparsity; by default as the distribution has it, or 0.")
 @sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
@@ -41,9 +42,7 @@ Examples:
 @shown("--convention", "How MACs are counted; see `swatcost list conventions`.", "swat", "C")
 @shown("--device", "Machine profile, or a .toml file; see `swatcost list devices`.", "rtx2080ti", "D")
 @shown("--batch-size", "Samples in a training step.", 32, "N")
-@click.option(
-    "--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint, a run's record."
-)
+@FROM
 @shown("--default-act-sparsity", "Zeros that ReLU leaves, or a run's record.", str(DEFAULT_ACT_SPARSITY), "S")
 @shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
 @click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]")
@@ -76,7 +75,7 @@ def estimate(
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @model_options
 @OUTPUT
 def trace(model: str, output: Path | None, **source: Any) -> None:
@@ -85,16 +84,14 @@ def trace(model: str, output: Path | None, **source: Any) -> None:
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @sparsity("--weights", "Target sparsity of whatever a method makes sparse.")
 @sparsity("--acts", "Target for activations, if not that of weights.")
 @sparsity("--grads", "Target for outputs' gradients, if not that of weights.")
 @shown("--method", "The method that is laid out under every convention.", "rigl", "M")
 @shown("--convention", "The convention that every method is laid out under.", "swat", "C")
 @shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
-@click.option(
-    "--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint, a run's record."
-)
+@FROM
 @shown("--period", "Iterations between two Top-K selections.", 1000, "P")
 @shown("--device", "Machine profile, or a .toml file.", "rtx2080ti", "D")
 @shown("--batch-size", "Samples in a training step.", 32, "N")
@@ -126,7 +123,7 @@ def compare(
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @shown("--batch-size", "Samples in a training step.", 32, "N")
 @shown("--optimizer", "sgd, momentum, adam or adamw.", "momentum", "O")
 @shown("--precision", "fp32, bf16, fp16, or mixed (with master weights).", "fp32", "P")
@@ -135,10 +132,11 @@ def compare(
 @sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
 @shown("--method", "What is sparse in which pass.", "swat", "M")
 @shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
+@FROM
 @click.option(
-    "--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint, a run's record."
-)
-@click.option("--fit", metavar="MEMORY", help="The largest batch in so much memory: 11GB, 24GiB, or a device.")
+    "--fit", metavar="MEMORY", shell_complete=OFFERED["--fit"],
+    help="The largest batch in so much memory: 11GB, 24GiB, or a device.",
+)  # fmt: skip
 @click.option("--link", metavar="RATE", help="Time of moving saved tensors to the host, at so much a second: 16GB.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the step, as .png, .svg or .pdf.")
 @model_options
@@ -181,7 +179,7 @@ def memory(
 
 
 @click.command()
-@click.argument("table", default="all")
+@click.argument("table", default="all", shell_complete=OFFERED["table"])
 @FORMAT
 @OUTPUT
 def tables(table: str, format: str | None, output: Path | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from swatcost.cli.completion import OFFERED
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.report import FORMATS
@@ -115,7 +116,10 @@ def sparsity(option: str, help: str) -> Decorator:
 def shown(option: str, help: str, default: str | float, metavar: str) -> Decorator:
     """An option whose default the help shows; a whole number may be given as 1k."""
     kind = CountType() if isinstance(default, int) else type(default)
-    return click.option(option, default=default, type=kind, metavar=metavar, show_default=True, help=help)
+    return click.option(
+        option, default=default, type=kind, metavar=metavar, show_default=True, help=help,
+        shell_complete=OFFERED.get(option),
+    )  # fmt: skip
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -130,6 +134,10 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+FROM = click.option(
+    "--from", "source", metavar="FILE", shell_complete=OFFERED["--from"],
+    help="What the distribution reads: a table, a checkpoint, a run's record.",
+)  # fmt: skip
 FORMAT = click.option(
     "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"
 )

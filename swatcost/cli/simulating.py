@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 import swatcost
+from swatcost.cli.completion import MODEL, OFFERED
 from swatcost.cli.options import (
     FORMAT,
+    FROM,
     OUTPUT,
     FractionsType,
     form,
@@ -33,7 +35,7 @@ def sparsity_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
         ),
-        click.option("--from", "source", metavar="FILE", help="What the distribution reads."),
+        FROM,
         shown("--distribution", "How sparsity is spread over layers.", "uniform", "D"),
         shown("--method", "What is sparse in which pass.", "swat", "M"),
         sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg."),
@@ -52,12 +54,12 @@ def _with_acts(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @sparsity_options
 @shown("--arch", "Architecture, or a .toml file; see `list architectures`.", "bit-tactical", "A")
 @click.option("--shape", metavar="S", help="Promotion shape: T2,5, L4,3, or X8 for a full crossbar.")
 @click.option(
-    "--masks", default="gaussian", show_default=True, metavar="M",
+    "--masks", default="gaussian", show_default=True, metavar="M", shell_complete=OFFERED["--masks"],
     help="gaussian, random, a checkpoint, or a run's record (.jsonl).",
 )  # fmt: skip
 @shown("--filter-spread", "σ of gaussian filters' log-normal scales.", 0.0, "σ")
@@ -112,7 +114,7 @@ def simulate(
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL…")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL…", shell_complete=OFFERED["model"])
 @click.option("--weights", required=True, type=FractionsType(), help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
 @sparsity("--acts", "Activation sparsity; by default as that of weights.")
 @click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
@@ -148,8 +150,11 @@ def study(models: tuple[str, ...], weights: list[float], format: str | None, out
 
 
 @click.command()
-@click.argument("model")
-@click.option("--to", required=True, metavar="FORMAT", help="scalesim, zigzag, timeloop, maestro or csv.")
+@MODEL
+@click.option(
+    "--to", required=True, metavar="FORMAT", shell_complete=OFFERED["--to"],
+    help="scalesim, zigzag, timeloop, maestro or csv.",
+)  # fmt: skip
 @sparsity_options
 @shown("--batch-size", "Samples in the batch.", 1, "N")
 @click.option(
@@ -204,7 +209,7 @@ def export(
 
 
 @click.command("two-four")
-@click.argument("model")
+@MODEL
 @shown("--element", "Type of the numbers: float16, bfloat16, int8, float8 or float32.", "float16", "T")
 @shown("--batch-size", "Samples in a training step.", 32, "N")
 @click.option("--layers", is_flag=True, help="Also print a row for each layer and pass.")
