@@ -123,3 +123,22 @@ def test_a_function_and_shares_by_layer() -> None:
 def test_what_an_estimate_refuses_is_refused(settings: dict[str, Any], message: str, resnet50: Network) -> None:
     with pytest.raises(swatcost.SwatcostError, match=message):
         swatcost.sweep(resnet50, **settings)
+
+
+def test_targets_that_a_method_cannot_use_are_for_the_others(resnet50: Network) -> None:
+    settings: dict[str, Any] = {"weights": [0.5, 0.9], "acts": [0.5, 0.8, 0.9], "period": [1, 1000]}
+    frame = swatcost.sweep(resnet50, method=["swat", "rigl"], **settings)
+    # swat 2 · 3 · 2 and rigl, which leaves activations alone, 2 · 2
+    assert frame.groupby("method").size().to_dict() == {"swat": 12, "rigl": 4}
+    assert frame[frame["method"] == "rigl"]["acts"].isna().all()
+    assert_rows_are_estimates(resnet50, frame[frame["method"] == "rigl"], {"weights"})
+    paired = swatcost.sweep(resnet50, method=["swat", "rigl"], weights=[0.5, 0.9], acts=[0.6, 0.8], paired=True)
+    assert paired["weights"].tolist() == [0.5, 0.9, 0.5, 0.9]
+    assert paired["acts"].isna().tolist() == [False, False, True, True]
+    with pytest.raises(swatcost.SwatcostError, match="no sparse activations"):
+        swatcost.sweep(resnet50, method="rigl", weights=0.9, acts=[0.5, 0.8])
+
+
+def test_an_architecture_is_no_profile(resnet50: Network) -> None:
+    with pytest.raises(swatcost.SwatcostError, match="simulated one setting at a time"):
+        swatcost.sweep(resnet50, weights=0.9, device="bit-tactical")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 import swatcost
-from swatcost.cli import estimating, running, simulating
+from swatcost.cli import estimating, planning, running, simulating
 from swatcost.cli.completion import OFFERED, completion
 from swatcost.cli.defaults import Taken, add_no_config
 from swatcost.cli.estimating import EPILOG
@@ -84,6 +84,9 @@ for _command in (
     estimating.memory,
     estimating.tables,
     estimating.list_choices,
+    planning.sweep,
+    planning.solve,
+    planning.plan,
     running.run,
     running.validate,
     running.calibrate,

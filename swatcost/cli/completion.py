@@ -94,6 +94,18 @@ def _precisions() -> list[str]:
     return PRECISIONS.names()
 
 
+def _recipes() -> list[str]:
+    from swatcost.planning.recipes import RECIPES
+
+    return RECIPES.names()
+
+
+def _datasets() -> list[str]:
+    from swatcost.planning.recipes import DATASETS
+
+    return DATASETS.names()
+
+
 OFFERED: dict[str, Complete] = {
     "model": offering(_models, files=True),
     "table": offering(_tables),
@@ -105,6 +117,8 @@ OFFERED: dict[str, Complete] = {
     "--to": offering(_exports),
     "--optimizer": offering(_optimizers),
     "--precision": offering(_precisions),
+    "--recipe": offering(_recipes),
+    "--dataset": offering(_datasets),
     "--fit": offering(_devices),
     "--network": offering(_models, files=True),
     "--unseen": offering(_models, files=True),

@@ -126,7 +126,8 @@ class Device:
     A network without a dense step of its own is timed by `rates`, or else by the throughput of the first dense step.
     `topk` is one Top-K as the profile's source did it; `selections` are other ways to find thresholds, and `masking` is
     zeroing what does not exceed them, on this machine. `peaks` are what its memory and its matrix products reach at
-    best. `memory_bytes` is what its memory holds, if it says. `measured` is false where the numbers are a data sheet's.
+    best. `memory_bytes` is what its memory holds and `watts` what its board draws at most [W], if it says. `measured`
+    is false where the numbers are a data sheet's.
 
     Raises ValueError unless it says how long a step takes.
     """
@@ -141,6 +142,7 @@ class Device:
     selections: tuple[SelectionTime, ...] = ()
     masking: SelectionTime | None = None
     memory_bytes: PositiveCount | None = None
+    watts: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     measured: bool = True
 
     def __post_init__(self) -> None:

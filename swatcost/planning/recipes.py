@@ -1,0 +1,66 @@
+"""Recipes (the paper's hyperparameters) and datasets, as data."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+from swatcost.registry import Registry
+from swatcost.sparsity import DenseOrSparse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Hyperparameters of published runs; `batch_size` is over all `gpus`, `learning_rate` (first epoch, rate).
+
+    `models` are those that it is taken for when no recipe is named.
+    """
+
+    name: str
+    title: str
+    source: str
+    models: tuple[str, ...]
+    dataset: str
+    epochs: int
+    batch_size: int
+    gpus: int
+    period: int
+    method: str
+    optimizer: str
+    learning_rate: tuple[tuple[int, float], ...]
+    remarks: str
+    last_layer: DenseOrSparse | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """How many samples an epoch has."""
+
+    name: str
+    title: str
+    samples: int
+    source: str
+
+
+@dataclass(frozen=True)
+class _File:
+    recipes: tuple[Recipe, ...]
+    datasets: tuple[Dataset, ...]
+
+
+@cache
+def _file() -> _File:
+    return msgspec.convert(tomllib.loads((files(__package__) / "recipes.toml").read_text(encoding="utf-8")), _File)
+
+
+RECIPES = Registry("recipe", Recipe, *_file().recipes)
+DATASETS = Registry("dataset", Dataset, *_file().datasets)
+
+
+def recipe_of(model: str) -> Recipe | None:
+    """The recipe that the paper trained a network of this name with."""
+    return next((RECIPES[name] for name in RECIPES.names() if model in RECIPES[name].models), None)

@@ -1,0 +1,98 @@
+"""A sweep's frame as a table, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swatcost.report.content import Table, title
+from swatcost.report.numbers import percent, seconds, times
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
+
+if TYPE_CHECKING:
+    import pandas
+
+    from swatcost.network import Network
+
+MOST_ROWS = 1000
+"""Rows that forms for people show; files of numbers hold all."""
+
+_SETTINGS = ("method", "distribution", "convention", "device", "batch_size", "weights", "acts", "grads", "period")
+_HEADINGS = {"batch_size": "batch", "convention": "conven\ntion", "distribution": "distri\nbution"}
+
+
+def render(network: Network, frame: pandas.DataFrame, format: str, *, width: int = 80) -> str:
+    """The sweep as text in one of FORMATS; ends in a newline."""
+    if format == "csv":
+        return str(frame.to_csv(index=False, lineterminator="\n"))
+    varying = [name for name in _SETTINGS if frame[name].nunique(dropna=False) > 1]
+    sheet = Sheet(
+        opening=[title(network), _constant(frame, varying)],
+        tables=[_table(frame, varying)],
+        notes=_notes(frame),
+        data=lambda: {"schema": "swatcost.sweep/1", "model": network.name, "rows": _records(frame)},
+        rows=list,
+    )
+    return render_sheet(sheet, format, width=width)
+
+
+def _constant(frame: pandas.DataFrame, varying: list[str]) -> str:
+    """What is the same in all rows."""
+    first = frame.iloc[0]
+    said = [
+        f"{name.replace('_', ' ')} {_value(name, first[name])}"
+        for name in _SETTINGS
+        if name not in varying and first[name] == first[name]  # NaN is not itself: nothing was given
+    ]
+    return f"{len(frame):,} settings: {', '.join(said)}"
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value != value:
+        return ""
+    return f"{100 * value:.4g} %" if name in ("weights", "acts", "grads") else f"{value:,}"
+
+
+def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
+    words = [name for name in varying if isinstance(frame[name].iloc[0], str)]
+    numbers = [name for name in varying if name not in words]
+    shown = frame.head(MOST_ROWS)
+    lines = [
+        [
+            *(_value(name, row[name]) for name in (*words, *numbers)),
+            percent(row["training_reduction"]),
+            percent(row["inference_reduction"]),
+            seconds(row["topk_seconds"]),
+            times(row["speedup"]),
+            times(row["speedup_limit"]),
+            "never" if row["break_even_period"] != row["break_even_period"] else f"{row['break_even_period']:,.0f}",
+        ]
+        for row in shown.to_dict("records")
+    ]
+    header = [_HEADINGS.get(name, name) for name in (*words, *numbers)]
+    header += ["training", "infer\nence", "Top-K", "speed\nup", "limit", "break\neven"]
+    return Table(header, lines, text_columns=len(words))
+
+
+def _notes(frame: pandas.DataFrame) -> list[str]:
+    sentences = []
+    if len(frame) > MOST_ROWS:
+        sentences.append(f"The first {MOST_ROWS:,} of {len(frame):,} rows: --output FILE.csv or .parquet has all.")
+    if frame["acts"].isna().any() and frame["acts"].notna().any():
+        methods = ", ".join(dict.fromkeys(frame[frame["acts"].isna()]["method"]))
+        sentences.append(f"{methods}: no sparse activations, so none of their settings.")
+    sentences.append(
+        "Reductions are of MACs, of a training step on average over a run and of inference; speedups by Eqs. 7 and 8, "
+        "the sparse step as much faster as its FLOPs are fewer; limit: without Top-K; break even: the shortest period "
+        "at which it pays."
+    )
+    sentences.append("What the numbers of a setting rest on is said by `swatcost MODEL` with that setting.")
+    return sentences
+
+
+def _records(frame: pandas.DataFrame) -> list[dict[str, Any]]:
+    """Rows with None for what is missing."""
+    records: Any = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return list(records)
