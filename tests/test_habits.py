@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -181,3 +185,47 @@ def test_a_run_that_is_gone_on_with_takes_no_defaults(
     assert '"seed":5' in Path(record).read_text().splitlines()[0].replace(" ", "")
     assert main(["run", "--resume", record]) == 2
     assert capsys.readouterr().err.endswith("is complete: all 1 steps are done\n")
+
+
+def on_a_terminal(*arguments: str, environment: dict[str, str] | None = None) -> str:
+    """What the program writes to standard error where that is a terminal; standard output goes nowhere."""
+    master, slave = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "swatcost", *arguments],
+        stdout=subprocess.DEVNULL, stderr=slave, env=os.environ | (environment or {}),
+    ) as program:  # fmt: skip
+        os.close(slave)
+        said = b""
+        while True:
+            try:
+                more = os.read(master, 65536)
+            except OSError:  # the program has ended
+                break
+            if not more:
+                break
+            said += more
+    os.close(master)
+    assert program.returncode == 0, said
+    return said.decode()
+
+
+SMALL = ("--input-shape", "3,8,8")
+WORDS = {
+    "tracing": (["vit_b_16", "--fresh"], "tracing vit_b_16 …"),
+    "simulate": (["simulate", "cifar_resnet18", *SMALL, "--weights", "0.8"], "cifar_resnet18"),
+    "validate": (["validate", "cifar_resnet18", *SMALL, "--weights", "0.8", "--steps", "1"], "cifar_resnet18"),
+    "tables": (["tables", "3"], "computing"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_who_waits_at_a_terminal_is_told_what_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments, word = WORDS[name]
+    said = on_a_terminal(*arguments, environment={"NO_COLOR": "1"})
+    assert word in said
+    assert not re.search(r"\x1b\[[\d;]*m", said)  # no colours
+    if name == "tracing":
+        assert said.endswith("\r" + " " * len(word) + "\r")  # wiped out
+    piped = subprocess.run([sys.executable, "-m", "swatcost", *arguments], capture_output=True, text=True, check=True)
+    assert piped.stderr == ""
+    assert "\x1b" not in piped.stdout

@@ -10,7 +10,8 @@ import click
 
 import swatcost
 from swatcost.cli.completion import MODEL, OFFERED
-from swatcost.cli.options import FORMAT, FROM, OUTPUT, form, model_options, show, shown, sparsity, unattended, width
+from swatcost.cli.options import FORMAT, FROM, OUTPUT, form, loaded, model_options, show, shown, sparsity, width
+from swatcost.cli.waiting import unattended, waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.report import render
 
@@ -69,8 +70,9 @@ def estimate(
     **settings: Any,
 ) -> None:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    result = swatcost.estimate(network, **settings)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    with waiting("estimating"):
+        result = swatcost.estimate(network, **settings)
     show(render(result, form(format, output), layers=layers, width=width(output)), output)
 
 
@@ -80,7 +82,7 @@ def estimate(
 @OUTPUT
 def trace(model: str, output: Path | None, **source: Any) -> None:
     """Traces a network and saves it as JSON, to be named as MODEL later."""
-    show(swatcost.load(model, **source).to_json(), output)
+    show(loaded(model, **source).to_json(), output)
 
 
 @click.command()
@@ -117,8 +119,9 @@ def compare(
     from swatcost.planning import compare as compared
     from swatcost.report.comparison import render as render_comparison
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    comparison = compared(network, **settings)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    with waiting("comparing"):
+        comparison = compared(network, **settings)
     show(render_comparison(comparison, form(format, output), width=width(output)), output)
 
 
@@ -169,7 +172,7 @@ def memory(
 
     if plot is not None:
         checked_plot(plot)
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = memory_of(
         network, batch_size=batch_size, optimizer=optimizer, precision=precision, fit=fit, link=link, **settings
     )

@@ -12,10 +12,13 @@ from typing import Any, TypeVar
 import click
 
 from swatcost.cli.completion import OFFERED
+from swatcost.cli.waiting import waiting
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
+from swatcost.network import Network
 from swatcost.report import FORMATS
 from swatcost.units import count_from, counts_from, fraction_from, fractions_from, names_from
+from swatcost.zoo import load
 
 _UNATTENDED_WIDTH = 80
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
@@ -165,6 +168,7 @@ def show(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def unattended() -> bool:
-    """Whether nobody looks at a progress bar: standard error is no terminal."""
-    return sys.stderr is None or not sys.stderr.isatty()
+def loaded(model: str, **source: Any) -> Network:
+    """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
+    with waiting(f"tracing {model}"):
+        return load(model, **source)

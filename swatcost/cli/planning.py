@@ -20,12 +20,14 @@ from swatcost.cli.options import (
     FractionType,
     NamesType,
     form,
+    loaded,
     model_options,
     show,
     shown,
     sparsity,
     width,
 )
+from swatcost.cli.waiting import waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
 from swatcost.files import write_bytes_atomically
@@ -97,8 +99,9 @@ def sweep(
     from swatcost.report.sweep import render
 
     as_parquet = output is not None and output.suffix == ".parquet" and format is None
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    with waiting("sweeping"):
+        frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
     if as_parquet and output is not None:
         write_bytes_atomically(output, _parquet(frame))
     else:
@@ -159,8 +162,9 @@ def solve(
     from swatcost.planning.solving import solution
     from swatcost.report.solution import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    found = solution(network, keep_dense=keep_dense or None, **settings)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    with waiting("solving"):
+        found = solution(network, keep_dense=keep_dense or None, **settings)
     show(render(found, form(format, output), width=width(output)), output)
     if not found.reached:
         click.get_current_context().exit(1)
@@ -220,6 +224,6 @@ def plan(
     from swatcost.planning.running import WORLD_GRID, plan_run
     from swatcost.report.run_plan import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = plan_run(network, grid=WORLD_GRID if grid is None else grid, keep_dense=keep_dense or None, **settings)
     show(render(found, form(format, output), width=width(output)), output)

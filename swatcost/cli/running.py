@@ -21,9 +21,9 @@ from swatcost.cli.options import (
     show,
     shown,
     sparsity,
-    unattended,
     width,
 )
+from swatcost.cli.waiting import unattended
 from swatcost.errors import SwatcostError
 from swatcost.report import FORMATS
 

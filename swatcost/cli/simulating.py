@@ -17,13 +17,14 @@ from swatcost.cli.options import (
     OUTPUT,
     FractionsType,
     form,
+    loaded,
     model_options,
     show,
     shown,
     sparsity,
-    unattended,
     width,
 )
+from swatcost.cli.waiting import unattended
 from swatcost.report.numbers import scaled
 
 
@@ -94,7 +95,7 @@ def simulate(
     from swatcost.accelerator.simulation import simulate as simulated
     from swatcost.report.simulation import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     if masks in ("gaussian", "random"):
         chosen = MaskSource(kind=masks, seed=seed, filter_spread=filter_spread)  # type: ignore[arg-type]
     else:
@@ -188,7 +189,7 @@ def export(
     from swatcost.exporting import export as exported
 
     format = EXPORTS[to]
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     estimate = swatcost.estimate(network, **_with_acts(settings))
     found = exported(estimate, format, passes=PASSES if passes == "training" else ("forward",), bits=bits)
     if format.folder and output is None:
@@ -235,6 +236,6 @@ def two_four(
     from swatcost.accelerator.two_four import two_four as fitted
     from swatcost.report.two_four import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = fitted(network, element=element, batch_size=batch_size)
     show(render(found, form(format, output), layers=layers, width=width(output)), output)
