@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swatcost.report.content import Table
 from swatcost.report.numbers import scaled, seconds
+from swatcost.report.table import lay_out
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,15 @@ def test_prefixes() -> None:
     assert scaled(11e9, "B") == "11.000 GB"
     assert scaled(1500, "B") == "1.500 kB"
     assert scaled(32) == "32"
+
+
+def test_a_table_is_broken_between_words_to_fit_the_terminal() -> None:
+    table = Table(["what is pruned", "sparse share"], [["weights along both, transposable", "50.00 %"], ["all", "1 %"]])
+    text = lay_out(table)
+    assert "weights along both, transposable" in text
+    assert lay_out(table, 80) == text
+    narrow = lay_out(table, 30).splitlines()
+    assert max(map(len, narrow)) <= 30
+    words = {word for line in narrow for word in line.split()}
+    assert {"what", "is", "pruned", "sparse", "share", "weights", "along", "both,", "transposable", "all"} <= words
+    assert any(line.endswith("50.00 %") for line in narrow)  # numbers are in one piece
