@@ -22,6 +22,7 @@ from swatcost.version import __version__
 from swatcost.zoo import load
 
 if TYPE_CHECKING:
+    from swatcost.planning.solving import solve
     from swatcost.planning.sweeping import sweep
     from swatcost.tracing import trace
 
@@ -34,6 +35,7 @@ __all__ = [
     "estimate",
     "formula",
     "load",
+    "solve",
     "sweep",
     "trace",
 ]
@@ -48,8 +50,8 @@ def __getattr__(name: str) -> Any:
         from swatcost.tracing import trace
 
         return trace
-    if name == "sweep":
-        from swatcost.planning.sweeping import sweep
+    if name in ("solve", "sweep"):
+        from swatcost import planning
 
-        return sweep
+        return getattr(planning, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
+from click.testing import CliRunner
 
 import swatcost
+from swatcost.cli import cli
 from swatcost.methods import METHODS
 from swatcost.network import Network
 
@@ -142,3 +146,28 @@ def test_targets_that_a_method_cannot_use_are_for_the_others(resnet50: Network) 
 def test_an_architecture_is_no_profile(resnet50: Network) -> None:
     with pytest.raises(swatcost.SwatcostError, match="simulated one setting at a time"):
         swatcost.sweep(resnet50, weights=0.9, device="bit-tactical")
+
+
+def test_the_command_writes_every_row(tmp_path: Path) -> None:
+    import pandas
+
+    arguments = ["sweep", "cifar_resnet18", "--weights", "0.5:0.9:0.1", "--acts", "80%", "--period", "1,1k"]
+    for name in ("grid.csv", "grid.parquet"):
+        done = CliRunner().invoke(cli, [*arguments, "--output", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+    grid = swatcost.sweep("cifar_resnet18", weights=[0.5, 0.6, 0.7, 0.8, 0.9], acts=0.8, period=[1, 1000])
+    pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "grid.parquet"), grid, check_dtype=False)
+    pandas.testing.assert_frame_equal(pandas.read_csv(tmp_path / "grid.csv"), grid, check_dtype=False)
+    shown = CliRunner().invoke(cli, arguments)
+    assert shown.stdout.count("1,000") == 5
+    wrong = CliRunner().invoke(cli, [*arguments[:2], "--weights", "0.9:0.5:0.1"])
+    assert wrong.exit_code == 2
+
+
+def test_json_has_null_for_what_is_missing() -> None:
+    done = CliRunner().invoke(
+        cli,
+        ["sweep", "cifar_resnet18", "--weights", "0.9", "--method", "rigl,swat", "--acts", "0.5", "--format", "json"],
+    )
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["acts"] for row in rows] == [None, 0.5]

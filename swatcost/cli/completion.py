@@ -133,6 +133,9 @@ OFFERED: dict[str, Complete] = {
 MODEL = click.argument("model", shell_complete=OFFERED["model"])
 """The argument MODEL, of one network."""
 
+MODELS = click.argument("models", nargs=-1, required=True, metavar="MODEL…", shell_complete=OFFERED["model"])
+"""The same of several."""
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))

@@ -79,6 +79,12 @@ def _take(context: click.Context, option: click.Parameter, ignored: bool) -> Non
         taken.defaults = {str(options[key].name): (key, default) for key, default in found.items()}
 
 
+def forget_defaults() -> None:
+    """Says nothing of defaults, of a command that turns out to use none of its options."""
+    if taken := click.get_current_context().find_object(Taken):
+        taken.context = None
+
+
 def settable(command: click.Command) -> dict[str, click.Option]:
     """The options that have a default to change, by the name that a file has for them."""
     options = {_key(each): each for each in command.params if isinstance(each, click.Option)}

@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.completion import MODEL, OFFERED
+from swatcost.cli.completion import MODEL, MODELS, OFFERED
+from swatcost.cli.defaults import forget_defaults
 from swatcost.cli.options import FORMAT, FROM, OUTPUT, form, loaded, model_options, show, shown, sparsity, width
 from swatcost.cli.waiting import unattended, waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
+from swatcost.errors import SwatcostError
 from swatcost.report import render
 
 EPILOG = """\b
@@ -86,7 +88,7 @@ def trace(model: str, output: Path | None, **source: Any) -> None:
 
 
 @click.command()
-@MODEL
+@MODELS
 @sparsity("--weights", "Target sparsity of whatever a method makes sparse.")
 @sparsity("--acts", "Target for activations, if not that of weights.")
 @sparsity("--grads", "Target for outputs' gradients, if not that of weights.")
@@ -103,7 +105,7 @@ def trace(model: str, output: Path | None, **source: Any) -> None:
 @FORMAT
 @OUTPUT
 def compare(
-    model: str,
+    models: tuple[str, ...],
     input_shape: tuple[int, ...] | None,
     input_dtype: str | None,
     classes: int | None,
@@ -114,15 +116,38 @@ def compare(
 ) -> None:
     """Lays methods side by side, and one method under every convention.
 
+    With several models, every method on each of them. With two saved estimates (--format json), what changed from the
+    first to the second, layer by layer.
+
     Example: swatcost compare resnet50 --weights 0.8
     """
     from swatcost.planning import compare as compared
+    from swatcost.planning import compare_networks, difference
+    from swatcost.planning.saved import is_saved_estimate
     from swatcost.report.comparison import render as render_comparison
+    from swatcost.report.comparison import render_networks
+    from swatcost.report.difference import render as render_difference
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    with waiting("comparing"):
-        comparison = compared(network, **settings)
-    show(render_comparison(comparison, form(format, output), width=width(output)), output)
+    how: dict[str, Any] = {"format": form(format, output), "width": width(output)}
+    saved = [is_saved_estimate(each) for each in models]
+    if any(saved):
+        if len(models) != 2:
+            raise SwatcostError(f"{models[saved.index(True)]} is a saved estimate: give two of them to compare")
+        forget_defaults()
+        show(render_difference(difference(*models), **how), output)
+        return
+    networks = [
+        loaded(each, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh) for each in models
+    ]
+    if len(networks) > 1:
+        settings.pop("method")
+        with waiting("comparing"):
+            several = compare_networks(networks, **settings)
+        show(render_networks(several, **how), output)
+    else:
+        with waiting("comparing"):
+            comparison = compared(networks[0], **settings)
+        show(render_comparison(comparison, **how), output)
 
 
 @click.command()

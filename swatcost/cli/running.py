@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from swatcost.cli.completion import MODEL, OFFERED
-from swatcost.cli.defaults import Taken
+from swatcost.cli.defaults import forget_defaults
 from swatcost.cli.options import (
     FORMAT,
     FROM,
@@ -161,8 +161,7 @@ def _only_resume() -> None:
         name = next(each.opts[-1] for each in context.command.params if each.name == given[0])
         name = "MODEL" if given[0] == "model" else name
         raise SwatcostError(f"{name}: a run that is gone on with keeps its settings, leave it out")
-    if taken := context.find_object(Taken):
-        taken.context = None  # nor do defaults matter
+    forget_defaults()
 
 
 def _said(progress: Progress | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.completion import MODEL, OFFERED
+from swatcost.cli.completion import MODEL, MODELS, OFFERED
 from swatcost.cli.options import (
     FORMAT,
     FROM,
@@ -115,7 +115,7 @@ def simulate(
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL…", shell_complete=OFFERED["model"])
+@MODELS
 @click.option("--weights", required=True, type=FractionsType(), help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
 @sparsity("--acts", "Activation sparsity; by default as that of weights.")
 @click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")

@@ -1,19 +1,29 @@
-"""Before a run: settings side by side, what a step holds, and what fits."""
+"""Before a run: settings side by side, the one that reaches a goal, what a step holds, and whole runs."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from swatcost.planning.comparing import Comparison, compare
+    from swatcost.planning.comparing import Comparison, NetworkComparison, compare, compare_networks
     from swatcost.planning.holding import MemoryReport, memory_of
+    from swatcost.planning.running import RunPlan, plan_run
+    from swatcost.planning.saved import Difference, difference
+    from swatcost.planning.solving import Solution, solution, solve
     from swatcost.planning.sweeping import sweep
 
 _HOMES = {
-    "Comparison": "comparing", "compare": "comparing",
+    "Comparison": "comparing", "NetworkComparison": "comparing",
+    "compare": "comparing", "compare_networks": "comparing",
     "MemoryReport": "holding", "memory_of": "holding",
+    "RunPlan": "running", "plan_run": "running",
+    "Difference": "saved", "difference": "saved",
+    "Solution": "solving", "solution": "solving", "solve": "solving",
     "sweep": "sweeping",
 }  # fmt: skip
 
-__all__ = ["Comparison", "MemoryReport", "compare", "memory_of", "sweep"]
+__all__ = [
+    "Comparison", "Difference", "MemoryReport", "NetworkComparison", "RunPlan", "Solution", "compare",
+    "compare_networks", "difference", "memory_of", "plan_run", "solution", "solve", "sweep",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from swatcost.conventions import CONVENTIONS, Convention
-from swatcost.costs import PASSES, Pass
+from swatcost.costs import PASSES, Pass, PassCosts
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, estimate
+from swatcost.estimate import Estimate, counted_costs, estimate
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.zoo import load
@@ -21,13 +22,15 @@ _AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent tha
 class Comparison:
     """Every method under one convention, and one method under every convention. Its repr is the tables.
 
-    `refused` says, by method, why it could not be estimated with these settings.
+    `matrix` holds the costs [MACs per sample] of each method under each convention; `refused` says, by method, why it
+    could not be estimated with these settings.
     """
 
     method: str
     convention: str
     by_method: dict[str, Estimate]
     by_convention: dict[str, Estimate]
+    matrix: dict[str, dict[str, PassCosts]]
     refused: dict[str, str]
 
     def __repr__(self) -> str:
@@ -35,17 +38,48 @@ class Comparison:
 
         return render(self, "table")
 
+    def ranked(self, convention: str) -> list[tuple[float, list[str]]]:
+        """Training reductions [-] under a convention with the methods that reach them, the largest first.
 
-def where_they_differ(one: Estimate, other: Estimate) -> Pass | None:
+        Those that agree to the decimals that reports show are one.
+        """
+        found: list[tuple[float, list[str]]] = []
+        reductions = {name: costs[convention].training.reduction for name, costs in self.matrix.items()}
+        for name, reduction in sorted(reductions.items(), key=lambda each: -each[1]):
+            if found and found[-1][0] - reduction < _AGREEMENT:
+                found[-1][1].append(name)
+            else:
+                found.append((reduction, [name]))
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkComparison:
+    """Every method on several networks under one convention. Its repr is the table.
+
+    `by_network` holds estimates by the network's name and the method's; `refused` why some are missing, by method.
+    """
+
+    convention: str
+    by_network: dict[str, dict[str, Estimate]]
+    refused: dict[str, str]
+
+    def __repr__(self) -> str:
+        from swatcost.report.comparison import render_networks
+
+        return render_networks(self, "table")
+
+
+def where_they_differ(one: PassCosts, other: PassCosts) -> Pass | None:
     """The pass whose remaining work, as a share of dense training, differs most; None if the reductions agree."""
-    if abs(one.training_reduction - other.training_reduction) < _AGREEMENT:
+    if abs(one.training.reduction - other.training.reduction) < _AGREEMENT:
         return None
     return max(PASSES, key=lambda each: abs(remaining(one, each) - remaining(other, each)))
 
 
-def remaining(of: Estimate, in_pass: Pass) -> float:
+def remaining(of: PassCosts, in_pass: Pass) -> float:
     """What a pass still costs, as a share of dense training [-]."""
-    return of.costs.by_pass()[in_pass].sparse / of.costs.training.dense
+    return of.by_pass()[in_pass].sparse / of.training.dense
 
 
 def compare(
@@ -72,22 +106,77 @@ def compare(
             checked_sparsity(target, name)
 
     def estimated(of: Method, under: Convention) -> Estimate:
-        targets: dict[str, Any] = {
-            "weights": weights if of.uses("weight") else None,
-            "acts": (weights if acts is None else acts) if of.uses("activation") else None,
-            "grads": (weights if grads is None else grads) if of.uses("output") else None,
-        }
+        targets = _targets(of, weights, acts, grads)
         return estimate(network, method=of, convention=under, **targets, **settings)
 
     conventions = {each.name: each for each in CONVENTIONS} | {under_all.name: under_all}
     by_convention = {name: estimated(chosen, each) for name, each in conventions.items()}
-    by_method: dict[str, Estimate] = {}
+    by_method, refused = _of_every_method(lambda each: estimated(each, under_all))
+    matrix = {
+        name: {under: _recounted(found, each) for under, each in conventions.items()}
+        for name, found in by_method.items()
+    }
+    return Comparison(
+        method=chosen.name, convention=under_all.name, by_method=by_method, by_convention=by_convention,
+        matrix=matrix, refused=refused,
+    )  # fmt: skip
+
+
+def compare_networks(
+    networks: Sequence[Network | str | Path],
+    *,
+    weights: float | None = None,
+    acts: float | None = None,
+    grads: float | None = None,
+    convention: str | Convention = "swat",
+    **settings: Any,
+) -> NetworkComparison:
+    """Estimates every method on each of several networks, with settings as `compare` takes them.
+
+    Raises SwatcostError for what `estimate` refuses for every method, and for two networks of one name.
+    """
+    loaded = [each if isinstance(each, Network) else load(each) for each in networks]
+    names = [each.name for each in loaded]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SwatcostError(f"{twice} is there twice: give each network once")
+    under = CONVENTIONS.choose(convention)
+    by_network: dict[str, dict[str, Estimate]] = {}
+    refused: dict[str, str] = {}
+    for network in loaded:
+
+        def estimated(of: Method, network: Network = network) -> Estimate:
+            targets = _targets(of, weights, acts, grads)
+            return estimate(network, method=of, convention=under, **targets, **settings)
+
+        by_network[network.name], missing = _of_every_method(estimated)
+        refused |= missing
+    return NetworkComparison(convention=under.name, by_network=by_network, refused=refused)
+
+
+def _targets(of: Method, weights: float | None, acts: float | None, grads: float | None) -> dict[str, Any]:
+    """What each operand is asked for that the method makes sparse."""
+    return {
+        "weights": weights if of.uses("weight") else None,
+        "acts": (weights if acts is None else acts) if of.uses("activation") else None,
+        "grads": (weights if grads is None else grads) if of.uses("output") else None,
+    }
+
+
+def _of_every_method(estimated: Callable[[Method], Estimate]) -> tuple[dict[str, Estimate], dict[str, str]]:
+    """An estimate of every method that can be estimated, and why the others cannot; raises where none can."""
+    found: dict[str, Estimate] = {}
     refused: dict[str, str] = {}
     for each in METHODS:
         try:
-            by_method[each.name] = estimated(each, under_all)
+            found[each.name] = estimated(each)
         except SwatcostError as error:
             refused[each.name] = str(error)
-    return Comparison(
-        method=chosen.name, convention=under_all.name, by_method=by_method, by_convention=by_convention, refused=refused
-    )
+    if not found:
+        raise SwatcostError(next(iter(refused.values())))
+    return found, refused
+
+
+def _recounted(found: Estimate, convention: Convention) -> PassCosts:
+    """The estimate's plan as another convention counts it."""
+    charged = found.default_act_sparsity * found.plan.asks_for_sparsity
+    return counted_costs(found.network, found.plan, convention, found.steps, charged)

@@ -134,8 +134,14 @@ class RunPlan:
 
     @property
     def gradient_bytes(self) -> Cost:
-        """The gradients of a step [bytes]: fewer only where the method needs those of active weights alone."""
-        return self.estimate.memory.gradients
+        """The gradients of a step, on average over the run [bytes].
+
+        Fewer only where the method needs those of active weights alone, in the steps that it does so.
+        """
+        found = self.estimate.memory.gradients
+        phases = self.estimate.plan.method.schedule(self.estimate.steps)
+        spared = sum(each.share * each.scale for each in phases if not each.dense_weight_gradient)
+        return Cost(found.dense, found.dense - spared * (found.dense - found.sparse))
 
     @property
     def traffic_bytes(self) -> Cost:

@@ -180,6 +180,8 @@ def solution(
     used = [name for name, operand in _OPERANDS.items() if asked.method.uses(operand)]  # type: ignore[arg-type]
     if not used:
         raise SwatcostError(f"method {asked.method.name!r} makes nothing sparse: there is nothing to solve for")
+    if topk_overhead is not None and not asked.method.selects:
+        raise SwatcostError(f"Top-K overhead: method {asked.method.name!r} selects nothing by Top-K, leave it out")
     search = _Search(
         question=asked,
         goals=goals,

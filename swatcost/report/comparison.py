@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import as_rigl_counts, as_swat_counts
-from swatcost.costs import Cost
+from swatcost.costs import PASSES, Cost
 from swatcost.planning.comparing import remaining, where_they_differ
 from swatcost.report.content import Table, title
-from swatcost.report.numbers import percent, times
+from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.rows import totals_by_name
 from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
-    from swatcost.planning import Comparison
+    from swatcost.planning import Comparison, NetworkComparison
 
 
 def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
@@ -26,6 +26,7 @@ def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
         tables=[
             _table(f"under {comparison.convention}", comparison.by_method),
             _table(f"{comparison.method} under", comparison.by_convention),
+            _matrix(comparison),
         ],
         notes=notes(comparison),
         data=lambda: to_dict(comparison),
@@ -53,15 +54,38 @@ def notes(comparison: Comparison) -> list[str]:
             sentences.append(f"{name} keeps {len(kept)} more layers dense ({', '.join(reasons)}).")
     base = comparison.by_convention[comparison.convention]
     for name, other in comparison.by_convention.items():
-        in_pass = where_they_differ(base, other)
+        in_pass = where_they_differ(base.costs, other.costs)
         if in_pass is not None:
             sentences.append(
                 f"{comparison.method} is down {percent(base.training_reduction)} as {comparison.convention} counts and "
                 f"{percent(other.training_reduction)} as {name} counts, mostly for {in_pass}: what is left of it is "
-                f"{percent(remaining(base, in_pass))} of dense training under {comparison.convention} and "
-                f"{percent(remaining(other, in_pass))} under {name}."
+                f"{percent(remaining(base.costs, in_pass))} of dense training under {comparison.convention} and "
+                f"{percent(remaining(other.costs, in_pass))} under {name}."
             )
+    sentences += _cheapest(comparison)
     return sentences + [f"{name} is left out: {reason}." for name, reason in comparison.refused.items()]
+
+
+def _cheapest(comparison: Comparison) -> list[str]:
+    """Which methods cost least under each convention, and the pass that sets them apart from the next."""
+    sentences = []
+    for convention in comparison.by_convention:
+        (most, first), *others = comparison.ranked(convention)
+        if not most or not others:
+            continue
+        _, after = others[0]
+        winner, next_one = (comparison.matrix[each[0]][convention] for each in (first, after))
+        in_pass = max(PASSES, key=lambda each: remaining(next_one, each) - remaining(winner, each))
+        left = " and ".join(percent(remaining(each, in_pass)) for each in (winner, next_one))
+        sentences.append(
+            f"Least work as {convention} counts: {_all_of(first)}; then {_all_of(after)}. They part in {in_pass}, of "
+            f"which {left} of dense training are left."
+        )
+    return sentences
+
+
+def _all_of(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -77,6 +101,10 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "weights": plan.weights,
         "by_method": {name: each.to_dict()["totals"] for name, each in comparison.by_method.items()},
         "by_convention": {name: each.to_dict()["totals"] for name, each in comparison.by_convention.items()},
+        "matrix": {
+            name: {under: costs.training.reduction for under, costs in found.items()}
+            for name, found in comparison.matrix.items()
+        },
         "notes": notes(comparison),
     }
 
@@ -90,11 +118,83 @@ def _table(heading: str, estimates: Mapping[str, Estimate]) -> Table:
     return Table(header, rows)
 
 
+def _matrix(comparison: Comparison) -> Table:
+    """Training reductions of every method under every convention."""
+    rows = [
+        [name, *(percent(costs.training.reduction) for costs in under.values())]
+        for name, under in comparison.matrix.items()
+    ]
+    return Table(["training, under", *(name.replace("-", "\n-") for name in comparison.by_convention)], rows)
+
+
+def render_networks(comparison: NetworkComparison, format: str, *, width: int = 80) -> str:
+    """Several networks' comparison as text in one of FORMATS; ends in a newline."""
+    methods = list(dict.fromkeys(name for found in comparison.by_network.values() for name in found))
+
+    def table(heading: str, of: Callable[[Estimate], str]) -> Table:
+        lines = [
+            [method, *(of(found[method]) if method in found else "" for found in comparison.by_network.values())]
+            for method in methods
+        ]
+        return Table([heading, *(_broken(name) for name in comparison.by_network)], lines)
+
+    one_of = {name: next(iter(found.values())) for name, found in comparison.by_network.items()}
+    dense = [
+        [name, *map(scaled, (one.network.parameter_elements, one.costs.training.dense, one.exact.training.dense))]
+        for name, one in one_of.items()
+    ]
+    first = next(iter(one_of.values()))
+    sheet = Sheet(
+        opening=[
+            f"{len(comparison.by_network)} networks under {comparison.convention}, {first.plan.distribution.name}, "
+            f"{first.device.name}, batch {first.batch_size}"
+        ],
+        tables=[
+            Table(["dense, a sample", "parameters", "training MACs", "exact"], dense),
+            table("training reduction", lambda each: percent(each.training_reduction)),
+            table("speedup", lambda each: times(each.speedup)),
+        ],
+        notes=[
+            "Reductions are of MACs of a training step on average over the run; speedups by Eqs. 7 and 8.",
+            *(f"{name} is left out: {reason}." for name, reason in comparison.refused.items()),
+        ],
+        data=lambda: _networks_to_dict(comparison),
+        rows=lambda: [
+            {"model": name, **row}
+            for name, found in comparison.by_network.items()
+            for row in _estimate_rows(list(found.values()))
+        ],
+    )
+    return render_sheet(sheet, format, width=width)
+
+
+def _broken(name: str) -> str:
+    """A name on two lines where it is long."""
+    head, _, tail = name.rpartition("_")
+    return f"{head}\n_{tail}" if len(name) > 12 and head else name
+
+
+def _networks_to_dict(comparison: NetworkComparison) -> dict[str, Any]:
+    return {
+        "schema": "swatcost.network_comparison/1",
+        "convention": comparison.convention,
+        "by_network": {
+            name: {method: each.to_dict()["totals"] for method, each in found.items()}
+            for name, found in comparison.by_network.items()
+        },
+        "refused": comparison.refused,
+    }
+
+
 def _compared(estimate: Estimate) -> dict[str, Cost]:
     return {name: cost for name, cost in totals_by_name(estimate.costs).items() if name != "recompute"}
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:
+    return _estimate_rows([*comparison.by_method.values(), *comparison.by_convention.values()])
+
+
+def _estimate_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
     return [
         {
             "method": each.plan.method.name,
@@ -103,5 +203,5 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
             "model_compression": each.model_compression,
             "speedup": each.speedup,
         }
-        for each in [*comparison.by_method.values(), *comparison.by_convention.values()]
+        for each in estimates
     ]

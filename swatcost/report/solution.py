@@ -53,7 +53,7 @@ def answer(solution: Solution) -> str:
     if least is None:
         return "Without a sparsity given, the shortest period for each of several."
     if not solution.free:
-        return f"Reached with {_sparsities(least)} and a Top-K every {least.period:,} iterations at the most often."
+        return f"With {_sparsities(least)}, the shortest period is {least.period:,} iterations."
     beside = f"; {percent(solution.exact)} as convention exact counts" if solution.exact is not None else ""
     every = f", a Top-K every {least.period:,} iterations" if solution.question.method.selects else ""
     return f"Least sparse: {_sparsities(least)}{every}{beside}."

@@ -64,7 +64,7 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
             *(_value(name, row[name]) for name in (*words, *numbers)),
             percent(row["training_reduction"]),
             percent(row["inference_reduction"]),
-            seconds(row["topk_seconds"]),
+            seconds(row["topk_seconds"]) if row["topk_seconds"] else "none",
             times(row["speedup"]),
             times(row["speedup_limit"]),
             "never" if row["break_even_period"] != row["break_even_period"] else f"{row['break_even_period']:,.0f}",

@@ -1,0 +1,102 @@
+"""What changed between two saved estimates, as a table, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swatcost.report.content import Table
+from swatcost.report.numbers import column_unit, percent, scaled
+from swatcost.report.sheet import Sheet
+from swatcost.report.sheet import render as render_sheet
+
+if TYPE_CHECKING:
+    from swatcost.planning.saved import Difference, LayerChange
+
+_FRACTIONS = ("sparsity", "reduction", "pruned")
+
+
+def render(found: Difference, format: str, *, width: int = 80) -> str:
+    """The difference as text in one of FORMATS; ends in a newline."""
+    if found.layers:
+        opening = f"{len(found.layers)} of {len(found.layers) + found.alike} layers differ"
+    else:
+        opening = f"all {found.alike} layers are alike"
+    tables = [
+        Table(["setting", "first", "second"], [[name, *map(_word, pair)] for name, pair in found.settings.items()]),
+        Table(["total", "first", "second", "change"], [_total(name, *pair) for name, pair in found.totals.items()]),
+        _layers(found),
+    ]
+    sheet = Sheet(
+        opening=[f"first: {found.names[0]}", f"second: {found.names[1]}", opening],
+        tables=[each for each in tables if each.rows],
+        notes=[
+            "What is equal is left out. MACs are per sample, of a training step, each as its own convention counts."
+        ],
+        data=lambda: to_dict(found),
+        rows=lambda: [_row(each) for each in found.layers],
+    )
+    return render_sheet(sheet, format, width=width)
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "none"
+    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _total(name: str, first: float, second: float) -> list[str]:
+    if any(each in name for each in _FRACTIONS):
+        return [name, percent(first), percent(second), f"{100 * (second - first):+.2f} points"]
+    change = f"{100 * (second / first - 1):+.2f} %" if first else ""
+    small = max(abs(first), abs(second)) < 1000
+    return [name, *((f"{value:.4g}" if small else scaled(value)) for value in (first, second)), change]
+
+
+def _layers(found: Difference) -> Table:
+    values = [each[3] for change in found.layers for each in (change.first, change.second) if each]
+    prefix, factor = column_unit(sum(values) / 2) if values else ("", 1.0)
+    header = [
+        "layer",
+        "weights\nfirst",
+        "\nsecond",
+        "acts\nfirst",
+        "\nsecond",
+        f"{prefix}MACs\nfirst",
+        "\nsecond",
+        "change",
+    ]
+    lines = []
+    for each in found.layers:
+        pairs = [(None if side is None else side[place]) for place in (0, 1) for side in (each.first, each.second)]
+        macs = [None if side is None else side[3] / factor for side in (each.first, each.second)]
+        lines.append(
+            [
+                each.name,
+                *("" if value is None else f"{100 * value:.4g} %" for value in pairs),
+                *("" if value is None else f"{value:.3f}" for value in macs),
+                f"{each.added_macs / factor:+.3f}",
+            ]
+        )
+    total = sum(each.added_macs for each in found.layers)
+    return Table(header, [*lines, ["all of these", *[""] * 6, f"{total / factor:+.3f}"]] if lines else [])
+
+
+def _row(change: LayerChange) -> dict[str, Any]:
+    names = ("weight_sparsity", "act_sparsity", "training_dense_macs", "training_sparse_macs")
+    row: dict[str, Any] = {"layer": change.name}
+    for which, side in (("first", change.first), ("second", change.second)):
+        row |= {f"{which}_{name}": None if side is None else side[place] for place, name in enumerate(names)}
+    return row
+
+
+def to_dict(found: Difference) -> dict[str, Any]:
+    """Plain data."""
+    return {
+        "schema": "swatcost.difference/1",
+        "first": found.names[0],
+        "second": found.names[1],
+        "settings": {name: list(pair) for name, pair in found.settings.items()},
+        "totals": {name: list(pair) for name, pair in found.totals.items()},
+        "layers": [_row(each) for each in found.layers],
+        "alike": found.alike,
+    }

@@ -1,0 +1,120 @@
+"""Whole runs: arithmetic written out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import swatcost
+from swatcost.cli import cli
+from swatcost.errors import SwatcostError
+from swatcost.network import Network
+from swatcost.planning import plan_run
+from swatcost.planning.recipes import DATASETS, RECIPES
+
+
+def test_table_14_by_hand(resnet50: Network) -> None:
+    found = plan_run(resnet50, weights=0.8, acts=0.8, price=0.5, link="16GB")
+    assert found.recipe is not None
+    assert found.recipe.source == "SWAT, Table 14"
+    assert found.iterations == 90 * 5005  # ceil(1,281,167 / 256) = 5005
+    assert found.estimate.batch_size == 32  # 256 over 8
+    assert found.topk_refreshes == 451  # ceil(450,450 / 1000)
+    # 147 ms a dense step of 32 (Table 10)
+    assert found.seconds.dense == pytest.approx(450_450 * 0.147)
+    assert found.seconds.sparse == pytest.approx(450_450 * 0.147 * 0.2388339831 + 451 * 0.470, rel=1e-8)
+    assert found.training_flops.dense == 2 * 14_586_888_192 * 1_281_167 * 90
+    assert found.gpu_hours.dense == pytest.approx(8 * 66_216.15 / 3600)
+    assert found.energy_kwh is not None
+    assert found.energy_kwh.dense == pytest.approx(8 * 250 * 66_216.15 / 3.6e6)
+    assert found.co2_kg is not None
+    assert found.co2_kg.dense == pytest.approx(0.475 * 36.78675)
+    assert found.money is not None
+    assert found.money.dense == pytest.approx(0.5 * 147.147)
+    assert found.traffic_bytes.dense == pytest.approx(2 * 7 / 8 * 102_228_128)
+    assert found.traffic_bytes.sparse == found.traffic_bytes.dense  # SWAT updates every weight
+    assert found.traffic_seconds is not None
+    assert found.traffic_seconds.dense == pytest.approx(450_450 * 178_899_224 / 16e9)
+
+
+def test_recipes_are_the_papers() -> None:
+    # Tables 12 to 14: epochs, mini-batch, GPUs, period
+    printed = {
+        "imagenet": (90, 256, 8, 1000), "imagenet-structured": (90, 256, 8, 1000), "cifar": (150, 128, 1, 1),
+        "cifar-densenet": (150, 64, 1, 1), "cifar-wrn": (200, 128, 1, 1),
+    }  # fmt: skip
+    assert {name: (r.epochs, r.batch_size, r.gpus, r.period) for r in RECIPES for name in [r.name]} == printed
+    assert all(each.dataset in DATASETS.names() for each in RECIPES)
+    assert all(first[0] == 1 for each in RECIPES for first in each.learning_rate[:1])
+    wide = plan_run("cifar_wrn_28_10", weights=0.9, acts=0.9)
+    assert "last layer" in set(wide.estimate.plan.kept_dense.values())
+
+
+def test_what_is_given_goes_before_the_recipe(resnet50: Network) -> None:
+    found = plan_run(resnet50, epochs=1, samples=1000, batch_size=100, gpus=2, period=7, method="rigl", weights=0.8)
+    assert found.iterations == 10
+    assert found.estimate.batch_size == 50
+    assert found.estimate.plan.method.name == "rigl"
+    assert found.topk_refreshes == 0
+
+
+@pytest.mark.parametrize("method", ["swat", "rigl", "set", "snfs", "dst", "pruning", "dense"])
+@pytest.mark.parametrize("convention", ["swat", "exact", "rigl"])
+def test_the_curves_mean_is_the_estimates_cost(method: str, convention: str, resnet50: Network) -> None:
+    weights = None if method == "dense" else 0.9
+    found = plan_run(resnet50, weights=weights, method=method, convention=convention)
+    curve = found.curve()
+    assert curve[0].begin == 0
+    assert curve[-1].end == pytest.approx(1)
+    mean = sum((each.end - each.begin) * each.training_macs for each in curve)
+    assert mean == pytest.approx(found.estimate.costs.training.sparse)
+
+
+def test_pruning_starts_dense_and_ends_sparse(resnet50: Network) -> None:
+    curve = plan_run(resnet50, weights=0.9, method="pruning", convention="exact").curve()
+    sparsities = [each.weight_sparsity for each in curve]
+    assert sparsities[0] == 0
+    assert sparsities == sorted(sparsities)
+    costs = [each.training_macs for each in curve]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_gradients_of_active_weights_travel_only_when_they_do(resnet50: Network) -> None:
+    static = plan_run(resnet50, weights=0.8, method="set", keep_dense=())
+    dense, inactive = static.gradient_bytes.dense, 4 * 0.8 * (25_502_912 - 9_408)
+    assert static.gradient_bytes.sparse == pytest.approx(dense - inactive)
+    rigl = plan_run(resnet50, weights=0.8, method="rigl")
+    # floor(25/32 · 450,450 / 100) + 1 = 3520 of 450,450 steps need every gradient
+    assert rigl.gradient_bytes.sparse == pytest.approx(dense - (1 - 3520 / 450_450) * inactive)
+    gradual = plan_run(resnet50, weights=0.8, method="pruning")
+    assert static.gradient_bytes.sparse < gradual.gradient_bytes.sparse < dense
+
+
+def test_what_cannot_be_used(resnet50: Network) -> None:
+    small = swatcost.load("cifar_wrn_16_8")
+    with pytest.raises(SwatcostError, match="no recipe for it: give epochs and dataset or samples"):
+        plan_run(small)
+    with pytest.raises(SwatcostError, match="cannot share it alike"):
+        plan_run(resnet50, batch_size=100, gpus=8)
+    with pytest.raises(SwatcostError, match="unknown dataset 'imagnet'"):
+        plan_run(resnet50, dataset="imagnet")
+    with pytest.raises(SwatcostError, match="leave one of them out"):
+        plan_run(resnet50, dataset="imagenet", samples=5)
+    with pytest.raises(SwatcostError, match=r"pue 0\.5"):
+        plan_run(resnet50, pue=0.5)
+
+
+def test_the_command_adds_up() -> None:
+    arguments = ["plan", "resnet50", "--weights", "80%", "--acts", "80%", "--device", "xeon2", "--gpus", "1"]
+    done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
+    assert done.exit_code == 0, done.output
+    content = json.loads(done.stdout)
+    assert content["run"]["energy_kwh"] is None  # nobody says what it draws
+    assert content["run"]["seconds"]["dense"] == pytest.approx(
+        content["iterations"] * content["step"]["totals"]["dense_step_seconds"]
+    )
+    assert "gives watts" in CliRunner().invoke(cli, arguments).stdout or "give watts" in " ".join(
+        CliRunner().invoke(cli, arguments).stdout.split()
+    )

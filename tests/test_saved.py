@@ -1,0 +1,94 @@
+"""Comparing networks, methods under conventions, and saved estimates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import swatcost
+from swatcost.cli import cli
+from swatcost.errors import SwatcostError
+from swatcost.network import Network
+from swatcost.planning import compare, compare_networks, difference
+from swatcost.planning.saved import is_saved_estimate
+
+
+def _save(estimate: swatcost.Estimate, path: Path) -> Path:
+    path.write_text(json.dumps(estimate.to_dict()))
+    return path
+
+
+def test_an_estimate_differs_from_itself_in_nothing(tmp_path: Path, resnet50: Network) -> None:
+    one = _save(swatcost.estimate(resnet50, weights=0.8, acts=0.8), tmp_path / "one.json")
+    found = difference(one, one)
+    assert (found.settings, found.totals, found.layers, found.alike) == ({}, {}, (), 54)
+
+
+def test_one_layer_changed(tmp_path: Path, resnet50: Network) -> None:
+    first = swatcost.estimate(resnet50, weights=0.8, acts=0.8)
+    second = swatcost.estimate(resnet50, weights=0.8, acts=0.8, keep_dense=["layer4.2.conv3"])
+    found = difference(_save(first, tmp_path / "1.json"), _save(second, tmp_path / "2.json"))
+    (changed,) = found.layers
+    assert changed.name == "layer4.2.conv3"
+    # 512 · 2048 · 7 · 7 MACs in each pass, of which 0.8 come back
+    assert changed.added_macs == pytest.approx(3 * 0.8 * 512 * 2048 * 49)
+    assert found.alike == 53
+    before, after = found.totals["macs.training.sparse"]
+    assert after - before == pytest.approx(changed.added_macs)
+
+
+def test_other_networks_have_other_layers(tmp_path: Path, resnet50: Network) -> None:
+    one = _save(swatcost.estimate(resnet50), tmp_path / "1.json")
+    other = _save(swatcost.estimate("cifar_resnet18"), tmp_path / "2.json")
+    found = difference(one, other)
+    assert found.settings["model"] == ("resnet50", "cifar_resnet18")
+    assert {each.name for each in found.layers if each.second is None} >= {"layer4.2.conv3"}
+
+
+def test_the_command_knows_saved_estimates(tmp_path: Path, resnet50: Network) -> None:
+    one = _save(swatcost.estimate(resnet50, weights=0.8), tmp_path / "1.json")
+    other = _save(swatcost.estimate(resnet50, weights=0.9), tmp_path / "2.json")
+    resnet50.save(tmp_path / "trace.json")
+    assert is_saved_estimate(one)
+    assert not is_saved_estimate(tmp_path / "trace.json")
+    done = CliRunner().invoke(cli, ["compare", str(one), str(other)])
+    assert done.exit_code == 0
+    assert "53 of 54 layers differ" in done.stdout
+    alone = CliRunner().invoke(cli, ["compare", str(one)])
+    assert isinstance(alone.exception, SwatcostError)
+    with_trace = CliRunner().invoke(cli, ["compare", str(tmp_path / "trace.json"), "--weights", "0.9"])
+    assert with_trace.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"schema": "swatcost.estimate/1"}', '{"schema": "swatcost.trace/3"}']
+)
+def test_damaged_files_are_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(SwatcostError, match=r"bad\.json is no saved estimate"):
+        difference(path, path)
+    with pytest.raises(SwatcostError, match="cannot read"):
+        difference(tmp_path / "none.json", path)
+
+
+def test_the_matrix_is_each_methods_estimate(resnet50: Network) -> None:
+    found = compare(resnet50, weights=0.9)
+    for method, convention in (("rigl", "exact"), ("dsg", "equations"), ("swat", "rigl")):
+        targets = {"swat": {"weights": 0.9, "acts": 0.9}, "rigl": {"weights": 0.9}, "dsg": {"grads": 0.9}}[method]
+        one = swatcost.estimate(resnet50, method=method, convention=convention, **targets)  # type: ignore[arg-type]
+        assert found.matrix[method][convention].training == one.costs.training
+    best, methods = found.ranked("swat")[0]
+    assert methods == ["swat", "swat-structured"]
+    assert best == pytest.approx(0.8563, abs=5e-5)  # Table 3: 85.6 %
+    assert found.ranked("rigl")[0][1] == ["rigl"]
+
+
+def test_networks_side_by_side(resnet50: Network) -> None:
+    found = compare_networks([resnet50, "wide_resnet50_2"], weights=0.9)
+    assert found.by_network["wide_resnet50_2"]["swat"].training_reduction == pytest.approx(0.8839, abs=5e-5)  # 88.4 %
+    with pytest.raises(SwatcostError, match="twice"):
+        compare_networks([resnet50, "resnet50"], weights=0.9)
