@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 import pytest
@@ -37,5 +38,8 @@ def resnet50() -> swatcost.Network:
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Traces are not kept outside of the tests that are about it."""
+    """Traces are not kept outside of the tests that are about it, and nobody's own defaults matter."""
+    for variable in [each for each in os.environ if each.startswith("SWATCOST_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("SWATCOST_CONFIG", "")
     monkeypatch.setenv("SWATCOST_CACHE_DIR", "")

@@ -5,23 +5,44 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 import swatcost
 from swatcost.cli import estimating, planning, running, simulating
+from swatcost.cli.completion import OFFERED, completion
+from swatcost.cli.defaults import Taken, add_no_config
 from swatcost.cli.estimating import EPILOG
 from swatcost.errors import SwatcostError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class EstimateByDefault(click.Group):
     """A group whose first word is a command, or else a model to estimate."""
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(add_no_config(cmd), name)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
-        if args and args[0] not in self.commands and args[0] not in own:
-            args = ["estimate", *args]
+        first = next((place for place, word in enumerate(args) if word not in own), len(args))
+        if first < len(args) and args[first] not in self.commands:
+            args = [*args[:first], "estimate", *args[first:]]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offers commands and, for an estimate, models and options."""
+        estimate = self.commands["estimate"]
+        first = estimate.params[0]
+        if incomplete[:1] == "-":
+            first_words = estimate.shell_complete(click.Context(estimate), incomplete)
+        else:
+            first_words = OFFERED["model"](ctx, first, incomplete)
+        offered = {each.value: each for each in (*first_words, *super().shell_complete(ctx, incomplete))}
+        return list(offered.values())
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "MODEL [OPTIONS]")
@@ -30,12 +51,14 @@ class EstimateByDefault(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Shows the options of an estimate, which is what a model alone means, and the other commands."""
         estimate = self.commands["estimate"]
-        options = [each for each in (*estimate.params, *self.get_params(ctx)) if isinstance(each, click.Option)]
+        every = {each.opts[-1]: each for each in (*estimate.params, *self.get_params(ctx))}  # both have --no-config
+        options = [each for each in every.values() if isinstance(each, click.Option)]
         with formatter.section("Options"):
             formatter.write_dl([record for each in options if (record := each.get_help_record(ctx))])
         self.format_commands(ctx, formatter)
 
 
+@add_no_config
 @click.group(
     cls=EstimateByDefault,
     epilog=EPILOG,
@@ -71,6 +94,7 @@ for _command in (
     simulating.study,
     simulating.export,
     simulating.two_four,
+    completion,
 ):
     cli.add_command(_command)
 
@@ -79,13 +103,18 @@ def main(args: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0, or 2 with one line on standard error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
+    taken = Taken()
     try:
-        code = cli.main(args, prog_name="swatcost", standalone_mode=False)
+        code = cli.main(args, prog_name="swatcost", standalone_mode=False, obj=taken)
         if sys.stdout is not None:
             sys.stdout.flush()
+        for default in taken.said():
+            click.echo(f"swatcost: {default}", err=True)
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
-        return _misuse(error.format_message() if isinstance(error, click.ClickException) else str(error))
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        said = ", ".join(taken.said())
+        return _misuse(f"{message} (with {said})" if said else message)
     except (click.Abort, KeyboardInterrupt):
         click.echo("swatcost: interrupted", err=True)
         return 130

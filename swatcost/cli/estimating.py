@@ -9,7 +9,10 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, OUTPUT, form, model_options, show, shown, sparsity, unattended, width
+from swatcost.cli.completion import MODEL, MODELS, OFFERED
+from swatcost.cli.defaults import forget_defaults
+from swatcost.cli.options import FORMAT, FROM, OUTPUT, form, loaded, model_options, show, shown, sparsity, width
+from swatcost.cli.waiting import unattended, waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
 from swatcost.report import render
@@ -32,7 +35,7 @@ Examples:
 
 
 @click.command(hidden=True, epilog=EPILOG)
-@click.argument("model")
+@MODEL
 @sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1).")
 @sparsity("--acts", "Activation sparsity; by default as the distribution has it, or 0.")
 @sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
@@ -42,9 +45,7 @@ Examples:
 @shown("--convention", "How MACs are counted; see `swatcost list conventions`.", "swat", "C")
 @shown("--device", "Machine profile, or a .toml file; see `swatcost list devices`.", "rtx2080ti", "D")
 @shown("--batch-size", "Samples in a training step.", 32, "N")
-@click.option(
-    "--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint, a run's record."
-)
+@FROM
 @shown("--default-act-sparsity", "Zeros that ReLU leaves, or a run's record.", str(DEFAULT_ACT_SPARSITY), "S")
 @shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
 @click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]")
@@ -71,31 +72,30 @@ def estimate(
     **settings: Any,
 ) -> None:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    result = swatcost.estimate(network, **settings)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    with waiting("estimating"):
+        result = swatcost.estimate(network, **settings)
     show(render(result, form(format, output), layers=layers, width=width(output)), output)
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @model_options
 @OUTPUT
 def trace(model: str, output: Path | None, **source: Any) -> None:
     """Traces a network and saves it as JSON, to be named as MODEL later."""
-    show(swatcost.load(model, **source).to_json(), output)
+    show(loaded(model, **source).to_json(), output)
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL…")
+@MODELS
 @sparsity("--weights", "Target sparsity of whatever a method makes sparse.")
 @sparsity("--acts", "Target for activations, if not that of weights.")
 @sparsity("--grads", "Target for outputs' gradients, if not that of weights.")
 @shown("--method", "The method that is laid out under every convention.", "rigl", "M")
 @shown("--convention", "The convention that every method is laid out under.", "swat", "C")
 @shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
-@click.option(
-    "--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint, a run's record."
-)
+@FROM
 @shown("--period", "Iterations between two Top-K selections.", 1000, "P")
 @shown("--device", "Machine profile, or a .toml file.", "rtx2080ti", "D")
 @shown("--batch-size", "Samples in a training step.", 32, "N")
@@ -133,21 +133,25 @@ def compare(
     if any(saved):
         if len(models) != 2:
             raise SwatcostError(f"{models[saved.index(True)]} is a saved estimate: give two of them to compare")
+        forget_defaults()
         show(render_difference(difference(*models), **how), output)
         return
     networks = [
-        swatcost.load(each, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-        for each in models
+        loaded(each, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh) for each in models
     ]
     if len(networks) > 1:
         settings.pop("method")
-        show(render_networks(compare_networks(networks, **settings), **how), output)
+        with waiting("comparing"):
+            several = compare_networks(networks, **settings)
+        show(render_networks(several, **how), output)
     else:
-        show(render_comparison(compared(networks[0], **settings), **how), output)
+        with waiting("comparing"):
+            comparison = compared(networks[0], **settings)
+        show(render_comparison(comparison, **how), output)
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @shown("--batch-size", "Samples in a training step.", 32, "N")
 @shown("--optimizer", "sgd, momentum, adam or adamw.", "momentum", "O")
 @shown("--precision", "fp32, bf16, fp16, or mixed (with master weights).", "fp32", "P")
@@ -156,10 +160,11 @@ def compare(
 @sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
 @shown("--method", "What is sparse in which pass.", "swat", "M")
 @shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
+@FROM
 @click.option(
-    "--from", "source", metavar="FILE", help="What the distribution reads: a table, a checkpoint, a run's record."
-)
-@click.option("--fit", metavar="MEMORY", help="The largest batch in so much memory: 11GB, 24GiB, or a device.")
+    "--fit", metavar="MEMORY", shell_complete=OFFERED["--fit"],
+    help="The largest batch in so much memory: 11GB, 24GiB, or a device.",
+)  # fmt: skip
 @click.option("--link", metavar="RATE", help="Time of moving saved tensors to the host, at so much a second: 16GB.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the step, as .png, .svg or .pdf.")
 @model_options
@@ -192,7 +197,7 @@ def memory(
 
     if plot is not None:
         checked_plot(plot)
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = memory_of(
         network, batch_size=batch_size, optimizer=optimizer, precision=precision, fit=fit, link=link, **settings
     )
@@ -202,7 +207,7 @@ def memory(
 
 
 @click.command()
-@click.argument("table", default="all")
+@click.argument("table", default="all", shell_complete=OFFERED["table"])
 @FORMAT
 @OUTPUT
 def tables(table: str, format: str | None, output: Path | None) -> None:

@@ -11,10 +11,14 @@ from typing import Any, TypeVar
 
 import click
 
+from swatcost.cli.completion import OFFERED
+from swatcost.cli.waiting import waiting
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
+from swatcost.network import Network
 from swatcost.report import FORMATS
 from swatcost.units import count_from, counts_from, fraction_from, fractions_from, names_from
+from swatcost.zoo import load
 
 _UNATTENDED_WIDTH = 80
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
@@ -115,7 +119,10 @@ def sparsity(option: str, help: str) -> Decorator:
 def shown(option: str, help: str, default: str | float, metavar: str) -> Decorator:
     """An option whose default the help shows; a whole number may be given as 1k."""
     kind = CountType() if isinstance(default, int) else type(default)
-    return click.option(option, default=default, type=kind, metavar=metavar, show_default=True, help=help)
+    return click.option(
+        option, default=default, type=kind, metavar=metavar, show_default=True, help=help,
+        shell_complete=OFFERED.get(option),
+    )  # fmt: skip
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -130,6 +137,10 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+FROM = click.option(
+    "--from", "source", metavar="FILE", shell_complete=OFFERED["--from"],
+    help="What the distribution reads: a table, a checkpoint, a run's record.",
+)  # fmt: skip
 FORMAT = click.option(
     "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"
 )
@@ -157,6 +168,7 @@ def show(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def unattended() -> bool:
-    """Whether nobody looks at a progress bar: standard error is no terminal."""
-    return sys.stderr is None or not sys.stderr.isatty()
+def loaded(model: str, **source: Any) -> Network:
+    """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
+    with waiting(f"tracing {model}"):
+        return load(model, **source)

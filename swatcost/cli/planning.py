@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 import swatcost
+from swatcost.cli.completion import MODEL, OFFERED
 from swatcost.cli.options import (
     FORMAT,
+    FROM,
     OUTPUT,
     CountsType,
     CountType,
@@ -18,12 +20,14 @@ from swatcost.cli.options import (
     FractionType,
     NamesType,
     form,
+    loaded,
     model_options,
     show,
     shown,
     sparsity,
     width,
 )
+from swatcost.cli.waiting import waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
 from swatcost.files import write_bytes_atomically
@@ -41,7 +45,7 @@ def plan_options(command: Callable[..., None]) -> Callable[..., None]:
             "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
         ),
         shown("--default-act-sparsity", "Zeros that ReLU leaves, or a run's record.", str(DEFAULT_ACT_SPARSITY), "S"),
-        click.option("--from", "source", metavar="FILE", help="What the distribution reads."),
+        FROM,
     ):
         command = option(command)
     return command
@@ -49,11 +53,14 @@ def plan_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def several(option: str, kind: click.ParamType[Any], help: str, default: str | None = None) -> Callable[..., Any]:
     """An option that takes values with commas between them."""
-    return click.option(option, type=kind, default=default, show_default=default is not None, help=help)
+    return click.option(
+        option, type=kind, default=default, show_default=default is not None, help=help,
+        shell_complete=OFFERED.get(option),
+    )  # fmt: skip
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @several("--weights", FractionsType(), "Weight sparsities.")
 @several("--acts", FractionsType(), "Activation sparsities, for the methods that have them.")
 @several("--grads", FractionsType(), "Sparsities of outputs' gradients, for meprop and dsg.")
@@ -92,8 +99,9 @@ def sweep(
     from swatcost.report.sweep import render
 
     as_parquet = output is not None and output.suffix == ".parquet" and format is None
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    with waiting("sweeping"):
+        frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
     if as_parquet and output is not None:
         write_bytes_atomically(output, _parquet(frame))
     else:
@@ -109,7 +117,7 @@ def _parquet(frame: Any) -> bytes:
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @click.option("--speedup", type=float, metavar="X", help="Goal: a training step so many times as fast as dense.")
 @click.option("--training-flops", type=FractionType(), help="Goal: at most this share of dense training FLOPs.")
 @click.option("--memory", metavar="MEMORY", help="Goal: a step's peak, compressed, within 11GB, 24GiB or a device.")
@@ -154,17 +162,24 @@ def solve(
     from swatcost.planning.solving import solution
     from swatcost.report.solution import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    found = solution(network, keep_dense=keep_dense or None, **settings)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    with waiting("solving"):
+        found = solution(network, keep_dense=keep_dense or None, **settings)
     show(render(found, form(format, output), width=width(output)), output)
     if not found.reached:
         click.get_current_context().exit(1)
 
 
 @click.command()
-@click.argument("model")
-@click.option("--recipe", metavar="R", help="The paper's hyperparameters.  [default: the network's own, if it has any]")
-@click.option("--dataset", metavar="D", help="Whose samples an epoch has.  [default: the recipe's]")
+@MODEL
+@click.option(
+    "--recipe", metavar="R", shell_complete=OFFERED["--recipe"],
+    help="The paper's hyperparameters.  [default: the network's own, if it has any]",
+)  # fmt: skip
+@click.option(
+    "--dataset", metavar="D", shell_complete=OFFERED["--dataset"],
+    help="Whose samples an epoch has.  [default: the recipe's]",
+)  # fmt: skip
 @click.option("--samples", type=CountType(), help="Samples of an epoch, for a data set of your own.")
 @click.option("--epochs", type=CountType(), help="[default: the recipe's]")
 @click.option("--batch-size", type=CountType(), help="Samples of a step, all GPUs.  [default: the recipe's, or 32]")
@@ -173,7 +188,10 @@ def solve(
 @sparsity("--acts", "Activation sparsity.")
 @sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
 @click.option("--period", type=CountType(), help="Iterations between two Top-K.  [default: the recipe's, or 1000]")
-@click.option("--method", metavar="M", help="What is sparse in which pass.  [default: the recipe's, or swat]")
+@click.option(
+    "--method", metavar="M", shell_complete=OFFERED["--method"],
+    help="What is sparse in which pass.  [default: the recipe's, or swat]",
+)  # fmt: skip
 @shown("--distribution", "How sparsity is spread over layers.", "uniform", "D")
 @shown("--convention", "How MACs are counted.", "swat", "C")
 @shown("--device", "Machine profile, or a .toml file.", "rtx2080ti", "D")
@@ -206,6 +224,6 @@ def plan(
     from swatcost.planning.running import WORLD_GRID, plan_run
     from swatcost.report.run_plan import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = plan_run(network, grid=WORLD_GRID if grid is None else grid, keep_dense=keep_dense or None, **settings)
     show(render(found, form(format, output), width=width(output)), output)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from swatcost.cli.completion import MODEL, OFFERED
+from swatcost.cli.defaults import forget_defaults
 from swatcost.cli.options import (
     FORMAT,
+    FROM,
     OUTPUT,
     CountType,
     Decorator,
@@ -18,9 +21,9 @@ from swatcost.cli.options import (
     show,
     shown,
     sparsity,
-    unattended,
     width,
 )
+from swatcost.cli.waiting import unattended
 from swatcost.errors import SwatcostError
 from swatcost.report import FORMATS
 
@@ -47,7 +50,7 @@ _SPARSE = _together(
     sparsity("--grads", "Sparsity of outputs' gradients, for meprop."),
     shown("--method", "dense, swat, swat-structured, saw or meprop.", "swat", "M"),
     shown("--distribution", "How sparsity is spread over layers; see `list distributions`.", "uniform", "D"),
-    click.option("--from", "source", metavar="FILE", help="What the distribution reads."),
+    FROM,
     click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"),
     click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
     click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers to keep dense; repeatable."),
@@ -73,7 +76,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.command(context_settings={"show_default": False})
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=OFFERED["model"])
 @_SPARSE
 @shown("--period", "Iterations between two Top-K selections.", 100, "P")
 @click.option("--steps", type=CountType(), metavar="N", help="Length of the run in training steps.")
@@ -158,6 +161,7 @@ def _only_resume() -> None:
         name = next(each.opts[-1] for each in context.command.params if each.name == given[0])
         name = "MODEL" if given[0] == "model" else name
         raise SwatcostError(f"{name}: a run that is gone on with keeps its settings, leave it out")
+    forget_defaults()
 
 
 def _said(progress: Progress | None) -> str | None:
@@ -171,7 +175,7 @@ def _said(progress: Progress | None) -> str | None:
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @_SPARSE
 @shown("--period", "Iterations between two Top-K selections.", 1000, "P")
 @shown("--steps", "Training steps to execute.", 2, "N")
@@ -199,12 +203,12 @@ def validate(model: str, layers: bool, format: str | None, output: Path | None, 
 @click.command()
 @shown("--name", "What the profile is called.", "this-machine", "NAME")
 @click.option(
-    "--network", "networks", multiple=True, metavar="MODEL",
+    "--network", "networks", shell_complete=OFFERED["--network"], multiple=True, metavar="MODEL",
     help="Networks whose dense step is measured; repeatable.  [default: cifar_resnet18, cifar_densenet121, "
     "cifar_wrn_16_8]",
 )  # fmt: skip
 @click.option(
-    "--unseen", multiple=True, metavar="MODEL",
+    "--unseen", shell_complete=OFFERED["--unseen"], multiple=True, metavar="MODEL",
     help="Networks to predict without having measured them; repeatable.  [default: cifar_vgg16]",
 )  # fmt: skip
 @shown("--batch-size", "Samples in a step.", 8, "N")

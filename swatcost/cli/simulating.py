@@ -10,18 +10,21 @@ from typing import Any
 import click
 
 import swatcost
+from swatcost.cli.completion import MODEL, MODELS, OFFERED
 from swatcost.cli.options import (
     FORMAT,
+    FROM,
     OUTPUT,
     FractionsType,
     form,
+    loaded,
     model_options,
     show,
     shown,
     sparsity,
-    unattended,
     width,
 )
+from swatcost.cli.waiting import unattended
 from swatcost.report.numbers import scaled
 
 
@@ -33,7 +36,7 @@ def sparsity_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
         ),
-        click.option("--from", "source", metavar="FILE", help="What the distribution reads."),
+        FROM,
         shown("--distribution", "How sparsity is spread over layers.", "uniform", "D"),
         shown("--method", "What is sparse in which pass.", "swat", "M"),
         sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg."),
@@ -52,12 +55,12 @@ def _with_acts(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("model")
+@MODEL
 @sparsity_options
 @shown("--arch", "Architecture, or a .toml file; see `list architectures`.", "bit-tactical", "A")
 @click.option("--shape", metavar="S", help="Promotion shape: T2,5, L4,3, or X8 for a full crossbar.")
 @click.option(
-    "--masks", default="gaussian", show_default=True, metavar="M",
+    "--masks", default="gaussian", show_default=True, metavar="M", shell_complete=OFFERED["--masks"],
     help="gaussian, random, a checkpoint, or a run's record (.jsonl).",
 )  # fmt: skip
 @shown("--filter-spread", "σ of gaussian filters' log-normal scales.", 0.0, "σ")
@@ -92,7 +95,7 @@ def simulate(
     from swatcost.accelerator.simulation import simulate as simulated
     from swatcost.report.simulation import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     if masks in ("gaussian", "random"):
         chosen = MaskSource(kind=masks, seed=seed, filter_spread=filter_spread)  # type: ignore[arg-type]
     else:
@@ -112,7 +115,7 @@ def simulate(
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL…")
+@MODELS
 @click.option("--weights", required=True, type=FractionsType(), help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
 @sparsity("--acts", "Activation sparsity; by default as that of weights.")
 @click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
@@ -148,8 +151,11 @@ def study(models: tuple[str, ...], weights: list[float], format: str | None, out
 
 
 @click.command()
-@click.argument("model")
-@click.option("--to", required=True, metavar="FORMAT", help="scalesim, zigzag, timeloop, maestro or csv.")
+@MODEL
+@click.option(
+    "--to", required=True, metavar="FORMAT", shell_complete=OFFERED["--to"],
+    help="scalesim, zigzag, timeloop, maestro or csv.",
+)  # fmt: skip
 @sparsity_options
 @shown("--batch-size", "Samples in the batch.", 1, "N")
 @click.option(
@@ -183,7 +189,7 @@ def export(
     from swatcost.exporting import export as exported
 
     format = EXPORTS[to]
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     estimate = swatcost.estimate(network, **_with_acts(settings))
     found = exported(estimate, format, passes=PASSES if passes == "training" else ("forward",), bits=bits)
     if format.folder and output is None:
@@ -204,7 +210,7 @@ def export(
 
 
 @click.command("two-four")
-@click.argument("model")
+@MODEL
 @shown("--element", "Type of the numbers: float16, bfloat16, int8, float8 or float32.", "float16", "T")
 @shown("--batch-size", "Samples in a training step.", 32, "N")
 @click.option("--layers", is_flag=True, help="Also print a row for each layer and pass.")
@@ -230,6 +236,6 @@ def two_four(
     from swatcost.accelerator.two_four import two_four as fitted
     from swatcost.report.two_four import render
 
-    network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = fitted(network, element=element, batch_size=batch_size)
     show(render(found, form(format, output), layers=layers, width=width(output)), output)

@@ -31,10 +31,23 @@ def times(factor: float) -> str:
     return f"{factor:.2f}×"
 
 
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400  # [s]
+
+
 def seconds(value: float) -> str:
-    if value >= 1:
-        return f"{value:.2f} s"
-    return f"{value * 1e3:.1f} ms" if value >= 1e-3 else f"{value * 1e6:.1f} µs"
+    """A time in the units that people would say it in: 3.20 ms, 41.30 s, 2 min 5 s, 3 h 12 min, 2 d 4 h."""
+    whole = round(value)
+    if whole < _MINUTE:
+        if round(value, 2) >= 1:
+            return f"{value:.2f} s"
+        if round(value, 6) >= 1e-3:
+            return f"{value * 1e3:.1f} ms"
+        return f"{value * 1e6:.1f} µs" if round(value, 9) >= 1e-7 or not value else f"{value * 1e9:.1f} ns"
+    # Each is rounded to its own smaller unit before it is split, so that 59.9 minutes are 1 h 0 min.
+    minutes, hours = round(value / _MINUTE), round(value / _HOUR)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < _DAY // _MINUTE else f"{hours // 24:,} d {hours % 24} h"
 
 
 def shape(sizes: Sequence[int]) -> str:

@@ -6,9 +6,10 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from swatcost.report import checked_format, layouts
+from swatcost.report import checked_format, layouts, table
 from swatcost.report.content import Table
 from swatcost.report.table import wrap
 
@@ -34,9 +35,10 @@ def render(sheet: Sheet, format: str, *, width: int = 80) -> str:
         return msgspec.json.format(msgspec.json.encode(sheet.data()), indent=2).decode() + "\n"
     if format == "csv":
         return as_csv(sheet.rows())
-    lay_out, comment = layouts(format), "% " if format == "latex" else ""
+    comment = "% " if format == "latex" else ""
+    lay_out = partial(table.lay_out, width=width) if format == "table" else layouts(format)
     blocks = ["\n".join(wrap(f"{comment}{line}", width) for line in sheet.opening)]
-    blocks += [lay_out(table) for table in sheet.tables]
+    blocks += [lay_out(each) for each in sheet.tables]
     if sheet.notes:
         lines = (wrap(f"{comment or '- '}{note}", width, indent=comment or "  ") for note in sheet.notes)
         blocks.append("\n".join(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
@@ -19,7 +20,7 @@ def render(estimate: Estimate, *, layers: bool, width: int) -> str:
     blocks = ["\n".join(wrap(line, width) for line in opening)]
     if layers:
         blocks.append(_layers(estimate, width))
-    blocks += map(lay_out, content.tables(estimate))
+    blocks += [lay_out(each, width) for each in content.tables(estimate)]
     blocks.append("\n".join(wrap(f"- {note}", width, indent="  ") for note in content.notes(estimate)))
     return "\n\n".join(blocks)
 
@@ -36,8 +37,41 @@ def _layers(estimate: Estimate, width: int) -> str:
     return "\n".join([*lines[:-1], rule, lines[-1], *note])
 
 
-def lay_out(table: Table) -> str:
-    """A table of cells in this form."""
+def lay_out(table: Table, width: int | None = None) -> str:
+    """A table of cells in this form, its headings and words broken between words where width columns ask for it."""
+    text = _laid_out(table)
+    if width is None or _widest(text) <= width:
+        return text
+    narrow, wide = _NARROWEST_CELL, width
+    while narrow < wide:  # the longest cells with which it fits
+        middle = (narrow + wide + 1) // 2
+        if _widest(_laid_out(_broken(table, middle))) <= width:
+            narrow = middle
+        else:
+            wide = middle - 1
+    return _laid_out(_broken(table, narrow))
+
+
+_NARROWEST_CELL = 8
+
+
+def _broken(table: Table, longest: int) -> Table:
+    header = [_broken_cell(each, longest) for each in table.header]
+    words = table.text_columns
+    rows = [[*(_broken_cell(each, longest) for each in row[:words]), *row[words:]] for row in table.rows]
+    return replace(table, header=header, rows=rows)
+
+
+def _broken_cell(text: str, longest: int) -> str:
+    lines = (wrap(line, longest) for line in text.split("\n"))
+    return "\n".join(lines)
+
+
+def _widest(text: str) -> int:
+    return max(map(len, text.splitlines()))
+
+
+def _laid_out(table: Table) -> str:
     text = tabulate(
         table.rows,
         headers=table.header,

@@ -1,0 +1,168 @@
+"""Defaults of the user's own: in a config file, or in the environment.
+
+The command line comes before the environment, the environment before the file, the file before what is built in. The
+library knows nothing of it. What a command took from here is said on standard error: a number says what it rests on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from swatcost.errors import SwatcostError
+from swatcost.registry import nearest
+
+C = TypeVar("C", bound=click.Command)
+FILE_VARIABLE = "SWATCOST_CONFIG"
+_PREFIX = "SWATCOST_"
+_NOT_DEFAULTS = {FILE_VARIABLE, "SWATCOST_CACHE_DIR"}
+_FIXED = {"format", "no-config", "help"}  # whoever reads the output relies on the form that was asked for
+_IGNORED = "swatcost.no_config"
+
+
+class Default(NamedTuple):
+    """A value, and the file or the variable that it is from."""
+
+    value: Any
+    origin: str
+
+
+@dataclass
+class Taken:
+    """Which defaults a command took from elsewhere; none before it was parsed."""
+
+    context: click.Context | None = None
+    defaults: Mapping[str, tuple[str, Default]] = field(default_factory=dict)
+
+    def said(self) -> list[str]:
+        """`device = a100 from FILE`, for each that differs from what is built in and was not given."""
+        if self.context is None:
+            return []
+        built_in = {
+            option.name: option.default is True if option.is_flag else option.default
+            for option in settable(self.context.command).values()
+        }
+        return [
+            f"{key} = {default.value} from {default.origin}"
+            for name, (key, default) in self.defaults.items()
+            if self.context.get_parameter_source(name) == click.core.ParameterSource.DEFAULT_MAP
+            and self.context.params.get(name, default.value) != built_in[name]
+        ]
+
+
+def add_no_config(command: C) -> C:
+    """Gives a command the option --no-config, and with it the user's defaults."""
+    decorate = click.option(
+        "--no-config", is_flag=True, expose_value=False, is_eager=True, callback=_take,
+        help=f"Leave aside the config file and what {_PREFIX}… variables say.",
+    )  # fmt: skip
+    return decorate(command)
+
+
+def _take(context: click.Context, option: click.Parameter, ignored: bool) -> None:
+    context.meta[_IGNORED] = ignored or context.meta.get(_IGNORED, False)
+    group = context.parent.command if context.parent else None
+    if context.meta[_IGNORED] or context.resilient_parsing or not isinstance(group, click.Group):
+        return
+    options = settable(context.command)
+    if not options:
+        return
+    found = _defaults(context.command, options, group)
+    context.default_map = {str(options[key].name): default.value for key, default in found.items()}
+    if taken := context.find_object(Taken):
+        taken.context = context
+        taken.defaults = {str(options[key].name): (key, default) for key, default in found.items()}
+
+
+def forget_defaults() -> None:
+    """Says nothing of defaults, of a command that turns out to use none of its options."""
+    if taken := click.get_current_context().find_object(Taken):
+        taken.context = None
+
+
+def settable(command: click.Command) -> dict[str, click.Option]:
+    """The options that have a default to change, by the name that a file has for them."""
+    options = {_key(each): each for each in command.params if isinstance(each, click.Option)}
+    return {
+        key: each
+        for key, each in options.items()
+        if key not in _FIXED and (each.is_flag or isinstance(each.default, str | int | float))
+    }
+
+
+def _key(option: click.Option) -> str:
+    return max(option.opts, key=len).lstrip("-")
+
+
+def _defaults(command: click.Command, options: Mapping[str, click.Option], group: click.Group) -> dict[str, Default]:
+    """What the file and then the environment say for a command, by the option's name."""
+    file = config_file()
+    found: dict[str, Default] = {}
+    if file is not None:
+        everywhere, own = _read(file, group)
+        for table in (everywhere, own.get(str(command.name), {})):
+            found |= {key: Default(value, str(file)) for key, value in table.items() if key in options}
+    for key in options:
+        for variable in _variables(str(command.name), key):
+            if os.environ.get(variable):
+                found[key] = Default(os.environ[variable], variable)
+    return found
+
+
+def _variables(command: str, key: str) -> Iterator[str]:
+    """What an option is called in the environment, the command's own name last."""
+    for name in (key, f"{command}-{key}"):
+        variable = _PREFIX + name.upper().replace("-", "_")
+        if variable not in _NOT_DEFAULTS:
+            yield variable
+
+
+def config_file() -> Path | None:
+    """The file of defaults: what SWATCOST_CONFIG says, none if that is empty, or the user's, if there is one."""
+    told = os.environ.get(FILE_VARIABLE)
+    if told is not None:
+        return Path(told) if told else None
+    try:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:
+        return None
+    file = base / "swatcost" / "config.toml"
+    return file if file.is_file() else None
+
+
+def _read(file: Path, group: click.Group) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What a file says for all commands, and for each: every key is one that some command knows."""
+    import tomllib
+
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SwatcostError(f"cannot read {file}: {error.strerror or error}; or give --no-config") from None
+    except ValueError as error:
+        raise SwatcostError(f"{file} is no TOML: {error}; mend it, or give --no-config") from None
+    known = {name: sorted(settable(command)) for name, command in group.commands.items()}
+    anywhere = sorted(set().union(*known.values()))
+    everywhere: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for name, value in content.items():
+        if not isinstance(value, dict):
+            everywhere[name] = _checked(f"{file}: {name}", name, value, anywhere)
+        elif not known.get(name):
+            remedy = nearest(name, [each for each in known if known[each]])
+            raise SwatcostError(f"{file}: [{name}] is no command with defaults: {remedy}")
+        else:
+            own[name] = {key: _checked(f"{file}: {key} in [{name}]", key, value[key], known[name]) for key in value}
+    return everywhere, own
+
+
+def _checked(where: str, key: str, value: Any, known: list[str]) -> str | int | float:
+    if key not in known:
+        raise SwatcostError(f"{where} is no option with a default: {nearest(key, known)}")
+    if not isinstance(value, str | int | float):
+        raise SwatcostError(f"{where}: give one value, not a {type(value).__name__}")
+    return value
