@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from swatcost.plots.accuracy import accuracy_by_reduction
+from swatcost.plots.accuracy import accuracy_by_reduction, check_accuracies
 from swatcost.plots.canvas import SIZES
 from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
 from swatcost.plots.memory import memory_timeline
@@ -36,6 +36,7 @@ __all__ = [
     "SIZES",
     "Chart",
     "accuracy_by_reduction",
+    "check_accuracies",
     "check_path",
     "cost_by_layer",
     "memory_timeline",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swatcost.plots.canvas import Entry
-    from swatcost.published import Reproduction
+    from swatcost.published import Cell, Reproduction
 
 _DROP, _REDUCTION = "accuracy_change", "training_reduction"
 _MOST_NETWORKS = 4
@@ -29,6 +29,19 @@ class _Point(NamedTuple):
     computed: float | None
 
 
+def check_accuracies(cells: Iterable[Cell]) -> None:
+    """SwatcostError unless published numbers have rows with both an accuracy and a reduction, for few networks."""
+    quantities: dict[tuple[str, str, str, str], set[str]] = {}
+    for cell in cells:
+        quantities.setdefault((cell.network, cell.table, cell.method, cell.setting), set()).add(cell.quantity)
+    networks = {row[0] for row, found in quantities.items() if {_DROP, _REDUCTION} <= found}
+    if not 1 <= len(networks) <= _MOST_NETWORKS:
+        raise SwatcostError(
+            f"{len(networks) or 'no'} networks with accuracies beside training reductions: these are drawn for "
+            f"1 to {_MOST_NETWORKS} networks, choose Table 2, 3, 4 or 5"
+        )
+
+
 def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = "screen") -> Figure:
     """Drop in top-1 accuracy [points] against reduction in training FLOPs [%], a panel for each network.
 
@@ -37,12 +50,9 @@ def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = 
     where it needs one, hollow the printed one. Raises SwatcostError where no row has both numbers.
     """
     at = size_named(size)
-    networks, tables = _points(reproductions)
-    if not 1 <= len(networks) <= _MOST_NETWORKS:
-        raise SwatcostError(
-            f"{len(networks)} networks with accuracies and training reductions: accuracy is drawn against reduction "
-            f"for 1 to {_MOST_NETWORKS}, choose Table 2, 3, 4 or 5"
-        )
+    published = list(reproductions)
+    check_accuracies(each.cell for each in published)
+    networks, tables = _points(published)
     methods = list(dict.fromkeys(method for rows in networks.values() for method in rows))
     stacked = size == "column" and len(networks) > 1
     every = panels(
@@ -116,7 +126,8 @@ def _draw(axes: Axes, points: list[_Point], colour: str, marker: str, at: Size, 
                       linestyle=":", label=f"between {method}")  # fmt: skip
     axes.plot(
         [point.printed for point in points], [point.drop for point in points], linestyle="", color=colour,
-        marker=marker, markersize=1.5 * at.marker, markerfacecolor="none", markeredgewidth=0.5 * at.line, label=f"printed {method}",
+        marker=marker, markersize=1.5 * at.marker, markerfacecolor="none", markeredgewidth=0.5 * at.line,
+        label=f"printed {method}",
     )  # fmt: skip
     computed = [point for point in points if point.computed is not None]
     axes.plot(

@@ -107,7 +107,7 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
     above = 1.25 * (size.title * len(titles) + size.small * len(captions)) + size.small
     texts = ["\n".join(_wrapped(text, across - 4 * size.small, size.small)) for _, text in legend]
     columns, rows = _legend_shape(texts, across, size.small)
-    below = 1.5 * size.small * rows + (size.small if rows else 0.3 * size.small)
+    below = 1.4 * size.small * rows + (1.2 * size.small if rows else 0.3 * size.small)
     inside = POINTS * figure.get_figheight()
     whole = above + inside + below
     figure.set_figheight(whole / POINTS)

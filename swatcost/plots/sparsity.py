@@ -143,7 +143,7 @@ def _drawn(axes: Axes, rows: pandas.DataFrame, axis: str, colours: _Key, lines: 
                 [], [], color=COLOURS[place], marker=MARKERS[place], markersize=shrunk * at.marker, linewidth=at.line,
                 linestyle="" if lines.columns else "-",
             )  # fmt: skip
-            beside = "" if same is None else f" (the same as {_said(colours.columns, same)})"
+            beside = "" if same is None else f" (= {_said(colours.columns, same)})"
             yield handle, _said(colours.columns, values) + beside
     for kind, other in enumerate(lines.values if lines.columns else ()):
         (handle,) = axes.plot([], [], color=GREY, linewidth=at.line, linestyle=LINES[kind])
