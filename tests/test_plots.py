@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +171,7 @@ def test_the_curve_is_the_speedup_at_each_period() -> None:
 
 
 def test_what_never_breaks_even_says_so() -> None:
-    figure = plots.speedup_by_period(swatcost.estimate("resnet50", weights=1e-12, acts=0.0))
+    figure = plots.speedup_by_period(replace(estimate(), simulated_reduction=0.0))
     assert "breaks even never" in figure.legends[0].get_texts()[0].get_text()
     with pytest.raises(SwatcostError, match="0 estimates on one plot: give 1 to 7"):
         plots.speedup_by_period([])

@@ -168,7 +168,7 @@ def halo(size: Size) -> list[Any]:
     """A white border of what is drawn over data, so that both can be read."""
     from matplotlib.patheffects import withStroke
 
-    return [withStroke(linewidth=2 * size.line, foreground="white")]
+    return [withStroke(linewidth=size.line + 1, foreground="white")]
 
 
 def short(text: str, most: int) -> str:

@@ -59,7 +59,7 @@ def _met(estimate: Estimate) -> list[str]:
 
 def counting(estimate: Estimate) -> str:
     """What the plotted numbers are of, in a sentence."""
-    return f"{asked(estimate)}. MACs by convention {estimate.convention.name}."
+    return f"{asked(estimate)}. MACs by convention {estimate.convention.name}, on any device."
 
 
 def _width(layers: int, size: Size) -> float:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _A_DECADE = 40  # periods drawn per power of ten
 _BEYOND = 100  # how far the axis goes on after the last break-even or period asked for, before it is rounded up
 _LEAST_END = 10**4
+_MOST_DECADES = 9  # longer than any run; what breaks even later does so beyond the page
+_WRITTEN_OUT = 5  # decades whose powers of ten have room for all their digits
 
 
 def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "screen") -> Figure:
@@ -36,7 +38,7 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
     names, shared = _told_apart(every)
     breaks = [each.break_even_period for each in every]
     last = max(_LEAST_END, *(_BEYOND * (each or 1) for each in breaks), *(10 * each.topk_period for each in every))
-    decades = math.ceil(math.log10(last))
+    decades = min(_MOST_DECADES, math.ceil(math.log10(last)))
     legend: list[Entry] = []
     for place, (estimate, name, first) in enumerate(zip(every, names, breaks, strict=True)):
         colour, marker = COLOURS[place], MARKERS[place]
@@ -62,7 +64,8 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
     axes.axhline(1, color=BLACK, linewidth=0.9, label="dense")
     axes.set_xscale("log")
     axes.set_xlim(1, 10**decades)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    if decades <= _WRITTEN_OUT:
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.08 * max(1.0, *(each.speedup_limit for each in every)))
     label(axes, at, x="iterations from one Top-K to the next", y="speedup over dense training [×]")
     networks = dict.fromkeys(each.network.name for each in every)
