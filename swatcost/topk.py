@@ -29,7 +29,7 @@ def selection_seconds(
     return weight_elements * seconds_per_weight + activation_elements * seconds_per_activation
 
 
-def exposed_seconds(*, topk_seconds: float, sparse_step_seconds: float, period: int) -> float:
+def exposed_seconds(*, topk_seconds: float, sparse_step_seconds: float, period: float) -> float:
     """The time [s] that a Top-K which runs beside training adds to a period: what does not fit behind it.
 
     max(0, t_topk − P · t_sparse)       (A.4, idea 3: hide the latency during the Top-K sampling period)
@@ -51,7 +51,7 @@ def speedup(
     dense_step_seconds: float,
     training_reduction: float,
     topk_seconds: float,
-    period: int,
+    period: float,
     hidden: bool = False,
 ) -> float:
     """Dense time over sparse time, over one Top-K period.

@@ -11,11 +11,26 @@ import click
 import swatcost
 from swatcost.cli.completion import MODEL, MODELS, OFFERED
 from swatcost.cli.defaults import forget_defaults
-from swatcost.cli.options import FORMAT, FROM, OUTPUT, form, loaded, model_options, show, shown, sparsity, width
+from swatcost.cli.options import (
+    FORMAT,
+    FROM,
+    OUTPUT,
+    form,
+    loaded,
+    model_options,
+    plot_options,
+    show,
+    shown,
+    sparsity,
+    width,
+)
 from swatcost.cli.waiting import unattended, waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
+from swatcost.plots import CHARTS, accuracy_by_reduction, check_accuracies, memory_timeline, save
 from swatcost.report import render
+
+_CHARTS = "; ".join(f"{name}: {chart.title}" for name, chart in CHARTS.items())
 
 EPILOG = """\b
 Examples:
@@ -28,6 +43,7 @@ Examples:
   swatcost run cifar_resnet18 --weights 0.8 --acts 0.8 --period 100 --epochs 5
   swatcost validate cifar_resnet18 --weights 0.8 --acts 0.8
   swatcost simulate resnet50 --weights 0.9 --arch bit-tactical
+  swatcost resnet50 --weights 0.8 --acts 0.8 --plot cost.png
   swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
   swatcost tables 3
   swatcost list models
@@ -58,6 +74,8 @@ Examples:
 @click.option("--hide-topk", "hidden", is_flag=True, help="Run selections beside training (A.4).")
 @model_options
 @click.option("--layers", is_flag=True, help="Also print a row for each layer.")
+@plot_options("a chart")
+@click.option("--chart", type=click.Choice(list(CHARTS)), help=f"What --plot draws: {_CHARTS}.  [default: cost]")
 @FORMAT
 @OUTPUT
 def estimate(
@@ -67,14 +85,21 @@ def estimate(
     classes: int | None,
     fresh: bool,
     layers: bool,
+    plot: Path | None,
+    plot_size: str,
+    chart: str | None,
     format: str | None,
     output: Path | None,
     **settings: Any,
 ) -> None:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
+    if chart is not None and plot is None:
+        raise SwatcostError(f"--chart {chart}: name the file to draw it in, such as --plot {chart}.png")
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     with waiting("estimating"):
         result = swatcost.estimate(network, **settings)
+    if plot is not None:
+        save(CHARTS[chart or "cost"](result, size=plot_size), plot)
     show(render(result, form(format, output), layers=layers, width=width(output)), output)
 
 
@@ -166,7 +191,7 @@ def compare(
     help="The largest batch in so much memory: 11GB, 24GiB, or a device.",
 )  # fmt: skip
 @click.option("--link", metavar="RATE", help="Time of moving saved tensors to the host, at so much a second: 16GB.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the step, as .png, .svg or .pdf.")
+@plot_options("memory over the step")
 @model_options
 @FORMAT
 @OUTPUT
@@ -182,6 +207,7 @@ def memory(
     fit: str | None,
     link: str | None,
     plot: Path | None,
+    plot_size: str,
     format: str | None,
     output: Path | None,
     **settings: Any,
@@ -191,36 +217,41 @@ def memory(
     Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
     """
     from swatcost.planning import memory_of
-    from swatcost.report.memory import checked_plot
-    from swatcost.report.memory import plot as draw
     from swatcost.report.memory import render as render_memory
 
-    if plot is not None:
-        checked_plot(plot)
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = memory_of(
         network, batch_size=batch_size, optimizer=optimizer, precision=precision, fit=fit, link=link, **settings
     )
-    show(render_memory(found, form(format, output), width=width(output)), output)
     if plot is not None:
-        draw(found.memory.dense, network.name, plot)
+        save(memory_timeline(found.memory.dense, network.name, size=plot_size), plot)
+    show(render_memory(found, form(format, output), width=width(output)), output)
 
 
 @click.command()
 @click.argument("table", default="all", shell_complete=OFFERED["table"])
+@plot_options("accuracy lost against training FLOPs saved")
 @FORMAT
 @OUTPUT
-def tables(table: str, format: str | None, output: Path | None) -> None:
+def tables(table: str, plot: Path | None, plot_size: str, format: str | None, output: Path | None) -> None:
     """Published numbers beside what the program gives: TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
 
-    Example: swatcost tables 3
+    --plot draws what Tables 2, 3, 4 and 5 say of accuracy and reduction, a panel for each network; the paper's
+    Figure 6 is the panel ResNet-50 of Table 3.
+
+    Example: swatcost tables 3 --plot figure6.pdf
     """
     from swatcost.published import cells, reproduce
     from swatcost.report.published import render as render_published
 
-    length = len(cells(table))
+    asked = cells(table)
+    if plot is not None:
+        check_accuracies(asked)
+    length = len(asked)
     with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unattended()) as bar:
         found = list(bar)
+    if plot is not None:
+        save(accuracy_by_reduction(found, size=plot_size), plot)
     show(render_published(found, form(format, output), width=width(output)), output)
 
 

@@ -16,6 +16,7 @@ from swatcost.cli.waiting import waiting
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.network import Network
+from swatcost.plots import SIZES, check_path
 from swatcost.report import FORMATS
 from swatcost.units import count_from, counts_from, fraction_from, fractions_from, names_from
 from swatcost.zoo import load
@@ -111,6 +112,17 @@ class ShapeOfSample(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is no shape: give whole numbers with commas, such as 3,224,224.", param, ctx)
 
 
+class PlotPath(click.ParamType[Path]):
+    """A file that a plot can be saved in."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        check_path(path)
+        return path
+
+
 def sparsity(option: str, help: str) -> Decorator:
     """An option that takes a fraction of zeros."""
     return click.option(option, type=FractionType(), help=help)
@@ -147,6 +159,19 @@ FORMAT = click.option(
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there, not to the screen."
 )
+
+_PLOT_SIZE = click.option(
+    "--plot-size", type=click.Choice(list(SIZES)), default="screen", show_default=True,
+    help="Width of the plot: 8 in for a screen, 3.5 in for a paper's column.",
+)  # fmt: skip
+
+
+def plot_options(what: str) -> Decorator:
+    """--plot, whose file is looked at before anything is computed, and --plot-size."""
+    plot = click.option(
+        "--plot", type=PlotPath(), metavar="FILE", help=f"Draw {what}, as .png, .svg or .pdf; needs matplotlib."
+    )
+    return lambda command: plot(_PLOT_SIZE(command))
 
 
 def form(format: str | None, output: Path | None) -> str:

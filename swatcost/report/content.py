@@ -36,6 +36,12 @@ def title(network: Network) -> str:
 
 
 def setting(estimate: Estimate) -> str:
+    """The method, the distribution, what they are asked for, and the period."""
+    selects = estimate.plan.asks_for_sparsity and estimate.plan.method.selects
+    return asked(estimate) + (f", Top-K {_every(estimate.topk_period)}" if selects else "")
+
+
+def asked(estimate: Estimate) -> str:
     """The method, the distribution and what they are asked for."""
     plan = estimate.plan
     if not plan.asks_for_sparsity:
@@ -44,7 +50,6 @@ def setting(estimate: Estimate) -> str:
     parts = [_asked("weights", plan.weights, estimate.weight_sparsity)] if method.uses("weight") else []
     parts += [_asked("activations", plan.acts, estimate.act_sparsity)] if method.uses("activation") else []
     parts += [_asked("outputs", plan.grads, 0.0)] if method.uses("output") else []
-    parts += [f"Top-K {_every(estimate.topk_period)}"] if method.selects else []
     return f"{method.name}, {plan.distribution.name}: {', '.join(parts)}"
 
 

@@ -1,13 +1,10 @@
-"""What a training step holds, as a table, JSON, CSV, Markdown or LaTeX, and as a plot over the step."""
+"""What a training step holds, as a table, JSON, CSV, Markdown or LaTeX."""
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swatcost.errors import SwatcostError
 from swatcost.report.content import Table, setting, title
 from swatcost.report.numbers import percent, scaled, seconds
 from swatcost.report.sheet import Sheet
@@ -16,9 +13,6 @@ from swatcost.report.sheet import render as render_sheet
 if TYPE_CHECKING:
     from swatcost.compression import SparseMemory
     from swatcost.planning import MemoryReport
-    from swatcost.step import StepMemory
-
-PLOTS = (".png", ".svg", ".pdf")
 
 
 def render(report: MemoryReport, format: str, *, width: int = 80) -> str:
@@ -192,47 +186,3 @@ def _rows(report: MemoryReport) -> list[dict[str, Any]]:
     if report.estimate.plan.asks_for_sparsity:
         rows += [("view", "naive", report.memory.naive), ("view", "compressed", report.memory.compressed)]
     return [{"part": part, "name": name, "bytes": size} for part, name, size in rows]
-
-
-def plot(step: StepMemory, name: str, path: Path) -> None:
-    """Draws what is held over the step's events: parameters, state and buffers below, the rest on top.
-
-    Raises SwatcostError without matplotlib, and for a file that cannot be written.
-    """
-    checked_plot(path)
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise SwatcostError("plots need matplotlib: pip install matplotlib") from None
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
-    base = sum(step.constant.values()) / 1e9
-    held = [base + each / 1e9 for each in step.live]
-    axes.fill_between(range(len(held)), base, held, step="post", color="#56B4E9", label="activations and gradients")
-    axes.fill_between([0, len(held) - 1], 0, base, color="#0072B2", label="parameters, optimizer state, buffers")
-    axes.axvline(step.backward, color="black", linewidth=1, linestyle=":")
-    axes.text(step.backward, axes.get_ylim()[1], " backward", va="top", fontsize=9)
-    peak = step.peak.bytes / 1e9
-    axes.axhline(peak, color="#D55E00", linewidth=1)
-    axes.text(0, peak, f"peak {peak:.3f} GB, {step.peak.phase}", color="#D55E00", va="bottom", fontsize=9)
-    axes.set(xlabel="storages made and freed, in order", ylabel="memory [GB]", xlim=(0, len(held) - 1))
-    axes.set_ylim(0, 1.12 * peak)
-    axes.set_title(
-        f"{name}: a training step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name}"
-    )
-    axes.legend(loc="lower center", frameon=True, fontsize=9)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=150, format=path.suffix.removeprefix("."))
-    pyplot.close(figure)
-    try:
-        path.write_bytes(drawn.getvalue())
-    except (OSError, ValueError) as error:
-        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def checked_plot(path: Path) -> None:
-    """SwatcostError unless the file is of a kind that plots are drawn in."""
-    if path.suffix not in PLOTS:
-        raise SwatcostError(f"{path}: a plot is a .png, .svg or .pdf file")

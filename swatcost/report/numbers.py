@@ -23,6 +23,11 @@ def column_unit(total: float) -> tuple[str, float]:
     return "", 1.0
 
 
+def axis_unit(largest: float) -> tuple[str, float]:
+    """An SI prefix and its factor for an axis: its largest number has one to three digits before the point."""
+    return next(((prefix, factor) for factor, prefix in _PREFIXES if largest >= factor), ("", 1.0))
+
+
 def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 

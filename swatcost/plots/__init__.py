@@ -1,0 +1,67 @@
+"""Plots, with matplotlib: functions that take what was computed and give a Figure.
+
+Each draws on a `matplotlib.figure.Figure` of its own, not through pyplot: nothing global changes. `size` is "screen"
+(8 in wide) or "column" (3.5 in, a column of a paper). `save` writes a figure to a .png, .svg or .pdf file. A notebook
+shows a figure that a cell ends with once it has run `%matplotlib inline`.
+
+Importing this package does not import matplotlib; drawing raises SwatcostError where it is missing.
+
+    >>> from swatcost import estimate, plots
+    >>> figure = plots.cost_by_layer(estimate("resnet50", weights=0.8, acts=0.8))
+    >>> figure.axes[0].get_ylabel()
+    'training [MMAC per sample]'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from swatcost.plots.accuracy import accuracy_by_reduction, check_accuracies
+from swatcost.plots.canvas import SIZES
+from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
+from swatcost.plots.memory import memory_timeline
+from swatcost.plots.period import speedup_by_period
+from swatcost.plots.saving import ENDINGS, check_path, save
+from swatcost.plots.sparsity import speedup_by_sparsity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from swatcost.estimate import Estimate
+
+__all__ = [
+    "CHARTS",
+    "ENDINGS",
+    "SIZES",
+    "Chart",
+    "accuracy_by_reduction",
+    "check_accuracies",
+    "check_path",
+    "cost_by_layer",
+    "memory_timeline",
+    "reduction_by_layer",
+    "remaining_by_layer",
+    "save",
+    "speedup_by_period",
+    "speedup_by_sparsity",
+]
+
+
+class Chart(NamedTuple):
+    """A plot of one estimate: what it shows, and the function that draws it, which also takes `size`."""
+
+    title: str
+    draw: Callable[..., Figure]
+
+    def __call__(self, estimate: Estimate, *, size: str = "screen") -> Figure:
+        return self.draw(estimate, size=size)
+
+
+CHARTS: dict[str, Chart] = {
+    "cost": Chart("MACs of each layer by pass, sparse over dense", cost_by_layer),
+    "reduction": Chart("what sparsity saves of each layer", reduction_by_layer),
+    "remaining": Chart("which layers the remaining work is in", remaining_by_layer),
+    "period": Chart("speedup against the Top-K period", speedup_by_period),
+}
+"""Plots of one estimate by the name that `--chart` takes."""

@@ -1,0 +1,179 @@
+"""What all plots share: sizes, colours, and how title, caption, axes and legend are laid on the page."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from swatcost.errors import SwatcostError
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Entry: TypeAlias = tuple[Artist, str]
+
+POINTS = 72
+"""Points in an inch."""
+
+# Okabe and Ito, "Color Universal Design", 2008; as lightness differs too, the first six can be told apart in grey.
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000",
+)  # fmt: skip
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+PALE, GREY = "#DDDDDD", "#555555"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Where a plot is looked at: width and height of what holds the axes [in], type sizes [pt], dots per inch."""
+
+    width: float
+    height: float
+    title: float
+    text: float
+    small: float
+    line: float
+    marker: float
+    dpi: int
+
+    @property
+    def across(self) -> float:
+        """Points from the left end of an axis to its right one, about: the rest is for its labels."""
+        return POINTS * self.width - 6.5 * self.text
+
+
+SIZES = {
+    "screen": Size(width=8.0, height=3.9, title=12, text=10, small=9, line=1.8, marker=6, dpi=150),
+    "column": Size(width=3.5, height=2.4, title=8.5, text=7.5, small=7, line=1.1, marker=3.5, dpi=200),
+}
+
+
+def size_named(size: str) -> Size:
+    """The size of that name, or SwatcostError."""
+    if size not in SIZES:
+        raise SwatcostError(f"unknown size {size!r:.40} of a plot: choose from {', '.join(SIZES)}")
+    return SIZES[size]
+
+
+def matplotlib_or_error() -> Any:
+    """The module matplotlib, or SwatcostError that says how to get it."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise SwatcostError("plots need matplotlib: pip install 'swatcost[plot]'") from None
+    return matplotlib
+
+
+def panels(size: Size, *, down: int = 1, across: int = 1, height: float | None = None, **shape: Any) -> list[Axes]:
+    """Axes of a new figure, row by row, each as plain as all plots have it. height [in] is that of all rows."""
+    matplotlib_or_error()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size.width, height or size.height), dpi=size.dpi, layout="constrained", facecolor="white")
+    found: list[Axes] = list(figure.subplots(down, across, squeeze=False, **shape).flat)
+    for axes in found:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=size.small)
+        axes.grid(axis="y", color=PALE, linewidth=0.6)
+        axes.set_axisbelow(True)
+    return found
+
+
+def label(axes: Axes, size: Size, *, x: str | None = None, y: str | None = None) -> None:
+    """Names the axes, with units."""
+    if x is not None:
+        axes.set_xlabel(x, fontsize=size.text)
+    if y is not None:
+        axes.set_ylabel(y, fontsize=size.text)
+
+
+def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence[Entry] = ()) -> Figure:
+    """Puts a title and a caption above all axes of the figure and the legend below them: neither covers data.
+
+    The figure grows by what they take, so that the axes keep their height.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    across = POINTS * size.width
+    titles = _wrapped(title, across, size.title * 1.06)  # bold is wider
+    captions = _wrapped(caption, across, size.small)
+    above = 1.25 * (size.title * len(titles) + size.small * len(captions)) + size.small
+    texts = ["\n".join(_wrapped(text, across - 4 * size.small, size.small)) for _, text in legend]
+    columns, rows = _legend_shape(texts, across, size.small)
+    below = 1.4 * size.small * rows + (1.2 * size.small if rows else 0.3 * size.small)
+    inside = POINTS * figure.get_figheight()
+    whole = above + inside + below
+    figure.set_figheight(whole / POINTS)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0, below / whole, 1 - size.small / across, inside / whole))  # type: ignore[call-arg]
+    left = size.small / across
+    top = 1 - 0.5 * size.small / whole
+    figure.text(left, top, "\n".join(titles), fontsize=size.title, fontweight="bold", va="top", linespacing=1.2)
+    under = top - 1.25 * size.title * len(titles) / whole
+    figure.text(left, under, "\n".join(captions), fontsize=size.small, color=GREY, va="top", linespacing=1.2)
+    if legend:
+        figure.legend(
+            [handle for handle, _ in legend],
+            texts,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.0),
+            borderaxespad=0.3,
+            ncols=columns,
+            fontsize=size.small,
+            frameon=False,
+            handlelength=2.6,
+            columnspacing=1.5,
+            labelspacing=0.35,
+        )
+    return figure
+
+
+_EM = 0.56  # the average width of DejaVu Sans' letters, of its size
+
+
+def text_points(text: str, points: float) -> float:
+    """About how wide [pt] a line of text is at that type size [pt]."""
+    return _EM * points * len(text)
+
+
+# what a line must not end between: a number and its unit
+_BOUND = re.compile(r"(?<=\d) (?=(?:%|[kMGTPE]?(?:MAC|B|bytes)\b))")
+
+
+def _wrapped(text: str, across: float, points: float) -> list[str]:
+    text = _BOUND.sub("\N{NO-BREAK SPACE}", text)
+    return textwrap.wrap(text, int((across - 2 * points) / (_EM * points)), break_long_words=False)
+
+
+def _legend_shape(texts: Sequence[str], across: float, points: float) -> tuple[int, int]:
+    """As many columns as fit beside each other, and the lines that leaves."""
+    if not texts:
+        return 1, 0
+    lines = [text.splitlines() for text in texts]
+    widest = max(text_points(line, points) for each in lines for line in each) + 5 * points  # handle and space
+    rows = -(-len(texts) // max(1, int(across / widest)))
+    columns = -(-len(texts) // rows)
+    return columns, max(sum(len(each) for each in lines[place : place + rows]) for place in range(0, len(lines), rows))
+
+
+def halo(size: Size) -> list[Any]:
+    """A white border of what is drawn over data, so that both can be read."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=size.line + 1, foreground="white")]
+
+
+def short(text: str, most: int) -> str:
+    """The text, or its beginning and end where it is longer than so many letters."""
+    if len(text) <= most:
+        return text
+    end = most // 2
+    return f"{text[: most - end - 1].rstrip('.')}…{text[-end:].lstrip('.')}"

@@ -1,0 +1,120 @@
+"""What a Top-K every so many iterations leaves of the speedup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from swatcost import topk
+from swatcost.errors import SwatcostError
+from swatcost.plots.canvas import BLACK, COLOURS, LINES, MARKERS, finish, label, panels, size_named
+from swatcost.report.numbers import times
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from swatcost.estimate import Estimate
+    from swatcost.plots.canvas import Entry
+
+_A_DECADE = 40  # periods drawn per power of ten
+_BEYOND = 100  # how far the axis goes on after the last break-even or period asked for, before it is rounded up
+_LEAST_END = 10**4
+_MOST_DECADES = 9  # longer than any run; what breaks even later does so beyond the page
+_WRITTEN_OUT = 5  # decades whose powers of ten have room for all their digits
+
+
+def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "screen") -> Figure:
+    """Speedup of training against the Top-K period (Eqs. 7 and 8), for one estimate or several.
+
+    Marked of each: the break-even period (hollow), the estimate's own period (filled), and the limit without Top-K
+    (dotted). Raises SwatcostError for none, or for more than colours can tell apart.
+    """
+    at = size_named(size)
+    every = [estimates] if not isinstance(estimates, Sequence) else list(estimates)
+    if not 1 <= len(every) <= len(COLOURS):
+        raise SwatcostError(f"{len(every)} estimates on one plot: give 1 to {len(COLOURS)}")
+    (axes,) = panels(at)
+    names, shared = _told_apart(every)
+    breaks = [each.break_even_period for each in every]
+    last = max(_LEAST_END, *(_BEYOND * (each or 1) for each in breaks), *(10 * each.topk_period for each in every))
+    decades = min(_MOST_DECADES, math.ceil(math.log10(last)))
+    legend: list[Entry] = []
+    for place, (estimate, name, first) in enumerate(zip(every, names, breaks, strict=True)):
+        colour, marker = COLOURS[place], MARKERS[place]
+        periods = [10 ** (step / _A_DECADE) for step in range(decades * _A_DECADE + 1)]
+        axes.plot(
+            periods, [_at(estimate, period) for period in periods], color=colour, linewidth=at.line,
+            linestyle=LINES[place % len(LINES)], label=f"speedup {name}",
+        )  # fmt: skip
+        axes.axhline(estimate.speedup_limit, color=colour, linewidth=0.9, linestyle=":", label=f"limit {name}")
+        (own,) = axes.plot(
+            estimate.topk_period, estimate.speedup, marker=marker, markersize=1.3 * at.marker, color=colour,
+            linewidth=at.line, linestyle=LINES[place % len(LINES)], label=f"asked for {name}",
+        )  # fmt: skip
+        if first is not None:
+            axes.plot(
+                first, _at(estimate, first), linestyle="", marker=marker, markersize=1.3 * at.marker,
+                markerfacecolor="white", markeredgecolor=colour, markeredgewidth=0.7 * at.line,
+                label=f"break-even {name}", zorder=3, clip_on=False,
+            )  # fmt: skip
+        even = "breaks even never" if first is None else f"breaks even at {first:,}"
+        reached = f"{times(estimate.speedup)} at {estimate.topk_period:,}"
+        legend.append((own, f"{name + ': ' if name else ''}{even}, {reached}, limit {times(estimate.speedup_limit)}"))
+    axes.axhline(1, color=BLACK, linewidth=0.9, label="dense")
+    axes.set_xscale("log")
+    axes.set_xlim(1, 10**decades)
+    if decades <= _WRITTEN_OUT:
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylim(0, 1.08 * max(1.0, *(each.speedup_limit for each in every)))
+    label(axes, at, x="iterations from one Top-K to the next", y="speedup over dense training [×]")
+    networks = dict.fromkeys(each.network.name for each in every)
+    return finish(
+        axes,
+        at,
+        title=f"{', '.join(networks)}: speedup against the Top-K period",
+        caption=f"{shared} Hollow: breaks even with dense training (line at 1). Filled: the period asked for. "
+        "Dotted: the limit without Top-K.",
+        legend=legend,
+    )
+
+
+def _at(estimate: Estimate, period: float) -> float:
+    return topk.speedup(
+        dense_step_seconds=estimate.dense_step.seconds,
+        training_reduction=estimate.time_reduction,
+        topk_seconds=estimate.topk_seconds,
+        period=period,
+        hidden=estimate.selecting.hidden,
+    )
+
+
+def _told_apart(every: Sequence[Estimate]) -> tuple[list[str], str]:
+    """A name for each of what is not alike in all, and a sentence of what is."""
+    aspects = [
+        [each.network.name for each in every],
+        *([each.plan.method.name for each in every], [each.plan.distribution.name for each in every]),
+        *([_target(name, getattr(each.plan, name)) for each in every] for name in ("weights", "acts", "grads")),
+        [f"convention {each.convention.name}" for each in every],
+        [each.device.name + ("" if each.device.measured else " (data sheet)") for each in every],
+        [f"batch {each.batch_size}" for each in every],
+        [_selecting(each) for each in every],
+    ]
+    differing = [aspect for aspect in aspects if len(set(aspect)) > 1]
+    names = (
+        [", ".join(filter(None, parts)) for parts in zip(*differing, strict=True)] if differing else [""] * len(every)
+    )
+    shared = ", ".join(aspect[0] for aspect in aspects[1:] if len(set(aspect)) == 1 and aspect[0])
+    return names, f"{shared}." if shared else ""
+
+
+def _target(name: str, target: float | None) -> str:
+    words = {"acts": "activations", "grads": "outputs"}
+    return "" if target is None else f"{words.get(name, name)} {100 * target:.4g} % sparse"
+
+
+def _selecting(estimate: Estimate) -> str:
+    """A.4's ideas that were asked for."""
+    chosen = estimate.selecting
+    parts = (chosen.algorithm, "one sample" * chosen.one_sample, "Top-K hidden" * chosen.hidden)
+    return ", ".join(filter(None, parts))

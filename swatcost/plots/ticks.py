@@ -1,0 +1,111 @@
+"""An axis of layers that can be read whether there are one or hundreds: names of layers, or of what holds them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from swatcost.plots.canvas import GREY, Size, short, text_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from swatcost.estimate import Estimate
+
+_LINE = 1.15  # a label's height, of its type size
+_FEWEST = 4  # names on an axis, if there are more layers
+_LONGEST = 24  # letters of a name
+
+
+class Span(NamedTuple):
+    """Layers first to last, counted from 0, that one name stands for."""
+
+    name: str
+    first: int
+    last: int
+
+    @property
+    def centre(self) -> float:
+        return (self.first + self.last) / 2
+
+
+def layer_names(estimate: Estimate) -> list[str]:
+    """A name for each layer, in their order, that no other has: a module with several is told apart by weights."""
+    names = [each.layer.name or each.layer.kind for each in estimate.layers]
+    several = Counter(names)
+    told = [
+        (each.layer.weight.removesuffix(".weight") if each.layer.is_weight_layer else f"{name} ({each.layer.kind})")
+        if several[name] > 1
+        else name
+        for name, each in zip(names, estimate.layers, strict=True)
+    ]
+    several, met = Counter(told), Counter[str]()
+    numbered = []
+    for name in told:
+        met[name] += 1
+        numbered.append(f"{name} {met[name]}" if several[name] > 1 else name)
+    return numbered
+
+
+def spans(names: Sequence[str], depth: int) -> list[Span]:
+    """Neighbours whose qualified names begin with the same so many words, as one."""
+    found: list[Span] = []
+    for place, name in enumerate(names):
+        beginning = ".".join(name.split(".")[:depth])
+        if found and found[-1].name == beginning:
+            found[-1] = found[-1]._replace(last=place)
+        else:
+            found.append(Span(beginning, place, place))
+    return found
+
+
+def chosen_spans(names: Sequence[str], least: float) -> tuple[list[Span], list[Span]]:
+    """The most detailed spans whose centres are at least so many layers apart, and those of them to label.
+
+    Where only a few words are left that way, the next more detailed ones, with as many labels as there is room for.
+    """
+    deepest = max(name.count(".") for name in names) + 1
+    finer: list[Span] | None = None
+    for depth in range(deepest, 0, -1):
+        found = spans(names, depth)
+        if all(right.centre - left.centre >= least for left, right in pairwise(found)):
+            if len(found) < _FEWEST and finer is not None:
+                break
+            return found, found
+        finer = found
+    assert finer is not None
+    return finer, _thinned(finer, least)
+
+
+def _thinned(found: Sequence[Span], least: float) -> list[Span]:
+    """Spans that are at least so far apart, the longest first."""
+    kept: list[Span] = []
+    for span in sorted(found, key=lambda each: (each.first - each.last, each.first)):
+        if all(abs(span.centre - other.centre) >= least for other in kept):
+            kept.append(span)
+    return sorted(kept, key=lambda each: each.first)
+
+
+def points_a_layer(layers: int, size: Size) -> float:
+    """How wide [pt] a layer is on the axis."""
+    return size.across / max(layers, 2)
+
+
+def name_layers(axes: Axes, names: Sequence[str], size: Size) -> None:
+    """Labels the axis x, whose whole numbers from 0 are the layers; ticks are where a span begins and ends."""
+    each = points_a_layer(len(names), size)
+    found, labelled = chosen_spans(names, _LINE * size.small / each)
+    texts = [short(span.name, _LONGEST) for span in labelled]
+    widths = [text_points(text, size.small) + size.small for text in texts]
+    level = all(
+        each * (right.centre - left.centre) >= (width + next_width) / 2
+        for (left, width), (right, next_width) in pairwise(zip(labelled, widths, strict=True))
+    )
+    axes.set_xticks([span.centre for span in labelled], texts, rotation=0 if level else 90, fontsize=size.small)
+    axes.tick_params(axis="x", which="major", length=0)
+    axes.set_xticks([-0.5, *(span.last + 0.5 for span in found)], minor=True)
+    axes.tick_params(axis="x", which="minor", length=0.4 * size.small, color=GREY)
+    margin = 0.8 if len(names) > 1 else 1.0  # a single bar does not fill the page
+    axes.set_xlim(-margin, len(names) - 1 + margin)
