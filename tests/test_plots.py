@@ -237,8 +237,8 @@ def test_lines_that_coincide_are_said_to() -> None:
     [
         ({"weights": 0.8, "acts": 0.8}, "needs several sparsities"),
         (
-            {"period": [1, 2], "batch_size": [1, 2], "device": ["xeon2", "rtx2080ti"]},
-            r"device \(2\), batch_size \(2\), period \(2\) vary; choose fewer",
+            {"period": [1, 2], "batch_size": [1, 2], "device": ["xeon2", "rtx2080ti"], "convention": ["swat", "exact"]},
+            r"convention \(2\), device \(2\), batch_size \(2\), period \(2\) vary; choose fewer",
         ),
         ({"period": list(range(1, 10))}, r"period \(9\) vary"),
         ({"period": list(range(1, 6)), "batch_size": list(range(1, 6))}, r"batch_size \(5\), period \(5\) vary"),
@@ -491,3 +491,45 @@ def test_drawing_imports_no_pyplot_and_without_matplotlib_says_what_to_install(t
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "swatcost: plots need matplotlib: pip install 'swatcost[plot]'\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_three_settings_that_vary_are_panels_of_lines() -> None:
+    frame = swatcost.sweep(
+        network("resnet50"), weights=[0.5, 0.7, 0.9], acts=[0.5, 0.8, 0.9], period=[1, 10, 100, 1000],
+        method=["swat", "rigl"],
+    )  # fmt: skip
+    figure = plots.speedup_by_sparsity(frame, name="resnet50")
+    shown = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
+    assert list(shown) == ["activations 50 %", "activations 80 %", "activations 90 %", "no activation sparsity"]
+    for acts, axes in zip((0.5, 0.8, 0.9), shown.values(), strict=False):
+        for period in (1, 10, 100, 1000):
+            (line,) = (each for each in axes.get_lines() if each.get_label() == f"speedup swat {period}")
+            rows = frame[(frame["method"] == "swat") & (frame["acts"] == acts) & (frame["period"] == period)]
+            assert list(line.get_ydata()) == rows["speedup"].tolist()
+    (rigl,) = (each for each in shown["no activation sparsity"].get_lines() if each.get_label() == "speedup rigl 1000")
+    assert len(rigl.get_xdata()) == 3
+
+
+def test_a_method_without_the_axis_target_stands_at_its_own() -> None:
+    sparsities = [0.5, 0.7, 0.9]
+    frame = swatcost.sweep(
+        network("resnet50"), weights=sparsities, grads=sparsities, method=["rigl", "dsg"], paired=True
+    )
+    figure = plots.speedup_by_sparsity(frame)
+    (line,) = (each for each in figure.axes[0].get_lines() if each.get_label() == "speedup dsg")
+    assert list(line.get_xdata()) == [50, 70, 90]
+    assert list(line.get_ydata()) == frame[frame["method"] == "dsg"]["speedup"].tolist()
+    assert any("dsg: at the sparsity of outputs' gradients" in " ".join(t.get_text().split()) for t in figure.texts)
+
+
+@pytest.mark.parametrize("method", ["pruning", "rigl", "dst"])
+def test_the_schedules_area_is_what_the_run_costs(method: str) -> None:
+    from swatcost.planning import plan_run
+
+    run = plan_run(network("resnet50"), weights=0.9, method=method)
+    (axes,) = plots.schedule_over_run(run).axes
+    (costs,) = (each for each in axes.get_lines() if each.get_label() == "MACs")
+    epochs, values = list(costs.get_xdata()), list(costs.get_ydata())
+    area = sum((after - before) * value for (before, after), value in zip(pairwise(epochs), values, strict=False))
+    sparse, dense = run.estimate.costs.training.sparse, run.estimate.costs.training.dense
+    assert area / 90 == pytest.approx(100 * sparse / dense)

@@ -22,6 +22,7 @@ from swatcost.cli.options import (
     form,
     loaded,
     model_options,
+    plot_options,
     show,
     shown,
     sparsity,
@@ -31,6 +32,7 @@ from swatcost.cli.waiting import waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
 from swatcost.files import write_bytes_atomically
+from swatcost.plots import save, schedule_over_run, speedup_by_sparsity
 
 
 def plan_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,7 +75,7 @@ def several(option: str, kind: click.ParamType[Any], help: str, default: str | N
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
 @shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
 @plan_options
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw speedups: .png, .svg or .pdf.")
+@plot_options("speedup against sparsity, a line for each combination of the other settings")
 @model_options
 @FORMAT
 @OUTPUT
@@ -84,6 +86,7 @@ def sweep(
     classes: int | None,
     fresh: bool,
     plot: Path | None,
+    plot_size: str,
     format: str | None,
     output: Path | None,
     keep_dense: tuple[str, ...],
@@ -102,6 +105,8 @@ def sweep(
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     with waiting("sweeping"):
         frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
+    if plot is not None:
+        save(speedup_by_sparsity(frame, name=network.name, size=plot_size), plot)
     if as_parquet and output is not None:
         write_bytes_atomically(output, _parquet(frame))
     else:
@@ -202,6 +207,7 @@ def solve(
 @shown("--currency", "What the price is in.", "USD", "C")
 @click.option("--link", metavar="RATE", help="Bandwidth between GPUs, such as 25GB a second.")
 @plan_options
+@plot_options("the method's schedule over the run")
 @model_options
 @FORMAT
 @OUTPUT
@@ -215,6 +221,8 @@ def plan(
     output: Path | None,
     keep_dense: tuple[str, ...],
     grid: float | None,
+    plot: Path | None,
+    plot_size: str,
     **settings: Any,
 ) -> None:
     """Plans a whole training run: iterations, FLOPs, hours, energy, money.
@@ -226,4 +234,6 @@ def plan(
 
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     found = plan_run(network, grid=WORLD_GRID if grid is None else grid, keep_dense=keep_dense or None, **settings)
+    if plot is not None:
+        save(schedule_over_run(found, size=plot_size), plot)
     show(render(found, form(format, output), width=width(output)), output)

@@ -23,6 +23,7 @@ from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_b
 from swatcost.plots.memory import memory_timeline
 from swatcost.plots.period import speedup_by_period
 from swatcost.plots.saving import ENDINGS, check_path, save
+from swatcost.plots.schedule import schedule_over_run
 from swatcost.plots.sparsity import speedup_by_sparsity
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "reduction_by_layer",
     "remaining_by_layer",
     "save",
+    "schedule_over_run",
     "speedup_by_period",
     "speedup_by_sparsity",
 ]
