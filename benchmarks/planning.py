@@ -1,0 +1,69 @@
+"""Times of planning: a sweep of 100,000 settings, and solves, beside the estimates one by one that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+GRID = 100_000  # 20 weights × 25 activations × 20 periods × 5 methods and conventions
+_ONE_BY_ONE = 50
+
+
+def sweeps() -> dict[str, float]:
+    """Seconds of the grid, and of so many estimates one by one as would take if each were asked for."""
+    import numpy
+
+    import swatcost
+    from benchmarks.bench import in_turns
+
+    network = swatcost.load("resnet50")
+    grid: dict[str, Any] = {
+        "weights": numpy.linspace(0.05, 0.95, 20),
+        "acts": numpy.linspace(0.05, 0.95, 25),
+        "period": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, *range(10_000, 90_000, 10_000)],
+        "convention": ["swat", "equations", "exact", "rigl", "rigl-padded"],
+        "method": ["swat", "swat-structured"],
+    }
+    times = in_turns(
+        {
+            "sweep": lambda: swatcost.sweep(network, **grid),
+            "one by one": lambda: [swatcost.estimate(network, weights=0.8, acts=0.8) for _ in range(_ONE_BY_ONE)],
+        },
+        3,
+    )
+    return {"sweep": times["sweep"], "one by one": times["one by one"] * GRID / _ONE_BY_ONE}
+
+
+def solves() -> dict[str, float]:
+    """Seconds of a solve from a trace, by its goal."""
+    import swatcost
+    from benchmarks.bench import in_turns
+    from swatcost.planning import solution
+
+    network = swatcost.load("resnet50")
+    goals: dict[str, dict[str, Any]] = {
+        "--speedup 4": {"speedup": 4},
+        "--training-flops 0.3": {"training_flops": 0.3},
+        "--memory 2.2GB": {"memory": "2.2GB"},
+        "--top-k-overhead 1%": {"topk_overhead": 0.01},
+        "--speedup 4 --distribution erk": {"speedup": 4, "distribution": "erk"},
+    }
+
+    def solve(goal: dict[str, Any]) -> Callable[[], Any]:
+        return lambda: solution(network, **goal)
+
+    return in_turns({name: solve(goal) for name, goal in goals.items()}, 9)
+
+
+def section(elsewhere: Callable[[str], Any]) -> list[str]:
+    """Blocks of Markdown; elsewhere gives what a call of this module gives in a process of its own."""
+    from benchmarks.cases import markdown
+
+    swept, solved = elsewhere("sweeps()"), elsewhere("solves()")
+    ratio = swept["one by one"] / swept["sweep"]
+    return [
+        "## Planning, ResNet-50 from a trace",
+        f"A grid of {GRID:,} settings (two methods under five conventions) takes {swept['sweep']:.2f} s; as many "
+        f"estimates one by one would take {swept['one by one']:.0f} s, {ratio:.0f} times as long.",
+        markdown([["solve", "time"]] + [[f"`{name}`", f"{1000 * each:.0f} ms"] for name, each in solved.items()]),
+    ]
