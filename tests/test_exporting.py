@@ -44,7 +44,7 @@ def test_work_is_that_of_the_exact_convention_in_every_pass(name: str) -> None:
 
 def test_a_convolution_by_hand() -> None:
     network = swatcost.trace(nn.Conv2d(4, 6, 3, stride=2, padding=1), input_shape=(4, 9, 9))
-    (found,) = export(swatcost.estimate(network, weights=0.75, first_layer="sparse"), "csv").workloads
+    (found,) = export(swatcost.estimate(network, weights=0.75, first_layer="sparse", batch_size=1), "csv").workloads
     # out = (9 + 2 - 3) / 2 + 1 = 5; rows that are read: (5 - 1) · 2 + 3 = 11 = 9 + 2 padded
     assert (found.OY, found.OX, found.FY, found.padded_input) == (5, 5, 3, (11, 11))
     assert found.macs == 5 * 5 * 3 * 3 * 4 * 6
