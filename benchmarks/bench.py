@@ -158,10 +158,10 @@ def estimates() -> dict[str, float]:
     return {name: (100 if name == "one by one" else count) / seconds for name, seconds in times.items()}
 
 
-def elsewhere(call: str) -> Any:
+def elsewhere(call: str, module: str = "bench") -> Any:
     """What a call gives in a process of its own."""
-    code = f"import json, sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks import bench; "
-    code += f"print(json.dumps(bench.{call}))"
+    code = f"import json, sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks import {module}; "
+    code += f"print(json.dumps({module}.{call}))"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{call} failed:\n{done.stderr}")
@@ -176,6 +176,7 @@ def report() -> str:
     """The whole report as Markdown."""
     import torch
 
+    from benchmarks import planning, simulation
     from benchmarks.cases import markdown
     from benchmarks.peers import PEERS
 
@@ -238,6 +239,12 @@ def report() -> str:
         "## Estimates of ResNet-50 a second, from a trace",
         markdown([["", "a second"]] + [[name, f"{each:,.0f}"] for name, each in found.items()]),
     ]
+
+    say("planning")
+    blocks += planning.section(partial(elsewhere, module="planning"))
+
+    say("simulation")
+    blocks += simulation.section(partial(elsewhere, module="simulation"))
     return "\n\n".join(blocks) + "\n"
 
 

@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,19 +57,23 @@ def test_zigzag_runs_resnet50(tmp_path: Path) -> None:
 
 def test_scalesim_runs_resnet50_and_gains_from_n_of_m(tmp_path: Path) -> None:
     python = _environment(tmp_path / "env", "scalesim==3.0.0", "numpy<2")
-    # all layers, on images of 64 × 64: SCALE-Sim walks every address
-    network = swatcost.load("resnet50", input_shape=(3, 64, 64))
+    # all layers, on images of 32 × 32: SCALE-Sim walks every address
+    network = swatcost.load("resnet50", input_shape=(3, 32, 32))
+    command = [str(python), "-m", "scalesim.scale", "-t", "resnet50_topology.csv", "-l", "resnet50_layout.csv"]
+    command += ["-c", "resnet50.cfg", "-p", "out", "-s", "N", "-i", "conv"]
+    settings: dict[str, dict[str, Any]] = {
+        "dense": {"method": "dense"},
+        "sparse": {"distribution": "nm", "source": "1:4"},
+    }
+    running = {}
+    for name, given in settings.items():
+        export(swatcost.estimate(network, batch_size=1, **given), "scalesim").save(tmp_path / name)
+        with (tmp_path / f"{name}.log").open("w") as log:
+            running[name] = subprocess.Popen(command, cwd=tmp_path / name, stdout=log, stderr=log)
     cycles = {}
-    for name, settings in {"dense": {"method": "dense"}, "sparse": {"distribution": "nm", "source": "1:4"}}.items():
-        folder = tmp_path / name
-        export(swatcost.estimate(network, batch_size=1, **settings), "scalesim").save(folder)  # type: ignore[arg-type]
-        files = ["-t", "resnet50_topology.csv", "-l", "resnet50_layout.csv", "-c", "resnet50.cfg"]
-        done = subprocess.run(
-            [str(python), "-m", "scalesim.scale", *files, "-p", "out", "-s", "N", "-i", "conv"],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        with next((folder / "out").rglob("COMPUTE_REPORT.csv")).open() as file:
+    for name, process in running.items():
+        assert process.wait() == 0, (tmp_path / f"{name}.log").read_text()[-2000:]
+        with next((tmp_path / name / "out").rglob("COMPUTE_REPORT.csv")).open() as file:
             rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
         assert len(rows) == 54
         cycles[name] = sum(float(row[next(key for key in row if key.startswith("Total Cycles"))]) for row in rows)

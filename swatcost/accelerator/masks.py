@@ -57,6 +57,11 @@ class MaskSource:
         """The random numbers of a place, the same whichever thread or process asks."""
         return np.random.default_rng([self.seed, *place])
 
+    def brings_zeros(self, network: Network) -> bool:
+        """Whether given weights are zero in places, whatever sparsity is asked for."""
+        layers = network.weight_layers if self.weights is not None else ()
+        return any(not self._given(layer).all() for layer in layers)
+
     def of(
         self,
         layer: Layer,

@@ -13,6 +13,7 @@ Source: Delmas Lascorz et al., "Bit-Tactical", ASPLOS 2019.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -27,10 +28,19 @@ CYCLES, BUSY, RAGGED, WAITING, UNSKIPPED = range(5)
 idled beyond the last channel, and those of filters that had no work within reach while another filter had; and the
 cycles of lines that were zero but came after h free ones."""
 
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    """Compiled, and kept for the next process where there is a folder to keep it in."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return numba.njit(nogil=True)(function)
+
+
 _PLANES = 7  # bits of a counter: a slot has at most h + d < 128 candidates
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _ones(word: np.uint64) -> Any:
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -38,7 +48,7 @@ def _ones(word: np.uint64) -> Any:
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _turned(word: np.uint64, aside: int, lanes: int, full: np.uint64) -> Any:
     """Bit l of the result is bit (l + aside) mod lanes of the word."""
     if aside == 0:
@@ -46,7 +56,7 @@ def _turned(word: np.uint64, aside: int, lanes: int, full: np.uint64) -> Any:
     return ((word >> np.uint64(aside)) | (word << np.uint64(lanes - aside))) & full
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _most_candidates(slots: np.uint64, seen: Words, counts: Words) -> Any:
     """Of these slots the one with the most candidates, the lowest on ties: `counts` adds up all slots at once."""
     used = 0
@@ -65,7 +75,7 @@ def _most_candidates(slots: np.uint64, seen: Words, counts: Words) -> Any:
     return slots & (~slots + np.uint64(1))
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _filled(
     lines: Words, t: int, ahead: Counts, aside: Counts, lanes: int, full: np.uint64, seen: Words, counts: Words
 ) -> Any:
@@ -96,7 +106,7 @@ def _filled(
     return busy
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _filled_from_any_lane(lines: Words, t: int, lookahead: int, full: np.uint64) -> Any:
     """As `_filled` with a full crossbar: earlier lines first, whichever lanes."""
     busy = lines[t]
@@ -109,7 +119,7 @@ def _filled_from_any_lane(lines: Words, t: int, lookahead: int, full: np.uint64)
     return busy
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def walk(
     lines: Words, ends: Counts, lookahead: int, ahead: Counts, aside: Counts, lanes: int, padding: Words
 ) -> Counts:

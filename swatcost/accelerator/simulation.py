@@ -200,8 +200,9 @@ def simulate(
         (layer, sparsity, places.setdefault(layer.weight, len(places)))
         for layer, sparsity in chosen.plan.by_layer(chosen.network)
     ]
+    pruned = any(sparsity.weight for _, sparsity, _ in tasks) or masks.brings_zeros(chosen.network)
     simulator = _Simulator(
-        architecture, masks, chosen.plan.method, chosen.plan.pattern, chosen.network, chosen.batch_size, passes
+        architecture, masks, chosen.plan.method, chosen.plan.pattern, pruned, chosen.network, chosen.batch_size, passes
     )
     found: dict[int, LayerCycles] = {}
     by_size = sorted(range(len(tasks)), key=lambda number: -tasks[number][0].weight_elements)
@@ -224,6 +225,7 @@ class _Simulator:
     masks: MaskSource
     method: Method
     pattern: tuple[int, int] | None
+    pruned: bool  # whether any weight is zero: without, nothing is scheduled and every line costs a cycle
     network: Network
     batch_size: int
     passes: tuple[Pass, ...]
@@ -236,7 +238,7 @@ class _Simulator:
         forward = mapping.forward_filters(layer, images, columns)
         backward = mapping.grad_input_filters(layer, images, columns)
         found: dict[Pass, Cycles] = {}
-        skips = {each: "weight" in self.method.sparse[each] for each in ("forward", "grad_input")}
+        skips = {each: self.pruned and "weight" in self.method.sparse[each] for each in ("forward", "grad_input")}
         mask = None
         if any(skips.values()):
             kept = self.masks.of(

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Verdict = Literal["reproduced", "needs a statistic", "not reproducible", "quoted", "MISMATCH"]
 _EXCUSES: dict[str, Verdict] = {"statistic": "needs a statistic", "contradiction": "not reproducible"}
+REPEATED = {"6": "11"}
+"""Tables that print another one's numbers again."""
+
 _DATA = files(__package__)
 _EQUAL_SHARES = "equal shares"  # rows for what does not depend on SWAT-M's momentum shares
 
@@ -93,8 +96,9 @@ def cells(table: str = "all") -> list[Cell]:
     """The printed numbers of a table, or of all. Raises SwatcostError for an unknown table."""
     every = [_cell(line) for line in _lines("cells.csv")]
     tables = list(dict.fromkeys(each.table for each in every))
+    table = REPEATED.get(table, table)
     if table != "all" and table not in tables:
-        raise SwatcostError(f"unknown table {table!r}: {nearest(table, [*tables, 'all'])}")
+        raise SwatcostError(f"unknown table {table!r}: {nearest(table, [*tables, *REPEATED, 'all'])}")
     return [each for each in every if table in ("all", each.table)]
 
 

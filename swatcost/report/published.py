@@ -57,6 +57,10 @@ def counts_line(found: Sequence[Reproduction]) -> str:
 
 
 def _heading(table: str) -> str:
+    from swatcost.published import REPEATED
+
+    if again := [name for name, first in REPEATED.items() if first == table]:
+        return f"Tables {' and '.join([*again, table])}"
     if table.isdigit():
         return f"Table {table}"
     return f"Section {table}" if table[0].isdigit() else table

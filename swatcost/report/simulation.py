@@ -41,12 +41,12 @@ def notes(simulation: Simulation) -> list[str]:
     method = estimate.plan.method
     bound = architecture.shape.lookahead + 1
     sentences = [
-        f"Ideal is dense over executed MACs; no walk is faster than {bound}× dense, the lookahead and one. "
-        "Cycles are of the multipliers: memory is taken to keep up.",
+        f"Ideal is dense over executed MACs; no walk is faster than {bound}× dense, the lookahead and one, "
+        "but for free lines at its end. Cycles are of the multipliers: memory is taken to keep up.",
         "Idle slots: ragged, where filters, channels or windows do not fill the machine; unfilled, where no weight was "
         "within reach; filters and tiles, waiting for the slowest of those that share a line or a round.",
-        "Dense cycles cost every line one. With sparse weights every layer is walked, dense ones too: lanes that no "
-        "channel fills then take weights of later lines.",
+        "A dense step costs every line a cycle, and so does one without any zero. With zeros somewhere every layer is "
+        "walked, dense ones too: lanes that no channel fills then take weights of later lines.",
         f"Top-K: {architecture.topk_source}.",
     ]
     if method.sparse["grad_weight"]:
