@@ -9,7 +9,7 @@ import sys
 import click
 
 import swatcost
-from swatcost.cli import estimating, running, simulating
+from swatcost.cli import estimating, looking, running, simulating
 from swatcost.cli.estimating import EPILOG
 from swatcost.errors import SwatcostError
 
@@ -61,6 +61,7 @@ for _command in (
     estimating.memory,
     estimating.tables,
     estimating.list_choices,
+    looking.report,
     running.run,
     running.validate,
     running.calibrate,
