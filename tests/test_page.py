@@ -6,15 +6,18 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import swatcost
 from swatcost.cli import cli, main
 from swatcost.costs import PASSES
+from swatcost.network import Uncounted
 from swatcost.page import save, to_page
 from swatcost.page.figures import figures_of
 from swatcost.report import content
@@ -254,3 +257,61 @@ def test_figures_need_neither_plotly_nor_jinja2() -> None:
         "assert not {'plotly', 'jinja2', 'torch', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def compared(network: swatcost.Network) -> tuple[Any, Any]:
+    from swatcost.planning import compare
+    from swatcost.report.comparison import sheet
+
+    found = compare(network, weights=0.8)
+    return found, sheet(found)
+
+
+def held(network: swatcost.Network) -> tuple[Any, Any]:
+    from swatcost.planning import memory_of
+    from swatcost.report.memory import sheet
+
+    found = memory_of(network, weights=0.8, acts=0.8)
+    return found, sheet(found)
+
+
+def simulated(network: swatcost.Network) -> tuple[Any, Any]:
+    from swatcost.accelerator.simulation import simulate
+    from swatcost.report.simulation import sheet
+
+    first = tuple(each for each in network.layers if not each.name.startswith("layer"))  # few: simulating takes time
+    found = simulate(replace(network, layers=first), weights=0.8)
+    return found, sheet(found)
+
+
+def fitted(network: swatcost.Network) -> tuple[Any, Any]:
+    from swatcost.accelerator.two_four import two_four
+    from swatcost.report.two_four import sheet
+
+    found = two_four(network)
+    return found, sheet(found)
+
+
+@pytest.mark.parametrize("made", [compared, held, simulated, fitted])
+def test_notebooks_show_what_terminals_do(made: Callable[[swatcost.Network], tuple[Any, Any]]) -> None:
+    found, sheet = made(replace(swatcost.load("cifar_resnet18"), name=HOSTILE))
+    shown = Page(found._repr_html_())
+    assert shown.tables == [
+        [[cell.replace("\n", "") for cell in row] for row in (table.header, *table.rows)] for table in sheet.tables
+    ]
+    for line in [*sheet.opening, *sheet.notes]:
+        assert line in shown.text
+    assert HOSTILE in shown.text
+    assert "script" not in shown.tags
+
+
+def test_notebooks_show_a_network() -> None:
+    network = swatcost.load("vit_b_16")
+    missed = Uncounted(operation="my::<i>op", products=True, calls=3, places=("blocks.<b>0",))
+    shown = Page(replace(network, name=HOSTILE, uncounted=(*network.uncounted, missed))._repr_html_())
+    assert HOSTILE in shown.text
+    assert "86.568 M parameters" in shown.text  # torchvision's 86,567,656
+    assert "Not understood, may multiply tensors: my::<i>op ×3 in blocks.<b>0" in shown.text
+    assert shown.tables[0][1][:5] == ["conv_proj", "conv", "3×224×224", "768×3×16×16", "768×14×14"]
+    assert len(shown.tables[0]) == 1 + len(network.layers)
+    assert {"script", "i"} & set(shown.tags) == set()

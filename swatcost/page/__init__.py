@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHARTS = {
     "work": (
         "Work by layer and pass",
-        "Multiply-accumulates of one sample, layer by layer in the order of execution; all passes on one scale.",
+        "Multiply-accumulates of one sample, layer by layer in the order of execution: dense pale, sparse full.",
     ),
     "reduction": (
         "Reduction by layer",
@@ -39,7 +39,7 @@ CHARTS = {
 """Each figure's title, and a sentence on how to read it."""
 
 _DENSE_CHARTS = {
-    "work": CHARTS["work"],
+    "work": (CHARTS["work"][0], "Multiply-accumulates of one sample, layer by layer in the order of execution."),
     "remaining": ("Where the work is", "The layers that cost most, the largest first, as shares of dense training."),
 }
 

@@ -25,7 +25,7 @@ DIAMONDS: Figure = {
     "mode": "markers",
     "marker": {"color": "#E69F00", "symbol": "diamond", "size": 9, "line": {"width": 1, "color": "#000"}},
 }
-_LONGEST_LABEL = 24  # characters of a layer's name below an axis
+_LONGEST_LABEL = 30  # characters of a layer's name below an axis
 _FONT = "system-ui, sans-serif"
 
 

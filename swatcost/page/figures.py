@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _PALE = 0.28  # opacity of what is dense, beside what is sparse
 _AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent that are shown
 _SHOWN_LAYERS = 15  # bars of the remaining work; the sum of the others is said in words
-_CHART_PIXELS, _PANEL_PIXELS, _FRAME_PIXELS, _BAR_PIXELS = 360, 150, 120, 22
+_CHART_PIXELS, _PANEL_PIXELS, _FRAME_PIXELS, _BAR_PIXELS = 390, 150, 120, 22
+_WIDEST_SCALE = 20  # times the largest bar of a panel: on a wider one its bars could not be told apart
 _DECADES_BEYOND = 1  # of periods, past the one that was asked for
 _LAST_DECADE = 4  # periods are drawn up to 10^4 at least
 _POINTS_A_DECADE = 24
@@ -56,10 +57,12 @@ def figures_of(estimate: Estimate) -> dict[str, Figure]:
 
 
 def work(estimate: Estimate) -> Figure:
-    """MACs by layer, a panel a pass: dense pale, sparse full, on one scale."""
+    """MACs by layer, a panel a pass: dense pale, sparse full; on one scale unless a panel were empty then."""
     rows, sparse = rows_of(estimate), estimate.plan.asks_for_sparsity
     passes = [each for each in PASS_COLOURS if each != "recompute" or estimate.costs.recompute.dense]
-    prefix, unit = column_unit(1e3 * max(row[f"{each}_dense_macs"] for row in rows for each in passes))
+    most = [max(row[f"{each}_dense_macs"] for row in rows) for each in passes]
+    alike = min(most) * _WIDEST_SCALE >= max(most)
+    prefix, unit = column_unit(1e3 * max(most))
     labels, traces, titles = labels_of(rows), [], []
     axes: Figure = {"xaxis": layer_axis(len(passes))}
     height = 1 / len(passes)
@@ -68,8 +71,9 @@ def work(estimate: Estimate) -> Figure:
         bottom = 1 - (place + 1) * height
         axes[f"yaxis{axis}"] = axis_of(
             "" if place else f"{prefix}MAC a sample", domain=[bottom, bottom + 0.78 * height], nticks=4
-        ) | ({"matches": "y"} if place else {})
-        titles.append(note(_pass_title(estimate, each), 0, bottom + 0.8 * height, xanchor="left", yanchor="bottom"))
+        ) | ({"matches": "y"} if place and alike else {})
+        title = _pass_title(estimate, each) + ("" if alike else ", on a scale of its own")
+        titles.append(note(title, 0, bottom + 0.8 * height, xanchor="left", yanchor="bottom"))
         details = hover([described(row, each) for row in rows])
         shown = [("dense", _PALE if sparse else 1.0), ("sparse", 1.0)] if sparse else [("dense", 1.0)]
         for how, opacity in shown:

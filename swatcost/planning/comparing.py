@@ -35,6 +35,12 @@ class Comparison:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.comparison import sheet
+        from swatcost.report.html import sheet_to_html
+
+        return sheet_to_html(sheet(self))
+
 
 def where_they_differ(one: Estimate, other: Estimate) -> Pass | None:
     """The pass whose remaining work, as a share of dense training, differs most; None if the reductions agree."""

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
     """The comparison as text in one of FORMATS; ends in a newline."""
-    sheet = Sheet(
+    return render_sheet(sheet(comparison), format, width=width)
+
+
+def sheet(comparison: Comparison) -> Sheet:
+    """What it says, whatever the form."""
+    return Sheet(
         opening=[title(comparison.by_convention[comparison.convention].network)],
         tables=[
             _table(f"under {comparison.convention}", comparison.by_method),
@@ -31,7 +36,6 @@ def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
         data=lambda: to_dict(comparison),
         rows=lambda: _rows(comparison),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def notes(comparison: Comparison) -> list[str]:
