@@ -12,11 +12,13 @@ import pytest
 
 import swatcost
 from swatcost.cli import main
+from swatcost.report import content
 
+from .test_explore import running
 from .test_page import hostile
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.browser
 
@@ -239,3 +241,48 @@ def test_names_do_nothing(browser: Browser, tmp_path: Path) -> None:
     assert alerts == []
     assert page.locator("#layer-table b, h1 b, .plot script, .plot a").count() == 0
     page.close()
+
+
+def test_the_explorer_estimates_what_is_moved(browser: Browser) -> None:
+    with running() as (address, _):
+        seen = Seen(browser.new_page(viewport=_DESK))
+        page = seen.page
+        page.goto(address)
+        headline = page.locator("#headline")
+        headline.wait_for()
+        before = swatcost.estimate("resnet18", weights=0.8, acts=0.8)
+        assert shown(headline) == content.headline(before)
+        page.locator("#plot-period .scatterlayer .point").first.wait_for()
+        page.screenshot(path=SCREENSHOTS / "explorer-1280.png", full_page=True)
+
+        page.locator("[aria-labelledby=label-weights] [role=slider]").press("ArrowRight")
+        after = swatcost.estimate("resnet18", weights=0.81, acts=0.8)
+        page.get_by_text(f"{100 * after.training_reduction:.2f}\N{NO-BREAK SPACE}%").first.wait_for()
+        assert shown(headline) == content.headline(after)
+        assert page.locator("#command").text_content() == "swatcost resnet18 --weights 0.81 --acts 0.8"
+
+        page.locator("#method").click()
+        page.get_by_role("option", name="rigl").click()
+        page.get_by_text("method 'rigl' has no sparse activations").wait_for()
+        assert shown(headline) == content.headline(after)  # the last good one, marked
+        assert page.locator("#results").get_attribute("class") == "stale"
+        page.screenshot(path=SCREENSHOTS / "explorer-refused-1280.png")
+        page.locator("[aria-labelledby=label-acts] [role=slider]").press("Home")
+        page.get_by_text("rigl, uniform: weights 81").wait_for()
+        assert page.locator("#results").get_attribute("class") == ""
+        assert page.locator("#reason").text_content() == ""
+        assert not page.locator("#chart-period").is_visible()  # it selects nothing
+
+        phone = Seen(browser.new_page(viewport=_PHONE))
+        phone.page.goto(address)
+        phone.page.locator("#plot-period .scatterlayer .point").first.wait_for()
+        phone.page.screenshot(path=SCREENSHOTS / "explorer-390.png", full_page=True)
+        assert phone.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        for each in (seen, phone):
+            assert each.console == []
+            assert [url for url in each.requests if not url.startswith((address, "data:"))] == []
+            each.page.close()
+
+
+def shown(text: Locator) -> str:
+    return (text.text_content() or "").replace("\N{NO-BREAK SPACE}", " ")

@@ -62,6 +62,7 @@ for _command in (
     estimating.tables,
     estimating.list_choices,
     looking.report,
+    looking.explore,
     running.run,
     running.validate,
     running.calibrate,

@@ -1,4 +1,4 @@
-"""Commands for those who would rather look than read: a report in one HTML file."""
+"""Commands for those who would rather look than read: a report in one HTML file, and a page to explore with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.estimating import estimate_options
+from swatcost.cli.estimating import estimate, estimate_options
 from swatcost.cli.options import model_options, show
 from swatcost.errors import SwatcostError
 
@@ -51,3 +51,67 @@ def report(
         raise SwatcostError("a report is megabytes of HTML: name a file for it with --output report.html")
     network = swatcost.load(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     show(to_page(swatcost.estimate(network, **settings), command=_as_typed(click.get_current_context())), output)
+
+
+@click.command()
+@click.argument("model")
+@estimate_options
+@model_options
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8050, show_default=True, metavar="N", help="0: any free one."
+)
+@click.option("--no-browser", is_flag=True, help="Only say the address.")
+def explore(
+    model: str,
+    input_shape: tuple[int, ...] | None,
+    input_dtype: str | None,
+    classes: int | None,
+    fresh: bool,
+    port: int,
+    no_browser: bool,
+    **settings: Any,
+) -> None:
+    """Shows an estimate in the browser, with sliders that change it at once.
+
+    It starts from the options, or from 80 % of what the method makes sparse. Only this machine can see it.
+
+    Example: swatcost explore resnet50 --method rigl
+    """
+    try:
+        from swatcost.explorer.app import explorer
+    except ImportError:
+        raise SwatcostError("exploring needs dash and plotly: pip install 'swatcost[explore]'") from None
+    from swatcost.explorer.choices import choices_from
+    from swatcost.explorer.serving import listening, serve
+
+    source: dict[str, Any] = {"input_shape": input_shape, "input_dtype": input_dtype, "classes": classes}
+    network = swatcost.load(model, **source, fresh=fresh)
+    choices = choices_from(settings)
+    app = explorer(network, choices, lambda chosen: _command(model, source | chosen))
+
+    def started(address: str) -> None:
+        click.echo(address)
+        click.echo("swatcost: Ctrl-C ends it", err=True)
+
+    serve(app, listening(port), started=started, browse=not no_browser)
+
+
+def _command(model: str, settings: dict[str, Any]) -> str:
+    """The command line of an estimate with these settings; what is as without an option is left out."""
+    words = ["swatcost", model]
+    for parameter in estimate.params:
+        value = settings.get(str(parameter.name))
+        if value in (None, (), False) or value == parameter.get_default(click.Context(estimate)):
+            continue
+        option = parameter.opts[0]
+        if value is True:
+            words.append(option)
+        elif parameter.multiple:
+            words += [word for each in value for word in (option, str(each))]
+        else:
+            words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else _written(value)]
+    return shlex.join(words)
+
+
+def _written(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)  # sliders add up steps: 0.81, not 0.8100000001

@@ -112,7 +112,7 @@ def to_page(estimate: Estimate, *, command: str | None = None) -> str:
     environment = jinja2.Environment(
         loader=rooms, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["held"] = _held_together
+    environment.filters["held"] = held_together
     return environment.get_template("template.html.jinja").render(
         title=content.title(estimate.network),
         network=estimate.network.name,
@@ -133,7 +133,7 @@ def to_page(estimate: Estimate, *, command: str | None = None) -> str:
     )
 
 
-def _held_together(text: str) -> str:
+def held_together(text: str) -> str:
     """Numbers and their per cent signs on one line."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
