@@ -201,7 +201,11 @@ def test_it_prints(browser: Browser, file: Path, scheme: Any) -> None:
     pypdf = pytest.importorskip("pypdf")
     seen = opened(browser, file, color_scheme=scheme)
     printed = SCREENSHOTS / f"report-print-{scheme}.pdf"
+    widths = "[...document.querySelectorAll('.plot .main-svg')].map(each => each.getBoundingClientRect().width)"
+    seen.page.evaluate(f"addEventListener('beforeprint', () => window.onPaper = {widths})")  # after the page's own
     seen.page.pdf(path=printed, prefer_css_page_size=True, print_background=True)
+    assert 600 < max(seen.page.evaluate("onPaper")) <= 688  # A4 between its margins
+    assert max(seen.page.evaluate(widths)) > 1000  # and as it was afterwards
     pages = [page.extract_text() for page in pypdf.PdfReader(printed).pages]
     assert len(pages) > 1
     assert all(page.strip() for page in pages)
@@ -215,12 +219,8 @@ def test_it_prints(browser: Browser, file: Path, scheme: Any) -> None:
     ):
         assert each in text
     seen.page.emulate_media(media="print", color_scheme=scheme)
-    seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    seen.page.set_viewport_size({"width": 688, "height": 973})  # A4 between its margins
+    seen.page.set_viewport_size({"width": 688, "height": 973})
     seen.page.screenshot(path=SCREENSHOTS / f"report-print-{scheme}.png", full_page=True)
-    for plot in seen.page.locator(".plot .main-svg").all():
-        box = plot.bounding_box()
-        assert box is None or box["x"] + box["width"] <= 688
     assert seen.page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     seen.page.close()
 

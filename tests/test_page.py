@@ -17,6 +17,7 @@ import pytest
 import swatcost
 from swatcost.cli import cli, main
 from swatcost.costs import PASSES
+from swatcost.methods import METHODS
 from swatcost.network import Uncounted
 from swatcost.page import save, to_page
 from swatcost.page.figures import figures_of
@@ -205,6 +206,19 @@ def test_exact_is_drawn_where_it_differs() -> None:
     assert exact["y"] == pytest.approx([by_name[name] for name in exact["x"]])
     same = swatcost.estimate("resnet50", method="rigl", weights=0.8, convention="exact")
     assert len(figures_of(same)["reduction"]["data"]) == 2  # bars and the network's line
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_plotly_takes_every_figure(method: str) -> None:
+    from plotly.graph_objects import Figure  # which knows what a figure may hold, and refuses the rest
+
+    chosen = METHODS[method]
+    targets = {"weights": "weight", "acts": "activation", "grads": "output"}
+    asked: dict[str, Any] = {name: 0.8 for name, operand in targets.items() if chosen.uses(operand)}
+    for network in ("cifar_resnet18", "vit_b_16"):
+        for figure in figures_of(swatcost.estimate(network, method=method, **asked)).values():
+            Figure(figure)
+            json.dumps(figure, allow_nan=False)
 
 
 def test_layers_of_one_name_have_places_of_their_own() -> None:
