@@ -322,10 +322,12 @@ def test_notebooks_show_what_terminals_do(made: Callable[[swatcost.Network], tup
 def test_notebooks_show_a_network() -> None:
     network = swatcost.load("vit_b_16")
     missed = Uncounted(operation="my::<i>op", products=True, calls=3, places=("blocks.<b>0",))
-    shown = Page(replace(network, name=HOSTILE, uncounted=(*network.uncounted, missed))._repr_html_())
+    first, *others = network.layers
+    layers = (replace(first, name=HOSTILE), *others)
+    shown = Page(replace(network, name=HOSTILE, layers=layers, uncounted=(*network.uncounted, missed))._repr_html_())
     assert HOSTILE in shown.text
     assert "86.568 M parameters" in shown.text  # torchvision's 86,567,656
     assert "Not understood, may multiply tensors: my::<i>op ×3 in blocks.<b>0" in shown.text
-    assert shown.tables[0][1][:5] == ["conv_proj", "conv", "3×224×224", "768×3×16×16", "768×14×14"]
+    assert shown.tables[0][1][:5] == [HOSTILE, "conv", "3×224×224", "768×3×16×16", "768×14×14"]
     assert len(shown.tables[0]) == 1 + len(network.layers)
     assert {"script", "i"} & set(shown.tags) == set()

@@ -50,9 +50,4 @@ def serve(app: Dash, listener: socket.socket, *, started: Callable[[str], None],
         started(address)
         if browse:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.server_close()
+        server.serve_forever()  # which an interrupt ends, quietly
