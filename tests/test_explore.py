@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,12 +14,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import swatcost
 from swatcost.cli import main
+from swatcost.cli.looking import command_for
 from swatcost.explorer.app import answer, explorer
 from swatcost.explorer.choices import ORDER, Choices, choices_from
 from swatcost.explorer.looking import look
@@ -65,9 +69,10 @@ SETTINGS: list[dict[str, Any]] = [
 def test_what_is_moved_is_what_is_estimated(network: swatcost.Network, moved: dict[str, Any]) -> None:
     choices = choices_from({})
     asked = {**choices.start, **moved}
-    expected = swatcost.estimate(
-        network, **{name: value for name, value in asked.items() if value or name not in ("weights", "grads")}
-    )
+    left_out = {name for name in ("weights", "acts", "grads") if not asked[name]}
+    if asked["distribution"] == "erk":
+        left_out -= {"acts"}  # they would follow the weights
+    expected = swatcost.estimate(network, **{name: value for name, value in asked.items() if name not in left_out})
     found = look(network, choices, values(choices, **moved))
     assert found.reason == ""
     assert found.estimate
@@ -130,17 +135,38 @@ def test_it_starts_where_the_command_line_says() -> None:
         choices_from({"method": "swatt"})
 
 
-def test_the_command_it_shows_gives_the_same(network: swatcost.Network, capsys: pytest.CaptureFixture[str]) -> None:
-    from swatcost.cli.looking import _command
+@pytest.mark.parametrize(
+    ("moved", "command"),
+    [
+        ({"period": 10, "weights": 0.1 + 0.71}, "--weights 0.81 --acts 0.8 --period 10"),  # 0.8099999999999999
+        ({"method": "rigl", "acts": 0.0, "convention": "exact"}, "--weights 0.8 --method rigl --convention exact"),
+        ({"distribution": "erk", "weights": 0.5, "acts": 0.0}, "--weights 0.5 --acts 0 --distribution erk"),
+        ({"method": "meprop", "weights": 0.0, "acts": 0.0, "grads": 0.9}, "--grads 0.9 --method meprop"),
+    ],
+)
+def test_the_command_it_shows_gives_the_same(
+    network: swatcost.Network, moved: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choices = choices_from({"keep_dense": ("*.conv1", "fc"), "steps": 1000})
+    found = look(network, choices, values(choices, **moved))
+    assert found.estimate, found.reason
+    program, *args = shlex.split(command_for("resnet50", {"input_shape": (3, 224, 224)} | found.settings))
+    options = "--steps 1000 --keep-dense '*.conv1' --keep-dense fc --input-shape 3,224,224"
+    assert shlex.join([program, *args]) == f"swatcost resnet50 {command} {options}"
+    assert main([*args, "--format", "json"]) == 0
+    printed, expected = json.loads(capsys.readouterr().out)["totals"], found.estimate.to_dict()["totals"]
+    for name in ("training_reduction", "inference_reduction", "activation_reduction", "model_compression", "speedup"):
+        assert printed[name] == pytest.approx(expected[name])
 
-    choices = choices_from({"keep_dense": ("*.conv1", "fc"), "one_sample": True})
-    found = look(network, choices, values(choices, period=10, convention="exact", weights=0.1 + 0.71))
-    assert found.estimate
-    command = _command("resnet50", {"input_shape": (3, 224, 224)} | found.settings)
-    assert command == (
-        "swatcost resnet50 --weights 0.81 --acts 0.8 --period 10 --convention exact "
-        "--keep-dense '*.conv1' --keep-dense fc --one-sample --input-shape 3,224,224"
-    )
+
+def test_a_file_that_was_given_can_be_explored(network: swatcost.Network, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("layer,weights,acts\n*,0.9,0.5\n")
+    choices = choices_from({"distribution": "file", "source": str(table)})
+    found = look(network, choices, values(choices))
+    assert found.estimate, found.reason
+    assert found.estimate.weight_sparsity == pytest.approx(0.9)
+    assert "leave weights out" in look(network, choices, values(choices, weights=0.5)).reason
 
 
 def test_the_browser_is_told_to_ask_nobody_else_and_no_file_is_served(network: swatcost.Network) -> None:

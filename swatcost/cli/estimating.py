@@ -27,6 +27,7 @@ Examples:
   swatcost simulate resnet50 --weights 0.9 --arch bit-tactical
   swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
   swatcost report resnet50 --weights 0.8 --acts 0.8 --output report.html
+  swatcost explore resnet50
   swatcost tables 3
   swatcost list models
 """

@@ -87,7 +87,7 @@ def explore(
     source: dict[str, Any] = {"input_shape": input_shape, "input_dtype": input_dtype, "classes": classes}
     network = swatcost.load(model, **source, fresh=fresh)
     choices = choices_from(settings)
-    app = explorer(network, choices, lambda chosen: _command(model, source | chosen))
+    app = explorer(network, choices, lambda chosen: command_for(model, source | chosen))
 
     def started(address: str) -> None:
         click.echo(address)
@@ -96,12 +96,12 @@ def explore(
     serve(app, listening(port), started=started, browse=not no_browser)
 
 
-def _command(model: str, settings: dict[str, Any]) -> str:
+def command_for(model: str, settings: dict[str, Any]) -> str:
     """The command line of an estimate with these settings; what is as without an option is left out."""
     words = ["swatcost", model]
     for parameter in estimate.params:
         value = settings.get(str(parameter.name))
-        if value in (None, (), False) or value == parameter.get_default(click.Context(estimate)):
+        if value is None or value is False or value == () or value == parameter.get_default(click.Context(estimate)):
             continue
         option = parameter.opts[0]
         if value is True:

@@ -37,15 +37,18 @@ class Choices:
     def settings(self, values: Sequence[Any]) -> dict[str, Any]:
         """What `estimate` is asked for when the controls have these values, in ORDER.
 
-        A sparsity of 0 of weights or outputs is left out, for methods that have none. Raises SwatcostError for
-        values that no control offers: a device, say, may not be any file.
+        A sparsity of 0 is left out, for methods that have none of the kind and for what a file says; not that of
+        activations where they would follow the weights then. Raises SwatcostError for values that no control offers:
+        a device, say, may not be any file.
         """
         given = dict(zip(ORDER, values, strict=True))
         for name, offered in self.offered.items():
             if given[name] not in offered:
                 raise SwatcostError(f"{name.replace('_', ' ')} {given[name]!r:.40} is none of those to choose from")
-        sparse = {name: given[name] for name in SPARSITIES}
-        return {**self.others, **given, **{name: value or None for name, value in sparse.items() if name != "acts"}}
+        distribution = DISTRIBUTIONS[given["distribution"]]
+        follow = distribution.acts_follow_weights and not distribution.measured
+        left_out = [name for name in SPARSITIES if not given[name] and not (name == "acts" and follow)]
+        return {**self.others, **given, **dict.fromkeys(left_out)}
 
 
 def choices_from(settings: Mapping[str, Any]) -> Choices:
