@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format simulators traces bench cases notebooks notebooks-output wheel clean
+.PHONY: run test check format simulators traces bench browser cases notebooks notebooks-output wheel clean
 
 run: .venv/.installed
 	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
@@ -24,6 +24,12 @@ format: .venv/.installed-dev
 # Runs exported networks in the simulators they are exported for, each installed into an environment of its own.
 simulators: .venv/.installed-dev
 	$(BIN)/pytest -m slow -rs tests/test_simulators.py
+
+# Opens what the program draws for browsers in Chromium, which is installed where it is missing and can be; leaves
+# screenshots in build/screenshots/.
+browser: .venv/.installed-dev
+	sh tests/install_browser.sh
+	$(BIN)/pytest -m browser -rs tests/test_browser.py
 
 # Writes the traces of the zoo that ship with the package anew.
 traces: .venv/.installed-dev

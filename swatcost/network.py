@@ -236,6 +236,11 @@ class Network:
         """The trace as JSON text."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import network_to_html
+
+        return network_to_html(self)
+
 
 _LARGEST_PRIME_LOOKED_FOR = 1000
 

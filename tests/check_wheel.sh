@@ -9,7 +9,7 @@ trap 'rm -rf "$place"' EXIT
 "$python" -m build --wheel --outdir "$place/dist" . >"$place/build.log" 2>&1 || { cat "$place/build.log"; exit 1; }
 "$python" -m venv "$place/venv"
 "$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint constraints.txt "$place"/dist/swatcost-*.whl
+    --constraint constraints.txt "$(echo "$place"/dist/swatcost-*.whl)[report]"
 
 for folder in "$place" "$checkout"; do
     cd "$folder"
@@ -20,6 +20,8 @@ done
 cd "$place"
 "$place/venv/bin/swatcost" run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --steps 2 | grep -q '2 of 2'
 "$place/venv/bin/swatcost" list devices | grep -q h200
+"$place/venv/bin/swatcost" report resnet50 --weights 0.8 --output report.html
+grep -q 'resnet50: what it costs to train' report.html
 "$place/venv/bin/python" - <<'PYTHON'
 import importlib.util, pathlib, swatcost, swatcost_models
 

@@ -164,6 +164,12 @@ class Simulation:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.simulation import sheet
+
+        return sheet_to_html(sheet(self))
+
 
 def simulate(
     network: Network | str | Path | Estimate,

@@ -86,6 +86,12 @@ class TwoFour:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.two_four import sheet
+
+        return sheet_to_html(sheet(self))
+
 
 def two_four(network: Network | str, *, element: str = "float16", batch_size: int = 32) -> TwoFour:
     """Which layers and passes of a network qualify for 2:4 sparsity.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 import swatcost
-from swatcost.cli import estimating, planning, running, simulating
+from swatcost.cli import estimating, looking, planning, running, simulating
 from swatcost.cli.completion import OFFERED, completion
 from swatcost.cli.defaults import Taken, add_no_config
 from swatcost.cli.estimating import EPILOG
@@ -87,6 +87,8 @@ for _command in (
     planning.sweep,
     planning.solve,
     planning.plan,
+    looking.report,
+    looking.explore,
     running.run,
     running.validate,
     running.calibrate,

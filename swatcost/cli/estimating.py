@@ -24,6 +24,7 @@ from swatcost.cli.options import (
     sparsity,
     width,
 )
+from swatcost.cli.settings import estimate_options
 from swatcost.cli.waiting import unattended, waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
@@ -45,6 +46,8 @@ Examples:
   swatcost simulate resnet50 --weights 0.9 --arch bit-tactical
   swatcost resnet50 --weights 0.8 --acts 0.8 --plot cost.png
   swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
+  swatcost report resnet50 --weights 0.8 --acts 0.8 --output report.html
+  swatcost explore resnet50
   swatcost tables 3
   swatcost list models
 """
@@ -52,26 +55,7 @@ Examples:
 
 @click.command(hidden=True, epilog=EPILOG)
 @MODEL
-@sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1).")
-@sparsity("--acts", "Activation sparsity; by default as the distribution has it, or 0.")
-@sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg.")
-@shown("--period", "Iterations between two Top-K selections.", 1000, "P")
-@shown("--method", "What is sparse in which pass; see `swatcost list methods`.", "swat", "M")
-@shown("--distribution", "How sparsity is spread over layers; see `list distributions`.", "uniform", "D")
-@shown("--convention", "How MACs are counted; see `swatcost list conventions`.", "swat", "C")
-@shown("--device", "Machine profile, or a .toml file; see `swatcost list devices`.", "rtx2080ti", "D")
-@shown("--batch-size", "Samples in a training step.", 32, "N")
-@FROM
-@shown("--default-act-sparsity", "Zeros that ReLU leaves, or a run's record.", str(DEFAULT_ACT_SPARSITY), "S")
-@shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
-@click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]")
-@click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
-@click.option(
-    "--keep-dense", multiple=True, metavar="PATTERN", help="Layers to keep dense, such as '*.downsample.*'; repeatable."
-)
-@click.option("--selection", metavar="A", help="Find thresholds by another algorithm that the device was timed with.")
-@click.option("--one-sample", is_flag=True, help="Find activations' thresholds on one sample (A.4).")
-@click.option("--hide-topk", "hidden", is_flag=True, help="Run selections beside training (A.4).")
+@estimate_options
 @model_options
 @click.option("--layers", is_flag=True, help="Also print a row for each layer.")
 @plot_options("a chart")

@@ -12,7 +12,6 @@ import swatcost
 from swatcost.cli.completion import MODEL, OFFERED
 from swatcost.cli.options import (
     FORMAT,
-    FROM,
     OUTPUT,
     CountsType,
     CountType,
@@ -28,29 +27,11 @@ from swatcost.cli.options import (
     sparsity,
     width,
 )
+from swatcost.cli.settings import detail_options, schedule_options
 from swatcost.cli.waiting import waiting
-from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
 from swatcost.files import write_bytes_atomically
 from swatcost.plots import save, schedule_over_run, speedup_by_sparsity
-
-
-def plan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What an estimate takes beside sparsities, names and sizes."""
-    for option in (
-        click.option("--hide-topk", "hidden", is_flag=True, help="Run selections beside training (A.4)."),
-        click.option("--one-sample", is_flag=True, help="Find activations' thresholds on one sample (A.4)."),
-        click.option("--selection", metavar="A", help="Find thresholds by another algorithm that the device has."),
-        click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers that stay dense; repeatable."),
-        click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
-        click.option(
-            "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
-        ),
-        shown("--default-act-sparsity", "Zeros that ReLU leaves, or a run's record.", str(DEFAULT_ACT_SPARSITY), "S"),
-        FROM,
-    ):
-        command = option(command)
-    return command
 
 
 def several(option: str, kind: click.ParamType[Any], help: str, default: str | None = None) -> Callable[..., Any]:
@@ -73,8 +54,7 @@ def several(option: str, kind: click.ParamType[Any], help: str, default: str | N
 @several("--device", NamesType(), "Machine profiles, or .toml files.", "rtx2080ti")
 @several("--batch-size", CountsType(), "Samples in a training step.", "32")
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
-@shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
-@plan_options
+@schedule_options
 @plot_options("speedup against sparsity, a line for each combination of the other settings")
 @model_options
 @FORMAT
@@ -141,8 +121,7 @@ def _parquet(frame: Any) -> bytes:
 @shown("--batch-size", "Samples in a training step.", 32, "N")
 @shown("--optimizer", "sgd, momentum, adam or adamw; for --memory.", "momentum", "O")
 @shown("--precision", "fp32, bf16, fp16 or mixed; for --memory.", "fp32", "P")
-@shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
-@plan_options
+@schedule_options
 @model_options
 @FORMAT
 @OUTPUT
@@ -206,7 +185,7 @@ def solve(
 @click.option("--price", type=float, metavar="P", help="Of a GPU and hour.")
 @shown("--currency", "What the price is in.", "USD", "C")
 @click.option("--link", metavar="RATE", help="Bandwidth between GPUs, such as 25GB a second.")
-@plan_options
+@detail_options
 @plot_options("the method's schedule over the run")
 @model_options
 @FORMAT

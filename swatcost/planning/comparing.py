@@ -38,6 +38,12 @@ class Comparison:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.comparison import sheet
+        from swatcost.report.html import sheet_to_html
+
+        return sheet_to_html(sheet(self))
+
     def ranked(self, convention: str) -> list[tuple[float, list[str]]]:
         """Training reductions [-] under a convention with the methods that reach them, the largest first.
 
@@ -68,6 +74,12 @@ class NetworkComparison:
         from swatcost.report.comparison import render_networks
 
         return render_networks(self, "table")
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.comparison import networks_sheet
+        from swatcost.report.html import sheet_to_html
+
+        return sheet_to_html(networks_sheet(self))
 
 
 def where_they_differ(one: PassCosts, other: PassCosts) -> Pass | None:

@@ -34,6 +34,12 @@ class MemoryReport:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.memory import sheet
+
+        return sheet_to_html(sheet(self))
+
 
 def memory_of(
     network: Network | str | Path,

@@ -202,6 +202,12 @@ class RunPlan:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.run_plan import sheet
+
+        return sheet_to_html(sheet(self))
+
 
 def _successive(phases: Sequence[Phase]) -> list[list[Phase]]:
     """Phases by the sparsity that they have reached: those of one sparsity take turns."""

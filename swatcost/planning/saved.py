@@ -85,6 +85,12 @@ class Difference:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.difference import sheet
+        from swatcost.report.html import sheet_to_html
+
+        return sheet_to_html(sheet(self))
+
 
 def is_saved_estimate(path: str | Path) -> bool:
     """Whether the file says that it is an estimate, and no trace."""

@@ -104,6 +104,12 @@ class Solution:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.solution import sheet
+
+        return sheet_to_html(sheet(self))
+
 
 def solution(
     network: Network | str | Path,

@@ -83,6 +83,12 @@ class Calibration:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.calibration import sheet
+        from swatcost.report.html import sheet_to_html
+
+        return sheet_to_html(sheet(self))
+
 
 def calibrate(
     *,

@@ -147,6 +147,12 @@ class Validation:
 
         return render(self, "table")
 
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.validation import sheet
+
+        return sheet_to_html(sheet(self))
+
 
 def validate(
     model: str,

@@ -21,7 +21,12 @@ TABLE_9 = {1_000: 15_215, 10_000: 217_863, 100_000: 1_381_744, 1_000_000: 12_454
 
 def render(calibration: Calibration, format: str, *, width: int = 80) -> str:
     """The calibration as text in one of FORMATS; ends in a newline."""
-    sheet = Sheet(
+    return render_sheet(sheet(calibration), format, width=width)
+
+
+def sheet(calibration: Calibration) -> Sheet:
+    """What it says, whatever the form."""
+    return Sheet(
         opening=[f"{calibration.device.title}: {calibration.device.source}"],
         tables=[
             _rates(calibration),
@@ -34,7 +39,6 @@ def render(calibration: Calibration, format: str, *, width: int = 80) -> str:
         data=lambda: to_dict(calibration),
         rows=lambda: _rows(calibration),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def _rates(calibration: Calibration) -> Table:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
     """The comparison as text in one of FORMATS; ends in a newline."""
-    sheet = Sheet(
+    return render_sheet(sheet(comparison), format, width=width)
+
+
+def sheet(comparison: Comparison) -> Sheet:
+    """What it says, whatever the form."""
+    return Sheet(
         opening=[title(comparison.by_convention[comparison.convention].network)],
         tables=[
             _table(f"under {comparison.convention}", comparison.by_method),
@@ -32,7 +37,6 @@ def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
         data=lambda: to_dict(comparison),
         rows=lambda: _rows(comparison),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -129,6 +133,11 @@ def _matrix(comparison: Comparison) -> Table:
 
 def render_networks(comparison: NetworkComparison, format: str, *, width: int = 80) -> str:
     """Several networks' comparison as text in one of FORMATS; ends in a newline."""
+    return render_sheet(networks_sheet(comparison), format, width=width)
+
+
+def networks_sheet(comparison: NetworkComparison) -> Sheet:
+    """What it says, whatever the form."""
     methods = list(dict.fromkeys(name for found in comparison.by_network.values() for name in found))
 
     def table(heading: str, of: Callable[[Estimate], str]) -> Table:
@@ -144,7 +153,7 @@ def render_networks(comparison: NetworkComparison, format: str, *, width: int = 
         for name, one in one_of.items()
     ]
     first = next(iter(one_of.values()))
-    sheet = Sheet(
+    return Sheet(
         opening=[
             f"{len(comparison.by_network)} networks under {comparison.convention}, {first.plan.distribution.name}, "
             f"{first.device.name}, batch {first.batch_size}"
@@ -165,7 +174,6 @@ def render_networks(comparison: NetworkComparison, format: str, *, width: int = 
             for row in _estimate_rows(list(found.values()))
         ],
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def _broken(name: str) -> str:

@@ -155,7 +155,7 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
     detail is one of LAYER_DETAIL: `medium` leaves out shapes and passes, `narrow` parameters and sparsities too.
     What runs several times on the same shapes is one row.
     """
-    rows = _merged(layer_rows(estimate))
+    rows = merged(layer_rows(estimate))
     shown = rows if detail != "narrow" else rows[:-1]  # the last row holds parameters only
     texts, passes, described = _TEXTS[detail], _PASSES[detail], detail != "narrow"
     if detail == "wide" and estimate.costs.recompute.dense:
@@ -189,7 +189,7 @@ def _called(row: dict[str, Any]) -> str:
     return f"{row['name']} ({row['kind']})" if row.get("kind") in PRODUCT_KINDS else str(row["name"])
 
 
-def _merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of one module and one weight, with the same shapes, as one, such as the steps of a recurrent layer."""
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
     calls: dict[tuple[Any, ...], int] = {}

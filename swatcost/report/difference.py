@@ -17,6 +17,11 @@ _FRACTIONS = ("sparsity", "reduction", "pruned")
 
 def render(found: Difference, format: str, *, width: int = 80) -> str:
     """The difference as text in one of FORMATS; ends in a newline."""
+    return render_sheet(sheet(found), format, width=width)
+
+
+def sheet(found: Difference) -> Sheet:
+    """What it says, whatever the form."""
     if found.layers:
         opening = f"{len(found.layers)} of {len(found.layers) + found.alike} layers differ"
     else:
@@ -26,7 +31,7 @@ def render(found: Difference, format: str, *, width: int = 80) -> str:
         Table(["total", "first", "second", "change"], [_total(name, *pair) for name, pair in found.totals.items()]),
         _layers(found),
     ]
-    sheet = Sheet(
+    return Sheet(
         opening=[f"first: {found.names[0]}", f"second: {found.names[1]}", opening],
         tables=[each for each in tables if each.rows],
         notes=[
@@ -35,7 +40,6 @@ def render(found: Difference, format: str, *, width: int = 80) -> str:
         data=lambda: to_dict(found),
         rows=lambda: [_row(each) for each in found.layers],
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def _word(value: Any) -> str:

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 def render(report: MemoryReport, format: str, *, width: int = 80) -> str:
     """The report as text in one of FORMATS; ends in a newline."""
-    sheet = Sheet(
+    return render_sheet(sheet(report), format, width=width)
+
+
+def sheet(report: MemoryReport) -> Sheet:
+    """What it says, whatever the form."""
+    return Sheet(
         opening=[title(report.estimate.network), _settings(report)],
         tables=_tables(report),
         notes=notes(report),
         data=lambda: to_dict(report),
         rows=lambda: _rows(report),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def _settings(report: MemoryReport) -> str:

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 def render(plan: RunPlan, format: str, *, width: int = 80) -> str:
     """The run as text in one of FORMATS; ends in a newline."""
-    sheet = Sheet(
+    return render_sheet(sheet(plan), format, width=width)
+
+
+def sheet(plan: RunPlan) -> Sheet:
+    """What it says, whatever the form."""
+    return Sheet(
         opening=[title(plan.estimate.network), setting(plan.estimate), _run(plan)],
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
         notes=[*_meanings(plan), *notes(plan.estimate)],
         data=lambda: to_dict(plan),
         rows=lambda: rows(plan),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def _run(plan: RunPlan) -> str:

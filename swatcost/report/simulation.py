@@ -18,11 +18,16 @@ _IDLE = ("ragged", "unfilled", "filters", "tiles")
 
 def render(simulation: Simulation, format: str, *, layers: bool = False, width: int = 80) -> str:
     """The simulation as text in one of FORMATS; ends in a newline."""
+    return render_sheet(sheet(simulation, layers=layers), format, width=width)
+
+
+def sheet(simulation: Simulation, *, layers: bool = False) -> Sheet:
+    """What it says, whatever the form."""
     architecture = simulation.architecture
     tables = [_passes(simulation), _step(simulation)]
     if layers:
         tables.append(_layers(simulation))
-    sheet = Sheet(
+    return Sheet(
         opening=[
             title(simulation.estimate.network),
             f"{architecture.title}, {architecture.shape.name}; masks: {simulation.masks.described}",
@@ -32,7 +37,6 @@ def render(simulation: Simulation, format: str, *, layers: bool = False, width: 
         data=lambda: to_dict(simulation),
         rows=lambda: rows(simulation),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def notes(simulation: Simulation) -> list[str]:

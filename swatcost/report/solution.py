@@ -18,8 +18,13 @@ _NAMES = {"weights": "weights", "acts": "activations", "grads": "outputs' gradie
 
 def render(solution: Solution, format: str, *, width: int = 80) -> str:
     """The solution as text in one of FORMATS; ends in a newline."""
+    return render_sheet(sheet(solution), format, width=width)
+
+
+def sheet(solution: Solution) -> Sheet:
+    """What it says, whatever the form."""
     asked = solution.question
-    sheet = Sheet(
+    return Sheet(
         opening=[
             title(asked.network),
             f"{asked.method.name}, {asked.distribution.name}, convention {asked.convention.name}, {asked.device.name}, "
@@ -31,7 +36,6 @@ def render(solution: Solution, format: str, *, width: int = 80) -> str:
         data=lambda: to_dict(solution),
         rows=lambda: rows(solution),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def goals(solution: Solution) -> str:

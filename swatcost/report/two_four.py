@@ -21,6 +21,11 @@ _PRUNED = {
 
 def render(found: TwoFour, format: str, *, layers: bool = False, width: int = 80) -> str:
     """As text in one of FORMATS; ends in a newline."""
+    return render_sheet(sheet(found, layers=layers), format, width=width)
+
+
+def sheet(found: TwoFour, *, layers: bool = False) -> Sheet:
+    """What it says, whatever the form."""
     passes = [
         [
             each,
@@ -38,14 +43,13 @@ def render(found: TwoFour, format: str, *, layers: bool = False, width: int = 80
     ]
     if layers:
         tables.append(Table(["layer and pass", "MACs", "2:4"], [_line(each) for each in found.fits]))
-    sheet = Sheet(
+    return Sheet(
         opening=[title(found.network), "2:4 sparsity, as sparse tensor cores (Ampere and later) take it"],
         tables=tables,
         notes=notes(found),
         data=lambda: to_dict(found),
         rows=lambda: rows(found),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def notes(found: TwoFour) -> list[str]:

@@ -21,8 +21,13 @@ _AT_LEAST = 1e-6  # causes below it would be printed as zero [-]
 
 def render(validation: Validation, format: str, *, layers: bool = False, width: int = 80) -> str:
     """The validation as text in one of FORMATS; ends in a newline."""
+    return render_sheet(sheet(validation, layers=layers), format, width=width)
+
+
+def sheet(validation: Validation, *, layers: bool = False) -> Sheet:
+    """What it says, whatever the form."""
     steps = len(validation.steps)
-    sheet = Sheet(
+    return Sheet(
         opening=[
             title(validation.estimate.network),
             f"{setting(validation.estimate)}; {steps} step{'s' if steps > 1 else ''} of {validation.batch_size} "
@@ -39,7 +44,6 @@ def render(validation: Validation, format: str, *, layers: bool = False, width: 
         data=lambda: to_dict(validation),
         rows=lambda: _rows(validation),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def _verdict(validation: Validation) -> str:

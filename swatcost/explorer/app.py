@@ -1,0 +1,228 @@
+"""The page: controls beside what they come to, laid out and wired with Dash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from dash import Dash, Input, Output, dcc, html, no_update
+
+from swatcost.estimate import Estimate
+from swatcost.explorer.choices import COUNTS, NAMES, ORDER, SPARSITIES, Choices
+from swatcost.explorer.looking import look
+from swatcost.network import Network
+from swatcost.page import CHARTS, charts, held_together, key_figures, style
+from swatcost.report import content
+from swatcost.report.content import Table
+
+if TYPE_CHECKING:
+    from flask import Response
+
+Command = Callable[[dict[str, Any]], str]
+"""Settings of an estimate → the command line that gives it."""
+
+_LABELS = {
+    "weights": "weights",
+    "acts": "activations",
+    "grads": "outputs’ gradients",
+    "period": "Top-K period",
+    "batch_size": "batch size",
+}
+_FINEST = 0.01  # a slider's step of sparsity [-]
+_LARGEST = 0.99
+_MARKS = (0, 0.25, 0.5, 0.75, 0.9)
+_CONFIG: Any = {"displaylogo": False, "responsive": True, "modeBarButtons": [["toImage"]]}
+_POLICY = (  # nothing is asked of other machines, and no other page holds this one in a frame
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; frame-ancestors 'none'"
+)
+_EMPTY: dict[str, Any] = {"data": [], "layout": {}}
+
+
+def explorer(network: Network, choices: Choices, command: Command) -> Dash:
+    """The page as an application that starts from the choices' own values."""
+    app = Dash(
+        "swatcost.explorer",
+        title=f"{network.name}: explore what it costs to train",
+        update_title="",
+        assets_folder="no-assets",  # the package's own folder would be served otherwise
+        serve_locally=True,
+        compress=False,
+        add_log_handler=False,
+        enable_mcp=False,
+    )
+    app.index_string = _frame(style() + files("swatcost.explorer").joinpath("explorer.css").read_text(encoding="utf-8"))
+    app.layout = html.Div([_header(network), html.Div([_controls(choices), _results()], className="explorer")])
+
+    @app.callback(
+        Output("reason", "children"),
+        Output("results", "className"),
+        Output("summary", "children"),
+        Output("details", "children"),
+        *(Output(f"said-{name}", "children") for name in (*SPARSITIES, *COUNTS)),
+        *(Output(f"plot-{name}", "figure") for name in CHARTS),
+        *(Output(f"chart-{name}", "hidden") for name in CHARTS),
+        *(Input(name, "value") for name in ORDER),
+    )
+    def update(*given: Any) -> tuple[Any, ...]:
+        return answer(network, choices, command, given)
+
+    def keep_at_home(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = _POLICY
+        return response
+
+    app.server.after_request(keep_at_home)
+    return app
+
+
+def answer(network: Network, choices: Choices, command: Command, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What the page shows for its controls' values, in ORDER; those of counts are places among what is offered.
+
+    In order: the reason why there is nothing new, the class of the results, summary, details, the sliders' values,
+    the figures, and which of them are hidden. Without an estimate the last good one stays, marked as such.
+    """
+    values = [choices.offered[name][at] if name in COUNTS else at for name, at in zip(ORDER, given, strict=True)]
+    chosen = dict(zip(ORDER, values, strict=True))
+    said = [*(f"{100 * chosen[name]:.4g} %" for name in SPARSITIES), *(f"{chosen[name]:,}" for name in COUNTS)]
+    found = look(network, choices, values)
+    if found.estimate is None:
+        kept = f"{found.reason}. What is shown is still the last estimate that could be made."
+        return (kept, "stale", no_update, no_update, *said, *[no_update] * 2 * len(CHARTS))
+    drawn = {chart.name: chart.figure for chart in charts(found.estimate)}
+    return (
+        "",
+        "",
+        _summary(found.estimate, command(found.settings)),
+        _details(found.estimate),
+        *said,
+        *(drawn.get(name, _EMPTY) for name in CHARTS),
+        *(name not in drawn for name in CHARTS),
+    )
+
+
+def _header(network: Network) -> html.Header:
+    return html.Header([html.H1(f"{network.name}: explore what it costs to train"), html.P(content.title(network))])
+
+
+def _controls(choices: Choices) -> html.Section:
+    start = choices.start
+    sliders = [
+        _control(
+            name,
+            [f"{_LABELS[name]}: ", html.Output(id=f"said-{name}")],
+            dcc.Slider(
+                id=name,
+                min=0,
+                max=_LARGEST,
+                step=_FINEST,
+                value=start[name],
+                marks={each: f"{each:g}" for each in _MARKS},
+                updatemode="drag",
+                allow_direct_input=False,
+            ),
+        )
+        for name in SPARSITIES
+    ]
+    counts = [
+        _control(
+            name,
+            [f"{_LABELS[name]}: ", html.Output(id=f"said-{name}")],
+            dcc.Slider(
+                id=name,
+                min=0,
+                max=len(choices.offered[name]) - 1,
+                step=1,
+                value=list(choices.offered[name]).index(start[name]),
+                marks=_few(choices.offered[name]),
+                updatemode="drag",
+                allow_direct_input=False,
+            ),
+        )
+        for name in COUNTS
+    ]
+    lists = [
+        _control(
+            name,
+            name,
+            dcc.Dropdown(list(choices.offered[name]), start[name], id=name, clearable=False, searchable=False),
+        )
+        for name in NAMES
+    ]
+    title, hint = html.H2("Settings", className="unseen"), html.P("Sparsities are shares of zeros; 0 leaves one out.")
+    return html.Section([title, *sliders, hint, *counts, *lists], className="controls")
+
+
+def _control(name: str, label: Any, inside: Any) -> html.Div:
+    named: dict[str, Any] = {"role": "group", "aria-labelledby": f"label-{name}"}
+    return html.Div([html.Label(label, id=f"label-{name}"), inside], **named)
+
+
+def _few(values: Any) -> dict[int, str]:
+    """Marks of a slider over these values: the first, the last, and what is between at even distances."""
+    places = sorted({round(step * (len(values) - 1) / 4) for step in range(5)})
+    return {at: _short(values[at]) for at in places}
+
+
+def _short(count: int) -> str:
+    return f"{count // 1000}k" if count >= 1000 and count % 1000 == 0 else f"{count}"
+
+
+def _results() -> html.Main:
+    plots = [
+        html.Div(
+            [
+                html.H3(title),
+                html.P(caption, className="setting"),
+                dcc.Graph(id=f"plot-{name}", className="plot", config=_CONFIG),
+            ],
+            id=f"chart-{name}",
+            className="chart",
+            hidden=True,
+        )
+        for name, (title, caption) in CHARTS.items()
+    ]
+    return html.Main(
+        [
+            html.P(id="reason", role="status"),
+            html.Div([html.Section(id="summary"), html.Section(plots), html.Section(id="details")], id="results"),
+        ]
+    )
+
+
+def _summary(estimate: Estimate, command: str) -> list[Any]:
+    figures = [html.Div([html.Dt(name), html.Dd(value)]) for name, value in key_figures(estimate)]
+    return [
+        html.P(held_together(content.headline(estimate)), className="headline", id="headline"),
+        html.Dl(figures, className="figures"),
+        html.P(
+            [held_together(content.setting(estimate)), html.Br(), html.Code(command, id="command")], className="setting"
+        ),
+    ]
+
+
+def _details(estimate: Estimate) -> list[Any]:
+    return [
+        html.Div(
+            [html.Div(_lay_out(table), className="box") for table in content.tables(estimate)], className="tables"
+        ),
+        html.H3("What the numbers rest on"),
+        html.Ul([html.Li(held_together(note)) for note in content.notes(estimate)]),
+    ]
+
+
+def _lay_out(table: Table) -> html.Table:
+    def row(kind: Any, cells: list[str]) -> html.Tr:
+        return html.Tr([kind(cell, className=side) for cell, side in zip(cells, table.alignment, strict=True)])
+
+    body = html.Tbody([row(html.Td, cells) for cells in table.rows])
+    return html.Table([html.Thead(row(html.Th, table.header)), body], className="plain")
+
+
+def _frame(css: str) -> str:
+    """The document around the page, which Dash fills in at {%…%}."""
+    return (
+        '<!DOCTYPE html><html lang="en"><head>{%metas%}<meta name="viewport" content="width=device-width, '
+        'initial-scale=1"><link rel="icon" href="data:,"><title>{%title%}</title>{%css%}<style>'
+        f"{css}</style></head><body>{{%app_entry%}}<footer>{{%config%}}{{%scripts%}}{{%renderer%}}</footer></body></html>"
+    )

@@ -1,0 +1,152 @@
+"""An estimate as one HTML file that needs nothing else: no network, no server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swatcost.errors import SwatcostError
+from swatcost.files import write_atomically
+from swatcost.page.figures import figures_of
+from swatcost.page.layers import layers_of
+from swatcost.report import content
+from swatcost.report.numbers import percent, times
+from swatcost.version import __version__
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+CHARTS = {
+    "work": (
+        "Work by layer and pass",
+        "Multiply-accumulates of one sample, layer by layer in the order of execution: dense pale, sparse full.",
+    ),
+    "reduction": (
+        "Reduction by layer",
+        "The share of a layer's training work that is spared; diamonds are convention exact, where it differs.",
+    ),
+    "remaining": (
+        "Where the remaining work is",
+        "The layers that cost most, the largest first. Diamonds show what share of dense training the layer had.",
+    ),
+    "period": (
+        "Speedup against period",
+        "A Top-K selection costs time; the longer its thresholds are kept, the less of it a step carries.",
+    ),
+}
+"""Each figure's title, and a sentence on how to read it."""
+
+_DENSE_CHARTS = {
+    "work": (CHARTS["work"][0], "Multiply-accumulates of one sample, layer by layer in the order of execution."),
+    "remaining": ("Where the work is", "The layers that cost most, the largest first, as shares of dense training."),
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with its title and how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: dict[str, Any]
+
+
+def charts(estimate: Estimate) -> list[Chart]:
+    """The figures of an estimate in the order in which they are read."""
+    words = CHARTS if estimate.plan.asks_for_sparsity else _DENSE_CHARTS
+    return [Chart(name, *words[name], figure) for name, figure in figures_of(estimate).items()]
+
+
+def key_figures(estimate: Estimate) -> list[tuple[str, str]]:
+    """The few numbers that are shown large, each with what it is."""
+    if not estimate.plan.asks_for_sparsity:
+        return []
+    return [
+        ("training FLOPs", _less(estimate.training_reduction)),
+        ("inference FLOPs", _less(estimate.inference_reduction)),
+        ("activation elements", _less(estimate.activation_reduction)),
+        ("weights", f"{estimate.model_compression:.1f}× smaller"),
+        (f"training on {estimate.device.name}", f"{times(estimate.speedup)} as fast"),
+    ]
+
+
+def _less(reduction: float) -> str:
+    return f"−{percent(reduction)}" if reduction >= 0 else f"+{percent(-reduction)}"
+
+
+def settings(estimate: Estimate) -> list[tuple[str, str]]:
+    """Everything that was chosen, by its name."""
+    plan = estimate.plan
+    targets = {"weights": plan.weights, "acts": plan.acts, "grads": plan.grads}
+    asked = ", ".join(f"{name} {value:g}" for name, value in targets.items() if value is not None)
+    return [
+        ("method", f"{plan.method.name}: {plan.method.title}"),
+        ("sparsity asked for", asked or "none"),
+        ("distribution", f"{plan.distribution.name}: {plan.distribution.title}"),
+        ("convention", f"{estimate.convention.name}: {estimate.convention.title}"),
+        ("device", f"{estimate.device.name}: {estimate.device.title}"),
+        ("batch size", str(estimate.batch_size)),
+        ("Top-K period", str(estimate.topk_period) if plan.method.selects else "none: it selects nothing by Top-K"),
+        ("steps of a run", f"{estimate.steps:,}"),
+        ("default activation sparsity", f"{estimate.default_act_sparsity:g}"),
+        ("kept dense", ", ".join(f"{name} ({why})" for name, why in plan.kept_dense.items()) or "nothing"),
+        ("traced with torch", estimate.network.torch_version or "not known"),
+    ]
+
+
+def to_page(estimate: Estimate, *, command: str | None = None) -> str:
+    """The estimate as an HTML document: numbers, figures, layers, assumptions, and the command that made it.
+
+    Raises SwatcostError where jinja2 or plotly, the extra `report`, is not installed.
+    """
+    try:
+        import jinja2
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise SwatcostError("reports need jinja2 and plotly: pip install 'swatcost[report]'") from None
+
+    rooms = jinja2.PackageLoader("swatcost.page", package_path="")
+    environment = jinja2.Environment(
+        loader=rooms, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["held"] = held_together
+    return environment.get_template("template.html.jinja").render(
+        title=content.title(estimate.network),
+        network=estimate.network.name,
+        setting=content.setting(estimate),
+        headline=content.headline(estimate),
+        key_figures=key_figures(estimate),
+        tables=content.tables(estimate),
+        charts=charts(estimate),
+        layers=layers_of(estimate),
+        settings=settings(estimate),
+        assumptions=estimate.assumptions,
+        uncounted=estimate.uncounted,
+        command=command,
+        version=__version__,
+        style=style(),
+        script=_read("page.js"),
+        plotly=get_plotlyjs().replace("</script", "<\\/script"),
+    )
+
+
+def held_together(text: str) -> str:
+    """Numbers and their per cent signs on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def save(estimate: Estimate, path: str | Path, *, command: str | None = None) -> None:
+    """Writes the page; an interrupted write leaves nothing behind."""
+    write_atomically(Path(path), to_page(estimate, command=command))
+
+
+def style() -> str:
+    """The style sheet, which the explorer shares."""
+    return _read("page.css")
+
+
+def _read(name: str) -> str:
+    return files("swatcost.page").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,61 @@
+"""The layer table of a page: the cells of the terminal's, each with the number that it is sorted by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from swatcost.report.content import layer_table, merged
+from swatcost.report.rows import layer_rows
+
+if TYPE_CHECKING:
+    from swatcost.estimate import Estimate
+
+_SHAPES = ("input_shape", "weight_shape", "output_shape")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is read and what is sorted by: a number, or None for words and for nothing."""
+
+    text: str
+    number: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """Headings, a row a layer in execution order, and the last row with the totals."""
+
+    headings: list[str]
+    rows: list[list[Cell]]
+    total: list[str]
+
+
+def layers_of(estimate: Estimate) -> LayerTable:
+    """The layers, numbered in execution order."""
+    table = layer_table(estimate, "wide")
+    *texts, total = table.rows
+    rows = merged(layer_rows(estimate))
+    columns = len(table.header)
+    recomputed = ("recompute",) if estimate.costs.recompute.dense else ()
+    passes = ("forward", "grad_input", "grad_weight", *recomputed, "training")
+    keys = [f"{each}_{how}_macs" for each in passes for how in ("dense", "sparse")]
+
+    def numbers(row: dict[str, Any]) -> list[float | None]:
+        dense = row["training_dense_macs"]
+        sparsities = [row["weight_sparsity"], row["act_sparsity"]] if row["weight"] and dense else [None, None]
+        reduction = 1 - row["training_sparse_macs"] / dense if dense else None
+        found = [None, *(_elements(row[key]) for key in _SHAPES), row["params"], *sparsities]
+        return [*found, *(row[key] for key in keys), reduction]
+
+    cells = [
+        [Cell(str(place), place), *map(Cell, text, numbers(row))]
+        for place, (text, row) in enumerate(zip(texts, rows, strict=True), 1)
+    ]
+    assert all(len(row) == columns + 1 for row in cells)
+    return LayerTable(["#", *(heading.replace("\n", " ") for heading in table.header)], cells, ["", *total])
+
+
+def _elements(shape: str) -> float | None:
+    return float(prod(map(int, shape.split("x")))) if shape else None

@@ -1,0 +1,240 @@
+"""The explorer: what the page shows for its controls, and what the command does. In a browser: test_browser.py."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import swatcost
+from swatcost.cli import main
+from swatcost.cli.looking import command_for
+from swatcost.explorer.app import answer, explorer
+from swatcost.explorer.choices import ORDER, Choices, choices_from
+from swatcost.explorer.looking import look
+from swatcost.page import CHARTS
+from swatcost.page.figures import figures_of
+from swatcost.report import content
+
+
+@pytest.fixture(scope="module")
+def network() -> swatcost.Network:
+    return swatcost.load("resnet50")
+
+
+def values(choices: Choices, **changed: Any) -> list[Any]:
+    """The controls' values from the start on, with some moved."""
+    return [{**choices.start, **changed}[name] for name in ORDER]
+
+
+def places(choices: Choices, **changed: Any) -> tuple[Any, ...]:
+    """The same as the page sends them: of counts, the place among those that are offered."""
+    given = dict(zip(ORDER, values(choices, **changed), strict=True))
+    for name in ("period", "batch_size"):
+        given[name] = list(choices.offered[name]).index(given[name])
+    return tuple(given.values())
+
+
+def words(component: Any) -> str:
+    """All text of a part of the page, with ordinary spaces."""
+    if isinstance(component, str):
+        return component.replace("\N{NO-BREAK SPACE}", " ")
+    inside = getattr(component, "children", component)
+    return " ".join(map(words, inside)) if isinstance(inside, list | tuple) else words(inside) if inside else ""
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"weights": 0.9, "acts": 0.5, "period": 10, "batch_size": 128},
+    {"method": "rigl", "acts": 0.0, "convention": "rigl", "distribution": "erk"},
+    {"method": "meprop", "weights": 0.0, "acts": 0.0, "grads": 0.9, "device": "a100"},
+    {"weights": 0.0, "acts": 0.0},
+]
+
+
+@pytest.mark.parametrize("moved", SETTINGS)
+def test_what_is_moved_is_what_is_estimated(network: swatcost.Network, moved: dict[str, Any]) -> None:
+    choices = choices_from({})
+    asked = {**choices.start, **moved}
+    left_out = {name for name in ("weights", "acts", "grads") if not asked[name]}
+    if asked["distribution"] == "erk":
+        left_out -= {"acts"}  # they would follow the weights
+    expected = swatcost.estimate(network, **{name: value for name, value in asked.items() if name not in left_out})
+    found = look(network, choices, values(choices, **moved))
+    assert found.reason == ""
+    assert found.estimate
+    assert found.estimate.to_dict() == expected.to_dict()
+
+    reason, mark, summary, details, *rest = answer(network, choices, str, places(choices, **moved))
+    assert (reason, mark) == ("", "")
+    assert content.headline(expected) in words(summary)
+    shown = " ".join(words(details).split())
+    for table in content.tables(expected):
+        for row in table.rows:
+            assert " ".join(" ".join(row).split()) in shown
+    figures, hidden = rest[5 : 5 + len(CHARTS)], rest[5 + len(CHARTS) :]
+    drawn = figures_of(expected)
+    assert [name for name, away in zip(CHARTS, hidden, strict=True) if not away] == list(drawn)
+    assert [figure for figure in figures if figure["data"]] == list(drawn.values())
+
+
+@pytest.mark.parametrize(
+    ("moved", "reason"),
+    [
+        ({"method": "meprop"}, "method 'meprop' has no sparse weights"),
+        ({"method": "rigl"}, "method 'rigl' has no sparse activations"),
+        ({"distribution": "momentum"}, "needs shares by layer or a checkpoint"),
+        ({"distribution": "nm"}, "weights 0.8 is no N:4 sparsity: give 0.25, 0.5 (2:4) or 0.75"),
+    ],
+)
+def test_what_cannot_be_is_said_and_the_last_result_stays(
+    network: swatcost.Network, moved: dict[str, Any], reason: str
+) -> None:
+    from dash import no_update
+
+    choices = choices_from({})
+    said, mark, summary, details, *rest = answer(network, choices, str, places(choices, **moved))
+    assert reason in said
+    assert said.endswith("What is shown is still the last estimate that could be made.")
+    assert "\n" not in said
+    assert mark == "stale"
+    assert summary is details is no_update
+    assert all(each is no_update for each in rest[5:])
+    assert rest[:5] == ["80 %", "80 %", "0 %", "1,000", "32"]  # the sliders are where they are
+
+
+def test_only_what_is_offered_is_taken(network: swatcost.Network) -> None:
+    choices = choices_from({})
+    for moved in ({"device": "/tmp/mine.toml"}, {"method": "x"}, {"period": 3}, {"batch_size": 33}, {"weights": 1.0}):
+        assert look(network, choices, values(choices, **moved)).reason
+    assert not look(network, choices, values(choices, period=2)).reason
+
+
+def test_it_starts_where_the_command_line_says() -> None:
+    start = choices_from({"weights": 0.855, "period": 7, "batch_size": 100, "steps": 1000, "device": "xeon2"})
+    assert (start.start["weights"], start.start["acts"]) == (0.855, 0.0)
+    assert 7 in start.offered["period"]
+    assert 100 in start.offered["batch_size"]
+    assert start.others == {"steps": 1000}
+    assert choices_from({"weights": 0.9, "distribution": "erk"}).start["acts"] == 0.9  # as an estimate has it
+    assert [choices_from({"method": "rigl"}).start[name] for name in ("weights", "acts", "grads")] == [0.8, 0, 0]
+    with pytest.raises(swatcost.SwatcostError, match="unknown method"):
+        choices_from({"method": "swatt"})
+
+
+@pytest.mark.parametrize(
+    ("moved", "command"),
+    [
+        ({"period": 10, "weights": 0.1 + 0.71}, "--weights 0.81 --acts 0.8 --period 10"),  # 0.8099999999999999
+        ({"method": "rigl", "acts": 0.0, "convention": "exact"}, "--weights 0.8 --method rigl --convention exact"),
+        ({"distribution": "erk", "weights": 0.5, "acts": 0.0}, "--weights 0.5 --acts 0 --distribution erk"),
+        ({"method": "meprop", "weights": 0.0, "acts": 0.0, "grads": 0.9}, "--grads 0.9 --method meprop"),
+    ],
+)
+def test_the_command_it_shows_gives_the_same(
+    network: swatcost.Network, moved: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choices = choices_from({"keep_dense": ("*.conv1", "fc"), "steps": 1000})
+    found = look(network, choices, values(choices, **moved))
+    assert found.estimate, found.reason
+    program, *args = shlex.split(command_for("resnet50", {"input_shape": (3, 224, 224)} | found.settings))
+    options = "--steps 1000 --keep-dense '*.conv1' --keep-dense fc --input-shape 3,224,224"
+    assert shlex.join([program, *args]) == f"swatcost resnet50 {command} {options}"
+    assert main([*args, "--format", "json"]) == 0
+    printed, expected = json.loads(capsys.readouterr().out)["totals"], found.estimate.to_dict()["totals"]
+    for name in ("training_reduction", "inference_reduction", "activation_reduction", "model_compression", "speedup"):
+        assert printed[name] == pytest.approx(expected[name])
+
+
+def test_a_file_that_was_given_can_be_explored(network: swatcost.Network, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("layer,weights,acts\n*,0.9,0.5\n")
+    choices = choices_from({"distribution": "file", "source": str(table)})
+    found = look(network, choices, values(choices))
+    assert found.estimate, found.reason
+    assert found.estimate.weight_sparsity == pytest.approx(0.9)
+    assert "leave weights out" in look(network, choices, values(choices, weights=0.5)).reason
+
+
+def test_the_browser_is_told_to_ask_nobody_else_and_no_file_is_served(network: swatcost.Network) -> None:
+    client = explorer(network, choices_from({}), str).server.test_client()
+    page = client.get("/")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'self';")
+    assert "/_dash-component-suites/" in page.text
+    for path in ("/assets/explorer.css", "/assets/app.py", "/static/app.py"):
+        found = client.get(path)
+        assert found.status_code == 404 or found.text.startswith("<!DOCTYPE html>")  # nothing, or the page itself
+
+
+@contextmanager
+def running(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The real command on a free port, and its address."""
+    program = [sys.executable, "-m", "swatcost", "explore", "resnet18", "--port", "0", "--no-browser", *options]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.kill()
+
+
+def test_it_serves_this_machine_until_interrupted() -> None:
+    with running() as (address, process):
+        assert address.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(address) as response:
+            assert response.status == 200
+            assert "Access-Control-Allow-Origin" not in response.headers
+        foreign = urllib.request.Request(address, headers={"Host": "example.org"})
+        with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+            urllib.request.urlopen(foreign)
+        refused.value.close()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert (out, err) == ("", "swatcost: Ctrl-C ends it\n")
+
+
+def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["explore", "resnet18", "--port", str(port), "--no-browser"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert (
+        err == f"swatcost: port {port}: {os.strerror(errno.EADDRINUSE)}; give another with --port, 0 for any free one\n"
+    )
+
+
+def test_without_the_extra_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "swatcost.explorer.app")
+    monkeypatch.setitem(sys.modules, "dash", None)
+    assert main(["explore", "resnet18", "--no-browser"]) == 2
+    assert capsys.readouterr().err == "swatcost: exploring needs dash and plotly: pip install 'swatcost[explore]'\n"
+
+
+def test_it_starts_from_whatever_an_estimate_takes() -> None:
+    from swatcost.cli import cli
+
+    def options(command: str) -> set[str]:
+        return {option for parameter in cli.commands[command].params for option in parameter.opts}
+
+    assert options("estimate") - {"--layers", "--format", "--output", "--chart", "--plot", "--plot-size"} == options(
+        "explore"
+    ) - {"--port", "--no-browser"}
