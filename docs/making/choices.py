@@ -142,11 +142,17 @@ def devices() -> str:
     """Profiles: whether anybody measured, and who."""
     rows = [
         [f"`{each.name}`", each.title, "measured" if each.measured else "**data sheet: a bound**", each.source,
-         scaled(each.memory_bytes, "B") if each.memory_bytes else "–", f"{each.watts:g} W" if each.watts else "–"]
+         _whole(scaled(each.memory_bytes, "B")) if each.memory_bytes else "–",
+         _whole(f"{each.watts:g} W") if each.watts else "–"]
         for each in map(load_device, device_names())
     ]  # fmt: skip
     header = ["name", "machine", "times are", "source", "memory", "board power"]
     return table(header, rows, words=len(header))
+
+
+def _whole(amount: str) -> str:
+    """A number and its unit on one line."""
+    return amount.replace(" ", "\u00a0")
 
 
 def device_numbers() -> str:
