@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format simulators traces bench browser cases notebooks notebooks-output wheel clean
+.PHONY: run test check format simulators traces bench browser cases notebooks notebooks-output docs shown wheel clean
 
 run: .venv/.installed
 	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
@@ -51,6 +51,14 @@ notebooks: .venv/.installed-dev
 notebooks-output: .venv/.installed-dev
 	$(BIN)/python notebooks/run.py
 
+# Builds the documentation into build/docs; a warning is a failure.
+docs: .venv/.installed-docs
+	$(BIN)/python -m docs.build build/docs
+
+# Writes the output that README and docs/ show anew. Look at the difference before it is committed.
+shown: .venv/.installed-dev
+	$(BIN)/python -m tests.documents
+
 # Installs the built wheel into an environment of its own and uses it from other folders and from the checkout.
 wheel: .venv/.installed-dev
 	sh tests/check_wheel.sh $(BIN)/python
@@ -63,6 +71,11 @@ wheel: .venv/.installed-dev
 
 .venv/.installed-dev: .venv/.installed
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+# Without dev: building does not run what is shown.
+.venv/.installed-docs: .venv/.installed
+	$(PIP) --editable '.[docs]'
 	touch $@
 
 # A counter that cannot be installed is left out, and named in the results.

@@ -1,0 +1,1 @@
+"""The documentation: pages by hand, pages from data, and what builds them."""

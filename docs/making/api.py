@@ -1,0 +1,108 @@
+"""The library's reference: which modules are public, and where what they offer is described."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from docs.making.markdown import paragraphs
+from swatcost.distributions import DISTRIBUTIONS
+
+PUBLIC = (
+    "swatcost", "swatcost.planning", "swatcost.methods", "swatcost.distributions", "swatcost.conventions",
+    "swatcost.devices", "swatcost.accelerator", "swatcost.exporting", "swatcost.plots", "swatcost.page",
+    "swatcost.reference", "swatcost.published", "swatcost.units",
+)  # fmt: skip
+BENEATH = (
+    "swatcost.macs", "swatcost.topk", "swatcost.costs", "swatcost.sparsity", "swatcost.memory", "swatcost.step",
+    "swatcost.compression", "swatcost.formats", "swatcost.selecting", "swatcost.network", "swatcost.record",
+)  # fmt: skip
+"""Where numbers are made: what the pages about them point to."""
+
+_ALSO: dict[str, tuple[str, ...]] = {
+    "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.layer.Symbols"),
+    "swatcost.planning": (
+        "swatcost.planning.saved.LayerChange", "swatcost.planning.recipes.Recipe", "swatcost.planning.running.Moment",
+        "swatcost.planning.question.Question", "swatcost.planning.goals.Goals", "swatcost.planning.goals.Setting", "swatcost.planning.searching.Answer",
+    ),
+    "swatcost.reference": (
+        "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",
+        "swatcost.reference.instructions.Instructions", "swatcost.reference.training.Progress",
+        "swatcost.reference.validation.LayerCheck", "swatcost.reference.validation.StepCheck",
+        "swatcost.reference.validation.Work",
+    ),
+}  # fmt: skip
+"""What the offered give back or are made of, described beside them."""
+
+
+def pages() -> dict[str, str]:
+    """A page a module, and the list of them."""
+    return {f"api/{name}.md": _page(import_module(name)) for name in (*PUBLIC, *BENEATH)} | {"api/index.md": _index()}
+
+
+def _index() -> str:
+    def toctree(caption: str, names: tuple[str, ...]) -> str:
+        entries = "\n".join(names)
+        return f"## {caption}\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```"
+
+    return paragraphs(
+        "# Library",
+        "Written from the docstrings. `import swatcost` is enough for most; `swatcost.planning` has the rest of what "
+        "the command line does. Neither imports torch before something has to be traced.",
+        toctree("To call", PUBLIC),
+        toctree("Where numbers are made", BENEATH),
+    )
+
+
+def _page(module: ModuleType) -> str:
+    directives = [f".. automodule:: {module.__name__}\n   :no-members:", *map(_directive, _described(module.__name__))]
+    return paragraphs(f"# {module.__name__}", "```{eval-rst}\n" + "\n\n".join(directives) + "\n```")
+
+
+def _described(name: str) -> list[str]:
+    """What a module's page describes, each where it is to be imported from; what an earlier page has is left out."""
+    earlier = [*PUBLIC, *BENEATH][: [*PUBLIC, *BENEATH].index(name)]
+    known = {id(getattr(import_module(other), each)) for other in earlier for each in _offered(other)}
+    own = [f"{name}.{each}" for each in _offered(name) if id(getattr(import_module(name), each)) not in known]
+    if name == "swatcost.distributions":
+        own += [f"{each.spread.__module__}.{each.spread.__name__}" for each in DISTRIBUTIONS]
+    return [*own, *_ALSO.get(name, ())]
+
+
+def _offered(name: str) -> list[str]:
+    """What a module says that it offers, or else what is defined in it and not private."""
+    module = import_module(name)
+    named = getattr(module, "__all__", None)
+    if named is not None:
+        return [each for each in named if each != "__version__"]
+    return [
+        name for name, each in vars(module).items()
+        if not name.startswith("_") and getattr(each, "__module__", None) == module.__name__
+        and (inspect.isclass(each) or inspect.isfunction(each))
+    ]  # fmt: skip
+
+
+def _object(path: str) -> object:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _directive(path: str) -> str:
+    each = _object(path)
+    if inspect.isclass(each):
+        return f".. autoclass:: {path}\n   :members:"
+    return f".. {'autofunction' if inspect.isroutine(each) else 'autodata'}:: {path}"
+
+
+@cache
+def aliases() -> dict[str, str]:
+    """The home of each class and function → the place where it is described, if that is another."""
+    found: dict[str, str] = {}
+    for path in (path for name in (*PUBLIC, *BENEATH) for path in _described(name)):
+        each = _object(path)
+        home = f"{getattr(each, '__module__', '')}.{getattr(each, '__qualname__', '')}"
+        if home != path:
+            found.setdefault(home, path)
+    return found

@@ -1,0 +1,179 @@
+"""Conventions, distributions, devices and words, as tables: what each is, from its own data, and what it gives."""
+
+from __future__ import annotations
+
+import inspect
+
+from docs.making.markdown import code_options, listed, paragraphs, table
+from swatcost.conventions import CONVENTIONS, Convention
+from swatcost.costs import PASSES
+from swatcost.devices import Device, device_names, load_device
+from swatcost.distributions import DISTRIBUTIONS
+from swatcost.errors import SwatcostError
+from swatcost.estimate import Estimate, estimate
+from swatcost.exporting import EXPORTS
+from swatcost.planning.comparing import remaining
+from swatcost.report.numbers import percent, scaled, seconds, times
+
+NETWORK = "resnet50"
+TARGETS = (0.8, 0.9)
+
+
+def pages() -> dict[str, str]:
+    """Parts of pages, included by those that are written by hand."""
+    return {
+        "generated/conventions.md": conventions(),
+        "generated/convention-numbers.md": convention_numbers(),
+        "generated/distributions.md": distributions(),
+        "generated/distribution-numbers.md": distribution_numbers(),
+        "generated/devices.md": devices(),
+        "generated/device-numbers.md": device_numbers(),
+        "generated/exports.md": exports(),
+    }
+
+
+def conventions() -> str:
+    """A section each: what it counts, who says so, and the function of each pass."""
+    return paragraphs(*(_convention(each) for each in CONVENTIONS))
+
+
+def _convention(convention: Convention) -> str:
+    formulas = {each: getattr(convention, each) for each in PASSES}
+    rows = [
+        [in_pass, _sentence(formula), _link(formula)]
+        for in_pass, formula in {**formulas, "sparsity": convention.density}.items()
+    ]
+    extras = []
+    if convention.fixed.__name__ != "nothing_fixed":
+        extras.append(f"Beside them, in each pass: {_sentence(convention.fixed)}")
+    if convention.published_schedules:
+        extras.append("Runs are counted by the closed forms of the methods' authors where they have one.")
+    if not convention.counts_extra_macs:
+        extras.append("Work that a method adds of its own does not count.")
+    if convention.first_input_sparse:
+        extras.append("`Act ↓` takes the first layer's input as sparse although the layer is dense.")
+    return paragraphs(
+        f"### {convention.name}",
+        f"**Counts**: {convention.title}. **Source**: {convention.source}.",
+        table(["", "what counts", "function"], rows, words=3),
+        " ".join(extras),
+    )
+
+
+def _sentence(function: object) -> str:
+    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _link(function: object, words: str = "") -> str:
+    module, name = function.__module__, getattr(function, "__qualname__", "")
+    return f"{{py:obj}}`{words or name} <{module}.{name}>`"
+
+
+def convention_numbers() -> str:
+    """SWAT on ResNet-50 under every convention, and where its remaining work is."""
+    found = {name: {target: _swat(name, target) for target in TARGETS} for name in CONVENTIONS.names()}
+    rows = []
+    for name, at in found.items():
+        costs = at[TARGETS[0]].costs
+        rows.append([
+            f"`{name}`", scaled(costs.training.dense), *(percent(each.training_reduction) for each in at.values()),
+            *(percent(remaining(costs, in_pass)) for in_pass in PASSES),
+        ])  # fmt: skip
+    left = [f"of it left in {in_pass}" for in_pass in PASSES]
+    return table(["convention", "dense MACs", *(f"less at {t:.0%}" for t in TARGETS), *left], rows)
+
+
+def _swat(convention: str, target: float) -> Estimate:
+    return estimate(NETWORK, weights=target, acts=target, convention=convention)
+
+
+def distributions() -> str:
+    """What each does, and what its authors keep dense."""
+    what = [[_link(each.spread, each.name), code_options(each.title), each.citation or "–"] for each in DISTRIBUTIONS]
+    unless_told = [
+        [
+            f"`{each.name}`", "dense" if each.first_layer_dense else "sparse",
+            "as sparse as its weights" if each.acts_follow_weights else "dense", "yes" if each.reads_source else "no",
+        ]
+        for each in DISTRIBUTIONS
+    ]  # fmt: skip
+    return paragraphs(
+        table(["name", "how a target becomes a number a layer", "source"], what, words=3),
+        "Unless `--first-layer` and `--acts` say otherwise:",
+        table(["name", "first layer", "a layer's activations", "reads `--from`"], unless_told, words=4),
+    )
+
+
+def distribution_numbers() -> str:
+    """ResNet-50 at each target by the distributions that need nothing but the target."""
+    rows, left_out = [], []
+    for each in DISTRIBUTIONS:
+        try:
+            found = [estimate(NETWORK, weights=t, acts=t, distribution=each) for t in TARGETS]
+        except SwatcostError:
+            left_out.append(f"`{each.name}`")
+            continue
+        if each.measured or found[0].weight_sparsity == 0:
+            left_out.append(f"`{each.name}`")
+            continue
+        for target, one in zip(TARGETS, found, strict=True):
+            sparsities = [layer.sparsity.weight for layer in one.layers if layer.layer.is_weight_layer]
+            rows.append([
+                f"`{each.name}`", percent(target), percent(one.weight_sparsity),
+                f"{percent(min(sparsities))} to {percent(max(sparsities))}",
+                percent(one.training_reduction), percent(one.inference_reduction), times(one.speedup),
+            ])  # fmt: skip
+    header = [
+        "distribution",
+        "target",
+        "weights that are zero",
+        "layers, from and to",
+        "training",
+        "inference",
+        "speedup",
+    ]
+    return paragraphs(
+        table(header, rows),
+        f"Not in the table: {listed(left_out)}, which need something to read, or patterns that these targets are not.",
+    )
+
+
+def devices() -> str:
+    """Profiles: whether anybody measured, and who."""
+    rows = [
+        [f"`{each.name}`", each.title, "measured" if each.measured else "**data sheet: a bound**", each.source,
+         _whole(scaled(each.memory_bytes, "B")) if each.memory_bytes else "–",
+         _whole(f"{each.watts:g} W") if each.watts else "–"]
+        for each in map(load_device, device_names())
+    ]  # fmt: skip
+    header = ["name", "machine", "times are", "source", "memory", "board power"]
+    return table(header, rows, words=len(header))
+
+
+def _whole(amount: str) -> str:
+    """A number and its unit on one line."""
+    return amount.replace(" ", "\u00a0")
+
+
+def device_numbers() -> str:
+    """One estimate of ResNet-50 on every device."""
+    rows = [_on(load_device(name)) for name in device_names()]
+    header = ["device", "dense step", "one Top-K", "speedup", "limit", "break-even period"]
+    return table(header, rows)
+
+
+def _on(device: Device) -> list[str]:
+    found = estimate(NETWORK, weights=0.8, acts=0.8, period=1000, device=device)
+    return [
+        f"`{device.name}`", seconds(found.dense_step.seconds), seconds(found.topk_seconds), times(found.speedup),
+        times(found.speedup_limit), f"{found.break_even_period:,}" if found.break_even_period else "none",
+    ]  # fmt: skip
+
+
+def exports() -> str:
+    """Formats of other tools."""
+    return table(
+        ["`--to`", "what it is", "source"],
+        [[f"`{each.name}`", each.title, each.source or "ours"] for each in EXPORTS],
+        words=3,
+    )

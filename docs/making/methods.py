@@ -1,0 +1,181 @@
+"""A page for each method: what it is, from its own data, and what it costs on ResNet-50 under every convention."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+
+from docs.making.markdown import listed, paragraphs, table
+from swatcost.costs import PASSES
+from swatcost.methods import METHODS, Method, Phase
+from swatcost.planning import Comparison, compare
+from swatcost.planning.comparing import remaining, where_they_differ
+from swatcost.report.numbers import percent, times
+
+NETWORK, TARGET = "resnet50", 0.9
+STEPS = 32_000  # what `estimate` averages schedules over unless it is told
+_OPERANDS = {"weight": "weights", "activation": "activations", "output": "outputs, or their gradients"}
+_READS = {
+    "forward": "weights and activations",
+    "grad_input": "weights and the output's gradient",
+    "grad_weight": "activations and the output's gradient",
+}
+_NETWORKS = {(True, False): "unstructured", (False, True): "structured", (True, True): "unstructured or structured"}
+_ACROSS = {"fixed": "is fixed", "variable": "varies", "fixed or variable": "is fixed or varies"}
+
+
+def pages() -> dict[str, str]:
+    """A page a method, and the list of all."""
+    return {f"methods/{each.name}.md": page(each) for each in METHODS} | {"methods/index.md": index()}
+
+
+def index() -> str:
+    """All methods in the form of the paper's Table 1, and their pages."""
+    rows = [
+        [f"[{each.name}]({each.name}.md)", each.title, *(_sparse_in(each, in_pass) for in_pass in PASSES),
+         each.weight_gradient, "constant" if len(each.schedule(STEPS)) == 1 else "changes"]
+        for each in METHODS
+    ]  # fmt: skip
+    header = ["method", "title", *(f"sparse in {each}" for each in PASSES), "gradient of", "schedule"]
+    return paragraphs(
+        "# Methods",
+        "A method is the algorithm's truth: which operands are sparse in which pass, for which weights it needs a "
+        "gradient, and how that moves over a run. How its authors counted is the matter of a "
+        "[convention](../conventions.md). Each page is written from the data that the program computes with.",
+        table(header, rows, words=len(header)),
+        "```{toctree}\n:hidden:\n\n" + "\n".join(METHODS.names()) + "\n```",
+    )
+
+
+def page(method: Method) -> str:
+    """One method."""
+    home = sys.modules[_home(method)]
+    about = inspect.getdoc(home) or method.title
+    return paragraphs(
+        f"# {method.name}: {method.title}",
+        about,
+        f"**Source.** {method.citation}.",
+        "## What is sparse",
+        table(
+            ["pass", "reads", "sparse"],
+            [[each, _READS[each], _sparse_in(method, each)] for each in PASSES],
+            words=3,
+        ),
+        _in_words(method),
+        "## Schedule",
+        _schedule(method),
+        f"## Departures from the source\n\n{method.departures}" if method.departures else "",
+        f"## ResNet-50 at {100 * TARGET:.0f} %" if any(method.sparse.values()) else "## ResNet-50",
+        _numbers(method),
+        f"The data is in `{home.__name__.replace('.', '/')}.py`.",
+    )
+
+
+def _home(method: Method) -> str:
+    """The module that defines it."""
+    from pkgutil import iter_modules
+
+    import swatcost.methods
+
+    for each in iter_modules(swatcost.methods.__path__, prefix="swatcost.methods."):
+        if getattr(sys.modules[each.name], "METHOD", None) is method:
+            return each.name
+    raise LookupError(f"{method.name} is in no file of swatcost/methods/")
+
+
+def _sparse_in(method: Method, in_pass: str) -> str:
+    return listed(_OPERANDS[each] for each in sorted(method.sparse[in_pass])) if method.sparse[in_pass] else "–"
+
+
+def _in_words(method: Method) -> str:
+    """What the table does not say."""
+    sentences = []
+    if any(method.sparse.values()):
+        sentences.append(
+            f"Its networks are {_NETWORKS[method.unstructured, method.structured]}."
+            if (method.unstructured or method.structured)
+            else "It leaves the network itself dense."
+        )
+        sentences.append(f"Sparsity across layers {_ACROSS[method.across_layers]}.")
+    whose = {"all": "every weight", "active": "the active weights"}[method.weight_gradient]
+    sentences.append(f"It needs the gradient of {whose}.")
+    if method.relies_on_default_sparsity:
+        sentences.append(
+            "No operand of grad_weight is made sparse: the conventions swat and equations charge that pass by the "
+            "zeros that ReLU leaves, the default activation sparsity."
+        )
+    if method.selects:
+        sentences.append(
+            f"Top-K selects {listed(f'{_OPERANDS[each]}' for each in sorted(method.selects))} every period."
+        )
+    if method.keeps_dense:
+        sentences.append(
+            f"Its runs keep layers dense whose name is like {listed(f'`{each}`' for each in method.keeps_dense)}."
+        )
+    if method.extra_macs is not None:
+        sentences.append(f"It adds work of its own: {_first_sentence(inspect.getdoc(method.extra_macs))}")
+    return " ".join(sentences)
+
+
+def _first_sentence(text: str | None) -> str:
+    return (text or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _schedule(method: Method) -> str:
+    phases = method.schedule(STEPS)
+    parts = [_first_sentence(inspect.getdoc(method.schedule))]
+    if len(phases) > 1:
+        parts.append(f"Over {STEPS:,} steps:")
+        parts.append(_phases(phases, method.weight_gradient))
+    if method.published_schedule is not None:
+        parts.append(
+            "The convention rigl counts with the form that its authors published: "
+            f"{_first_sentence(inspect.getdoc(method.published_schedule))}"
+        )
+    return paragraphs(*parts)
+
+
+def _phases(phases: Sequence[Phase], weight_gradient: str) -> str:
+    """A row for what goes on unchanged."""
+    shares: dict[tuple[float, bool], float] = {}
+    for phase in phases:
+        key = phase.scale, phase.dense_weight_gradient
+        shares[key] = shares.get(key, 0.0) + phase.share
+    rows = [
+        [percent(share), percent(scale), "every weight" if dense or weight_gradient == "all" else "active weights"]
+        for (scale, dense), share in shares.items()
+    ]
+    return table(["of the run", "of the target sparsity", "gradient of"], rows, words=0)
+
+
+def _numbers(method: Method) -> str:
+    """The worked number: every pass under every convention, and why they differ."""
+    found = compare(NETWORK, weights=TARGET, method=method)
+    header = ["convention", *PASSES, "training", "inference", "speedup"]
+    rows = [
+        [f"[{name}](../conventions.md#{name})", *(percent(cost.reduction) for cost in each.costs.by_pass().values()),
+         percent(each.training_reduction), percent(each.inference_reduction), times(each.speedup)]
+        for name, each in found.by_convention.items()
+    ]  # fmt: skip
+    return paragraphs(
+        f"```sh\nswatcost compare {NETWORK} --weights {TARGET:g} --method {method.name}\n```",
+        "Reductions of MACs in each pass, of a training step on average over the run, and of inference. "
+        "The speedup is that of a step on an RTX 2080 Ti by [Eq. 7](../numbers.md#top-k).",
+        table(header, rows),
+        _differences(method, found),
+    )
+
+
+def _differences(method: Method, found: Comparison) -> str:
+    """Under which convention the number differs from that of `exact`, and in which pass mostly."""
+    exact = found.by_convention["exact"].costs
+    sentences = []
+    for name, each in found.by_convention.items():
+        in_pass = where_they_differ(exact, each.costs)
+        if in_pass is not None:
+            sentences.append(
+                f"- {name} differs from exact mostly in {in_pass}, of which {percent(remaining(each.costs, in_pass))} "
+                f"of dense training is left as {name} counts and {percent(remaining(exact, in_pass))} as exact counts."
+            )
+    return "\n".join(sentences)

@@ -1,0 +1,36 @@
+"""What Sphinx has to be told about this code's names and docstrings.
+
+A name may be described elsewhere than where it is defined: swatcost.estimate.Estimate as swatcost.Estimate. Docstrings
+are plain text with `code`, doctests and |x|, which Sphinx would take for a substitution.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from docutils import nodes
+
+from docs.making.api import aliases
+
+
+def resolve(app: Any, env: Any, node: Any, contents: nodes.Node) -> nodes.Node | None:
+    """The documented place of a name that a signature gives by its home."""
+    target = aliases().get(node.get("reftarget", ""))
+    if node.get("refdomain") != "py" or target is None:
+        return None
+    domain = env.get_domain("py")
+    found: nodes.Node | None = domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contents)
+    return found
+
+
+def plain(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
+    """Makes the bars of an absolute value bars."""
+    lines[:] = [line if ">>>" in line else re.sub(r"\|(?=\S)([^|`]+)(?<=\S)\|", r"\\|\1\\|", line) for line in lines]
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Asks `resolve` for what Sphinx does not find, and `plain` for every docstring."""
+    app.connect("autodoc-process-docstring", plain)
+    app.connect("missing-reference", resolve)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

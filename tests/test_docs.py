@@ -1,0 +1,129 @@
+"""What documentation is made of when it is built: pages from data, numbers that others published, nothing fetched."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import pytest
+
+from docs.build import loaded_from_network
+from docs.making import api, choices, commands, methods
+from docs.making.markdown import table
+from swatcost.cli import cli
+from swatcost.conventions import CONVENTIONS
+from swatcost.devices import device_names
+from swatcost.distributions import DISTRIBUTIONS
+from swatcost.methods import METHODS
+
+from .documents import ROOT, Document, documents
+
+PAGES = {**methods.pages(), **choices.pages(), **commands.pages(), **api.pages()}
+
+
+def rows_of(page: str) -> dict[str, list[str]]:
+    """The cells of every table's rows by their first word, code and links apart."""
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    return {re.sub(r"[`\[\]]|\(.*\)", "", first): rest for first, *rest in rows}
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_has_its_page(name: str) -> None:
+    page = PAGES[f"methods/{name}.md"]
+    assert METHODS[name].citation in page
+    assert METHODS[name].departures in page
+    assert set(CONVENTIONS.names()) <= set(rows_of(page))
+    assert f"[{name}]({name}.md)" in PAGES["methods/index.md"]
+
+
+def test_worked_numbers_are_the_published_ones() -> None:
+    """SWAT, Table 3 at 90 %: 85.6 in training, 87.4 at inference; Eq. 8 rounds the first and gives 6.79×."""
+    found = rows_of(PAGES["methods/swat.md"])
+    *_, training, inference, speedup = found["swat"]
+    assert (f"{float(training.removesuffix(' %')):.1f}", f"{float(inference.removesuffix(' %')):.1f}") == (
+        "85.6",
+        "87.4",
+    )
+    assert float(speedup.removesuffix("×")) == pytest.approx(6.79, abs=0.03)
+    assert [found[name][3] for name in ("equations", "exact")] == ["84.35 %", "88.25 %"]  # as README's table has it
+
+
+def test_dense_training_saves_nothing() -> None:
+    found = rows_of(PAGES["methods/dense.md"])
+    assert all(found[name] == ["0.00 %"] * 5 + ["1.00×"] for name in CONVENTIONS.names())
+
+
+def test_conventions_lay_out_what_is_left() -> None:
+    """What is left of the three passes is what is not saved."""
+    for name, (_, less, _, *left) in rows_of(PAGES["generated/convention-numbers.md"]).items():
+        if name in CONVENTIONS.names():
+            remaining = sum(float(each.removesuffix(" %")) for each in left)
+            assert remaining + float(less.removesuffix(" %")) == pytest.approx(100, abs=0.02)
+
+
+def test_every_choice_is_in_its_table() -> None:
+    assert set(DISTRIBUTIONS.names()) <= set(re.findall(r"`(\w+) <", PAGES["generated/distributions.md"]))
+    assert set(device_names()) <= set(rows_of(PAGES["generated/devices.md"]))
+    assert set(device_names()) <= set(rows_of(PAGES["generated/device-numbers.md"]))
+    for name in CONVENTIONS.names():
+        assert f"### {name}\n" in PAGES["generated/conventions.md"]
+
+
+def test_data_sheets_are_called_bounds() -> None:
+    for line in PAGES["generated/devices.md"].splitlines():
+        assert ("data sheet:" in line) == ("data sheet: a bound" in line)
+
+
+def test_every_command_and_option_is_described() -> None:
+    page = PAGES["generated/commands.md"]
+    for name, command in cli.commands.items():
+        section = page.split(f"## {name}\n")[1].split("\n## ")[0]
+        for each in command.params:
+            if isinstance(each, click.Option):
+                assert max(each.opts, key=len) in section, (name, each.opts)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_have_a_cell_in_every_column(name: str) -> None:
+    lines = PAGES[name].splitlines()
+    for above, line in pairwise(lines):
+        if above.startswith("| ") and line.startswith("| "):
+            assert len(re.findall(r"(?<!\\)\|", above)) == len(re.findall(r"(?<!\\)\|", line)), line
+
+
+def test_a_bar_in_a_cell_is_no_border() -> None:
+    assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| :--- | ---: |\n| x\\|y | 1 |\n"
+
+
+@pytest.mark.parametrize("document", [*documents(), Document(ROOT / "commands")], ids=lambda each: each.path.name)
+def test_commands_that_are_not_run_are_commands(document: Document) -> None:
+    """Blocks of `sh` are parsed, not run: words and options are the program's."""
+    text = PAGES["generated/commands.md"] if document.path.name == "commands" else document.text
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            program, *args = shlex.split(line, comments=True) or [""]
+            if program == "swatcost":
+                name = args.pop(0) if args[0] in cli.commands else "estimate"
+                cli.commands[name].make_context(name, args)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<script src="https://cdn.example/x.js"></script>',
+        '<link rel="stylesheet" href="//cdn.example/x.css">',
+        '<img alt="x" src="http://example/x.png">',
+    ],
+)
+def test_what_a_page_would_fetch_is_found(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.html").write_text(f"<p>{text}</p>")
+    assert [each.partition(":")[0] for each in loaded_from_network(tmp_path)] == ["x.html"]
+
+
+def test_what_a_style_would_fetch_is_found_and_links_are_not(tmp_path: Path) -> None:
+    (tmp_path / "x.css").write_text("@font-face { src: url(https://fonts.example/x.woff2) }")
+    (tmp_path / "y.html").write_text('<a href="https://example/">y</a><script src="static/y.js"></script>')
+    assert loaded_from_network(tmp_path) == ["x.css: https://fonts.example/x.woff2"]
