@@ -25,7 +25,8 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.layer.Symbols"),
     "swatcost.planning": (
         "swatcost.planning.saved.LayerChange", "swatcost.planning.recipes.Recipe", "swatcost.planning.running.Moment",
-        "swatcost.planning.question.Question", "swatcost.planning.goals.Goals", "swatcost.planning.goals.Setting", "swatcost.planning.searching.Answer",
+        "swatcost.planning.question.Question", "swatcost.planning.goals.Goals", "swatcost.planning.goals.Setting",
+        "swatcost.planning.searching.Answer",
     ),
     "swatcost.reference": (
         "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",

@@ -16,7 +16,8 @@ from swatcost.cli.waiting import waiting
 from swatcost.errors import SwatcostError
 from swatcost.files import write_atomically
 from swatcost.network import Network
-from swatcost.plots import SIZES, check_path
+from swatcost.plots import check_path
+from swatcost.plots.canvas import SIZES
 from swatcost.report import FORMATS
 from swatcost.units import count_from, counts_from, fraction_from, fractions_from, names_from
 from swatcost.zoo import load

@@ -18,11 +18,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from swatcost.plots.accuracy import accuracy_by_reduction, check_accuracies
-from swatcost.plots.canvas import SIZES
 from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
 from swatcost.plots.memory import memory_timeline
 from swatcost.plots.period import speedup_by_period
-from swatcost.plots.saving import ENDINGS, check_path, save
+from swatcost.plots.saving import check_path, save
 from swatcost.plots.schedule import schedule_over_run
 from swatcost.plots.sparsity import speedup_by_sparsity
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHARTS",
-    "ENDINGS",
-    "SIZES",
     "Chart",
     "accuracy_by_reduction",
     "check_accuracies",
