@@ -267,6 +267,19 @@ def test_damaged_architecture(tmp_path):
         load_architecture(tmp_path / "mine.toml")
 
 
+def test_a_misspelt_setting_of_an_architecture_is_not_left_at_its_default(tmp_path):
+    from importlib.resources import files
+
+    text = (files("swatcost.accelerator") / "bit-tactical.toml").read_text()
+    for right, wrong, named in (
+        ("lookaside", "lookasides", "lookasides"),
+        ("topk_passes = 4", "topk_passes = 4\nbanks = 2", "banks"),
+    ):
+        (tmp_path / "mine.toml").write_text(text.replace(right, wrong))
+        with pytest.raises(SwatcostError, match=f"usable architecture: '{named}'"):
+            load_architecture(tmp_path / "mine.toml")
+
+
 def test_an_estimate_on_an_architecture_is_simulated(tmp_path):
     ideal = swatcost.estimate("cifar_resnet18", weights=0.8, acts=0.8)
     found = swatcost.estimate("cifar_resnet18", weights=0.8, acts=0.8, device="bit-tactical")

@@ -51,6 +51,15 @@ def test_a_convolution_by_hand() -> None:
     assert (found.weight_density, found.input_density) == (0.25, 1.0)
 
 
+def test_a_transposed_convolution_by_hand() -> None:
+    network = swatcost.trace(nn.ConvTranspose2d(6, 4, 3, stride=2, groups=2), input_shape=(6, 5, 4))
+    found = export(swatcost.estimate(network, method="dense", batch_size=3), "csv", passes=("forward", "grad_weight"))
+    forward, grad_weight = found.workloads
+    # each of 3 · 5 · 4 input positions meets, in each of 2 groups, 6 / 2 channels of 4 / 2 filters · 3 · 3 weights
+    assert (forward.B, forward.G, forward.C, forward.K) == (60, 2, 3, 18)
+    assert (grad_weight.B, grad_weight.G, grad_weight.C, grad_weight.K) == (3, 2, 60, 18)
+
+
 def test_each_pass_has_the_densities_of_its_operands() -> None:
     estimate = swatcost.estimate("cifar_resnet18", weights=0.8, acts=0.6, batch_size=1)
     found = {each.in_pass: each for each in export(estimate, "csv", passes=PASSES).workloads if each.layer == "fc"}

@@ -1,17 +1,21 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+import swatcost
 from swatcost.accelerator import study as module
 from swatcost.accelerator.study import study
 from swatcost.cli import main
 from swatcost.errors import SwatcostError
+from swatcost.report.study import render
 
 GRID = {"weights": [0.5, 0.9], "shapes": ["T2,5", "L1,6"], "seeds": 2}
 
@@ -52,14 +56,59 @@ def test_a_study_goes_on(serial, tmp_path, monkeypatch):
         ("something else\n", "damaged"),
         ('{"schema": "swatcost.run/1"}\n', "no record of a study"),
         ("precious", "no record of a study"),
+        ('{"schema": "mine, without an end', "no record of a study"),
+        (b"\x86\xff", "no record of a study"),
         ('{"schema": "swatcost.study/1", "settings": {"batch_size": 3}}\n', "other settings"),
     ],
 )
 def test_other_files_stay_as_they_are(text, said, tmp_path):
-    (tmp_path / "mine.jsonl").write_text(text)
+    text = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "mine.jsonl").write_bytes(text)
     with pytest.raises(SwatcostError, match=said):
         study(["cifar_resnet18"], weights=[0.5], record=tmp_path / "mine.jsonl")
-    assert (tmp_path / "mine.jsonl").read_text() == text
+    assert (tmp_path / "mine.jsonl").read_bytes() == text
+
+
+@pytest.mark.parametrize("figure", ['"x"', "NaN", "null", "1e999", "Infinity"])
+def test_figures_of_a_record_are_numbers(figure, tmp_path):
+    record = tmp_path / "study.jsonl"
+    study(["cifar_resnet18"], weights=[0.5], jobs=1, record=record)
+    record.write_text(re.sub(r'(?<="grad_input_speedup": )[0-9.]+', figure, record.read_text()))
+    with pytest.raises(SwatcostError, match="damaged record"):
+        study(["cifar_resnet18"], weights=[0.5], record=record)
+
+
+def test_a_record_is_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for endless in ("/dev/zero", tmp_path / "pipe"):
+        with pytest.raises(SwatcostError, match="no file that a study could go on from"):
+            study(["cifar_resnet18"], weights=[0.5], record=endless)
+
+
+def test_networks_of_one_name_are_told_apart(tmp_path):
+    body = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1))
+    small, large = (swatcost.trace(body, input_shape=(3, size, size)) for size in (8, 32))
+    assert small.name == large.name
+    record = tmp_path / "study.jsonl"
+    (first,) = study([small], weights=[0.5], jobs=1, record=record)
+    (second,) = study([large], weights=[0.5], jobs=1, record=record)
+    assert second["dense_step_cycles"] == 16 * first["dense_step_cycles"]  # 32 · 32 windows instead of 8 · 8
+    both = study([small, large], weights=[0.5], jobs=1)
+    assert both == [first, second]
+    table = render(both, "table", width=200)
+    assert first["network"] in table
+    assert second["network"] in table
+    assert first["network"] not in render([first], "table", width=200)
+
+
+def test_no_more_processes_than_simulations(monkeypatch):
+    import joblib
+
+    asked = []
+    parallel = joblib.Parallel
+    monkeypatch.setattr(joblib, "Parallel", lambda n_jobs, **more: asked.append(n_jobs) or parallel(n_jobs=1, **more))
+    study(["cifar_resnet18"], weights=[0.5], jobs=10**8)
+    assert asked == [1]
 
 
 def children():

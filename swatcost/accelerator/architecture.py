@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -150,11 +150,19 @@ def load_architecture(name: str | Path) -> Architecture:
             raise SwatcostError(f"unknown architecture {name!r}: {nearest(str(name), names)}")
         source = _FILES / f"{name}.toml"
     try:
-        return msgspec.convert(tomllib.loads(source.read_text(encoding="utf-8")), Architecture)
+        content = tomllib.loads(source.read_text(encoding="utf-8"))
+        found = msgspec.convert(content, Architecture)
     except OSError as error:
         raise SwatcostError(f"cannot read architecture {name}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise SwatcostError(f"{name} is not a usable architecture: {error}") from None
+    for values, known in ((content, Architecture), (content["shape"], Shape)):
+        names = [each.name for each in fields(known)]
+        if unknown := sorted(values.keys() - set(names)):
+            raise SwatcostError(
+                f"{name} is not a usable architecture: {unknown[0]!r:.40}: {nearest(unknown[0], names)}"
+            )
+    return found
 
 
 def architecture_named(device: object) -> Architecture | None:

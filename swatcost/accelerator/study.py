@@ -7,22 +7,33 @@ runs. With a record, rows are written as they arrive and a study that was interr
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import IO, Any
 
 from swatcost.accelerator.architecture import Architecture, load_architecture
+from swatcost.costs import PASSES
 from swatcost.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.zoo import load
 
 SCHEMA = "swatcost.study/1"
 _ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
+
+_TOLD_APART = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
+_WORDS = ("model", "network", "architecture", "shape")
+_FIGURES = (
+    "weights", "acts", "seed", *(f"{each}_speedup" for each in (*PASSES, "training", "step")), "dense_step_cycles",
+    "step_cycles", "utilisation",
+)  # fmt: skip
+_DIGITS = 12  # hexadecimal ones of a digest
 
 Row = dict[str, Any]
 
@@ -32,6 +43,7 @@ class Task:
     """One simulation of a study."""
 
     network: Network = field(repr=False)
+    digest: str
     architecture: Architecture
     weights: float
     acts: float | None
@@ -43,6 +55,7 @@ class Task:
         """What tells it from the other tasks."""
         return {
             "model": self.network.name,
+            "network": self.digest,
             "architecture": self.architecture.name,
             "shape": self.architecture.shape.name,
             "weights": self.weights,
@@ -54,7 +67,6 @@ class Task:
         """Simulates it, on one thread: the tasks share the processors."""
         from swatcost.accelerator.masks import MaskSource
         from swatcost.accelerator.simulation import simulate
-        from swatcost.costs import PASSES
 
         found = simulate(
             self.network,
@@ -108,8 +120,18 @@ def study(
     tasks = {
         _key(task.row): task
         for task in (
-            Task(network=network, architecture=machine, weights=sparsity, acts=acts, seed=seed, settings=settings)
-            for network, machine, sparsity, seed in itertools.product(networks, machines, weights, range(seeds))
+            Task(
+                network=network,
+                digest=digest,
+                architecture=machine,
+                weights=sparsity,
+                acts=acts,
+                seed=seed,
+                settings=settings,
+            )
+            for (network, digest), machine, sparsity, seed in itertools.product(
+                [(each, _digest(each)) for each in networks], machines, weights, range(seeds)
+            )
         )
     }
     if not tasks:
@@ -134,8 +156,13 @@ def _described(architecture: Architecture) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name != "shape"}
 
 
+def _digest(network: Network) -> str:
+    """Tells networks of one name apart: traced with another input, say, or after a change of their source."""
+    return hashlib.sha256(network.to_json().encode()).hexdigest()[:_DIGITS]
+
+
 def _key(row: Row) -> str:
-    return json.dumps([row[name] for name in ("model", "architecture", "shape", "weights", "acts", "seed")])
+    return json.dumps([row[name] for name in _TOLD_APART])
 
 
 def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator[Row]:
@@ -151,7 +178,7 @@ def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator
                 joblib.delayed(Task.run)(each) for each in tasks
             )
         return
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = min(jobs or len(os.sched_getaffinity(0)), len(tasks))  # each is a process, with work or without
     left = {_key(task.row): task for task in tasks}
     for _ in range(_ATTEMPTS):
         try:
@@ -189,6 +216,8 @@ def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Call
         yield [], lambda row: None
         return
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise SwatcostError(f"{path} is no file that a study could go on from: choose another")
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise SwatcostError(f"cannot write {path}: {error.strerror}") from None
@@ -209,13 +238,16 @@ def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Call
 def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
     """A record's rows, after writing the header into a new one and cutting off a line that was not finished."""
     file.seek(0)
-    text = file.read()
+    try:
+        text = file.read()
+    except UnicodeDecodeError:
+        raise SwatcostError(f"{path} is no record of a study: choose another file") from None
     whole = text[: text.rfind("\n") + 1]
     try:
         lines = [json.loads(line) for line in whole.splitlines()]
     except (ValueError, RecursionError):
         raise SwatcostError(f"{path} is a damaged record of a study: move it away") from None
-    if text and not lines and not text.startswith('{"schema"'):
+    if not lines and not json.dumps(header).startswith(text):  # but for a header that was being written
         raise SwatcostError(f"{path} is no record of a study: choose another file")
     if lines and (not isinstance(lines[0], dict) or lines[0].get("schema") != SCHEMA):
         raise SwatcostError(f"{path} is no record of a study: choose another file")
@@ -233,5 +265,9 @@ def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
 
 
 def _are_rows(rows: Iterable[Any]) -> bool:
-    names = {"model", "architecture", "shape", "weights", "acts", "seed", "step_speedup"}
-    return all(isinstance(row, dict) and names <= row.keys() for row in rows)
+    return all(
+        isinstance(row, dict)
+        and all(isinstance(row.get(name), str) for name in _WORDS)
+        and all(isinstance(figure := row.get(name), int | float) and abs(figure) < inf for name in _FIGURES)
+        for row in rows
+    )

@@ -107,7 +107,6 @@ def _weight_layer(layer: Layer, in_pass: Pass, estimate: Estimate) -> Workload:
     forward = (images * positions, channels * kernel, filters)
     backward = (images * positions, filters, channels * kernel)
     if layer.kind == "transposed_conv":
-        filters, channels = channels, shape.F // groups
         forward, backward = (images * positions, channels, filters * kernel), (
             images * positions, filters * kernel, channels,
         )  # fmt: skip

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from swatcost.accelerator.simulation import Cycles, Simulation
 
 _IDLE = ("ragged", "unfilled", "filters", "tiles")
+_ROUNDING = 1e-3  # by which a Top-K of whole weights may keep less than its share
 
 
 def render(simulation: Simulation, format: str, *, layers: bool = False, width: int = 80) -> str:
@@ -63,9 +64,22 @@ def notes(simulation: Simulation) -> list[str]:
         sentences.append(f"{method.name} has nothing in {', '.join(idle)} that this front end could skip.")
     if any("weight" not in method.sparse[each] and method.sparse[each] for each in ("forward", "grad_input")):
         sentences.append("The front end schedules weights in forward and grad_input: zeros of other operands stay.")
+    if _more_zeros(simulation):
+        sentences.append(
+            "The weights given have more zeros than the sparsity asked for: cycles skip them, and the ideal and "
+            "layers' sparsities do not count them."
+        )
     if len(method.schedule(estimate.steps)) > 1:
         sentences.append(f"{method.name} changes over a run: this is a step at the target sparsity.")
     return sentences
+
+
+def _more_zeros(simulation: Simulation) -> bool:
+    """Whether weights that masks are of bring zeros beyond those of the plan, so that cycles can beat the ideal."""
+    if simulation.masks.weights is None or not any("forward" in each.passes for each in simulation.layers):
+        return False
+    asked = simulation.estimate.exact.forward.sparse / simulation.architecture.macs_per_cycle
+    return simulation.of("forward").limit < (1 - _ROUNDING) * asked
 
 
 def to_dict(simulation: Simulation) -> dict[str, Any]:

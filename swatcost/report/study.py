@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +16,17 @@ _NOTES = (
 )
 
 
+def _networks(rows: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
+    return {(row["model"], row["network"]) for row in rows}
+
+
 def render(rows: Sequence[dict[str, Any]], format: str, *, width: int = 80) -> str:
     """The rows as text in one of FORMATS; ends in a newline."""
     header = ["model", "shape", "weights", "seed", "forward", "grad\ninput", "grad\nweight", "step", "busy"]
+    ambiguous = {name for name, count in Counter(name for name, _ in _networks(rows)).items() if count > 1}
     lines = [
         [
-            row["model"],
+            f"{row['model']} {row['network']}" if row["model"] in ambiguous else row["model"],
             row["shape"],
             f"{row['weights']:g}",
             str(row["seed"]),
