@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -48,6 +49,7 @@ def encoded(name: str, matrix: Array) -> list[bytes]:
     return [values, packed([int(column) % 4 for column in columns], 2)]
 
 
+@lru_cache(maxsize=1)  # every format is tried on it in turn
 def random_matrix(rows: int, columns: int, density: float, dtype: Any = numpy.float32) -> Array:
     random = numpy.random.default_rng(3)
     matrix = random.normal(size=(rows, columns)).astype(dtype)

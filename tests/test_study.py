@@ -58,7 +58,7 @@ def test_a_study_goes_on(serial, tmp_path, monkeypatch):
         ("precious", "no record of a study"),
         ('{"schema": "mine, without an end', "no record of a study"),
         (b"\x86\xff", "no record of a study"),
-        ('{"schema": "swatcost.study/1", "settings": {"batch_size": 3}}\n', "other settings"),
+        ('{"schema": "swatcost.study/2", "settings": {"batch_size": 3}}\n', "other settings"),
     ],
 )
 def test_other_files_stay_as_they_are(text, said, tmp_path):

@@ -24,7 +24,7 @@ from swatcost.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.zoo import load
 
-SCHEMA = "swatcost.study/1"
+SCHEMA = "swatcost.study/2"
 _ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
 
 _TOLD_APART = ("model", "network", "architecture", "shape", "weights", "acts", "seed")

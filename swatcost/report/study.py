@@ -39,7 +39,7 @@ def render(rows: Sequence[dict[str, Any]], format: str, *, width: int = 80) -> s
         opening=[f"{len(rows)} simulations on {rows[0]['architecture']}"],
         tables=[Table(header, lines, text_columns=2)],
         notes=_NOTES,
-        data=lambda: {"schema": "swatcost.study/1", "rows": list(rows)},
+        data=lambda: {"schema": "swatcost.study/2", "rows": list(rows)},
         rows=lambda: rows,
     )
     return render_sheet(sheet, format, width=width)
