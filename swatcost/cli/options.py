@@ -138,6 +138,17 @@ def shown(option: str, help: str, default: str | float, metavar: str) -> Decorat
     )  # fmt: skip
 
 
+def together(*options: Decorator) -> Decorator:
+    """Options as one decorator, in the order in which the help shows them."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """How MODEL is loaded."""
     for option in (
@@ -153,6 +164,15 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 FROM = click.option(
     "--from", "source", metavar="FILE", shell_complete=OFFERED["--from"],
     help="What the distribution reads: a table, a checkpoint, a run's record.",
+)  # fmt: skip
+FIRST_LAYER = click.option(
+    "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
+)
+LAST_LAYER = click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
+KEEP_DENSE = click.option(
+    "--keep-dense", multiple=True, metavar="PATTERN",
+    callback=lambda context, option, patterns: patterns or None,  # none at all leaves the choice to the method
+    help="Layers to keep dense, such as '*.downsample.*'; repeatable.",
 )  # fmt: skip
 FORMAT = click.option(
     "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"

@@ -69,7 +69,6 @@ def sweep(
     plot_size: str,
     format: str | None,
     output: Path | None,
-    keep_dense: tuple[str, ...],
     **settings: Any,
 ) -> None:
     """Estimates every combination of settings at once.
@@ -84,7 +83,7 @@ def sweep(
     as_parquet = output is not None and output.suffix == ".parquet" and format is None
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     with waiting("sweeping"):
-        frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
+        frame = swatcost.sweep(network, **settings)
     if plot is not None:
         save(speedup_by_sparsity(frame, name=network.name, size=plot_size), plot)
     if as_parquet and output is not None:
@@ -133,7 +132,6 @@ def solve(
     fresh: bool,
     format: str | None,
     output: Path | None,
-    keep_dense: tuple[str, ...],
     **settings: Any,
 ) -> None:
     """Looks for the least sparse setting that reaches a goal.
@@ -148,7 +146,7 @@ def solve(
 
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     with waiting("solving"):
-        found = solution(network, keep_dense=keep_dense or None, **settings)
+        found = solution(network, **settings)
     show(render(found, form(format, output), width=width(output)), output)
     if not found.reached:
         click.get_current_context().exit(1)
@@ -198,7 +196,6 @@ def plan(
     fresh: bool,
     format: str | None,
     output: Path | None,
-    keep_dense: tuple[str, ...],
     grid: float | None,
     plot: Path | None,
     plot_size: str,
@@ -212,7 +209,7 @@ def plan(
     from swatcost.report.run_plan import render
 
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    found = plan_run(network, grid=WORLD_GRID if grid is None else grid, keep_dense=keep_dense or None, **settings)
+    found = plan_run(network, grid=WORLD_GRID if grid is None else grid, **settings)
     if plot is not None:
         save(schedule_over_run(found, size=plot_size), plot)
     show(render(found, form(format, output), width=width(output)), output)

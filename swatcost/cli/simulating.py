@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,11 @@ import click
 import swatcost
 from swatcost.cli.completion import MODEL, MODELS, OFFERED
 from swatcost.cli.options import (
+    FIRST_LAYER,
     FORMAT,
     FROM,
+    KEEP_DENSE,
+    LAST_LAYER,
     OUTPUT,
     FractionsType,
     form,
@@ -22,36 +24,31 @@ from swatcost.cli.options import (
     show,
     shown,
     sparsity,
+    together,
     width,
 )
 from swatcost.cli.waiting import unattended
 from swatcost.report.numbers import scaled
 
-
-def sparsity_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What is made sparse, of what batch."""
-    for option in (
-        click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers that stay dense; repeatable."),
-        click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
-        click.option(
-            "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
-        ),
-        FROM,
-        shown("--distribution", "How sparsity is spread over layers.", "uniform", "D"),
-        shown("--method", "What is sparse in which pass.", "swat", "M"),
-        sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg."),
-        sparsity("--acts", "Activation sparsity, for grad_weight; by default as that of weights."),
-        sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1)."),
-    ):
-        command = option(command)
-    return command
+sparsity_options = together(
+    sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1)."),
+    sparsity("--acts", "Activation sparsity, for grad_weight; by default as that of weights."),
+    sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg."),
+    shown("--method", "What is sparse in which pass.", "swat", "M"),
+    shown("--distribution", "How sparsity is spread over layers.", "uniform", "D"),
+    FROM,
+    FIRST_LAYER,
+    LAST_LAYER,
+    KEEP_DENSE,
+)
+"""What is made sparse."""
 
 
 def _with_acts(settings: dict[str, Any]) -> dict[str, Any]:
     """Activations as sparse as weights, where a number for them was left out."""
     if settings["acts"] is None and settings["method"].startswith("swat") and settings["distribution"] == "uniform":
         settings["acts"] = settings["weights"]
-    return {**settings, "keep_dense": settings["keep_dense"] or None}
+    return settings
 
 
 @click.command()
