@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ _UNATTENDED_WIDTH = 80
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 T = TypeVar("T")
+Loading = dict[str, Any]
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -149,16 +151,25 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+_MODEL_OPTIONS = together(
+    click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
+    click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
+    click.option("--input-dtype", metavar="T", help="Type of the input's numbers, such as int64."),
+    click.option("--fresh", is_flag=True, help="Trace anew, whatever was traced before."),
+)
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """How MODEL is loaded."""
-    for option in (
-        click.option("--fresh", is_flag=True, help="Trace anew, whatever was traced before."),
-        click.option("--input-dtype", metavar="T", help="Type of the input's numbers, such as int64."),
-        click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
-        click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
-    ):
-        command = option(command)
-    return command
+    """How MODEL is loaded: given to the command as `loading`, which `loaded` takes beside the name."""
+
+    @wraps(command)
+    def gathered(
+        *, classes: int | None, input_shape: tuple[int, ...] | None, input_dtype: str | None, fresh: bool, **given: Any
+    ) -> None:
+        loading = {"classes": classes, "input_shape": input_shape, "input_dtype": input_dtype, "fresh": fresh}
+        command(loading=loading, **given)
+
+    return _MODEL_OPTIONS(gathered)
 
 
 FROM = click.option(

@@ -17,6 +17,7 @@ from swatcost.cli.options import (
     CountType,
     FractionsType,
     FractionType,
+    Loading,
     NamesType,
     form,
     loaded,
@@ -61,10 +62,7 @@ def several(option: str, kind: click.ParamType[Any], help: str, default: str | N
 @OUTPUT
 def sweep(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     plot: Path | None,
     plot_size: str,
     format: str | None,
@@ -81,7 +79,7 @@ def sweep(
     from swatcost.report.sweep import render
 
     as_parquet = output is not None and output.suffix == ".parquet" and format is None
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
     if plot is not None:
@@ -126,10 +124,7 @@ def _parquet(frame: Any) -> bytes:
 @OUTPUT
 def solve(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     format: str | None,
     output: Path | None,
     **settings: Any,
@@ -144,7 +139,7 @@ def solve(
     from swatcost.planning.solving import solution
     from swatcost.report.solution import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     with waiting("solving"):
         found = solution(network, **settings)
     show(render(found, form(format, output), width=width(output)), output)
@@ -190,10 +185,7 @@ def solve(
 @OUTPUT
 def plan(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     format: str | None,
     output: Path | None,
     grid: float | None,
@@ -208,7 +200,7 @@ def plan(
     from swatcost.planning.running import WORLD_GRID, plan_run
     from swatcost.report.run_plan import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     found = plan_run(network, grid=WORLD_GRID if grid is None else grid, **settings)
     if plot is not None:
         save(schedule_over_run(found, size=plot_size), plot)

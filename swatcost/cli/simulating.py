@@ -18,6 +18,7 @@ from swatcost.cli.options import (
     LAST_LAYER,
     OUTPUT,
     FractionsType,
+    Loading,
     form,
     loaded,
     model_options,
@@ -70,10 +71,7 @@ def _with_acts(settings: dict[str, Any]) -> dict[str, Any]:
 @OUTPUT
 def simulate(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     arch: str,
     shape: str | None,
     masks: str,
@@ -92,7 +90,7 @@ def simulate(
     from swatcost.accelerator.simulation import simulate as simulated
     from swatcost.report.simulation import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     if masks in ("gaussian", "random"):
         chosen = MaskSource(kind=masks, seed=seed, filter_spread=filter_spread)  # type: ignore[arg-type]
     else:
@@ -168,10 +166,7 @@ def study(models: tuple[str, ...], weights: list[float], format: str | None, out
 def export(
     model: str,
     to: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     passes: str,
     bits: int | None,
     output: Path | None,
@@ -186,7 +181,7 @@ def export(
     from swatcost.exporting import export as exported
 
     format = EXPORTS[to]
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     estimate = swatcost.estimate(network, **_with_acts(settings))
     found = exported(estimate, format, passes=PASSES if passes == "training" else ("forward",), bits=bits)
     if format.folder and output is None:
@@ -219,10 +214,7 @@ def two_four(
     element: str,
     batch_size: int,
     layers: bool,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     format: str | None,
     output: Path | None,
 ) -> None:
@@ -233,6 +225,6 @@ def two_four(
     from swatcost.accelerator.two_four import two_four as fitted
     from swatcost.report.two_four import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     found = fitted(network, element=element, batch_size=batch_size)
     show(render(found, form(format, output), layers=layers, width=width(output)), output)
