@@ -60,10 +60,11 @@ class CountType(click.ParamType[int]):
             self.fail(f"{value!r:.40} is not a valid integer: give one such as 1000 or 1k.", param, ctx)
 
 
-class _Several(click.ParamType[list[T]]):
+class Several(click.ParamType[list[T]]):
     """Values with commas between them, or already a list of them."""
 
-    def __init__(self, parse: Callable[[str], list[T]]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], list[T]]) -> None:
+        self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
@@ -74,31 +75,14 @@ class _Several(click.ParamType[list[T]]):
             self.fail(f"{error}.", param, ctx)
 
 
-class FractionsType(_Several[float]):
-    """Fractions with commas between them, and ranges of them: 0.5,90% or 0.5:0.95:0.05."""
+FRACTIONS = Several("S,S,…", fractions_from)
+"""Fractions with commas between them, and ranges of them: 0.5,90% or 0.5:0.95:0.05."""
 
-    name = "S,S,…"
+COUNTS = Several("N,N,…", counts_from)
+"""Whole numbers with commas between them, and ranges of them: 1,10,1k or 32:128:32."""
 
-    def __init__(self) -> None:
-        super().__init__(fractions_from)
-
-
-class CountsType(_Several[int]):
-    """Whole numbers with commas between them, and ranges of them: 1,10,1k or 32:128:32."""
-
-    name = "N,N,…"
-
-    def __init__(self) -> None:
-        super().__init__(counts_from)
-
-
-class NamesType(_Several[str]):
-    """Names with commas between them: swat,rigl."""
-
-    name = "NAME,…"
-
-    def __init__(self) -> None:
-        super().__init__(names_from)
+NAMES = Several("NAME,…", names_from)
+"""Names with commas between them: swat,rigl."""
 
 
 class ShapeOfSample(click.ParamType[tuple[int, ...]]):

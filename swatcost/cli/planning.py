@@ -11,14 +11,14 @@ import click
 import swatcost
 from swatcost.cli.completion import MODEL, OFFERED
 from swatcost.cli.options import (
+    COUNTS,
     FORMAT,
+    FRACTIONS,
+    NAMES,
     OUTPUT,
-    CountsType,
     CountType,
-    FractionsType,
     FractionType,
     Loading,
-    NamesType,
     form,
     loaded,
     model_options,
@@ -45,15 +45,15 @@ def several(option: str, kind: click.ParamType[Any], help: str, default: str | N
 
 @click.command()
 @MODEL
-@several("--weights", FractionsType(), "Weight sparsities.")
-@several("--acts", FractionsType(), "Activation sparsities, for the methods that have them.")
-@several("--grads", FractionsType(), "Sparsities of outputs' gradients, for meprop and dsg.")
-@several("--period", CountsType(), "Iterations between two Top-K selections.", "1000")
-@several("--method", NamesType(), "What is sparse in which pass.", "swat")
-@several("--distribution", NamesType(), "How sparsity is spread over layers.", "uniform")
-@several("--convention", NamesType(), "How MACs are counted.", "swat")
-@several("--device", NamesType(), "Machine profiles, or .toml files.", "rtx2080ti")
-@several("--batch-size", CountsType(), "Samples in a training step.", "32")
+@several("--weights", FRACTIONS, "Weight sparsities.")
+@several("--acts", FRACTIONS, "Activation sparsities, for the methods that have them.")
+@several("--grads", FRACTIONS, "Sparsities of outputs' gradients, for meprop and dsg.")
+@several("--period", COUNTS, "Iterations between two Top-K selections.", "1000")
+@several("--method", NAMES, "What is sparse in which pass.", "swat")
+@several("--distribution", NAMES, "How sparsity is spread over layers.", "uniform")
+@several("--convention", NAMES, "How MACs are counted.", "swat")
+@several("--device", NAMES, "Machine profiles, or .toml files.", "rtx2080ti")
+@several("--batch-size", COUNTS, "Samples in a training step.", "32")
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
 @schedule_options
 @plot_options("speedup against sparsity, a line for each combination of the other settings")

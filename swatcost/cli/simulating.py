@@ -13,11 +13,11 @@ from swatcost.cli.completion import MODEL, MODELS, OFFERED
 from swatcost.cli.options import (
     FIRST_LAYER,
     FORMAT,
+    FRACTIONS,
     FROM,
     KEEP_DENSE,
     LAST_LAYER,
     OUTPUT,
-    FractionsType,
     Loading,
     form,
     loaded,
@@ -111,7 +111,7 @@ def simulate(
 
 @click.command()
 @MODELS
-@click.option("--weights", required=True, type=FractionsType(), help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
+@click.option("--weights", required=True, type=FRACTIONS, help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
 @sparsity("--acts", "Activation sparsity; by default as that of weights.")
 @click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
 @shown("--arch", "Architecture, or a .toml file.", "bit-tactical", "A")
