@@ -17,7 +17,7 @@ from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread, from_fun
 from swatcost.errors import SwatcostError
 from swatcost.estimate import checked_count, checked_default, checked_network, counted_costs
 from swatcost.memory import activation_reduction
-from swatcost.methods import METHODS, Method, Operand
+from swatcost.methods import METHODS, OPERANDS, Method
 from swatcost.network import Network
 from swatcost.selecting import Selecting, topk_seconds
 from swatcost.sparsity import (
@@ -61,12 +61,7 @@ class Question:
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element a setting; NaN stands for a target that was not given."""
-        operands: tuple[tuple[Operand, str, Array], ...] = (
-            ("weight", "weights", weights),
-            ("activation", "acts", acts),
-            ("output", "grads", grads),
-        )
-        for operand, name, asked in operands:
+        for (name, operand), asked in zip(OPERANDS.items(), (weights, acts, grads), strict=True):
             if not numpy.isnan(asked).all():
                 checked_target(self.method, operand, float(numpy.nanmax(asked)), name)
         method, distribution, request = self.method, self.distribution, self.request

@@ -10,9 +10,9 @@ import numpy
 
 from swatcost import topk
 from swatcost.conventions import EXACT
-from swatcost.methods import LayerSparsity
+from swatcost.methods import OPERANDS, LayerSparsity
 from swatcost.planning.fitting import view_of
-from swatcost.planning.goals import OPERANDS, STEP, Goals, Setting
+from swatcost.planning.goals import STEP, Goals, Setting
 from swatcost.planning.question import Array, Question
 from swatcost.planning.times import Times, missing, times_of
 from swatcost.sparsity import SparsityPlan

@@ -12,10 +12,10 @@ import numpy
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, checked_count, estimate
-from swatcost.methods import checked_sparsity
+from swatcost.methods import OPERANDS, checked_sparsity
 from swatcost.network import Network
 from swatcost.planning.fitting import capacity_of
-from swatcost.planning.goals import OPERANDS, Goals, Setting
+from swatcost.planning.goals import Goals, Setting
 from swatcost.planning.question import Question, question
 from swatcost.planning.searching import Answer, Search
 from swatcost.planning.times import times_of

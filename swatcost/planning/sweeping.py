@@ -15,7 +15,7 @@ from swatcost.devices import Device
 from swatcost.distributions import Distribution
 from swatcost.errors import SwatcostError
 from swatcost.estimate import checked_count, checked_network
-from swatcost.methods import METHODS, Method, Operand, checked_sparsity
+from swatcost.methods import METHODS, OPERANDS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.planning.question import Array, question
 from swatcost.sparsity import DenseOrSparse
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import pandas
 
 _MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
-_OPERANDS: tuple[Operand, ...] = ("weight", "activation", "output")
 
 
 def sweep(
@@ -68,7 +67,7 @@ def sweep(
     import pandas
 
     network = checked_network(network)
-    targets = [_sparsities(each, name) for each, name in ((weights, "weights"), (acts, "acts"), (grads, "grads"))]
+    targets = [_sparsities(each, name) for name, each in zip(OPERANDS, (weights, acts, grads), strict=True)]
     periods = numpy.array([checked_count(each, "period") for each in _several(period)])
     if paired:
         *targets, periods = _pairs([*targets, periods])
@@ -117,7 +116,7 @@ def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) 
     missing = numpy.array([numpy.nan])
     return [
         target if method.uses(operand) or not any(other.uses(operand) for other in methods) else missing
-        for operand, target in zip(_OPERANDS, targets, strict=True)
+        for operand, target in zip(OPERANDS.values(), targets, strict=True)
     ]
 
 

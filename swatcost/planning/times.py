@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from swatcost import topk
+from swatcost.methods import OPERANDS
 from swatcost.planning.question import Array, Question
 
 _LONGEST_PERIOD = 10**12
@@ -81,7 +82,7 @@ def missing(count: int) -> Array:
 def times_of(asked: Question, targets: dict[str, Array]) -> Times:
     """A question's times with these targets, by name: arrays of one length."""
     count = len(next(iter(targets.values())))
-    found = asked.columns(*(targets.get(name, missing(count)) for name in ("weights", "acts", "grads")))
+    found = asked.columns(*(targets.get(name, missing(count)) for name in OPERANDS))
     names = ("training_reduction", "dense_step_seconds", "topk_seconds")
     arrays = {name: numpy.broadcast_to(found[name], count).astype(float) for name in names}
     return Times(**arrays, hidden=asked.selecting.hidden)
