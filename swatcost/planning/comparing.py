@@ -10,8 +10,9 @@ from typing import Any
 
 from swatcost.conventions import CONVENTIONS, Convention
 from swatcost.costs import PASSES, Pass, PassCosts
+from swatcost.counting import counted_costs
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, counted_costs, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.methods import METHODS, OPERANDS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.zoo import load

@@ -11,11 +11,12 @@ from typing import Any
 import numpy
 
 from swatcost.accelerator.architecture import architecture_named
+from swatcost.checks import checked_count, checked_default, checked_network
 from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
+from swatcost.counting import counted_costs
 from swatcost.devices import Device, load_device
-from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread, from_function
+from swatcost.distributions import Distribution, Spread, distribution_of
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_count, checked_default, checked_network, counted_costs
 from swatcost.memory import activation_reduction
 from swatcost.methods import METHODS, OPERANDS, Method
 from swatcost.network import Network
@@ -127,7 +128,7 @@ def question(
     """Settings as `estimate` takes them. Raises SwatcostError for what it refuses, and for an architecture."""
     network = checked_network(network)
     of_method = METHODS.choose(method)
-    strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
+    strategy = distribution_of(distribution)
     steps = checked_count(steps, "steps")
     selecting = Selecting(selection, bool(one_sample), bool(hidden))
     selecting.check(of_method)

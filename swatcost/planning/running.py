@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from swatcost import topk
+from swatcost.checks import checked_count
 from swatcost.costs import Cost
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, checked_count, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.methods import Phase
 from swatcost.network import Network
 from swatcost.planning.fitting import view_of

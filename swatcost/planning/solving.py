@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy
 
+from swatcost.checks import checked_count
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, checked_count, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.methods import OPERANDS, checked_sparsity
 from swatcost.network import Network
 from swatcost.planning.fitting import capacity_of

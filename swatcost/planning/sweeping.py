@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from swatcost import topk
+from swatcost.checks import checked_count, checked_network
 from swatcost.conventions import DEFAULT_ACT_SPARSITY, Convention
 from swatcost.devices import Device
 from swatcost.distributions import Distribution
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_count, checked_network
 from swatcost.methods import METHODS, OPERANDS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.planning.question import Array, question
