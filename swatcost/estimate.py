@@ -117,9 +117,14 @@ class Estimate:
         return sum(layer.kernels * sparsity.weight for layer, sparsity in layers) / kernels if kernels else 0.0
 
     @property
+    def sparse_step_seconds(self) -> float:
+        """A sparse step [s] without Top-K."""
+        return (1 - self.time_reduction) * self.dense_step.seconds
+
+    @property
     def speedup(self) -> float:
         """Dense time over sparse time with Top-K every topk_period iterations (Eqs. 7 and 8)."""
-        return self.speedup_at(self.time_reduction)
+        return self.speedup_every(self.topk_period)
 
     @property
     def speedup_limit(self) -> float:
@@ -149,12 +154,15 @@ class Estimate:
         if chosen.one_sample:
             by_idea["one sample"] = self._topk_seconds(Selecting(chosen.algorithm, True))
         if chosen.hidden:
-            by_idea["hidden"] = topk.exposed_seconds(
-                topk_seconds=self.topk_seconds,
-                sparse_step_seconds=(1 - self.time_reduction) * self.dense_step.seconds,
-                period=self.topk_period,
-            )
+            by_idea["hidden"] = self.exposed_topk_seconds
         return by_idea
+
+    @property
+    def exposed_topk_seconds(self) -> float:
+        """What a Top-K that runs beside training adds to its period [s]."""
+        return topk.exposed_seconds(
+            topk_seconds=self.topk_seconds, sparse_step_seconds=self.sparse_step_seconds, period=self.topk_period
+        )
 
     def _topk_seconds(self, selecting: Selecting) -> float:
         return topk_seconds(self.network, self.plan, self.device, self.batch_size, selecting)
@@ -190,13 +198,20 @@ class Estimate:
 
         return assumptions(self)
 
+    def speedup_every(self, period: float) -> float:
+        """The speedup with a Top-K every so many iterations."""
+        return self._speedup(self.time_reduction, period)
+
     def speedup_at(self, training_reduction: float) -> float:
         """The speedup at another reduction of training FLOPs, with this estimate's times."""
+        return self._speedup(training_reduction, self.topk_period)
+
+    def _speedup(self, training_reduction: float, period: float) -> float:
         return topk.speedup(
             dense_step_seconds=self.dense_step.seconds,
             training_reduction=training_reduction,
             topk_seconds=self.topk_seconds,
-            period=self.topk_period,
+            period=period,
             hidden=self.selecting.hidden,
         )
 

@@ -6,7 +6,6 @@ escaped: Plotly reads tags in texts. Colours of text and grid are left to the pa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -94,7 +93,7 @@ def work(estimate: Estimate) -> Figure:
 
 
 def _pass_title(estimate: Estimate, name: str) -> str:
-    cost = {**estimate.costs.by_pass(), "recompute": estimate.costs.recompute}[name]
+    cost = estimate.costs.by_part()[name]
     if not estimate.plan.asks_for_sparsity:
         return f"<b>{name}</b>  {scaled(cost.dense, 'MAC')}"
     return f"<b>{name}</b>  {scaled(cost.dense, 'MAC')} → {scaled(cost.sparse, 'MAC')}"
@@ -214,7 +213,7 @@ def period(estimate: Estimate) -> Figure:
     limit, even, asked = estimate.speedup_limit, estimate.break_even_period, estimate.topk_period
     shown = {asked} if even is None or even > 10**decades else {asked, even}
     periods = sorted(drawn | shown)
-    speedups = {each: replace(estimate, topk_period=each).speedup for each in periods}
+    speedups = {each: estimate.speedup_every(each) for each in periods}
     details = {each: f"{_every(each)}: {times(at)}" for each, at in speedups.items()}
     if even in shown:
         details[even] += "<br>from here on no slower than dense"

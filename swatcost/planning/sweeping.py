@@ -18,6 +18,7 @@ from swatcost.errors import SwatcostError
 from swatcost.methods import METHODS, OPERANDS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.planning.question import Array, question
+from swatcost.planning.times import Times
 from swatcost.sparsity import DenseOrSparse
 
 if TYPE_CHECKING:
@@ -168,23 +169,10 @@ def _with_periods(
         for name, value in {**settings, **columns}.items()
     }
     whole["period"] = periods if paired else numpy.tile(periods, count)
-    reduction, step, selection = (whole[name] for name in ("training_reduction", "dense_step_seconds", "topk_seconds"))
-    whole["speedup"] = topk.speedup(
-        dense_step_seconds=step,
-        training_reduction=reduction,
-        topk_seconds=selection,
-        period=whole["period"],
-        hidden=hidden,
-    )
-    whole["speedup_limit"] = topk.speedup_limit(reduction)
-    whole["break_even_period"] = _break_even(step, reduction, selection, hidden)
+    names = ("training_reduction", "dense_step_seconds", "topk_seconds")
+    found = Times(**{name: whole[name] for name in names}, hidden=hidden)
+    whole["speedup"] = found.speedup(whole["period"])
+    whole["speedup_limit"] = topk.speedup_limit(found.training_reduction)
+    whole["break_even_period"] = found.break_even_period()
     order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
     return {name: whole[name] for name in order}
-
-
-def _break_even(step: Array, reduction: Array, selection: Array, hidden: bool) -> Array:
-    """`topk.break_even_period` of every setting; NaN where there is none."""
-    saved = reduction * step
-    with numpy.errstate(divide="ignore", invalid="ignore"):
-        first = numpy.maximum(1, numpy.ceil(selection / (step if hidden else saved)))
-    return numpy.where(selection == 0, 1, numpy.where(saved > 0, first, numpy.nan))

@@ -69,6 +69,14 @@ class Times:
             needed = numpy.where(gained > 0, speedup * self.topk_seconds / each, _LONGEST_PERIOD)
         return _whole(needed)
 
+    def break_even_period(self) -> Any:
+        """`topk.break_even_period` of every setting [iterations]; NaN where there is none."""
+        saved = self.training_reduction * self.dense_step_seconds
+        each = self.dense_step_seconds if self.hidden else saved
+        with numpy.errstate(divide="ignore", invalid="ignore"):
+            first = numpy.maximum(1, numpy.ceil(self.topk_seconds / each))
+        return numpy.where(self.topk_seconds == 0, 1, numpy.where(saved > 0, first, numpy.nan))
+
 
 def _whole(periods: Any) -> Any:
     return numpy.clip(numpy.ceil(periods), 1, _LONGEST_PERIOD).astype(numpy.int64)
