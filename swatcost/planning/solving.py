@@ -16,7 +16,7 @@ from swatcost.estimate import Estimate, estimate
 from swatcost.methods import OPERANDS, checked_sparsity
 from swatcost.network import Network
 from swatcost.planning.fitting import capacity_of
-from swatcost.planning.goals import Goals, Setting
+from swatcost.planning.goals import Goals
 from swatcost.planning.question import Question, question
 from swatcost.planning.searching import Answer, Search
 from swatcost.planning.times import times_of
@@ -26,7 +26,7 @@ SHARES = (0.001, 0.01, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
+class Solution(Answer):
     """What was found. Its repr is the report.
 
     `least` is the least sparse setting that reaches the goals, in steps of `STEP`. It is None where there is none, and
@@ -41,32 +41,6 @@ class Solution:
     settings: dict[str, Any]
     fixed: dict[str, float]
     free: tuple[str, ...]
-    answer: Answer
-
-    @property
-    def least(self) -> Setting | None:
-        """The least sparse setting that reaches the goals."""
-        return self.answer.least
-
-    @property
-    def exact(self) -> float | None:
-        """The sparsity [-] that the goals need as convention `exact` counts."""
-        return self.answer.exact
-
-    @property
-    def limit(self) -> Setting | None:
-        """As near as the method comes to goals that are out of reach."""
-        return self.answer.limit
-
-    @property
-    def unreached(self) -> tuple[str, ...]:
-        """The goals that are out of reach."""
-        return self.answer.unreached
-
-    @property
-    def freedom(self) -> tuple[Setting, ...]:
-        """Other settings that reach the goals."""
-        return self.answer.freedom
 
     @property
     def reached(self) -> bool:
@@ -164,7 +138,7 @@ def solution(
         optimizer=optimizer,
         precision=precision,
     )
-    return Solution(question=asked, goals=goals, settings=settings, fixed=fixed, free=free, answer=search.answer())
+    return Solution(question=asked, goals=goals, settings=settings, fixed=fixed, free=free, **vars(search.answer()))
 
 
 def solve(network: Network | str | Path, **goals_and_settings: Any) -> Any:
