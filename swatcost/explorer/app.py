@@ -12,9 +12,10 @@ from swatcost.estimate import Estimate
 from swatcost.explorer.choices import COUNTS, NAMES, ORDER, SPARSITIES, Choices
 from swatcost.explorer.looking import look
 from swatcost.network import Network
-from swatcost.page import CHARTS, charts, held_together, key_figures, style
+from swatcost.page import CHARTS, charts, key_figures, style
 from swatcost.report import content
 from swatcost.report.content import Table
+from swatcost.report.numbers import held_together
 
 if TYPE_CHECKING:
     from flask import Response

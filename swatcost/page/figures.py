@@ -20,7 +20,6 @@ from swatcost.page.drawing import (
     described,
     exact_reductions,
     hover,
-    key_of,
     labels_of,
     layer_axis,
     layout_of,
@@ -28,13 +27,13 @@ from swatcost.page.drawing import (
     note,
     rows_of,
 )
-from swatcost.report.numbers import column_unit, percent, scaled, seconds, times
+from swatcost.report.content import key_of
+from swatcost.report.numbers import PERCENT_AGREEMENT, column_unit, percent, scaled, seconds, times
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
 
 _PALE = 0.28  # opacity of what is dense, beside what is sparse
-_AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent that are shown
 _SHOWN_LAYERS = 15  # bars of the remaining work; the sum of the others is said in words
 _CHART_PIXELS, _PANEL_PIXELS, _FRAME_PIXELS, _BAR_PIXELS = 390, 150, 120, 22
 _WIDEST_SCALE = 20  # times the largest bar of a panel: on a wider one its bars could not be told apart
@@ -129,7 +128,7 @@ def reduction(estimate: Estimate) -> Figure:
         "hoverinfo": "skip",
     }
     traces: list[Figure] = [bars, network]
-    differ = [place for place, each in enumerate(executed) if abs(each - counted[place]) > _AGREEMENT]
+    differ = [place for place, each in enumerate(executed) if abs(each - counted[place]) > PERCENT_AGREEMENT]
     if differ:
         points = {
             "name": "convention exact",

@@ -15,9 +15,8 @@ from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.methods import METHODS, OPERANDS, Method, checked_sparsity
 from swatcost.network import Network
+from swatcost.report.numbers import PERCENT_AGREEMENT
 from swatcost.zoo import load
-
-_AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent that reports show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class Comparison:
         found: list[tuple[float, list[str]]] = []
         reductions = {name: costs[convention].training.reduction for name, costs in self.matrix.items()}
         for name, reduction in sorted(reductions.items(), key=lambda each: -each[1]):
-            if found and found[-1][0] - reduction < _AGREEMENT:
+            if found and found[-1][0] - reduction < PERCENT_AGREEMENT:
                 found[-1][1].append(name)
             else:
                 found.append((reduction, [name]))
@@ -86,7 +85,7 @@ class NetworkComparison:
 
 def where_they_differ(one: PassCosts, other: PassCosts) -> Pass | None:
     """The pass whose remaining work, as a share of dense training, differs most; None if the reductions agree."""
-    if abs(one.training.reduction - other.training.reduction) < _AGREEMENT:
+    if abs(one.training.reduction - other.training.reduction) < PERCENT_AGREEMENT:
         return None
     return max(PASSES, key=lambda each: abs(remaining(one, each) - remaining(other, each)))
 

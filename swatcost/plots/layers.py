@@ -5,23 +5,8 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from swatcost.plots.canvas import (
-    BLACK,
-    BLUE,
-    GREY,
-    ORANGE,
-    PALE,
-    PURPLE,
-    VERMILION,
-    YELLOW,
-    Size,
-    finish,
-    halo,
-    label,
-    panels,
-    short,
-    size_named,
-)  # fmt: skip
+from swatcost.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
+from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, label, panels, short, size_named
 from swatcost.plots.ticks import layer_names, name_layers, points_a_layer
 from swatcost.report.content import asked
 from swatcost.report.numbers import axis_unit, percent, scaled
