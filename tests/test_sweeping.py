@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 import swatcost
 from swatcost.cli import cli
-from swatcost.methods import METHODS, OPERANDS
+from swatcost.methods import METHODS
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 
 from .conftest import zoo_network

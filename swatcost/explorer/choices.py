@@ -10,7 +10,8 @@ from swatcost.conventions import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.errors import SwatcostError
-from swatcost.methods import METHODS, OPERANDS
+from swatcost.methods import METHODS
+from swatcost.methods.method import OPERANDS
 
 SPARSITIES = tuple(OPERANDS)
 NAMES = ("method", "distribution", "convention", "device")

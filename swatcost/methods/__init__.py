@@ -9,10 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from swatcost.methods.method import OPERANDS, LayerSparsity, Method, Operand, Phase, checked_sparsity, sparse_in
+from swatcost.methods.method import LayerSparsity, Method, Operand, Phase, checked_sparsity, sparse_in
 from swatcost.registry import Registry
 
-__all__ = ["METHODS", "OPERANDS", "LayerSparsity", "Method", "Operand", "Phase", "checked_sparsity", "sparse_in"]
+__all__ = ["METHODS", "LayerSparsity", "Method", "Operand", "Phase", "checked_sparsity", "sparse_in"]
 
 METHODS = Registry[Method]("method", Method, entry_points="swatcost.methods")
 for _module in iter_modules(__path__, prefix=f"{__name__}."):

@@ -13,7 +13,8 @@ from swatcost.costs import PASSES, Pass, PassCosts
 from swatcost.counting import counted_costs
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
-from swatcost.methods import METHODS, OPERANDS, Method, checked_sparsity
+from swatcost.methods import METHODS, Method, checked_sparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.report.numbers import PERCENT_AGREEMENT
 from swatcost.zoo import load

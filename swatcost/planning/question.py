@@ -18,7 +18,8 @@ from swatcost.devices import Device, load_device
 from swatcost.distributions import Distribution, Spread, distribution_of
 from swatcost.errors import SwatcostError
 from swatcost.memory import activation_reduction
-from swatcost.methods import METHODS, OPERANDS, Method
+from swatcost.methods import METHODS, Method
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.selecting import Selecting, topk_seconds
 from swatcost.sparsity import (

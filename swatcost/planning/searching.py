@@ -10,7 +10,8 @@ import numpy
 
 from swatcost import topk
 from swatcost.conventions import EXACT
-from swatcost.methods import OPERANDS, LayerSparsity
+from swatcost.methods import LayerSparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.planning.fitting import view_of
 from swatcost.planning.goals import STEP, Goals, Setting
 from swatcost.planning.question import Array, Question

@@ -13,7 +13,8 @@ from swatcost.checks import checked_count
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
-from swatcost.methods import OPERANDS, checked_sparsity
+from swatcost.methods import checked_sparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.fitting import capacity_of
 from swatcost.planning.goals import Goals

@@ -15,7 +15,8 @@ from swatcost.conventions import DEFAULT_ACT_SPARSITY, Convention
 from swatcost.devices import Device
 from swatcost.distributions import Distribution
 from swatcost.errors import SwatcostError
-from swatcost.methods import METHODS, OPERANDS, Method, checked_sparsity
+from swatcost.methods import METHODS, Method, checked_sparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.question import Array, question
 from swatcost.planning.times import Times

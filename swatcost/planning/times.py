@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from swatcost import topk
-from swatcost.methods import OPERANDS
+from swatcost.methods.method import OPERANDS
 from swatcost.planning.question import Array, Question
 
 _LONGEST_PERIOD = 10**12
