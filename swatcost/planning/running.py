@@ -152,7 +152,7 @@ class RunPlan:
         """A GPU's peak with SGD and momentum in fp32 [bytes], dense and with everything in its smallest format."""
         found = self.estimate
         view = view_of(found.network, found.plan, found.batch_size, "momentum", "fp32")
-        return Cost(view.dense.peak.bytes, view.peak(view.compressed))
+        return Cost(view.dense.peak.bytes, view.compressed_peak)
 
     def curve(self) -> list[Moment]:
         """The method's schedule over the run; phases that alternate within it are one moment, at their mean."""

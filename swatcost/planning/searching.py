@@ -163,7 +163,7 @@ class Search:
     def _peak(self, plan: SparsityPlan, place: int) -> int:
         asked = self.question
         view = view_of(asked.network, _one_of(plan, place), asked.batch_size, self.optimizer, self.precision)
-        return view.peak(view.compressed) if view.compressed < view.dense.saved_bytes else view.dense.peak.bytes
+        return view.compressed_peak if view.compressed < view.dense.saved_bytes else view.dense.peak.bytes
 
     def _plan(self, moving: Array) -> SparsityPlan:
         targets = self._targets(moving, {})
