@@ -97,6 +97,8 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
 
     The figure grows by what they take, so that the axes keep their height.
     """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     figure = axes.get_figure(root=True)
     assert figure is not None
     across = POINTS * size.width
@@ -110,8 +112,8 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
     whole = above + inside + below
     figure.set_figheight(whole / POINTS)
     engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0, below / whole, 1 - size.small / across, inside / whole))  # type: ignore[call-arg]
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, below / whole, 1 - size.small / across, inside / whole))
     left = size.small / across
     top = 1 - 0.5 * size.small / whole
     figure.text(left, top, "\n".join(titles), fontsize=size.title, fontweight="bold", va="top", linespacing=1.2)

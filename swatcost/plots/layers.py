@@ -158,9 +158,11 @@ def remaining_by_layer(estimate: Estimate, *, size: str = "screen") -> Figure:
     """Where the MACs are that sparsity leaves: layers by their share, the largest first, and how the shares add up."""
     at = size_named(size)
     stacked = size == "column"
-    shape = {"down": 2, "height": 1.9 * at.height} if stacked else {"across": 2, "height": 1.1 * at.height}
-    ratios = {"height_ratios": (1.9, 1)} if stacked else {"width_ratios": (1.25, 1)}
-    ranked, adding = panels(at, **shape, **ratios)  # type: ignore[arg-type]
+    ranked, adding = (
+        panels(at, down=2, height=1.9 * at.height, height_ratios=(1.9, 1))
+        if stacked
+        else panels(at, across=2, height=1.1 * at.height, width_ratios=(1.25, 1))
+    )
     total, dense_total = estimate.costs.training.sparse, estimate.costs.training.dense
     every = sorted(
         (
