@@ -66,6 +66,11 @@ class SparseMemory:
         activations = sum(each.compressed for each in self.kept)
         return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
 
+    @property
+    def compressed_peak(self) -> int:
+        """The peak with everything in its smallest format."""
+        return self.peak(self.compressed)
+
     def peak(self, saved: int) -> int:
         """The peak with so much saved instead of what the dense step saves, which is alive then but for the loss's.
 

@@ -27,7 +27,7 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.dense + other.dense, self.sparse + other.sparse)
 
-    def __rmul__(self, times: int) -> Cost:
+    def __rmul__(self, times: float) -> Cost:
         return Cost(times * self.dense, times * self.sparse)
 
     @property
@@ -66,6 +66,10 @@ class PassCosts:
     def by_pass(self) -> dict[str, Cost]:
         """The three passes by name."""
         return {"forward": self.forward, "grad_input": self.grad_input, "grad_weight": self.grad_weight}
+
+    def by_part(self) -> dict[str, Cost]:
+        """What a training step adds up from, by name: the three passes, and what is recomputed."""
+        return {**self.by_pass(), "recompute": self.recompute}
 
     @property
     def training(self) -> Cost:

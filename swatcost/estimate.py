@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swatcost import topk
 from swatcost.accelerator.architecture import Architecture, architecture_named, device_of
+from swatcost.checks import checked_count, checked_default, checked_network
 from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
 from swatcost.costs import PassCosts
+from swatcost.counting import counted_layers, summed
 from swatcost.devices import Device, StepTime, load_device
-from swatcost.distributions import DISTRIBUTIONS, Distribution, from_function
-from swatcost.errors import SwatcostError
+from swatcost.distributions import Distribution, distribution_of
 from swatcost.layer import Layer
 from swatcost.memory import Memory, activation_reduction, step_memory
-from swatcost.methods import METHODS, LayerSparsity, Method, checked_sparsity
+from swatcost.methods import METHODS, LayerSparsity, Method
 from swatcost.network import Network, Uncounted
-from swatcost.record import measured_default
 from swatcost.selecting import Selecting, masked_sizes, topk_seconds
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
-from swatcost.units import fraction_from
-from swatcost.zoo import load
 
 if TYPE_CHECKING:
     import pandas
-
-_LARGEST_COUNT = 10**12  # samples, steps or iterations: more than any run has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +117,14 @@ class Estimate:
         return sum(layer.kernels * sparsity.weight for layer, sparsity in layers) / kernels if kernels else 0.0
 
     @property
+    def sparse_step_seconds(self) -> float:
+        """A sparse step [s] without Top-K."""
+        return (1 - self.time_reduction) * self.dense_step.seconds
+
+    @property
     def speedup(self) -> float:
         """Dense time over sparse time with Top-K every topk_period iterations (Eqs. 7 and 8)."""
-        return self.speedup_at(self.time_reduction)
+        return self.speedup_every(self.topk_period)
 
     @property
     def speedup_limit(self) -> float:
@@ -154,12 +154,15 @@ class Estimate:
         if chosen.one_sample:
             by_idea["one sample"] = self._topk_seconds(Selecting(chosen.algorithm, True))
         if chosen.hidden:
-            by_idea["hidden"] = topk.exposed_seconds(
-                topk_seconds=self.topk_seconds,
-                sparse_step_seconds=(1 - self.time_reduction) * self.dense_step.seconds,
-                period=self.topk_period,
-            )
+            by_idea["hidden"] = self.exposed_topk_seconds
         return by_idea
+
+    @property
+    def exposed_topk_seconds(self) -> float:
+        """What a Top-K that runs beside training adds to its period [s]."""
+        return topk.exposed_seconds(
+            topk_seconds=self.topk_seconds, sparse_step_seconds=self.sparse_step_seconds, period=self.topk_period
+        )
 
     def _topk_seconds(self, selecting: Selecting) -> float:
         return topk_seconds(self.network, self.plan, self.device, self.batch_size, selecting)
@@ -195,13 +198,20 @@ class Estimate:
 
         return assumptions(self)
 
+    def speedup_every(self, period: float) -> float:
+        """The speedup with a Top-K every so many iterations."""
+        return self._speedup(self.time_reduction, period)
+
     def speedup_at(self, training_reduction: float) -> float:
         """The speedup at another reduction of training FLOPs, with this estimate's times."""
+        return self._speedup(training_reduction, self.topk_period)
+
+    def _speedup(self, training_reduction: float, period: float) -> float:
         return topk.speedup(
             dense_step_seconds=self.dense_step.seconds,
             training_reduction=training_reduction,
             topk_seconds=self.topk_seconds,
-            period=self.topk_period,
+            period=period,
             hidden=self.selecting.hidden,
         )
 
@@ -281,7 +291,7 @@ def estimate(
     counted = CONVENTIONS.choose(convention)
     architecture = architecture_named(device)
     profile = _profile(device) if architecture is None else device_of(architecture)
-    strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
+    strategy = distribution_of(distribution)
     network = checked_network(network)
     default_act_sparsity = checked_default(default_act_sparsity, network)
 
@@ -300,8 +310,9 @@ def estimate(
     charged = default_act_sparsity * plan.asks_for_sparsity  # dense training is the baseline, not charged
     selecting = Selecting(selection, bool(one_sample), bool(hidden))
     selecting.check(plan.method)
-    layers = _layer_estimates(network, plan, counted, steps, charged)
-    exact_costs = counted_costs(network, plan, EXACT, steps, charged)
+    of_layers = counted_layers(network, plan, counted, steps, charged)
+    executed = counted_layers(network, plan, EXACT, steps, charged)
+    exact = summed(executed, network)
     found = Estimate(
         network=network,
         plan=plan,
@@ -311,13 +322,13 @@ def estimate(
         topk_period=period,
         steps=steps,
         default_act_sparsity=default_act_sparsity,
-        layers=layers,
-        costs=counted_costs(network, plan, counted, steps, charged),
-        exact=exact_costs,
+        layers=_layer_estimates(network, plan, of_layers, executed),
+        costs=summed(of_layers, network),
+        exact=exact,
         activation_reduction=activation_reduction(network, plan, counted),
         memory=step_memory(network, plan, batch_size),
         dense_step=profile.dense_step(
-            network.name, exact_costs.training.dense, batch_size, network.traffic_bytes(batch_size)
+            network.name, exact.training.dense, batch_size, network.traffic_bytes(batch_size)
         ),
         selecting=selecting,
         topk_seconds=topk_seconds(network, plan, profile, batch_size, selecting),
@@ -344,69 +355,17 @@ def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
 
 
 def _layer_estimates(
-    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
+    network: Network, plan: SparsityPlan, counted: Sequence[PassCosts], executed: Sequence[PassCosts]
 ) -> tuple[LayerEstimate, ...]:
+    """Each layer's share, from what it costs over the traced batch under the convention asked for and under exact."""
     sizes = {parameter.name: parameter.elements for parameter in network.parameters}
-    exact = _counts_by_layer(network, plan, EXACT, steps, default_act_sparsity)
-    counts = _counts_by_layer(network, plan, convention, steps, default_act_sparsity)
     return tuple(
         LayerEstimate(
             layer=layer,
             sparsity=sparsity,
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
-            costs=count.per_sample(network.batch_size),
-            exact=executed.per_sample(network.batch_size),
+            costs=costs.per_sample(network.batch_size),
+            exact=exact.per_sample(network.batch_size),
         )
-        for (layer, sparsity), count, executed in zip(plan.by_layer(network), counts, exact, strict=True)
+        for (layer, sparsity), costs, exact in zip(plan.by_layer(network), counted, executed, strict=True)
     )
-
-
-def counted_costs(
-    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
-) -> PassCosts:
-    """The sum over all layers [MACs per sample]; sparse costs are arrays if the plan's sparsities are."""
-    counts = _counts_by_layer(network, plan, convention, steps, default_act_sparsity)
-    return sum(counts, PassCosts()).per_sample(network.batch_size)
-
-
-def _counts_by_layer(
-    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
-) -> list[PassCosts]:
-    """What each layer costs over the traced batch."""
-    phases = convention.phases(plan.method, steps)
-    return [
-        convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity)
-        for layer, sparsity in plan.by_layer(network)
-    ]
-
-
-def checked_network(network: Network | str | Path) -> Network:
-    """The network, loaded if it was named; SwatcostError if it has nothing to count."""
-    if not isinstance(network, Network):
-        network = load(network)
-    if not network.counted_layers:
-        raise SwatcostError(
-            f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
-        )
-    return network
-
-
-def checked_default(given: float | str | Path, network: Network) -> float:
-    """The default activation sparsity [-]: the number that was given, or what a record of a run measured."""
-    if isinstance(given, str | Path):
-        try:
-            given = fraction_from(str(given))
-        except SwatcostError:
-            if not str(given).endswith(".jsonl"):
-                raise SwatcostError(
-                    f"default_act_sparsity {str(given)!r:.80}: give a fraction of zeros, or a run's record (.jsonl)"
-                ) from None
-            return checked_sparsity(measured_default(str(given), network), "default_act_sparsity")
-    return checked_sparsity(given, "default_act_sparsity")
-
-
-def checked_count(value: int, name: str) -> int:
-    """The value as an int, or SwatcostError unless it is a whole number that a run may have."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= _LARGEST_COUNT:
-        raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 1 to 10^12")
-    return int(value)

@@ -181,8 +181,10 @@ def test_the_browser_is_told_to_ask_nobody_else_and_no_file_is_served(network: s
 
 @contextmanager
 def running(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The real command on a free port, and its address."""
-    program = [sys.executable, "-m", "swatcost", "explore", "resnet18", "--port", "0", "--no-browser", *options]
+    """The real command on a free port, and its address. It takes interrupts, also where tests run in the background."""
+    command = ["explore", "resnet18", "--port", "0", "--no-browser", *options]
+    heeding = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = [sys.executable, "-c", f"{heeding}; from swatcost.cli import main; sys.exit(main({command!r}))"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from swatcost.cli import main
-from swatcost.cli.options import CountsType, CountType, FractionsType, FractionType, NamesType
+from swatcost.cli.options import COUNTS, FRACTIONS, NAMES, CountType, FractionType
 
 
 def converted(kind: click.ParamType, value: object) -> object:
@@ -47,12 +47,12 @@ def test_amounts_as_people_write_them_reach_the_library(capsys: pytest.CaptureFi
 
 
 def test_several_values_in_one_option() -> None:
-    assert converted(FractionsType(), "50%:80%:10%,0.9") == [0.5, 0.6, 0.7, 0.8, 0.9]
-    assert converted(CountsType(), "1,10,1k") == [1, 10, 1000]
-    assert converted(NamesType(), "swat,rigl") == ["swat", "rigl"]
+    assert converted(FRACTIONS, "50%:80%:10%,0.9") == [0.5, 0.6, 0.7, 0.8, 0.9]
+    assert converted(COUNTS, "1,10,1k") == [1, 10, 1000]
+    assert converted(NAMES, "swat,rigl") == ["swat", "rigl"]
     # from a file of defaults, and click converts what it has converted before
-    assert converted(FractionsType(), [0.5, 0.8]) == [0.5, 0.8]
-    assert converted(CountsType(), [1, 10]) == [1, 10]
+    assert converted(FRACTIONS, [0.5, 0.8]) == [0.5, 0.8]
+    assert converted(COUNTS, [1, 10]) == [1, 10]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_several_values_in_one_option() -> None:
     [
         (CountType(), 64.5), (CountType(), True), (CountType(), "1.5"), (CountType(), "9" * 5000),
         (FractionType(), True), (FractionType(), "80%%"),
-        (FractionsType(), "0.9:0.5:0.1"), (FractionsType(), [True]), (CountsType(), "1,x"),
+        (FRACTIONS, "0.9:0.5:0.1"), (FRACTIONS, [True]), (COUNTS, "1,x"),
     ],
 )  # fmt: skip
 def test_what_is_no_amount_is_refused(kind: click.ParamType, value: object) -> None:

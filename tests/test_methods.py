@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import swatcost
+from swatcost.cli import main
 from swatcost.conventions import CONVENTIONS
 from swatcost.layer import Layer
 from swatcost.methods import METHODS, LayerSparsity, Phase
@@ -177,6 +179,15 @@ def test_layers_left_dense(resnet50: Network) -> None:
     assert measured.plan.kept_dense == {}
     kept = swatcost.estimate(resnet50, weights=0.8, method="set").plan.kept_dense
     assert sorted(kept) == ["conv1.weight", *(f"layer{stage}.0.downsample.0.weight" for stage in (1, 2, 3, 4))]
+
+
+@pytest.mark.parametrize("method", [each.name for each in METHODS if each.keeps_dense])
+def test_the_command_leaves_the_same_layers_dense(
+    method: str, resnet50: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = swatcost.estimate(resnet50, weights=0.8, method=method).to_dict()["totals"]
+    assert main(["resnet50", "--weights", "0.8", "--method", method, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"] == expected
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,11 @@
-"""Plots: what their artists show against what was computed, and what is left on the disk."""
+"""Plots: what their artists show against what was computed, and how they are laid out."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas
@@ -17,7 +14,6 @@ from torch import nn
 
 import swatcost
 from swatcost import SwatcostError, plots, published
-from swatcost.cli import main
 from swatcost.plots.ticks import chosen_spans, layer_names, spans
 from swatcost.step import training_memory
 
@@ -27,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib")
 
 PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 NETWORKS = ("resnet50", "densenet121", "cifar_vgg16", "vit_b_16", "one layer")
@@ -178,80 +174,6 @@ def test_what_never_breaks_even_says_so() -> None:
         plots.speedup_by_period([])
 
 
-SPARSITIES = [0.5, 0.7, 0.9]
-
-
-def swept(period: Sequence[int] = (1000,), **settings: Any) -> pandas.DataFrame:
-    """Activations as sparse as weights, unless the settings are others."""
-    asked = {"weights": SPARSITIES, "acts": SPARSITIES, "paired": True, **settings}
-    return pandas.concat([swatcost.sweep("resnet50", period=each, **asked) for each in period])
-
-
-def test_lines_are_the_rows_of_the_frame() -> None:
-    rigl = swatcost.sweep("resnet50", weights=SPARSITIES, method="rigl", device=["rtx2080ti", "xeon2"])
-    frame = pandas.concat([swept(device=["rtx2080ti", "xeon2"]), rigl]).sample(frac=1, random_state=1)
-    figure = plots.speedup_by_sparsity(frame, name="resnet50")
-    (axes,) = figure.axes
-    for method in ("swat", "rigl"):
-        for device in ("rtx2080ti", "xeon2"):
-            rows = frame[(frame.method == method) & (frame.device == device)].sort_values("weights")
-            drawn = line(axes, f"speedup {method} {device}")
-            assert list(drawn.get_xdata()) == [100 * each for each in rows.weights]
-            assert list(drawn.get_ydata()) == list(rows.speedup)
-    colours = {line(axes, f"speedup {method} xeon2").get_color() for method in ("swat", "rigl")}
-    kinds = {line(axes, f"speedup rigl {device}").get_linestyle() for device in ("rtx2080ti", "xeon2")}
-    assert (len(colours), len(kinds)) == (2, 2)
-    assert "convention swat" in texts(figure)
-    assert "activation sparsity as on the axis" in texts(figure)
-
-
-def test_limits_are_drawn_where_one_setting_varies() -> None:
-    frame = swept(period=[1, 10])
-    (axes,) = plots.speedup_by_sparsity(frame).axes
-    assert list(line(axes, "limit 10").get_ydata()) == list(frame[frame.period == 10].speedup_limit)
-
-
-def test_activations_are_the_axis_where_weights_are_one_number() -> None:
-    frame = swatcost.sweep("resnet50", weights=0.8, acts=SPARSITIES)
-    (axes,) = plots.speedup_by_sparsity(frame).axes
-    assert axes.get_xlabel() == "activation sparsity [%]"
-    frame = swatcost.sweep("resnet50", weights=SPARSITIES, acts=[0.5, 0.9])
-    (axes,) = plots.speedup_by_sparsity(frame).axes
-    assert list(line(axes, "speedup 0.9").get_ydata()) == list(frame[frame.acts == 0.9].speedup)
-
-
-def test_settings_that_vary_together_are_one() -> None:
-    frame = pandas.concat([swept(), swept(distribution="erk", method="swat-structured", period=[10])])
-    (axes,) = plots.speedup_by_sparsity(frame).axes
-    assert len(line(axes, "speedup swat-structured erk 10").get_ydata()) == 3
-
-
-def test_lines_that_coincide_are_said_to() -> None:
-    figure = plots.speedup_by_sparsity(swept(method=["swat", "swat-structured"]))
-    words = [each.get_text() for each in figure.legends[0].get_texts()]
-    assert words == ["swat", "swat-structured (= swat)"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"weights": 0.8, "acts": 0.8}, "needs several sparsities"),
-        (
-            {"period": [1, 2], "batch_size": [1, 2], "device": ["xeon2", "rtx2080ti"], "convention": ["swat", "exact"]},
-            r"convention \(2\), device \(2\), batch_size \(2\), period \(2\) vary; choose fewer",
-        ),
-        ({"period": list(range(1, 10))}, r"period \(9\) vary"),
-        ({"period": list(range(1, 6)), "batch_size": list(range(1, 6))}, r"batch_size \(5\), period \(5\) vary"),
-    ],
-)
-def test_what_cannot_be_told_apart_is_refused(settings: dict[str, Any], message: str) -> None:
-    grid = {"paired": False, "acts": 0.8, **settings}
-    with pytest.raises(SwatcostError, match=message):
-        plots.speedup_by_sparsity(swept(**grid))
-    with pytest.raises(SwatcostError, match="no column 'device'"):
-        plots.speedup_by_sparsity(swept().drop(columns="device"))
-
-
 def test_accuracies_are_the_printed_ones_and_reductions_the_computed() -> None:
     found = [each for each in published.reproduce("3") if each.cell.network == "ResNet-50"]
     (axes,) = plots.accuracy_by_reduction(found).axes
@@ -277,6 +199,15 @@ def test_memory_is_the_timeline() -> None:
     assert held == pytest.approx([constant + each for each in step.live])
     assert line(axes, "peak").get_ydata()[0] * unit(axes) == pytest.approx(step.peak.bytes)
     assert line(axes, "backward").get_xdata()[0] == step.backward
+
+
+SPARSITIES = [0.5, 0.7, 0.9]
+
+
+def swept(period: Sequence[int] = (1000,), **settings: Any) -> pandas.DataFrame:
+    """Activations as sparse as weights, unless the settings are others."""
+    asked = {"weights": SPARSITIES, "acts": SPARSITIES, "paired": True, **settings}
+    return pandas.concat([swatcost.sweep("resnet50", period=each, **asked) for each in period])
 
 
 def drawn() -> dict[str, Callable[[str], Figure]]:
@@ -364,162 +295,6 @@ def test_spans_are_as_detailed_as_there_is_room_for() -> None:
     assert len(found) == 300
     assert len(labelled) == 30
     assert spans(flat, 1) == [("features", 0, 299)]
-
-
-MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
-
-
-@pytest.mark.parametrize("ending", list(MAGIC))
-def test_files_are_of_their_kind_and_repeat_to_the_byte(ending: str, tmp_path: Path) -> None:
-    before = dict(matplotlib.rcParams)
-    one, other = tmp_path / f"one{ending}", tmp_path / f"other{ending.upper()}"
-    plots.save(plots.cost_by_layer(estimate()), one)
-    plots.save(plots.cost_by_layer(estimate()), other)
-    assert one.read_bytes().startswith(MAGIC[ending])
-    assert one.read_bytes() == other.read_bytes()
-    assert sorted(tmp_path.iterdir()) == [one, other]
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_a_png_is_as_sharp_as_it_is_shown(tmp_path: Path) -> None:
-    for size, width in (("screen", 8 * 150), ("column", 3.5 * 200)):
-        plots.save(plots.cost_by_layer(estimate(), size=size), tmp_path / "p.png")
-        assert int.from_bytes((tmp_path / "p.png").read_bytes()[16:20]) == width  # IHDR begins with the width
-
-
-def test_text_stays_text_in_an_svg_and_fonts_are_truetype_in_a_pdf(tmp_path: Path) -> None:
-    figure = plots.cost_by_layer(estimate())
-    plots.save(figure, tmp_path / "p.svg")
-    assert ">resnet50: cost of training by layer</text>" in (tmp_path / "p.svg").read_text()
-    plots.save(figure, tmp_path / "p.pdf")
-    content = (tmp_path / "p.pdf").read_bytes()
-    assert b"/FontFile2" in content  # an embedded TrueType font
-    assert b"/Type3" not in content
-
-
-def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = plots.cost_by_layer(estimate())
-
-    def fails(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", fails)
-    with pytest.raises(SwatcostError, match=r"cannot write .*p\.png: No space left on device"):
-        plots.save(figure, tmp_path / "p.png")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["resnet50", "--plot", "p.gif"], "p.gif: a plot is a .png, .svg or .pdf file"),
-        (["resnet50", "--plot", "p"], "p: a plot is a .png, .svg or .pdf file"),
-        (["resnet50", "--plot", "none/p.png"], "cannot write none/p.png: there is no folder none"),
-        (["resnet50", "--chart", "period"], "--chart period: name the file to draw it in, such as --plot period.png"),
-        (["resnet50", "--plot", "p.png", "--chart", "pie"], "Invalid value for '--chart': 'pie'"),
-        (["tables", "3", "--plot", "p.bmp"], "a plot is a .png, .svg or .pdf file"),
-        (["tables", "10", "--plot", "p.png"], "no networks with accuracies beside training reductions"),
-        (["tables", "--plot", "p.png"], "6 networks with accuracies beside training reductions"),
-        (["memory", "cifar_resnet18", "--plot", "p.odd"], "a plot is a .png, .svg or .pdf file"),
-    ],
-)
-def test_misuse_is_one_line_before_anything_is_computed(
-    args: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def computes(*_: Any, **__: Any) -> None:
-        raise AssertionError("computed first")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("swatcost.estimate", computes)
-    monkeypatch.setattr("swatcost.published._reproduced", computes)
-    monkeypatch.setattr("swatcost.planning.memory_of", computes)
-    assert main(args) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert message in err
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("chart", [None, *plots.CHARTS])
-def test_the_command_draws_beside_what_it_prints(
-    chart: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    args = ["resnet50", "--weights", "0.8", "--acts", "0.8"]
-    assert main(args) == 0
-    plain = capsys.readouterr().out
-    path = tmp_path / "p.svg"
-    assert main([*args, "--plot", str(path), *(["--chart", chart] if chart else []), "--plot-size", "column"]) == 0
-    assert capsys.readouterr() == (plain, "")
-    expected = tmp_path / "expected.svg"
-    plots.save(plots.CHARTS[chart or "cost"](estimate(), size="column"), expected)
-    assert path.read_text() == expected.read_text()
-
-
-def test_tables_and_memory_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tables", "5", "--plot", str(tmp_path / "t.pdf")]) == 0
-    assert main(["memory", "cifar_resnet18", "--plot", str(tmp_path / "m.png")]) == 0
-    assert capsys.readouterr().err == ""
-    assert (tmp_path / "t.pdf").read_bytes().startswith(MAGIC[".pdf"])
-    assert (tmp_path / "m.png").read_bytes().startswith(MAGIC[".png"])
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import swatcost, swatcost.plots",
-        "from swatcost.cli import main; main(['resnet50', '--weights', '0.8'])",
-        "from swatcost.cli import main; main(['memory', 'cifar_resnet18'])",
-        "from swatcost.cli import main; main(['resnet50', '--plot', 'p.gif'])",
-    ],
-)
-def test_what_draws_nothing_imports_no_matplotlib(code: str) -> None:
-    check = f"import sys; {code}; print({{'matplotlib', 'torch', 'pandas'}} & set(sys.modules), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1] == "set()"
-
-
-def test_drawing_imports_no_pyplot_and_without_matplotlib_says_what_to_install(tmp_path: Path) -> None:
-    draw = f"main(['resnet50', '--weights', '0.8', '--plot', {str(tmp_path / 'p.png')!r}])"
-    check = (
-        f"import sys; from swatcost.cli import main; {draw}; print('matplotlib.pyplot' in sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stderr == "False\n"
-    (tmp_path / "p.png").unlink()
-    check = f"import sys; sys.modules['matplotlib'] = None; from swatcost.cli import main; sys.exit({draw})"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "swatcost: plots need matplotlib: pip install 'swatcost[plot]'\n"
-    assert not list(tmp_path.iterdir())
-
-
-def test_three_settings_that_vary_are_panels_of_lines() -> None:
-    frame = swatcost.sweep(
-        network("resnet50"), weights=[0.5, 0.7, 0.9], acts=[0.5, 0.8, 0.9], period=[1, 10, 100, 1000],
-        method=["swat", "rigl"],
-    )  # fmt: skip
-    figure = plots.speedup_by_sparsity(frame, name="resnet50")
-    shown = {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
-    assert list(shown) == ["activations 50 %", "activations 80 %", "activations 90 %", "no activation sparsity"]
-    for acts, axes in zip((0.5, 0.8, 0.9), shown.values(), strict=False):
-        for period in (1, 10, 100, 1000):
-            (line,) = (each for each in axes.get_lines() if each.get_label() == f"speedup swat {period}")
-            rows = frame[(frame["method"] == "swat") & (frame["acts"] == acts) & (frame["period"] == period)]
-            assert list(line.get_ydata()) == rows["speedup"].tolist()
-    (rigl,) = (each for each in shown["no activation sparsity"].get_lines() if each.get_label() == "speedup rigl 1000")
-    assert len(rigl.get_xdata()) == 3
-
-
-def test_a_method_without_the_axis_target_stands_at_its_own() -> None:
-    sparsities = [0.5, 0.7, 0.9]
-    frame = swatcost.sweep(
-        network("resnet50"), weights=sparsities, grads=sparsities, method=["rigl", "dsg"], paired=True
-    )
-    figure = plots.speedup_by_sparsity(frame)
-    (line,) = (each for each in figure.axes[0].get_lines() if each.get_label() == "speedup dsg")
-    assert list(line.get_xdata()) == [50, 70, 90]
-    assert list(line.get_ydata()) == frame[frame["method"] == "dsg"]["speedup"].tolist()
-    assert any("dsg: at the sparsity of outputs' gradients" in " ".join(t.get_text().split()) for t in figure.texts)
 
 
 @pytest.mark.parametrize("method", ["pruning", "rigl", "dst"])

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import swatcost
 from swatcost.cli import cli
 from swatcost.methods import METHODS
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 
 from .conftest import zoo_network
@@ -62,8 +63,7 @@ def test_random_settings_in_pairs(distribution: str, resnet50: Network) -> None:
 @pytest.mark.parametrize("convention", ["swat", "exact", "rigl"])
 def test_every_method(method: str, convention: str) -> None:
     network = zoo_network("cifar_resnet18")
-    operands = {"weight": "weights", "activation": "acts", "output": "grads"}
-    asked = {name for operand, name in operands.items() if METHODS[method].uses(operand)}  # type: ignore[arg-type]
+    asked = {name for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
     frame = swatcost.sweep(
         network,
         **{name: [0.0, 0.5, 0.9] for name in asked},

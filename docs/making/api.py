@@ -16,8 +16,9 @@ PUBLIC = (
     "swatcost.reference", "swatcost.published", "swatcost.units",
 )  # fmt: skip
 BENEATH = (
-    "swatcost.macs", "swatcost.topk", "swatcost.costs", "swatcost.sparsity", "swatcost.memory", "swatcost.step",
-    "swatcost.compression", "swatcost.formats", "swatcost.selecting", "swatcost.network", "swatcost.record",
+    "swatcost.macs", "swatcost.topk", "swatcost.costs", "swatcost.counting", "swatcost.sparsity", "swatcost.memory",
+    "swatcost.step", "swatcost.compression", "swatcost.formats", "swatcost.selecting", "swatcost.network",
+    "swatcost.record",
 )  # fmt: skip
 """Where numbers are made: what the pages about them point to."""
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from swatcost.checks import checked_network
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_network, estimate
+from swatcost.estimate import estimate
 from swatcost.exporting.workload import Workload, workloads
 from swatcost.network import Network
 from swatcost.registry import nearest

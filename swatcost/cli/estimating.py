@@ -15,6 +15,7 @@ from swatcost.cli.options import (
     FORMAT,
     FROM,
     OUTPUT,
+    Loading,
     form,
     loaded,
     model_options,
@@ -64,10 +65,7 @@ Examples:
 @OUTPUT
 def estimate(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     layers: bool,
     plot: Path | None,
     plot_size: str,
@@ -79,7 +77,7 @@ def estimate(
     """Estimates what a network costs to train; the word `estimate` may be left out."""
     if chart is not None and plot is None:
         raise SwatcostError(f"--chart {chart}: name the file to draw it in, such as --plot {chart}.png")
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     with waiting("estimating"):
         result = swatcost.estimate(network, **settings)
     if plot is not None:
@@ -91,9 +89,9 @@ def estimate(
 @MODEL
 @model_options
 @OUTPUT
-def trace(model: str, output: Path | None, **source: Any) -> None:
+def trace(model: str, output: Path | None, loading: Loading) -> None:
     """Traces a network and saves it as JSON, to be named as MODEL later."""
-    show(loaded(model, **source).to_json(), output)
+    show(loaded(model, **loading).to_json(), output)
 
 
 @click.command()
@@ -115,10 +113,7 @@ def trace(model: str, output: Path | None, **source: Any) -> None:
 @OUTPUT
 def compare(
     models: tuple[str, ...],
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     format: str | None,
     output: Path | None,
     **settings: Any,
@@ -145,9 +140,7 @@ def compare(
         forget_defaults()
         show(render_difference(difference(*models), **how), output)
         return
-    networks = [
-        loaded(each, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh) for each in models
-    ]
+    networks = [loaded(each, **loading) for each in models]
     if len(networks) > 1:
         settings.pop("method")
         with waiting("comparing"):
@@ -181,10 +174,7 @@ def compare(
 @OUTPUT
 def memory(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     batch_size: int,
     optimizer: str,
     precision: str,
@@ -203,7 +193,7 @@ def memory(
     from swatcost.planning import memory_of
     from swatcost.report.memory import render as render_memory
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     found = memory_of(
         network, batch_size=batch_size, optimizer=optimizer, precision=precision, fit=fit, link=link, **settings
     )

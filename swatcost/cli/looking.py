@@ -12,7 +12,7 @@ import click
 import swatcost
 from swatcost.cli.completion import MODEL
 from swatcost.cli.estimating import estimate
-from swatcost.cli.options import loaded, model_options, show
+from swatcost.cli.options import Loading, loaded, model_options, show
 from swatcost.cli.settings import estimate_options
 from swatcost.errors import SwatcostError
 
@@ -36,10 +36,7 @@ def _as_typed(ctx: click.Context) -> str:
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="The .html file to write.")
 def report(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     output: Path | None,
     **settings: Any,
 ) -> None:
@@ -51,7 +48,7 @@ def report(
 
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise SwatcostError("a report is megabytes of HTML: name a file for it with --output report.html")
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     show(to_page(swatcost.estimate(network, **settings), command=_as_typed(click.get_current_context())), output)
 
 
@@ -65,10 +62,7 @@ def report(
 @click.option("--no-browser", is_flag=True, help="Only say the address.")
 def explore(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     port: int,
     no_browser: bool,
     **settings: Any,
@@ -86,10 +80,9 @@ def explore(
     from swatcost.explorer.choices import choices_from
     from swatcost.explorer.serving import listening, serve
 
-    source: dict[str, Any] = {"input_shape": input_shape, "input_dtype": input_dtype, "classes": classes}
-    network = loaded(model, **source, fresh=fresh)
+    network = loaded(model, **loading)
     choices = choices_from(settings)
-    app = explorer(network, choices, lambda chosen: command_for(model, source | chosen))
+    app = explorer(network, choices, lambda chosen: command_for(model, loading | {"fresh": False} | chosen))
 
     def started(address: str) -> None:
         click.echo(address)

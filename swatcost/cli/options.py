@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ _UNATTENDED_WIDTH = 80
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 T = TypeVar("T")
+Loading = dict[str, Any]
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -58,10 +60,11 @@ class CountType(click.ParamType[int]):
             self.fail(f"{value!r:.40} is not a valid integer: give one such as 1000 or 1k.", param, ctx)
 
 
-class _Several(click.ParamType[list[T]]):
+class Several(click.ParamType[list[T]]):
     """Values with commas between them, or already a list of them."""
 
-    def __init__(self, parse: Callable[[str], list[T]]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], list[T]]) -> None:
+        self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[T]:
@@ -72,31 +75,14 @@ class _Several(click.ParamType[list[T]]):
             self.fail(f"{error}.", param, ctx)
 
 
-class FractionsType(_Several[float]):
-    """Fractions with commas between them, and ranges of them: 0.5,90% or 0.5:0.95:0.05."""
+FRACTIONS = Several("S,S,…", fractions_from)
+"""Fractions with commas between them, and ranges of them: 0.5,90% or 0.5:0.95:0.05."""
 
-    name = "S,S,…"
+COUNTS = Several("N,N,…", counts_from)
+"""Whole numbers with commas between them, and ranges of them: 1,10,1k or 32:128:32."""
 
-    def __init__(self) -> None:
-        super().__init__(fractions_from)
-
-
-class CountsType(_Several[int]):
-    """Whole numbers with commas between them, and ranges of them: 1,10,1k or 32:128:32."""
-
-    name = "N,N,…"
-
-    def __init__(self) -> None:
-        super().__init__(counts_from)
-
-
-class NamesType(_Several[str]):
-    """Names with commas between them: swat,rigl."""
-
-    name = "NAME,…"
-
-    def __init__(self) -> None:
-        super().__init__(names_from)
+NAMES = Several("NAME,…", names_from)
+"""Names with commas between them: swat,rigl."""
 
 
 class ShapeOfSample(click.ParamType[tuple[int, ...]]):
@@ -138,21 +124,50 @@ def shown(option: str, help: str, default: str | float, metavar: str) -> Decorat
     )  # fmt: skip
 
 
+def together(*options: Decorator) -> Decorator:
+    """Options as one decorator, in the order in which the help shows them."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_MODEL_OPTIONS = together(
+    click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
+    click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
+    click.option("--input-dtype", metavar="T", help="Type of the input's numbers, such as int64."),
+    click.option("--fresh", is_flag=True, help="Trace anew, whatever was traced before."),
+)
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """How MODEL is loaded."""
-    for option in (
-        click.option("--fresh", is_flag=True, help="Trace anew, whatever was traced before."),
-        click.option("--input-dtype", metavar="T", help="Type of the input's numbers, such as int64."),
-        click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
-        click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
-    ):
-        command = option(command)
-    return command
+    """How MODEL is loaded: given to the command as `loading`, which `loaded` takes beside the name."""
+
+    @wraps(command)
+    def gathered(
+        *, classes: int | None, input_shape: tuple[int, ...] | None, input_dtype: str | None, fresh: bool, **given: Any
+    ) -> None:
+        loading = {"classes": classes, "input_shape": input_shape, "input_dtype": input_dtype, "fresh": fresh}
+        command(loading=loading, **given)
+
+    return _MODEL_OPTIONS(gathered)
 
 
 FROM = click.option(
     "--from", "source", metavar="FILE", shell_complete=OFFERED["--from"],
     help="What the distribution reads: a table, a checkpoint, a run's record.",
+)  # fmt: skip
+FIRST_LAYER = click.option(
+    "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
+)
+LAST_LAYER = click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
+KEEP_DENSE = click.option(
+    "--keep-dense", multiple=True, metavar="PATTERN",
+    callback=lambda context, option, patterns: patterns or None,  # none at all leaves the choice to the method
+    help="Layers to keep dense, such as '*.downsample.*'; repeatable.",
 )  # fmt: skip
 FORMAT = click.option(
     "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"

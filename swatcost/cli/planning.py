@@ -11,13 +11,14 @@ import click
 import swatcost
 from swatcost.cli.completion import MODEL, OFFERED
 from swatcost.cli.options import (
+    COUNTS,
     FORMAT,
+    FRACTIONS,
+    NAMES,
     OUTPUT,
-    CountsType,
     CountType,
-    FractionsType,
     FractionType,
-    NamesType,
+    Loading,
     form,
     loaded,
     model_options,
@@ -44,15 +45,15 @@ def several(option: str, kind: click.ParamType[Any], help: str, default: str | N
 
 @click.command()
 @MODEL
-@several("--weights", FractionsType(), "Weight sparsities.")
-@several("--acts", FractionsType(), "Activation sparsities, for the methods that have them.")
-@several("--grads", FractionsType(), "Sparsities of outputs' gradients, for meprop and dsg.")
-@several("--period", CountsType(), "Iterations between two Top-K selections.", "1000")
-@several("--method", NamesType(), "What is sparse in which pass.", "swat")
-@several("--distribution", NamesType(), "How sparsity is spread over layers.", "uniform")
-@several("--convention", NamesType(), "How MACs are counted.", "swat")
-@several("--device", NamesType(), "Machine profiles, or .toml files.", "rtx2080ti")
-@several("--batch-size", CountsType(), "Samples in a training step.", "32")
+@several("--weights", FRACTIONS, "Weight sparsities.")
+@several("--acts", FRACTIONS, "Activation sparsities, for the methods that have them.")
+@several("--grads", FRACTIONS, "Sparsities of outputs' gradients, for meprop and dsg.")
+@several("--period", COUNTS, "Iterations between two Top-K selections.", "1000")
+@several("--method", NAMES, "What is sparse in which pass.", "swat")
+@several("--distribution", NAMES, "How sparsity is spread over layers.", "uniform")
+@several("--convention", NAMES, "How MACs are counted.", "swat")
+@several("--device", NAMES, "Machine profiles, or .toml files.", "rtx2080ti")
+@several("--batch-size", COUNTS, "Samples in a training step.", "32")
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
 @schedule_options
 @plot_options("speedup against sparsity, a line for each combination of the other settings")
@@ -61,15 +62,11 @@ def several(option: str, kind: click.ParamType[Any], help: str, default: str | N
 @OUTPUT
 def sweep(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     plot: Path | None,
     plot_size: str,
     format: str | None,
     output: Path | None,
-    keep_dense: tuple[str, ...],
     **settings: Any,
 ) -> None:
     """Estimates every combination of settings at once.
@@ -82,9 +79,9 @@ def sweep(
     from swatcost.report.sweep import render
 
     as_parquet = output is not None and output.suffix == ".parquet" and format is None
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     with waiting("sweeping"):
-        frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
+        frame = swatcost.sweep(network, **settings)
     if plot is not None:
         save(speedup_by_sparsity(frame, name=network.name, size=plot_size), plot)
     if as_parquet and output is not None:
@@ -127,13 +124,9 @@ def _parquet(frame: Any) -> bytes:
 @OUTPUT
 def solve(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     format: str | None,
     output: Path | None,
-    keep_dense: tuple[str, ...],
     **settings: Any,
 ) -> None:
     """Looks for the least sparse setting that reaches a goal.
@@ -146,9 +139,9 @@ def solve(
     from swatcost.planning.solving import solution
     from swatcost.report.solution import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     with waiting("solving"):
-        found = solution(network, keep_dense=keep_dense or None, **settings)
+        found = solution(network, **settings)
     show(render(found, form(format, output), width=width(output)), output)
     if not found.reached:
         click.get_current_context().exit(1)
@@ -192,13 +185,9 @@ def solve(
 @OUTPUT
 def plan(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     format: str | None,
     output: Path | None,
-    keep_dense: tuple[str, ...],
     grid: float | None,
     plot: Path | None,
     plot_size: str,
@@ -211,8 +200,8 @@ def plan(
     from swatcost.planning.running import WORLD_GRID, plan_run
     from swatcost.report.run_plan import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
-    found = plan_run(network, grid=WORLD_GRID if grid is None else grid, keep_dense=keep_dense or None, **settings)
+    network = loaded(model, **loading)
+    found = plan_run(network, grid=WORLD_GRID if grid is None else grid, **settings)
     if plot is not None:
         save(schedule_over_run(found, size=plot_size), plot)
     show(render(found, form(format, output), width=width(output)), output)

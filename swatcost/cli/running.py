@@ -11,16 +11,19 @@ import click
 from swatcost.cli.completion import MODEL, OFFERED
 from swatcost.cli.defaults import forget_defaults
 from swatcost.cli.options import (
+    FIRST_LAYER,
     FORMAT,
     FROM,
+    KEEP_DENSE,
+    LAST_LAYER,
     OUTPUT,
     CountType,
-    Decorator,
     ShapeOfSample,
     form,
     show,
     shown,
     sparsity,
+    together,
     width,
 )
 from swatcost.cli.waiting import unattended
@@ -34,26 +37,17 @@ _RECORD = "swatcost-run.jsonl"
 _INTERRUPTED = 130  # the exit code of a program that was interrupted
 
 
-def _together(*options: Decorator) -> Decorator:
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 _PRINTED = click.option("--format", type=click.Choice(FORMATS), default="table", help="How the outcome is printed.")
-_SPARSE = _together(
+_SPARSE = together(
     sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1)."),
     sparsity("--acts", "Activation sparsity; by default as the distribution has it, or 0."),
     sparsity("--grads", "Sparsity of outputs' gradients, for meprop."),
     shown("--method", "dense, swat, swat-structured, saw or meprop.", "swat", "M"),
     shown("--distribution", "How sparsity is spread over layers; see `list distributions`.", "uniform", "D"),
     FROM,
-    click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"),
-    click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
-    click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers to keep dense; repeatable."),
+    FIRST_LAYER,
+    LAST_LAYER,
+    KEEP_DENSE,
     click.option("--over", metavar="DIMS", help="What a threshold spans: nchw, chw, hw, kernel or random (Figure 9)."),
     shown(
         "--selection",
@@ -64,15 +58,11 @@ _SPARSE = _together(
     click.option("--one-sample", is_flag=True, help="Find activations' thresholds on the first sample (A.4)."),
     shown("--ahead", "Start each selection so many iterations early (A.4).", 0, "N"),
 )
-_RUNS = _together(
+_RUNS = together(
     click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
     click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
     shown("--seed", "Of initial weights and the order of samples.", 0, "N"),
 )
-
-
-def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    return given | {"keep_dense": tuple(given["keep_dense"]) or None}
 
 
 @click.command(context_settings={"show_default": False})
@@ -130,7 +120,7 @@ def run(
         assert model is not None
         if steps is not None and epochs is not None:
             raise SwatcostError("give --steps or --epochs, not both")
-        settings = Settings(model=model, steps=1 if steps is None else steps, learning_rate=lr, **_settings(given))
+        settings = Settings(model=model, steps=1 if steps is None else steps, learning_rate=lr, **given)
         if steps is None:
             settings = epochs_to_steps(settings, 5 if epochs is None else epochs)
         record = output or Path(_RECORD)
@@ -196,7 +186,7 @@ def validate(model: str, layers: bool, format: str | None, output: Path | None, 
     from swatcost.report.validation import render
 
     with click.progressbar(length=given["steps"], label=model, file=sys.stderr, hidden=unattended()) as bar:
-        found = validated(model, learning_rate=lr, progress=lambda step: bar.update(1), **_settings(given))
+        found = validated(model, learning_rate=lr, progress=lambda step: bar.update(1), **given)
     show(render(found, form(format, output), layers=layers, width=width(output)), output)
 
 

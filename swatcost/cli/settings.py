@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import click
 
-from swatcost.cli.options import FROM, shown, sparsity
+from swatcost.cli.options import FIRST_LAYER, FROM, KEEP_DENSE, LAST_LAYER, shown, sparsity, together
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 
 _STEPS = shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
 _DETAILS = (
     FROM,
     shown("--default-act-sparsity", "Zeros that ReLU leaves, or a run's record.", str(DEFAULT_ACT_SPARSITY), "S"),
-    click.option("--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"),
-    click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
-    click.option(
-        "--keep-dense", multiple=True, metavar="PATTERN",
-        help="Layers to keep dense, such as '*.downsample.*'; repeatable.",
-    ),
+    FIRST_LAYER,
+    LAST_LAYER,
+    KEEP_DENSE,
     click.option(
         "--selection", metavar="A", help="Find thresholds by another algorithm that the device was timed with."
     ),
@@ -39,22 +33,11 @@ _NAMES = (
 )
 
 
-def estimate_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What an estimate is asked for, apart from the network."""
-    return _added(command, (*_NAMES, _STEPS, *_DETAILS))
+estimate_options = together(*_NAMES, _STEPS, *_DETAILS)
+"""What an estimate is asked for, apart from the network."""
 
+schedule_options = together(_STEPS, *_DETAILS)
+"""The steps of a run, and what an estimate takes beside sparsities, names and sizes."""
 
-def schedule_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The steps of a run, and what an estimate takes beside sparsities, names and sizes."""
-    return _added(command, (_STEPS, *_DETAILS))
-
-
-def detail_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What an estimate takes beside sparsities, names, sizes and steps."""
-    return _added(command, _DETAILS)
-
-
-def _added(command: Callable[..., None], options: Sequence[Callable[..., Any]]) -> Callable[..., None]:
-    for option in reversed(options):
-        command = option(command)
-    return command
+detail_options = together(*_DETAILS)
+"""What an estimate takes beside sparsities, names, sizes and steps."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +11,45 @@ import click
 import swatcost
 from swatcost.cli.completion import MODEL, MODELS, OFFERED
 from swatcost.cli.options import (
+    FIRST_LAYER,
     FORMAT,
+    FRACTIONS,
     FROM,
+    KEEP_DENSE,
+    LAST_LAYER,
     OUTPUT,
-    FractionsType,
+    Loading,
     form,
     loaded,
     model_options,
     show,
     shown,
     sparsity,
+    together,
     width,
 )
 from swatcost.cli.waiting import unattended
 from swatcost.report.numbers import scaled
 
-
-def sparsity_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What is made sparse, of what batch."""
-    for option in (
-        click.option("--keep-dense", multiple=True, metavar="PATTERN", help="Layers that stay dense; repeatable."),
-        click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]"),
-        click.option(
-            "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
-        ),
-        FROM,
-        shown("--distribution", "How sparsity is spread over layers.", "uniform", "D"),
-        shown("--method", "What is sparse in which pass.", "swat", "M"),
-        sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg."),
-        sparsity("--acts", "Activation sparsity, for grad_weight; by default as that of weights."),
-        sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1)."),
-    ):
-        command = option(command)
-    return command
+sparsity_options = together(
+    sparsity("--weights", "Weight sparsity: the fraction of zeros, in [0, 1)."),
+    sparsity("--acts", "Activation sparsity, for grad_weight; by default as that of weights."),
+    sparsity("--grads", "Sparsity of outputs' gradients, for meprop and dsg."),
+    shown("--method", "What is sparse in which pass.", "swat", "M"),
+    shown("--distribution", "How sparsity is spread over layers.", "uniform", "D"),
+    FROM,
+    FIRST_LAYER,
+    LAST_LAYER,
+    KEEP_DENSE,
+)
+"""What is made sparse."""
 
 
 def _with_acts(settings: dict[str, Any]) -> dict[str, Any]:
     """Activations as sparse as weights, where a number for them was left out."""
     if settings["acts"] is None and settings["method"].startswith("swat") and settings["distribution"] == "uniform":
         settings["acts"] = settings["weights"]
-    return {**settings, "keep_dense": settings["keep_dense"] or None}
+    return settings
 
 
 @click.command()
@@ -73,10 +71,7 @@ def _with_acts(settings: dict[str, Any]) -> dict[str, Any]:
 @OUTPUT
 def simulate(
     model: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     arch: str,
     shape: str | None,
     masks: str,
@@ -95,7 +90,7 @@ def simulate(
     from swatcost.accelerator.simulation import simulate as simulated
     from swatcost.report.simulation import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     if masks in ("gaussian", "random"):
         chosen = MaskSource(kind=masks, seed=seed, filter_spread=filter_spread)  # type: ignore[arg-type]
     else:
@@ -116,7 +111,7 @@ def simulate(
 
 @click.command()
 @MODELS
-@click.option("--weights", required=True, type=FractionsType(), help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
+@click.option("--weights", required=True, type=FRACTIONS, help="Weight sparsities: 0.8,0.9 or 50%:90%:10%.")
 @sparsity("--acts", "Activation sparsity; by default as that of weights.")
 @click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
 @shown("--arch", "Architecture, or a .toml file.", "bit-tactical", "A")
@@ -171,10 +166,7 @@ def study(models: tuple[str, ...], weights: list[float], format: str | None, out
 def export(
     model: str,
     to: str,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     passes: str,
     bits: int | None,
     output: Path | None,
@@ -189,7 +181,7 @@ def export(
     from swatcost.exporting import export as exported
 
     format = EXPORTS[to]
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     estimate = swatcost.estimate(network, **_with_acts(settings))
     found = exported(estimate, format, passes=PASSES if passes == "training" else ("forward",), bits=bits)
     if format.folder and output is None:
@@ -222,10 +214,7 @@ def two_four(
     element: str,
     batch_size: int,
     layers: bool,
-    input_shape: tuple[int, ...] | None,
-    input_dtype: str | None,
-    classes: int | None,
-    fresh: bool,
+    loading: Loading,
     format: str | None,
     output: Path | None,
 ) -> None:
@@ -236,6 +225,6 @@ def two_four(
     from swatcost.accelerator.two_four import two_four as fitted
     from swatcost.report.two_four import render
 
-    network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
+    network = loaded(model, **loading)
     found = fitted(network, element=element, batch_size=batch_size)
     show(render(found, form(format, output), layers=layers, width=width(output)), output)

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from swatcost.distributions.distribution import Distribution, Spread, from_function
 from swatcost.registry import Registry
 
-__all__ = ["DISTRIBUTIONS", "Distribution", "Spread", "from_function"]
+__all__ = ["DISTRIBUTIONS", "Distribution", "Spread", "distribution_of", "from_function"]
 
 DISTRIBUTIONS = Registry[Distribution]("distribution", Distribution, entry_points="swatcost.distributions")
 for _module in iter_modules(__path__, prefix=f"{__name__}."):
     if hasattr(_file := import_module(_module.name), "DISTRIBUTION"):
         DISTRIBUTIONS.register(_file.DISTRIBUTION)
+
+
+def distribution_of(given: Any) -> Distribution:
+    """The distribution of that name, or a user's own: an object, or a function as `from_function` takes it.
+
+    Raises SwatcostError for an unknown name.
+    """
+    return from_function(given) if callable(given) else DISTRIBUTIONS.choose(given)

@@ -12,9 +12,10 @@ from swatcost.estimate import Estimate
 from swatcost.explorer.choices import COUNTS, NAMES, ORDER, SPARSITIES, Choices
 from swatcost.explorer.looking import look
 from swatcost.network import Network
-from swatcost.page import CHARTS, charts, held_together, key_figures, style
+from swatcost.page import CHARTS, charts, key_figures, style
 from swatcost.report import content
 from swatcost.report.content import Table
+from swatcost.report.numbers import held_together
 
 if TYPE_CHECKING:
     from flask import Response
@@ -107,39 +108,13 @@ def _header(network: Network) -> html.Header:
 
 def _controls(choices: Choices) -> html.Section:
     start = choices.start
-    sliders = [
-        _control(
-            name,
-            [f"{_LABELS[name]}: ", html.Output(id=f"said-{name}")],
-            dcc.Slider(
-                id=name,
-                min=0,
-                max=_LARGEST,
-                step=_FINEST,
-                value=start[name],
-                marks={each: f"{each:g}" for each in _MARKS},
-                updatemode="drag",
-                allow_direct_input=False,
-            ),
-        )
+    sparsities = [
+        _slider(name, max=_LARGEST, step=_FINEST, value=start[name], marks={each: f"{each:g}" for each in _MARKS})
         for name in SPARSITIES
     ]
     counts = [
-        _control(
-            name,
-            [f"{_LABELS[name]}: ", html.Output(id=f"said-{name}")],
-            dcc.Slider(
-                id=name,
-                min=0,
-                max=len(choices.offered[name]) - 1,
-                step=1,
-                value=list(choices.offered[name]).index(start[name]),
-                marks=_few(choices.offered[name]),
-                updatemode="drag",
-                allow_direct_input=False,
-            ),
-        )
-        for name in COUNTS
+        _slider(name, max=len(offered) - 1, step=1, value=offered.index(start[name]), marks=_few(offered))
+        for name, offered in ((name, list(choices.offered[name])) for name in COUNTS)
     ]
     lists = [
         _control(
@@ -150,7 +125,13 @@ def _controls(choices: Choices) -> html.Section:
         for name in NAMES
     ]
     title, hint = html.H2("Settings", className="unseen"), html.P("Sparsities are shares of zeros; 0 leaves one out.")
-    return html.Section([title, *sliders, hint, *counts, *lists], className="controls")
+    return html.Section([title, *sparsities, hint, *counts, *lists], className="controls")
+
+
+def _slider(name: str, **scale: Any) -> html.Div:
+    """A slider from 0 to its largest value, with what it stands at said beside its name."""
+    slider = dcc.Slider(id=name, min=0, updatemode="drag", allow_direct_input=False, **scale)
+    return _control(name, [f"{_LABELS[name]}: ", html.Output(id=f"said-{name}")], slider)
 
 
 def _control(name: str, label: Any, inside: Any) -> html.Div:

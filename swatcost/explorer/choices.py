@@ -11,8 +11,9 @@ from swatcost.devices import device_names
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.errors import SwatcostError
 from swatcost.methods import METHODS
+from swatcost.methods.method import OPERANDS
 
-SPARSITIES = ("weights", "acts", "grads")
+SPARSITIES = tuple(OPERANDS)
 NAMES = ("method", "distribution", "convention", "device")
 COUNTS = ("period", "batch_size")
 ORDER = (*SPARSITIES, *COUNTS, *NAMES)
@@ -68,8 +69,7 @@ def choices_from(settings: Mapping[str, Any]) -> Choices:
     counts = {"period": settings.get("period", 1000), "batch_size": settings.get("batch_size", 32)}
     sparse = {name: settings.get(name) for name in SPARSITIES}
     if all(value is None for value in sparse.values()) and not distribution.measured:
-        operands = {"weights": "weight", "acts": "activation", "grads": "output"}
-        sparse = {name: START if method.uses(operand) else None for name, operand in operands.items()}  # type: ignore[arg-type]
+        sparse = {name: START if method.uses(operand) else None for name, operand in OPERANDS.items()}
     elif sparse["acts"] is None and distribution.acts_follow_weights and method.uses("activation"):
         sparse["acts"] = sparse["weights"]
     offered = {

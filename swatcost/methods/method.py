@@ -16,6 +16,9 @@ from swatcost.layer import Layer
 Operand = Literal["weight", "activation", "output"]
 """`output` is an output activation that need not be computed in the forward pass, and its gradient in the others."""
 
+OPERANDS: Mapping[str, Operand] = {"weights": "weight", "acts": "activation", "grads": "output"}
+"""The operand that each target sparsity is of."""
+
 _READS: Mapping[Pass, frozenset[Operand]] = {
     "forward": frozenset({"weight", "activation", "output"}),
     "grad_input": frozenset({"weight", "output"}),

@@ -12,7 +12,7 @@ from swatcost.files import write_atomically
 from swatcost.page.figures import figures_of
 from swatcost.page.layers import layers_of
 from swatcost.report import content
-from swatcost.report.numbers import percent, times
+from swatcost.report.numbers import held_together, percent, times
 from swatcost.version import __version__
 
 if TYPE_CHECKING:
@@ -131,11 +131,6 @@ def to_page(estimate: Estimate, *, command: str | None = None) -> str:
         script=_read("page.js"),
         plotly=get_plotlyjs().replace("</script", "<\\/script"),
     )
-
-
-def held_together(text: str) -> str:
-    """Numbers and their per cent signs on one line."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def save(estimate: Estimate, path: str | Path, *, command: str | None = None) -> None:

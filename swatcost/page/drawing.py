@@ -7,7 +7,8 @@ from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import merged
+from swatcost.colours import BLUE, GREEN, ORANGE, PURPLE, VERMILION
+from swatcost.report.content import key_of, merged
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.rows import layer_rows
 
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 Figure = dict[str, Any]
 Row = dict[str, Any]
 
-# Okabe and Ito's colours, which the colour-blind tell apart (jfly.uni-koeln.de/color)
-PASS_COLOURS = {"forward": "#0072B2", "grad_input": "#D55E00", "grad_weight": "#009E73", "recompute": "#CC79A7"}
-PLAIN, MARKED = "#0072B2", "#D55E00"
+PASS_COLOURS = {"forward": BLUE, "grad_input": VERMILION, "grad_weight": GREEN, "recompute": PURPLE}
+PLAIN, MARKED = BLUE, VERMILION
 DIAMONDS: Figure = {
     "type": "scatter",
     "mode": "markers",
-    "marker": {"color": "#E69F00", "symbol": "diamond", "size": 9, "line": {"width": 1, "color": "#000"}},
+    "marker": {"color": ORANGE, "symbol": "diamond", "size": 9, "line": {"width": 1, "color": "#000"}},
 }
 _LONGEST_LABEL = 30  # characters of a layer's name below an axis
 _FONT = "system-ui, sans-serif"
@@ -32,11 +32,6 @@ _FONT = "system-ui, sans-serif"
 def rows_of(estimate: Estimate) -> list[Row]:
     """A row a layer, without the last, which holds parameters only."""
     return merged(layer_rows(estimate))[:-1]
-
-
-def key_of(row: Row) -> tuple[str, ...]:
-    """What tells a layer's row from others."""
-    return tuple(row[each] for each in ("name", "kind", "weight", "input_shape", "weight_shape", "output_shape"))
 
 
 def exact_reductions(estimate: Estimate) -> dict[tuple[str, ...], float]:

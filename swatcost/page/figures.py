@@ -6,7 +6,6 @@ escaped: Plotly reads tags in texts. Colours of text and grid are left to the pa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ from swatcost.page.drawing import (
     described,
     exact_reductions,
     hover,
-    key_of,
     labels_of,
     layer_axis,
     layout_of,
@@ -29,13 +27,13 @@ from swatcost.page.drawing import (
     note,
     rows_of,
 )
-from swatcost.report.numbers import column_unit, percent, scaled, seconds, times
+from swatcost.report.content import key_of
+from swatcost.report.numbers import PERCENT_AGREEMENT, column_unit, percent, scaled, seconds, times
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
 
 _PALE = 0.28  # opacity of what is dense, beside what is sparse
-_AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent that are shown
 _SHOWN_LAYERS = 15  # bars of the remaining work; the sum of the others is said in words
 _CHART_PIXELS, _PANEL_PIXELS, _FRAME_PIXELS, _BAR_PIXELS = 390, 150, 120, 22
 _WIDEST_SCALE = 20  # times the largest bar of a panel: on a wider one its bars could not be told apart
@@ -94,7 +92,7 @@ def work(estimate: Estimate) -> Figure:
 
 
 def _pass_title(estimate: Estimate, name: str) -> str:
-    cost = {**estimate.costs.by_pass(), "recompute": estimate.costs.recompute}[name]
+    cost = estimate.costs.by_part()[name]
     if not estimate.plan.asks_for_sparsity:
         return f"<b>{name}</b>  {scaled(cost.dense, 'MAC')}"
     return f"<b>{name}</b>  {scaled(cost.dense, 'MAC')} → {scaled(cost.sparse, 'MAC')}"
@@ -130,7 +128,7 @@ def reduction(estimate: Estimate) -> Figure:
         "hoverinfo": "skip",
     }
     traces: list[Figure] = [bars, network]
-    differ = [place for place, each in enumerate(executed) if abs(each - counted[place]) > _AGREEMENT]
+    differ = [place for place, each in enumerate(executed) if abs(each - counted[place]) > PERCENT_AGREEMENT]
     if differ:
         points = {
             "name": "convention exact",
@@ -214,7 +212,7 @@ def period(estimate: Estimate) -> Figure:
     limit, even, asked = estimate.speedup_limit, estimate.break_even_period, estimate.topk_period
     shown = {asked} if even is None or even > 10**decades else {asked, even}
     periods = sorted(drawn | shown)
-    speedups = {each: replace(estimate, topk_period=each).speedup for each in periods}
+    speedups = {each: estimate.speedup_every(each) for each in periods}
     details = {each: f"{_every(each)}: {times(at)}" for each, at in speedups.items()}
     if even in shown:
         details[even] += "<br>from here on no slower than dense"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from swatcost.conventions import CONVENTIONS, Convention
 from swatcost.costs import PASSES, Pass, PassCosts
+from swatcost.counting import counted_costs
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, counted_costs, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.methods import METHODS, Method, checked_sparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
+from swatcost.report.numbers import PERCENT_AGREEMENT
 from swatcost.zoo import load
-
-_AGREEMENT = 5e-5  # reductions that agree to the two decimals of a per cent that reports show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class Comparison:
         found: list[tuple[float, list[str]]] = []
         reductions = {name: costs[convention].training.reduction for name, costs in self.matrix.items()}
         for name, reduction in sorted(reductions.items(), key=lambda each: -each[1]):
-            if found and found[-1][0] - reduction < _AGREEMENT:
+            if found and found[-1][0] - reduction < PERCENT_AGREEMENT:
                 found[-1][1].append(name)
             else:
                 found.append((reduction, [name]))
@@ -84,7 +86,7 @@ class NetworkComparison:
 
 def where_they_differ(one: PassCosts, other: PassCosts) -> Pass | None:
     """The pass whose remaining work, as a share of dense training, differs most; None if the reductions agree."""
-    if abs(one.training.reduction - other.training.reduction) < _AGREEMENT:
+    if abs(one.training.reduction - other.training.reduction) < PERCENT_AGREEMENT:
         return None
     return max(PASSES, key=lambda each: abs(remaining(one, each) - remaining(other, each)))
 
@@ -113,13 +115,13 @@ def compare(
     """
     network = network if isinstance(network, Network) else load(network)
     chosen, under_all = METHODS.choose(method), CONVENTIONS.choose(convention)
-    for name, target in (("weights", weights), ("acts", acts), ("grads", grads)):
+    targets = {"weights": weights, "acts": acts, "grads": grads}
+    for name, target in targets.items():
         if target is not None:
             checked_sparsity(target, name)
 
     def estimated(of: Method, under: Convention) -> Estimate:
-        targets = _targets(of, weights, acts, grads)
-        return estimate(network, method=of, convention=under, **targets, **settings)
+        return estimate(network, method=of, convention=under, **_usable(targets, of), **settings)
 
     conventions = {each.name: each for each in CONVENTIONS} | {under_all.name: under_all}
     by_convention = {name: estimated(chosen, each) for name, each in conventions.items()}
@@ -152,25 +154,25 @@ def compare_networks(
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SwatcostError(f"{twice} is there twice: give each network once")
     under = CONVENTIONS.choose(convention)
+    targets = {"weights": weights, "acts": acts, "grads": grads}
+
+    def estimated(network: Network, of: Method) -> Estimate:
+        return estimate(network, method=of, convention=under, **_usable(targets, of), **settings)
+
     by_network: dict[str, dict[str, Estimate]] = {}
     refused: dict[str, str] = {}
     for network in loaded:
-
-        def estimated(of: Method, network: Network = network) -> Estimate:
-            targets = _targets(of, weights, acts, grads)
-            return estimate(network, method=of, convention=under, **targets, **settings)
-
-        by_network[network.name], missing = _of_every_method(estimated)
+        by_network[network.name], missing = _of_every_method(partial(estimated, network))
         refused |= missing
     return NetworkComparison(convention=under.name, by_network=by_network, refused=refused)
 
 
-def _targets(of: Method, weights: float | None, acts: float | None, grads: float | None) -> dict[str, Any]:
-    """What each operand is asked for that the method makes sparse."""
+def _usable(targets: Mapping[str, float | None], of: Method) -> dict[str, Any]:
+    """What each operand is asked for that the method makes sparse: as weights are, where nothing was given for it."""
     return {
-        "weights": weights if of.uses("weight") else None,
-        "acts": (weights if acts is None else acts) if of.uses("activation") else None,
-        "grads": (weights if grads is None else grads) if of.uses("output") else None,
+        name: targets["weights"] if targets[name] is None else targets[name]
+        for name, operand in OPERANDS.items()
+        if of.uses(operand)
     }
 
 

@@ -15,6 +15,7 @@ from swatcost.step import training_memory
 from swatcost.units import bytes_from
 
 _MOST_SAMPLES = 2**40
+_MOST_SPARSITY, _FINEST = 0.999, 1e-3  # of activations [-]: the most that is looked at, and how finely
 
 
 def capacity_of(text: str) -> int:
@@ -59,14 +60,14 @@ def needed_sparsity(
             LayerSparsity(each.weight, sparsity if each.is_sparse else 0.0, each.output) for each in plan.layers
         )
         view = view_of(network, replace(plan, layers=layers), batch_size, optimizer, precision)
-        return view.peak(view.compressed) if sparsity else view.dense.peak.bytes
+        return view.compressed_peak if sparsity else view.dense.peak.bytes
 
     if peak(0.0) <= capacity:
         return 0.0
-    low, high = 0.0, 0.999
+    low, high = 0.0, _MOST_SPARSITY
     if peak(high) > capacity:
         return None
-    while high - low > 1e-3:
+    while high - low > _FINEST:
         middle = (low + high) / 2
         low, high = (low, middle) if peak(middle) <= capacity else (middle, high)
     return high

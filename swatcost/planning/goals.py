@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swatcost.errors import SwatcostError
-from swatcost.methods import Operand
-
-OPERANDS: dict[str, Operand] = {"weights": "weight", "acts": "activation", "grads": "output"}
-"""The operand of each target."""
+from swatcost.methods.method import OPERANDS
 
 STEP = 1e-4
 """Sparsities are looked for in steps of this [-]; the last one below 1 is taken as the most that can be asked for."""

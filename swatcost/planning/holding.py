@@ -67,13 +67,12 @@ def memory_of(
     rate = None if link is None else float(bytes_from(str(link)))
     if capacity is not None:
 
-        def peak(samples: int, compressed: bool) -> int:
-            view = view_of(traced, plan, samples, optimizer, precision)
-            return view.peak(view.compressed) if compressed else view.dense.peak.bytes
+        def view(samples: int) -> SparseMemory:
+            return view_of(traced, plan, samples, optimizer, precision)
 
         fits = (
-            largest_batch(lambda samples: peak(samples, False), capacity),
-            largest_batch(lambda samples: peak(samples, True), capacity),
+            largest_batch(lambda samples: view(samples).dense.peak.bytes, capacity),
+            largest_batch(lambda samples: view(samples).compressed_peak, capacity),
         )
         needed = needed_sparsity(traced, plan, found.batch_size, optimizer, precision, capacity)
     if rate is not None:

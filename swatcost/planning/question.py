@@ -11,13 +11,15 @@ from typing import Any
 import numpy
 
 from swatcost.accelerator.architecture import architecture_named
+from swatcost.checks import checked_count, checked_default, checked_network
 from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
+from swatcost.counting import counted_costs
 from swatcost.devices import Device, load_device
-from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread, from_function
+from swatcost.distributions import Distribution, Spread, distribution_of
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_count, checked_default, checked_network, counted_costs
 from swatcost.memory import activation_reduction
-from swatcost.methods import METHODS, Method, Operand
+from swatcost.methods import METHODS, Method
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.selecting import Selecting, topk_seconds
 from swatcost.sparsity import (
@@ -61,12 +63,7 @@ class Question:
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element a setting; NaN stands for a target that was not given."""
-        operands: tuple[tuple[Operand, str, Array], ...] = (
-            ("weight", "weights", weights),
-            ("activation", "acts", acts),
-            ("output", "grads", grads),
-        )
-        for operand, name, asked in operands:
+        for (name, operand), asked in zip(OPERANDS.items(), (weights, acts, grads), strict=True):
             if not numpy.isnan(asked).all():
                 checked_target(self.method, operand, float(numpy.nanmax(asked)), name)
         method, distribution, request = self.method, self.distribution, self.request
@@ -132,7 +129,7 @@ def question(
     """Settings as `estimate` takes them. Raises SwatcostError for what it refuses, and for an architecture."""
     network = checked_network(network)
     of_method = METHODS.choose(method)
-    strategy = from_function(distribution) if callable(distribution) else DISTRIBUTIONS.choose(distribution)
+    strategy = distribution_of(distribution)
     steps = checked_count(steps, "steps")
     selecting = Selecting(selection, bool(one_sample), bool(hidden))
     selecting.check(of_method)

@@ -8,10 +8,10 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from swatcost import topk
+from swatcost.checks import checked_count
 from swatcost.costs import Cost
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, checked_count, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.methods import Phase
 from swatcost.network import Network
 from swatcost.planning.fitting import view_of
@@ -79,8 +79,7 @@ class RunPlan:
         return self._flops(self.estimate.exact.training)
 
     def _flops(self, training: Cost) -> Cost:
-        seen = FLOPS_PER_MAC * self.epochs * self.samples
-        return Cost(seen * training.dense, seen * training.sparse)
+        return FLOPS_PER_MAC * self.epochs * self.samples * training
 
     @property
     def topk_refreshes(self) -> int:
@@ -91,46 +90,38 @@ class RunPlan:
     @property
     def topk_seconds(self) -> float:
         """What all refreshes add to the run [s]."""
-        each = self.estimate.topk_seconds
-        if self.estimate.selecting.hidden:
-            each = topk.exposed_seconds(
-                topk_seconds=each,
-                sparse_step_seconds=(1 - self.estimate.time_reduction) * self.estimate.dense_step.seconds,
-                period=self.estimate.topk_period,
-            )
-        return self.topk_refreshes * each
+        found = self.estimate
+        return self.topk_refreshes * (found.exposed_topk_seconds if found.selecting.hidden else found.topk_seconds)
 
     @property
     def seconds(self) -> Cost:
         """Of the whole run [s]: its iterations, and what Top-K adds to the sparse one."""
-        dense = self.iterations * self.estimate.dense_step.seconds
-        return Cost(dense, (1 - self.estimate.time_reduction) * dense + self.topk_seconds)
+        found = self.estimate
+        steps = self.iterations * Cost(found.dense_step.seconds, found.sparse_step_seconds)
+        return steps + Cost(0, self.topk_seconds)
 
     @property
     def gpu_hours(self) -> Cost:
         """Hours of all GPUs."""
-        factor = self.gpus / _SECONDS_PER_HOUR
-        return Cost(factor * self.seconds.dense, factor * self.seconds.sparse)
+        return self.gpus / _SECONDS_PER_HOUR * self.seconds
 
     @property
     def energy_kwh(self) -> Cost | None:
         """At `watts` throughout, as dense and sparse steps are taken to draw alike; None where nobody says."""
         if self.watts is None:
             return None
-        factor = self.gpus * self.watts * self.pue / _JOULES_PER_KWH
-        return Cost(factor * self.seconds.dense, factor * self.seconds.sparse)
+        return self.gpus * self.watts * self.pue / _JOULES_PER_KWH * self.seconds
 
     @property
     def co2_kg(self) -> Cost | None:
         """Carbon dioxide of that energy [kg]."""
         energy = self.energy_kwh
-        return None if energy is None else Cost(self.grid * energy.dense, self.grid * energy.sparse)
+        return None if energy is None else self.grid * energy
 
     @property
     def money(self) -> Cost | None:
         """GPU hours at the price; None without one."""
-        hours = self.gpu_hours
-        return None if self.price is None else Cost(self.price * hours.dense, self.price * hours.sparse)
+        return None if self.price is None else self.price * self.gpu_hours
 
     @property
     def gradient_bytes(self) -> Cost:
@@ -149,23 +140,19 @@ class RunPlan:
 
         A ring all-reduce (Patarasuk and Yuan, 2009). Sparse gradients travel as values: all GPUs know the mask.
         """
-        share = 2 * (self.gpus - 1) / self.gpus
-        return Cost(share * self.gradient_bytes.dense, share * self.gradient_bytes.sparse)
+        return 2 * (self.gpus - 1) / self.gpus * self.gradient_bytes
 
     @property
     def traffic_seconds(self) -> Cost | None:
         """That over the link, in all iterations [s], if no computation hides it; None without a link."""
-        if self.link is None:
-            return None
-        factor = self.iterations / self.link
-        return Cost(factor * self.traffic_bytes.dense, factor * self.traffic_bytes.sparse)
+        return None if self.link is None else self.iterations / self.link * self.traffic_bytes
 
     @property
     def peak_bytes(self) -> Cost:
         """A GPU's peak with SGD and momentum in fp32 [bytes], dense and with everything in its smallest format."""
         found = self.estimate
         view = view_of(found.network, found.plan, found.batch_size, "momentum", "fp32")
-        return Cost(view.dense.peak.bytes, view.peak(view.compressed))
+        return Cost(view.dense.peak.bytes, view.compressed_peak)
 
     def curve(self) -> list[Moment]:
         """The method's schedule over the run; phases that alternate within it are one moment, at their mean."""

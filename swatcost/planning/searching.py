@@ -11,8 +11,9 @@ import numpy
 from swatcost import topk
 from swatcost.conventions import EXACT
 from swatcost.methods import LayerSparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.planning.fitting import view_of
-from swatcost.planning.goals import OPERANDS, STEP, Goals, Setting
+from swatcost.planning.goals import STEP, Goals, Setting
 from swatcost.planning.question import Array, Question
 from swatcost.planning.times import Times, missing, times_of
 from swatcost.sparsity import SparsityPlan
@@ -162,7 +163,7 @@ class Search:
     def _peak(self, plan: SparsityPlan, place: int) -> int:
         asked = self.question
         view = view_of(asked.network, _one_of(plan, place), asked.batch_size, self.optimizer, self.precision)
-        return view.peak(view.compressed) if view.compressed < view.dense.saved_bytes else view.dense.peak.bytes
+        return view.compressed_peak if view.compressed < view.dense.saved_bytes else view.dense.peak.bytes
 
     def _plan(self, moving: Array) -> SparsityPlan:
         targets = self._targets(moving, {})

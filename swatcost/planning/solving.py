@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy
 
+from swatcost.checks import checked_count
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, checked_count, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.methods import checked_sparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.fitting import capacity_of
-from swatcost.planning.goals import OPERANDS, Goals, Setting
+from swatcost.planning.goals import Goals
 from swatcost.planning.question import Question, question
 from swatcost.planning.searching import Answer, Search
 from swatcost.planning.times import times_of
@@ -25,7 +27,7 @@ SHARES = (0.001, 0.01, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
+class Solution(Answer):
     """What was found. Its repr is the report.
 
     `least` is the least sparse setting that reaches the goals, in steps of `STEP`. It is None where there is none, and
@@ -40,32 +42,6 @@ class Solution:
     settings: dict[str, Any]
     fixed: dict[str, float]
     free: tuple[str, ...]
-    answer: Answer
-
-    @property
-    def least(self) -> Setting | None:
-        """The least sparse setting that reaches the goals."""
-        return self.answer.least
-
-    @property
-    def exact(self) -> float | None:
-        """The sparsity [-] that the goals need as convention `exact` counts."""
-        return self.answer.exact
-
-    @property
-    def limit(self) -> Setting | None:
-        """As near as the method comes to goals that are out of reach."""
-        return self.answer.limit
-
-    @property
-    def unreached(self) -> tuple[str, ...]:
-        """The goals that are out of reach."""
-        return self.answer.unreached
-
-    @property
-    def freedom(self) -> tuple[Setting, ...]:
-        """Other settings that reach the goals."""
-        return self.answer.freedom
 
     @property
     def reached(self) -> bool:
@@ -163,7 +139,7 @@ def solution(
         optimizer=optimizer,
         precision=precision,
     )
-    return Solution(question=asked, goals=goals, settings=settings, fixed=fixed, free=free, answer=search.answer())
+    return Solution(question=asked, goals=goals, settings=settings, fixed=fixed, free=free, **vars(search.answer()))
 
 
 def solve(network: Network | str | Path, **goals_and_settings: Any) -> Any:

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from swatcost import topk
+from swatcost.checks import checked_count, checked_network
 from swatcost.conventions import DEFAULT_ACT_SPARSITY, Convention
 from swatcost.devices import Device
 from swatcost.distributions import Distribution
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_count, checked_network
-from swatcost.methods import METHODS, Method, Operand, checked_sparsity
+from swatcost.methods import METHODS, Method, checked_sparsity
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.question import Array, question
+from swatcost.planning.times import Times
 from swatcost.sparsity import DenseOrSparse
 
 if TYPE_CHECKING:
     import pandas
 
 _MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
-_OPERANDS: tuple[Operand, ...] = ("weight", "activation", "output")
 
 
 def sweep(
@@ -68,7 +69,7 @@ def sweep(
     import pandas
 
     network = checked_network(network)
-    targets = [_sparsities(each, name) for each, name in ((weights, "weights"), (acts, "acts"), (grads, "grads"))]
+    targets = [_sparsities(each, name) for name, each in zip(OPERANDS, (weights, acts, grads), strict=True)]
     periods = numpy.array([checked_count(each, "period") for each in _several(period)])
     if paired:
         *targets, periods = _pairs([*targets, periods])
@@ -117,7 +118,7 @@ def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) 
     missing = numpy.array([numpy.nan])
     return [
         target if method.uses(operand) or not any(other.uses(operand) for other in methods) else missing
-        for operand, target in zip(_OPERANDS, targets, strict=True)
+        for operand, target in zip(OPERANDS.values(), targets, strict=True)
     ]
 
 
@@ -169,23 +170,10 @@ def _with_periods(
         for name, value in {**settings, **columns}.items()
     }
     whole["period"] = periods if paired else numpy.tile(periods, count)
-    reduction, step, selection = (whole[name] for name in ("training_reduction", "dense_step_seconds", "topk_seconds"))
-    whole["speedup"] = topk.speedup(
-        dense_step_seconds=step,
-        training_reduction=reduction,
-        topk_seconds=selection,
-        period=whole["period"],
-        hidden=hidden,
-    )
-    whole["speedup_limit"] = topk.speedup_limit(reduction)
-    whole["break_even_period"] = _break_even(step, reduction, selection, hidden)
+    names = ("training_reduction", "dense_step_seconds", "topk_seconds")
+    found = Times(**{name: whole[name] for name in names}, hidden=hidden)
+    whole["speedup"] = found.speedup(whole["period"])
+    whole["speedup_limit"] = topk.speedup_limit(found.training_reduction)
+    whole["break_even_period"] = found.break_even_period()
     order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
     return {name: whole[name] for name in order}
-
-
-def _break_even(step: Array, reduction: Array, selection: Array, hidden: bool) -> Array:
-    """`topk.break_even_period` of every setting; NaN where there is none."""
-    saved = reduction * step
-    with numpy.errstate(divide="ignore", invalid="ignore"):
-        first = numpy.maximum(1, numpy.ceil(selection / (step if hidden else saved)))
-    return numpy.where(selection == 0, 1, numpy.where(saved > 0, first, numpy.nan))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from swatcost import topk
+from swatcost.methods.method import OPERANDS
 from swatcost.planning.question import Array, Question
 
 _LONGEST_PERIOD = 10**12
@@ -68,6 +69,14 @@ class Times:
             needed = numpy.where(gained > 0, speedup * self.topk_seconds / each, _LONGEST_PERIOD)
         return _whole(needed)
 
+    def break_even_period(self) -> Any:
+        """`topk.break_even_period` of every setting [iterations]; NaN where there is none."""
+        saved = self.training_reduction * self.dense_step_seconds
+        each = self.dense_step_seconds if self.hidden else saved
+        with numpy.errstate(divide="ignore", invalid="ignore"):
+            first = numpy.maximum(1, numpy.ceil(self.topk_seconds / each))
+        return numpy.where(self.topk_seconds == 0, 1, numpy.where(saved > 0, first, numpy.nan))
+
 
 def _whole(periods: Any) -> Any:
     return numpy.clip(numpy.ceil(periods), 1, _LONGEST_PERIOD).astype(numpy.int64)
@@ -81,7 +90,7 @@ def missing(count: int) -> Array:
 def times_of(asked: Question, targets: dict[str, Array]) -> Times:
     """A question's times with these targets, by name: arrays of one length."""
     count = len(next(iter(targets.values())))
-    found = asked.columns(*(targets.get(name, missing(count)) for name in ("weights", "acts", "grads")))
+    found = asked.columns(*(targets.get(name, missing(count)) for name in OPERANDS))
     names = ("training_reduction", "dense_step_seconds", "topk_seconds")
     arrays = {name: numpy.broadcast_to(found[name], count).astype(float) for name in names}
     return Times(**arrays, hidden=asked.selecting.hidden)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
+from swatcost.colours import BLACK
 from swatcost.errors import SwatcostError
-from swatcost.plots.canvas import BLACK, COLOURS, GREY, MARKERS, Size, finish, halo, label, panels, size_named
+from swatcost.plots.canvas import COLOURS, GREY, MARKERS, Size, finish, halo, label, panels, size_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from swatcost.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from swatcost.errors import SwatcostError
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 POINTS = 72
 """Points in an inch."""
 
-# Okabe and Ito, "Color Universal Design", 2008; as lightness differs too, the first six can be told apart in grey.
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000",
-)  # fmt: skip
+# As lightness differs too, the first six can be told apart in grey.
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
@@ -99,6 +97,8 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
 
     The figure grows by what they take, so that the axes keep their height.
     """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     figure = axes.get_figure(root=True)
     assert figure is not None
     across = POINTS * size.width
@@ -112,8 +112,8 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
     whole = above + inside + below
     figure.set_figheight(whole / POINTS)
     engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0, below / whole, 1 - size.small / across, inside / whole))  # type: ignore[call-arg]
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, below / whole, 1 - size.small / across, inside / whole))
     left = size.small / across
     top = 1 - 0.5 * size.small / whole
     figure.text(left, top, "\n".join(titles), fontsize=size.title, fontweight="bold", va="top", linespacing=1.2)

@@ -5,23 +5,8 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from swatcost.plots.canvas import (
-    BLACK,
-    BLUE,
-    GREY,
-    ORANGE,
-    PALE,
-    PURPLE,
-    VERMILION,
-    YELLOW,
-    Size,
-    finish,
-    halo,
-    label,
-    panels,
-    short,
-    size_named,
-)  # fmt: skip
+from swatcost.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
+from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, label, panels, short, size_named
 from swatcost.plots.ticks import layer_names, name_layers, points_a_layer
 from swatcost.report.content import asked
 from swatcost.report.numbers import axis_unit, percent, scaled
@@ -30,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swatcost.costs import Cost, PassCosts
+    from swatcost.costs import Cost
     from swatcost.estimate import Estimate
     from swatcost.plots.canvas import Entry
 
@@ -48,13 +33,9 @@ _LONGEST = 25  # letters of a name
 _SHARES = (0.5, 0.9)  # of what is left, whose layers it counts
 
 
-def _parts(costs: PassCosts) -> dict[str, Cost]:
-    return {**costs.by_pass(), "recompute": costs.recompute}
-
-
 def _met(estimate: Estimate) -> list[str]:
     """The passes that take any work."""
-    return [name for name, cost in _parts(estimate.costs).items() if cost.dense]
+    return [name for name, cost in estimate.costs.by_part().items() if cost.dense]
 
 
 def counting(estimate: Estimate) -> str:
@@ -85,13 +66,13 @@ def cost_by_layer(estimate: Estimate, *, size: str = "screen") -> Figure:
     below = [0.0] * len(layers)
     for name in _met(estimate):
         colour, stroke, hatch = _PASSES[name]
-        costs = [_parts(each.costs)[name] for each in estimate.layers]
+        costs = [each.costs.by_part()[name] for each in estimate.layers]
         heights = [(cost.sparse if sparse else cost.dense) / unit for cost in costs]
         bars = axes.bar(
             layers, heights, width, bottom=below, color=colour, edgecolor=stroke, linewidth=0,
             hatch=hatch if hatched else None, label=name,
         )  # fmt: skip
-        total = _parts(estimate.costs)[name]
+        total = estimate.costs.by_part()[name]
         legend.append((bars.patches[0], f"{name}: {scaled(total.sparse if sparse else total.dense, 'MAC')}"))
         below = [low + height for low, height in zip(below, heights, strict=True)]
     name_layers(axes, names, at)
@@ -138,9 +119,9 @@ def reduction_by_layer(estimate: Estimate, *, size: str = "screen") -> Figure:
     layers = [each.costs for each in estimate.layers]
     _saved(every[0], [each.training for each in layers], estimate.costs.training, "training", "#999999", at)
     for axes, name in zip(every[1:], passes, strict=True):
-        costs = [_parts(each)[name] for each in layers]
-        _saved(axes, costs, _parts(estimate.costs)[name], name, _PASSES[name][0], at)
-    lowest = min(0.0, *(100 * cost.reduction for each in layers for cost in (each.training, *_parts(each).values())))
+        costs = [each.by_part()[name] for each in layers]
+        _saved(axes, costs, estimate.costs.by_part()[name], name, _PASSES[name][0], at)
+    lowest = min(0.0, *(100 * cost.reduction for each in layers for cost in (each.training, *each.by_part().values())))
     every[0].set_ylim(1.05 * lowest, 105)
     every[0].set_yticks([0, 50, 100])
     for axes in every[:-1]:
@@ -177,9 +158,11 @@ def remaining_by_layer(estimate: Estimate, *, size: str = "screen") -> Figure:
     """Where the MACs are that sparsity leaves: layers by their share, the largest first, and how the shares add up."""
     at = size_named(size)
     stacked = size == "column"
-    shape = {"down": 2, "height": 1.9 * at.height} if stacked else {"across": 2, "height": 1.1 * at.height}
-    ratios = {"height_ratios": (1.9, 1)} if stacked else {"width_ratios": (1.25, 1)}
-    ranked, adding = panels(at, **shape, **ratios)  # type: ignore[arg-type]
+    ranked, adding = (
+        panels(at, down=2, height=1.9 * at.height, height_ratios=(1.9, 1))
+        if stacked
+        else panels(at, across=2, height=1.1 * at.height, width_ratios=(1.25, 1))
+    )
     total, dense_total = estimate.costs.training.sparse, estimate.costs.training.dense
     every = sorted(
         (

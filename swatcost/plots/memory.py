@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swatcost.plots.canvas import BLACK, BLUE, SKY, VERMILION, finish, label, panels, size_named
+from swatcost.colours import BLACK, BLUE, SKY, VERMILION
+from swatcost.plots.canvas import finish, label, panels, size_named
 from swatcost.report.numbers import axis_unit, scaled
 
 if TYPE_CHECKING:

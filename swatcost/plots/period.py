@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swatcost import topk
+from swatcost.colours import BLACK
 from swatcost.errors import SwatcostError
-from swatcost.plots.canvas import BLACK, COLOURS, LINES, MARKERS, finish, label, panels, size_named
+from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, label, panels, size_named
 from swatcost.report.numbers import times
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
         colour, marker = COLOURS[place], MARKERS[place]
         periods = [10 ** (step / _A_DECADE) for step in range(decades * _A_DECADE + 1)]
         axes.plot(
-            periods, [_at(estimate, period) for period in periods], color=colour, linewidth=at.line,
+            periods, [estimate.speedup_every(period) for period in periods], color=colour, linewidth=at.line,
             linestyle=LINES[place % len(LINES)], label=f"speedup {name}",
         )  # fmt: skip
         axes.axhline(estimate.speedup_limit, color=colour, linewidth=0.9, linestyle=":", label=f"limit {name}")
@@ -54,7 +54,7 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
         )  # fmt: skip
         if first is not None:
             axes.plot(
-                first, _at(estimate, first), linestyle="", marker=marker, markersize=1.3 * at.marker,
+                first, estimate.speedup_every(first), linestyle="", marker=marker, markersize=1.3 * at.marker,
                 markerfacecolor="white", markeredgecolor=colour, markeredgewidth=0.7 * at.line,
                 label=f"break-even {name}", zorder=3, clip_on=False,
             )  # fmt: skip
@@ -76,16 +76,6 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
         caption=f"{shared} Hollow: breaks even with dense training (line at 1). Filled: the period asked for. "
         "Dotted: the limit without Top-K.",
         legend=legend,
-    )
-
-
-def _at(estimate: Estimate, period: float) -> float:
-    return topk.speedup(
-        dense_step_seconds=estimate.dense_step.seconds,
-        training_reduction=estimate.time_reduction,
-        topk_seconds=estimate.topk_seconds,
-        period=period,
-        hidden=estimate.selecting.hidden,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swatcost.plots.canvas import BLUE, GREY, VERMILION, finish, label, panels, size_named
+from swatcost.colours import BLUE, VERMILION
+from swatcost.plots.canvas import GREY, finish, label, panels, size_named
 from swatcost.report.content import asked
 from swatcost.report.numbers import percent
 

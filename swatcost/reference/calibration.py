@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from swatcost.checks import checked_count
 from swatcost.devices import DenseStep, Device, Measured, Rates, SelectionTime, TopkTimes
 from swatcost.devices import steps as growing
 from swatcost.devices.fits import fitted
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, checked_count, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.reference.conversion import convert
 from swatcost.reference.instructions import Instructions, partition_instructions
 from swatcost.reference.modules import Runnable, runnable

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import torch
 
+from swatcost.checks import checked_count
 from swatcost.errors import SwatcostError
-from swatcost.estimate import checked_count
 from swatcost.record import Header
 
 _MEASURED = 20  # steps of a run in which layers are looked at, unless told

@@ -13,10 +13,11 @@ import torch
 from torch.nn import functional
 
 from swatcost.borders import inside_fraction, reach
+from swatcost.checks import checked_count
 from swatcost.conventions import EXACT
 from swatcost.costs import PASSES, Pass
 from swatcost.errors import SwatcostError
-from swatcost.estimate import Estimate, checked_count, estimate
+from swatcost.estimate import Estimate, estimate
 from swatcost.layer import Layer
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.planning import memory_of

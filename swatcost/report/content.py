@@ -189,12 +189,17 @@ def _called(row: dict[str, Any]) -> str:
     return f"{row['name']} ({row['kind']})" if row.get("kind") in PRODUCT_KINDS else str(row["name"])
 
 
+def key_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """What tells a layer's row from others: its module and weight, and the shapes that it runs on."""
+    return tuple(row[each] for each in ("name", "kind", "weight", "input_shape", "weight_shape", "output_shape"))
+
+
 def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of one module and one weight, with the same shapes, as one, such as the steps of a recurrent layer."""
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
     calls: dict[tuple[Any, ...], int] = {}
     for row in rows:
-        key = tuple(row[each] for each in ("name", "kind", "weight", "input_shape", "weight_shape", "output_shape"))
+        key = key_of(row)
         calls[key] = calls.get(key, 0) + 1
         so_far = merged.setdefault(key, row)
         if so_far is not row:

@@ -87,7 +87,7 @@ def _layer(estimate: Estimate, each: LayerEstimate) -> dict[str, Any]:
         "name": layer.name,
         "kind": layer.kind,
         "params": each.params,
-        "macs": _by_name({**each.costs.by_pass(), "recompute": each.costs.recompute}),
+        "macs": _by_name(each.costs.by_part()),
         "weight_sparsity": each.sparsity.weight,
         "act_sparsity": each.sparsity.activation,
         "output_sparsity": each.sparsity.output,

@@ -166,7 +166,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
         found["views"] = {
             "elements": {"activation_reduction": estimate.activation_reduction},
             "naive": {"saved_bytes": memory.naive, "peak_bytes": memory.peak(memory.naive)},
-            "compressed": {"saved_bytes": memory.compressed, "peak_bytes": memory.peak(memory.compressed)},
+            "compressed": {"saved_bytes": memory.compressed, "peak_bytes": memory.compressed_peak},
         }
         found["break_even_density"] = memory.break_even
     if report.fits is not None:

@@ -28,6 +28,10 @@ def axis_unit(largest: float) -> tuple[str, float]:
     return next(((prefix, factor) for factor, prefix in _PREFIXES if largest >= factor), ("", 1.0))
 
 
+PERCENT_AGREEMENT = 5e-5
+"""Fractions that differ by less are alike to the two decimals of a per cent that `percent` shows."""
+
+
 def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
@@ -53,6 +57,11 @@ def seconds(value: float) -> str:
     if whole < _HOUR:
         return f"{whole // _MINUTE} min {whole % _MINUTE} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes < _DAY // _MINUTE else f"{hours // 24:,} d {hours % 24} h"
+
+
+def held_together(text: str) -> str:
+    """The text with numbers and their per cent signs on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def shape(sizes: Sequence[int]) -> str:

@@ -59,6 +59,6 @@ def _ascii(sizes: Sequence[int]) -> str:
 
 def _macs(costs: PassCosts) -> dict[str, float]:
     columns: dict[str, float] = {}
-    for name, cost in {**costs.by_pass(), "recompute": costs.recompute, "training": costs.training}.items():
+    for name, cost in {**costs.by_part(), "training": costs.training}.items():
         columns |= {f"{name}_dense_macs": cost.dense, f"{name}_sparse_macs": cost.sparse}
     return columns

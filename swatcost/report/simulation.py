@@ -11,7 +11,7 @@ from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
-    from swatcost.accelerator.simulation import Cycles, Simulation
+    from swatcost.accelerator.cycles import Cycles, Simulation
 
 _IDLE = ("ragged", "unfilled", "filters", "tiles")
 _ROUNDING = 1e-3  # by which a Top-K of whole weights may keep less than its share

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from swatcost.planning.goals import STEP
 from swatcost.report.content import Table, notes, title
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet
@@ -134,7 +135,7 @@ def _meanings(solution: Solution) -> list[str]:
     if solution.free:
         moving = " and ".join(_NAMES[name] for name in solution.free)
         together = ", alike" if len(solution.free) > 1 else ""
-        sentences.append(f"Looked for: the sparsity of {moving}{together}, in steps of 0.01 %.")
+        sentences.append(f"Looked for: the sparsity of {moving}{together}, in steps of {percent(STEP)}.")
     if solution.least is not None and solution.freedom:
         sentences.append("Other settings that reach it: with these weights, the least sparse activations.")
     if solution.question.method.selects:

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from swatcost.report import content
 from swatcost.report.content import Table
+from swatcost.report.numbers import held_together
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
@@ -87,9 +88,8 @@ _WIDEST_TEXT = 100
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:
-    held_together = text.replace(" %", "\N{NO-BREAK SPACE}%")
     wrapped = textwrap.fill(
-        held_together,
+        held_together(text),
         min(width, _WIDEST_TEXT),
         subsequent_indent=indent,
         break_long_words=False,

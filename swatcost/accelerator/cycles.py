@@ -1,0 +1,152 @@
+"""What a simulation gives: cycles and slots, which add up over passes and layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from swatcost.accelerator.architecture import Architecture
+from swatcost.accelerator.masks import MaskSource
+from swatcost.costs import Pass
+from swatcost.estimate import Estimate
+from swatcost.layer import Layer
+from swatcost.methods import LayerSparsity
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What became of the slots (a multiplier in a cycle) of a sparse pass, in slots: they add up to all of its cycles'.
+
+    - `busy`: multiplied by a weight that is not zero, which includes what is dense;
+    - `ragged`: idle as filters, channels or windows do not fill rows, lanes, tiles or columns;
+    - `unfilled`: idle as no weight was within reach, while the filter had other work;
+    - `filters`: of filters that had nothing within reach and waited for others of their tile;
+    - `tiles`: of tiles that waited for the slowest of those that work together.
+    """
+
+    busy: float = 0.0
+    ragged: float = 0.0
+    unfilled: float = 0.0
+    filters: float = 0.0
+    tiles: float = 0.0
+
+    def __add__(self, other: Slots) -> Slots:
+        return Slots(*(mine + others for mine, others in zip(self.as_tuple(), other.as_tuple(), strict=True)))
+
+    def as_tuple(self) -> tuple[float, ...]:
+        """In the order above."""
+        return (self.busy, self.ragged, self.unfilled, self.filters, self.tiles)
+
+    @property
+    def total(self) -> float:
+        """All slots."""
+        return sum(self.as_tuple())
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Cycles of one sample, dense and with zeros skipped, and what became of the latter's slots.
+
+    `limit` are the fewest cycles that the slots allow: what is not zero over all multipliers.
+    """
+
+    dense: float = 0.0
+    sparse: float = 0.0
+    limit: float = 0.0
+    slots: Slots = Slots()
+
+    def __add__(self, other: Cycles) -> Cycles:
+        return Cycles(
+            self.dense + other.dense, self.sparse + other.sparse, self.limit + other.limit, self.slots + other.slots
+        )
+
+    @property
+    def speedup(self) -> float:
+        """Dense over sparse cycles; 1 where there is no work."""
+        return self.dense / self.sparse if self.sparse else 1.0
+
+    @property
+    def utilisation(self) -> float:
+        """Busy slots over all, in sparse cycles."""
+        return self.slots.busy / self.slots.total if self.slots.total else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCycles:
+    """One layer's cycles a sample, by pass; without the passes that its training step does not have."""
+
+    layer: Layer
+    sparsity: LayerSparsity
+    passes: dict[Pass, Cycles]
+
+    @property
+    def training(self) -> Cycles:
+        """The passes together."""
+        return sum(self.passes.values(), Cycles())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """A training step of `estimate`'s network, plan and batch size on an architecture.
+
+    Cycles are per sample; `step_cycles` are of a whole step with its share of a Top-K.
+    """
+
+    estimate: Estimate
+    architecture: Architecture
+    masks: MaskSource
+    layers: tuple[LayerCycles, ...]
+
+    def of(self, in_pass: Pass) -> Cycles:
+        """All layers of a pass."""
+        return sum((each.passes[in_pass] for each in self.layers if in_pass in each.passes), Cycles())
+
+    @property
+    def training(self) -> Cycles:
+        """All layers and passes."""
+        return sum((each.training for each in self.layers), Cycles())
+
+    @property
+    def topk_cycles(self) -> float:
+        """One Top-K over what the method selects, for the batch."""
+        return self.estimate.topk_seconds * self.architecture.clock
+
+    @property
+    def dense_step_cycles(self) -> float:
+        """A dense step of the batch."""
+        return self.training.dense * self.estimate.batch_size
+
+    @property
+    def step_cycles(self) -> float:
+        """A sparse step of the batch, with a Top-K's share."""
+        return self.training.sparse * self.estimate.batch_size + self.topk_cycles / self.estimate.topk_period
+
+    @property
+    def speedup(self) -> float:
+        """Of a whole training step, Top-K included."""
+        return self.dense_step_cycles / self.step_cycles
+
+    def to_dict(self) -> dict[str, Any]:
+        """The simulation as plain data, as `--format json` prints it."""
+        from swatcost.report.simulation import to_dict
+
+        return to_dict(self)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row a layer and pass."""
+        import pandas
+
+        from swatcost.report.simulation import rows
+
+        return pandas.DataFrame(rows(self))
+
+    def __repr__(self) -> str:
+        from swatcost.report.simulation import render
+
+        return render(self, "table")
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.simulation import sheet
+
+        return sheet_to_html(sheet(self))
