@@ -113,3 +113,11 @@ def test_networks_side_by_side(resnet50: Network) -> None:
     assert found.by_network["wide_resnet50_2"]["swat"].training_reduction == pytest.approx(0.8839, abs=5e-5)  # 88.4 %
     with pytest.raises(SwatcostError, match="twice"):
         compare_networks([resnet50, "resnet50"], weights=0.9)
+
+
+def test_a_method_is_left_out_of_the_network_that_refuses_it_alone() -> None:
+    # ERK at 95 % leaves less than what SET keeps dense in ResNet-50; VGG-16 has no such layers
+    found = compare_networks(["cifar_vgg16", "resnet50"], weights=0.95, distribution="erk")
+    assert "set" in found.by_network["cifar_vgg16"]
+    assert set(found.refused) == {"set on resnet50", "dsr on resnet50"}
+    assert "set on resnet50 is left out" in repr(found)

@@ -63,7 +63,8 @@ class Comparison:
 class NetworkComparison:
     """Every method on several networks under one convention. Its repr is the table.
 
-    `by_network` holds estimates by the network's name and the method's; `refused` why some are missing, by method.
+    `by_network` holds estimates by the network's name and the method's; `refused` why some are missing, by "METHOD on
+    NETWORK".
     """
 
     convention: str
@@ -161,7 +162,7 @@ def compare_networks(
             return estimate(network, method=of, convention=under, **targets, **settings)
 
         by_network[network.name], missing = _of_every_method(estimated)
-        refused |= missing
+        refused |= {f"{name} on {network.name}": why for name, why in missing.items()}
     return NetworkComparison(convention=under.name, by_network=by_network, refused=refused)
 
 
