@@ -81,7 +81,7 @@ def sweep(
     """
     from swatcost.report.sweep import render
 
-    as_parquet = output is not None and output.suffix == ".parquet" and format is None
+    as_parquet = output is not None and output.suffix.lower() == ".parquet" and format is None
     network = loaded(model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, fresh=fresh)
     with waiting("sweeping"):
         frame = swatcost.sweep(network, keep_dense=keep_dense or None, **settings)
