@@ -222,7 +222,9 @@ def test_output_to_a_file(saved: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~mask
 
 
-@pytest.mark.parametrize(("ending", "start"), [(".json", "{"), (".csv", "quantity,"), (".md", "**"), (".tex", "%")])
+@pytest.mark.parametrize(
+    ("ending", "start"), [(".json", "{"), (".csv", "quantity,"), (".CSV", "quantity,"), (".md", "**"), (".tex", "%")]
+)
 def test_the_ending_of_the_output_chooses_the_format(saved: str, tmp_path: Path, ending: str, start: str) -> None:
     target = tmp_path / f"out{ending}"
     assert run(saved, "--output", str(target)) == 0

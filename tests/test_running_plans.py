@@ -106,6 +106,33 @@ def test_what_cannot_be_used(resnet50: Network) -> None:
         plan_run(resnet50, pue=0.5)
 
 
+@pytest.mark.parametrize("option", ["epochs", "batch-size", "gpus", "period"])
+def test_zero_is_refused_and_not_taken_for_nothing_said(option: str, resnet50: Network) -> None:
+    name = option.replace("-", "_")
+    with pytest.raises(SwatcostError, match=f"{name} 0: give a whole number"):
+        plan_run(resnet50, **{name: 0})  # type: ignore[arg-type]
+    with pytest.raises(SwatcostError, match="unknown dataset ''"):
+        plan_run(resnet50, dataset="")
+
+
+def test_a_network_without_a_recipe_is_planned_with_what_is_built_in() -> None:
+    given = ["--epochs", "2", "--samples", "100", "--batch-size", "50", "--weights", "0.8", "--acts", "0.8"]
+    done = CliRunner().invoke(cli, ["plan", "cifar_wrn_16_8", *given, "--format", "json"])
+    assert done.exception is None, done.exception
+    content = json.loads(done.stdout)
+    assert content["recipe"] is None
+    assert content["iterations"] == 4
+    assert content["step"]["method"] == "swat"
+    assert content["step"]["topk_period"] == 1000
+
+
+def test_the_notes_of_a_plan_say_whose_steps_they_count(resnet50: Network) -> None:
+    # a GPU's share of 256 over 8 is 32; 8 of those shares are the run of the table
+    found = plan_run(resnet50, weights=0.8, method="rigl")
+    said = " ".join(found.to_dict()["assumptions"])
+    assert f"{90 * 5005:,} steps of 32 samples take" in said
+
+
 def test_the_command_adds_up() -> None:
     arguments = ["plan", "resnet50", "--weights", "80%", "--acts", "80%", "--device", "xeon2", "--gpus", "1"]
     done = CliRunner().invoke(cli, [*arguments, "--format", "json"])

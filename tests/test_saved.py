@@ -48,6 +48,27 @@ def test_other_networks_have_other_layers(tmp_path: Path, resnet50: Network) -> 
     assert {each.name for each in found.layers if each.second is None} >= {"layer4.2.conv3"}
 
 
+def test_what_only_one_of_them_has_is_a_change(tmp_path: Path, resnet50: Network) -> None:
+    plain = _save(swatcost.estimate(resnet50, weights=0.8, acts=0.8), tmp_path / "1.json")
+    spared = _save(swatcost.estimate(resnet50, weights=0.8, acts=0.8, one_sample=True), tmp_path / "2.json")
+    # rigl counts no sparse activations: selecting them never pays
+    never = _save(swatcost.estimate(resnet50, acts=0.8, convention="rigl"), tmp_path / "3.json")
+    # Table 10: 18 ms of weights; 452 ms of activations of 32 samples, of which one is left
+    first, second = difference(plain, spared).totals["topk_seconds_by_idea.one sample"]
+    assert first is None
+    assert second == pytest.approx(0.018 + 0.452 / 32)
+    assert difference(plain, never).totals["break_even_period"] == (5, None)
+    assert repr(difference(plain, spared)).count("none") == 1
+
+
+def test_a_number_beyond_all_numbers_is_named(tmp_path: Path, resnet50: Network) -> None:
+    content = swatcost.estimate(resnet50).to_dict()
+    content["totals"]["speedup"] = 10**400
+    (tmp_path / "1.json").write_text(json.dumps(content))
+    with pytest.raises(SwatcostError, match=r"1\.json is no saved estimate"):
+        difference(tmp_path / "1.json", tmp_path / "1.json")
+
+
 def test_the_command_knows_saved_estimates(tmp_path: Path, resnet50: Network) -> None:
     one = _save(swatcost.estimate(resnet50, weights=0.8), tmp_path / "1.json")
     other = _save(swatcost.estimate(resnet50, weights=0.9), tmp_path / "2.json")
@@ -92,3 +113,11 @@ def test_networks_side_by_side(resnet50: Network) -> None:
     assert found.by_network["wide_resnet50_2"]["swat"].training_reduction == pytest.approx(0.8839, abs=5e-5)  # 88.4 %
     with pytest.raises(SwatcostError, match="twice"):
         compare_networks([resnet50, "resnet50"], weights=0.9)
+
+
+def test_a_method_is_left_out_of_the_network_that_refuses_it_alone() -> None:
+    # ERK at 95 % leaves less than what SET keeps dense in ResNet-50; VGG-16 has no such layers
+    found = compare_networks(["cifar_vgg16", "resnet50"], weights=0.95, distribution="erk")
+    assert "set" in found.by_network["cifar_vgg16"]
+    assert set(found.refused) == {"set on resnet50", "dsr on resnet50"}
+    assert "set on resnet50 is left out" in repr(found)

@@ -44,6 +44,14 @@ def assert_rows_are_estimates(network: Network, frame: Any, asked: set[str], **s
         assert periods[0] == periods[1] or (periods[0] is None and math.isnan(periods[1]))
 
 
+@pytest.mark.parametrize("distribution", ["er", "erk"])
+@pytest.mark.parametrize("kept", [{"first_layer": "dense"}, {"last_layer": "dense"}, {"keep_dense": ["layer4*"]}])
+def test_a_fine_grid_where_layers_stay_dense(distribution: str, kept: dict[str, Any], resnet50: Network) -> None:
+    weights = numpy.linspace(0, 0.4, 101)
+    frame = swatcost.sweep(resnet50, weights=weights, distribution=distribution, **kept)
+    assert_rows_are_estimates(resnet50, frame.iloc[::25], {"weights"}, **kept)
+
+
 @pytest.mark.parametrize("distribution", ["uniform", "er", "erk"])
 def test_random_settings_in_pairs(distribution: str, resnet50: Network) -> None:
     random = numpy.random.default_rng(1)

@@ -192,7 +192,7 @@ def plot_options(what: str) -> Decorator:
 
 def form(format: str | None, output: Path | None) -> str:
     """The output form that was asked for, or that the file's ending says."""
-    return format or (_SUFFIXES.get(output.suffix, "table") if output else "table")
+    return format or (_SUFFIXES.get(output.suffix.lower(), "table") if output else "table")
 
 
 def width(output: Path | None) -> int:

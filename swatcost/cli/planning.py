@@ -78,7 +78,7 @@ def sweep(
     """
     from swatcost.report.sweep import render
 
-    as_parquet = output is not None and output.suffix == ".parquet" and format is None
+    as_parquet = output is not None and output.suffix.lower() == ".parquet" and format is None
     network = loaded(model, **loading)
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)

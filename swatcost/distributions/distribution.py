@@ -133,11 +133,12 @@ def bends_in_proportion(request: Spread, proportions: Mapping[str, float]) -> li
     """The targets [-] at which one more layer becomes dense in `in_proportion`.
 
     With the layers of the largest p dense already, the next one is when (1 − s) · Σ n = Σ_dense n + Σ_rest p · n / p.
+    The last is short of what layers that are kept dense leave to be reached, where every other layer is empty.
     """
     free = sorted(request.free, key=lambda layer: -proportions[layer.weight])
     dense = sum(layer.weight_elements for layer in request.layers if layer.weight in request.kept_dense)
     weighted = sum(proportions[layer.weight] * layer.weight_elements for layer in free)
-    bends = [1 - dense / request.elements]
+    bends = [LAST_BEND * (1 - dense / request.elements)]
     for layer in free:
         proportion = proportions[layer.weight]
         bends.append(1 - (dense + weighted / proportion) / request.elements)

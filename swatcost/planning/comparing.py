@@ -65,7 +65,8 @@ class Comparison:
 class NetworkComparison:
     """Every method on several networks under one convention. Its repr is the table.
 
-    `by_network` holds estimates by the network's name and the method's; `refused` why some are missing, by method.
+    `by_network` holds estimates by the network's name and the method's; `refused` why some are missing, by "METHOD on
+    NETWORK".
     """
 
     convention: str
@@ -163,7 +164,7 @@ def compare_networks(
     refused: dict[str, str] = {}
     for network in loaded:
         by_network[network.name], missing = _of_every_method(partial(estimated, network))
-        refused |= missing
+        refused |= {f"{name} on {network.name}": why for name, why in missing.items()}
     return NetworkComparison(convention=under.name, by_network=by_network, refused=refused)
 
 

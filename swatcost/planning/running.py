@@ -241,15 +241,16 @@ def plan_run(
     network = network if isinstance(network, Network) else load(network)
     chosen = recipe_of(network.name) if recipe is None else RECIPES.choose(recipe)
     if samples is None:
-        named = dataset or (chosen.dataset if chosen else None)
+        named = chosen.dataset if dataset is None and chosen else dataset
         samples = None if named is None else DATASETS[named].samples
         dataset = named
     elif dataset is not None:
         raise SwatcostError("samples: a dataset says how many it has, leave one of them out")
+    settings = _given(settings)
     if chosen is not None:
-        epochs, batch_size = epochs or chosen.epochs, batch_size or chosen.batch_size
-        gpus, period = gpus or chosen.gpus, period or chosen.period
-        settings = {"method": chosen.method, "last_layer": chosen.last_layer, **_given(settings)}
+        epochs, batch_size = _or(epochs, chosen.epochs), _or(batch_size, chosen.batch_size)
+        gpus, period = _or(gpus, chosen.gpus), _or(period, chosen.period)
+        settings = {"method": chosen.method, "last_layer": chosen.last_layer, **settings}
     missing = [name for name, value in (("epochs", epochs), ("dataset or samples", samples)) if value is None]
     if missing or epochs is None or samples is None:
         raise SwatcostError(
@@ -257,19 +258,23 @@ def plan_run(
             f"({', '.join(RECIPES.names())})"
         )
     samples, epochs = checked_count(samples, "samples"), checked_count(epochs, "epochs")
-    batch_size, gpus = checked_count(batch_size or 32, "batch_size"), checked_count(gpus or 1, "gpus")
+    batch_size, gpus = checked_count(_or(batch_size, 32), "batch_size"), checked_count(_or(gpus, 1), "gpus")
     if batch_size % gpus:
         raise SwatcostError(f"batch_size {batch_size}: {gpus} GPUs cannot share it alike, give a multiple")
     for name, value, least in (("watts", watts, 0), ("pue", pue, 1), ("grid", grid, 0), ("price", price, 0)):
         if value is not None and not least <= value < 1e9:
             raise SwatcostError(f"{name} {value:g}: give a number from {least}")
     steps = epochs * ceil(samples / batch_size)
-    found = estimate(network, batch_size=batch_size // gpus, period=period or 1000, steps=steps, **settings)
+    found = estimate(network, batch_size=batch_size // gpus, period=_or(period, 1000), steps=steps, **settings)
     return RunPlan(
         estimate=found, recipe=chosen, dataset=dataset or f"{samples:,} samples", samples=samples, epochs=epochs,
         batch_size=batch_size, gpus=gpus, watts=found.device.watts if watts is None else watts, pue=pue, grid=grid,
         price=price, currency=currency, link=None if link is None else float(bytes_from(str(link))),
     )  # fmt: skip
+
+
+def _or(given: int | None, otherwise: int) -> int:
+    return otherwise if given is None else given
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

@@ -70,13 +70,13 @@ class LayerChange:
 class Difference:
     """What changed from the first to the second. Its repr is the report.
 
-    `settings` and `totals` hold (first, second) of what differs; `layers` those that differ, in order of appearance;
-    `alike` is how many do not.
+    `settings` and `totals` hold (first, second) of what differs, None for what one of them does not have; `layers`
+    those that differ, in order of appearance; `alike` is how many do not.
     """
 
     names: tuple[str, str]
     settings: dict[str, tuple[Any, Any]]
-    totals: dict[str, tuple[float, float]]
+    totals: dict[str, tuple[float | None, float | None]]
     layers: tuple[LayerChange, ...]
     alike: int
 
@@ -120,11 +120,8 @@ def difference(first: str | Path, second: str | Path) -> Difference:
         if one.targets.get(name) != other.targets.get(name)
     }
     numbers = _numbers(one.totals), _numbers(other.totals)
-    totals = {
-        name: (numbers[0][name], numbers[1][name])
-        for name in numbers[0]
-        if name in numbers[1] and _differ(numbers[0][name], numbers[1][name])
-    }
+    pairs = {name: (numbers[0].get(name), numbers[1].get(name)) for name in numbers[0] | numbers[1]}
+    totals = {name: pair for name, pair in pairs.items() if _differ(*pair)}
     before, after = _layers(one), _layers(other)
     changes = [
         LayerChange(name=name, first=before.get(name), second=after.get(name))
@@ -139,10 +136,12 @@ def difference(first: str | Path, second: str | Path) -> Difference:
 
 def _read(path: str | Path) -> _Estimate:
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=_Estimate)
+        found = msgspec.json.decode(Path(path).read_bytes(), type=_Estimate)
+        _numbers(found.totals)
+        return found
     except OSError as error:
         raise SwatcostError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OverflowError) as error:
         raise SwatcostError(f"{path} is no saved estimate, or a damaged one: {error}") from None
 
 
@@ -153,7 +152,7 @@ def _numbers(totals: dict[str, Any], prefix: str = "") -> dict[str, float]:
         if isinstance(value, dict):
             found |= _numbers(value, f"{prefix}{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[f"{prefix}{name}"] = value
+            found[f"{prefix}{name}"] = float(value)
     return found
 
 
@@ -177,5 +176,7 @@ def _changed(change: LayerChange) -> bool:
     return any(_differ(*each) for each in zip(change.first, change.second, strict=True))
 
 
-def _differ(one: float, other: float) -> bool:
+def _differ(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is not other
     return abs(one - other) > _AGREEMENT * max(abs(one), abs(other))

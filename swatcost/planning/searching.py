@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy
 
 from swatcost import topk
 from swatcost.conventions import EXACT
+from swatcost.errors import SwatcostError
 from swatcost.methods import LayerSparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.planning.fitting import view_of
@@ -41,8 +43,8 @@ class Answer:
 class Search:
     """Goals, the targets that are fixed, and those that move together.
 
-    `period` is None where it may be looked for. Memory is of a step with this optimizer and precision. Every goal is
-    met from some sparsity on, so the least setting is the largest of those.
+    `period` is None where it may be looked for. Memory is of a step with this optimizer and precision; it fits from
+    some sparsity on, and the goals of speed and FLOPs are looked for from there.
     """
 
     question: Question
@@ -56,18 +58,47 @@ class Search:
     def answer(self) -> Answer:
         """The least setting and others that reach the goals, or the limit."""
         if self._only_overhead:
-            return Answer(freedom=tuple(self._settings(_OVERHEAD_SPARSITIES)))
-        held = {"weights": numpy.append(numpy.nan, _ISO_WEIGHTS)} if self._trades else {}
-        first, *others = self._first_of_flops(held, len(held["weights"]) if held else 1)
-        number = max(int(first), self._first_of_memory())
-        if number > _MOST:
-            (limit,) = self._with_memory(self._settings(numpy.array([_MOST * STEP])))
+            looked_at = numpy.unique(numpy.minimum(_OVERHEAD_SPARSITIES, self.most * STEP))
+            return Answer(freedom=tuple(self._settings(looked_at)))
+        iso = _ISO_WEIGHTS[self.most * STEP >= _ISO_WEIGHTS]
+        held = {"weights": numpy.append(numpy.nan, iso)} if self._trades else {}
+        start = self._first_of_memory()
+        number, *others = self._first_of_flops(held, len(held["weights"]) if held else 1, start)
+        if number > self.most:
+            (limit,) = self._with_memory(self._settings(numpy.array([self.most * STEP])))
             return Answer(limit=limit, unreached=self._beyond(limit))
         moving = numpy.array([number, *others]) * STEP
-        shown = [True, *_of_use(others)]
+        shown = [True, *_of_use(others, self.most)]
         found = self._settings(moving[shown], {name: each[shown] for name, each in held.items()})
         (least,) = self._with_memory(found[:1])
         return Answer(least=least, exact=self._exactly(), freedom=tuple(found[1:]))
+
+    @cached_property
+    def most(self) -> int:
+        """The last step that the distribution can give, which layers that are kept dense may hold below _MOST.
+
+        Raises SwatcostError where it cannot give the first ones, such as one that says itself how sparse weights are.
+        """
+        if self._refusal(_MOST) is None:
+            return _MOST
+        if (why := self._refusal(0) or self._refusal(1)) is not None:
+            if "weights" not in self.free:
+                raise why
+            name = self.question.distribution.name
+            raise SwatcostError(f"distribution {name!r} leaves no sparsity of weights to look for: {_reason(why)}")
+        given, refused = 0, _MOST
+        while refused - given > 1:
+            middle = (given + refused) // 2
+            given, refused = (middle, refused) if self._refusal(middle) is None else (given, middle)
+        return given
+
+    def _refusal(self, number: int) -> SwatcostError | None:
+        """Why no plan has this step."""
+        try:
+            self._plan(numpy.array([number * STEP]))
+        except SwatcostError as error:
+            return error
+        return None
 
     @property
     def _only_overhead(self) -> bool:
@@ -85,7 +116,7 @@ class Search:
             return None
         counted = replace(self, question=replace(self.question, convention=EXACT))
         number = int(counted._first_of_flops({}, 1)[0])
-        return number * STEP if number <= _MOST else None
+        return number * STEP if number <= self.most else None
 
     def _beyond(self, limit: Setting) -> tuple[str, ...]:
         """The goals that the limit does not reach."""
@@ -97,18 +128,20 @@ class Search:
         }
         return tuple(name for name, is_beyond in beyond.items() if is_beyond)
 
-    def _first_of_flops(self, held: dict[str, Array], lines: int) -> Any:
+    def _first_of_flops(self, held: dict[str, Array], lines: int, start: int = 0) -> Any:
         """On each of so many lines the first step that meets the goals of speed and FLOPs; beyond the last if none.
 
         held are operands that do not move along a line, one value a line; NaN where they do.
         """
-        coarse = numpy.append(numpy.arange(0, _MOST, _COARSE), _MOST)
+        if start > self.most:
+            return numpy.full(lines, self.most + 1)
+        coarse = numpy.append(numpy.arange(start, self.most, _COARSE), self.most)
         first = self._first(numpy.tile(coarse, (lines, 1)), held)
-        start = coarse[numpy.maximum(numpy.minimum(first, len(coarse) - 1) - 1, 0)]
-        between = start[:, None] + numpy.arange(_COARSE + 1)
-        fine = self._first(numpy.minimum(between, _MOST), held)
+        before = coarse[numpy.maximum(numpy.minimum(first, len(coarse) - 1) - 1, 0)]
+        between = before[:, None] + numpy.arange(_COARSE + 1)
+        fine = self._first(numpy.minimum(between, self.most), held)
         found = between[numpy.arange(lines), numpy.minimum(fine, _COARSE)]
-        return numpy.where(first < len(coarse), found, _MOST + 1)
+        return numpy.where(first < len(coarse), found, self.most + 1)
 
     def _first(self, steps: Any, held: dict[str, Array]) -> Any:
         """On each line of steps the place of the first that meets the goals; their number if none does."""
@@ -138,9 +171,9 @@ class Search:
         """The first step whose compressed peak fits, by halving; 0 where memory is no goal, beyond the last if none."""
         if self.goals.memory_bytes is None:
             return 0
-        too_large, fits = -1, _MOST + 1
+        too_large, fits = -1, self.most + 1
         while fits - too_large > 1:
-            steps = numpy.unique(numpy.linspace(too_large + 1, min(fits, _MOST), _COARSE).round().astype(int))
+            steps = numpy.unique(numpy.linspace(too_large + 1, min(fits, self.most), _COARSE).round().astype(int))
             plan = self._plan(steps * STEP)
             low, high = -1, len(steps)
             while high - low > 1:
@@ -149,7 +182,7 @@ class Search:
                 low, high = (low, middle) if fitting else (middle, high)
             too_large = int(steps[low]) if low >= 0 else too_large
             fits = int(steps[high]) if high < len(steps) else fits
-            if too_large == _MOST:
+            if too_large == self.most:
                 break
         return fits
 
@@ -195,9 +228,14 @@ class Search:
         ]
 
 
-def _of_use(acts: Sequence[int]) -> list[bool]:
+def _of_use(acts: Sequence[int], most: int) -> list[bool]:
     """Which weights of the iso-line are a choice: those that reach it, up to the first that need no activations."""
-    return [each <= _MOST and 0 not in acts[:place] for place, each in enumerate(acts)]
+    return [each <= most and 0 not in acts[:place] for place, each in enumerate(acts)]
+
+
+def _reason(error: SwatcostError) -> str:
+    """What a distribution said, without the target that nobody gave."""
+    return str(error).partition(": ")[2].removesuffix(", leave weights out") or str(error)
 
 
 def _at(target: Array | None, place: int) -> float | None:

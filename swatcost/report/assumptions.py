@@ -125,8 +125,8 @@ def _sparsity(estimate: Estimate) -> list[str]:
         run = estimate.batch_size * estimate.steps
         dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
         sentences.append(
-            f"Training is a step on average over the run: {_schedule(phases)}. {estimate.steps:,} steps take {sparse} "
-            f"instead of {dense}. Memory is that of the final sparsity."
+            f"Training is a step on average over the run: {_schedule(phases)}. {estimate.steps:,} steps of "
+            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is that of the final sparsity."
         )
     if plan.weights and not method.selects:
         sentences.append("Pruning and regrowing connections costs nothing here (A.3).")

@@ -48,12 +48,14 @@ def _word(value: Any) -> str:
     return "×".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _total(name: str, first: float, second: float) -> list[str]:
+def _total(name: str, first: float | None, second: float | None) -> list[str]:
     if any(each in name for each in _FRACTIONS):
-        return [name, percent(first), percent(second), f"{100 * (second - first):+.2f} points"]
-    change = f"{100 * (second / first - 1):+.2f} %" if first else ""
-    small = max(abs(first), abs(second)) < 1000
-    return [name, *((f"{value:.4g}" if small else scaled(value)) for value in (first, second)), change]
+        change = "" if first is None or second is None else f"{100 * (second - first):+.2f} points"
+        return [name, *("none" if value is None else percent(value) for value in (first, second)), change]
+    change = f"{100 * (second / first - 1):+.2f} %" if first and second is not None else ""
+    small = max(abs(value) for value in (first, second) if value is not None) < 1000
+    shown = ("none" if value is None else f"{value:.4g}" if small else scaled(value) for value in (first, second))
+    return [name, *shown, change]
 
 
 def _layers(found: Difference) -> Table:
