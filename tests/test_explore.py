@@ -222,6 +222,37 @@ def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["--weights", "nan"], "weights nan is not a sparsity"),
+        (["--device", "nope"], "unknown device 'nope'"),
+        (["--period", "0"], "period 0: give a whole number"),
+        (["--method", "rigl", "--acts", "0.5"], "method 'rigl' has no sparse activations"),
+        (["--distribution", "file"], "needs a table of sparsities by layer"),
+    ],
+)
+def test_a_start_that_cannot_be_estimated_is_a_misuse(
+    given: list[str], reason: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swatcost.explorer.serving.serve", lambda *_, **__: None)  # nothing to wait for
+    assert main(["explore", "resnet18", "--port", "0", "--no-browser", *given]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert reason in err
+
+
+@pytest.mark.parametrize(("name", "value"), [("weights", "<b>"), ("weights", None), ("period", 999), ("period", 1.5)])
+def test_values_that_no_control_has_are_not_answered(name: str, value: Any, network: swatcost.Network) -> None:
+    from dash.exceptions import PreventUpdate
+
+    choices = choices_from({})
+    given = [choices.start[each] if each not in ("period", "batch_size") else 0 for each in ORDER]
+    given[ORDER.index(name)] = value
+    with pytest.raises(PreventUpdate):
+        answer(network, choices, str, tuple(given))
+
+
 def test_without_the_extra_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

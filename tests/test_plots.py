@@ -308,3 +308,25 @@ def test_the_schedules_area_is_what_the_run_costs(method: str) -> None:
     area = sum((after - before) * value for (before, after), value in zip(pairwise(epochs), values, strict=False))
     sparse, dense = run.estimate.costs.training.sparse, run.estimate.costs.training.dense
     assert area / 90 == pytest.approx(100 * sparse / dense)
+
+
+@pytest.mark.parametrize("chart", plots.CHARTS)
+def test_names_with_dollar_signs_are_no_formulas(chart: str, tmp_path: Path) -> None:
+    # two of them enclose a formula for matplotlib, and this one is no formula
+    module = nn.Sequential()
+    for name in (r"$\frac$", "a$", "b$"):
+        module.add_module(name, nn.Linear(8, 8))
+    odd = swatcost.trace(module, input_shape=(8,), name=r"$\q$")
+    figure = plots.CHARTS[chart](swatcost.estimate(odd, weights=0.8, acts=0.8))
+    plots.save(figure, tmp_path / "odd.svg")
+    written = (tmp_path / "odd.svg").read_text(encoding="utf-8")
+    assert r"$\q$" in written
+    assert chart == "period" or r"$\frac$" in written
+
+
+def test_powers_of_ten_are_still_formulas(tmp_path: Path) -> None:
+    figure = plots.speedup_by_period(estimate(period=1_000_000))
+    plots.save(figure, tmp_path / "powers.png")
+    powers = [each for each in figure.axes[0].get_xticklabels() if "$" in each.get_text()]
+    assert powers
+    assert all(each.get_parse_math() for each in powers)

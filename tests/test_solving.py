@@ -94,6 +94,13 @@ def test_a_distribution_that_says_how_sparse_weights_are_is_named(name: str, sou
     assert "leave weights out" not in str(said.value)  # nobody gave them
 
 
+def test_an_unknown_optimizer_is_refused_whatever_the_goal(resnet50: Network) -> None:
+    with pytest.raises(SwatcostError, match="unknown optimizer 'adamm'"):
+        solution(resnet50, speedup=2, optimizer="adamm")
+    with pytest.raises(SwatcostError, match="unknown precision 'fp23'"):
+        solution(resnet50, speedup=2, precision="fp23")
+
+
 def test_table_3_backwards(resnet50: Network) -> None:
     # 76.12 % fewer at 80 % and 85.63 % at 90 % (FACTS: swat); what is left, rounded up
     for left, sparsity in ((0.2389, 0.8), (0.1438, 0.9)):

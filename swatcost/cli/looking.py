@@ -77,11 +77,14 @@ def explore(
         from swatcost.explorer.app import explorer
     except ImportError:
         raise SwatcostError("exploring needs dash and plotly: pip install 'swatcost[explore]'") from None
-    from swatcost.explorer.choices import choices_from
+    from swatcost.explorer.choices import ORDER, choices_from
+    from swatcost.explorer.looking import look
     from swatcost.explorer.serving import listening, serve
 
     network = loaded(model, **loading)
     choices = choices_from(settings)
+    if reason := look(network, choices, [choices.start[name] for name in ORDER]).reason:
+        raise SwatcostError(reason)
     app = explorer(network, choices, lambda chosen: command_for(model, loading | {"fresh": False} | chosen))
 
     def started(address: str) -> None:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from dash import Dash, Input, Output, dcc, html, no_update
+from dash.exceptions import PreventUpdate
 
 from swatcost.estimate import Estimate
 from swatcost.explorer.choices import COUNTS, NAMES, ORDER, SPARSITIES, Choices
@@ -81,11 +82,15 @@ def answer(network: Network, choices: Choices, command: Command, given: tuple[An
     """What the page shows for its controls' values, in ORDER; those of counts are places among what is offered.
 
     In order: the reason why there is nothing new, the class of the results, summary, details, the sliders' values,
-    the figures, and which of them are hidden. Without an estimate the last good one stays, marked as such.
+    the figures, and which of them are hidden. Without an estimate the last good one stays, marked as such. Nothing is
+    answered to values that no control can have.
     """
-    values = [choices.offered[name][at] if name in COUNTS else at for name, at in zip(ORDER, given, strict=True)]
-    chosen = dict(zip(ORDER, values, strict=True))
-    said = [*(f"{100 * chosen[name]:.4g} %" for name in SPARSITIES), *(f"{chosen[name]:,}" for name in COUNTS)]
+    try:
+        values = [choices.offered[name][at] if name in COUNTS else at for name, at in zip(ORDER, given, strict=True)]
+        chosen = dict(zip(ORDER, values, strict=True))
+        said = [*(f"{100 * chosen[name]:.4g} %" for name in SPARSITIES), *(f"{chosen[name]:,}" for name in COUNTS)]
+    except (TypeError, ValueError, IndexError):
+        raise PreventUpdate from None
     found = look(network, choices, values)
     if found.estimate is None:
         kept = f"{found.reason}. What is shown is still the last estimate that could be made."

@@ -21,6 +21,7 @@ from swatcost.planning.goals import Goals
 from swatcost.planning.question import Question, question
 from swatcost.planning.searching import Answer, Search
 from swatcost.planning.times import times_of
+from swatcost.step import OPTIMIZERS, PRECISIONS
 
 SHARES = (0.001, 0.01, 0.1)
 """Shares of the sparse step that a Top-K may take [-], for which a solution says the period."""
@@ -118,6 +119,8 @@ def solution(
     0.8
     """
     asked = question(network, **settings)
+    OPTIMIZERS.choose(optimizer)
+    PRECISIONS.choose(precision)
     capacity = None if memory is None else capacity_of(str(memory))
     goals = Goals(speedup=speedup, training_flops=training_flops, memory_bytes=capacity, topk_overhead=topk_overhead)
     if period is not None and topk_overhead is not None:

@@ -133,7 +133,17 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
             columnspacing=1.5,
             labelspacing=0.35,
         )
+    _as_written(figure)
     return figure
+
+
+def _as_written(figure: Figure) -> None:
+    """Has names that hold a $ shown as they are: to matplotlib two of them enclose a formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in text.get_text():
+            text.set_parse_math(False)
 
 
 _EM = 0.56  # the average width of DejaVu Sans' letters, of its size
