@@ -29,7 +29,7 @@ from swatcost.cli.settings import estimate_options
 from swatcost.cli.waiting import unattended, waiting
 from swatcost.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.errors import SwatcostError
-from swatcost.plots import CHARTS, accuracy_by_reduction, check_accuracies, memory_timeline, save
+from swatcost.plots import CHARTS, save
 from swatcost.report import render
 
 _CHARTS = "; ".join(f"{name}: {chart.title}" for name, chart in CHARTS.items())
@@ -135,8 +135,11 @@ def compare(
     how: dict[str, Any] = {"format": form(format, output), "width": width(output)}
     saved = [is_saved_estimate(each) for each in models]
     if any(saved):
-        if len(models) != 2:
-            raise SwatcostError(f"{models[saved.index(True)]} is a saved estimate: give two of them to compare")
+        if len(models) != 2 or not all(saved):
+            one = models[saved.index(True)]
+            others = ", ".join(each for each, is_saved in zip(models, saved, strict=True) if not is_saved)
+            beside = f", {others} {'are' if ',' in others else 'is'} none" if others else ""
+            raise SwatcostError(f"{one} is a saved estimate{beside}: give two of them to compare")
         forget_defaults()
         show(render_difference(difference(*models), **how), output)
         return
@@ -191,6 +194,7 @@ def memory(
     Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
     """
     from swatcost.planning import memory_of
+    from swatcost.plots import memory_timeline
     from swatcost.report.memory import render as render_memory
 
     network = loaded(model, **loading)
@@ -215,6 +219,7 @@ def tables(table: str, plot: Path | None, plot_size: str, format: str | None, ou
 
     Example: swatcost tables 3 --plot figure6.pdf
     """
+    from swatcost.plots import accuracy_by_reduction, check_accuracies
     from swatcost.published import cells, reproduce
     from swatcost.report.published import render as render_published
 

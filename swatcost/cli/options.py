@@ -24,6 +24,7 @@ from swatcost.units import count_from, counts_from, fraction_from, fractions_fro
 from swatcost.zoo import load
 
 _UNATTENDED_WIDTH = 80
+_OTHER_FILES = {".xlsx", ".xls", ".ods", ".html", ".htm", ".pdf", ".docx", ".png", ".svg", ".jpg", ".parquet", ".toml"}
 _SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 T = TypeVar("T")
@@ -192,7 +193,14 @@ def plot_options(what: str) -> Decorator:
 
 def form(format: str | None, output: Path | None) -> str:
     """The output form that was asked for, or that the file's ending says."""
-    return format or (_SUFFIXES.get(output.suffix.lower(), "table") if output else "table")
+    if format or output is None:
+        return format or "table"
+    ending = output.suffix.lower()
+    if ending in _SUFFIXES:
+        return _SUFFIXES[ending]
+    if ending in _OTHER_FILES:
+        raise SwatcostError(f"--output {output}: {ending} is none of the forms, choose one with --format")
+    return "table"
 
 
 def width(output: Path | None) -> int:

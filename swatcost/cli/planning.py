@@ -30,9 +30,10 @@ from swatcost.cli.options import (
 )
 from swatcost.cli.settings import detail_options, schedule_options
 from swatcost.cli.waiting import waiting
+from swatcost.devices import load_device
 from swatcost.errors import SwatcostError
 from swatcost.files import write_bytes_atomically
-from swatcost.plots import save, schedule_over_run, speedup_by_sparsity
+from swatcost.plots import save
 
 
 def several(option: str, kind: click.ParamType[Any], help: str, default: str | None = None) -> Callable[..., Any]:
@@ -83,11 +84,14 @@ def sweep(
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
     if plot is not None:
+        from swatcost.plots import speedup_by_sparsity
+
         save(speedup_by_sparsity(frame, name=network.name, size=plot_size), plot)
     if as_parquet and output is not None:
         write_bytes_atomically(output, _parquet(frame))
     else:
-        show(render(network, frame, form(format, output), width=width(output)), output)
+        devices = [load_device(each) for each in settings["device"]]
+        show(render(network, frame, form(format, output), devices=devices, width=width(output)), output)
 
 
 def _parquet(frame: Any) -> bytes:
@@ -203,5 +207,7 @@ def plan(
     network = loaded(model, **loading)
     found = plan_run(network, grid=WORLD_GRID if grid is None else grid, **settings)
     if plot is not None:
+        from swatcost.plots import schedule_over_run
+
         save(schedule_over_run(found, size=plot_size), plot)
     show(render(found, form(format, output), width=width(output)), output)

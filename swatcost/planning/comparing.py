@@ -58,7 +58,8 @@ class Comparison:
                 found[-1][1].append(name)
             else:
                 found.append((reduction, [name]))
-        return found
+        order = list(self.matrix)
+        return [(most, sorted(names, key=order.index)) for most, names in found]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,17 @@ from swatcost.step import training_memory
 from swatcost.units import bytes_from
 
 _MOST_SAMPLES = 2**40
+_LEAST_WITHOUT_UNIT = 10**6  # bytes: no step takes fewer, and whoever writes 11 means gigabytes
 _MOST_SPARSITY, _FINEST = 0.999, 1e-3  # of activations [-]: the most that is looked at, and how finely
 
 
 def capacity_of(text: str) -> int:
     """Bytes of an amount of memory, or of the memory of a device of that name."""
     if text not in device_names() and not text.endswith(".toml"):
-        return bytes_from(text)
+        amount = bytes_from(text)
+        if text.strip().isdecimal() and amount < _LEAST_WITHOUT_UNIT:
+            raise SwatcostError(f"{text!r:.40} is that many bytes: give a unit, such as {text.strip()}GB")
+        return amount
     capacity = load_device(text).memory_bytes
     if capacity is None:
         raise SwatcostError(f"the profile of {text} does not say how much memory it has: give an amount, such as 11GB")

@@ -97,7 +97,10 @@ def sweep(
         settings = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
         for start in range(0, len(settings[0]), _MOST_AT_ONCE):
             part = [each[start : start + _MOST_AT_ONCE] for each in settings]
-            columns = asked.columns(*part)
+            try:
+                columns = asked.columns(*part)
+            except SwatcostError as error:
+                raise SwatcostError(f"{asked.method.name} with {asked.distribution.name}: {error}") from None
             named = {
                 "method": asked.method.name,
                 "distribution": asked.distribution.name,

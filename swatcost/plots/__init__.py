@@ -14,21 +14,29 @@ Importing this package does not import matplotlib; drawing raises SwatcostError 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from swatcost.plots.accuracy import accuracy_by_reduction, check_accuracies
-from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
-from swatcost.plots.memory import memory_timeline
-from swatcost.plots.period import speedup_by_period
 from swatcost.plots.saving import check_path, save
-from swatcost.plots.schedule import schedule_over_run
-from swatcost.plots.sparsity import speedup_by_sparsity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swatcost.estimate import Estimate
+    from swatcost.plots.accuracy import accuracy_by_reduction, check_accuracies
+    from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
+    from swatcost.plots.memory import memory_timeline
+    from swatcost.plots.period import speedup_by_period
+    from swatcost.plots.schedule import schedule_over_run
+    from swatcost.plots.sparsity import speedup_by_sparsity
+
+_HOMES = {
+    "accuracy_by_reduction": "accuracy", "check_accuracies": "accuracy",
+    "cost_by_layer": "layers", "reduction_by_layer": "layers", "remaining_by_layer": "layers",
+    "memory_timeline": "memory",
+    "speedup_by_period": "period",
+    "schedule_over_run": "schedule",
+    "speedup_by_sparsity": "sparsity",
+}  # fmt: skip
 
 __all__ = [
     "CHARTS",
@@ -47,20 +55,30 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    """Each is imported when it is asked for: the command line needs the charts' names only."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
 class Chart(NamedTuple):
-    """A plot of one estimate: what it shows, and the function that draws it, which also takes `size`."""
+    """A plot of one estimate: what it shows, and the function of this package that draws it, by name."""
 
     title: str
-    draw: Callable[..., Figure]
+    function: str
 
     def __call__(self, estimate: Estimate, *, size: str = "screen") -> Figure:
-        return self.draw(estimate, size=size)
+        figure: Figure = __getattr__(self.function)(estimate, size=size)
+        return figure
 
 
 CHARTS: dict[str, Chart] = {
-    "cost": Chart("MACs of each layer by pass, sparse over dense", cost_by_layer),
-    "reduction": Chart("what sparsity saves of each layer", reduction_by_layer),
-    "remaining": Chart("which layers the remaining work is in", remaining_by_layer),
-    "period": Chart("speedup against the Top-K period", speedup_by_period),
+    "cost": Chart("MACs of each layer by pass, sparse over dense", "cost_by_layer"),
+    "reduction": Chart("what sparsity saves of each layer", "reduction_by_layer"),
+    "remaining": Chart("which layers the remaining work is in", "remaining_by_layer"),
+    "period": Chart("speedup against the Top-K period", "speedup_by_period"),
 }
 """Plots of one estimate by the name that `--chart` takes."""

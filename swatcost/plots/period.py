@@ -52,7 +52,7 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
             estimate.topk_period, estimate.speedup, marker=marker, markersize=1.3 * at.marker, color=colour,
             linewidth=at.line, linestyle=LINES[place % len(LINES)], label=f"asked for {name}",
         )  # fmt: skip
-        if first is not None:
+        if first is not None and first != estimate.topk_period:  # one mark would hide the other
             axes.plot(
                 first, estimate.speedup_every(first), linestyle="", marker=marker, markersize=1.3 * at.marker,
                 markerfacecolor="white", markeredgecolor=colour, markeredgewidth=0.7 * at.line,

@@ -245,7 +245,10 @@ def dense_step_source(estimate: Estimate) -> str:
             "what a step writes and reads"
         )
         if not device.measured:
-            return f"NOT MEASURED, the longer of {rates}: a lower bound without fused kernels ({device.source})"
+            macs = estimate.exact.training.dense * batch_size / device.rates.macs_per_second
+            of_bytes = estimate.network.traffic_bytes(batch_size) / device.rates.bytes_per_second
+            longer = ", here the bytes, which fewer MACs do not shorten" if of_bytes > macs else ""
+            return f"NOT MEASURED, the longer of {rates}{longer}: a lower bound without fused kernels ({device.source})"
         off = f", which are up to {percent(device.rates.worst_residual or 0)} off the steps that they were fitted to"
         return f"not measured, estimated from {rates}{off} ({device.source})"
     if not estimate.dense_step.same_network:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from swatcost.conventions import as_rigl_counts, as_swat_counts
 from swatcost.costs import PASSES, Cost
 from swatcost.planning.comparing import remaining, where_they_differ
-from swatcost.report.content import Table, title
+from swatcost.report.content import Table, machine, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.rows import totals_by_name
 from swatcost.report.sheet import Sheet
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from swatcost.planning import Comparison, NetworkComparison
 
 
+_SPEEDUPS = (
+    "Speedups by Eqs. 7 and 8: the sparse step as much faster as its FLOPs are fewer, which no dense hardware gives, "
+    "and a Top-K every so many iterations."
+)
+
+
 def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
     """The comparison as text in one of FORMATS; ends in a newline."""
     return render_sheet(sheet(comparison), format, width=width)
@@ -26,8 +32,9 @@ def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
 
 def sheet(comparison: Comparison) -> Sheet:
     """What it says, whatever the form."""
+    one = comparison.by_convention[comparison.convention]
     return Sheet(
-        opening=[title(comparison.by_convention[comparison.convention].network)],
+        opening=[title(one.network), _settings(comparison.by_method.values())],
         tables=[
             _table(f"under {comparison.convention}", comparison.by_method),
             _table(f"{comparison.method} under", comparison.by_convention),
@@ -39,10 +46,29 @@ def sheet(comparison: Comparison) -> Sheet:
     )
 
 
+def _settings(estimates: Iterable[Estimate]) -> str:
+    """What all were asked for: targets, each for the methods that have such an operand, and the machine."""
+    every = list(estimates)
+    words = {"weights": "weights", "acts": "activations", "grads": "outputs"}
+    targets = {
+        words[name]: value for name in words for each in every if (value := getattr(each.plan, name)) is not None
+    }
+    asked = ", ".join(f"{operands} {100 * value:.4g} % sparse" for operands, value in targets.items())
+    one = every[0]
+    return (
+        f"{asked or 'no sparsity asked for'}, as far as a method has them; {one.plan.distribution.name}, "
+        f"{machine(one.device)}, batch {one.batch_size}, Top-K every {one.topk_period:,}"
+    )
+
+
 def notes(comparison: Comparison) -> list[str]:
     """Where conventions differ, in words, and which methods could not be estimated."""
-    sentences = ["Reductions are of MACs: of each pass, of a training step on average over the run, and of inference."]
     by_method = comparison.by_method
+    sentences = [
+        "Reductions are of MACs: of each pass, of a training step on average over the run, and of inference.",
+        _SPEEDUPS,
+        *unmeasured(each.device for each in by_method.values()),
+    ]
     if comparison.by_convention[comparison.convention].convention.density is as_swat_counts:
         charged = [name for name, each in by_method.items() if each.plan.method.relies_on_default_sparsity]
         default = comparison.by_convention[comparison.convention].default_act_sparsity
@@ -114,7 +140,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def _table(heading: str, estimates: Mapping[str, Estimate]) -> Table:
-    header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "infer\nence", "speedup"]
+    header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "inference", "speedup"]
     rows = [
         [name, *(percent(cost.reduction) for cost in _compared(each).values()), times(each.speedup)]
         for name, each in estimates.items()
@@ -128,7 +154,7 @@ def _matrix(comparison: Comparison) -> Table:
         [name, *(percent(costs.training.reduction) for costs in under.values())]
         for name, under in comparison.matrix.items()
     ]
-    return Table(["training, under", *(name.replace("-", "\n-") for name in comparison.by_convention)], rows)
+    return Table(["training, under", *comparison.by_convention], rows)
 
 
 def render_networks(comparison: NetworkComparison, format: str, *, width: int = 80) -> str:
@@ -145,7 +171,7 @@ def networks_sheet(comparison: NetworkComparison) -> Sheet:
             [method, *(of(found[method]) if method in found else "" for found in comparison.by_network.values())]
             for method in methods
         ]
-        return Table([heading, *(_broken(name) for name in comparison.by_network)], lines)
+        return Table([heading, *comparison.by_network], lines)
 
     one_of = {name: next(iter(found.values())) for name, found in comparison.by_network.items()}
     dense = [
@@ -155,8 +181,8 @@ def networks_sheet(comparison: NetworkComparison) -> Sheet:
     first = next(iter(one_of.values()))
     return Sheet(
         opening=[
-            f"{len(comparison.by_network)} networks under {comparison.convention}, {first.plan.distribution.name}, "
-            f"{first.device.name}, batch {first.batch_size}"
+            f"{len(comparison.by_network)} networks under {comparison.convention}",
+            _settings(each for found in comparison.by_network.values() for each in found.values()),
         ],
         tables=[
             Table(["dense, a sample", "parameters", "training MACs", "exact"], dense),
@@ -164,7 +190,9 @@ def networks_sheet(comparison: NetworkComparison) -> Sheet:
             table("speedup", lambda each: times(each.speedup)),
         ],
         notes=[
-            "Reductions are of MACs of a training step on average over the run; speedups by Eqs. 7 and 8.",
+            "Reductions are of MACs of a training step on average over the run.",
+            _SPEEDUPS,
+            *unmeasured([first.device]),
             *(f"{name} is left out: {reason}." for name, reason in comparison.refused.items()),
         ],
         data=lambda: _networks_to_dict(comparison),
@@ -174,12 +202,6 @@ def networks_sheet(comparison: NetworkComparison) -> Sheet:
             for row in _estimate_rows(list(found.values()))
         ],
     )
-
-
-def _broken(name: str) -> str:
-    """A name on two lines where it is long."""
-    head, _, tail = name.rpartition("_")
-    return f"{head}\n_{tail}" if len(name) > 12 and head else name
 
 
 def _networks_to_dict(comparison: NetworkComparison) -> dict[str, Any]:

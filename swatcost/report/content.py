@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape
 from swatcost.report.rows import layer_rows, totals_by_name
 
 if TYPE_CHECKING:
+    from swatcost.devices import Device
     from swatcost.estimate import Estimate
     from swatcost.network import Network
 
@@ -57,6 +59,22 @@ def _asked(operands: str, target: float | None, average: float) -> str:
     if target is None:
         return f"{operands} {100 * average:.4g} % sparse" + (" on average" if average else "")
     return f"{operands} {100 * target:.4g} % sparse"
+
+
+def machine(device: Device) -> str:
+    """Its name, and a word where nothing was measured on it."""
+    return device.name if device.measured else f"{device.name} (not measured)"
+
+
+def unmeasured(devices: Iterable[Device]) -> list[str]:
+    """What times of machines that nobody measured are worth, in a sentence; none where all were."""
+    names = list(dict.fromkeys(each.name for each in devices if not each.measured))
+    if not names:
+        return []
+    return [
+        f"{' and '.join(names)}: nothing was measured there. Times are what cannot be undercut, and so is a Top-K's: "
+        "speedups are no bounds, and methods with a Top-K may look better than they are."
+    ]
 
 
 def headline(estimate: Estimate) -> str:
@@ -133,8 +151,7 @@ def time(estimate: Estimate) -> Table:
         ]
         if estimate.masked_step_seconds is not None:
             rows.append(["step with masked dense tensors", seconds(estimate.masked_step_seconds)])
-    bound = "" if estimate.device.measured else " (data sheet: lower bounds)"
-    return Table([f"time on {estimate.device.name}{bound}", ""], rows)
+    return Table([f"time on {machine(estimate.device)}", ""], rows)
 
 
 _IDEAS = {"one sample": "with one sample", "hidden": "hidden behind the period"}

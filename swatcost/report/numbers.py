@@ -36,6 +36,17 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
+def three_digits(value: float) -> str:
+    """A number with at least three digits, such as 1,234.5, 36.79 or 0.0213.
+
+    >>> three_digits(147.147), three_digits(36.78675), three_digits(0.02134), three_digits(0)
+    ('147.1', '36.79', '0.0213', '0')
+    """
+    if value >= 100:
+        return f"{value:,.1f}"
+    return f"{value:.2f}" if value >= 1 else f"{value:.3g}"
+
+
 def times(factor: float) -> str:
     return f"{factor:.2f}×"
 

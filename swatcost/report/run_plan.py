@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table, notes, setting, title
-from swatcost.report.numbers import percent, scaled, seconds, times
+from swatcost.report.content import Table, machine, notes, setting, title
+from swatcost.report.numbers import percent, scaled, seconds, three_digits, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
@@ -27,13 +27,13 @@ def sheet(plan: RunPlan) -> Sheet:
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
         notes=[*_meanings(plan), *notes(plan.estimate)],
         data=lambda: to_dict(plan),
-        rows=lambda: rows(plan),
+        rows=lambda: quantities(plan),
     )
 
 
 def _run(plan: RunPlan) -> str:
     recipe = f" ({plan.recipe.source}: {plan.recipe.title})" if plan.recipe else ""
-    gpus = f"{plan.gpus} × {plan.estimate.device.name}, {plan.estimate.batch_size} samples each"
+    gpus = f"{plan.gpus} × {machine(plan.estimate.device)}, {plan.estimate.batch_size} samples each"
     return (
         f"{plan.epochs} epochs of {plan.dataset}, {plan.samples:,} samples, in batches of {plan.batch_size}{recipe}: "
         f"{plan.iterations:,} iterations on {gpus}"
@@ -47,9 +47,9 @@ def _costs(plan: RunPlan) -> Table:
         ("training FLOPs", plan.training_flops, scaled),
         ("… as convention exact counts", plan.exact_flops, scaled),
         ("time", plan.seconds, seconds),
-        ("GPU hours", plan.gpu_hours, lambda value: f"{value:,.1f}"),
-        ("energy", plan.energy_kwh, lambda value: f"{value:,.2f} kWh"),
-        ("CO₂", plan.co2_kg, lambda value: f"{value:,.2f} kg"),
+        ("GPU hours", plan.gpu_hours, three_digits),
+        ("energy", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"),
+        ("CO₂", plan.co2_kg, lambda value: f"{three_digits(value)} kg"),
         ("money", plan.money, lambda value: f"{value:,.2f} {plan.currency}"),
         ("peak of a GPU's step", plan.peak_bytes, lambda value: scaled(value, "B")),
     ]
@@ -68,7 +68,7 @@ def _costs(plan: RunPlan) -> Table:
         lines.append(["speedup", "", times(plan.seconds.dense / plan.seconds.sparse), ""])
     if plan.topk_refreshes:
         share = percent(plan.topk_seconds / plan.seconds.sparse)
-        lines.append([f"Top-K, {plan.topk_refreshes:,} times", "", seconds(plan.topk_seconds), share])
+        lines.append([f"Top-K, {plan.topk_refreshes:,} times: {share} of it", "", seconds(plan.topk_seconds), ""])
     return Table(["the whole run", "dense", *(["sparse", "less"] if asks else [])], lines)
 
 
@@ -127,6 +127,16 @@ def _world(plan: RunPlan) -> str:
     return ", the world's mean of 2018 (IEA)" if plan.grid == WORLD_GRID else ", as given"
 
 
+def quantities(plan: RunPlan) -> list[dict[str, Any]]:
+    """A row a quantity of the whole run, dense and sparse; the schedule is in the other forms."""
+    counts = [("iterations", plan.iterations), ("topk_refreshes", plan.topk_refreshes)]
+    costs = [(name, cost) for name, cost in _run_costs(plan).items() if cost is not None]
+    return [
+        *({"quantity": name, "dense": count, "sparse": count} for name, count in counts),
+        *({"quantity": name, "dense": cost.dense, "sparse": cost.sparse} for name, cost in costs),
+    ]
+
+
 def rows(plan: RunPlan) -> list[dict[str, Any]]:
     """A row a moment of the method's schedule."""
     dense = plan.estimate.costs.training.dense
@@ -142,9 +152,9 @@ def rows(plan: RunPlan) -> list[dict[str, Any]]:
     ]
 
 
-def to_dict(plan: RunPlan) -> dict[str, Any]:
-    """Plain data."""
-    quantities = {
+def _run_costs(plan: RunPlan) -> dict[str, Cost | None]:
+    """Quantities of the whole run, in base units."""
+    return {
         "training_flops": plan.training_flops,
         "exact_flops": plan.exact_flops,
         "seconds": plan.seconds,
@@ -157,6 +167,10 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         "traffic_bytes": plan.traffic_bytes,
         "traffic_seconds": plan.traffic_seconds,
     }
+
+
+def to_dict(plan: RunPlan) -> dict[str, Any]:
+    """Plain data."""
     return {
         "schema": "swatcost.run_plan/1",
         "model": plan.estimate.network.name,
@@ -176,7 +190,7 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         "currency": plan.currency,
         "run": {
             name: None if cost is None else {"dense": cost.dense, "sparse": cost.sparse}
-            for name, cost in quantities.items()
+            for name, cost in _run_costs(plan).items()
         },
         "schedule": rows(plan),
         "step": plan.estimate.to_dict(),

@@ -37,7 +37,7 @@ def render(sheet: Sheet, format: str, *, width: int = 80) -> str:
         return as_csv(sheet.rows())
     comment = "% " if format == "latex" else ""
     lay_out = partial(table.lay_out, width=width) if format == "table" else layouts(format)
-    blocks = ["\n".join(wrap(f"{comment}{line}", width) for line in sheet.opening)]
+    blocks = ["\n".join(wrap(f"{comment}{line}", width, indent=comment) for line in sheet.opening)]
     blocks += [lay_out(each) for each in sheet.tables]
     if sheet.notes:
         lines = (wrap(f"{comment or '- '}{note}", width, indent=comment or "  ") for note in sheet.notes)

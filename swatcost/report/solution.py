@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swatcost.planning.goals import STEP
-from swatcost.report.content import Table, notes, title
+from swatcost.report.content import Table, machine, notes, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
@@ -28,12 +28,12 @@ def sheet(solution: Solution) -> Sheet:
     return Sheet(
         opening=[
             title(asked.network),
-            f"{asked.method.name}, {asked.distribution.name}, convention {asked.convention.name}, {asked.device.name}, "
-            f"batch {asked.batch_size}: {goals(solution)}",
+            f"{asked.method.name}, {asked.distribution.name}, convention {asked.convention.name}, "
+            f"{machine(asked.device)}, batch {asked.batch_size}: {goals(solution)}",
             answer(solution),
         ],
         tables=tables(solution),
-        notes=[*_meanings(solution), *notes(solution.estimate)],
+        notes=[*_meanings(solution), *unmeasured([asked.device]), *notes(solution.estimate)],
         data=lambda: to_dict(solution),
         rows=lambda: rows(solution),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table, title
+from swatcost.report.content import Table, title, unmeasured
 from swatcost.report.numbers import percent, seconds, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
@@ -12,24 +13,27 @@ from swatcost.report.sheet import render as render_sheet
 if TYPE_CHECKING:
     import pandas
 
+    from swatcost.devices import Device
     from swatcost.network import Network
 
 MOST_ROWS = 1000
 """Rows that forms for people show; files of numbers hold all."""
 
 _SETTINGS = ("method", "distribution", "convention", "device", "batch_size", "weights", "acts", "grads", "period")
-_HEADINGS = {"batch_size": "batch", "convention": "conven\ntion", "distribution": "distri\nbution"}
+_HEADINGS = {"batch_size": "batch"}
 
 
-def render(network: Network, frame: pandas.DataFrame, format: str, *, width: int = 80) -> str:
-    """The sweep as text in one of FORMATS; ends in a newline."""
+def render(
+    network: Network, frame: pandas.DataFrame, format: str, *, devices: Sequence[Device] = (), width: int = 80
+) -> str:
+    """The sweep as text in one of FORMATS; ends in a newline. devices are those whose times are in it."""
     if format == "csv":
         return str(frame.to_csv(index=False, lineterminator="\n"))
     varying = [name for name in _SETTINGS if frame[name].nunique(dropna=False) > 1]
     sheet = Sheet(
         opening=[title(network), _constant(frame, varying)],
         tables=[_table(frame, varying)],
-        notes=_notes(frame),
+        notes=[*_notes(frame), *unmeasured(devices)],
         data=lambda: {"schema": "swatcost.sweep/1", "model": network.name, "rows": _records(frame)},
         rows=list,
     )
@@ -44,7 +48,13 @@ def _constant(frame: pandas.DataFrame, varying: list[str]) -> str:
         for name in _SETTINGS
         if name not in varying and first[name] == first[name]  # NaN is not itself: nothing was given
     ]
-    return f"{len(frame):,} settings: {', '.join(said)}"
+    once = frame["topk_seconds"].nunique() == 1
+    said += [f"a Top-K takes {_topk(first['topk_seconds'])}"] if once else []
+    return f"{len(frame):,} setting{'s' * (len(frame) > 1)}: {', '.join(said)}"
+
+
+def _topk(taken: float) -> str:
+    return seconds(taken) if taken else "none"
 
 
 def _value(name: str, value: Any) -> str:
@@ -63,8 +73,7 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
         [
             *(_value(name, row[name]) for name in (*words, *numbers)),
             percent(row["training_reduction"]),
-            percent(row["inference_reduction"]),
-            seconds(row["topk_seconds"]) if row["topk_seconds"] else "none",
+            *([_topk(row["topk_seconds"])] if frame["topk_seconds"].nunique() > 1 else []),
             times(row["speedup"]),
             times(row["speedup_limit"]),
             "never" if row["break_even_period"] != row["break_even_period"] else f"{row['break_even_period']:,.0f}",
@@ -72,7 +81,8 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
         for row in shown.to_dict("records")
     ]
     header = [_HEADINGS.get(name, name) for name in (*words, *numbers)]
-    header += ["training", "infer\nence", "Top-K", "speed\nup", "limit", "break\neven"]
+    header += ["training\nless", *(["Top-K"] if frame["topk_seconds"].nunique() > 1 else [])]
+    header += ["speedup", "limit", "break\neven"]
     return Table(header, lines, text_columns=len(words))
 
 
@@ -84,9 +94,9 @@ def _notes(frame: pandas.DataFrame) -> list[str]:
         methods = ", ".join(dict.fromkeys(frame[frame["acts"].isna()]["method"]))
         sentences.append(f"{methods}: no sparse activations, so none of their settings.")
     sentences.append(
-        "Reductions are of MACs, of a training step on average over a run and of inference; speedups by Eqs. 7 and 8, "
-        "the sparse step as much faster as its FLOPs are fewer; limit: without Top-K; break even: the shortest period "
-        "at which it pays."
+        "Less: of a training step's MACs, on average over a run; CSV has inference and memory too. Speedups by Eqs. 7 "
+        "and 8, the sparse step as much faster as its FLOPs are fewer; limit: without Top-K; break even: the shortest "
+        "period at which it pays."
     )
     sentences.append("What the numbers of a setting rest on is said by `swatcost MODEL` with that setting.")
     return sentences

@@ -1,0 +1,99 @@
+"""What reports have to say wherever a number could be read for another one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from swatcost.cli import main
+
+SPARSE = ["--weights", "0.9"]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    assert main(list(args)) in (0, 1)
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["cifar_resnet18", *SPARSE],
+        ["plan", "cifar_resnet18", *SPARSE],
+        ["solve", "cifar_resnet18", "--speedup", "2"],
+        ["compare", "cifar_resnet18", *SPARSE],
+        ["compare", "cifar_resnet18", "resnet18", *SPARSE],
+    ],
+)
+def test_a_machine_that_nobody_measured_is_marked_before_the_numbers(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "a100 (not measured)" in printed(capsys, *args, "--device", "a100")
+    assert "(not measured)" not in printed(capsys, *args)
+
+
+@pytest.mark.parametrize("command", ["compare", "sweep", "solve"])
+def test_speedups_of_such_a_machine_are_no_bounds(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    goal = ["--speedup", "2"] if command == "solve" else SPARSE
+    assert "speedups are no bounds" in printed(capsys, command, "cifar_resnet18", *goal, "--device", "a100")
+
+
+def test_bytes_that_take_longer_than_macs_are_said_to(capsys: pytest.CaptureFixture[str]) -> None:
+    # batch normalisation and 121 layers move more than an A100's 2,039 GB/s lets it multiply meanwhile
+    assert "which fewer MACs do not shorten" in printed(capsys, "cifar_densenet121", *SPARSE, "--device", "a100")
+    assert "which fewer MACs do not shorten" not in printed(capsys, "cifar_densenet121", *SPARSE)
+
+
+def test_a_comparison_says_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    said = printed(capsys, "compare", "cifar_resnet18", "--weights", "0.9", "--acts", "0.8", "--period", "7")
+    assert "weights 90 % sparse, activations 80 % sparse, outputs 90 % sparse" in said
+    assert "uniform, rtx2080ti, batch 32, Top-K every 7" in said
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["plan", "resnet50", *SPARSE, "--acts", "0.9"],
+        ["solve", "resnet50", "--speedup", "4"],
+        ["memory", "resnet50", *SPARSE],
+        ["sweep", "resnet50", *SPARSE],
+        ["simulate", "cifar_resnet18", *SPARSE],
+    ],
+)
+def test_nothing_but_tables_is_left_for_latex_to_set(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*args, "--format", "latex"]) == 0
+    inside = False
+    for line in capsys.readouterr().out.splitlines():
+        inside = inside or line.startswith(r"\begin")
+        assert inside or not line or line.startswith("%"), line
+        inside = inside and not line.startswith(r"\end{tabular}")
+
+
+def test_a_plans_csv_holds_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "resnet50", *SPARSE, "--format", "csv"]) == 0
+    rows = {row["quantity"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert rows["iterations"]["dense"] == "450450"  # 90 · ceil(1,281,167 / 256)
+    assert float(rows["seconds"]["dense"]) == pytest.approx(450_450 * 0.147)
+    assert "money" not in rows  # nobody named a price
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.html", "a.parquet"])
+def test_an_ending_of_another_form_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "cifar_resnet18", *SPARSE, "--output", str(tmp_path / name)]) == 2
+    assert "choose one with --format" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_eleven_bytes_are_not_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory", "cifar_resnet18", "--fit", "11"]) == 2
+    assert "give a unit, such as 11GB" in capsys.readouterr().err
+
+
+def test_a_sweep_names_the_method_that_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    # with its downsampling layers dense, what is left of ERK's layers cannot make up for 90 %
+    args = ["sweep", "resnet50", "--method", "rigl,set", "--distribution", "erk", "--weights", "0.5,0.9"]
+    assert main(args) == 2
+    assert "set with erk: " in capsys.readouterr().err
