@@ -35,7 +35,7 @@ def test_a_machine_that_nobody_measured_is_marked_before_the_numbers(
     assert "(not measured)" not in printed(capsys, *args)
 
 
-@pytest.mark.parametrize("command", ["compare", "sweep", "solve"])
+@pytest.mark.parametrize("command", ["compare", "sweep", "solve", "plan"])
 def test_speedups_of_such_a_machine_are_no_bounds(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     goal = ["--speedup", "2"] if command == "solve" else SPARSE
     assert "speedups are no bounds" in printed(capsys, command, "cifar_resnet18", *goal, "--device", "a100")

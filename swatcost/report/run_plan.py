@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table, machine, notes, setting, title
+from swatcost.report.content import Table, machine, notes, setting, title, unmeasured
 from swatcost.report.numbers import percent, scaled, seconds, three_digits, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
@@ -25,7 +25,7 @@ def sheet(plan: RunPlan) -> Sheet:
     return Sheet(
         opening=[title(plan.estimate.network), setting(plan.estimate), _run(plan)],
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
-        notes=[*_meanings(plan), *notes(plan.estimate)],
+        notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *notes(plan.estimate)],
         data=lambda: to_dict(plan),
         rows=lambda: quantities(plan),
     )
