@@ -69,7 +69,7 @@ def key_figures(estimate: Estimate) -> list[tuple[str, str]]:
         ("inference FLOPs", _less(estimate.inference_reduction)),
         ("activation elements", _less(estimate.activation_reduction)),
         ("weights", f"{estimate.model_compression:.1f}× smaller"),
-        (f"training on {estimate.device.name}", f"{times(estimate.speedup)} as fast"),
+        (f"training on {content.machine(estimate.device)}", f"{times(estimate.speedup)} as fast"),
     ]
 
 
@@ -87,7 +87,7 @@ def settings(estimate: Estimate) -> list[tuple[str, str]]:
         ("sparsity asked for", asked or "none"),
         ("distribution", f"{plan.distribution.name}: {plan.distribution.title}"),
         ("convention", f"{estimate.convention.name}: {estimate.convention.title}"),
-        ("device", f"{estimate.device.name}: {estimate.device.title}"),
+        ("device", f"{content.machine(estimate.device)}: {estimate.device.title}"),
         ("batch size", str(estimate.batch_size)),
         ("Top-K period", str(estimate.topk_period) if plan.method.selects else "none: it selects nothing by Top-K"),
         ("steps of a run", f"{estimate.steps:,}"),
