@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from swatcost.errors import SwatcostError
@@ -30,12 +31,12 @@ class Spread:
     parameters: Sequence[str] = ()
     mask_zeros: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def free(self) -> list[Layer]:
         """The layers that may be sparse."""
         return [layer for layer in self.layers if layer.weight not in self.kept_dense]
 
-    @property
+    @cached_property
     def elements(self) -> int:
         """Weights of all layers, the dense ones included."""
         return sum(layer.weight_elements for layer in self.layers)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -66,28 +67,42 @@ class Question:
         for (name, operand), asked in zip(OPERANDS.items(), (weights, acts, grads), strict=True):
             if not numpy.isnan(asked).all():
                 checked_target(self.method, operand, float(numpy.nanmax(asked)), name)
-        method, distribution, request = self.method, self.distribution, self.request
+        method, distribution = self.method, self.distribution
         of_weights: dict[str, Array] = {}
         of_acts: dict[str, Array] = {}
         if method.uses("weight"):
-            of_weights = _spread(distribution.spread, distribution, request, weights, "weight")
+            of_weights = self._spread(weights, "weight")
         if method.uses("activation"):
             if distribution.spread_acts is not None:
-                of_acts = _spread(distribution.spread_acts, None, request, acts, "activation")
+                of_acts = _one_by_one(distribution.spread_acts, self.request, acts, "activation")
             elif distribution.acts_follow_weights:
-                followed = numpy.where(numpy.isnan(acts), weights, acts)
-                of_acts = _spread(distribution.spread, distribution, request, followed, "activation")
+                of_acts = self._spread(numpy.where(numpy.isnan(acts), weights, acts), "activation")
             elif not numpy.isnan(acts).any():
-                of_acts = _spread(distribution.spread, distribution, request, acts, "activation")
+                of_acts = self._spread(acts, "activation")
         outputs = numpy.nan_to_num(grads) if method.uses("output") else 0.0
         numbers: dict[str, Any] = {"weights": weights, "acts": numpy.nan_to_num(acts), "grads": grads}
         return SparsityPlan(
             method=method,
             distribution=distribution,
-            layers=assembled(self.network, method, request, of_weights, of_acts, outputs),
+            layers=assembled(self.network, method, self.request, of_weights, of_acts, outputs),
             kept_dense=self.kept,
             **numbers,
         )
+
+    def _spread(self, targets: Array, operand: str) -> dict[str, Array]:
+        """The distribution's numbers for many targets: between those where it bends, or for each different one."""
+        bends, lines = self._lines
+        if bends and bends[0] <= targets.min() and targets.max() <= bends[-1]:
+            drawn = {line: numpy.interp(targets, bends, line) for line in set(lines.values())}  # like layers share one
+            return {weight: drawn[line] for weight, line in lines.items()}
+        return _one_by_one(self.distribution.spread, self.request, targets, operand)
+
+    @cached_property
+    def _lines(self) -> tuple[Sequence[float], dict[str, tuple[float, ...]]]:
+        """Targets between which every weight's sparsity is linear, and its numbers at those; none where it is not."""
+        bends = self.distribution.bends(self.request) if self.distribution.bends is not None else []
+        tables = _asked(self.distribution.spread, self.request, bends, "weight")
+        return bends, {weight: tuple(table[weight] for table in tables) for weight in (tables[0] if tables else ())}
 
     def columns(self, weights: Array, acts: Array, grads: Array) -> dict[str, Any]:
         """What of an estimate does not depend on the period, for every setting; alike ones may be a single number."""
@@ -156,20 +171,18 @@ def _profile(device: str | Path) -> Device:
     return load_device(device)
 
 
-def _spread(
-    function: Callable[[Spread], Any], piecewise: Distribution | None, request: Spread, targets: Array, operand: str
-) -> dict[str, Array]:
-    """A strategy's numbers for many targets: between those where it bends, or for each different one."""
+def _asked(
+    function: Callable[[Spread], Any], request: Spread, targets: Iterable[float], operand: str
+) -> list[dict[str, float]]:
+    """A strategy's numbers, by weight, for each of several targets."""
+    return [
+        checked_sparsities(function(replace(request, target=None if isnan(each) else float(each))), operand)
+        for each in targets
+    ]
 
-    def asked(target: float) -> dict[str, float]:
-        return checked_sparsities(function(replace(request, target=None if isnan(target) else float(target))), operand)
 
-    bends = piecewise.bends(request) if piecewise is not None and piecewise.bends is not None else None
+def _one_by_one(function: Callable[[Spread], Any], request: Spread, targets: Array, operand: str) -> dict[str, Array]:
+    """A strategy's numbers for many targets, each different one asked for."""
     different, place = numpy.unique(targets, return_inverse=True)
-    if bends is not None and len(different) > len(bends) and bends[0] <= different[0] and different[-1] <= bends[-1]:
-        tables = [asked(bend) for bend in bends]
-        lines = {weight: tuple(table[weight] for table in tables) for weight in tables[0]}
-        drawn = {line: numpy.interp(targets, bends, line) for line in set(lines.values())}  # like layers share one
-        return {weight: drawn[line] for weight, line in lines.items()}
-    tables = [asked(each) for each in different]
+    tables = _asked(function, request, different, operand)
     return {weight: numpy.array([table[weight] for table in tables])[place] for weight in tables[0]}

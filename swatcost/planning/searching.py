@@ -10,15 +10,16 @@ from typing import Any
 import numpy
 
 from swatcost import topk
+from swatcost.compression import sparse_memory
 from swatcost.conventions import EXACT
 from swatcost.errors import SwatcostError
 from swatcost.methods import LayerSparsity
 from swatcost.methods.method import OPERANDS
-from swatcost.planning.fitting import view_of
 from swatcost.planning.goals import STEP, Goals, Setting
 from swatcost.planning.question import Array, Question
 from swatcost.planning.times import Times, missing, times_of
 from swatcost.sparsity import SparsityPlan
+from swatcost.step import StepMemory, training_memory
 
 DEFAULT_PERIOD = 1000  # iterations, as for an estimate
 
@@ -135,6 +136,8 @@ class Search:
         """
         if start > self.most:
             return numpy.full(lines, self.most + 1)
+        if self.goals.speedup is None and self.goals.training_flops is None:
+            return numpy.full(lines, start)
         coarse = numpy.append(numpy.arange(start, self.most, _COARSE), self.most)
         first = self._first(numpy.tile(coarse, (lines, 1)), held)
         before = coarse[numpy.maximum(numpy.minimum(first, len(coarse) - 1) - 1, 0)]
@@ -194,9 +197,15 @@ class Search:
         return [replace(found[0], memory_bytes=self._peak(self._plan(numpy.array([moving])), 0))]
 
     def _peak(self, plan: SparsityPlan, place: int) -> int:
-        asked = self.question
-        view = view_of(asked.network, _one_of(plan, place), asked.batch_size, self.optimizer, self.precision)
+        view = sparse_memory(self.question.network, _one_of(plan, place), self._dense_step)
         return view.compressed_peak if view.compressed < view.dense.saved_bytes else view.dense.peak.bytes
+
+    @cached_property
+    def _dense_step(self) -> StepMemory:
+        asked = self.question
+        return training_memory(
+            asked.network, batch_size=asked.batch_size, optimizer=self.optimizer, precision=self.precision
+        )
 
     def _plan(self, moving: Array) -> SparsityPlan:
         targets = self._targets(moving, {})
