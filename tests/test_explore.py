@@ -118,7 +118,7 @@ def test_what_cannot_be_is_said_and_the_last_result_stays(
 
 def test_only_what_is_offered_is_taken(network: swatcost.Network) -> None:
     choices = choices_from({})
-    for moved in ({"device": "/tmp/mine.toml"}, {"method": "x"}, {"period": 3}, {"batch_size": 33}, {"weights": 1.0}):
+    for moved in ({"device": "mine.toml"}, {"method": "x"}, {"period": 3}, {"batch_size": 33}, {"weights": 1.0}):
         assert look(network, choices, values(choices, **moved)).reason
     assert not look(network, choices, values(choices, period=2)).reason
 
