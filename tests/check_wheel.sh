@@ -20,6 +20,8 @@ done
 cd "$place"
 "$place/venv/bin/swatcost" run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --steps 2 | grep -q '2 of 2'
 "$place/venv/bin/swatcost" list devices | grep -q h200
+"$place/venv/bin/swatcost" plan resnet50 --weights 0.8 --acts 0.8 --format json | grep -q '"iterations": 450450'
+"$place/venv/bin/swatcost" list architectures | grep -q bit-tactical
 "$place/venv/bin/swatcost" report resnet50 --weights 0.8 --output report.html
 grep -q 'resnet50: what it costs to train' report.html
 "$place/venv/bin/python" - <<'PYTHON'
