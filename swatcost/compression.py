@@ -67,6 +67,11 @@ class SparseMemory:
         return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
 
     @property
+    def naive_peak(self) -> int:
+        """The peak [bytes] with masked dense tensors."""
+        return self.peak(self.naive)
+
+    @property
     def compressed_peak(self) -> int:
         """The peak with everything in its smallest format."""
         return self.peak(self.compressed)

@@ -174,10 +174,12 @@ def test_what_is_held_adds_up_to_the_peak(zoo_name: str) -> None:
 def test_the_largest_batch_fits_and_one_more_does_not(resnet50: Network) -> None:
     report = memory_of(resnet50, weights=0.8, acts=0.8, fit="11GB")
     assert report.fits is not None
-    dense, compressed = report.fits
+    dense, naive, compressed = (report.fits[view] for view in ("dense", "naive", "compressed"))
     assert training_memory(resnet50, batch_size=dense).peak.bytes <= 11 * 10**9
     assert training_memory(resnet50, batch_size=dense + 1).peak.bytes > 11 * 10**9
-    assert compressed > dense
+    assert naive < dense < compressed
+    for batch_size, fits in ((naive, True), (naive + 1, False)):
+        assert (memory_of(resnet50, weights=0.8, acts=0.8, batch_size=batch_size).memory.naive_peak <= 11e9) == fits
     assert report.needed == 0.0
     assert largest_batch(lambda samples: samples * 10, 105) == 10
     assert largest_batch(lambda samples: 200, 105) == 0

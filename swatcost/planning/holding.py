@@ -17,14 +17,15 @@ from swatcost.units import bytes_from
 class MemoryReport:
     """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
 
-    `fits` are the largest batches, dense and compressed, in so many bytes `capacity`; `needed` the activation sparsity
-    that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a second.
+    `fits` are the largest batches, "dense", "naive" and "compressed", in `capacity` bytes; `needed` the activation
+    sparsity that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a
+    second.
     """
 
     estimate: Estimate
     memory: SparseMemory
     capacity: int | None = None
-    fits: tuple[int, int] | None = None
+    fits: dict[str, int] | None = None
     needed: float | None = None
     link: float | None = None
     moving: tuple[float, float] | None = None
@@ -70,10 +71,11 @@ def memory_of(
         def view(samples: int) -> SparseMemory:
             return view_of(traced, plan, samples, optimizer, precision)
 
-        fits = (
-            largest_batch(lambda samples: view(samples).dense.peak.bytes, capacity),
-            largest_batch(lambda samples: view(samples).compressed_peak, capacity),
-        )
+        fits = {
+            "dense": largest_batch(lambda samples: view(samples).dense.peak.bytes, capacity),
+            "naive": largest_batch(lambda samples: view(samples).naive_peak, capacity),
+            "compressed": largest_batch(lambda samples: view(samples).compressed_peak, capacity),
+        }
         needed = needed_sparsity(traced, plan, found.batch_size, optimizer, precision, capacity)
     if rate is not None:
         moving = (moving_seconds(memory.dense.saved_bytes, rate), moving_seconds(memory.compressed, rate))

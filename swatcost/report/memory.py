@@ -103,11 +103,12 @@ def _holders(memory: SparseMemory) -> Table:
 def _fits(report: MemoryReport) -> Table:
     assert report.fits is not None
     assert report.capacity is not None
-    dense, compressed = report.fits
-    rows = [["largest batch, dense", f"{dense:,}"]]
+    rows = [["largest batch, dense", f"{report.fits['dense']:,}"]]
     if report.estimate.plan.asks_for_sparsity:
-        rows.append(["largest batch, compressed", f"{compressed:,}"])
+        rows.append(["largest batch, naive", f"{report.fits['naive']:,}"])
+        rows.append(["largest batch, compressed", f"{report.fits['compressed']:,}"])
         needed = "none is enough" if report.needed is None else percent(report.needed)
+        needed = "none, it fits densely" if report.needed == 0 else needed
         rows.append([f"activation sparsity for batch {report.memory.dense.batch_size}", needed])
     return Table([f"in {scaled(report.capacity, 'B')}", ""], rows)
 
@@ -165,15 +166,14 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
     if estimate.plan.asks_for_sparsity:
         found["views"] = {
             "elements": {"activation_reduction": estimate.activation_reduction},
-            "naive": {"saved_bytes": memory.naive, "peak_bytes": memory.peak(memory.naive)},
+            "naive": {"saved_bytes": memory.naive, "peak_bytes": memory.naive_peak},
             "compressed": {"saved_bytes": memory.compressed, "peak_bytes": memory.compressed_peak},
         }
         found["break_even_density"] = memory.break_even
     if report.fits is not None:
         found["fit"] = {
             "capacity": report.capacity,
-            "dense": report.fits[0],
-            "compressed": report.fits[1],
+            **report.fits,
             "needed_sparsity": report.needed,
         }
     if report.moving is not None:

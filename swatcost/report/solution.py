@@ -80,7 +80,8 @@ def refusal(solution: Solution) -> str:
         sentences.append(f"a peak of no less than {scaled(limit.memory_bytes or 0, 'B')}")
     most = max(solution.remaining, key=lambda each: solution.remaining[each])
     held = f"; {percent(solution.remaining[most])} of the FLOPs left are of {most}"
-    return f"{asked.method.name} gives {' and '.join(sentences)} {at}{held}"
+    of_flops = set(solution.unreached) - {"memory_bytes"}
+    return f"{asked.method.name} gives {' and '.join(sentences)} {at}{held if of_flops else ''}"
 
 
 def _sparsities(setting: Setting) -> str:
