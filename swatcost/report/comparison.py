@@ -140,7 +140,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def _table(heading: str, estimates: Mapping[str, Estimate]) -> Table:
-    header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "inference", "speedup"]
+    header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "inference", "speed\nup"]
     rows = [
         [name, *(percent(cost.reduction) for cost in _compared(each).values()), times(each.speedup)]
         for name, each in estimates.items()

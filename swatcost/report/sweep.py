@@ -82,7 +82,7 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
     ]
     header = [_HEADINGS.get(name, name) for name in (*words, *numbers)]
     header += ["training\nless", *(["Top-K"] if frame["topk_seconds"].nunique() > 1 else [])]
-    header += ["speedup", "limit", "break\neven"]
+    header += ["speed\nup", "limit", "break\neven"]
     return Table(header, lines, text_columns=len(words))
 
 
