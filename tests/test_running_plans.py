@@ -25,6 +25,9 @@ def test_table_14_by_hand(resnet50: Network) -> None:
     # 147 ms a dense step of 32 (Table 10)
     assert found.seconds.dense == pytest.approx(450_450 * 0.147)
     assert found.seconds.sparse == pytest.approx(450_450 * 0.147 * 0.2388339831 + 451 * 0.470, rel=1e-8)
+    # 66,216.15 / (66,216.15 · 0.2388339831 + 451 · 0.470 = 16,026.64); of that 211.97 are Top-K
+    assert found.speedup == pytest.approx(66_216.15 / 16_026.64, rel=1e-6)
+    assert found.topk_share == pytest.approx(211.97 / 16_026.64, rel=1e-6)
     assert found.training_flops.dense == 2 * 14_586_888_192 * 1_281_167 * 90
     assert found.gpu_hours.dense == pytest.approx(8 * 66_216.15 / 3600)
     assert found.energy_kwh is not None

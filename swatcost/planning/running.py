@@ -101,6 +101,16 @@ class RunPlan:
         return steps + Cost(0, self.topk_seconds)
 
     @property
+    def speedup(self) -> float:
+        """Dense over sparse time of the run [-]: with a whole number of Top-K, not the share of an estimate's."""
+        return self.seconds.dense / self.seconds.sparse
+
+    @property
+    def topk_share(self) -> float:
+        """What of the sparse run is Top-K [-]."""
+        return self.topk_seconds / self.seconds.sparse
+
+    @property
     def gpu_hours(self) -> Cost:
         """Hours of all GPUs."""
         return self.gpus / _SECONDS_PER_HOUR * self.seconds

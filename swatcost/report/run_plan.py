@@ -65,10 +65,10 @@ def _costs(plan: RunPlan) -> Table:
         if cost is not None
     ]
     if asks:
-        lines.append(["speedup", "", times(plan.seconds.dense / plan.seconds.sparse), ""])
+        lines.append(["speedup", "", times(plan.speedup), ""])
     if plan.topk_refreshes:
-        share = percent(plan.topk_seconds / plan.seconds.sparse)
-        lines.append([f"Top-K, {plan.topk_refreshes:,} times: {share} of it", "", seconds(plan.topk_seconds), ""])
+        share = f"{plan.topk_refreshes:,} times: {percent(plan.topk_share)} of it"
+        lines.append([f"Top-K, {share}", "", seconds(plan.topk_seconds), ""])
     return Table(["the whole run", "dense", *(["sparse", "less"] if asks else [])], lines)
 
 
