@@ -33,7 +33,7 @@ browser: .venv/.installed-dev
 
 # Writes the traces of the zoo that ship with the package anew.
 traces: .venv/.installed-dev
-	$(BIN)/python -m swatcost.traces
+	$(BIN)/python -m swatcost.loading.traces
 
 # Measures speed side by side with other counters and writes benchmarks/RESULTS.md. Takes some minutes.
 bench: .venv/.installed-bench

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
-from swatcost.formulas import formula
-from swatcost.layer import Layer
-from swatcost.network import Network
+from swatcost.loading import load
+from swatcost.moved import keep_old_names
+from swatcost.network import Layer, Network
+from swatcost.network.formulas import formula
 from swatcost.version import __version__
-from swatcost.zoo import load
 
 if TYPE_CHECKING:
-    from swatcost.planning.solving import solve
-    from swatcost.planning.sweeping import sweep
+    from swatcost.planning.solution import solve
+    from swatcost.planning.sweep import sweep
     from swatcost.tracing import trace
 
 __all__ = [
@@ -39,6 +39,9 @@ __all__ = [
     "sweep",
     "trace",
 ]
+
+
+keep_old_names()
 
 
 def __dir__() -> list[str]:

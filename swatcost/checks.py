@@ -5,12 +5,12 @@ from __future__ import annotations
 from numbers import Integral
 from pathlib import Path
 
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
+from swatcost.common.record import measured_default
+from swatcost.common.units import fraction_from
+from swatcost.loading.load import load
 from swatcost.methods import checked_sparsity
 from swatcost.network import Network
-from swatcost.record import measured_default
-from swatcost.units import fraction_from
-from swatcost.zoo import load
 
 _LARGEST_COUNT = 10**12  # samples, steps or iterations: more than any run has
 

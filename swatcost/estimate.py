@@ -8,20 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swatcost import topk
 from swatcost.accelerator.architecture import Architecture, architecture_named, device_of
 from swatcost.checks import checked_count, checked_default, checked_network
-from swatcost.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
-from swatcost.costs import PassCosts
 from swatcost.counting import counted_layers, summed
+from swatcost.counting.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
+from swatcost.counting.costs import PassCosts
 from swatcost.devices import Device, StepTime, load_device
 from swatcost.distributions import Distribution, distribution_of
-from swatcost.layer import Layer
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import METHODS, LayerSparsity, Method
 from swatcost.network import Network, Uncounted
-from swatcost.selecting import Selecting, masked_sizes, topk_seconds
+from swatcost.network.layer import Layer
 from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
+from swatcost.timing import topk
+from swatcost.timing.selection import Selecting, masked_sizes, topk_seconds
 
 if TYPE_CHECKING:
     import pandas
@@ -343,7 +343,7 @@ def _profile(device: str | Path | Device | Architecture) -> Device:
 
 def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
     """The estimate with the times of a simulated step in place of ideal ones."""
-    from swatcost.accelerator.simulation import simulate
+    from swatcost.simulation.simulation import simulate
 
     cycles = simulate(estimate, arch=architecture).training
     seconds = cycles.dense * estimate.batch_size / architecture.clock

@@ -13,9 +13,9 @@ import swatcost
 from swatcost.accelerator import MaskSource, load_architecture, parse_shape, simulate
 from swatcost.accelerator.mapping import folded
 from swatcost.accelerator.schedule import BUSY, CYCLES, packed, padding_of, tiles_of, walk
-from swatcost.accelerator.simulation import _connections
 from swatcost.cli import main
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
+from swatcost.simulation.simulation import _connections
 
 
 def architecture(shape, lanes):

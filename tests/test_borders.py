@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import swatcost
-from swatcost.borders import inside_fraction, reach
+from swatcost.counting.padding import inside_fraction, reach
 
 
 def by_loops(

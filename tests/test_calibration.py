@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import swatcost
 from swatcost.cli import main
+from swatcost.common.errors import SwatcostError
 from swatcost.devices import Device, Rates, SelectionTime, device_names, load_device, to_toml
 from swatcost.devices.fits import fitted
-from swatcost.errors import SwatcostError
 from swatcost.network import Network
-from swatcost.selecting import selected
+from swatcost.timing.selection import selected
 
 positive = st.floats(1e-3, 1e3)
 

@@ -24,8 +24,7 @@ from torch.utils.checkpoint import (
 from torch.utils.flop_counter import FlopCounterMode
 
 import swatcost
-from swatcost import formulas
-from swatcost.network import Network
+from swatcost.network import Network, formulas
 
 from .cases import Applied, block, pruned
 

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import swatcost
-from swatcost.layer import Layer
 from swatcost.network import Network, Parameter
+from swatcost.network.layer import Layer
 
 from .conftest import zoo_network
 

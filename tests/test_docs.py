@@ -14,7 +14,7 @@ from docs.build import loaded_from_network
 from docs.making import api, choices, commands, methods
 from docs.making.markdown import table
 from swatcost.cli import cli
-from swatcost.conventions import CONVENTIONS
+from swatcost.counting.conventions import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import swatcost
-from swatcost.conventions import CONVENTIONS
-from swatcost.costs import Pass
+from swatcost.counting.conventions import CONVENTIONS
+from swatcost.counting.costs import Pass
 from swatcost.devices import load_device
 from swatcost.methods import LayerSparsity, Method, Operand, Phase
 from swatcost.network import Network

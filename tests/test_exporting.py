@@ -12,8 +12,8 @@ from torch import nn
 
 import swatcost
 from swatcost.cli import cli
-from swatcost.costs import PASSES
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
+from swatcost.counting.costs import PASSES
 from swatcost.exporting import EXPORTS, export
 
 NETWORKS = {

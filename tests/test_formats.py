@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 import pytest
 
-from swatcost.formats import FORMATS, RUN_BITS, index_bits, smallest
+from swatcost.memory.storage_formats import FORMATS, RUN_BITS, index_bits, smallest
 
 Array = numpy.ndarray[Any, Any]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import swatcost
-from swatcost import macs
-from swatcost.conventions import CONVENTIONS
+from swatcost.counting import equations as macs
+from swatcost.counting.conventions import CONVENTIONS
 from swatcost.methods import METHODS, LayerSparsity
 
 

@@ -13,7 +13,7 @@ import swatcost
 from swatcost.accelerator import MaskSource, from_checkpoint, simulate
 from swatcost.accelerator.masks import largest
 from swatcost.cli import main
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.report.simulation import notes
 
 SMALL = """

@@ -11,12 +11,12 @@ import pytest
 
 import swatcost
 from swatcost.cli import main
-from swatcost.conventions import CONVENTIONS
-from swatcost.layer import Layer
+from swatcost.counting.conventions import CONVENTIONS
 from swatcost.methods import METHODS, LayerSparsity, Phase
 from swatcost.methods.method import Method, sparse_in
 from swatcost.methods.pruning import cubic
 from swatcost.network import Network
+from swatcost.network.layer import Layer
 from swatcost.planning import compare
 
 NAMES = ["dense", "pruning", "meprop", "dsg", "set", "dsr", "snfs", "rigl", "dst", "saw", "swat", "swat-structured"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import swatcost
-from swatcost.layer import Layer
 from swatcost.network import Network, read_network, tells_batch
+from swatcost.network.layer import Layer
 
 CONV = Layer(
     name="conv", kind="conv", input_shape=(2, 4, 9, 9), output_shape=(2, 6, 5, 5), weight_shape=(6, 2, 3, 3),

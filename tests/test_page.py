@@ -16,7 +16,7 @@ import pytest
 
 import swatcost
 from swatcost.cli import cli, main
-from swatcost.costs import PASSES
+from swatcost.counting.costs import PASSES
 from swatcost.methods import METHODS
 from swatcost.network import Uncounted
 from swatcost.page import save, to_page
@@ -290,8 +290,8 @@ def held(network: swatcost.Network) -> tuple[Any, Any]:
 
 
 def simulated(network: swatcost.Network) -> tuple[Any, Any]:
-    from swatcost.accelerator.simulation import simulate
     from swatcost.report.simulation import sheet
+    from swatcost.simulation.simulation import simulate
 
     first = tuple(each for each in network.layers if not each.name.startswith("layer"))  # few: simulating takes time
     found = simulate(replace(network, layers=first), weights=0.8)
@@ -299,8 +299,8 @@ def simulated(network: swatcost.Network) -> tuple[Any, Any]:
 
 
 def fitted(network: swatcost.Network) -> tuple[Any, Any]:
-    from swatcost.accelerator.two_four import two_four
     from swatcost.report.two_four import sheet
+    from swatcost.simulation.two_four import two_four
 
     found = two_four(network)
     return found, sheet(found)

@@ -15,8 +15,8 @@ from torch import nn
 
 import swatcost
 from swatcost import SwatcostError, plots, published
+from swatcost.memory.dense_step import training_memory
 from swatcost.plots.ticks import chosen_spans, layer_names, spans
-from swatcost.step import training_memory
 
 from .conftest import zoo_network
 

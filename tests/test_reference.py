@@ -14,8 +14,8 @@ from torch.nn import grad as gradients
 
 import swatcost
 from swatcost import reference
-from swatcost.errors import SwatcostError
-from swatcost.reference.sparsifying import Clock, Sparsifier
+from swatcost.common.errors import SwatcostError
+from swatcost.reference.sparsifier import Clock, Sparsifier
 from swatcost.reference.thresholds import SELECTIONS
 
 CONVS = {

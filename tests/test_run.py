@@ -18,10 +18,10 @@ import torch
 
 import swatcost
 from swatcost.cli import main
-from swatcost.errors import SwatcostError
-from swatcost.record import Header, Step, Writer, cut, default_act_sparsity, read_record
+from swatcost.common.errors import SwatcostError
+from swatcost.common.record import Header, Step, Writer, cut, default_act_sparsity, read_record
 from swatcost.reference.data import samples
-from swatcost.reference.settings import Settings
+from swatcost.reference.run_settings import Settings
 from swatcost.reference.training import resume, run
 
 SMALL = """

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import swatcost
 from swatcost.cli import cli
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import plan_run
 from swatcost.planning.recipes import DATASETS, RECIPES

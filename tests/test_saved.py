@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 import swatcost
 from swatcost.cli import cli
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import compare, compare_networks, difference
-from swatcost.planning.saved import is_saved_estimate
+from swatcost.planning.difference import is_saved_estimate
 
 
 def _save(estimate: swatcost.Estimate, path: Path) -> Path:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import swatcost
 from swatcost.cli import cli
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import memory_of, solution
 from swatcost.planning.goals import STEP, Setting

@@ -20,8 +20,9 @@ from swatcost_models import ZOO
 from torch import nn
 
 import swatcost
-from swatcost import cache, formulas
-from swatcost.traces import shipped
+from swatcost.loading import trace_cache as cache
+from swatcost.loading.traces import shipped
+from swatcost.network import formulas
 
 FACTORY = """
     import torch

@@ -17,11 +17,11 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 import swatcost
 from swatcost.cli import main
+from swatcost.common.units import bytes_from
+from swatcost.memory.dense_step import training_memory
 from swatcost.network import Network
 from swatcost.planning import memory_of
-from swatcost.planning.fitting import largest_batch
-from swatcost.step import training_memory
-from swatcost.units import bytes_from
+from swatcost.planning.capacity import largest_batch
 
 from .cases import Applied, block
 from .conftest import zoo_network

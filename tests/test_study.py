@@ -12,10 +12,10 @@ from torch import nn
 
 import swatcost
 from swatcost.accelerator import study as module
-from swatcost.accelerator.study import study
 from swatcost.cli import main
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.report.study import render
+from swatcost.simulation.study import study
 
 GRID = {"weights": [0.5, 0.9], "shapes": ["T2,5", "L1,6"], "seeds": 2}
 

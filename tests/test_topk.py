@@ -8,7 +8,7 @@ import pytest
 
 import swatcost
 from swatcost.devices import device_names, load_device
-from swatcost.topk import break_even_period, speedup, speedup_limit
+from swatcost.timing.topk import break_even_period, speedup, speedup_limit
 
 
 @pytest.mark.parametrize(("reduction", "printed"), [(0.761, 4.13), (0.856, 6.79)])

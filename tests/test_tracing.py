@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import swatcost
-from swatcost.layer import Layer
 from swatcost.network import Network
+from swatcost.network.layer import Layer
 
 
 def layers(network: Network) -> dict[str, Layer]:

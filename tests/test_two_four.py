@@ -9,8 +9,8 @@ from torch.sparse import semi_structured
 
 import swatcost
 from swatcost.accelerator.masks import MaskSource
-from swatcost.accelerator.two_four import MULTIPLES, reports, two_four
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
+from swatcost.simulation.two_four import MULTIPLES, reports, two_four
 
 
 def test_multiples_are_torchs() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from swatcost.errors import SwatcostError
-from swatcost.units import bytes_from, count_from, counts_from, fraction_from, fractions_from, names_from
+from swatcost.common.errors import SwatcostError
+from swatcost.common.units import bytes_from, count_from, counts_from, fraction_from, fractions_from, names_from
 
 
 def test_fractions_as_people_write_them() -> None:

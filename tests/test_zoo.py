@@ -10,8 +10,8 @@ from swatcost_models import ZOO
 from torch.utils.flop_counter import FlopCounterMode
 
 import swatcost
-from swatcost.conventions import EXACT
-from swatcost.costs import PassCosts
+from swatcost.counting.conventions import EXACT
+from swatcost.counting.costs import PassCosts
 from swatcost.methods import METHODS, LayerSparsity
 
 from .conftest import zoo_module, zoo_network

@@ -11,23 +11,23 @@ from docs.making.markdown import paragraphs
 from swatcost.distributions import DISTRIBUTIONS
 
 PUBLIC = (
-    "swatcost", "swatcost.planning", "swatcost.methods", "swatcost.distributions", "swatcost.conventions",
+    "swatcost", "swatcost.planning", "swatcost.methods", "swatcost.distributions", "swatcost.counting.conventions",
     "swatcost.devices", "swatcost.accelerator", "swatcost.exporting", "swatcost.plots", "swatcost.page",
-    "swatcost.reference", "swatcost.published", "swatcost.units",
+    "swatcost.reference", "swatcost.published", "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
-    "swatcost.macs", "swatcost.topk", "swatcost.costs", "swatcost.counting", "swatcost.sparsity", "swatcost.memory",
-    "swatcost.step", "swatcost.compression", "swatcost.formats", "swatcost.selecting", "swatcost.network",
-    "swatcost.record",
+    "swatcost.counting.equations", "swatcost.timing.topk", "swatcost.counting.costs", "swatcost.counting.counting", "swatcost.sparsity", "swatcost.memory",
+    "swatcost.memory.dense_step", "swatcost.memory.sparse_step", "swatcost.memory.storage_formats", "swatcost.timing.selection", "swatcost.network",
+    "swatcost.common.record",
 )  # fmt: skip
 """Where numbers are made: what the pages about them point to."""
 
 _ALSO: dict[str, tuple[str, ...]] = {
-    "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.layer.Symbols"),
+    "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.network.layer.Symbols"),
     "swatcost.planning": (
-        "swatcost.planning.saved.LayerChange", "swatcost.planning.recipes.Recipe", "swatcost.planning.running.Moment",
-        "swatcost.planning.question.Question", "swatcost.planning.goals.Goals", "swatcost.planning.goals.Setting",
-        "swatcost.planning.searching.Answer",
+        "swatcost.planning.difference.LayerChange", "swatcost.planning.recipes.Recipe", "swatcost.planning.run_plan.Moment",
+        "swatcost.planning.vectorised.Question", "swatcost.planning.goals.Goals", "swatcost.planning.goals.Setting",
+        "swatcost.planning.search.Answer",
     ),
     "swatcost.reference": (
         "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",

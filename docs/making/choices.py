@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 
 from docs.making.markdown import code_options, listed, paragraphs, table
-from swatcost.conventions import CONVENTIONS, Convention
-from swatcost.costs import PASSES
+from swatcost.common.errors import SwatcostError
+from swatcost.counting.conventions import CONVENTIONS, Convention
+from swatcost.counting.costs import PASSES
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
-from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.exporting import EXPORTS
-from swatcost.planning.comparing import remaining
+from swatcost.planning.comparison import remaining
 from swatcost.report.numbers import percent, scaled, seconds, times
 
 NETWORK = "resnet50"

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from docs.making.markdown import listed, paragraphs, table
-from swatcost.costs import PASSES
+from swatcost.counting.costs import PASSES
 from swatcost.methods import METHODS, Method, Phase
 from swatcost.planning import Comparison, compare
-from swatcost.planning.comparing import remaining, where_they_differ
+from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.numbers import percent, times
 
 NETWORK, TARGET = "resnet50", 0.9

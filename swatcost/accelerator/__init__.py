@@ -7,7 +7,7 @@ from swatcost.accelerator.architecture import Architecture, Shape, architecture_
 if TYPE_CHECKING:
     from swatcost.accelerator.cycles import Cycles, LayerCycles, Simulation, Slots
     from swatcost.accelerator.masks import MaskSource, from_checkpoint
-    from swatcost.accelerator.simulation import simulate
+    from swatcost.simulation.simulation import simulate
 
 __all__ = [
     "Architecture", "Cycles", "LayerCycles", "MaskSource", "Shape", "Simulation", "Slots", "architecture_names",

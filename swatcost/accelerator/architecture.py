@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
 from swatcost.devices import Device, Measured, Rates, TopkTimes
-from swatcost.errors import SwatcostError
-from swatcost.registry import nearest
 
 _Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 _MOST_LANES = 64  # a line of lanes is held in the bits of one machine word

@@ -7,10 +7,10 @@ from typing import Any
 
 from swatcost.accelerator.architecture import Architecture
 from swatcost.accelerator.masks import MaskSource
-from swatcost.costs import Pass
+from swatcost.counting.costs import Pass
 from swatcost.estimate import Estimate
-from swatcost.layer import Layer
 from swatcost.methods import LayerSparsity
+from swatcost.network.layer import Layer
 
 
 @dataclass(frozen=True)

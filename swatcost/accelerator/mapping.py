@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swatcost.accelerator.architecture import Architecture
-from swatcost.layer import Layer
+from swatcost.network.layer import Layer
 
 Mask = npt.NDArray[np.bool_]
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from swatcost.errors import SwatcostError
-from swatcost.layer import Layer, first_uses
+from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
+from swatcost.network.layer import Layer, first_uses
 
 MaskKind = Literal["gaussian", "random"]
 Weights = Mapping[str, npt.NDArray[Any]]

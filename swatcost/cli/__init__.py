@@ -14,7 +14,7 @@ from swatcost.cli import estimating, looking, planning, running, simulating
 from swatcost.cli.completion import OFFERED, completion
 from swatcost.cli.defaults import Taken, add_no_config
 from swatcost.cli.estimating import EPILOG
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -34,7 +34,7 @@ def _models() -> list[str]:
 
     from swatcost_models import ZOO
 
-    from swatcost.zoo import ENTRY_POINTS
+    from swatcost.loading.load import ENTRY_POINTS
 
     return [*ZOO, *(each.name for each in entry_points(group=ENTRY_POINTS))]
 
@@ -52,7 +52,7 @@ def _distributions() -> list[str]:
 
 
 def _conventions() -> list[str]:
-    from swatcost.conventions import CONVENTIONS
+    from swatcost.counting.conventions import CONVENTIONS
 
     return CONVENTIONS.names()
 
@@ -83,13 +83,13 @@ def _tables() -> list[str]:
 
 
 def _optimizers() -> list[str]:
-    from swatcost.step import OPTIMIZERS
+    from swatcost.memory.dense_step import OPTIMIZERS
 
     return OPTIMIZERS.names()
 
 
 def _precisions() -> list[str]:
-    from swatcost.step import PRECISIONS
+    from swatcost.memory.dense_step import PRECISIONS
 
     return PRECISIONS.names()
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from swatcost.errors import SwatcostError
-from swatcost.registry import nearest
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
 
 C = TypeVar("C", bound=click.Command)
 FILE_VARIABLE = "SWATCOST_CONFIG"

@@ -27,8 +27,8 @@ from swatcost.cli.options import (
 )
 from swatcost.cli.settings import estimate_options
 from swatcost.cli.waiting import unattended, waiting
-from swatcost.conventions import DEFAULT_ACT_SPARSITY
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
+from swatcost.counting.conventions import DEFAULT_ACT_SPARSITY
 from swatcost.plots import CHARTS, save
 from swatcost.report import render
 
@@ -127,7 +127,7 @@ def compare(
     """
     from swatcost.planning import compare as compared
     from swatcost.planning import compare_networks, difference
-    from swatcost.planning.saved import is_saved_estimate
+    from swatcost.planning.difference import is_saved_estimate
     from swatcost.report.comparison import render as render_comparison
     from swatcost.report.comparison import render_networks
     from swatcost.report.difference import render as render_difference

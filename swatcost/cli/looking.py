@@ -14,7 +14,7 @@ from swatcost.cli.completion import MODEL
 from swatcost.cli.estimating import estimate
 from swatcost.cli.options import Loading, loaded, model_options, show
 from swatcost.cli.settings import estimate_options
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 
 
 class Remembering(click.Command):

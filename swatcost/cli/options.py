@@ -14,14 +14,14 @@ import click
 
 from swatcost.cli.completion import OFFERED
 from swatcost.cli.waiting import waiting
-from swatcost.errors import SwatcostError
-from swatcost.files import write_atomically
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_atomically
+from swatcost.common.units import count_from, counts_from, fraction_from, fractions_from, names_from
+from swatcost.loading.load import load
 from swatcost.network import Network
 from swatcost.plots import check_path
 from swatcost.plots.canvas import SIZES
 from swatcost.report import FORMATS
-from swatcost.units import count_from, counts_from, fraction_from, fractions_from, names_from
-from swatcost.zoo import load
 
 _UNATTENDED_WIDTH = 80
 _OTHER_FILES = {".xlsx", ".xls", ".ods", ".html", ".htm", ".pdf", ".docx", ".png", ".svg", ".jpg", ".parquet", ".toml"}

@@ -30,9 +30,9 @@ from swatcost.cli.options import (
 )
 from swatcost.cli.settings import detail_options, schedule_options
 from swatcost.cli.waiting import waiting
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_bytes_atomically
 from swatcost.devices import load_device
-from swatcost.errors import SwatcostError
-from swatcost.files import write_bytes_atomically
 from swatcost.plots import save
 
 
@@ -140,7 +140,7 @@ def solve(
 
     Example: swatcost solve wide_resnet50_2 --speedup 3 --device rtx2080ti
     """
-    from swatcost.planning.solving import solution
+    from swatcost.planning.solution import solution
     from swatcost.report.solution import render
 
     network = loaded(model, **loading)
@@ -201,7 +201,7 @@ def plan(
 
     Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
     """
-    from swatcost.planning.running import WORLD_GRID, plan_run
+    from swatcost.planning.run_plan import WORLD_GRID, plan_run
     from swatcost.report.run_plan import render
 
     network = loaded(model, **loading)

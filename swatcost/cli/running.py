@@ -27,7 +27,7 @@ from swatcost.cli.options import (
     width,
 )
 from swatcost.cli.waiting import unattended
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.report import FORMATS
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ def run(
     """
     if model is None and resume is None:
         raise SwatcostError("name a MODEL to train, or a record to go on with: --resume FILE")
-    from swatcost.record import read_record
+    from swatcost.common.record import read_record
     from swatcost.reference import training
     from swatcost.reference.interruptions import StoppedError
-    from swatcost.reference.settings import Settings, epochs_to_steps, settings_of
+    from swatcost.reference.run_settings import Settings, epochs_to_steps, settings_of
     from swatcost.report.run import render
 
     if resume is not None:
@@ -223,8 +223,8 @@ def calibrate(
     """
     if output is not None and output.suffix != ".toml":
         raise SwatcostError(f"{output}: a profile is a .toml file")
+    from swatcost.common.files import write_atomically
     from swatcost.devices import to_toml
-    from swatcost.files import write_atomically
     from swatcost.reference import calibration
     from swatcost.report.calibration import render
 

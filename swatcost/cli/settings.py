@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from swatcost.cli.options import FIRST_LAYER, FROM, KEEP_DENSE, LAST_LAYER, shown, sparsity, together
-from swatcost.conventions import DEFAULT_ACT_SPARSITY
+from swatcost.counting.conventions import DEFAULT_ACT_SPARSITY
 
 _STEPS = shown("--steps", "Training steps over which a method's schedule is averaged.", 32_000, "N")
 _DETAILS = (

@@ -87,8 +87,8 @@ def simulate(
     Example: swatcost simulate resnet50 --weights 0.9 --arch bit-tactical
     """
     from swatcost.accelerator.masks import MaskSource, from_checkpoint
-    from swatcost.accelerator.simulation import simulate as simulated
     from swatcost.report.simulation import render
+    from swatcost.simulation.simulation import simulate as simulated
 
     network = loaded(model, **loading)
     if masks in ("gaussian", "random"):
@@ -130,9 +130,9 @@ def study(models: tuple[str, ...], weights: list[float], format: str | None, out
 
     Example: swatcost study resnet50 --weights 0.8,0.9 --shape T2,5 --shape L4,3 --seeds 5 --record study.jsonl
     """
-    from swatcost.accelerator.study import study as studied
     from swatcost.methods import checked_sparsity
     from swatcost.report.study import render
+    from swatcost.simulation.study import study as studied
 
     sparsities = [checked_sparsity(each, "weights") for each in weights]
     with click.progressbar(length=1, label="study", file=sys.stderr, hidden=unattended()) as bar:
@@ -176,7 +176,7 @@ def export(
 
     Example: swatcost export resnet50 --weights 0.8 --to scalesim --output resnet50-scalesim
     """
-    from swatcost.costs import PASSES
+    from swatcost.counting.costs import PASSES
     from swatcost.exporting import EXPORTS
     from swatcost.exporting import export as exported
 
@@ -222,8 +222,8 @@ def two_four(
 
     Example: swatcost two-four vit_b_16 --layers
     """
-    from swatcost.accelerator.two_four import two_four as fitted
     from swatcost.report.two_four import render
+    from swatcost.simulation.two_four import two_four as fitted
 
     network = loaded(model, **loading)
     found = fitted(network, element=element, batch_size=batch_size)

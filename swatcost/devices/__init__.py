@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from swatcost.errors import SwatcostError
-from swatcost.layer import LARGEST
-from swatcost.registry import nearest
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
+from swatcost.network.layer import LARGEST
 
 PositiveSeconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
 PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]

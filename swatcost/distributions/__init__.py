@@ -10,8 +10,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from swatcost.common.registry import Registry
 from swatcost.distributions.distribution import Distribution, Spread, from_function
-from swatcost.registry import Registry
 
 __all__ = ["DISTRIBUTIONS", "Distribution", "Spread", "distribution_of", "from_function"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Spread
-from swatcost.errors import SwatcostError
 
 if TYPE_CHECKING:
     import numpy

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from swatcost.errors import SwatcostError
-from swatcost.layer import Layer
+from swatcost.common.errors import SwatcostError
+from swatcost.network.layer import Layer
 
 LAST_BEND = 1 - 1e-9
 """The largest target [-] up to which sparsities are drawn as lines: beyond it they round to 1."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread
 from swatcost.distributions.tables import by_weight, read_table
-from swatcost.errors import SwatcostError
 
 
 def from_file(request: Spread) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from swatcost.common.errors import SwatcostError
 from swatcost.distributions.checkpoints import weights_by_name
 from swatcost.distributions.distribution import Distribution, Spread
-from swatcost.errors import SwatcostError
 
 
 def global_magnitude(request: Spread) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
-from swatcost.errors import SwatcostError
 
 
 def zeros_of_masks(request: Spread) -> dict[str, float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread
 from swatcost.distributions.tables import by_weight, read_table
-from swatcost.errors import SwatcostError
 
 _CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
 _OPTIMIZER_KEYS = frozenset({"optimizer", "optimizer_state_dict"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
-from swatcost.errors import SwatcostError
 
 _AMPERE = 4  # M of the sparse tensor cores, where no pattern is given
 

@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from swatcost.errors import SwatcostError
-from swatcost.layer import Layer
-from swatcost.record import read_record
+from swatcost.common.errors import SwatcostError
+from swatcost.common.record import read_record
+from swatcost.network.layer import Layer
 
 Row = dict[str, float]
 

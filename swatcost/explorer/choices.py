@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swatcost.conventions import CONVENTIONS
+from swatcost.common.errors import SwatcostError
+from swatcost.counting.conventions import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.distributions import DISTRIBUTIONS
-from swatcost.errors import SwatcostError
 from swatcost.methods import METHODS
 from swatcost.methods.method import OPERANDS
 

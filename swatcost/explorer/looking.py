@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.explorer.choices import Choices
 from swatcost.network import Network

@@ -8,7 +8,7 @@ import webbrowser
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 
 if TYPE_CHECKING:
     from dash import Dash

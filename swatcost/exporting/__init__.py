@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from swatcost.costs import PASSES, Pass
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_atomically
+from swatcost.common.registry import Registry
+from swatcost.counting.costs import PASSES, Pass
 from swatcost.estimate import Estimate
 from swatcost.exporting import csv, maestro, scalesim, timeloop, zigzag
 from swatcost.exporting.form import ExportFormat, Files, identifier
 from swatcost.exporting.workload import Workload, workloads
-from swatcost.files import write_atomically
-from swatcost.registry import Registry
 
 EXPORTS = Registry(
     "export format", ExportFormat,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
-from swatcost.costs import Pass
+from swatcost.counting.costs import Pass
 from swatcost.estimate import Estimate
-from swatcost.layer import Layer
 from swatcost.methods import LayerSparsity, Operand
+from swatcost.network.layer import Layer
 
 Pair = tuple[int, int]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from swatcost.common.registry import Registry
 from swatcost.methods.method import LayerSparsity, Method, Operand, Phase, checked_sparsity, sparse_in
-from swatcost.registry import Registry
 
 __all__ = ["METHODS", "LayerSparsity", "Method", "Operand", "Phase", "checked_sparsity", "sparse_in"]
 

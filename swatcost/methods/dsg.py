@@ -5,8 +5,8 @@ Outputs that are not picked are computed neither forward nor, as gradients, back
 
 import math
 
-from swatcost.layer import Layer
 from swatcost.methods.method import Method, sparse_in
+from swatcost.network.layer import Layer
 
 _EPSILON = 0.5  # the error in distances that the projection may make [-]; ours
 

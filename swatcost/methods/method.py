@@ -9,9 +9,9 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from swatcost.costs import PASSES, Pass
-from swatcost.errors import SwatcostError
-from swatcost.layer import Layer
+from swatcost.common.errors import SwatcostError
+from swatcost.network.layer import Layer
+from swatcost.network.passes import PASSES, Pass
 
 Operand = Literal["weight", "activation", "output"]
 """`output` is an output activation that need not be computed in the forward pass, and its gradient in the others."""

@@ -7,8 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swatcost.errors import SwatcostError
-from swatcost.files import write_atomically
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_atomically
 from swatcost.page.figures import figures_of
 from swatcost.page.layers import layers_of
 from swatcost.report import content

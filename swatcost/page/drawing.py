@@ -7,7 +7,7 @@ from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from swatcost.colours import BLUE, GREEN, ORANGE, PURPLE, VERMILION
+from swatcost.common.colours import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 from swatcost.report.content import key_of, merged
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.rows import layer_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.methods.method import OPERANDS
 
 STEP = 1e-4

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import msgspec
 
-from swatcost.registry import Registry
+from swatcost.common.registry import Registry
 from swatcost.sparsity import DenseOrSparse
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
-from swatcost.colours import BLACK
-from swatcost.errors import SwatcostError
+from swatcost.common.colours import BLACK
+from swatcost.common.errors import SwatcostError
 from swatcost.plots.canvas import COLOURS, GREY, MARKERS, Size, finish, halo, label, panels, size_named
 
 if TYPE_CHECKING:

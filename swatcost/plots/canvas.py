@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from swatcost.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
-from swatcost.errors import SwatcostError
+from swatcost.common.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from swatcost.common.errors import SwatcostError
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

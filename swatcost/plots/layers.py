@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from swatcost.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
+from swatcost.common.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
 from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, label, panels, short, size_named
 from swatcost.plots.ticks import layer_names, name_layers, points_a_layer
 from swatcost.report.content import asked
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swatcost.costs import Cost
+    from swatcost.counting.costs import Cost
     from swatcost.estimate import Estimate
     from swatcost.plots.canvas import Entry
 

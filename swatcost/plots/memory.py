@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swatcost.colours import BLACK, BLUE, SKY, VERMILION
+from swatcost.common.colours import BLACK, BLUE, SKY, VERMILION
 from swatcost.plots.canvas import finish, label, panels, size_named
 from swatcost.report.numbers import axis_unit, scaled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from swatcost.step import StepMemory
+    from swatcost.memory.dense_step import StepMemory
 
 
 def memory_timeline(step: StepMemory, name: str, *, size: str = "screen") -> Figure:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swatcost.colours import BLACK
-from swatcost.errors import SwatcostError
+from swatcost.common.colours import BLACK
+from swatcost.common.errors import SwatcostError
 from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, label, panels, size_named
 from swatcost.report.numbers import times
 

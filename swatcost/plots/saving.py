@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swatcost.errors import SwatcostError
-from swatcost.files import write_bytes_atomically
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_bytes_atomically
 from swatcost.plots.canvas import matplotlib_or_error
 
 if TYPE_CHECKING:

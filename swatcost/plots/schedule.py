@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swatcost.colours import BLUE, VERMILION
+from swatcost.common.colours import BLUE, VERMILION
 from swatcost.plots.canvas import GREY, finish, label, panels, size_named
 from swatcost.report.content import asked
 from swatcost.report.numbers import percent
@@ -12,7 +12,7 @@ from swatcost.report.numbers import percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from swatcost.planning.running import RunPlan
+    from swatcost.planning.run_plan import RunPlan
 
 
 def schedule_over_run(plan: RunPlan, *, size: str = "screen") -> Figure:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from swatcost.colours import BLACK
-from swatcost.errors import SwatcostError
+from swatcost.common.colours import BLACK
+from swatcost.common.errors import SwatcostError
 from swatcost.plots.canvas import COLOURS, GREY, LINES, MARKERS, SIZES, Size, finish, label, panels, size_named
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
 from swatcost.distributions.tables import read_table
-from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
+from swatcost.loading.load import load
 from swatcost.network import Network
 from swatcost.published.quantities import OVER_ALL_ROWS, QUANTITIES
-from swatcost.registry import nearest
-from swatcost.zoo import load
 
 if TYPE_CHECKING:
     import pandas

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
 
-from swatcost.costs import Pass
+from swatcost.counting.costs import Pass
 from swatcost.estimate import Estimate
 
 _STEPS_OF_RIGL, _BATCH_OF_RIGL = 32_000, 4_096
@@ -38,7 +38,7 @@ _SHAPES = ("L1,6", "L2,5", "L4,3", "T2,5", "X8")
 
 @cache
 def _cycles(model: str, weights: float, shape: str, in_pass: Pass) -> float:
-    from swatcost.accelerator.simulation import simulate
+    from swatcost.simulation.simulation import simulate
 
     return float(simulate(model, weights=weights, shape=shape, passes=(in_pass,)).of(in_pass).speedup)
 

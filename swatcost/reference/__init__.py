@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from swatcost.reference.calibration import Calibration, calibrate
 from swatcost.reference.conversion import METHODS_THAT_RUN, Converted, convert
-from swatcost.reference.counting import Counts
-from swatcost.reference.settings import Settings
+from swatcost.reference.counts import Counts
+from swatcost.reference.run_settings import Settings
 from swatcost.reference.thresholds import SELECTIONS, Selection
 from swatcost.reference.training import resume, run
 from swatcost.reference.validation import Validation, validate

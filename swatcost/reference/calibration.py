@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swatcost.checks import checked_count
+from swatcost.common.errors import SwatcostError
 from swatcost.devices import DenseStep, Device, Measured, Rates, SelectionTime, TopkTimes
 from swatcost.devices import steps as growing
 from swatcost.devices.fits import fitted
-from swatcost.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.reference.conversion import convert
 from swatcost.reference.instructions import Instructions, partition_instructions
-from swatcost.reference.modules import Runnable, runnable
-from swatcost.reference.outputs import classes_of, scores
+from swatcost.reference.runnable import Runnable, runnable
+from swatcost.reference.scores import classes_of, scores
 from swatcost.reference.thresholds import SELECTIONS
-from swatcost.selecting import selected
+from swatcost.timing.selection import selected
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 """Array sizes [elements]: those of Table 9."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
 from swatcost.methods import LayerSparsity
-from swatcost.reference.counting import Counts
+from swatcost.reference.counts import Counts
 from swatcost.reference.layers import SPARSE, Layer, SparseAttention
-from swatcost.reference.sparsifying import OVER, Clock, Over, Sparsifier
+from swatcost.reference.sparsifier import OVER, Clock, Over, Sparsifier
 from swatcost.reference.thresholds import SELECTIONS
 from swatcost.sparsity import SparsityPlan
 from swatcost.tracing import unwrapped

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from swatcost.errors import SwatcostError, first_line
+from swatcost.common.errors import SwatcostError, first_line
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".webp")
 _HELD_OUT = 5  # of so many samples, one is kept for testing, where the data does not say which

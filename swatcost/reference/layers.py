@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from swatcost.costs import Pass
+from swatcost.counting.costs import Pass
 from swatcost.methods import Operand
-from swatcost.reference.counting import Counter
-from swatcost.reference.forms import ConvForm, Form, LinearForm
+from swatcost.reference.counts import Counter
+from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Operands, SparseProduct
-from swatcost.reference.sparsifying import Clock, Sparsifier, in_backward
+from swatcost.reference.sparsifier import Clock, Sparsifier, in_backward
 
 
 @dataclass

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from swatcost.reference.counting import Counter
-from swatcost.reference.forms import Form, LinearForm
+from swatcost.reference.counts import Counter
+from swatcost.reference.layer_kernels import Form, LinearForm
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swatcost.registry import Registry
+from swatcost.common.registry import Registry
 
 Find = Callable[[Tensor, int], Tensor]
 

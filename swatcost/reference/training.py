@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from swatcost.common.errors import SwatcostError, first_line
+from swatcost.common.files import write_bytes_atomically
+from swatcost.common.record import Header, Record, Step, Test, Writer, cut, read_record
 from swatcost.distributions import DISTRIBUTIONS
-from swatcost.errors import SwatcostError, first_line
 from swatcost.estimate import Estimate, estimate
-from swatcost.files import write_bytes_atomically
-from swatcost.record import Header, Record, Step, Test, Writer, cut, read_record
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.data import Samples, samples
 from swatcost.reference.interruptions import StoppedError, interruptions
-from swatcost.reference.measuring import layer_records, momentum_shares, overall_sparsity
-from swatcost.reference.modules import Runnable, runnable
-from swatcost.reference.outputs import classes_of, scores
-from swatcost.reference.saved import saved_bytes
-from swatcost.reference.settings import Settings, settings_of
+from swatcost.reference.layer_records import layer_records, momentum_shares, overall_sparsity
+from swatcost.reference.run_settings import Settings, settings_of
+from swatcost.reference.runnable import Runnable, runnable
+from swatcost.reference.saved_bytes import saved_bytes
+from swatcost.reference.scores import classes_of, scores
 from swatcost.sparsity import sparsity_plan
 from swatcost.version import __version__
 

@@ -12,22 +12,22 @@ import numpy
 import torch
 from torch.nn import functional
 
-from swatcost.borders import inside_fraction, reach
 from swatcost.checks import checked_count
-from swatcost.conventions import EXACT
-from swatcost.costs import PASSES, Pass
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
+from swatcost.common.record import default_act_sparsity
+from swatcost.counting.conventions import EXACT
+from swatcost.counting.costs import PASSES, Pass
+from swatcost.counting.padding import inside_fraction, reach
 from swatcost.estimate import Estimate, estimate
-from swatcost.layer import Layer
 from swatcost.methods import LayerSparsity, Operand
+from swatcost.network.layer import Layer
 from swatcost.planning import memory_of
-from swatcost.record import default_act_sparsity
 from swatcost.reference.conversion import Converted, convert
-from swatcost.reference.counting import Counts
+from swatcost.reference.counts import Counts
 from swatcost.reference.data import samples
-from swatcost.reference.modules import runnable
-from swatcost.reference.outputs import classes_of, scores
-from swatcost.reference.saved import saved_bytes
+from swatcost.reference.runnable import runnable
+from swatcost.reference.saved_bytes import saved_bytes
+from swatcost.reference.scores import classes_of, scores
 
 
 @dataclass(frozen=True)

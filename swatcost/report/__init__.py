@@ -6,8 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from swatcost.errors import SwatcostError
-from swatcost.registry import nearest
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate

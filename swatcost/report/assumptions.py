@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swatcost.conventions import EXACT, as_swat_counts, nothing_fixed
+from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
 from swatcost.methods import Phase
 from swatcost.report.numbers import percent, scaled
-from swatcost.selecting import selected
-from swatcost.topk import REDUCTIONS_OF_EQS_7_AND_8
+from swatcost.timing.selection import selected
+from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate

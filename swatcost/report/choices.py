@@ -65,7 +65,7 @@ def _distributions() -> tuple[list[str], list[list[str]]]:
 
 
 def _conventions() -> tuple[list[str], list[list[str]]]:
-    from swatcost.conventions import CONVENTIONS
+    from swatcost.counting.conventions import CONVENTIONS
 
     return ["convention", "what it counts", "source"], [[each.name, each.title, each.source] for each in CONVENTIONS]
 

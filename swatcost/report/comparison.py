@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from swatcost.conventions import as_rigl_counts, as_swat_counts
-from swatcost.costs import PASSES, Cost
-from swatcost.planning.comparing import remaining, where_they_differ
+from swatcost.counting.conventions import as_rigl_counts, as_swat_counts
+from swatcost.counting.costs import PASSES, Cost
+from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.content import Table, machine, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.rows import totals_by_name

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from swatcost.conventions import EXACT
-from swatcost.layer import PRODUCT_KINDS
+from swatcost.counting.conventions import EXACT
+from swatcost.network.layer import PRODUCT_KINDS
 from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
 from swatcost.report.rows import layer_rows, totals_by_name
 

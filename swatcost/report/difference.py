@@ -10,7 +10,7 @@ from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
-    from swatcost.planning.saved import Difference, LayerChange
+    from swatcost.planning.difference import Difference, LayerChange
 
 _FRACTIONS = ("sparsity", "reduction", "pruned")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from swatcost.costs import Cost
+from swatcost.counting.costs import Cost
 from swatcost.report.assumptions import assumptions, dense_step_source
 from swatcost.report.rows import totals_by_name
 from swatcost.version import __version__

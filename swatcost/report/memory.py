@@ -11,7 +11,7 @@ from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
-    from swatcost.compression import SparseMemory
+    from swatcost.memory.sparse_step import SparseMemory
     from swatcost.planning import MemoryReport
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from swatcost.costs import Cost, PassCosts
+from swatcost.counting.costs import Cost, PassCosts
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate

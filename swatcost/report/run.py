@@ -13,7 +13,7 @@ from swatcost.report.sheet import render as render_sheet
 _ROOM_FOR_ALL = 96  # columns
 
 if TYPE_CHECKING:
-    from swatcost.record import LayerRecord, Record
+    from swatcost.common.record import LayerRecord, Record
 
 
 def render(record: Record, format: str, *, width: int = 80) -> str:

@@ -11,8 +11,8 @@ from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
-    from swatcost.costs import Cost
-    from swatcost.planning.running import RunPlan
+    from swatcost.counting.costs import Cost
+    from swatcost.planning.run_plan import RunPlan
 
 
 def render(plan: RunPlan, format: str, *, width: int = 80) -> str:
@@ -122,7 +122,7 @@ def _meanings(plan: RunPlan) -> list[str]:
 
 
 def _world(plan: RunPlan) -> str:
-    from swatcost.planning.running import WORLD_GRID
+    from swatcost.planning.run_plan import WORLD_GRID
 
     return ", the world's mean of 2018 (IEA)" if plan.grid == WORLD_GRID else ", as given"
 

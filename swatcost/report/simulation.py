@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from swatcost.costs import PASSES
+from swatcost.counting.costs import PASSES
 from swatcost.report.content import Table, title
 from swatcost.report.numbers import column_unit, percent, scaled, times
 from swatcost.report.sheet import Sheet

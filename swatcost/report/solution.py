@@ -12,7 +12,7 @@ from swatcost.report.sheet import render as render_sheet
 
 if TYPE_CHECKING:
     from swatcost.planning.goals import Setting
-    from swatcost.planning.solving import Solution
+    from swatcost.planning.solution import Solution
 
 _NAMES = {"weights": "weights", "acts": "activations", "grads": "outputs' gradients"}
 

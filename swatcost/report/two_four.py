@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from swatcost.accelerator.two_four import REGIMES, Fit, TwoFour, reports
-from swatcost.costs import PASSES
+from swatcost.counting.costs import PASSES
 from swatcost.report.content import Table, title
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.sheet import render as render_sheet
+from swatcost.simulation.two_four import REGIMES, Fit, TwoFour, reports
 
 _PRUNED = {
     "weights": "weights 2:4 along input channels",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from swatcost.costs import PASSES
+from swatcost.counting.costs import PASSES
 from swatcost.methods import Operand
 from swatcost.report.content import Table, setting, title
 from swatcost.report.numbers import percent, scaled

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from swatcost.errors import SwatcostError
+from swatcost.common.errors import SwatcostError
 from swatcost.network import Network, tells_batch
 from swatcost.tracing.failure import ForwardError
 from swatcost.tracing.frames import printable

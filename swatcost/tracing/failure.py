@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swatcost.errors import SwatcostError, first_line
+from swatcost.common.errors import SwatcostError, first_line
 from swatcost.tracing.frames import Frame
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from swatcost.layer import Layer
+from swatcost.network.layer import Layer
 from swatcost.tracing.weights import running_linear
 
 if TYPE_CHECKING:

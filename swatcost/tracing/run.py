@@ -19,10 +19,10 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from swatcost.errors import SwatcostError
-from swatcost.formulas import counted, formula_of
-from swatcost.layer import PRODUCT_KINDS, Layer
+from swatcost.common.errors import SwatcostError
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, tells_batch
+from swatcost.network.formulas import counted, formula_of
+from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.attention import fused_attention
 from swatcost.tracing.backward import Backward, Checkpointing, Step, as_written, differentiable
 from swatcost.tracing.failure import ForwardError

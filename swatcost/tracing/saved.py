@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swatcost.layer import Layer
 from swatcost.network import SavedTensor
+from swatcost.network.layer import Layer
 from swatcost.tracing.operations import SAVE_THEIR_RESULT, tensors_of
 from swatcost.tracing.storages import Storages, address
 

@@ -17,9 +17,9 @@ import torch
 from swatcost_models import ZooNetwork
 from torch import nn
 
-from swatcost.errors import SwatcostError, first_line
+from swatcost.common.errors import SwatcostError, first_line
+from swatcost.common.registry import nearest
 from swatcost.network import Network
-from swatcost.registry import nearest
 from swatcost.tracing import trace
 
 _IMAGENET = (3, 224, 224)

@@ -1,0 +1,1 @@
+"""What knows no network: errors, files, names to choose by, amounts, colours."""

@@ -1,0 +1,54 @@
+"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from swatcost.common.errors import SwatcostError
+
+_NEW_FILE_MODE = 0o666  # what open() asks for; the process's umask takes away from it
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes text to path by way of a temporary file beside it.
+
+    A link is followed and a device or pipe is written to directly; an existing file keeps its permissions.
+    Raises SwatcostError when the path cannot be written, and leaves nothing behind then.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if path.is_relative_to("/dev") or (target.exists() and not target.is_file()):
+            with open(path, "a", encoding="utf-8") as stream:  # what is behind /dev/stdout must not be cut off
+                stream.write(text)
+        else:
+            _replace(target, text.encode())
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Writes bytes to a file by way of a temporary one beside it. Raises SwatcostError as `write_atomically` does."""
+    try:
+        _replace(Path(os.path.realpath(path)), content)
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _replace(target: Path, content: bytes) -> None:
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _NEW_FILE_MODE)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            os.chmod(temporary, target.stat().st_mode & 0o7777)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,124 @@
+"""Amounts as people write them: 80%, 1k, 11GB, and several of them: 0.5:0.95:0.05 or 1,10,100."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+
+from swatcost.common.errors import SwatcostError
+
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGTP", 1)}
+_UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGTP", 1)}
+_MOST_BYTES = 10**18
+_THOUSANDS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9}
+_MOST_IN_A_RANGE = 1_000_000
+
+
+def bytes_from(text: str) -> int:
+    """Bytes from what a person writes: 11GB is 11 · 10⁹, 11GiB is 11 · 2³⁰.
+
+    >>> bytes_from("11GB"), bytes_from("1.5 KiB")
+    (11000000000, 1536)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].upper() not in _UNITS:
+        raise SwatcostError(f"{text!r:.40} is no amount of memory: give one such as 11GB or 24GiB, or a device's name")
+    amount = float(match[1]) * _UNITS[match[2].upper()]
+    if not 1 <= amount <= _MOST_BYTES:
+        raise SwatcostError(f"{text!r:.40}: give more than 0 and at most {_MOST_BYTES / 1e15:g}PB")
+    return round(amount)
+
+
+def fraction_from(text: str) -> float:
+    """A fraction from 0.8 or 80%. Its range is for whoever takes it to check.
+
+    >>> fraction_from("0.8"), fraction_from("80 %")
+    (0.8, 0.8)
+    """
+    return float(_fraction(text))
+
+
+def count_from(text: str) -> int:
+    """A whole number from 1000, 1_000, 1k or 1.5M.
+
+    >>> count_from("1k"), count_from("1.5M"), count_from("256")
+    (1000, 1500000, 256)
+    """
+    return int(_count(text))
+
+
+def fractions_from(text: str) -> list[float]:
+    """Fractions with commas between them, and ranges FIRST:LAST:STEP of them, both ends included.
+
+    >>> fractions_from("0.5:0.8:0.1,90%")
+    [0.5, 0.6, 0.7, 0.8, 0.9]
+    """
+    return [float(each) for each in _several(text, _fraction)]
+
+
+def counts_from(text: str) -> list[int]:
+    """Whole numbers with commas between them, and ranges FIRST:LAST:STEP of them, both ends included.
+
+    >>> counts_from("1,10,1k"), counts_from("32:128:32")
+    ([1, 10, 1000], [32, 64, 96, 128])
+    """
+    return [int(each) for each in _several(text, _count)]
+
+
+def names_from(text: str) -> list[str]:
+    """Names with commas between them.
+
+    >>> names_from("swat,rigl")
+    ['swat', 'rigl']
+    """
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    if not names:
+        raise SwatcostError(f"{text!r:.40} names nothing: give names with commas between them")
+    return names
+
+
+def _fraction(text: str) -> Decimal:
+    number = text.strip()
+    value = _decimal(number.removesuffix("%"))
+    if value is None:
+        raise SwatcostError(f"{text!r:.40} is no fraction: give one such as 0.8 or 80%")
+    return value / 100 if number.endswith("%") else value
+
+
+def _count(text: str) -> Decimal:
+    match = re.fullmatch(r"([+-]?[\d_]*\.?[\d_]*)\s*([A-Za-z]?)", text.strip())
+    value = _decimal(match[1]) if match and match[2] in _THOUSANDS else None
+    if match is None or value is None:
+        raise SwatcostError(f"{text!r:.40} is no whole number: give one such as 1000 or 1k")
+    value = value.scaleb(_THOUSANDS[match[2]])
+    if value != value.to_integral_value():
+        raise SwatcostError(f"{text!r:.40} is no whole number: give one such as 1000 or 1k")
+    return value
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() and abs(value) <= 10**18 else None
+
+
+def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
+    """What lies between commas, ranges written out: in decimals, so that 0.1 three times is 0.3."""
+    found: list[Decimal] = []
+    for part in text.split(","):
+        ends = [one(each) for each in part.split(":")]
+        if len(ends) == 1:
+            found.append(ends[0])
+            continue
+        if len(ends) != 3 or ends[2] <= 0 or ends[1] < ends[0]:
+            raise SwatcostError(f"{part!r:.40} is no range: give FIRST:LAST:STEP, such as 0.5:0.95:0.05")
+        first, last, step = ends
+        count = int((last - first) / step) + 1
+        if len(found) + count > _MOST_IN_A_RANGE:
+            raise SwatcostError(f"{part!r:.40} is more than {_MOST_IN_A_RANGE:,} values: give a larger step")
+        found += [first + step * each for each in range(count)]
+    return found

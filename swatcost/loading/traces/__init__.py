@@ -1,0 +1,21 @@
+"""Traces of the zoo's networks that ship with the package, so that they need no torch.
+
+`python -m swatcost.loading.traces` writes them anew.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from swatcost.network import Network, parse_network
+
+_SHIPPED = files(__package__)
+
+
+def shipped(name: str) -> Network | None:
+    """The shipped trace of a zoo network as it is defined; None if there is none that this version can read."""
+    try:
+        content = _SHIPPED.joinpath(f"{name}.json").read_bytes()
+    except OSError:
+        return None
+    return parse_network(content, f"the shipped trace of {name}")

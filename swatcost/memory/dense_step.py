@@ -1,0 +1,217 @@
+"""What a dense training step holds in memory, and its peak, to the byte.
+
+Parameters, gradients, optimizer state and buffers are counted from the network; everything else follows the trace's
+timeline of storages, forward and backward, at any batch size.
+
+Assumed: gradients are set to None between steps; the optimizer updates one parameter after another; whatever the
+network returned lives until the step is over. Not counted: what the allocator rounds up or keeps, kernels' workspaces,
+the program itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import Registry
+from swatcost.network import Network
+
+FULL = 4
+"""Bytes of a number in single precision."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bytes of a number in parameters and gradients, in activations, and in what the optimizer keeps.
+
+    They take the place of the 4 bytes that networks are usually traced in; what was traced in others stays in those.
+
+    `master`: bytes of the copy of each parameter that the optimizer updates, 0 where it updates the parameter itself.
+    """
+
+    name: str
+    title: str
+    parameter: int
+    activation: int
+    state: int
+    master: int = 0
+
+
+PRECISIONS = Registry[Precision](
+    "precision",
+    Precision,
+    Precision("fp32", "everything in 4 bytes", 4, 4, 4),
+    Precision("bf16", "everything in 2 bytes", 2, 2, 2),
+    Precision("fp16", "everything in 2 bytes", 2, 2, 2),
+    Precision("mixed", "parameters, gradients, activations in 2 bytes; state and master weights in 4", 2, 2, 4, 4),
+)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Numbers that an optimizer keeps for each parameter, and working copies of the one that it updates."""
+
+    name: str
+    title: str
+    states: int
+    working_copies: int
+
+
+OPTIMIZERS = Registry[Optimizer](
+    "optimizer",
+    Optimizer,
+    Optimizer("sgd", "stochastic gradient descent", 0, 0),
+    Optimizer("momentum", "SGD with momentum", 1, 0),
+    Optimizer("adam", "Adam: both moments; a square root and its quotient while it updates", 2, 2),
+    Optimizer("adamw", "AdamW, as Adam", 2, 2),
+)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most that a step holds at once [bytes], in which part of the step, and what it is made of."""
+
+    bytes: int
+    phase: str
+    holds: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMemory:
+    """What a training step of batch_size samples holds [bytes].
+
+    `constant` is held throughout, by what it is; `saved` is what autograd keeps at the end of the forward pass, by the
+    operation that saves it, each storage once and with the first that does; `loss` what a cross-entropy on the output
+    saves, 0 where the output is no table of classes. `live` is what the timeline holds after each of its events.
+    """
+
+    batch_size: int
+    precision: Precision
+    optimizer: Optimizer
+    constant: dict[str, int]
+    gradients: int
+    input: int
+    saved: dict[str, int]
+    loss: int
+    live: Sequence[int]
+    backward: int
+    peak: Peak
+
+    @property
+    def saved_bytes(self) -> int:
+        """All that is saved for the backward pass, the loss's part included."""
+        return sum(self.saved.values()) + self.loss
+
+
+def training_memory(
+    network: Network, *, batch_size: int = 32, optimizer: str = "momentum", precision: str = "fp32"
+) -> StepMemory:
+    """What a dense training step of batch_size samples holds, and the peak.
+
+    Raises SwatcostError for an unknown optimizer or precision, and where the backward pass could not be traced.
+    """
+    updates, numbers = OPTIMIZERS.choose(optimizer), PRECISIONS.choose(precision)
+    if network.timeline.backward == len(network.timeline.events) and any(each.trains for each in network.parameters):
+        raise SwatcostError(f"the backward pass of {network.name} could not be run to see what memory it takes")
+    trained = [each.elements for each in network.parameters if each.trains]
+    constant = {
+        "parameters": sum(each.elements * _size(each.element_bytes, numbers.parameter) for each in network.parameters),
+        "master weights": numbers.master * sum(trained),
+        "optimizer state": numbers.state * updates.states * sum(trained),
+        "buffers": sum(prod(each.shape) * each.element_bytes for each in network.buffers),
+    }
+    sizes = sizes_at(network, batch_size, numbers)
+    live = _live(network, sizes)
+    input = sum(sizes[: network.timeline.inputs])
+    working = updates.working_copies * numbers.state * max(trained, default=0)
+    return StepMemory(
+        batch_size=batch_size,
+        precision=numbers,
+        optimizer=updates,
+        constant={name: size for name, size in constant.items() if size},
+        gradients=sum(sizes[storage] for storage in network.timeline.gradients),
+        input=input,
+        saved=saved_by_operation(network, sizes),
+        loss=_cross_entropy(network, batch_size, numbers),
+        live=live,
+        backward=network.timeline.backward,
+        peak=_peak(network, sizes, live, constant, working),
+    )
+
+
+def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[int]:
+    """The bytes of every storage in a step of batch_size samples: numbers traced in 4 bytes in that precision."""
+    gradients = frozenset(network.timeline.gradients)
+
+    def size(number: int) -> int:
+        kept = network.storage_bytes(number, batch_size)
+        wanted = precision.parameter if number in gradients else precision.activation
+        return kept * wanted // FULL if network.storages[number].float_bytes == FULL else kept
+
+    return [size(number) for number in range(len(network.storages))]
+
+
+def _size(traced: int, wanted: int) -> int:
+    return wanted if traced == FULL else traced
+
+
+def _live(network: Network, sizes: Sequence[int]) -> list[int]:
+    """What is held after each event."""
+    live, held = [], 0
+    for event in network.timeline.events:
+        held += sizes[event - 1] if event > 0 else -sizes[-event - 1]
+        live.append(held)
+    return live
+
+
+def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]:
+    """The bytes that autograd keeps, by the operation that saves a storage first; the largest first."""
+    seen: set[int] = set()
+    saved: dict[str, int] = defaultdict(int)
+    for tensor in network.saved:
+        if tensor.storage not in seen:
+            seen.add(tensor.storage)
+            saved[tensor.operation] += sizes[tensor.storage]
+    return dict(sorted(saved.items(), key=lambda each: -each[1]))
+
+
+def _cross_entropy(network: Network, batch_size: int, precision: Precision) -> int:
+    """What a cross-entropy saves: log-probabilities, a label of 8 bytes a sample, and the labels' total weight."""
+    if len(network.output_shapes) != 1 or len(network.output_shapes[0]) != 2:
+        return 0
+    rows, classes = network.output_shapes[0]
+    samples = rows * batch_size // network.batch_size
+    return samples * classes * precision.activation + samples * 8 + precision.activation
+
+
+def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant: dict[str, int], working: int) -> Peak:
+    held = sum(constant.values())
+    place = max(range(len(live)), key=live.__getitem__, default=None)
+    at_update = held + (live[-1] if live else 0) + working
+    if place is None or at_update > held + live[place]:
+        return Peak(at_update, "optimizer step", {**_composition(network, sizes, len(live)), **constant,
+                                                  "optimizer's working copies": working})  # fmt: skip
+    phase = "forward" if place < network.timeline.backward else "backward"
+    return Peak(held + live[place], phase, {**_composition(network, sizes, place + 1), **constant})
+
+
+def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
+    """What the timeline holds after so many events, by what it is."""
+    alive: set[int] = set()
+    for event in network.timeline.events[:events]:
+        (alive.add if event > 0 else alive.discard)(abs(event) - 1)
+    saved, gradients = {each.storage for each in network.saved}, frozenset(network.timeline.gradients)
+    holds: dict[str, int] = defaultdict(int)
+    for storage in sorted(alive):
+        if storage < network.timeline.inputs:
+            holds["input"] += sizes[storage]
+        elif storage in gradients:
+            holds["gradients"] += sizes[storage]
+        elif storage in saved:
+            holds["saved activations"] += sizes[storage]
+        else:
+            holds["other activations and their gradients"] += sizes[storage]
+    return dict(holds)

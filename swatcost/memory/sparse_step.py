@@ -1,0 +1,197 @@
+"""What sparse training keeps in memory, in three views.
+
+elements: the paper's count of values that are masked, whatever else holds them.
+naive: what plain PyTorch code keeps, which masks dense tensors: more than dense training.
+compressed: every tensor in the smallest storage format that its other holders allow, with indices and thresholds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from swatcost.memory.dense_step import FULL, StepMemory, sizes_at
+from swatcost.memory.storage_formats import FORMATS, smallest
+from swatcost.network import Network
+from swatcost.sparsity import SparsityPlan
+
+_ONE_BIT = frozenset({"relu", "relu_", "threshold", "threshold_backward"})
+"""Operations whose gradient asks of each element of their result only whether it is positive: a bit."""
+
+How = Literal["values", "values and ReLU's bit", "ReLU's bit", "dense"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A saved tensor under a sparse method [bytes]: how it is kept, in which format, and what else holds it."""
+
+    storage: int
+    operation: str
+    dense: int
+    naive: int
+    compressed: int
+    how: How
+    format: str
+    sparsity: float
+
+
+@dataclass(frozen=True)
+class SparseMemory:
+    """What a step saves for the backward pass under a sparse method [bytes], beside the dense step.
+
+    `inputs` is how many of the first storages are the network's inputs. `weight_copies` are the masked weights that the
+    backward pass reads, beside the parameters that stay dense to be updated, and where a format makes them smaller than
+    those (elsewhere the threshold masks the parameter); `thresholds` what Top-K remembers. `break_even` is the density
+    [-] from which on a format no longer pays, for the network's largest sparse activation.
+    """
+
+    dense: StepMemory
+    inputs: int
+    kept: tuple[Kept, ...]
+    weight_copies_naive: int
+    weight_copies_compressed: int
+    thresholds: int
+    break_even: dict[str, float]
+
+    @property
+    def naive(self) -> int:
+        """Saved activations and copies of weights as masked dense tensors."""
+        return sum(each.naive for each in self.kept) + self.weight_copies_naive + self.dense.loss
+
+    @property
+    def compressed(self) -> int:
+        """Saved activations and copies of weights in the smallest formats, and thresholds."""
+        activations = sum(each.compressed for each in self.kept)
+        return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
+
+    @property
+    def naive_peak(self) -> int:
+        """The peak [bytes] with masked dense tensors."""
+        return self.peak(self.naive)
+
+    @property
+    def compressed_peak(self) -> int:
+        """The peak with everything in its smallest format."""
+        return self.peak(self.compressed)
+
+    def peak(self, saved: int) -> int:
+        """The peak with so much saved instead of what the dense step saves, which is alive then but for the loss's.
+
+        A tensor is dense while it is made and used: the largest one is added to what is kept compressed.
+        """
+        peak, holds = self.dense.peak.bytes, self.dense.peak.holds
+        if saved >= self.dense.saved_bytes:
+            return peak + saved - self.dense.saved_bytes
+        at_work = max((each.dense for each in self.kept), default=0)
+        inputs = sum(each.dense for each in self.kept if each.storage < self.inputs)
+        replaced = holds.get("saved activations", 0) + min(inputs, holds.get("input", 0))
+        return min(peak, peak - replaced + saved - self.dense.loss + at_work)
+
+
+def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
+    """The three views' bytes of what a step saves under the plan."""
+    sizes = sizes_at(network, step.batch_size, step.precision)
+    kept = tuple(_kept(network, plan, sizes, step))
+    naive, compressed = _weight_copies(network, plan, step)
+    selects = plan.method.selects
+    thresholds = sum(
+        (sparsity.weight > 0 and "weight" in selects) + (sparsity.activation > 0 and "activation" in selects)
+        for _, sparsity in plan.by_weight(network)
+    )
+    sparse = [each for each in kept if each.sparsity]
+    largest = max(sparse, key=lambda each: each.dense, default=None)
+    value, rows = step.precision.activation, step.batch_size
+    columns = 1 if largest is None else max(1, largest.dense // value // rows)
+    return SparseMemory(
+        dense=step,
+        inputs=network.timeline.inputs,
+        kept=kept,
+        weight_copies_naive=naive,
+        weight_copies_compressed=compressed,
+        thresholds=FULL * thresholds,
+        break_even={name: each.break_even_density(rows, columns, value) for name, each in FORMATS.items()},
+    )
+
+
+def _kept(network: Network, plan: SparsityPlan, sizes: Sequence[int], step: StepMemory) -> list[Kept]:
+    """Each saved storage once: its sparsity is that of its least sparse reader, and all holders have a say."""
+    holders: dict[int, list[str]] = defaultdict(list)
+    as_input: Counter[int] = Counter()
+    for tensor in network.saved:
+        (
+            as_input.update([tensor.storage])
+            if tensor.as_layer_input
+            else holders[tensor.storage].append(tensor.operation)
+        )
+        holders[tensor.storage]  # every saved storage has an entry, in the order of saving
+    readers: dict[int, list[float]] = defaultdict(list)
+    for layer, sparsity in plan.by_layer(network):
+        if layer.weight_trains:
+            readers[layer.input_storage].append(sparsity.activation)
+    return [
+        _kept_storage(network, storage, others, readers[storage], as_input[storage], sizes, step)
+        for storage, others in holders.items()
+    ]
+
+
+def _kept_storage(
+    network: Network,
+    storage: int,
+    others: list[str],
+    readers: list[float],
+    inputs: int,
+    sizes: Sequence[int],
+    step: StepMemory,
+) -> Kept:
+    dense, traced = sizes[storage], network.storages[storage].float_bytes
+    value = step.precision.activation if traced in (0, FULL) else traced
+    elements = dense / value
+    sparsity = min(readers, default=0.0) if inputs else 0.0
+    only_signs = bool(others) and set(others) <= _ONE_BIT
+    masked = sum(each > 0 for each in readers) if inputs else 0
+    naive = dense * (masked + (bool(others) or masked < inputs or not inputs))
+    rows = step.batch_size
+    format, values = "dense", float(dense)
+    if sparsity:
+        nnz = elements * (1 - sparsity)
+        format = smallest(rows, elements / rows, nnz, value)
+        values = FORMATS[format].size(rows, elements / rows, nnz, value)
+    bits = elements / 8 if only_signs else 0.0
+    how: How = "dense"
+    compressed = float(dense)
+    operation = others[0] if others else "layer input"
+    if not traced:
+        pass
+    elif sparsity and not others:
+        how, compressed = "values", values
+    elif sparsity and only_signs:
+        how, compressed = "values and ReLU's bit", values + bits
+    elif only_signs and not inputs:
+        how, compressed = "ReLU's bit", bits
+    if how.startswith("values") and (format == "dense" or compressed >= dense):
+        how, format, compressed = "dense", "dense", float(dense)
+    kept_in = format if how.startswith("values") else "dense"
+    return Kept(storage, operation, dense, int(naive), round(compressed), how, kept_in, sparsity)
+
+
+def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tuple[int, int]:
+    """Masked weights beside the parameters: as dense tensors, and in the smallest format of each.
+
+    A method that updates active weights only has no others to keep apart: its parameters are sparse themselves.
+    """
+    if "weight" not in plan.method.sparse["grad_input"]:
+        return 0, 0
+    naive, compressed, value = 0, 0.0, step.precision.parameter
+    apart = plan.method.weight_gradient == "all"
+    for layer, sparsity in plan.by_weight(network):
+        if sparsity.weight and (layer.input_needs_grad or layer.weight_trains):
+            rows, columns = layer.weight_shape[0], layer.weight_elements / layer.weight_shape[0]
+            nnz = layer.weight_elements * (1 - sparsity.weight)
+            pattern = plan.distribution.name == "nm"
+            format = smallest(rows, columns, nnz, value, pattern=pattern)
+            naive += layer.weight_elements * value
+            if apart and layer.input_needs_grad and format != "dense":
+                compressed += FORMATS[format].size(rows, columns, nnz, value)
+    return naive, round(compressed)

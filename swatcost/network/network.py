@@ -1,0 +1,290 @@
+"""What a trace says of a network: plain data that needs no torch, written once and read often.
+
+Shapes are the ones that torch saw, batch included; `Network.batch_size` says how many samples they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_atomically
+from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
+
+SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A parameter of the network, once however many modules share it.
+
+    `mask_zeros` are the zeros of the pruning mask that its module multiplies it with, None without one.
+    """
+
+    name: Name
+    shape: tuple[Natural, ...]
+    element_bytes: Positive
+    trains: bool
+    mask_zeros: Natural | None = None
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buffer:
+    """A buffer of the network, such as a running mean."""
+
+    name: str
+    shape: tuple[Natural, ...]
+    element_bytes: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The memory that one or several tensors of a training step live in, parameters and buffers left out.
+
+    One that `scales_with_batch` holds so many bytes at the traced batch size and proportionally more at another.
+    `float_bytes` are those of one of its numbers, which another precision makes smaller; 0 for whole numbers.
+    """
+
+    bytes: Natural
+    scales_with_batch: bool
+    float_bytes: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedTensor:
+    """A tensor that autograd keeps for the backward pass.
+
+    `storage` is the place of its Storage in `Network.storages`: two saved tensors of one storage cost its bytes
+    once. `operation` is what saves it and `held_by` the qualified name of the innermost module that was running;
+    `as_layer_input` says that a layer of the trace keeps it as its input, not some other operation of that module.
+    """
+
+    storage: Natural
+    operation: Name
+    held_by: str
+    as_layer_input: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """When storages appear and go, in a forward and a backward pass.
+
+    `events` hold n + 1 when storage n appears and −(n + 1) when it goes; those before `backward` are of the forward
+    pass. The first `inputs` storages are the network's inputs, `gradients` those of parameters' gradients. Where the
+    backward pass could not be run to see it, `backward` is the number of events.
+    """
+
+    events: tuple[int, ...] = ()
+    backward: Natural = 0
+    gradients: tuple[Natural, ...] = ()
+    inputs: Natural = 0
+
+    def check(self) -> None:
+        """ValueError unless every storage appears once and goes at most once, after that."""
+        made: set[int] = set()
+        alive: set[int] = set()
+        for event in self.events:
+            if event > 0 and event not in made:
+                made.add(event)
+                alive.add(event)
+            elif event < 0 and -event in alive:
+                alive.remove(-event)
+            else:
+                raise ValueError(f"its timeline makes or frees storage {abs(event) - 1} twice, or before it is there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uncounted:
+    """Operations that do arithmetic and for which no layer was recorded.
+
+    Those that are or may be `products` of tensors weigh as much as layers do.
+    """
+
+    operation: Name
+    products: bool
+    calls: Positive
+    places: tuple[Name, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A traced network: its layers in execution order, its tensors, and what was not understood.
+
+    Raises ValueError when a layer names a parameter that the network does not have, or when two of its
+    tensors contradict each other.
+    """
+
+    name: Name
+    input_shapes: tuple[tuple[Natural, ...], ...]
+    batch_size: Positive
+    layers: tuple[Layer, ...]
+    parameters: tuple[Parameter, ...]
+    buffers: tuple[Buffer, ...]
+    output_shapes: tuple[tuple[Natural, ...], ...] = ()
+    storages: tuple[Storage, ...] = ()
+    saved: tuple[SavedTensor, ...] = ()
+    timeline: Timeline = Timeline()
+    uncounted: tuple[Uncounted, ...] = ()
+    torch_version: str = ""
+    schema: Literal["swatcost.trace/3"] = SCHEMA
+
+    def __post_init__(self) -> None:
+        if max((parameter.elements for parameter in self.parameters), default=0) > LARGEST:
+            raise ValueError("a parameter has more elements than can be counted")
+        known = {parameter.name: parameter for parameter in self.parameters}
+        if len(known) != len(self.parameters):
+            raise ValueError("two parameters have one name")
+        for layer in self.layers:
+            for name in layer.parameters:
+                if name not in known:
+                    raise ValueError(f"{layer.name}: no parameter is called {name!r}")
+            if layer.is_weight_layer and not layer.weight.startswith("("):
+                self._check_weight(layer, known)
+        if self.batch_size > 1 and not any(self.batch_size in shape for shape in self.input_shapes):
+            raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
+        met = [saved.storage for saved in self.saved] + [abs(event) - 1 for event in self.timeline.events]
+        met += self.timeline.gradients
+        if met and not 0 <= min(met) <= max(met) < len(self.storages):
+            raise ValueError(f"a tensor lives in none of the {len(self.storages)} storages")
+        self.timeline.check()
+        if self.timeline.backward > len(self.timeline.events):
+            raise ValueError("its backward pass begins after its timeline ends")
+
+    @staticmethod
+    def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
+        name, _, part = layer.weight.partition("[")
+        if name not in layer.parameters:
+            raise ValueError(f"{layer.name}: its weight {layer.weight!r} is none of its parameters")
+        elements = known[name].elements
+        if elements < layer.weight_elements or (elements > layer.weight_elements and not part):
+            raise ValueError(f"{layer.name}: {layer.weight} has {elements} elements, not {layer.weight_elements}")
+
+    @cached_property
+    def weight_layers(self) -> tuple[Layer, ...]:
+        """The conv and linear layers, in execution order."""
+        return tuple(layer for layer in self.layers if layer.is_weight_layer)
+
+    @cached_property
+    def counted_layers(self) -> tuple[Layer, ...]:
+        """The conv and linear layers and the products of activations, in execution order."""
+        return tuple(layer for layer in self.layers if not layer.is_norm)
+
+    @property
+    def batch_tells(self) -> bool:
+        """Whether the traced batch size tells for certain which tensors grow with the batch."""
+        shapes = [each.shape for each in self.parameters] + [each.shape for each in self.buffers]
+        shapes += [shape[1:] for shape in self.input_shapes]
+        return tells_batch(self.batch_size, [size for shape in shapes for size in shape])
+
+    def sample_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A traced shape as one sample has it: without the batch, or with what the batch was folded into."""
+        if not shape:
+            return shape
+        leading, *rest = shape
+        if leading % self.batch_size:
+            return shape
+        return tuple(rest) if leading == self.batch_size else (leading // self.batch_size, *rest)
+
+    @property
+    def parameter_elements(self) -> int:
+        return sum(parameter.elements for parameter in self.parameters)
+
+    @property
+    def weight_elements(self) -> int:
+        """Weights of conv and linear layers, shared ones once, biases left out."""
+        return sum(layer.weight_elements for layer in first_uses(self.weight_layers))
+
+    def divides_evenly(self, layer: Layer) -> bool:
+        """Whether the layer's work over the traced batch is the same for every sample."""
+        work = layer.product_macs()[0] if layer.is_product else layer.images
+        return work % self.batch_size == 0
+
+    def input_elements(self, layer: Layer) -> float:
+        """Elements that enter the layer for one sample, on average over the traced batch."""
+        return per_sample(prod(layer.input_shape), self.batch_size)
+
+    def storage_bytes(self, storage: int, batch_size: int) -> int:
+        """The bytes of a storage in a step of so many samples."""
+        kept = self.storages[storage]
+        return kept.bytes * batch_size // self.batch_size if kept.scales_with_batch else kept.bytes
+
+    def traffic_bytes(self, batch_size: int) -> int:
+        """Bytes that a step of so many samples writes and reads: each tensor that it makes once each.
+
+        What kernels read again, and parameters, are not counted.
+        """
+        made = (event - 1 for event in self.timeline.events if event > 0)
+        return 2 * sum(self.storage_bytes(storage, batch_size) for storage in made)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the trace as JSON; an interrupted write leaves nothing behind."""
+        write_atomically(Path(path), self.to_json())
+
+    def to_json(self) -> str:
+        """The trace as JSON text."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import network_to_html
+
+        return network_to_html(self)
+
+
+def per_sample(total: float, batch_size: int) -> float:
+    """A batch's total over its samples: exactly an integer where it divides."""
+    return total // batch_size if total % batch_size == 0 else total / batch_size
+
+
+_LARGEST_PRIME_LOOKED_FOR = 1000
+
+
+def tells_batch(batch_size: int, dims: Iterable[int]) -> bool:
+    """Whether a tensor's size is a multiple of this batch size if and only if it grows with the batch.
+
+    A prime that divides none of the network's dimensions has this property.
+    """
+    if not 1 < batch_size <= _LARGEST_PRIME_LOOKED_FOR:
+        return False
+    prime = all(batch_size % divisor for divisor in range(2, batch_size))
+    return prime and all(size % batch_size for size in dims)
+
+
+class _Header(msgspec.Struct):
+    schema: str
+
+
+def read_network(path: str | Path) -> Network:
+    """Reads a saved trace. The file is data: nothing in it is executed.
+
+    Raises SwatcostError when it cannot be read, is damaged, or is of another schema.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    return parse_network(content, str(path))
+
+
+def parse_network(text: bytes, path: str) -> Network:
+    """A trace from its JSON text, which `path` names in errors."""
+    try:
+        schema = msgspec.json.decode(text, type=_Header).schema
+        if schema != SCHEMA:
+            raise SwatcostError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}: trace it again")
+        return msgspec.json.decode(text, type=Network)
+    except SwatcostError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise SwatcostError(f"{path} is not a usable trace: {error}") from None

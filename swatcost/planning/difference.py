@@ -1,0 +1,182 @@
+"""Two saved estimates (what `--format json` printed): what changed, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from swatcost.common.errors import SwatcostError
+from swatcost.counting.costs import PASSES
+
+_SETTINGS = (
+    "model", "input_shape", "batch_size", "method", "distribution", "convention", "device", "topk_period", "steps",
+    "default_act_sparsity", "swatcost_version",
+)  # fmt: skip
+_AGREEMENT = 1e-12  # relative: what two runs of the same arithmetic may differ by
+
+
+class _DenseSparse(msgspec.Struct):
+    dense: float
+    sparse: float
+
+
+class _Layer(msgspec.Struct):
+    name: str
+    kind: str
+    macs: dict[str, _DenseSparse]
+    weight_sparsity: float
+    act_sparsity: float
+
+
+class _Estimate(msgspec.Struct):
+    schema: Literal["swatcost.estimate/1"]
+    model: str
+    input_shape: list[Any]
+    batch_size: int
+    method: str
+    distribution: str
+    convention: str
+    device: str
+    topk_period: int
+    totals: dict[str, Any]
+    layers: list[_Layer]
+    targets: dict[str, float | None] = {}
+    steps: int | None = None
+    default_act_sparsity: float | None = None
+    swatcost_version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerChange:
+    """A layer in the first and in the second estimate; None where it is not there.
+
+    Each is (weight sparsity [-], activation sparsity [-], dense training MACs, sparse training MACs), per sample.
+    """
+
+    name: str
+    first: tuple[float, float, float, float] | None
+    second: tuple[float, float, float, float] | None
+
+    @property
+    def added_macs(self) -> float:
+        """Sparse training MACs of the second less those of the first."""
+        return (self.second[3] if self.second else 0.0) - (self.first[3] if self.first else 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What changed from the first to the second. Its repr is the report.
+
+    `settings` and `totals` hold (first, second) of what differs, None for what one of them does not have; `layers`
+    those that differ, in order of appearance; `alike` is how many do not.
+    """
+
+    names: tuple[str, str]
+    settings: dict[str, tuple[Any, Any]]
+    totals: dict[str, tuple[float | None, float | None]]
+    layers: tuple[LayerChange, ...]
+    alike: int
+
+    def __repr__(self) -> str:
+        from swatcost.report.difference import render
+
+        return render(self, "table")
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.difference import sheet
+        from swatcost.report.html import sheet_to_html
+
+        return sheet_to_html(sheet(self))
+
+
+def is_saved_estimate(path: str | Path) -> bool:
+    """Whether the file says that it is an estimate, and no trace."""
+    if Path(path).suffix != ".json":
+        return False
+    try:
+        content = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
+        return bytes(content.get("schema", msgspec.Raw(b""))).startswith(b'"swatcost.estimate/')
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def difference(first: str | Path, second: str | Path) -> Difference:
+    """Compares two saved estimates.
+
+    Raises SwatcostError for a file that cannot be read or is no estimate.
+    """
+    one, other = _read(first), _read(second)
+    settings = {
+        name: (getattr(one, name), getattr(other, name))
+        for name in _SETTINGS
+        if getattr(one, name) != getattr(other, name)
+    }
+    settings |= {
+        name: (one.targets.get(name), other.targets.get(name))
+        for name in dict.fromkeys([*one.targets, *other.targets])
+        if one.targets.get(name) != other.targets.get(name)
+    }
+    numbers = _numbers(one.totals), _numbers(other.totals)
+    pairs = {name: (numbers[0].get(name), numbers[1].get(name)) for name in numbers[0] | numbers[1]}
+    totals = {name: pair for name, pair in pairs.items() if _differ(*pair)}
+    before, after = _layers(one), _layers(other)
+    changes = [
+        LayerChange(name=name, first=before.get(name), second=after.get(name))
+        for name in dict.fromkeys([*before, *after])
+    ]
+    changed = tuple(each for each in changes if _changed(each))
+    return Difference(
+        names=(str(first), str(second)), settings=settings, totals=totals, layers=changed,
+        alike=len(changes) - len(changed),
+    )  # fmt: skip
+
+
+def _read(path: str | Path) -> _Estimate:
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=_Estimate)
+        _numbers(found.totals)
+        return found
+    except OSError as error:
+        raise SwatcostError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise SwatcostError(f"{path} is no saved estimate, or a damaged one: {error}") from None
+
+
+def _numbers(totals: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Every number of a nested object, by its path."""
+    found: dict[str, float] = {}
+    for name, value in totals.items():
+        if isinstance(value, dict):
+            found |= _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[f"{prefix}{name}"] = float(value)
+    return found
+
+
+def _layers(of: _Estimate) -> dict[str, tuple[float, float, float, float]]:
+    """By name, with a number where a layer runs more than once."""
+    found: dict[str, tuple[float, float, float, float]] = {}
+    for each in of.layers:
+        name, call = each.name, 1
+        while name in found:
+            call += 1
+            name = f"{each.name} ×{call}"
+        passes = [each.macs[in_pass] for in_pass in (*PASSES, "recompute") if in_pass in each.macs]
+        dense, sparse = sum(cost.dense for cost in passes), sum(cost.sparse for cost in passes)
+        found[name] = (each.weight_sparsity, each.act_sparsity, dense, sparse)
+    return found
+
+
+def _changed(change: LayerChange) -> bool:
+    if change.first is None or change.second is None:
+        return True
+    return any(_differ(*each) for each in zip(change.first, change.second, strict=True))
+
+
+def _differ(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is not other
+    return abs(one - other) > _AGREEMENT * max(abs(one), abs(other))

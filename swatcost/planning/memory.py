@@ -1,0 +1,84 @@
+"""What a training step holds in memory, and what fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swatcost.common.units import bytes_from
+from swatcost.estimate import Estimate, estimate
+from swatcost.memory.sparse_step import SparseMemory
+from swatcost.network import Network
+from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, view_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReport:
+    """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
+
+    `fits` are the largest batches, "dense", "naive" and "compressed", in `capacity` bytes; `needed` the activation
+    sparsity that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a
+    second.
+    """
+
+    estimate: Estimate
+    memory: SparseMemory
+    capacity: int | None = None
+    fits: dict[str, int] | None = None
+    needed: float | None = None
+    link: float | None = None
+    moving: tuple[float, float] | None = None
+
+    def __repr__(self) -> str:
+        from swatcost.report.memory import render
+
+        return render(self, "table")
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.memory import sheet
+
+        return sheet_to_html(sheet(self))
+
+
+def memory_of(
+    network: Network | str | Path,
+    *,
+    batch_size: int = 32,
+    optimizer: str = "momentum",
+    precision: str = "fp32",
+    fit: str | int | None = None,
+    link: str | float | None = None,
+    **settings: Any,
+) -> MemoryReport:
+    """What a training step holds, densely and sparsely. Its repr is the report.
+
+    optimizer is sgd, momentum, adam or adamw; precision fp32, bf16, fp16 or mixed. fit is the memory [bytes, or such
+    as "11GB", or a device] that the largest batch is looked for in; link what moves to the host in a second, likewise.
+    settings are those of `estimate`: weights, acts, method, distribution and so on.
+
+    Raises SwatcostError for anything that cannot be used.
+    """
+    found = estimate(network, batch_size=batch_size, **settings)
+    traced, plan = found.network, found.plan
+    memory = view_of(traced, plan, found.batch_size, optimizer, precision)
+    fits = needed = moving = None
+    capacity = None if fit is None else capacity_of(str(fit))
+    rate = None if link is None else float(bytes_from(str(link)))
+    if capacity is not None:
+
+        def view(samples: int) -> SparseMemory:
+            return view_of(traced, plan, samples, optimizer, precision)
+
+        fits = {
+            "dense": largest_batch(lambda samples: view(samples).dense.peak.bytes, capacity),
+            "naive": largest_batch(lambda samples: view(samples).naive_peak, capacity),
+            "compressed": largest_batch(lambda samples: view(samples).compressed_peak, capacity),
+        }
+        needed = needed_sparsity(traced, plan, found.batch_size, optimizer, precision, capacity)
+    if rate is not None:
+        moving = (moving_seconds(memory.dense.saved_bytes, rate), moving_seconds(memory.compressed, rate))
+    return MemoryReport(
+        estimate=found, memory=memory, capacity=capacity, fits=fits, needed=needed, link=rate, moving=moving
+    )

@@ -1,0 +1,292 @@
+"""A whole training run before it is started: iterations, FLOPs, hours, energy, money, gradients on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from swatcost.checks import checked_count
+from swatcost.common.errors import SwatcostError
+from swatcost.common.units import bytes_from
+from swatcost.counting.costs import Cost
+from swatcost.estimate import Estimate, estimate
+from swatcost.loading.load import load
+from swatcost.methods import Phase
+from swatcost.network import Network
+from swatcost.planning.capacity import view_of
+from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
+
+FLOPS_PER_MAC = 2
+_JOULES_PER_KWH = 3.6e6
+_SECONDS_PER_HOUR = 3600
+
+WORLD_GRID = 0.475
+"""Carbon dioxide of a kilowatt-hour [kg/kWh]: the world's mean of 2018 (IEA, Global Energy & CO2 Status Report)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What a step costs from one point of a run to another, both as shares of it [-].
+
+    `weight_sparsity` is that of all conv and linear weights [-], `training_macs` are per sample.
+    """
+
+    begin: float
+    end: float
+    weight_sparsity: float
+    training_macs: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """A run of so many epochs, dense and sparse. Its repr is the report.
+
+    `estimate` is of a step on one GPU: its batch size is a GPU's share of `batch_size`, its steps are the iterations.
+    `watts` is what a GPU draws [W], None where nobody says; `pue` what the data centre draws over that; `grid` is in
+    kg CO₂ a kWh; `price` of a GPU and hour in `currency`; `link` the bandwidth between GPUs [bytes/s].
+    """
+
+    estimate: Estimate
+    recipe: Recipe | None
+    dataset: str
+    samples: int
+    epochs: int
+    batch_size: int
+    gpus: int
+    watts: float | None
+    pue: float
+    grid: float
+    price: float | None
+    currency: str
+    link: float | None
+
+    @property
+    def iterations(self) -> int:
+        """Optimizer steps: epochs · ceil(samples / batch_size), the last batch of an epoch being what is left."""
+        return self.epochs * ceil(self.samples / self.batch_size)
+
+    @property
+    def training_flops(self) -> Cost:
+        """Of the whole run, 2 to a MAC."""
+        return self._flops(self.estimate.costs.training)
+
+    @property
+    def exact_flops(self) -> Cost:
+        """Of the whole run as the convention `exact` counts."""
+        return self._flops(self.estimate.exact.training)
+
+    def _flops(self, training: Cost) -> Cost:
+        return FLOPS_PER_MAC * self.epochs * self.samples * training
+
+    @property
+    def topk_refreshes(self) -> int:
+        """How often thresholds are found: in the first iteration, and every period after it."""
+        selects = self.estimate.topk_seconds > 0
+        return ceil(self.iterations / self.estimate.topk_period) if selects else 0
+
+    @property
+    def topk_seconds(self) -> float:
+        """What all refreshes add to the run [s]."""
+        found = self.estimate
+        return self.topk_refreshes * (found.exposed_topk_seconds if found.selecting.hidden else found.topk_seconds)
+
+    @property
+    def seconds(self) -> Cost:
+        """Of the whole run [s]: its iterations, and what Top-K adds to the sparse one."""
+        found = self.estimate
+        steps = self.iterations * Cost(found.dense_step.seconds, found.sparse_step_seconds)
+        return steps + Cost(0, self.topk_seconds)
+
+    @property
+    def speedup(self) -> float:
+        """Dense over sparse time of the run [-]: with a whole number of Top-K, not the share of an estimate's."""
+        return self.seconds.dense / self.seconds.sparse
+
+    @property
+    def topk_share(self) -> float:
+        """What of the sparse run is Top-K [-]."""
+        return self.topk_seconds / self.seconds.sparse
+
+    @property
+    def gpu_hours(self) -> Cost:
+        """Hours of all GPUs."""
+        return self.gpus / _SECONDS_PER_HOUR * self.seconds
+
+    @property
+    def energy_kwh(self) -> Cost | None:
+        """At `watts` throughout, as dense and sparse steps are taken to draw alike; None where nobody says."""
+        if self.watts is None:
+            return None
+        return self.gpus * self.watts * self.pue / _JOULES_PER_KWH * self.seconds
+
+    @property
+    def co2_kg(self) -> Cost | None:
+        """Carbon dioxide of that energy [kg]."""
+        energy = self.energy_kwh
+        return None if energy is None else self.grid * energy
+
+    @property
+    def money(self) -> Cost | None:
+        """GPU hours at the price; None without one."""
+        return None if self.price is None else self.price * self.gpu_hours
+
+    @property
+    def gradient_bytes(self) -> Cost:
+        """The gradients of a step, on average over the run [bytes].
+
+        Fewer only where the method needs those of active weights alone, in the steps that it does so.
+        """
+        found = self.estimate.memory.gradients
+        phases = self.estimate.plan.method.schedule(self.estimate.steps)
+        spared = sum(each.share * each.scale for each in phases if not each.dense_weight_gradient)
+        return Cost(found.dense, found.dense - spared * (found.dense - found.sparse))
+
+    @property
+    def traffic_bytes(self) -> Cost:
+        """What each GPU sends in an iteration of data-parallel training: 2 · (G − 1) / G of the gradients.
+
+        A ring all-reduce (Patarasuk and Yuan, 2009). Sparse gradients travel as values: all GPUs know the mask.
+        """
+        return 2 * (self.gpus - 1) / self.gpus * self.gradient_bytes
+
+    @property
+    def traffic_seconds(self) -> Cost | None:
+        """That over the link, in all iterations [s], if no computation hides it; None without a link."""
+        return None if self.link is None else self.iterations / self.link * self.traffic_bytes
+
+    @property
+    def peak_bytes(self) -> Cost:
+        """A GPU's peak with SGD and momentum in fp32 [bytes], dense and with everything in its smallest format."""
+        found = self.estimate
+        view = view_of(found.network, found.plan, found.batch_size, "momentum", "fp32")
+        return Cost(view.dense.peak.bytes, view.compressed_peak)
+
+    def curve(self) -> list[Moment]:
+        """The method's schedule over the run; phases that alternate within it are one moment, at their mean."""
+        found, moments, begin = self.estimate, [], 0.0
+        charged = found.default_act_sparsity * found.plan.asks_for_sparsity
+        for phases in _successive(found.convention.phases(found.plan.method, found.steps)):
+            share = sum(each.share for each in phases)
+            whole = tuple(replace(each, share=each.share / share) for each in phases)
+            batch = sum(
+                found.convention.count(
+                    layer, found.plan.method, sparsity, phases=whole, default_act_sparsity=charged
+                ).training.sparse
+                for layer, sparsity in found.plan.by_layer(found.network)
+            )
+            moments.append(
+                Moment(
+                    begin=begin,
+                    end=begin + share,
+                    weight_sparsity=found.weight_sparsity * phases[0].scale,
+                    training_macs=batch / found.network.batch_size,
+                )
+            )
+            begin += share
+        return moments
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain data, as `--format json` prints it."""
+        from swatcost.report.run_plan import to_dict
+
+        return to_dict(self)
+
+    def __repr__(self) -> str:
+        from swatcost.report.run_plan import render
+
+        return render(self, "table")
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.run_plan import sheet
+
+        return sheet_to_html(sheet(self))
+
+
+def _successive(phases: Sequence[Phase]) -> list[list[Phase]]:
+    """Phases by the sparsity that they have reached: those of one sparsity take turns."""
+    grouped: list[list[Phase]] = []
+    for each in phases:
+        if grouped and grouped[-1][0].scale == each.scale:
+            grouped[-1].append(each)
+        else:
+            grouped.append([each])
+    return grouped
+
+
+def plan_run(
+    network: Network | str | Path,
+    *,
+    recipe: str | Recipe | None = None,
+    dataset: str | None = None,
+    samples: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    gpus: int | None = None,
+    period: int | None = None,
+    watts: float | None = None,
+    pue: float = 1.0,
+    grid: float = WORLD_GRID,
+    price: float | None = None,
+    currency: str = "USD",
+    link: str | float | None = None,
+    **settings: Any,
+) -> RunPlan:
+    """Plans a whole run.
+
+    recipe is one of the paper's (Tables 12 to 14), by default the network's own if it has one; what is given beside it
+    goes before it. dataset says how many samples an epoch has, or samples does. batch_size is over all gpus. watts is
+    what a GPU draws, by default its board power where the device's profile says so; pue the data centre's energy over
+    its machines'; grid kg CO₂ a kWh; price of a GPU and hour; link the bandwidth between GPUs [bytes/s, or such as
+    "25GB"]. settings are those of `estimate`.
+
+    Raises SwatcostError for what cannot be used, and where epochs, samples or the batch size are not known.
+
+    >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
+    450450
+    """
+    network = network if isinstance(network, Network) else load(network)
+    chosen = recipe_of(network.name) if recipe is None else RECIPES.choose(recipe)
+    if samples is None:
+        named = chosen.dataset if dataset is None and chosen else dataset
+        samples = None if named is None else DATASETS[named].samples
+        dataset = named
+    elif dataset is not None:
+        raise SwatcostError("samples: a dataset says how many it has, leave one of them out")
+    settings = _given(settings)
+    if chosen is not None:
+        epochs, batch_size = _or(epochs, chosen.epochs), _or(batch_size, chosen.batch_size)
+        gpus, period = _or(gpus, chosen.gpus), _or(period, chosen.period)
+        settings = {"method": chosen.method, "last_layer": chosen.last_layer, **settings}
+    missing = [name for name, value in (("epochs", epochs), ("dataset or samples", samples)) if value is None]
+    if missing or epochs is None or samples is None:
+        raise SwatcostError(
+            f"{network.name}: the paper has no recipe for it: give {' and '.join(missing)}, or a recipe "
+            f"({', '.join(RECIPES.names())})"
+        )
+    samples, epochs = checked_count(samples, "samples"), checked_count(epochs, "epochs")
+    batch_size, gpus = checked_count(_or(batch_size, 32), "batch_size"), checked_count(_or(gpus, 1), "gpus")
+    if batch_size % gpus:
+        raise SwatcostError(f"batch_size {batch_size}: {gpus} GPUs cannot share it alike, give a multiple")
+    for name, value, least in (("watts", watts, 0), ("pue", pue, 1), ("grid", grid, 0), ("price", price, 0)):
+        if value is not None and not least <= value < 1e9:
+            raise SwatcostError(f"{name} {value:g}: give a number from {least}")
+    steps = epochs * ceil(samples / batch_size)
+    found = estimate(network, batch_size=batch_size // gpus, period=_or(period, 1000), steps=steps, **settings)
+    return RunPlan(
+        estimate=found, recipe=chosen, dataset=dataset or f"{samples:,} samples", samples=samples, epochs=epochs,
+        batch_size=batch_size, gpus=gpus, watts=found.device.watts if watts is None else watts, pue=pue, grid=grid,
+        price=price, currency=currency, link=None if link is None else float(bytes_from(str(link))),
+    )  # fmt: skip
+
+
+def _or(given: int | None, otherwise: int) -> int:
+    return otherwise if given is None else given
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without what is None: a recipe's own stands then."""
+    return {name: value for name, value in settings.items() if value is not None}

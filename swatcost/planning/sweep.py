@@ -1,0 +1,182 @@
+"""Many estimates at once: the same formulas as one estimate, on arrays of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from swatcost.checks import checked_count, checked_network
+from swatcost.common.errors import SwatcostError
+from swatcost.counting.conventions import DEFAULT_ACT_SPARSITY, Convention
+from swatcost.devices import Device
+from swatcost.distributions import Distribution
+from swatcost.methods import METHODS, Method, checked_sparsity
+from swatcost.methods.method import OPERANDS
+from swatcost.network import Network
+from swatcost.planning.vectorised import Array, question
+from swatcost.sparsity import DenseOrSparse
+from swatcost.timing import topk
+from swatcost.timing.times import Times
+
+if TYPE_CHECKING:
+    import pandas
+
+_MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
+
+
+def sweep(
+    network: Network | str | Path,
+    *,
+    weights: float | Iterable[float] | None = None,
+    acts: float | Iterable[float] | None = None,
+    grads: float | Iterable[float] | None = None,
+    period: int | Iterable[int] = 1000,
+    method: str | Method | Sequence[str | Method] = "swat",
+    distribution: Any = "uniform",
+    convention: str | Convention | Sequence[str | Convention] = "swat",
+    device: str | Path | Device | Sequence[str | Path | Device] = "rtx2080ti",
+    batch_size: int | Iterable[int] = 32,
+    paired: bool = False,
+    source: Any = None,
+    default_act_sparsity: float | str | Path = DEFAULT_ACT_SPARSITY,
+    steps: int = 32_000,
+    first_layer: DenseOrSparse | None = None,
+    last_layer: DenseOrSparse | None = None,
+    keep_dense: Sequence[str] | None = None,
+    selection: str | None = None,
+    one_sample: bool = False,
+    hidden: bool = False,
+) -> pandas.DataFrame:
+    """Estimates every combination of settings, by array arithmetic.
+
+    Each setting is what `estimate` takes, or several of them. With `paired`, weights, acts, grads and period are
+    taken together, the first with the first, instead of each with each; those that are single go with all. The frame
+    has a row a combination, the settings in the first columns. A target that some of the methods cannot use is missing
+    (NaN) for those, which have no row for each of its values. Sparsities and reductions are fractions, times seconds;
+    training_macs and inference_macs are sparse ones per sample. A period that never pays is missing (NaN).
+
+    Raises SwatcostError for whatever `estimate` refuses.
+
+    >>> import swatcost
+    >>> frame = swatcost.sweep("resnet50", weights=[0.8, 0.9], acts=[0.8, 0.9], period=1000, paired=True)
+    >>> [round(100 * reduction, 2) for reduction in frame["training_reduction"]]  # Table 3: 76.1 and 85.6
+    [76.12, 85.63]
+    """
+    import pandas
+
+    network = checked_network(network)
+    targets = [_sparsities(each, name) for name, each in zip(OPERANDS, (weights, acts, grads), strict=True)]
+    periods = numpy.array([checked_count(each, "period") for each in _several(period)])
+    if paired:
+        *targets, periods = _pairs([*targets, periods])
+    methods = [METHODS.choose(each) for each in _several(method)]
+    frames = []
+    for choice in product(methods, *(list(_several(each)) for each in (distribution, convention, device, batch_size))):
+        asked = question(
+            network,
+            method=choice[0],
+            distribution=choice[1],
+            convention=choice[2],
+            device=choice[3],
+            batch_size=choice[4],
+            source=source,
+            default_act_sparsity=default_act_sparsity,
+            steps=steps,
+            first_layer=first_layer,
+            last_layer=last_layer,
+            keep_dense=keep_dense,
+            selection=selection,
+            one_sample=one_sample,
+            hidden=hidden,
+        )
+        own = _of_method(asked.method, methods, targets)
+        settings = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
+        for start in range(0, len(settings[0]), _MOST_AT_ONCE):
+            part = [each[start : start + _MOST_AT_ONCE] for each in settings]
+            try:
+                columns = asked.columns(*part)
+            except SwatcostError as error:
+                raise SwatcostError(f"{asked.method.name} with {asked.distribution.name}: {error}") from None
+            named = {
+                "method": asked.method.name,
+                "distribution": asked.distribution.name,
+                "convention": asked.convention.name,
+                "device": asked.device.name,
+                "batch_size": asked.batch_size,
+                "weights": part[0],
+                "acts": part[1],
+                "grads": part[2],
+            }
+            at = periods[start : start + _MOST_AT_ONCE] if paired else periods
+            frames.append(pandas.DataFrame(_with_periods(named, columns, at, paired, hidden)))
+    return pandas.concat(frames, ignore_index=True)
+
+
+def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) -> list[Array]:
+    """The targets that a method of several can use: what it cannot is for the others, and not given to it."""
+    missing = numpy.array([numpy.nan])
+    return [
+        target if method.uses(operand) or not any(other.uses(operand) for other in methods) else missing
+        for operand, target in zip(OPERANDS.values(), targets, strict=True)
+    ]
+
+
+def _several(value: Any) -> Iterable[Any]:
+    """What was given, as several: a name, a number or a function is one."""
+    single = isinstance(value, str | bytes | Path | Method | Distribution | Convention | Device) or callable(value)
+    if single or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        return [value.item() if getattr(value, "ndim", 1) == 0 and hasattr(value, "item") else value]
+    several = list(value)
+    if not several:
+        raise SwatcostError("a setting of no choices: give at least one")
+    return several
+
+
+def _sparsities(value: Any, name: str) -> Array:
+    """Targets as an array; NaN stands for one that was not given."""
+    if value is None:
+        return numpy.array([numpy.nan])
+    if isinstance(value, numpy.ndarray) and value.dtype.kind == "f":
+        if value.size and not (value.min() >= 0 and value.max() < 1):
+            checked_sparsity(float(value[(value < 0) | ~(value < 1)][0]), name)
+        found = value.astype(float).reshape(-1)
+    else:
+        found = numpy.array([checked_sparsity(each, name) for each in _several(value)])
+    if not found.size:
+        raise SwatcostError(f"{name}: give at least one sparsity")
+    return found
+
+
+def _grid(targets: list[Array]) -> list[Array]:
+    return [each.reshape(-1) for each in numpy.meshgrid(*targets, indexing="ij")]
+
+
+def _pairs(settings: list[Array]) -> list[Array]:
+    lengths = {len(each) for each in settings} - {1}
+    if len(lengths) > 1:
+        raise SwatcostError(f"paired settings have to be equally many, not {' and '.join(map(str, sorted(lengths)))}")
+    return [numpy.broadcast_to(each, max(lengths, default=1)) for each in settings]
+
+
+def _with_periods(
+    settings: dict[str, Any], columns: dict[str, Any], periods: Any, paired: bool, hidden: bool
+) -> dict[str, Any]:
+    """Every setting with every period, or with its own; the speedups of each."""
+    count = len(settings["weights"])
+    times = 1 if paired else len(periods)
+    whole: dict[str, Any] = {
+        name: numpy.repeat(numpy.broadcast_to(value, count), times) if not isinstance(value, str) else value
+        for name, value in {**settings, **columns}.items()
+    }
+    whole["period"] = periods if paired else numpy.tile(periods, count)
+    names = ("training_reduction", "dense_step_seconds", "topk_seconds")
+    found = Times(**{name: whole[name] for name in names}, hidden=hidden)
+    whole["speedup"] = found.speedup(whole["period"])
+    whole["speedup_limit"] = topk.speedup_limit(found.training_reduction)
+    whole["break_even_period"] = found.break_even_period()
+    order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
+    return {name: whole[name] for name in order}

@@ -1,0 +1,66 @@
+"""A name → a module that can be trained, and its trace for the input that it will get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from swatcost_models import ZOO
+from torch import Tensor, nn
+
+from swatcost.common.errors import SwatcostError, first_line
+from swatcost.loading.load import place_of
+from swatcost.network import Network
+from swatcost.tracing import trace
+from swatcost.tracing.sources import build_source
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A module with its own parameters, the shape (C, H, W) of one sample of its input, and its trace."""
+
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    network: Network
+
+
+def runnable(
+    model: str, *, classes: int | None = None, input_shape: Sequence[int] | None = None, seed: int = 0
+) -> Runnable:
+    """Builds what MODEL names and traces it.
+
+    model is what `swatcost.load` takes, but for saved traces. seed is of its initial parameters.
+
+    Raises SwatcostError when it cannot be built, or does not take images of input_shape.
+    """
+    if model.endswith(".json"):
+        raise SwatcostError(f"{model} is a trace, which cannot be run: name the network itself")
+    torch.manual_seed(seed)
+    if model in ZOO:
+        entry = ZOO[model]
+        try:
+            module = entry.build(classes)
+        except (RuntimeError, OverflowError) as error:
+            raise SwatcostError(f"{model} cannot be built with {classes} classes: {first_line(error)}") from None
+        shape = tuple(input_shape or entry.input_shape)
+    else:
+        built = build_source(place_of(model), classes)
+        module = built.module
+        given = input_shape or built.input_shape or _shape_of(built.inputs)
+        if given is None:
+            raise SwatcostError(
+                f"{model} does not say what its input looks like: let the factory return (module, example_inputs), "
+                "or give input_shape where that can be given"
+            )
+        shape = tuple(given)
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise SwatcostError(f"{model} has no parameter that trains")
+    return Runnable(module.train(), shape, trace(module, input_shape=shape, name=model))
+
+
+def _shape_of(inputs: Any) -> tuple[int, ...] | None:
+    """The shape of one sample of example inputs, if those are a single tensor."""
+    given = inputs[0] if isinstance(inputs, tuple | list) and len(inputs) == 1 else inputs
+    return tuple(given.shape[1:]) if isinstance(given, Tensor) else None

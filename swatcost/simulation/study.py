@@ -1,0 +1,273 @@
+"""Many simulations: shapes × sparsities × networks × seeds, over local cores or a Dask cluster, by way of joblib.
+
+Every task's numbers depend on nothing but the task, so that a study is the same wherever and in whichever order it
+runs. With a record, rows are written as they arrive and a study that was interrupted goes on after them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import IO, Any
+
+from swatcost.accelerator.architecture import Architecture, load_architecture
+from swatcost.common.errors import SwatcostError
+from swatcost.counting.costs import PASSES
+from swatcost.loading.load import load
+from swatcost.network import Network
+
+SCHEMA = "swatcost.study/2"
+_ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
+
+_TOLD_APART = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
+_WORDS = ("model", "network", "architecture", "shape")
+_FIGURES = (
+    "weights", "acts", "seed", *(f"{each}_speedup" for each in (*PASSES, "training", "step")), "dense_step_cycles",
+    "step_cycles", "utilisation",
+)  # fmt: skip
+_DIGITS = 12  # hexadecimal ones of a digest
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One simulation of a study."""
+
+    network: Network = field(repr=False)
+    digest: str
+    architecture: Architecture
+    weights: float
+    acts: float | None
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def row(self) -> Row:
+        """What tells it from the other tasks."""
+        return {
+            "model": self.network.name,
+            "network": self.digest,
+            "architecture": self.architecture.name,
+            "shape": self.architecture.shape.name,
+            "weights": self.weights,
+            "acts": self.weights if self.acts is None else self.acts,
+            "seed": self.seed,
+        }
+
+    def run(self) -> Row:
+        """Simulates it, on one thread: the tasks share the processors."""
+        from swatcost.accelerator.masks import MaskSource
+        from swatcost.simulation.simulation import simulate
+
+        found = simulate(
+            self.network,
+            arch=self.architecture,
+            weights=self.weights,
+            acts=self.weights if self.acts is None else self.acts,
+            masks=MaskSource(seed=self.seed, **self.settings.get("masks", {})),
+            threads=1,
+            **{name: value for name, value in self.settings.items() if name != "masks"},
+        )
+        passes = {f"{each}_speedup": float(found.of(each).speedup) for each in PASSES}
+        return {
+            **self.row,
+            **passes,
+            "training_speedup": float(found.training.speedup),
+            "step_speedup": float(found.speedup),
+            "dense_step_cycles": float(found.dense_step_cycles),
+            "step_cycles": float(found.step_cycles),
+            "utilisation": float(found.training.utilisation),
+        }
+
+
+def study(
+    models: Sequence[str | Network],
+    *,
+    weights: Sequence[float],
+    acts: float | None = None,
+    shapes: Sequence[str] = (),
+    arch: str | Path | Architecture = "bit-tactical",
+    seeds: int = 1,
+    record: str | Path | None = None,
+    scheduler: str | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], object] = lambda done, of: None,
+    **settings: Any,
+) -> list[Row]:
+    """Simulates every combination and gives a row each, in the order of the grid.
+
+    acts follow weights unless given; without shapes it is the architecture's own; seeds counts from 0. record is a
+    .jsonl file to go on from. scheduler is the address of a Dask cluster, whose workers need swatcost; without it, jobs
+    local processes, as many as processors by default. progress is called with how many are done of how many. settings
+    are those of `swatcost.estimate`, and `masks`, a mapping for MaskSource.
+
+    Raises SwatcostError for what cannot be used, and where local workers die again and again.
+    """
+    architecture = arch if isinstance(arch, Architecture) else load_architecture(arch)
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= 1_000_000:
+        raise SwatcostError(f"seeds {seeds!r:.40}: give a whole number from 1")
+    networks = [each if isinstance(each, Network) else load(each) for each in models]
+    machines = [architecture.with_shape(shape) for shape in shapes] or [architecture]
+    tasks = {
+        _key(task.row): task
+        for task in (
+            Task(
+                network=network,
+                digest=digest,
+                architecture=machine,
+                weights=sparsity,
+                acts=acts,
+                seed=seed,
+                settings=settings,
+            )
+            for (network, digest), machine, sparsity, seed in itertools.product(
+                [(each, _digest(each)) for each in networks], machines, weights, range(seeds)
+            )
+        )
+    }
+    if not tasks:
+        raise SwatcostError("a study needs at least one model and one weight sparsity")
+    header = {"schema": SCHEMA, "settings": settings, "architecture": _described(architecture)}
+    found: dict[str, Row] = {}
+    with _recording(Path(record) if record is not None else None, header) as (rows, write):
+        found = {key: row for row in rows if (key := _key(row)) in tasks}
+        progress(len(found), len(tasks))
+        for row in _run([task for key, task in tasks.items() if key not in found], scheduler, jobs):
+            write(row)
+            found[_key(row)] = row
+            progress(len(found), len(tasks))
+    return [found[key] for key in tasks]
+
+
+def _described(architecture: Architecture) -> dict[str, Any]:
+    """What of the architecture all tasks share."""
+    import msgspec
+
+    content: dict[str, Any] = msgspec.to_builtins(architecture)
+    return {name: value for name, value in content.items() if name != "shape"}
+
+
+def _digest(network: Network) -> str:
+    """Tells networks of one name apart: traced with another input, say, or after a change of their source."""
+    return hashlib.sha256(network.to_json().encode()).hexdigest()[:_DIGITS]
+
+
+def _key(row: Row) -> str:
+    return json.dumps([row[name] for name in _TOLD_APART])
+
+
+def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator[Row]:
+    """Rows as they arrive. A local worker that dies takes the tasks at hand with it, and they are done again."""
+    import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    if not tasks:
+        return
+    if scheduler is not None:
+        with _cluster(scheduler):
+            yield from joblib.Parallel(return_as="generator_unordered")(
+                joblib.delayed(Task.run)(each) for each in tasks
+            )
+        return
+    jobs = min(jobs or len(os.sched_getaffinity(0)), len(tasks))  # each is a process, with work or without
+    left = {_key(task.row): task for task in tasks}
+    for _ in range(_ATTEMPTS):
+        try:
+            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=2 * jobs)
+            for row in parallel(joblib.delayed(Task.run)(each) for each in list(left.values())):
+                del left[_key(row)]
+                yield row
+            return
+        except TerminatedWorkerError:
+            continue
+    raise SwatcostError(f"worker processes died {_ATTEMPTS} times, perhaps for lack of memory: try fewer jobs")
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[None]:
+    """joblib's work goes to a Dask cluster, which does again what a lost worker had."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise SwatcostError("a scheduler needs Dask: pip install 'swatcost[dask]'") from None
+    import joblib
+
+    try:
+        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        raise SwatcostError(f"scheduler {address}: {str(error) or 'it does not answer'}") from None
+    with client, joblib.parallel_config("dask", client=client):
+        yield
+
+
+@contextmanager
+def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Callable[[Row], None]]]:
+    """The rows that a record has, and how to write one more; one process at a time."""
+    if path is None:
+        yield [], lambda row: None
+        return
+    try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise SwatcostError(f"{path} is no file that a study could go on from: choose another")
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise SwatcostError(f"cannot write {path}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SwatcostError(f"{path}: another study is writing it") from None
+        rows = _read(file, path, header)
+
+        def write(row: Row) -> None:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+        yield rows, write
+
+
+def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
+    """A record's rows, after writing the header into a new one and cutting off a line that was not finished."""
+    file.seek(0)
+    try:
+        text = file.read()
+    except UnicodeDecodeError:
+        raise SwatcostError(f"{path} is no record of a study: choose another file") from None
+    whole = text[: text.rfind("\n") + 1]
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+    except (ValueError, RecursionError):
+        raise SwatcostError(f"{path} is a damaged record of a study: move it away") from None
+    if not lines and not json.dumps(header).startswith(text):  # but for a header that was being written
+        raise SwatcostError(f"{path} is no record of a study: choose another file")
+    if lines and (not isinstance(lines[0], dict) or lines[0].get("schema") != SCHEMA):
+        raise SwatcostError(f"{path} is no record of a study: choose another file")
+    if lines and lines[0] != json.loads(json.dumps(header)):
+        raise SwatcostError(f"{path} is of a study with other settings or another architecture: choose another file")
+    if len(whole) < len(text):
+        file.truncate(len(whole.encode()))
+    if not lines:
+        file.write(json.dumps(header) + "\n")
+        file.flush()
+    rows = lines[1:]
+    if not _are_rows(rows):
+        raise SwatcostError(f"{path} is a damaged record of a study: move it away")
+    return rows
+
+
+def _are_rows(rows: Iterable[Any]) -> bool:
+    return all(
+        isinstance(row, dict)
+        and all(isinstance(row.get(name), str) for name in _WORDS)
+        and all(isinstance(figure := row.get(name), int | float) and abs(figure) < inf for name in _FIGURES)
+        for row in rows
+    )

@@ -1,0 +1,141 @@
+"""2:4 sparsity (Ampere): which layers and passes a sparse tensor core can take, and what that is worth at most.
+
+A sparse tensor core multiplies a matrix that keeps 2 of every 4 elements along the dimension that is reduced over by a
+dense one, twice as fast as two dense ones. Of the three products of a layer
+
+- forward, Y = W · X, reduces over input channels and kernel: W is pruned along its rows;
+- grad_input, dX = Wᵀ · dY, reduces over filters: W has to be pruned along its columns too, with a transposable mask;
+- grad_weight, dW = dY · Xᵀ, reduces over images and positions and has no weight in it: dY (or X) has to be pruned.
+
+Sources: Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021; Hubara et al., "Accelerated Sparse Neural
+Training", NeurIPS 2021 (transposable masks); Chmiel et al., "Minimum Variance Unbiased N:M Sparsity for the Neural
+Gradients", ICLR 2023.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from swatcost.checks import checked_network
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
+from swatcost.counting.costs import PASSES, Pass
+from swatcost.estimate import estimate
+from swatcost.exporting.workload import Workload, workloads
+from swatcost.network import Network
+
+SPEEDUP = 2.0
+"""Of a 2:4 product over a dense one, at most: half of the multiplications are left (Mishra et al. 2021, Section 3)."""
+
+MULTIPLES = {"float16": 16, "bfloat16": 16, "int8": 32, "float8": 32, "float32": 32}
+"""What both dimensions of a sparse matrix must be multiples of, by the type of its elements.
+
+Source: torch.sparse.semi_structured, the constraints of cuSPARSELt; CUTLASS's for float32 (which runs as TF32).
+"""
+
+REGIMES: dict[str, tuple[Pass, ...]] = {
+    "weights": ("forward",),
+    "transposable weights": ("forward", "grad_input"),
+    "and gradients": PASSES,
+}
+"""The passes that run sparsely, by what is pruned 2:4."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A layer's pass, and why it is none for a sparse tensor core: "" where it is one."""
+
+    workload: Workload
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoFour:
+    """What 2:4 sparsity can reach in a network's training step at a batch size and for a type of elements."""
+
+    network: Network
+    element: str
+    batch_size: int
+    fits: tuple[Fit, ...]
+
+    def macs(self, in_pass: Pass) -> int:
+        """Of a pass over the batch, dense."""
+        return sum(each.workload.macs for each in self.fits if each.workload.in_pass == in_pass)
+
+    def fitting_macs(self, in_pass: Pass) -> int:
+        """Those of the layers that qualify."""
+        return sum(each.workload.macs for each in self.fits if each.workload.in_pass == in_pass and not each.reason)
+
+    def ceiling(self, regime: str) -> float:
+        """The largest speedup of a training step's products where that is pruned 2:4: see REGIMES."""
+        dense = sum(map(self.macs, PASSES))
+        saved = sum(map(self.fitting_macs, REGIMES[regime])) * (1 - 1 / SPEEDUP)
+        return dense / (dense - saved)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, as `--format json` prints it."""
+        from swatcost.report.two_four import to_dict
+
+        return to_dict(self)
+
+    def __repr__(self) -> str:
+        from swatcost.report.two_four import render
+
+        return render(self, "table")
+
+    def _repr_html_(self) -> str:
+        from swatcost.report.html import sheet_to_html
+        from swatcost.report.two_four import sheet
+
+        return sheet_to_html(sheet(self))
+
+
+def two_four(network: Network | str, *, element: str = "float16", batch_size: int = 32) -> TwoFour:
+    """Which layers and passes of a network qualify for 2:4 sparsity.
+
+    Convolutions are taken as products over unfolded windows (im2col), the sparse operand with its filters as rows.
+    Raises SwatcostError for an unknown type of elements.
+    """
+    if element not in MULTIPLES:
+        raise SwatcostError(f"element {element!r:.40}: {nearest(str(element), list(MULTIPLES))}")
+    network = checked_network(network)
+    dense = estimate(network, method="dense", batch_size=batch_size)
+    found, _ = workloads(dense, PASSES, bits=None)
+    products = {layer.name for layer in network.counted_layers if layer.is_product}
+    fits = tuple(
+        Fit(workload=each, reason=_reason(each.unfolded(), MULTIPLES[element], each.layer in products))
+        for each in found
+    )
+    return TwoFour(network=network, element=element, batch_size=dense.batch_size, fits=fits)
+
+
+def _reason(product: Workload, multiple: int, of_activations: bool) -> str:
+    """Why the K × C operand of a product (B, C) · (C, K) cannot be 2:4 sparse; "" if it can."""
+    if of_activations:
+        return "no weight: a product of activations"
+    for size, what in ((product.K, "rows"), (product.C, "columns to reduce over")):
+        if size % multiple:
+            return f"{size} {what}, no multiple of {multiple}"
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What somebody reports for sparse hardware: a value with its unit, for what, on what, and where it says so."""
+
+    pattern: str
+    what: str
+    value: str
+    unit: str
+    hardware: str
+    source: str
+
+
+def reports() -> Sequence[Report]:
+    """Reported efficiencies of sparse hardware, from abstracts and vendors' posts; none was measured here."""
+    text = (files("swatcost.published") / "sparse_hardware.csv").read_text(encoding="utf-8")
+    return [Report(**row) for row in csv.DictReader(text.splitlines())]
