@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Unpack
 
-from swatcost.accelerator.architecture import Architecture, architecture_named, device_of
-from swatcost.checks import checked_count, checked_default, checked_network
-from swatcost.counting import counted_layers, summed
-from swatcost.counting.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
-from swatcost.counting.costs import PassCosts
-from swatcost.devices import Device, StepTime, load_device
-from swatcost.distributions import Distribution, distribution_of
+from swatcost.accelerator.architecture import Architecture
+from swatcost.common.result import Result
+from swatcost.counting import EXACT, Convention, Counting, PassCosts, summed
+from swatcost.devices import Device, StepTime
+from swatcost.loading import counted_network
 from swatcost.memory import Memory, activation_reduction, step_memory
-from swatcost.methods import METHODS, LayerSparsity, Method
-from swatcost.network import Network, Uncounted
-from swatcost.network.layer import Layer
-from swatcost.sparsity import DenseOrSparse, SparsityPlan, sparsity_plan
-from swatcost.timing import topk
+from swatcost.methods import LayerSparsity
+from swatcost.network import Layer, Network, Uncounted
+from swatcost.setting import Setting, Settings
+from swatcost.sparsity import SparsityPlan, sparsity_plan
 from swatcost.timing.selection import Selecting, masked_sizes, topk_seconds
-
-if TYPE_CHECKING:
-    import pandas
+from swatcost.timing.times import Times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,37 +36,71 @@ class LayerEstimate:
     exact: PassCosts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Estimate(Result):
     """What a network costs to train densely and sparsely. Its repr is the table.
 
     `layers` holds the conv and linear layers and the products of activations in execution order; `costs` is their
-    sum and `exact` the same under the convention `exact`, in MACs per sample. Times are in seconds for one step of
-    batch_size samples. `simulated_reduction` is of their cycles where the device is an architecture.
+    sum and `exact` the same under the convention `exact`, in MACs per sample. `dense_step` and `topk_seconds` are of
+    one step of batch_size samples. `simulated_reduction` is of its cycles where the device is an architecture.
     """
 
+    report = "estimate"
+
     network: Network
+    setting: Setting
     plan: SparsityPlan
-    convention: Convention
+    counting: Counting
     device: Device
-    batch_size: int
-    topk_period: int
-    steps: int
-    default_act_sparsity: float
     layers: tuple[LayerEstimate, ...]
     costs: PassCosts
     exact: PassCosts
     activation_reduction: float
     memory: Memory
     dense_step: StepTime
-    selecting: Selecting
     topk_seconds: float
     simulated_reduction: float | None = None
 
     @property
-    def time_reduction(self) -> float:
-        """1 − sparse / dense time of a step without Top-K: that of its FLOPs (A.4), or what was simulated."""
-        return self.training_reduction if self.simulated_reduction is None else self.simulated_reduction
+    def convention(self) -> Convention:
+        """How work is counted."""
+        return self.counting.convention
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a training step."""
+        return self.setting.batch_size
+
+    @property
+    def topk_period(self) -> int:
+        """Iterations from one Top-K to the next."""
+        return self.setting.period
+
+    @property
+    def steps(self) -> int:
+        """Training steps of the run over which the method's schedule is averaged."""
+        return self.setting.steps
+
+    @property
+    def default_act_sparsity(self) -> float:
+        """Zeros that ReLU leaves among activations [-], as given or as a run's record has them."""
+        return self.counting.default_act_sparsity
+
+    @property
+    def selecting(self) -> Selecting:
+        """How thresholds are found."""
+        return self.setting.selecting
+
+    @cached_property
+    def times(self) -> Times:
+        """A step's times, and what speedups they give: by its FLOPs (A.4), or by what was simulated."""
+        simulated = self.simulated_reduction
+        return Times(
+            reduction=self.training_reduction if simulated is None else simulated,
+            dense_step_seconds=self.dense_step.seconds,
+            topk_seconds=self.topk_seconds,
+            hidden=self.selecting.hidden,
+        )
 
     @property
     def training_reduction(self) -> float:
@@ -119,7 +148,8 @@ class Estimate:
     @property
     def sparse_step_seconds(self) -> float:
         """A sparse step [s] without Top-K."""
-        return (1 - self.time_reduction) * self.dense_step.seconds
+        seconds: float = self.times.sparse_step_seconds
+        return seconds
 
     @property
     def speedup(self) -> float:
@@ -129,17 +159,14 @@ class Estimate:
     @property
     def speedup_limit(self) -> float:
         """The speedup without any Top-K overhead."""
-        return topk.speedup_limit(self.time_reduction)
+        limit: float = self.times.speedup_limit
+        return limit
 
     @property
     def break_even_period(self) -> int | None:
         """The smallest period at which sparse training takes no longer than dense; None if there is none."""
-        return topk.break_even_period(
-            dense_step_seconds=self.dense_step.seconds,
-            training_reduction=self.time_reduction,
-            topk_seconds=self.topk_seconds,
-            hidden=self.selecting.hidden,
-        )
+        period: int | None = self.times.break_even_period()
+        return period
 
     @property
     def topk_seconds_by_idea(self) -> dict[str, float]:
@@ -160,9 +187,8 @@ class Estimate:
     @property
     def exposed_topk_seconds(self) -> float:
         """What a Top-K that runs beside training adds to its period [s]."""
-        return topk.exposed_seconds(
-            topk_seconds=self.topk_seconds, sparse_step_seconds=self.sparse_step_seconds, period=self.topk_period
-        )
+        seconds: float = self.times.exposed_topk_seconds(self.topk_period)
+        return seconds
 
     def _topk_seconds(self, selecting: Selecting) -> float:
         return topk_seconds(self.network, self.plan, self.device, self.batch_size, selecting)
@@ -199,85 +225,37 @@ class Estimate:
         return assumptions(self)
 
     def speedup_every(self, period: float) -> float:
-        """The speedup with a Top-K every so many iterations."""
-        return self._speedup(self.time_reduction, period)
+        """The speedup with a Top-K every `period` iterations."""
+        speedup: float = self.times.speedup(period)
+        return speedup
 
     def speedup_at(self, training_reduction: float) -> float:
         """The speedup at another reduction of training FLOPs, with this estimate's times."""
-        return self._speedup(training_reduction, self.topk_period)
-
-    def _speedup(self, training_reduction: float, period: float) -> float:
-        return topk.speedup(
-            dense_step_seconds=self.dense_step.seconds,
-            training_reduction=training_reduction,
-            topk_seconds=self.topk_seconds,
-            period=period,
-            hidden=self.selecting.hidden,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The estimate as plain data, as `--format json` prints it."""
-        from swatcost.report.json import to_dict
-
-        return to_dict(self)
-
-    def to_frame(self) -> pandas.DataFrame:
-        """A pandas DataFrame with a row a layer."""
-        import pandas
-
-        from swatcost.report.rows import layer_rows
-
-        return pandas.DataFrame(layer_rows(self))
-
-    def __repr__(self) -> str:
-        from swatcost.report import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import to_html
-
-        return to_html(self)
+        speedup: float = replace(self.times, reduction=training_reduction).speedup(self.topk_period)
+        return speedup
 
 
-def estimate(
-    network: Network | str | Path,
-    *,
-    weights: float | None = None,
-    acts: float | None = None,
-    grads: float | None = None,
-    period: int = 1000,
-    method: str | Method = "swat",
-    distribution: str | Distribution | Callable[[Sequence[Layer], float | None], Sequence[float]] = "uniform",
-    convention: str | Convention = "swat",
-    device: str | Path | Device | Architecture = "rtx2080ti",
-    batch_size: int = 32,
-    source: Any = None,
-    default_act_sparsity: float | str | Path = DEFAULT_ACT_SPARSITY,
-    steps: int = 32_000,
-    first_layer: DenseOrSparse | None = None,
-    last_layer: DenseOrSparse | None = None,
-    keep_dense: Sequence[str] | None = None,
-    selection: str | None = None,
-    one_sample: bool = False,
-    hidden: bool = False,
-) -> Estimate:
+def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Estimate:
     """Estimates what a network costs to train.
 
-    network is a Network, a zoo name, or the path of a saved trace. weights and acts are target sparsities,
-    fractions of zeros in [0, 1), of weights and activations, grads of outputs and their gradients for the methods
-    that thin those. acts=None follows the weights where the distribution has it so (ERK), or else is 0. period is
-    the number of iterations from one Top-K to the next. source is the file or mapping that the distribution reads.
-    default_act_sparsity is what ReLU leaves, for the methods that conventions charge with it, or the record of a run
-    (.jsonl) that measured it. steps is the length
-    of the run over which a method's schedule is averaged. first_layer and last_layer are "dense" or "sparse"; None
-    leaves the first to the distribution (uniform keeps it dense) and the last sparse. keep_dense holds patterns of
-    layer names that stay dense; None leaves that to the method. selection names another way to find thresholds than the
-    device's own, one_sample has those of activations found on one sample for the batch, hidden has selections run
-    beside training (A.4). method, distribution, convention and device are
-    names, or such objects themselves; device may also be an architecture (`swatcost.accelerator`), whose
-    speedup is simulated; distribution may also be a function (layers, target) → sparsities, and device
-    the path of a profile of one's own.
+    network is a Network, a zoo name, or the path of a saved trace. The settings, each with a default:
+
+    - weights, acts, grads: target sparsities, fractions of zeros in [0, 1), of weights, of activations, and of outputs
+      and their gradients for the methods that make those sparse. Without acts, activations follow the weights where
+      the distribution has it so (ERK), or else are dense;
+    - period: the number of iterations from one Top-K to the next, 1000;
+    - method, distribution, convention: names ("swat", "uniform", "swat") or such objects themselves; distribution may
+      also be a function (layers, target) → sparsities, and source is the file or mapping that it reads;
+    - device: a name ("rtx2080ti"), the path of a profile, a Device, or an architecture (`swatcost.accelerator`), whose
+      speedup is simulated;
+    - batch_size: samples in a training step, 32;
+    - steps: the length of the run over which a method's schedule is averaged, 32,000;
+    - default_act_sparsity: the zeros that ReLU leaves, for the methods that conventions charge with it, 0.5, or the
+      record of a run (.jsonl) that measured it;
+    - first_layer, last_layer: "dense" or "sparse"; without, the first is left to the distribution (uniform keeps it
+      dense) and the last is sparse. keep_dense holds patterns of layer names that stay dense; without, the method says;
+    - selection: another way to find thresholds than the device's own; one_sample: those of activations are found on
+      one sample for the batch; hidden: selections run beside training (A.4).
 
     Raises SwatcostError for anything that cannot be used.
 
@@ -285,60 +263,43 @@ def estimate(
     >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
     0.7612
     """
-    period = checked_count(period, "period")
-    batch_size = checked_count(batch_size, "batch_size")
-    steps = checked_count(steps, "steps")
-    counted = CONVENTIONS.choose(convention)
-    architecture = architecture_named(device)
-    profile = _profile(device) if architecture is None else device_of(architecture)
-    strategy = distribution_of(distribution)
-    network = checked_network(network)
-    default_act_sparsity = checked_default(default_act_sparsity, network)
+    return estimate_setting(counted_network(network), Setting.of(**settings))
 
+
+def estimate_setting(network: Network, setting: Setting) -> Estimate:
+    """What a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
+    counting, device = setting.counting(network), setting.profile
     plan = sparsity_plan(
         network,
-        method=METHODS.choose(method),
-        distribution=strategy,
-        weights=weights,
-        acts=acts,
-        grads=grads,
-        source=source,
-        first_layer=first_layer,
-        last_layer=last_layer,
-        keep_dense=keep_dense,
+        method=setting.method,
+        distribution=setting.distribution,
+        weights=setting.weights,
+        acts=setting.acts,
+        grads=setting.grads,
+        source=setting.source,
+        first_layer=setting.first_layer,
+        last_layer=setting.last_layer,
+        keep_dense=setting.keep_dense,
     )
-    charged = default_act_sparsity * plan.asks_for_sparsity  # dense training is the baseline, not charged
-    selecting = Selecting(selection, bool(one_sample), bool(hidden))
-    selecting.check(plan.method)
-    of_layers = counted_layers(network, plan, counted, steps, charged)
-    executed = counted_layers(network, plan, EXACT, steps, charged)
+    counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
     exact = summed(executed, network)
     found = Estimate(
         network=network,
+        setting=setting,
         plan=plan,
-        convention=counted,
-        device=profile,
-        batch_size=batch_size,
-        topk_period=period,
-        steps=steps,
-        default_act_sparsity=default_act_sparsity,
-        layers=_layer_estimates(network, plan, of_layers, executed),
-        costs=summed(of_layers, network),
+        counting=counting,
+        device=device,
+        layers=_layer_estimates(network, plan, counted, executed),
+        costs=summed(counted, network),
         exact=exact,
-        activation_reduction=activation_reduction(network, plan, counted),
-        memory=step_memory(network, plan, batch_size),
-        dense_step=profile.dense_step(
-            network.name, exact.training.dense, batch_size, network.traffic_bytes(batch_size)
+        activation_reduction=activation_reduction(network, plan, setting.convention),
+        memory=step_memory(network, plan, setting.batch_size),
+        dense_step=device.dense_step(
+            network.name, exact.training.dense, setting.batch_size, network.traffic_bytes(setting.batch_size)
         ),
-        selecting=selecting,
-        topk_seconds=topk_seconds(network, plan, profile, batch_size, selecting),
+        topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
-    return found if architecture is None else _simulated(found, architecture)
-
-
-def _profile(device: str | Path | Device | Architecture) -> Device:
-    assert not isinstance(device, Architecture)
-    return device if isinstance(device, Device) else load_device(device)
+    return _simulated(found, setting.device) if isinstance(setting.device, Architecture) else found
 
 
 def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:

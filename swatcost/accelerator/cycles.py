@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from swatcost.accelerator.architecture import Architecture
 from swatcost.accelerator.masks import MaskSource
+from swatcost.common.result import Result
 from swatcost.counting.costs import Pass
 from swatcost.estimate import Estimate
 from swatcost.methods import LayerSparsity
@@ -85,12 +85,14 @@ class LayerCycles:
         return sum(self.passes.values(), Cycles())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Simulation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Simulation(Result):
     """A training step of `estimate`'s network, plan and batch size on an architecture.
 
     Cycles are per sample; `step_cycles` are of a whole step with its share of a Top-K.
     """
+
+    report = "simulation"
 
     estimate: Estimate
     architecture: Architecture
@@ -125,28 +127,3 @@ class Simulation:
     def speedup(self) -> float:
         """Of a whole training step, Top-K included."""
         return self.dense_step_cycles / self.step_cycles
-
-    def to_dict(self) -> dict[str, Any]:
-        """The simulation as plain data, as `--format json` prints it."""
-        from swatcost.report.simulation import to_dict
-
-        return to_dict(self)
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame with a row a layer and pass."""
-        import pandas
-
-        from swatcost.report.simulation import rows
-
-        return pandas.DataFrame(rows(self))
-
-    def __repr__(self) -> str:
-        from swatcost.report.simulation import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import sheet_to_html
-        from swatcost.report.simulation import sheet
-
-        return sheet_to_html(sheet(self))

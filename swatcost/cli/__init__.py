@@ -1,46 +1,53 @@
-"""The command line: parse, call the library, print."""
+"""The command line: parse, call the library, print. One file per command, imported when it is asked for."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 import click
 
-import swatcost
-from swatcost.cli import estimating, looking, planning, running, simulating
-from swatcost.cli.completion import OFFERED, completion
-from swatcost.cli.defaults import Taken, add_no_config
-from swatcost.cli.estimating import EPILOG
+from swatcost.cli.config import Taken, add_no_config
 from swatcost.common.errors import SwatcostError
+from swatcost.version import __version__
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+COMMANDS = (
+    "estimate", "trace", "compare", "memory", "tables", "list", "sweep", "solve", "plan", "report", "explore", "run",
+    "validate", "calibrate", "simulate", "study", "export", "two-four", "completion",
+)  # fmt: skip
+"""Every command, in the order of the documentation; each is a file of this package."""
 
 
 class EstimateByDefault(click.Group):
     """A group whose first word is a command, or else a model to estimate."""
 
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        super().add_command(add_no_config(cmd), name)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
+            module = import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+            self.add_command(add_no_config(cast(click.Command, module.command)))
+        return self.commands.get(cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         first = next((place for place, word in enumerate(args) if word not in own), len(args))
-        if first < len(args) and args[first] not in self.commands:
+        if first < len(args) and args[first] not in COMMANDS:
             args = [*args[:first], "estimate", *args[first:]]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offers commands and, for an estimate, models and options."""
-        estimate = self.commands["estimate"]
-        first = estimate.params[0]
-        if incomplete[:1] == "-":
-            first_words = estimate.shell_complete(click.Context(estimate), incomplete)
-        else:
-            first_words = OFFERED["model"](ctx, first, incomplete)
+        estimate = command_named("estimate")
+        here = click.Context(estimate)
+        first_words = (estimate if incomplete[:1] == "-" else estimate.params[0]).shell_complete(here, incomplete)
         offered = {each.value: each for each in (*first_words, *super().shell_complete(ctx, incomplete))}
         return list(offered.values())
 
@@ -50,25 +57,29 @@ class EstimateByDefault(click.Group):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Shows the options of an estimate, which is what a model alone means, and the other commands."""
-        estimate = self.commands["estimate"]
+        estimate = command_named("estimate")
         every = {each.opts[-1]: each for each in (*estimate.params, *self.get_params(ctx))}  # both have --no-config
         options = [each for each in every.values() if isinstance(each, click.Option)]
         with formatter.section("Options"):
             formatter.write_dl([record for each in options if (record := each.get_help_record(ctx))])
         self.format_commands(ctx, formatter)
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Shows the examples of an estimate."""
+        self.epilog = command_named("estimate").epilog
+        super().format_epilog(ctx, formatter)
+
 
 @add_no_config
 @click.group(
     cls=EstimateByDefault,
-    epilog=EPILOG,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(swatcost.__version__, message="swatcost %(version)s")
+@click.version_option(__version__, message="swatcost %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """What a neural network costs to train, densely and sparsely.
+    """Estimates what it costs to train a neural network, densely and sparsely.
 
     MODEL is a network of the zoo (see `swatcost list models`), torchvision:NAME, timm:NAME,
     package.module:factory, path/file.py:factory, or the path of a saved trace (.json).
@@ -77,28 +88,11 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (
-    estimating.estimate,
-    estimating.trace,
-    estimating.compare,
-    estimating.memory,
-    estimating.tables,
-    estimating.list_choices,
-    planning.sweep,
-    planning.solve,
-    planning.plan,
-    looking.report,
-    looking.explore,
-    running.run,
-    running.validate,
-    running.calibrate,
-    simulating.simulate,
-    simulating.study,
-    simulating.export,
-    simulating.two_four,
-    completion,
-):
-    cli.add_command(_command)
+def command_named(name: str) -> click.Command:
+    """A command of COMMANDS."""
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    return found
 
 
 def main(args: list[str] | None = None) -> int:

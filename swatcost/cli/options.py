@@ -1,10 +1,7 @@
-"""Options and output that commands share."""
+"""Options that commands share: what a setting is given by, how MODEL is loaded, forms of output, plots."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,20 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-from swatcost.cli.completion import OFFERED
-from swatcost.cli.waiting import waiting
+from swatcost.cli.completion import Complete, completing, models, offering
+from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
-from swatcost.common.files import write_atomically
 from swatcost.common.units import count_from, counts_from, fraction_from, fractions_from, names_from
-from swatcost.loading.load import load
+from swatcost.loading import load
 from swatcost.network import Network
 from swatcost.plots import check_path
 from swatcost.plots.canvas import SIZES
 from swatcost.report import FORMATS
-
-_UNATTENDED_WIDTH = 80
-_OTHER_FILES = {".xlsx", ".xls", ".ods", ".html", ".htm", ".pdf", ".docx", ".png", ".svg", ".jpg", ".parquet", ".toml"}
-_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+from swatcost.setting import EVERY_SETTING, OPTIONS, Option, Scope, option_name
 
 T = TypeVar("T")
 Loading = dict[str, Any]
@@ -45,7 +38,19 @@ class FractionType(click.ParamType[float]):
         try:
             return float(str(value))  # such as nan, which the library refuses by the setting's name
         except ValueError:
-            self.fail(f"{value!r:.40} is no number: give the fraction of zeros, such as 0.8 or 80%.", param, ctx)
+            self.fail(f"{value!r:.40} is not a number: give the fraction of zeros, such as 0.8 or 80%.", param, ctx)
+
+
+class FractionOrFileType(click.ParamType[Any]):
+    """A fraction, or else the path of a file."""
+
+    name = "S"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return fraction_from(str(value))
+        except SwatcostError:
+            return str(value)
 
 
 class CountType(click.ParamType[int]):
@@ -85,6 +90,8 @@ COUNTS = Several("N,N,…", counts_from)
 NAMES = Several("NAME,…", names_from)
 """Names with commas between them: swat,rigl."""
 
+_SEVERAL: dict[str, click.ParamType[Any]] = {"sparsity": FRACTIONS, "count": COUNTS, "name": NAMES}
+
 
 class ShapeOfSample(click.ParamType[tuple[int, ...]]):
     """Whole numbers with commas between them."""
@@ -97,7 +104,7 @@ class ShapeOfSample(click.ParamType[tuple[int, ...]]):
         try:
             return tuple(int(size) for size in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is no shape: give whole numbers with commas, such as 3,224,224.", param, ctx)
+            self.fail(f"{value!r} is not a shape: give whole numbers with commas, such as 3,224,224.", param, ctx)
 
 
 class PlotPath(click.ParamType[Path]):
@@ -111,18 +118,12 @@ class PlotPath(click.ParamType[Path]):
         return path
 
 
-def sparsity(option: str, help: str) -> Decorator:
-    """An option that takes a fraction of zeros."""
-    return click.option(option, type=FractionType(), help=help)
-
-
-def shown(option: str, help: str, default: str | float, metavar: str) -> Decorator:
+def shown(option: str, help: str, default: str | float, metavar: str, complete: Complete | None = None) -> Decorator:
     """An option whose default the help shows; a whole number may be given as 1k."""
     kind = CountType() if isinstance(default, int) else type(default)
     return click.option(
-        option, default=default, type=kind, metavar=metavar, show_default=True, help=help,
-        shell_complete=OFFERED.get(option),
-    )  # fmt: skip
+        option, default=default, type=kind, metavar=metavar, show_default=True, help=help, shell_complete=complete
+    )
 
 
 def together(*options: Decorator) -> Decorator:
@@ -136,11 +137,61 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def setting_options(scope: Scope = EVERY_SETTING, *, several: bool = False) -> Decorator:
+    """The options of the settings in a scope, given to the command by the settings' names; `several` where a sweep
+    takes several values. Those that the scope leaves out are refused with its reason.
+    """
+    taken = [_setting_option(name, option, several and option.swept) for name, option in scope.options.items()]
+    return together(*taken, *(_refused(name, reason) for name, reason in scope.without.items()))
+
+
+def _setting_option(name: str, option: Option, several: bool) -> Decorator:
+    complete = completing(option)
+    words = f"  [default: {option.default_is}]" if option.default_is else ""
+    given: dict[str, Any] = {"help": option.help + words, "shell_complete": complete}
+    if option.kind == "flag":
+        return click.option(option_name(name), name, is_flag=True, **given)
+    if option.kind == "patterns":
+        given |= {"multiple": True, "callback": lambda context, option, patterns: patterns or None}
+        return click.option(option_name(name), name, metavar=option.metavar, **given)
+    if option.default is not None:
+        given |= {"default": option.default, "show_default": True}
+    if several:
+        given |= {"type": _SEVERAL[option.kind], "default": None if option.default is None else str(option.default)}
+    elif option.kind == "sparsity":
+        given |= {"type": FractionOrFileType() if option.files else FractionType(), "metavar": option.metavar}
+    elif option.kind == "choice":
+        given["type"] = click.Choice(option.names() if option.names else [])
+    else:
+        given |= {"type": CountType() if option.kind == "count" else str, "metavar": option.metavar}
+    return click.option(option_name(name), name, **given)
+
+
+def _refused(name: str, reason: str) -> Decorator:
+    def refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            raise SwatcostError(f"{option_name(name)}: {reason}")
+
+    is_flag = OPTIONS[name].kind == "flag"
+    return click.option(option_name(name), name, hidden=True, expose_value=False, callback=refuse, is_flag=is_flag)
+
+
+MODEL = click.argument("model", shell_complete=offering(models, files=True))
+"""The argument MODEL, of one network."""
+
+MODELS = click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL…", shell_complete=offering(models, files=True)
+)
+"""The same of several."""
+
+CLASSES = click.option("--classes", type=CountType(), help="Number of classes, if not the network's own.")
+INPUT_SHAPE = click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own.")
+
 _MODEL_OPTIONS = together(
-    click.option("--classes", type=CountType(), metavar="N", help="Number of classes, if not the network's own."),
-    click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own."),
-    click.option("--input-dtype", metavar="T", help="Type of the input's numbers, such as int64."),
-    click.option("--fresh", is_flag=True, help="Trace anew, whatever was traced before."),
+    CLASSES,
+    INPUT_SHAPE,
+    click.option("--input-dtype", metavar="T", help="Input dtype, such as int64."),
+    click.option("--fresh", is_flag=True, help="Ignore the trace cache."),
 )
 
 
@@ -157,19 +208,13 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return _MODEL_OPTIONS(gathered)
 
 
-FROM = click.option(
-    "--from", "source", metavar="FILE", shell_complete=OFFERED["--from"],
-    help="What the distribution reads: a table, a checkpoint, a run's record.",
-)  # fmt: skip
-FIRST_LAYER = click.option(
-    "--first-layer", type=click.Choice(["dense", "sparse"]), help="[default: as the distribution has it]"
-)
-LAST_LAYER = click.option("--last-layer", type=click.Choice(["dense", "sparse"]), help="[default: sparse]")
-KEEP_DENSE = click.option(
-    "--keep-dense", multiple=True, metavar="PATTERN",
-    callback=lambda context, option, patterns: patterns or None,  # none at all leaves the choice to the method
-    help="Layers to keep dense, such as '*.downsample.*'; repeatable.",
-)  # fmt: skip
+def loaded(model: str, **source: Any) -> Network:
+    """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
+    with waiting(f"tracing {model}"):
+        return load(model, **source)
+
+
+LAYERS = click.option("--layers", is_flag=True, help="Also print one row per layer.")
 FORMAT = click.option(
     "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"
 )
@@ -189,35 +234,3 @@ def plot_options(what: str) -> Decorator:
         "--plot", type=PlotPath(), metavar="FILE", help=f"Draw {what}, as .png, .svg or .pdf; needs matplotlib."
     )
     return lambda command: plot(_PLOT_SIZE(command))
-
-
-def form(format: str | None, output: Path | None) -> str:
-    """The output form that was asked for, or that the file's ending says."""
-    if format or output is None:
-        return format or "table"
-    ending = output.suffix.lower()
-    if ending in _SUFFIXES:
-        return _SUFFIXES[ending]
-    if ending in _OTHER_FILES:
-        raise SwatcostError(f"--output {output}: {ending} is none of the forms, choose one with --format")
-    return "table"
-
-
-def width(output: Path | None) -> int:
-    """Columns to print in: the terminal's, or what COLUMNS says, or 80."""
-    attended = output is None and sys.stdout is not None and sys.stdout.isatty()
-    return max(40, shutil.get_terminal_size().columns) if attended or "COLUMNS" in os.environ else _UNATTENDED_WIDTH
-
-
-def show(text: str, output: Path | None) -> None:
-    """Prints, or writes to a file."""
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        write_atomically(output, text)
-
-
-def loaded(model: str, **source: Any) -> Network:
-    """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
-    with waiting(f"tracing {model}"):
-        return load(model, **source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from numbers import Integral
 
 from swatcost.common.errors import SwatcostError
 
@@ -122,3 +123,13 @@ def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
             raise SwatcostError(f"{part!r:.40} is more than {_MOST_IN_A_RANGE:,} values: give a larger step")
         found += [first + step * each for each in range(count)]
     return found
+
+
+_LARGEST_COUNT = 10**12  # samples, steps or iterations: more than any run has
+
+
+def checked_count(value: int, name: str) -> int:
+    """The value as an int, or SwatcostError unless it is a whole number that a run may have."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= _LARGEST_COUNT:
+        raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 1 to 10^12")
+    return int(value)

@@ -1,5 +1,7 @@
 """How work is counted: the paper's equations, conventions, costs that add."""
 
-from swatcost.counting.counting import counted_costs, counted_layers, summed
+from swatcost.counting.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
+from swatcost.counting.costs import Cost, PassCosts
+from swatcost.counting.counting import Counting, summed
 
-__all__ = ["counted_costs", "counted_layers", "summed"]
+__all__ = ["CONVENTIONS", "DEFAULT_ACT_SPARSITY", "EXACT", "Convention", "Cost", "Counting", "PassCosts", "summed"]

@@ -10,6 +10,10 @@ from swatcost.network.passes import PASSES, Pass
 __all__ = ["PASSES", "Cost", "Pass", "PassCosts", "per_sample"]
 
 
+AGREEMENT = 5e-5
+"""Fractions that differ by less are alike to the two decimals of a per cent that reports show."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Work [MACs] or memory [bytes] when done densely, an exact integer, and expected when done sparsely.
@@ -66,6 +70,11 @@ class PassCosts:
     def by_part(self) -> dict[str, Cost]:
         """What a training step adds up from, by name: the three passes, and what is recomputed."""
         return {**self.by_pass(), "recompute": self.recompute}
+
+    def totals(self) -> dict[str, Cost]:
+        """The three passes, what is recomputed if anything is, their sum, and inference."""
+        recompute = {"recompute": self.recompute} if self.recompute.dense else {}
+        return {**self.by_pass(), **recompute, "training": self.training, "inference": self.inference}
 
     @property
     def training(self) -> Cost:

@@ -1,37 +1,56 @@
-"""A plan's work as a convention counts it: layer by layer, and summed over the network."""
+"""A plan's work as a convention counts it: layer by layer, summed over the network, and along a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
-from swatcost.counting.conventions import Convention
+from swatcost.counting.conventions import DEFAULT_ACT_SPARSITY, Convention
 from swatcost.counting.costs import PassCosts
+from swatcost.methods import Method, Phase
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
 
-def counted_layers(
-    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
-) -> list[PassCosts]:
-    """What each counted layer costs over the traced batch [MACs], a step on average over a run of so many steps.
+@dataclass(frozen=True, kw_only=True)
+class Counting:
+    """How work is counted: under a convention, as the mean of a run of `steps` training steps.
 
-    default_act_sparsity is what conventions charge for zeros that ReLU leaves [-]. Sparse costs are arrays if the
-    plan's sparsities are.
+    `default_act_sparsity` is the fraction of zeros that ReLU leaves among activations [-], with which some conventions
+    charge sparse training. Sparse costs are arrays if the plan's sparsities are.
     """
-    phases = convention.phases(plan.method, steps)
-    return [
-        convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=default_act_sparsity)
-        for layer, sparsity in plan.by_layer(network)
-    ]
+
+    convention: Convention
+    steps: int = 1
+    default_act_sparsity: float = DEFAULT_ACT_SPARSITY
+
+    def under(self, convention: Convention) -> Counting:
+        """The same run under another convention."""
+        return replace(self, convention=convention)
+
+    def layers(self, network: Network, plan: SparsityPlan, phases: Sequence[Phase] | None = None) -> list[PassCosts]:
+        """What each counted layer costs over the traced batch [MACs]: the mean over phases, by default the whole run's.
+
+        Dense training is the baseline, and is not charged with zeros that ReLU leaves.
+        """
+        charged = self.default_act_sparsity * plan.asks_for_sparsity
+        phases = self.convention.phases(plan.method, self.steps) if phases is None else phases
+        return [
+            self.convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=charged)
+            for layer, sparsity in plan.by_layer(network)
+        ]
+
+    def total(self, network: Network, plan: SparsityPlan) -> PassCosts:
+        """What the network costs [MACs per sample]."""
+        return summed(self.layers(network, plan), network)
+
+    def stages(self, method: Method) -> Iterator[tuple[Phase, ...]]:
+        """The run's successive phases, grouped where the sparsity is the same: those take turns."""
+        for _, phases in groupby(self.convention.phases(method, self.steps), key=lambda phase: phase.scale):
+            yield tuple(phases)
 
 
 def summed(layers: Sequence[PassCosts], network: Network) -> PassCosts:
     """All layers together [MACs per sample], from what each costs over the traced batch."""
     return sum(layers, PassCosts()).per_sample(network.batch_size)
-
-
-def counted_costs(
-    network: Network, plan: SparsityPlan, convention: Convention, steps: int, default_act_sparsity: float
-) -> PassCosts:
-    """What the network costs [MACs per sample]; see `counted_layers`."""
-    return summed(counted_layers(network, plan, convention, steps, default_act_sparsity), network)

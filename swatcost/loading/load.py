@@ -71,6 +71,17 @@ def load(
     return _traced(place_of(name), asked, fresh)
 
 
+def counted_network(network: Network | str | Path) -> Network:
+    """The network, loaded if it was named; SwatcostError if it has nothing to count."""
+    if not isinstance(network, Network):
+        network = load(network)
+    if not network.counted_layers:
+        raise SwatcostError(
+            f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
+        )
+    return network
+
+
 def _whole_numbers(shape: Any) -> list[Any]:
     """A shape's sizes as plain ints where they are whole numbers of any kind; what they have to be, tracing says."""
     sizes = list(shape) if isinstance(shape, Iterable) else [shape]

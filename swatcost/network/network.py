@@ -16,6 +16,7 @@ import msgspec
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
+from swatcost.common.result import Result
 from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
@@ -117,13 +118,15 @@ class Uncounted:
     places: tuple[Name, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """A traced network: its layers in execution order, its tensors, and what was not understood.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Network(Result):
+    """A traced network: its layers in execution order, its tensors, and what was not understood. Its repr is a table.
 
     Raises ValueError when a layer names a parameter that the network does not have, or when two of its
     tensors contradict each other.
     """
+
+    report = "network"
 
     name: Name
     input_shapes: tuple[tuple[Natural, ...], ...]
@@ -234,11 +237,6 @@ class Network:
     def to_json(self) -> str:
         """The trace as JSON text."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import network_to_html
-
-        return network_to_html(self)
 
 
 def per_sample(total: float, batch_size: int) -> float:

@@ -11,7 +11,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.page.figures import figures_of
 from swatcost.page.layers import layers_of
-from swatcost.report import content
+from swatcost.report import estimate as content
 from swatcost.report.numbers import held_together, percent, times
 from swatcost.version import __version__
 

@@ -8,9 +8,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from swatcost.common.colours import BLUE, GREEN, ORANGE, PURPLE, VERMILION
-from swatcost.report.content import key_of, merged
+from swatcost.report.estimate import key_of, merged
+from swatcost.report.estimate_data import layer_rows
 from swatcost.report.numbers import percent, scaled
-from swatcost.report.rows import layer_rows
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate

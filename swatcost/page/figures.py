@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from swatcost.counting.costs import AGREEMENT
 from swatcost.page.drawing import (
     DIAMONDS,
     MARKED,
@@ -27,8 +28,8 @@ from swatcost.page.drawing import (
     note,
     rows_of,
 )
-from swatcost.report.content import key_of
-from swatcost.report.numbers import PERCENT_AGREEMENT, column_unit, percent, scaled, seconds, times
+from swatcost.report.estimate import key_of
+from swatcost.report.numbers import column_unit, percent, scaled, seconds, times
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
@@ -128,7 +129,7 @@ def reduction(estimate: Estimate) -> Figure:
         "hoverinfo": "skip",
     }
     traces: list[Figure] = [bars, network]
-    differ = [place for place, each in enumerate(executed) if abs(each - counted[place]) > PERCENT_AGREEMENT]
+    differ = [place for place, each in enumerate(executed) if abs(each - counted[place]) > AGREEMENT]
     if differ:
         points = {
             "name": "convention exact",

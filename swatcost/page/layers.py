@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import layer_table, merged
-from swatcost.report.rows import layer_rows
+from swatcost.report.estimate import layer_table, merged
+from swatcost.report.estimate_data import layer_rows
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate

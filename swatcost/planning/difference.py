@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.result import Result
 from swatcost.counting.costs import PASSES
 
 _SETTINGS = (
@@ -66,30 +67,21 @@ class LayerChange:
         return (self.second[3] if self.second else 0.0) - (self.first[3] if self.first else 0.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Difference(Result):
     """What changed from the first to the second. Its repr is the report.
 
     `settings` and `totals` hold (first, second) of what differs, None for what one of them does not have; `layers`
     those that differ, in order of appearance; `alike` is how many do not.
     """
 
+    report = "difference"
+
     names: tuple[str, str]
     settings: dict[str, tuple[Any, Any]]
     totals: dict[str, tuple[float | None, float | None]]
     layers: tuple[LayerChange, ...]
     alike: int
-
-    def __repr__(self) -> str:
-        from swatcost.report.difference import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.difference import sheet
-        from swatcost.report.html import sheet_to_html
-
-        return sheet_to_html(sheet(self))
 
 
 def is_saved_estimate(path: str | Path) -> bool:

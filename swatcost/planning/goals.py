@@ -39,7 +39,7 @@ class Goals:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class OperatingPoint:
     """Sparsities [-], a period [iterations] and what they give; None for what the method does not make sparse.
 
     `training_flops` is what is left of dense training [-], `topk_overhead` a Top-K's time over that of the sparse steps

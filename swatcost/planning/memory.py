@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
+from swatcost.common.result import Result
 from swatcost.common.units import bytes_from
 from swatcost.estimate import Estimate, estimate
 from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, view_of
+from swatcost.setting import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryReport:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MemoryReport(Result):
     """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
 
     `fits` are the largest batches, "dense", "naive" and "compressed", in `capacity` bytes; `needed` the activation
     sparsity that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a
     second.
     """
+
+    report = "memory"
 
     estimate: Estimate
     memory: SparseMemory
@@ -30,37 +34,25 @@ class MemoryReport:
     link: float | None = None
     moving: tuple[float, float] | None = None
 
-    def __repr__(self) -> str:
-        from swatcost.report.memory import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import sheet_to_html
-        from swatcost.report.memory import sheet
-
-        return sheet_to_html(sheet(self))
-
 
 def memory_of(
     network: Network | str | Path,
     *,
-    batch_size: int = 32,
     optimizer: str = "momentum",
     precision: str = "fp32",
     fit: str | int | None = None,
     link: str | float | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> MemoryReport:
     """What a training step holds, densely and sparsely. Its repr is the report.
 
     optimizer is sgd, momentum, adam or adamw; precision fp32, bf16, fp16 or mixed. fit is the memory [bytes, or such
     as "11GB", or a device] that the largest batch is looked for in; link what moves to the host in a second, likewise.
-    settings are those of `estimate`: weights, acts, method, distribution and so on.
+    settings are those of `estimate`: weights, acts, method, distribution, batch_size and so on.
 
     Raises SwatcostError for anything that cannot be used.
     """
-    found = estimate(network, batch_size=batch_size, **settings)
+    found = estimate(network, **settings)
     traced, plan = found.network, found.plan
     memory = view_of(traced, plan, found.batch_size, optimizer, precision)
     fits = needed = moving = None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-from swatcost.checks import checked_count
 from swatcost.common.errors import SwatcostError
-from swatcost.common.units import bytes_from
+from swatcost.common.result import Result
+from swatcost.common.units import bytes_from, checked_count
 from swatcost.counting.costs import Cost
-from swatcost.estimate import Estimate, estimate
-from swatcost.loading.load import load
-from swatcost.methods import Phase
+from swatcost.estimate import Estimate, estimate_setting
+from swatcost.loading import counted_network
 from swatcost.network import Network
 from swatcost.planning.capacity import view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
+from swatcost.setting import EVERY_SETTING, Scope, Settings
 
 FLOPS_PER_MAC = 2
 _JOULES_PER_KWH = 3.6e6
@@ -40,14 +39,16 @@ class Moment:
     training_macs: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunPlan:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunPlan(Result):
     """A run of so many epochs, dense and sparse. Its repr is the report.
 
     `estimate` is of a step on one GPU: its batch size is a GPU's share of `batch_size`, its steps are the iterations.
     `watts` is what a GPU draws [W], None where nobody says; `pue` what the data centre draws over that; `grid` is in
     kg CO₂ a kWh; `price` of a GPU and hour in `currency`; `link` the bandwidth between GPUs [bytes/s].
     """
+
+    report = "run_plan"
 
     estimate: Estimate
     recipe: Recipe | None
@@ -167,54 +168,32 @@ class RunPlan:
     def curve(self) -> list[Moment]:
         """The method's schedule over the run; phases that alternate within it are one moment, at their mean."""
         found, moments, begin = self.estimate, [], 0.0
-        charged = found.default_act_sparsity * found.plan.asks_for_sparsity
-        for phases in _successive(found.convention.phases(found.plan.method, found.steps)):
+        for phases in found.counting.stages(found.plan.method):
             share = sum(each.share for each in phases)
-            whole = tuple(replace(each, share=each.share / share) for each in phases)
-            batch = sum(
-                found.convention.count(
-                    layer, found.plan.method, sparsity, phases=whole, default_act_sparsity=charged
-                ).training.sparse
-                for layer, sparsity in found.plan.by_layer(found.network)
-            )
+            whole = [replace(each, share=each.share / share) for each in phases]
+            layers = found.counting.layers(found.network, found.plan, whole)
             moments.append(
                 Moment(
                     begin=begin,
                     end=begin + share,
                     weight_sparsity=found.weight_sparsity * phases[0].scale,
-                    training_macs=batch / found.network.batch_size,
+                    training_macs=sum(each.training.sparse for each in layers) / found.network.batch_size,
                 )
             )
             begin += share
         return moments
 
-    def to_dict(self) -> dict[str, Any]:
-        """The plan as plain data, as `--format json` prints it."""
-        from swatcost.report.run_plan import to_dict
 
-        return to_dict(self)
-
-    def __repr__(self) -> str:
-        from swatcost.report.run_plan import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import sheet_to_html
-        from swatcost.report.run_plan import sheet
-
-        return sheet_to_html(sheet(self))
-
-
-def _successive(phases: Sequence[Phase]) -> list[list[Phase]]:
-    """Phases by the sparsity that they have reached: those of one sparsity take turns."""
-    grouped: list[list[Phase]] = []
-    for each in phases:
-        if grouped and grouped[-1][0].scale == each.scale:
-            grouped[-1].append(each)
-        else:
-            grouped.append([each])
-    return grouped
+PLANNING = Scope(
+    without={"steps": "a plan finds them from epochs, samples and batch size, leave them out"},
+    default_is={
+        "batch_size": "the recipe's, or 32",
+        "period": "the recipe's, or 1000",
+        "method": "the recipe's, or swat",
+        "last_layer": "the recipe's, or sparse",
+    },
+)
+"""Settings as a plan takes them: `batch_size` is over all GPUs, and what is not given is the recipe's."""
 
 
 def plan_run(
@@ -224,21 +203,19 @@ def plan_run(
     dataset: str | None = None,
     samples: int | None = None,
     epochs: int | None = None,
-    batch_size: int | None = None,
     gpus: int | None = None,
-    period: int | None = None,
     watts: float | None = None,
     pue: float = 1.0,
     grid: float = WORLD_GRID,
     price: float | None = None,
     currency: str = "USD",
     link: str | float | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> RunPlan:
     """Plans a whole run.
 
     recipe is one of the paper's (Tables 12 to 14), by default the network's own if it has one; what is given beside it
-    goes before it. dataset says how many samples an epoch has, or samples does. batch_size is over all gpus. watts is
+    goes before it. dataset says how many samples an epoch has, or samples does. The batch is over all gpus. watts is
     what a GPU draws, by default its board power where the device's profile says so; pue the data centre's energy over
     its machines'; grid kg CO₂ a kWh; price of a GPU and hour; link the bandwidth between GPUs [bytes/s, or such as
     "25GB"]. settings are those of `estimate`.
@@ -248,7 +225,8 @@ def plan_run(
     >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
     450450
     """
-    network = network if isinstance(network, Network) else load(network)
+    network = counted_network(network)
+    asked = PLANNING.given(settings)
     chosen = recipe_of(network.name) if recipe is None else RECIPES.choose(recipe)
     if samples is None:
         named = chosen.dataset if dataset is None and chosen else dataset
@@ -256,11 +234,12 @@ def plan_run(
         dataset = named
     elif dataset is not None:
         raise SwatcostError("samples: a dataset says how many it has, leave one of them out")
-    settings = _given(settings)
     if chosen is not None:
-        epochs, batch_size = _or(epochs, chosen.epochs), _or(batch_size, chosen.batch_size)
-        gpus, period = _or(gpus, chosen.gpus), _or(period, chosen.period)
-        settings = {"method": chosen.method, "last_layer": chosen.last_layer, **settings}
+        epochs, gpus = _or(epochs, chosen.epochs), _or(gpus, chosen.gpus)
+        asked = {
+            "method": chosen.method, "last_layer": chosen.last_layer, "period": chosen.period,
+            "batch_size": chosen.batch_size, **asked,
+        }  # fmt: skip
     missing = [name for name, value in (("epochs", epochs), ("dataset or samples", samples)) if value is None]
     if missing or epochs is None or samples is None:
         raise SwatcostError(
@@ -268,14 +247,15 @@ def plan_run(
             f"({', '.join(RECIPES.names())})"
         )
     samples, epochs = checked_count(samples, "samples"), checked_count(epochs, "epochs")
-    batch_size, gpus = checked_count(_or(batch_size, 32), "batch_size"), checked_count(_or(gpus, 1), "gpus")
+    setting, gpus = EVERY_SETTING.setting(asked), checked_count(_or(gpus, 1), "gpus")
+    batch_size = setting.batch_size
     if batch_size % gpus:
         raise SwatcostError(f"batch_size {batch_size}: {gpus} GPUs cannot share it alike, give a multiple")
     for name, value, least in (("watts", watts, 0), ("pue", pue, 1), ("grid", grid, 0), ("price", price, 0)):
         if value is not None and not least <= value < 1e9:
             raise SwatcostError(f"{name} {value:g}: give a number from {least}")
     steps = epochs * ceil(samples / batch_size)
-    found = estimate(network, batch_size=batch_size // gpus, period=_or(period, 1000), steps=steps, **settings)
+    found = estimate_setting(network, setting.but(batch_size=batch_size // gpus, steps=steps))
     return RunPlan(
         estimate=found, recipe=chosen, dataset=dataset or f"{samples:,} samples", samples=samples, epochs=epochs,
         batch_size=batch_size, gpus=gpus, watts=found.device.watts if watts is None else watts, pue=pue, grid=grid,
@@ -285,8 +265,3 @@ def plan_run(
 
 def _or(given: int | None, otherwise: int) -> int:
     return otherwise if given is None else given
-
-
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    """Without what is None: a recipe's own stands then."""
-    return {name: value for name, value in settings.items() if value is not None}

@@ -15,13 +15,12 @@ from swatcost.memory.dense_step import StepMemory, training_memory
 from swatcost.memory.sparse_step import sparse_memory
 from swatcost.methods import LayerSparsity
 from swatcost.methods.method import OPERANDS
-from swatcost.planning.goals import STEP, Goals, Setting
-from swatcost.planning.vectorised import Array, Question, missing, times_of
+from swatcost.planning.goals import STEP, Goals, OperatingPoint
+from swatcost.planning.vectorised import Array, Vectorised, missing
+from swatcost.setting import OPTIONS
 from swatcost.sparsity import SparsityPlan
 from swatcost.timing import topk
 from swatcost.timing.times import Times
-
-DEFAULT_PERIOD = 1000  # iterations, as for an estimate
 
 _MOST = round(1 / STEP) - 1
 _COARSE = 64  # steps looked at together before those between two of them
@@ -33,11 +32,11 @@ _OVERHEAD_SPARSITIES = numpy.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 class Answer:
     """What a search found; see `planning.solving.Solution`."""
 
-    least: Setting | None = None
+    least: OperatingPoint | None = None
     exact: float | None = None
-    limit: Setting | None = None
+    limit: OperatingPoint | None = None
     unreached: tuple[str, ...] = ()
-    freedom: tuple[Setting, ...] = ()
+    freedom: tuple[OperatingPoint, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class Search:
     some sparsity on, and the goals of speed and FLOPs are looked for from there.
     """
 
-    question: Question
+    vectorised: Vectorised
     goals: Goals
     fixed: dict[str, float]
     free: tuple[str, ...]
@@ -85,7 +84,7 @@ class Search:
         if (why := self._refusal(0) or self._refusal(1)) is not None:
             if "weights" not in self.free:
                 raise why
-            name = self.question.distribution.name
+            name = self.vectorised.setting.distribution.name
             raise SwatcostError(f"distribution {name!r} leaves no sparsity of weights to look for: {_reason(why)}")
         given, refused = 0, _MOST
         while refused - given > 1:
@@ -113,13 +112,14 @@ class Search:
 
     def _exactly(self) -> float | None:
         """The sparsity that the goals need as `exact` counts; None where they are about more, or it is out of reach."""
-        if not self.free or self.question.convention is EXACT or self.goals.memory_bytes is not None:
+        if not self.free or self.vectorised.setting.convention is EXACT or self.goals.memory_bytes is not None:
             return None
-        counted = replace(self, question=replace(self.question, convention=EXACT))
+        exact = self.vectorised.setting.but(convention=EXACT)
+        counted = replace(self, vectorised=replace(self.vectorised, setting=exact))
         number = int(counted._first_of_flops({}, 1)[0])
         return number * STEP if number <= self.most else None
 
-    def _beyond(self, limit: Setting) -> tuple[str, ...]:
+    def _beyond(self, limit: OperatingPoint) -> tuple[str, ...]:
         """The goals that the limit does not reach."""
         goals = self.goals
         beyond = {
@@ -150,16 +150,16 @@ class Search:
         """On each line of steps the place of the first that meets the goals; their number if none does."""
         lines, width = steps.shape
         on_lines = {name: numpy.repeat(values, width) for name, values in held.items()}
-        met = self._meets(times_of(self.question, self._targets(steps.reshape(-1) * STEP, on_lines)))
+        met = self._meets(self.vectorised.times(self._targets(steps.reshape(-1) * STEP, on_lines)))
         met = met.reshape(lines, width)
         return numpy.where(met.any(axis=1), met.argmax(axis=1), width)
 
     def _meets(self, times: Times) -> Any:
-        met = numpy.ones(len(times.training_reduction), dtype=bool)
+        met = numpy.ones(len(times.reduction), dtype=bool)
         if self.goals.speedup is not None:
             met &= times.speedup(self._period(times)) >= self.goals.speedup
         if self.goals.training_flops is not None:
-            met &= 1 - times.training_reduction <= self.goals.training_flops
+            met &= 1 - times.reduction <= self.goals.training_flops
         return met
 
     def _period(self, times: Times) -> Any:
@@ -168,7 +168,7 @@ class Search:
             return times.period_of_overhead(self.goals.topk_overhead)
         if self.period is None and not self.free and self.goals.speedup is not None:
             return times.period_of_speedup(self.goals.speedup)
-        return numpy.full(len(times.topk_seconds), self.period or DEFAULT_PERIOD)
+        return numpy.full(len(times.topk_seconds), self.period or OPTIONS["period"].default)
 
     def _first_of_memory(self) -> int:
         """The first step whose compressed peak fits, by halving; 0 where memory is no goal, beyond the last if none."""
@@ -189,7 +189,7 @@ class Search:
                 break
         return fits
 
-    def _with_memory(self, found: list[Setting]) -> list[Setting]:
+    def _with_memory(self, found: list[OperatingPoint]) -> list[OperatingPoint]:
         """The one setting with its peak, where memory is a goal."""
         if self.goals.memory_bytes is None:
             return found
@@ -197,19 +197,19 @@ class Search:
         return [replace(found[0], memory_bytes=self._peak(self._plan(numpy.array([moving])), 0))]
 
     def _peak(self, plan: SparsityPlan, place: int) -> int:
-        view = sparse_memory(self.question.network, _one_of(plan, place), self._dense_step)
+        view = sparse_memory(self.vectorised.network, _one_of(plan, place), self._dense_step)
         return view.compressed_peak if view.compressed < view.dense.saved_bytes else view.dense.peak.bytes
 
     @cached_property
     def _dense_step(self) -> StepMemory:
-        asked = self.question
+        asked = self.vectorised
         return training_memory(
-            asked.network, batch_size=asked.batch_size, optimizer=self.optimizer, precision=self.precision
+            asked.network, batch_size=asked.setting.batch_size, optimizer=self.optimizer, precision=self.precision
         )
 
     def _plan(self, moving: Array) -> SparsityPlan:
         targets = self._targets(moving, {})
-        return self.question.plan(*(targets.get(name, missing(len(moving))) for name in OPERANDS))
+        return self.vectorised.plan(*(targets.get(name, missing(len(moving))) for name in OPERANDS))
 
     def _targets(self, moving: Array, held: dict[str, Array]) -> dict[str, Array]:
         """Every operand's target: what is fixed, what is held on a line, and what moves."""
@@ -217,20 +217,20 @@ class Search:
         on_lines = {name: numpy.where(numpy.isnan(values), moving, values) for name, values in held.items()}
         return {**dict.fromkeys(self.free, moving), **fixed, **on_lines}
 
-    def _settings(self, moving: Array, held: dict[str, Array] | None = None) -> list[Setting]:
+    def _settings(self, moving: Array, held: dict[str, Array] | None = None) -> list[OperatingPoint]:
         targets = self._targets(moving, held or {})
-        times = times_of(self.question, targets)
+        times = self.vectorised.times(targets)
         periods = self._period(times)
         speedups, overheads = times.speedup(periods), times.overhead(periods)
         return [
-            Setting(
+            OperatingPoint(
                 weights=_at(targets.get("weights"), each),
                 acts=_at(targets.get("acts"), each),
                 grads=_at(targets.get("grads"), each),
                 period=int(periods[each]),
                 speedup=float(speedups[each]),
-                speedup_limit=float(topk.speedup_limit(times.training_reduction[each])),
-                training_flops=float(1 - times.training_reduction[each]),
+                speedup_limit=float(topk.speedup_limit(times.reduction[each])),
+                training_flops=float(1 - times.reduction[each]),
                 topk_overhead=float(overheads[each]),
             )
             for each in range(len(moving))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy
 
-from swatcost.checks import checked_count
 from swatcost.common.errors import SwatcostError
+from swatcost.common.result import Result
+from swatcost.common.units import checked_count
 from swatcost.counting.costs import PASSES, Pass
-from swatcost.estimate import Estimate, estimate
+from swatcost.estimate import Estimate, estimate_setting
+from swatcost.loading import counted_network
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.methods import checked_sparsity
 from swatcost.methods.method import OPERANDS
@@ -20,26 +22,29 @@ from swatcost.network import Network
 from swatcost.planning.capacity import capacity_of
 from swatcost.planning.goals import Goals
 from swatcost.planning.search import Answer, Search
-from swatcost.planning.vectorised import Question, question, times_of
+from swatcost.planning.vectorised import Vectorised
+from swatcost.setting import Scope, Setting, Settings
 
 SHARES = (0.001, 0.01, 0.1)
 """Shares of the sparse step that a Top-K may take [-], for which a solution says the period."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Solution(Answer):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Solution(Result, Answer):
     """What was found. Its repr is the report.
 
     `least` is the least sparse setting that reaches the goals, in steps of `STEP`. It is None where there is none, and
     then `limit` is as near as this method comes and `unreached` names the goals beyond it; and where only the overhead
     was asked for with no sparsity given: the periods are in `freedom` then. `exact` is the sparsity that the goals need
     as the convention `exact` counts, where they are about FLOPs. `freedom` are other settings that reach the goals:
-    weights against activations. `fixed` were given, `free` were looked for, `settings` are those of `estimate`.
+    weights against activations. `fixed` were given, `free` were looked for, `setting` has the rest.
     """
 
-    question: Question
+    report = "solution"
+
+    network: Network
+    setting: Setting
     goals: Goals
-    settings: dict[str, Any]
     fixed: dict[str, float]
     free: tuple[str, ...]
 
@@ -52,8 +57,8 @@ class Solution(Answer):
     def estimate(self) -> Estimate:
         """The estimate at the least setting, at the limit where there is none, or at the last of several."""
         at = self.least or self.limit or self.freedom[-1]
-        asked: dict[str, Any] = {**self.settings, **at.targets, "period": at.period}
-        return estimate(self.question.network, **asked)
+        asked: dict[str, Any] = {**at.targets, "period": at.period}
+        return estimate_setting(self.network, self.setting.but(**asked))
 
     @property
     def remaining(self) -> dict[Pass, float]:
@@ -63,9 +68,10 @@ class Solution(Answer):
 
     def periods(self) -> dict[float, int]:
         """The shortest period [iterations] at the least setting that keeps a Top-K below each of SHARES."""
-        if self.least is None or not self.question.method.selects:
+        if self.least is None or not self.setting.method.selects:
             return {}
-        times = times_of(self.question, {name: numpy.array([value]) for name, value in self.least.targets.items()})
+        at = {name: numpy.array([value]) for name, value in self.least.targets.items()}
+        times = Vectorised(network=self.network, setting=self.setting).times(at)
         return {share: int(times.period_of_overhead(share)[0]) for share in SHARES}
 
     def to_frame(self) -> Any:
@@ -75,16 +81,9 @@ class Solution(Answer):
         rows = ([("least", self.least)] if self.least else []) + [("freedom", each) for each in self.freedom]
         return pandas.DataFrame([{"what": what, **vars(each)} for what, each in rows])
 
-    def __repr__(self) -> str:
-        from swatcost.report.solution import render
 
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import sheet_to_html
-        from swatcost.report.solution import sheet
-
-        return sheet_to_html(sheet(self))
+SOLVING = Scope(default_is={"period": "1000, or looked for"})
+"""Settings as a search takes them: a period that is not given may be what is looked for."""
 
 
 def solution(
@@ -94,13 +93,9 @@ def solution(
     training_flops: float | None = None,
     memory: str | int | None = None,
     topk_overhead: float | None = None,
-    weights: float | None = None,
-    acts: float | None = None,
-    grads: float | None = None,
-    period: int | None = None,
     optimizer: str = "momentum",
     precision: str = "fp32",
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Solution:
     """Looks for the least sparse setting that reaches every goal that is given.
 
@@ -117,23 +112,25 @@ def solution(
     >>> round(solution("resnet50", training_flops=0.239).least.weights, 2)  # Table 3: 76.1 % fewer at 80 %
     0.8
     """
-    asked = question(network, **settings)
+    network, given = counted_network(network), SOLVING.given(settings)
+    fixed = {name: checked_sparsity(given.pop(name), name) for name in OPERANDS if name in given}
+    period = given.pop("period", None)
+    setting = SOLVING.setting(given)
+    vectorised = Vectorised(network=network, setting=setting)
     OPTIMIZERS.choose(optimizer)
     PRECISIONS.choose(precision)
     capacity = None if memory is None else capacity_of(str(memory))
     goals = Goals(speedup=speedup, training_flops=training_flops, memory_bytes=capacity, topk_overhead=topk_overhead)
     if period is not None and topk_overhead is not None:
         raise SwatcostError("period: a Top-K overhead says how long it has to be, leave one of them out")
-    given = {"weights": weights, "acts": acts, "grads": grads}
-    fixed = {name: checked_sparsity(value, name) for name, value in given.items() if value is not None}
-    used = [name for name, operand in OPERANDS.items() if asked.method.uses(operand)]
+    used = [name for name, operand in OPERANDS.items() if setting.method.uses(operand)]
     if not used:
-        raise SwatcostError(f"method {asked.method.name!r} makes nothing sparse: there is nothing to solve for")
-    if topk_overhead is not None and not asked.method.selects:
-        raise SwatcostError(f"Top-K overhead: method {asked.method.name!r} selects nothing by Top-K, leave it out")
+        raise SwatcostError(f"method {setting.method.name!r} makes nothing sparse: there is nothing to solve for")
+    if topk_overhead is not None and not setting.method.selects:
+        raise SwatcostError(f"Top-K overhead: method {setting.method.name!r} selects nothing by Top-K, leave it out")
     free = tuple(name for name in used if name not in fixed)
     search = Search(
-        question=asked,
+        vectorised=vectorised,
         goals=goals,
         fixed=fixed,
         free=free,
@@ -141,7 +138,7 @@ def solution(
         optimizer=optimizer,
         precision=precision,
     )
-    return Solution(question=asked, goals=goals, settings=settings, fixed=fixed, free=free, **vars(search.answer()))
+    return Solution(network=network, setting=setting, goals=goals, fixed=fixed, free=free, **vars(search.answer()))
 
 
 def solve(network: Network | str | Path, **goals_and_settings: Any) -> Any:

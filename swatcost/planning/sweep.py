@@ -5,59 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy
 
-from swatcost.checks import checked_count, checked_network
+from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
-from swatcost.counting.conventions import DEFAULT_ACT_SPARSITY, Convention
+from swatcost.common.units import checked_count
+from swatcost.counting import Convention
 from swatcost.devices import Device
 from swatcost.distributions import Distribution
+from swatcost.loading import counted_network
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
-from swatcost.planning.vectorised import Array, question
-from swatcost.sparsity import DenseOrSparse
-from swatcost.timing import topk
-from swatcost.timing.times import Times
+from swatcost.planning.vectorised import Array, Vectorised, times_of
+from swatcost.setting import EVERY_SETTING, OPTIONS, Settings
 
 if TYPE_CHECKING:
     import pandas
 
+_PERIOD = OPTIONS["period"].default
 _MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
 
 
-def sweep(
-    network: Network | str | Path,
-    *,
-    weights: float | Iterable[float] | None = None,
-    acts: float | Iterable[float] | None = None,
-    grads: float | Iterable[float] | None = None,
-    period: int | Iterable[int] = 1000,
-    method: str | Method | Sequence[str | Method] = "swat",
-    distribution: Any = "uniform",
-    convention: str | Convention | Sequence[str | Convention] = "swat",
-    device: str | Path | Device | Sequence[str | Path | Device] = "rtx2080ti",
-    batch_size: int | Iterable[int] = 32,
-    paired: bool = False,
-    source: Any = None,
-    default_act_sparsity: float | str | Path = DEFAULT_ACT_SPARSITY,
-    steps: int = 32_000,
-    first_layer: DenseOrSparse | None = None,
-    last_layer: DenseOrSparse | None = None,
-    keep_dense: Sequence[str] | None = None,
-    selection: str | None = None,
-    one_sample: bool = False,
-    hidden: bool = False,
-) -> pandas.DataFrame:
+def sweep(network: Network | str | Path, *, paired: bool = False, **settings: Unpack[Settings]) -> pandas.DataFrame:
     """Estimates every combination of settings, by array arithmetic.
 
-    Each setting is what `estimate` takes, or several of them. With `paired`, weights, acts, grads and period are
-    taken together, the first with the first, instead of each with each; those that are single go with all. The frame
-    has a row a combination, the settings in the first columns. A target that some of the methods cannot use is missing
-    (NaN) for those, which have no row for each of its values. Sparsities and reductions are fractions, times seconds;
-    training_macs and inference_macs are sparse ones per sample. A period that never pays is missing (NaN).
+    Each setting is what `estimate` takes; sparsities, periods, names and batch sizes may be several. With `paired`,
+    weights, acts, grads and period are taken together, the first with the first, instead of each with each; those that
+    are single go with all. The frame has one row per combination, the settings in the first columns. A target that some
+    of the methods cannot use is missing (NaN) for those, which have no row for each of its values. Sparsities and
+    reductions are fractions, times seconds; training_macs and inference_macs are sparse ones per sample. A period that
+    never pays is missing (NaN).
 
     Raises SwatcostError for whatever `estimate` refuses.
 
@@ -68,51 +48,38 @@ def sweep(
     """
     import pandas
 
-    network = checked_network(network)
-    targets = [_sparsities(each, name) for name, each in zip(OPERANDS, (weights, acts, grads), strict=True)]
-    periods = numpy.array([checked_count(each, "period") for each in _several(period)])
+    network, given = counted_network(network), EVERY_SETTING.given(settings)
+    targets = [_sparsities(given.pop(name, None), name) for name in OPERANDS]
+    periods = numpy.array([checked_count(each, "period") for each in _several(given.pop("period", _PERIOD))])
     if paired:
         *targets, periods = _pairs([*targets, periods])
-    methods = [METHODS.choose(each) for each in _several(method)]
+    names = [name for name, option in OPTIONS.items() if option.swept and name not in (*OPERANDS, "period")]
+    swept = {name: list(_several(given.pop(name, OPTIONS[name].default))) for name in names}
+    methods = [METHODS.choose(each) for each in swept["method"]]
     frames = []
-    for choice in product(methods, *(list(_several(each)) for each in (distribution, convention, device, batch_size))):
-        asked = question(
-            network,
-            method=choice[0],
-            distribution=choice[1],
-            convention=choice[2],
-            device=choice[3],
-            batch_size=choice[4],
-            source=source,
-            default_act_sparsity=default_act_sparsity,
-            steps=steps,
-            first_layer=first_layer,
-            last_layer=last_layer,
-            keep_dense=keep_dense,
-            selection=selection,
-            one_sample=one_sample,
-            hidden=hidden,
-        )
+    for choice in product(*swept.values()):
+        asked = EVERY_SETTING.setting({**given, **dict(zip(swept, choice, strict=True))})
+        vectorised = Vectorised(network=network, setting=asked)
         own = _of_method(asked.method, methods, targets)
-        settings = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
-        for start in range(0, len(settings[0]), _MOST_AT_ONCE):
-            part = [each[start : start + _MOST_AT_ONCE] for each in settings]
+        grid = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
+        for start in range(0, len(grid[0]), _MOST_AT_ONCE):
+            part = [each[start : start + _MOST_AT_ONCE] for each in grid]
             try:
-                columns = asked.columns(*part)
+                columns = vectorised.columns(*part)
             except SwatcostError as error:
                 raise SwatcostError(f"{asked.method.name} with {asked.distribution.name}: {error}") from None
             named = {
                 "method": asked.method.name,
                 "distribution": asked.distribution.name,
                 "convention": asked.convention.name,
-                "device": asked.device.name,
+                "device": asked.profile.name,
                 "batch_size": asked.batch_size,
                 "weights": part[0],
                 "acts": part[1],
                 "grads": part[2],
             }
             at = periods[start : start + _MOST_AT_ONCE] if paired else periods
-            frames.append(pandas.DataFrame(_with_periods(named, columns, at, paired, hidden)))
+            frames.append(pandas.DataFrame(_with_periods(named, columns, at, paired, asked.hidden)))
     return pandas.concat(frames, ignore_index=True)
 
 
@@ -127,7 +94,9 @@ def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) 
 
 def _several(value: Any) -> Iterable[Any]:
     """What was given, as several: a name, a number or a function is one."""
-    single = isinstance(value, str | bytes | Path | Method | Distribution | Convention | Device) or callable(value)
+    single = isinstance(
+        value, str | bytes | Path | Method | Distribution | Convention | Device | Architecture
+    ) or callable(value)
     if single or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
         return [value.item() if getattr(value, "ndim", 1) == 0 and hasattr(value, "item") else value]
     several = list(value)
@@ -173,10 +142,9 @@ def _with_periods(
         for name, value in {**settings, **columns}.items()
     }
     whole["period"] = periods if paired else numpy.tile(periods, count)
-    names = ("training_reduction", "dense_step_seconds", "topk_seconds")
-    found = Times(**{name: whole[name] for name in names}, hidden=hidden)
+    found = times_of(whole, len(whole["period"]), hidden)
     whole["speedup"] = found.speedup(whole["period"])
-    whole["speedup_limit"] = topk.speedup_limit(found.training_reduction)
+    whole["speedup_limit"] = found.speedup_limit
     whole["break_even_period"] = found.break_even_period()
     order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
     return {name: whole[name] for name in order}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from swatcost.common.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
 from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, label, panels, short, size_named
 from swatcost.plots.ticks import layer_names, name_layers, points_a_layer
-from swatcost.report.content import asked
+from swatcost.report.estimate import asked
 from swatcost.report.numbers import axis_unit, percent, scaled
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLUE, VERMILION
 from swatcost.plots.canvas import GREY, finish, label, panels, size_named
-from swatcost.report.content import asked
+from swatcost.report.estimate import asked
 from swatcost.report.numbers import percent
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from swatcost.checks import checked_count
 from swatcost.common.errors import SwatcostError
+from swatcost.common.result import Result
+from swatcost.common.units import checked_count
 from swatcost.devices import DenseStep, Device, Measured, Rates, SelectionTime, TopkTimes
 from swatcost.devices import steps as growing
 from swatcost.devices.fits import fitted
@@ -70,25 +71,16 @@ class Prediction:
         return self.predicted / self.measured - 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Calibration(Result):
     """A device profile, the measurements that it was fitted to, and its predictions beside other measurements."""
+
+    report = "calibration"
 
     device: Device
     selections: tuple[TimedSelection, ...]
     instructions: tuple[Instructions, ...]
     predictions: tuple[Prediction, ...]
-
-    def __repr__(self) -> str:
-        from swatcost.report.calibration import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.calibration import sheet
-        from swatcost.report.html import sheet_to_html
-
-        return sheet_to_html(sheet(self))
 
 
 def calibrate(

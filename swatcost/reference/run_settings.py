@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import torch
 
-from swatcost.checks import checked_count
 from swatcost.common.errors import SwatcostError
 from swatcost.common.record import Header
+from swatcost.common.units import checked_count
 
 _MEASURED = 20  # steps of a run in which layers are looked at, unless told
 _LONGEST = 10**6  # epochs

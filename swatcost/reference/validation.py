@@ -12,9 +12,10 @@ import numpy
 import torch
 from torch.nn import functional
 
-from swatcost.checks import checked_count
 from swatcost.common.errors import SwatcostError
 from swatcost.common.record import default_act_sparsity
+from swatcost.common.result import Result
+from swatcost.common.units import checked_count
 from swatcost.counting.conventions import EXACT
 from swatcost.counting.costs import PASSES, Pass
 from swatcost.counting.padding import inside_fraction, reach
@@ -107,14 +108,16 @@ class StepCheck:
         return sum((layer.work[in_pass] for layer in self.layers if in_pass in layer.work), Work())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Validation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Validation(Result):
     """The model's numbers beside measured ones. Its repr is the tables.
 
     `saved` are the bytes that autograd keeps, modelled and measured: of the dense step, and of the reference, which
     masks dense tensors (the naive view). `left_dense` are weights that the reference could not make sparse; `bound` is
     the relative difference [-] from which on causes are named.
     """
+
+    report = "validation"
 
     estimate: Estimate
     batch_size: int
@@ -142,17 +145,6 @@ class Validation:
                 zeros[layer.weight].append(layer.default_act_sparsity)
         means = {weight: sum(each) / len(each) for weight, each in zeros.items()}
         return default_act_sparsity(self.estimate.network, means)
-
-    def __repr__(self) -> str:
-        from swatcost.report.validation import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import sheet_to_html
-        from swatcost.report.validation import sheet
-
-        return sheet_to_html(sheet(self))
 
 
 def validate(

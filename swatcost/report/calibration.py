@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table
 from swatcost.report.numbers import percent, scaled, seconds
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.reference.calibration import Calibration
@@ -19,12 +18,7 @@ TABLE_9 = {1_000: 15_215, 10_000: 217_863, 100_000: 1_381_744, 1_000_000: 12_454
 """Retired instructions of numpy.partition by array size: SWAT, Table 9."""
 
 
-def render(calibration: Calibration, format: str, *, width: int = 80) -> str:
-    """The calibration as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(calibration), format, width=width)
-
-
-def sheet(calibration: Calibration) -> Sheet:
+def sheet(calibration: Calibration, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     return Sheet(
         opening=[f"{calibration.device.title}: {calibration.device.source}"],

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from swatcost.counting.conventions import as_rigl_counts, as_swat_counts
 from swatcost.counting.costs import PASSES, Cost
 from swatcost.planning.comparison import remaining, where_they_differ
-from swatcost.report.content import Table, machine, title, unmeasured
-from swatcost.report.numbers import percent, scaled, times
-from swatcost.report.rows import totals_by_name
+from swatcost.report.estimate import machine, title, unmeasured
+from swatcost.report.numbers import percent, times
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
-    from swatcost.planning import Comparison, NetworkComparison
+    from swatcost.planning import Comparison
 
 
-_SPEEDUPS = (
+SPEEDUPS = (
     "Speedups by Eqs. 7 and 8: the sparse step as much faster as its FLOPs are fewer, which no dense hardware gives, "
     "and a Top-K every so many iterations."
 )
 
 
-def render(comparison: Comparison, format: str, *, width: int = 80) -> str:
-    """The comparison as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(comparison), format, width=width)
-
-
-def sheet(comparison: Comparison) -> Sheet:
+def sheet(comparison: Comparison, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     one = comparison.by_convention[comparison.convention]
     return Sheet(
-        opening=[title(one.network), _settings(comparison.by_method.values())],
+        opening=[title(one.network), settings(comparison.by_method.values())],
         tables=[
             _table(f"under {comparison.convention}", comparison.by_method),
             _table(f"{comparison.method} under", comparison.by_convention),
@@ -42,11 +36,11 @@ def sheet(comparison: Comparison) -> Sheet:
         ],
         notes=notes(comparison),
         data=lambda: to_dict(comparison),
-        rows=lambda: _rows(comparison),
+        rows=lambda: rows(comparison),
     )
 
 
-def _settings(estimates: Iterable[Estimate]) -> str:
+def settings(estimates: Iterable[Estimate]) -> str:
     """What all were asked for: targets, each for the methods that have such an operand, and the machine."""
     every = list(estimates)
     words = {"weights": "weights", "acts": "activations", "grads": "outputs"}
@@ -66,7 +60,7 @@ def notes(comparison: Comparison) -> list[str]:
     by_method = comparison.by_method
     sentences = [
         "Reductions are of MACs: of each pass, of a training step on average over the run, and of inference.",
-        _SPEEDUPS,
+        SPEEDUPS,
         *unmeasured(each.device for each in by_method.values()),
     ]
     if comparison.by_convention[comparison.convention].convention.density is as_swat_counts:
@@ -142,7 +136,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 def _table(heading: str, estimates: Mapping[str, Estimate]) -> Table:
     header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "inference", "speed\nup"]
     rows = [
-        [name, *(percent(cost.reduction) for cost in _compared(each).values()), times(each.speedup)]
+        [name, *(percent(cost.reduction) for cost in reductions(each).values()), times(each.speedup)]
         for name, each in estimates.items()
     ]
     return Table(header, rows)
@@ -157,79 +151,23 @@ def _matrix(comparison: Comparison) -> Table:
     return Table(["training, under", *comparison.by_convention], rows)
 
 
-def render_networks(comparison: NetworkComparison, format: str, *, width: int = 80) -> str:
-    """Several networks' comparison as text in one of FORMATS; ends in a newline."""
-    return render_sheet(networks_sheet(comparison), format, width=width)
+def reductions(estimate: Estimate) -> dict[str, Cost]:
+    """The costs that are compared, by name."""
+    return {name: cost for name, cost in estimate.costs.totals().items() if name != "recompute"}
 
 
-def networks_sheet(comparison: NetworkComparison) -> Sheet:
-    """What it says, whatever the form."""
-    methods = list(dict.fromkeys(name for found in comparison.by_network.values() for name in found))
-
-    def table(heading: str, of: Callable[[Estimate], str]) -> Table:
-        lines = [
-            [method, *(of(found[method]) if method in found else "" for found in comparison.by_network.values())]
-            for method in methods
-        ]
-        return Table([heading, *comparison.by_network], lines)
-
-    one_of = {name: next(iter(found.values())) for name, found in comparison.by_network.items()}
-    dense = [
-        [name, *map(scaled, (one.network.parameter_elements, one.costs.training.dense, one.exact.training.dense))]
-        for name, one in one_of.items()
-    ]
-    first = next(iter(one_of.values()))
-    return Sheet(
-        opening=[
-            f"{len(comparison.by_network)} networks under {comparison.convention}",
-            _settings(each for found in comparison.by_network.values() for each in found.values()),
-        ],
-        tables=[
-            Table(["dense, a sample", "parameters", "training MACs", "exact"], dense),
-            table("training reduction", lambda each: percent(each.training_reduction)),
-            table("speedup", lambda each: times(each.speedup)),
-        ],
-        notes=[
-            "Reductions are of MACs of a training step on average over the run.",
-            _SPEEDUPS,
-            *unmeasured([first.device]),
-            *(f"{name} is left out: {reason}." for name, reason in comparison.refused.items()),
-        ],
-        data=lambda: _networks_to_dict(comparison),
-        rows=lambda: [
-            {"model": name, **row}
-            for name, found in comparison.by_network.items()
-            for row in _estimate_rows(list(found.values()))
-        ],
-    )
+def rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row per estimate."""
+    return estimate_rows([*comparison.by_method.values(), *comparison.by_convention.values()])
 
 
-def _networks_to_dict(comparison: NetworkComparison) -> dict[str, Any]:
-    return {
-        "schema": "swatcost.network_comparison/1",
-        "convention": comparison.convention,
-        "by_network": {
-            name: {method: each.to_dict()["totals"] for method, each in found.items()}
-            for name, found in comparison.by_network.items()
-        },
-        "refused": comparison.refused,
-    }
-
-
-def _compared(estimate: Estimate) -> dict[str, Cost]:
-    return {name: cost for name, cost in totals_by_name(estimate.costs).items() if name != "recompute"}
-
-
-def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    return _estimate_rows([*comparison.by_method.values(), *comparison.by_convention.values()])
-
-
-def _estimate_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
+def estimate_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
+    """What a row says of each estimate."""
     return [
         {
             "method": each.plan.method.name,
             "convention": each.convention.name,
-            **{f"{name}_reduction": cost.reduction for name, cost in _compared(each).items()},
+            **{f"{name}_reduction": cost.reduction for name, cost in reductions(each).items()},
             "model_compression": each.model_compression,
             "speedup": each.speedup,
         }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table
 from swatcost.report.numbers import column_unit, percent, scaled
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.planning.difference import Difference, LayerChange
@@ -15,12 +14,7 @@ if TYPE_CHECKING:
 _FRACTIONS = ("sparsity", "reduction", "pruned")
 
 
-def render(found: Difference, format: str, *, width: int = 80) -> str:
-    """The difference as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(found), format, width=width)
-
-
-def sheet(found: Difference) -> Sheet:
+def sheet(found: Difference, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     if found.layers:
         opening = f"{len(found.layers)} of {len(found.layers) + found.alike} layers differ"

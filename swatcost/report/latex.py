@@ -1,26 +1,20 @@
-"""An estimate as LaTeX tables (booktabs), to be read into a paper."""
+"""A report as LaTeX tables (booktabs), to be read into a paper."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tabulate import tabulate
 
-from swatcost.report import content
-from swatcost.report.content import Table
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
+from swatcost.report.sheet import Sheet
+from swatcost.report.tables import Table
 
 # Characters beyond ASCII that our cells use; tabulate escapes LaTeX's own.
 _COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}
 
 
-def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    opening = [content.title(estimate.network), content.setting(estimate), content.headline(estimate)]
-    comments = "\n".join(f"% {note}" for note in [*opening, *content.notes(estimate), r"Needs \usepackage{booktabs}."])
-    tables = [content.layer_table(estimate, "wide")] if layers else content.tables(estimate)
-    return "\n\n".join([comments, *map(lay_out, tables)])
+def render(sheet: Sheet, width: int) -> str:
+    comments = [*sheet.opening, *sheet.notes, r"Needs \usepackage{booktabs}."]
+    tables = [sheet.layers("wide")] if sheet.layers and sheet.shows_layers else sheet.tables
+    return "\n\n".join(["\n".join(f"% {comment}" for comment in comments), *map(lay_out, tables)])
 
 
 def lay_out(table: Table) -> str:

@@ -1,26 +1,19 @@
-"""An estimate as GitHub-flavoured Markdown."""
+"""A report as GitHub-flavoured Markdown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tabulate import tabulate
 
-from swatcost.report import content
-from swatcost.report.content import Table
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
+from swatcost.report.sheet import Sheet
+from swatcost.report.tables import Table
 
 
-def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    opening = (f"**{content.title(estimate.network)}**", content.setting(estimate), content.headline(estimate))
-    blocks = ["  \n".join(opening)]
-    if layers:
-        blocks.append(lay_out(content.layer_table(estimate, "wide")))
-    blocks += map(lay_out, content.tables(estimate))
-    blocks.append("\n".join(f"- {note}" for note in content.notes(estimate)))
-    return "\n\n".join(blocks).replace("_", r"\_")
+def render(sheet: Sheet, width: int) -> str:
+    first, *rest = sheet.opening
+    blocks = ["  \n".join([f"**{first}**", *rest])]
+    blocks += map(lay_out, [*([sheet.layers("wide")] if sheet.layers and sheet.shows_layers else []), *sheet.tables])
+    blocks.append("\n".join(f"- {note}" for note in sheet.notes))
+    return "\n\n".join(each for each in blocks if each).replace("_", r"\_")
 
 
 def lay_out(table: Table) -> str:

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table, setting, title
+from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled, seconds
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.memory.sparse_step import SparseMemory
     from swatcost.planning import MemoryReport
 
 
-def render(report: MemoryReport, format: str, *, width: int = 80) -> str:
-    """The report as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(report), format, width=width)
-
-
-def sheet(report: MemoryReport) -> Sheet:
+def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     return Sheet(
         opening=[title(report.estimate.network), _settings(report)],

@@ -28,10 +28,6 @@ def axis_unit(largest: float) -> tuple[str, float]:
     return next(((prefix, factor) for factor, prefix in _PREFIXES if largest >= factor), ("", 1.0))
 
 
-PERCENT_AGREEMENT = 5e-5
-"""Fractions that differ by less are alike to the two decimals of a per cent that `percent` shows."""
-
-
 def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from swatcost.report import checked_format, layouts
-from swatcost.report.content import Table
 from swatcost.report.table import wrap
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.published import Reproduction

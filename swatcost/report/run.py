@@ -5,10 +5,10 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table
+from swatcost.report import render_sheet
 from swatcost.report.numbers import percent, scaled, seconds, shape
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 _ROOM_FOR_ALL = 96  # columns
 

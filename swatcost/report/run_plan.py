@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table, machine, notes, setting, title, unmeasured
+from swatcost.report.estimate import machine, notes, setting, title, unmeasured
 from swatcost.report.numbers import percent, scaled, seconds, three_digits, times
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.counting.costs import Cost
     from swatcost.planning.run_plan import RunPlan
 
 
-def render(plan: RunPlan, format: str, *, width: int = 80) -> str:
-    """The run as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(plan), format, width=width)
-
-
-def sheet(plan: RunPlan) -> Sheet:
+def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     return Sheet(
         opening=[title(plan.estimate.network), setting(plan.estimate), _run(plan)],

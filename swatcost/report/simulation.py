@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swatcost.counting.costs import PASSES
-from swatcost.report.content import Table, title
+from swatcost.report.estimate import title
 from swatcost.report.numbers import column_unit, percent, scaled, times
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.accelerator.cycles import Cycles, Simulation
@@ -17,12 +17,7 @@ _IDLE = ("ragged", "unfilled", "filters", "tiles")
 _ROUNDING = 1e-3  # by which a Top-K of whole weights may keep less than its share
 
 
-def render(simulation: Simulation, format: str, *, layers: bool = False, width: int = 80) -> str:
-    """The simulation as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(simulation, layers=layers), format, width=width)
-
-
-def sheet(simulation: Simulation, *, layers: bool = False) -> Sheet:
+def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     architecture = simulation.architecture
     tables = [_passes(simulation), _step(simulation)]

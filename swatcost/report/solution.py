@@ -5,35 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swatcost.planning.goals import STEP
-from swatcost.report.content import Table, machine, notes, title, unmeasured
+from swatcost.report.estimate import machine, notes, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
-    from swatcost.planning.goals import Setting
+    from swatcost.planning.goals import OperatingPoint
     from swatcost.planning.solution import Solution
 
 _NAMES = {"weights": "weights", "acts": "activations", "grads": "outputs' gradients"}
 
 
-def render(solution: Solution, format: str, *, width: int = 80) -> str:
-    """The solution as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(solution), format, width=width)
-
-
-def sheet(solution: Solution) -> Sheet:
+def sheet(solution: Solution, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
-    asked = solution.question
+    asked = solution.setting
     return Sheet(
         opening=[
-            title(asked.network),
+            title(solution.network),
             f"{asked.method.name}, {asked.distribution.name}, convention {asked.convention.name}, "
-            f"{machine(asked.device)}, batch {asked.batch_size}: {goals(solution)}",
+            f"{machine(asked.profile)}, batch {asked.batch_size}: {goals(solution)}",
             answer(solution),
         ],
         tables=tables(solution),
-        notes=[*_meanings(solution), *unmeasured([asked.device]), *notes(solution.estimate)],
+        notes=[*_meanings(solution), *unmeasured([asked.profile]), *notes(solution.estimate)],
         data=lambda: to_dict(solution),
         rows=lambda: rows(solution),
     )
@@ -61,13 +56,13 @@ def answer(solution: Solution) -> str:
     if not solution.free:
         return f"With {_sparsities(least)}, the shortest period is {least.period:,} iterations."
     beside = f"; {percent(solution.exact)} as convention exact counts" if solution.exact is not None else ""
-    every = f", a Top-K every {least.period:,} iterations" if solution.question.method.selects else ""
+    every = f", a Top-K every {least.period:,} iterations" if solution.setting.method.selects else ""
     return f"Least sparse: {_sparsities(least)}{every}{beside}."
 
 
 def refusal(solution: Solution) -> str:
     """Which goal is out of reach, what the limit is and what holds it there."""
-    limit, asked = solution.limit, solution.question
+    limit, asked = solution.limit, solution.setting
     assert limit is not None
     at = f"with {_sparsities(limit)}" + (f" and a Top-K every {limit.period:,}" if asked.method.selects else "")
     sentences = []
@@ -84,7 +79,7 @@ def refusal(solution: Solution) -> str:
     return f"{asked.method.name} gives {' and '.join(sentences)} {at}{held if of_flops else ''}"
 
 
-def _sparsities(setting: Setting) -> str:
+def _sparsities(setting: OperatingPoint) -> str:
     given = {words: getattr(setting, name) for name, words in _NAMES.items()}
     return ", ".join(f"{words} {percent(value)} sparse" for words, value in given.items() if value is not None)
 
@@ -101,13 +96,13 @@ def tables(solution: Solution) -> list[Table]:
     return found
 
 
-def _setting(solution: Solution, at: Setting) -> Table:
+def _setting(solution: Solution, at: OperatingPoint) -> Table:
     lines = [
         ["speedup", times(at.speedup)],
         ["speedup without Top-K", times(at.speedup_limit)],
         ["FLOPs of dense training", percent(at.training_flops)],
     ]
-    if solution.question.method.selects:
+    if solution.setting.method.selects:
         lines.append(["Top-K adds to sparse steps", percent(at.topk_overhead)])
     if at.memory_bytes is not None:
         lines.append(["peak of a step, compressed", scaled(at.memory_bytes, "B")])
@@ -139,7 +134,7 @@ def _meanings(solution: Solution) -> list[str]:
         sentences.append(f"Looked for: the sparsity of {moving}{together}, in steps of {percent(STEP)}.")
     if solution.least is not None and solution.freedom:
         sentences.append("Other settings that reach it: with these weights, the least sparse activations.")
-    if solution.question.method.selects:
+    if solution.setting.method.selects:
         sentences.append("What a Top-K adds is its time over that of the sparse steps of its period.")
     if solution.goals.memory_bytes is not None:
         sentences.append(
@@ -151,15 +146,16 @@ def _meanings(solution: Solution) -> list[str]:
 
 def to_dict(solution: Solution) -> dict[str, Any]:
     """Plain data."""
-    asked, wanted = solution.question, solution.goals
+    asked, wanted = solution.setting, solution.goals
     return {
         "schema": "swatcost.solution/1",
-        "model": asked.network.name,
+        "model": solution.network.name,
         "method": asked.method.name,
         "distribution": asked.distribution.name,
         "convention": asked.convention.name,
-        "device": asked.device.name,
+        "device": asked.profile.name,
         "batch_size": asked.batch_size,
+        "setting": asked.record(),
         "goals": vars(wanted),
         "fixed": solution.fixed,
         "free": list(solution.free),

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from swatcost.report.content import Table
+from swatcost.report import render_sheet
 from swatcost.report.numbers import percent, times
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 _NOTES = (
     "Speedups are of simulated cycles, dense over sparse; step is a whole training step with its share of a Top-K.",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from swatcost.report.content import Table, title, unmeasured
+from swatcost.report import render_sheet
+from swatcost.report.estimate import title, unmeasured
 from swatcost.report.numbers import percent, seconds, times
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     import pandas

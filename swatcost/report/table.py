@@ -1,39 +1,35 @@
-"""An estimate as a table for a terminal."""
+"""A report as tables for a terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from swatcost.report import content
-from swatcost.report.content import Table
 from swatcost.report.numbers import held_together
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
-
-
-def render(estimate: Estimate, *, layers: bool, width: int) -> str:
-    opening = (content.title(estimate.network), content.setting(estimate), content.headline(estimate))
-    blocks = ["\n".join(wrap(line, width) for line in opening)]
-    if layers:
-        blocks.append(_layers(estimate, width))
-    blocks += [lay_out(each, width) for each in content.tables(estimate)]
-    blocks.append("\n".join(wrap(f"- {note}", width, indent="  ") for note in content.notes(estimate)))
-    return "\n\n".join(blocks)
+from swatcost.report.sheet import LAYER_DETAIL, Sheet
+from swatcost.report.tables import Table
 
 
-def _layers(estimate: Estimate, width: int) -> str:
-    """The most detailed table that fits, with a rule above the total."""
-    for detail in content.LAYER_DETAIL:
-        lines = lay_out(content.layer_table(estimate, detail)).splitlines()
+def render(sheet: Sheet, width: int) -> str:
+    blocks = ["\n".join(wrap(line, width) for line in sheet.opening)]
+    if sheet.layers and sheet.shows_layers:
+        blocks.append(_layers(sheet, width))
+    blocks += [lay_out(each, width) for each in sheet.tables]
+    blocks.append("\n".join(wrap(f"- {note}", width, indent="  ") for note in sheet.notes))
+    return "\n\n".join(each for each in blocks if each)
+
+
+def _layers(sheet: Sheet, width: int) -> str:
+    """The most detailed table of layers that fits, with a rule above the total."""
+    assert sheet.layers is not None
+    for detail in LAYER_DETAIL:
+        lines = lay_out(sheet.layers(detail)).splitlines()
         if max(map(len, lines)) <= width:
             break
     rule = next(line for line in lines if set(line) <= {"-", " "})
-    left_out = content.LEFT_OUT[detail]
+    left_out = sheet.left_out(detail)
     note = [wrap(f"({left_out}: in a wider terminal, or with --format csv)", width)] if left_out else []
     return "\n".join([*lines[:-1], rule, lines[-1], *note])
 

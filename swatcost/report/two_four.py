@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from swatcost.counting.costs import PASSES
-from swatcost.report.content import Table, title
+from swatcost.report.estimate import title
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 from swatcost.simulation.two_four import REGIMES, Fit, TwoFour, reports
 
 _PRUNED = {
@@ -19,12 +19,7 @@ _PRUNED = {
 }
 
 
-def render(found: TwoFour, format: str, *, layers: bool = False, width: int = 80) -> str:
-    """As text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(found, layers=layers), format, width=width)
-
-
-def sheet(found: TwoFour, *, layers: bool = False) -> Sheet:
+def sheet(found: TwoFour, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     passes = [
         [

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.counting.costs import PASSES
 from swatcost.methods import Operand
-from swatcost.report.content import Table, setting, title
+from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Sheet
-from swatcost.report.sheet import render as render_sheet
+from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
     from swatcost.reference.validation import LayerCheck, Validation, Work
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 _AT_LEAST = 1e-6  # causes below it would be printed as zero [-]
 
 
-def render(validation: Validation, format: str, *, layers: bool = False, width: int = 80) -> str:
-    """The validation as text in one of FORMATS; ends in a newline."""
-    return render_sheet(sheet(validation, layers=layers), format, width=width)
-
-
-def sheet(validation: Validation, *, layers: bool = False) -> Sheet:
+def sheet(validation: Validation, layers: bool = False) -> Sheet:
     """What it says, whatever the form."""
     steps = len(validation.steps)
     return Sheet(

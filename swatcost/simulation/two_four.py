@@ -18,14 +18,14 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
-from swatcost.checks import checked_network
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
+from swatcost.common.result import Result
 from swatcost.counting.costs import PASSES, Pass
 from swatcost.estimate import estimate
 from swatcost.exporting.workload import Workload, workloads
+from swatcost.loading import counted_network
 from swatcost.network import Network
 
 SPEEDUP = 2.0
@@ -53,9 +53,11 @@ class Fit:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class TwoFour:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TwoFour(Result):
     """What 2:4 sparsity can reach in a network's training step at a batch size and for a type of elements."""
+
+    report = "two_four"
 
     network: Network
     element: str
@@ -76,23 +78,6 @@ class TwoFour:
         saved = sum(map(self.fitting_macs, REGIMES[regime])) * (1 - 1 / SPEEDUP)
         return dense / (dense - saved)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data, as `--format json` prints it."""
-        from swatcost.report.two_four import to_dict
-
-        return to_dict(self)
-
-    def __repr__(self) -> str:
-        from swatcost.report.two_four import render
-
-        return render(self, "table")
-
-    def _repr_html_(self) -> str:
-        from swatcost.report.html import sheet_to_html
-        from swatcost.report.two_four import sheet
-
-        return sheet_to_html(sheet(self))
-
 
 def two_four(network: Network | str, *, element: str = "float16", batch_size: int = 32) -> TwoFour:
     """Which layers and passes of a network qualify for 2:4 sparsity.
@@ -102,7 +87,7 @@ def two_four(network: Network | str, *, element: str = "float16", batch_size: in
     """
     if element not in MULTIPLES:
         raise SwatcostError(f"element {element!r:.40}: {nearest(str(element), list(MULTIPLES))}")
-    network = checked_network(network)
+    network = counted_network(network)
     dense = estimate(network, method="dense", batch_size=batch_size)
     found, _ = workloads(dense, PASSES, bits=None)
     products = {layer.name for layer in network.counted_layers if layer.is_product}

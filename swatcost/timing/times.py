@@ -1,12 +1,11 @@
-"""The times of many settings at once, and the periods that they allow: A.4's equations, solved for the period."""
+"""A step's times and the speedup they give, and A.4's equations solved for the period."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy
-
+from swatcost.common.elementwise import where
 from swatcost.timing import topk
 
 _LONGEST_PERIOD = 10**12
@@ -14,26 +13,38 @@ _LONGEST_PERIOD = 10**12
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """Of every setting: the training reduction [-], a dense step and a Top-K [s]; arrays of one length.
+    """A training reduction [-], a dense step and a Top-K [s]: numbers, or arrays with an element for each setting.
 
+    `reduction` is 1 − sparse / dense time of a step without Top-K: that of its FLOPs (A.4), or what was simulated.
     `hidden`: selections run beside training, and only what does not fit behind their period counts.
     """
 
-    training_reduction: Any
+    reduction: Any
     dense_step_seconds: Any
     topk_seconds: Any
-    hidden: bool
+    hidden: bool = False
+
+    @property
+    def speedup_limit(self) -> Any:
+        """The speedup without any Top-K [-]."""
+        return topk.speedup_limit(self.reduction)
+
+    def exposed_topk_seconds(self, period: Any) -> Any:
+        """What a Top-K that runs beside training adds to its period [s]."""
+        return topk.exposed_seconds(
+            topk_seconds=self.topk_seconds, sparse_step_seconds=self.sparse_step_seconds, period=period
+        )
 
     @property
     def sparse_step_seconds(self) -> Any:
         """Without Top-K [s]."""
-        return (1 - self.training_reduction) * self.dense_step_seconds
+        return (1 - self.reduction) * self.dense_step_seconds
 
     def speedup(self, period: Any) -> Any:
         """With a Top-K every period iterations (Eqs. 7 and 8) [-]."""
         return topk.speedup(
             dense_step_seconds=self.dense_step_seconds,
-            training_reduction=self.training_reduction,
+            training_reduction=self.reduction,
             topk_seconds=self.topk_seconds,
             period=period,
             hidden=self.hidden,
@@ -41,13 +52,8 @@ class Times:
 
     def overhead(self, period: Any) -> Any:
         """What a Top-K adds to the sparse steps of its period [-]."""
-        steps = period * self.sparse_step_seconds
-        added = self.topk_seconds
-        if self.hidden:
-            added = topk.exposed_seconds(
-                topk_seconds=added, sparse_step_seconds=self.sparse_step_seconds, period=period
-            )
-        return added / steps
+        added = self.exposed_topk_seconds(period) if self.hidden else self.topk_seconds
+        return added / (period * self.sparse_step_seconds)
 
     def period_of_overhead(self, share: float) -> Any:
         """The shortest period whose Top-K adds at most this share to its sparse steps [iterations].
@@ -63,18 +69,20 @@ class Times:
         """
         gained = self.dense_step_seconds - speedup * self.sparse_step_seconds
         each = self.dense_step_seconds if self.hidden else gained
-        with numpy.errstate(divide="ignore", invalid="ignore"):
-            needed = numpy.where(gained > 0, speedup * self.topk_seconds / each, _LONGEST_PERIOD)
-        return _whole(needed)
+        needed = speedup * self.topk_seconds / (each + (each == 0))  # where nothing is gained the quotient has no say
+        return _whole(where(gained > 0, needed, _LONGEST_PERIOD))
 
     def break_even_period(self) -> Any:
-        """`topk.break_even_period` of every setting [iterations]; NaN where there is none."""
-        saved = self.training_reduction * self.dense_step_seconds
-        each = self.dense_step_seconds if self.hidden else saved
-        with numpy.errstate(divide="ignore", invalid="ignore"):
-            first = numpy.maximum(1, numpy.ceil(self.topk_seconds / each))
-        return numpy.where(self.topk_seconds == 0, 1, numpy.where(saved > 0, first, numpy.nan))
+        """`topk.break_even_period` [iterations]; None where there is none, in arrays NaN."""
+        return topk.break_even_period(
+            dense_step_seconds=self.dense_step_seconds,
+            training_reduction=self.reduction,
+            topk_seconds=self.topk_seconds,
+            hidden=self.hidden,
+        )
 
 
 def _whole(periods: Any) -> Any:
+    import numpy
+
     return numpy.clip(numpy.ceil(periods), 1, _LONGEST_PERIOD).astype(numpy.int64)

@@ -8,7 +8,9 @@ Source: Raihan and Aamodt, "Sparse Weight Activation Training", NeurIPS 2020, su
 
 from __future__ import annotations
 
-import math
+from typing import Any
+
+from swatcost.common.elementwise import ceiling, where
 
 REDUCTIONS_OF_EQS_7_AND_8 = (0.761, 0.856)
 """The training-FLOP reductions [-] that the two equations put in, rounded as the text has them."""
@@ -89,21 +91,19 @@ def speedup_limit(training_reduction: float) -> float:
 
 def break_even_period(
     *, dense_step_seconds: float, training_reduction: float, topk_seconds: float, hidden: bool = False
-) -> int | None:
-    """The smallest period at which sparse training takes no longer than dense training; None if there is none.
+) -> Any:
+    """The smallest period at which sparse training takes no longer than dense training: an int, or None without one.
 
     P · r · t ≥ t_topk, so P = ceil(t_topk / (r · t))
 
     Symbols as in `speedup`. Without anything to select the first iteration is enough. A hidden Top-K may take as long
-    as the dense steps that it replaces: P · t ≥ t_topk.
+    as the dense steps that it replaces: P · t ≥ t_topk. For arrays the periods are floats, NaN where there is none.
 
     >>> # 0.470 / (0.761 · 0.147) = 4.2
     >>> break_even_period(dense_step_seconds=0.147, training_reduction=0.761, topk_seconds=0.470)
     5
     """
-    if topk_seconds == 0:
-        return 1
-    saved_seconds = training_reduction * dense_step_seconds
-    if hidden and saved_seconds > 0:
-        return max(1, math.ceil(topk_seconds / dense_step_seconds))
-    return max(1, math.ceil(topk_seconds / saved_seconds)) if saved_seconds > 0 else None
+    saved = training_reduction * dense_step_seconds
+    covered = dense_step_seconds if hidden else saved
+    period = ceiling(topk_seconds / (covered + (covered == 0)))  # where nothing is saved the quotient has no say
+    return where(topk_seconds == 0, 1, where(saved > 0, period + (period < 1), None))

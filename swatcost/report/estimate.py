@@ -1,34 +1,35 @@
-"""What the forms for people say, cell by cell: terminal table, Markdown, LaTeX and HTML lay it out."""
+"""What an estimate's report says, cell by cell: the forms lay it out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swatcost.counting.conventions import EXACT
+from swatcost.devices import Device
+from swatcost.estimate import Estimate
+from swatcost.network import Network
 from swatcost.network.layer import PRODUCT_KINDS
+from swatcost.report.assumptions import assumptions
+from swatcost.report.estimate_data import layer_rows, summary_rows, to_dict
 from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
-from swatcost.report.rows import layer_rows, totals_by_name
-
-if TYPE_CHECKING:
-    from swatcost.devices import Device
-    from swatcost.estimate import Estimate
-    from swatcost.network import Network
+from swatcost.report.sheet import Sheet
+from swatcost.report.tables import Table
 
 
-@dataclass(frozen=True)
-class Table:
-    """A header and rows of cells; the first `text_columns` hold words, the others numbers."""
-
-    header: list[str]
-    rows: list[list[str]]
-    text_columns: int = 1
-
-    @property
-    def alignment(self) -> list[str]:
-        return ["left" if column < self.text_columns else "right" for column in range(len(self.header))]
+def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
+    """What it says, whatever the form; CSV is one row per layer if asked, or else one row per quantity."""
+    return Sheet(
+        opening=[title(estimate.network), setting(estimate), headline(estimate)],
+        tables=tables(estimate),
+        notes=notes(estimate),
+        data=lambda: to_dict(estimate),
+        rows=lambda: layer_rows(estimate) if layers else summary_rows(estimate),
+        layers=lambda detail: layer_table(estimate, detail),
+        shows_layers=layers,
+        left_out=LEFT_OUT.__getitem__,
+    )
 
 
 def title(network: Network) -> str:
@@ -107,14 +108,14 @@ def work(estimate: Estimate) -> Table:
     """MACs per sample by pass; the last column is the reduction as autograd executes it."""
     together = "training, all four" if estimate.costs.recompute.dense else "training, all three"
     names = {"training": together}
-    exact = totals_by_name(estimate.exact)
+    exact = estimate.exact.totals()
     rows = [
         [
             names.get(name, name),
             *map(scaled, (cost.dense, cost.sparse)),
             *map(percent, (cost.reduction, exact[name].reduction)),
         ]
-        for name, cost in totals_by_name(estimate.costs).items()
+        for name, cost in estimate.costs.totals().items()
     ]
     return Table(["MACs per sample", "dense", "sparse", "reduction", "exact"], rows)
 
@@ -155,7 +156,6 @@ def time(estimate: Estimate) -> Table:
 
 
 _IDEAS = {"one sample": "with one sample", "hidden": "hidden behind the period"}
-LAYER_DETAIL = ("wide", "medium", "narrow")
 LEFT_OUT = {"wide": "", "medium": "shapes and passes", "narrow": "shapes, passes, parameters and sparsities"}
 _TEXTS = {"wide": ("name", "input_shape", "weight_shape", "output_shape"), "medium": ("name",), "narrow": ("name",)}
 _PASSES = {
@@ -232,7 +232,7 @@ def tables(estimate: Estimate) -> list[Table]:
 
 def notes(estimate: Estimate) -> list[str]:
     """What the numbers rest on, and what was met and not counted."""
-    return [*estimate.assumptions, f"Met and not counted: {_uncounted(estimate)}."]
+    return [*assumptions(estimate), f"Met and not counted: {_uncounted(estimate)}."]
 
 
 def _uncounted(estimate: Estimate) -> str:

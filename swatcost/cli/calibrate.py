@@ -1,0 +1,71 @@
+"""`swatcost calibrate`: this machine, measured, as a profile."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swatcost.cli.completion import models, offering
+from swatcost.cli.options import shown
+from swatcost.cli.output import show_result
+from swatcost.cli.progress import unattended
+from swatcost.cli.run import PRINTED
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_atomically
+from swatcost.devices import to_toml
+
+
+@click.command("calibrate")
+@shown("--name", "What the profile is called.", "this-machine", "NAME")
+@click.option(
+    "--network", "networks", shell_complete=offering(models, files=True), multiple=True, metavar="MODEL",
+    help="Networks whose dense step is measured; repeatable.  [default: cifar_resnet18, cifar_densenet121, "
+    "cifar_wrn_16_8]",
+)  # fmt: skip
+@click.option(
+    "--unseen", shell_complete=offering(models, files=True), multiple=True, metavar="MODEL",
+    help="Networks to predict without having measured them; repeatable.  [default: cifar_vgg16]",
+)  # fmt: skip
+@shown("--batch-size", "Samples in a step.", 8, "N")
+@click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What to measure.  [default: cpu]")
+@click.option("--instructions/--no-instructions", default=True, help="Count numpy.partition's instructions (Table 9).")
+@PRINTED
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the profile there (.toml).")
+def command(
+    networks: tuple[str, ...],
+    unseen: tuple[str, ...],
+    instructions: bool,
+    format: str,
+    output: Path | None,
+    **given: Any,
+) -> None:
+    """Measures this machine and writes a profile that --device takes everywhere.
+
+    Dense steps, rates, and what Top-K costs by algorithm and array size; what the profile predicts beside what is
+    measured, for a network, too, that it was not fitted to. A minute or two, on a machine that does nothing else.
+
+    Example: swatcost calibrate --output mine.toml; swatcost resnet50 --weights 0.8 --acts 0.8 --device mine.toml
+    """
+    if output is not None and output.suffix != ".toml":
+        raise SwatcostError(f"{output}: a profile is a .toml file")
+    from swatcost.reference import calibration
+
+    chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
+    others = tuple(each for each in unseen or ("cifar_vgg16",) if each not in chosen)
+    length = calibration.stages(chosen, others, instructions, given["on"])
+    with click.progressbar(
+        length=length, label="measuring", file=sys.stderr, hidden=unattended(), item_show_func=str
+    ) as bar:
+        found = calibration.calibrate(
+            networks=chosen,
+            unseen=others,
+            count_instructions=instructions,
+            progress=lambda stage: bar.update(1, stage),
+            **given,
+        )
+    if output is not None:
+        write_atomically(output, to_toml(found.device))
+    show_result(found, format, None)

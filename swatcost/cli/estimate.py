@@ -1,0 +1,68 @@
+"""`swatcost MODEL`: what a network costs to train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import swatcost
+from swatcost.cli.options import FORMAT, LAYERS, MODEL, OUTPUT, Loading, loaded, model_options, plot_options
+from swatcost.cli.options import setting_options
+from swatcost.cli.output import show_result
+from swatcost.cli.progress import waiting
+from swatcost.common.errors import SwatcostError
+from swatcost.plots import CHARTS, save
+
+_CHARTS = "; ".join(f"{name}: {chart.title}" for name, chart in CHARTS.items())
+
+EPILOG = """\b
+Examples:
+  swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
+  swatcost resnet50 --weights 0.9 --acts 0.9 --convention exact --layers
+  swatcost cifar_vgg16 --weights 0.9 --acts 0.9 --period 1 --batch-size 128 --output vgg.json
+  swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
+  swatcost my_network.py:build --input-shape 3,64,64 --weights 0.8
+  swatcost compare resnet50 --weights 0.8
+  swatcost run cifar_resnet18 --weights 0.8 --acts 0.8 --period 100 --epochs 5
+  swatcost validate cifar_resnet18 --weights 0.8 --acts 0.8
+  swatcost simulate resnet50 --weights 0.9 --arch bit-tactical
+  swatcost resnet50 --weights 0.8 --acts 0.8 --plot cost.png
+  swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
+  swatcost report resnet50 --weights 0.8 --acts 0.8 --output report.html
+  swatcost explore resnet50
+  swatcost tables 3
+  swatcost list models
+"""
+
+
+@click.command("estimate", hidden=True, epilog=EPILOG)
+@MODEL
+@setting_options()
+@model_options
+@LAYERS
+@plot_options("a chart")
+@click.option("--chart", type=click.Choice(list(CHARTS)), help=f"What --plot draws: {_CHARTS}.  [default: cost]")
+@FORMAT
+@OUTPUT
+def command(
+    model: str,
+    loading: Loading,
+    layers: bool,
+    plot: Path | None,
+    plot_size: str,
+    chart: str | None,
+    format: str | None,
+    output: Path | None,
+    **settings: Any,
+) -> None:
+    """Estimates what a network costs to train; the word `estimate` may be left out."""
+    if chart is not None and plot is None:
+        raise SwatcostError(f"--chart {chart}: name the file to draw it in, such as --plot {chart}.png")
+    network = loaded(model, **loading)
+    with waiting("estimating"):
+        found = swatcost.estimate(network, **settings)
+    if plot is not None:
+        save(CHARTS[chart or "cost"](found, size=plot_size), plot)
+    show_result(found, format, output, layers=layers)

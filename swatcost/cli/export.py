@@ -1,0 +1,57 @@
+"""`swatcost export`: a network's layers as files for another simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swatcost.cli.completion import offering
+from swatcost.cli.options import MODEL, Loading, loaded, model_options, setting_options
+from swatcost.exporting import EXPORTING, EXPORTS, export
+from swatcost.network.passes import PASSES
+from swatcost.report.numbers import scaled
+
+
+@click.command("export")
+@MODEL
+@click.option(
+    "--to", required=True, metavar="FORMAT", shell_complete=offering(EXPORTS.names),
+    help="scalesim, zigzag, timeloop, maestro or csv.",
+)  # fmt: skip
+@setting_options(EXPORTING)
+@click.option(
+    "--passes", type=click.Choice(["forward", "training"]), default="forward", show_default=True,
+    help="training: grad_input and grad_weight too.",
+)  # fmt: skip
+@click.option("--bits", type=click.IntRange(1, 64), help="Bits of a value.  [default: the network's own]")
+@model_options
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="PATH",
+    help="The file or, for formats of several files, the new folder.  [default: the screen, or a folder by its name]",
+)  # fmt: skip
+def command(
+    model: str, to: str, loading: Loading, passes: str, bits: int | None, output: Path | None, **settings: Any
+) -> None:
+    """Writes a network's layers as files for another simulator.
+
+    Example: swatcost export resnet50 --weights 0.8 --to scalesim --output resnet50-scalesim
+    """
+    network = loaded(model, **loading)
+    found = export(network, to, passes=PASSES if passes == "training" else ("forward",), bits=bits, **settings)
+    if found.format.folder and output is None:
+        output = Path(f"{network.name}-{found.format.name}".replace("/", "_"))
+    if output is None:
+        click.echo(next(iter(found.files.values())), nl=False)
+    else:
+        found.save(output)
+    written = f" in {output}" if output else ""
+    macs = sum(each.macs for each in found.workloads)
+    click.echo(
+        f"swatcost: {len(found.workloads)} layers and passes, {scaled(macs)} MACs, batch of "
+        f"{found.batch_size}, {len(found.files)} file{'s' * (len(found.files) > 1)}{written}",
+        err=True,
+    )
+    for note in found.notes:
+        click.echo(f"swatcost: {note}", err=True)

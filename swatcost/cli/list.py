@@ -1,0 +1,20 @@
+"""`swatcost list`: what can be chosen by name."""
+
+from __future__ import annotations
+
+import click
+
+from swatcost.cli.output import width
+from swatcost.report.choices import choices
+
+
+@click.command("list")
+@click.argument(
+    "what", type=click.Choice(["models", "methods", "distributions", "conventions", "devices", "architectures"])
+)
+def command(what: str) -> None:
+    """Lists what can be chosen by name.
+
+    Example: swatcost list methods
+    """
+    click.echo(choices(what, width=width(None)))

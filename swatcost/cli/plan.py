@@ -1,0 +1,62 @@
+"""`swatcost plan`: a whole training run before it is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swatcost.cli.completion import offering
+from swatcost.cli.options import (
+    FORMAT, MODEL, OUTPUT, CountType, Loading, loaded, model_options, plot_options, setting_options, shown,
+)  # fmt: skip
+from swatcost.cli.output import show_result
+from swatcost.planning.recipes import DATASETS, RECIPES
+from swatcost.planning.run_plan import PLANNING, WORLD_GRID, plan_run
+from swatcost.plots import save, schedule_over_run
+
+
+@click.command("plan")
+@MODEL
+@click.option(
+    "--recipe", metavar="R", shell_complete=offering(RECIPES.names),
+    help="The paper's hyperparameters.  [default: the network's own, if it has any]",
+)  # fmt: skip
+@click.option(
+    "--dataset", metavar="D", shell_complete=offering(DATASETS.names),
+    help="The dataset, for the samples per epoch.  [default: the recipe's]",
+)  # fmt: skip
+@click.option("--samples", type=CountType(), help="Samples per epoch, for a dataset of your own.")
+@click.option("--epochs", type=CountType(), help="Epochs.  [default: the recipe's]")
+@click.option("--gpus", type=CountType(), help="GPUs that share a batch.  [default: the recipe's, or 1]")
+@click.option("--watts", type=float, metavar="W", help="Power of one GPU.  [default: its board power]")
+@shown("--pue", "Energy of the data centre over that of its machines.", 1.0, "X")
+@shown("--grid", "kg CO₂ per kWh; by default the world average, 2018.", WORLD_GRID, "KG")
+@click.option("--price", type=float, metavar="P", help="Price per GPU-hour.")
+@shown("--currency", "Currency of the price.", "USD", "C")
+@click.option("--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.")
+@setting_options(PLANNING)
+@plot_options("the method's schedule over the run")
+@model_options
+@FORMAT
+@OUTPUT
+def command(
+    model: str,
+    loading: Loading,
+    plot: Path | None,
+    plot_size: str,
+    format: str | None,
+    output: Path | None,
+    **asked: Any,
+) -> None:
+    """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
+
+    Without any sparsity it is the dense run alone. The batch is over all GPUs.
+
+    Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
+    """
+    found = plan_run(loaded(model, **loading), **asked)
+    if plot is not None:
+        save(schedule_over_run(found, size=plot_size), plot)
+    show_result(found, format, output)

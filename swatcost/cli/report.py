@@ -1,0 +1,34 @@
+"""`swatcost report`: an estimate as one HTML file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import swatcost
+from swatcost.cli.options import MODEL, Loading, loaded, model_options, setting_options
+from swatcost.cli.output import show
+from swatcost.common.errors import SwatcostError
+from swatcost.loading import loading_words
+from swatcost.page import to_page
+from swatcost.setting import command_line
+
+
+@click.command("report")
+@MODEL
+@setting_options()
+@model_options
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="The .html file to write.")
+def command(model: str, loading: Loading, output: Path | None, **settings: Any) -> None:
+    """Writes an estimate as one HTML file with charts, which needs no network.
+
+    Example: swatcost report resnet50 --weights 0.8 --acts 0.8 --output report.html
+    """
+    if output is None and sys.stdout is not None and sys.stdout.isatty():
+        raise SwatcostError("a report is megabytes of HTML: name a file for it with --output report.html")
+    found = swatcost.estimate(loaded(model, **loading), **settings)
+    words = [model, *loading_words(**loading)]
+    show(to_page(found, command=command_line(words, found.setting)), output)

@@ -1,0 +1,133 @@
+"""`swatcost run`: a network trained by Algorithm 1, and a record of every layer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from swatcost.cli.completion import models, offering
+from swatcost.cli.config import forget_defaults
+from swatcost.cli.options import CLASSES, INPUT_SHAPE, CountType, Decorator, setting_options, shown, together
+from swatcost.cli.output import show, width
+from swatcost.cli.progress import unattended
+from swatcost.common.errors import SwatcostError
+from swatcost.reference.scopes import RUNNING
+from swatcost.report import FORMATS
+
+if TYPE_CHECKING:
+    from swatcost.reference.training import Progress
+
+_RECORD = "swatcost-run.jsonl"
+_INTERRUPTED = 130  # the exit code of a program that was interrupted
+
+PRINTED = click.option("--format", type=click.Choice(FORMATS), default="table", help="How the outcome is printed.")
+REFERENCE = together(
+    click.option("--over", metavar="DIMS", help="What a threshold spans: nchw, chw, hw, kernel or random (Figure 9)."),
+    shown("--ahead", "Start each selection this many iterations early (A.4).", 0, "N"),
+    INPUT_SHAPE,
+    CLASSES,
+    shown("--seed", "Seed of initial weights and of the order of samples.", 0, "N"),
+)
+"""How the reference runs."""
+
+
+def data_option(default: str) -> Decorator:
+    """--data, with this default."""
+    return shown(
+        "--data", "digits, synthetic, a folder of images by class, or an .npz file.", default, "D",
+        offering(lambda: ("digits", "synthetic"), files=True),
+    )  # fmt: skip
+
+
+@click.command("run", context_settings={"show_default": False})
+@click.argument("model", required=False, shell_complete=offering(models, files=True))
+@setting_options(RUNNING)
+@click.option("--epochs", type=float, metavar="N", help="Length of the run in epochs.  [default: 5]")
+@data_option("digits")
+@shown("--lr", "Learning rate; a tenth after one and two thirds of the run.", 0.05, "R")
+@shown("--momentum", "Momentum of SGD.", 0.9, "M")
+@shown("--weight-decay", "Weight decay of SGD.", 5e-4, "W")
+@REFERENCE
+@click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to run.  [default: cpu]")
+@click.option(
+    "--record-every",
+    type=CountType(),
+    metavar="N",
+    help="Measure layers in every N-th step.  [default: a twentieth of the run]",
+)
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Resume an interrupted run.")
+@PRINTED
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help=f"The record.  [default: {_RECORD}]")
+def command(
+    model: str | None,
+    resume: Path | None,
+    output: Path | None,
+    format: str,
+    epochs: float | None,
+    lr: float,
+    **asked: Any,
+) -> None:
+    """Trains a network by Algorithm 1 and records every layer: thresholds, sparsities, work, bytes, times.
+
+    The record is JSON lines; beside it lies the last checkpoint (.pt). An interrupted run keeps both. The record gives
+    plans: --distribution momentum --from RECORD, --distribution file --from RECORD, --default-act-sparsity RECORD.
+
+    Example: swatcost run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --epochs 5
+    """
+    if model is None and resume is None:
+        raise SwatcostError("name a MODEL to train, or a record to resume: --resume FILE")
+    from swatcost.common.record import read_record
+    from swatcost.reference import training
+    from swatcost.reference.interruptions import StoppedError
+    from swatcost.reference.run_settings import Settings, settings_of
+    from swatcost.report.run import render
+
+    if resume is not None:
+        _only_resume()
+        settings = settings_of(read_record(resume).header, resume)
+        record = resume
+    else:
+        assert model is not None
+        settings = Settings.of_length(epochs, model=model, learning_rate=lr, **asked)
+        record = output or Path(_RECORD)
+        if record.suffix != ".jsonl":
+            raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
+    with click.progressbar(
+        length=settings.steps, label=settings.model, file=sys.stderr, hidden=unattended(), item_show_func=_said
+    ) as bar:
+
+        def report(progress: Progress) -> None:
+            bar.update(progress.done - bar.pos, progress)
+
+        try:
+            done = training.resume(record, report) if resume else training.run(settings, record, report)
+        except StoppedError as stopped:
+            click.echo(f"swatcost: interrupted {stopped}; go on with: swatcost run --resume {record}", err=True)
+            click.get_current_context().exit(_INTERRUPTED)
+    show(render(done, format, width=width(None)), None)
+
+
+def _only_resume() -> None:
+    """A resumed run has its settings in the record."""
+    context = click.get_current_context()
+    source = click.core.ParameterSource.COMMANDLINE
+    own = ("resume", "format")
+    given = [name for name in context.params if name not in own and context.get_parameter_source(name) == source]
+    if given:
+        name = next(each.opts[-1] for each in context.command.params if each.name == given[0])
+        name = "MODEL" if given[0] == "model" else name
+        raise SwatcostError(f"{name}: a resumed run keeps its settings, leave it out")
+    forget_defaults()
+
+
+def _said(progress: Progress | None) -> str | None:
+    """What stands behind the bar."""
+    if progress is None:
+        return None
+    return (
+        f"loss {progress.loss:.3f}, accuracy {100 * progress.accuracy:.0f} %, "
+        f"zeros {100 * progress.weight_sparsity:.1f} % w {100 * progress.act_sparsity:.1f} % a"
+    )

@@ -1,0 +1,63 @@
+"""`swatcost simulate`: a training step on a sparse accelerator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swatcost.accelerator.architecture import architecture_names
+from swatcost.cli.completion import offering
+from swatcost.cli.options import FORMAT, MODEL, OUTPUT, Loading, loaded, model_options, setting_options, shown
+from swatcost.cli.output import show_result
+from swatcost.cli.progress import unattended
+from swatcost.simulation.simulation import SIMULATING, simulate
+
+ARCH = shown(
+    "--arch", "Architecture, or a .toml file; see `list architectures`.", "bit-tactical", "A",
+    offering(architecture_names, files=True),
+)  # fmt: skip
+
+
+@click.command("simulate")
+@MODEL
+@setting_options(SIMULATING)
+@ARCH
+@click.option("--shape", metavar="S", help="Promotion shape: T2,5, L4,3, or X8 for a full crossbar.")
+@click.option(
+    "--masks", default="gaussian", show_default=True, metavar="M",
+    shell_complete=offering(lambda: ("gaussian", "random"), files=True),
+    help="gaussian, random, a checkpoint, or a run's record (.jsonl).",
+)  # fmt: skip
+@shown("--filter-spread", "σ of gaussian filters' log-normal scales.", 0.0, "σ")
+@shown("--seed", "Seed of the masks.", 0, "N")
+@click.option("--layers", is_flag=True, help="Also print one row per layer and pass.")
+@model_options
+@FORMAT
+@OUTPUT
+def command(
+    model: str,
+    loading: Loading,
+    masks: str,
+    filter_spread: float,
+    seed: int,
+    layers: bool,
+    format: str | None,
+    output: Path | None,
+    **asked: Any,
+) -> None:
+    """Simulates a training step on a sparse accelerator, cycle by cycle.
+
+    Example: swatcost simulate resnet50 --weights 0.9 --acts 0.9 --arch bit-tactical
+    """
+    from swatcost.accelerator.masks import masks_from
+
+    network = loaded(model, **loading)
+    chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
+    with click.progressbar(
+        length=len(network.counted_layers), label=model, file=sys.stderr, hidden=unattended(), item_show_func=str
+    ) as bar:
+        found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
+    show_result(found, format, output, layers=layers)

@@ -1,0 +1,48 @@
+"""`swatcost solve`: the least sparse setting that reaches a goal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swatcost.cli.completion import offering
+from swatcost.cli.options import (
+    FORMAT, MODEL, OUTPUT, FractionType, Loading, loaded, model_options, setting_options, shown,
+)  # fmt: skip
+from swatcost.cli.output import show_result
+from swatcost.cli.progress import waiting
+from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
+from swatcost.planning.solution import SOLVING, solution
+
+
+@click.command("solve")
+@MODEL
+@click.option("--speedup", type=float, metavar="X", help="Goal: a training step this many times as fast as dense.")
+@click.option("--training-flops", type=FractionType(), help="Goal: at most this share of dense training FLOPs.")
+@click.option("--memory", metavar="MEMORY", help="Goal: a step's peak, compressed, within 11GB, 24GiB or a device.")
+@click.option(
+    "--top-k-overhead", "topk_overhead", type=FractionType(),
+    help="Goal: what a Top-K adds to the sparse steps of its period; solves for the period.",
+)  # fmt: skip
+@shown("--optimizer", "sgd, momentum, adam or adamw; for --memory.", "momentum", "O", offering(OPTIMIZERS.names))
+@shown("--precision", "fp32, bf16, fp16 or mixed; for --memory.", "fp32", "P", offering(PRECISIONS.names))
+@setting_options(SOLVING)
+@model_options
+@FORMAT
+@OUTPUT
+def command(model: str, loading: Loading, format: str | None, output: Path | None, **asked: Any) -> None:
+    """Looks for the least sparse setting that reaches a goal.
+
+    With several goals, all of them. Sparsities that are given are fixed and the others move together; where none is
+    left to move, the period is looked for. A goal out of reach says what the limit is and exits with 1.
+
+    Example: swatcost solve wide_resnet50_2 --speedup 3 --device rtx2080ti
+    """
+    network = loaded(model, **loading)
+    with waiting("solving"):
+        found = solution(network, **asked)
+    show_result(found, format, output)
+    if not found.reached:
+        click.get_current_context().exit(1)

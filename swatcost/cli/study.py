@@ -1,0 +1,42 @@
+"""`swatcost study`: many simulations."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swatcost.cli.options import FORMAT, MODELS, OUTPUT, setting_options, shown
+from swatcost.cli.output import form, show, width
+from swatcost.cli.progress import unattended
+from swatcost.cli.simulate import ARCH
+from swatcost.report.study import render
+from swatcost.simulation.study import STUDYING, study
+
+
+@click.command("study")
+@MODELS
+@setting_options(STUDYING, several=True)
+@click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
+@ARCH
+@shown("--seeds", "Masks drawn for each setting.", 1, "N")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write rows as they come; resume it.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster's, such as tcp://host:8786.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Local processes.  [default: one per processor]")
+@FORMAT
+@OUTPUT
+def command(models: tuple[str, ...], format: str | None, output: Path | None, **asked: Any) -> None:
+    """Simulates every combination of models, sparsities, shapes and seeds.
+
+    Example: swatcost study resnet50 --weights 0.8,0.9 --shape T2,5 --shape L4,3 --seeds 5 --record study.jsonl
+    """
+    with click.progressbar(length=1, label="study", file=sys.stderr, hidden=unattended()) as bar:
+
+        def progress(done: int, of: int) -> None:
+            bar.length = of
+            bar.update(done - bar.pos)
+
+        rows = study(models, progress=progress, **asked)
+    show(render(rows, form(format, output), width=width(output)), output)

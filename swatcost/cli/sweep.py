@@ -1,0 +1,63 @@
+"""`swatcost sweep`: every combination of settings at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import swatcost
+from swatcost.cli.options import FORMAT, MODEL, OUTPUT, Loading, loaded, model_options, plot_options, setting_options
+from swatcost.cli.output import form, show, width
+from swatcost.cli.progress import waiting
+from swatcost.common.errors import SwatcostError
+from swatcost.common.files import write_bytes_atomically
+from swatcost.devices import load_device
+from swatcost.plots import save, speedup_by_sparsity
+from swatcost.report.sweep import render
+
+
+@click.command("sweep")
+@MODEL
+@setting_options(several=True)
+@click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
+@plot_options("speedup against sparsity, a line for each combination of the other settings")
+@model_options
+@FORMAT
+@OUTPUT
+def command(
+    model: str,
+    loading: Loading,
+    plot: Path | None,
+    plot_size: str,
+    format: str | None,
+    output: Path | None,
+    **settings: Any,
+) -> None:
+    """Estimates every combination of settings at once.
+
+    Several values have commas between them, or are ranges FIRST:LAST:STEP. --output FILE.csv or FILE.parquet writes
+    every column of every row.
+
+    Example: swatcost sweep resnet50 --weights 0.5:0.95:0.05 --acts 0.5,0.8,0.9 --period 1,10,100,1k --method swat,rigl
+    """
+    as_parquet = output is not None and output.suffix.lower() == ".parquet" and format is None
+    network = loaded(model, **loading)
+    with waiting("sweeping"):
+        frame = swatcost.sweep(network, **settings)
+    if plot is not None:
+        save(speedup_by_sparsity(frame, name=network.name, size=plot_size), plot)
+    if as_parquet and output is not None:
+        write_bytes_atomically(output, _parquet(frame))
+    else:
+        devices = [load_device(each) for each in settings["device"]]
+        show(render(network, frame, form(format, output), devices=devices, width=width(output)), output)
+
+
+def _parquet(frame: Any) -> bytes:
+    try:
+        content: bytes = frame.to_parquet(index=False)
+    except ImportError:
+        raise SwatcostError("Parquet needs pyarrow: pip install 'swatcost[parquet]'") from None
+    return content

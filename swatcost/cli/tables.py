@@ -1,0 +1,45 @@
+"""`swatcost tables`: published numbers beside what the program gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from swatcost.cli.completion import offering
+from swatcost.cli.options import FORMAT, OUTPUT, plot_options
+from swatcost.cli.output import form, show, width
+from swatcost.cli.progress import unattended
+from swatcost.plots import accuracy_by_reduction, check_accuracies, save
+from swatcost.published import cells, reproduce
+from swatcost.report.published import render
+
+
+def _names() -> list[str]:
+    every = [*dict.fromkeys(each.table for each in cells()), "all"]
+    return [each for each in every if " " not in each]  # shells differ in how they take a word with a space
+
+
+@click.command("tables")
+@click.argument("table", default="all", shell_complete=offering(_names))
+@plot_options("accuracy lost against training FLOPs saved")
+@FORMAT
+@OUTPUT
+def command(table: str, plot: Path | None, plot_size: str, format: str | None, output: Path | None) -> None:
+    """Published numbers beside what the program gives: TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
+
+    --plot draws what Tables 2, 3, 4 and 5 say of accuracy and reduction, a panel for each network; the paper's
+    Figure 6 is the panel ResNet-50 of Table 3.
+
+    Example: swatcost tables 3 --plot figure6.pdf
+    """
+    asked = cells(table)
+    if plot is not None:
+        check_accuracies(asked)
+    length = len(asked)
+    with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unattended()) as bar:
+        found = list(bar)
+    if plot is not None:
+        save(accuracy_by_reduction(found, size=plot_size), plot)
+    show(render(found, form(format, output), width=width(output)), output)

@@ -1,0 +1,28 @@
+"""Arithmetic on numbers and on arrays alike, without numpy where there are only numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def ceiling(value: Any) -> Any:
+    """The next whole number: an int, or an array of floats.
+
+    >>> ceiling(4.2)
+    5
+    """
+    return -(-value // 1) if hasattr(value, "shape") else math.ceil(value)
+
+
+def where(condition: Any, value: Any, otherwise: Any) -> Any:
+    """The value where the condition holds; both are computed first. None becomes NaN in arrays.
+
+    >>> where(2 > 1, "more", None)
+    'more'
+    """
+    if not hasattr(condition, "shape"):
+        return value if condition else otherwise
+    import numpy
+
+    return numpy.where(condition, value, numpy.nan if otherwise is None else otherwise)

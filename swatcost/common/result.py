@@ -1,0 +1,41 @@
+"""What the library answers with: it prints as its report, without knowing it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Result:
+    """A result, whose repr is its report.
+
+    `report` is the name of a module of swatcost.report, which writes it in every form. Reports import results and take
+    them apart; a result only names its report, which is imported when it is asked for.
+    """
+
+    report: ClassVar[str]
+
+    def _reported(self, function: str) -> Any:
+        return getattr(import_module(f"swatcost.report.{self.report}"), function)(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as `--format json` prints it."""
+        data: dict[str, Any] = self._reported("to_dict")
+        return data
+
+    def to_frame(self) -> pandas.DataFrame:
+        """The rows of `--format csv` as a pandas DataFrame."""
+        import pandas
+
+        return pandas.DataFrame(self._reported("rows"))
+
+    def __repr__(self) -> str:
+        text: str = import_module("swatcost.report").render(self, "table")
+        return text
+
+    def _repr_html_(self) -> str:
+        text: str = import_module("swatcost.report.html").to_html(self)
+        return text

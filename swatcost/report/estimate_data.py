@@ -1,0 +1,176 @@
+"""An estimate as plain data: one object, one row per layer, one row per quantity. Nothing is rounded here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from swatcost.counting import Cost, PassCosts
+from swatcost.estimate import Estimate, LayerEstimate
+from swatcost.report.assumptions import assumptions, dense_step_source
+from swatcost.version import __version__
+
+SCHEMA = "swatcost.estimate/1"
+
+
+def to_dict(estimate: Estimate) -> dict[str, Any]:
+    """Plain data: numbers, strings, lists and dicts. MACs are per sample, memory is for the batch."""
+    network, plan = estimate.network, estimate.plan
+    shapes = [list(network.sample_shape(shape)) for shape in network.input_shapes]
+    return {
+        "schema": SCHEMA,
+        "swatcost_version": __version__,
+        "model": network.name,
+        "input_shape": shapes[0] if len(shapes) == 1 else shapes,
+        "batch_size": estimate.batch_size,
+        "method": plan.method.name,
+        "distribution": plan.distribution.name,
+        "convention": estimate.convention.name,
+        "device": estimate.device.name,
+        "topk_period": estimate.topk_period,
+        "targets": {"weights": plan.weights, "acts": plan.acts, "grads": plan.grads},
+        "steps": estimate.steps,
+        "default_act_sparsity": estimate.default_act_sparsity,
+        "setting": estimate.setting.record(),
+        "totals": {
+            "params": network.parameter_elements,
+            "weights": network.weight_elements,
+            "weight_sparsity": estimate.weight_sparsity,
+            "act_sparsity": estimate.act_sparsity,
+            "macs": _by_name({"recompute": Cost(), **estimate.costs.totals()}),
+            "exact_macs": _by_name({"recompute": Cost(), **estimate.exact.totals()}),
+            "run_macs": {
+                "dense": estimate.costs.training.dense * estimate.batch_size * estimate.steps,
+                "sparse": estimate.costs.training.sparse * estimate.batch_size * estimate.steps,
+            },
+            "training_reduction": estimate.training_reduction,
+            "inference_reduction": estimate.inference_reduction,
+            "activation_reduction": estimate.activation_reduction,
+            "model_compression": estimate.model_compression,
+            "channels_pruned": estimate.channels_pruned,
+            "dense_step_seconds": estimate.dense_step.seconds,
+            "dense_step_source": dense_step_source(estimate),
+            "topk_seconds": estimate.topk_seconds,
+            "topk_seconds_by_idea": estimate.topk_seconds_by_idea,
+            "masked_step_seconds": estimate.masked_step_seconds,
+            "speedup": estimate.speedup,
+            "speedup_limit": estimate.speedup_limit,
+            "break_even_period": estimate.break_even_period,
+            "sparsified_tensors": estimate.memory.sparsified,
+            "also_held_tensors": estimate.memory.also_held,
+        },
+        "memory": {
+            **_by_name(estimate.memory.by_holder()),
+            "masked_activations": {"dense": estimate.memory.saved_activations.dense, "sparse": estimate.memory.masked},
+        },
+        "layers": [_layer(estimate, each) for each in estimate.layers],
+        "uncounted": [asdict(each) for each in estimate.uncounted],
+        "assumptions": assumptions(estimate),
+    }
+
+
+def _by_name(costs: dict[str, Cost]) -> dict[str, dict[str, float]]:
+    return {name: {"dense": cost.dense, "sparse": cost.sparse} for name, cost in costs.items()}
+
+
+def _layer(estimate: Estimate, each: LayerEstimate) -> dict[str, Any]:
+    layer, network = each.layer, estimate.network
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "params": each.params,
+        "macs": _by_name(each.costs.by_part()),
+        "weight_sparsity": each.sparsity.weight,
+        "act_sparsity": each.sparsity.activation,
+        "output_sparsity": each.sparsity.output,
+        "kept_dense": estimate.plan.kept_dense.get(layer.weight),
+        "input_shape": network.sample_shape(layer.input_shape),
+        "weight_shape": layer.weight_shape,
+        "output_shape": network.sample_shape(layer.output_shape),
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+        "groups": layer.groups,
+        "input_needs_grad": layer.input_needs_grad,
+        "weight_trains": layer.weight_trains,
+        "recomputed": layer.recomputed,
+    }
+
+
+def other_params(estimate: Estimate) -> int:
+    """Parameters that belong to no conv or linear layer, such as those of batch normalisation."""
+    return estimate.network.parameter_elements - sum(each.params for each in estimate.layers)
+
+
+def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
+    """A row a conv or linear layer or product of activations, in execution order.
+
+    It has the shapes of one sample, parameters, sparsities, and MACs per sample by pass. The last row, of kind `other`,
+    holds the parameters that belong to no such layer: with it every column adds up to the network's total.
+    """
+    network = estimate.network
+    rows = [
+        {
+            "name": each.layer.name,
+            "kind": each.layer.kind,
+            "weight": each.layer.weight,
+            "input_shape": _ascii(network.sample_shape(each.layer.input_shape)),
+            "weight_shape": _ascii(each.layer.weight_shape),
+            "output_shape": _ascii(network.sample_shape(each.layer.output_shape)),
+            "stride": _ascii(each.layer.stride),
+            "padding": _ascii(each.layer.padding),
+            "dilation": _ascii(each.layer.dilation),
+            "groups": each.layer.groups,
+            "params": each.params,
+            "kept_dense": estimate.plan.kept_dense.get(each.layer.weight, ""),
+            "weight_sparsity": each.sparsity.weight,
+            "act_sparsity": each.sparsity.activation,
+            **_macs(each.costs),
+        }
+        for each in estimate.layers
+    ]
+    other = dict.fromkeys(rows[0], "") | {"name": "(other)", "kind": "other", "params": other_params(estimate)}
+    return [*rows, {**other, "weight_sparsity": 0.0, "act_sparsity": 0.0, **_macs(PassCosts())}]
+
+
+def _ascii(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _macs(costs: PassCosts) -> dict[str, float]:
+    columns: dict[str, float] = {}
+    for name, cost in {**costs.by_part(), "training": costs.training}.items():
+        columns |= {f"{name}_dense_macs": cost.dense, f"{name}_sparse_macs": cost.sparse}
+    return columns
+
+
+def summary_rows(estimate: Estimate) -> list[dict[str, Any]]:
+    """One row per quantity, unrounded."""
+    settings = to_dict(estimate)
+    targets = {f"target_{name}": value for name, value in settings["targets"].items()}
+    named = ("swatcost_version", "model", "batch_size", "method", "distribution", "convention", "device", "topk_period")
+    return [
+        *(_single(name, "", value) for name, value in {**{each: settings[each] for each in named}, **targets}.items()),
+        *(_pair(name, "MACs/sample", each.dense, each.sparse) for name, each in estimate.costs.totals().items()),
+        _pair("exact_training", "MACs/sample", estimate.exact.training.dense, estimate.exact.training.sparse),
+        _pair("weights", "elements", estimate.network.weight_elements, estimate.non_zero_weights),
+        *(_pair(name, "bytes", each.dense, each.sparse) for name, each in estimate.memory.by_holder().items()),
+        _single("activation_reduction", "fraction of elements", estimate.activation_reduction),
+        _single("model_compression", "ratio", estimate.model_compression),
+        _single("dense_step", "seconds", estimate.dense_step.seconds),
+        _single("topk", "seconds", estimate.topk_seconds),
+        _single("speedup", "ratio", estimate.speedup),
+        _single("speedup_limit", "ratio", estimate.speedup_limit),
+        _single("break_even_period", "iterations", estimate.break_even_period),
+    ]
+
+
+def _pair(quantity: str, unit: str, dense: float, sparse: float) -> dict[str, Any]:
+    reduction = 1 - sparse / dense if dense else 0.0
+    row = {"quantity": quantity, "unit": unit, "dense": dense, "sparse": sparse}
+    return {**row, "reduction": reduction, "value": ""}
+
+
+def _single(quantity: str, unit: str, value: str | float | None) -> dict[str, Any]:
+    return {"quantity": quantity, "unit": unit, "dense": "", "sparse": "", "reduction": "", "value": value}
