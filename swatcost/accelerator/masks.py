@@ -112,6 +112,10 @@ class MaskSource:
         return found.reshape(layer.weight_shape)
 
 
+GAUSSIAN = MaskSource()
+"""What is taken where none is given."""
+
+
 def largest(magnitude: npt.NDArray[Any], sparsity: float) -> npt.NDArray[np.bool_]:
     """The largest round((1 − sparsity) · size) elements; of equal ones at the threshold all that are not zero."""
     keep = round((1 - sparsity) * magnitude.size)
