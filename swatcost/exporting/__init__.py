@@ -15,10 +15,10 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.common.registry import Registry
 from swatcost.counting.costs import PASSES, Pass
+from swatcost.counting.workload import Workload, workloads
 from swatcost.estimate import Estimate
 from swatcost.exporting import csv, maestro, scalesim, timeloop, zigzag
 from swatcost.exporting.form import ExportFormat, Files, identifier
-from swatcost.exporting.workload import Workload, workloads
 
 EXPORTS = Registry(
     "export format", ExportFormat,
@@ -82,7 +82,7 @@ def export(
         raise SwatcostError(f"passes {', '.join(unknown) or 'none'}: choose from {', '.join(PASSES)}")
     if bits is not None and not 1 <= bits <= 64:
         raise SwatcostError(f"bits {bits}: give the bits of a value, from 1 to 64")
-    found, left_out = workloads(estimate, passes, bits)
+    found, left_out = workloads(estimate.network, estimate.plan, estimate.batch_size, passes, bits)
     if not found:
         raise SwatcostError(f"{estimate.network.name} has no layer whose loops could be written")
     return Export(

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from swatcost.checks import checked_network
+from swatcost.checks import checked_count, checked_network
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.counting.costs import PASSES, Pass
-from swatcost.estimate import estimate
-from swatcost.exporting.workload import Workload, workloads
+from swatcost.counting.workload import Workload, workloads
 from swatcost.network import Network
+from swatcost.sparsity import SparsityPlan
 
 SPEEDUP = 2.0
 """Of a 2:4 product over a dense one, at most: half of the multiplications are left (Mishra et al. 2021, Section 3)."""
@@ -103,14 +103,14 @@ def two_four(network: Network | str, *, element: str = "float16", batch_size: in
     if element not in MULTIPLES:
         raise SwatcostError(f"element {element!r:.40}: {nearest(str(element), list(MULTIPLES))}")
     network = checked_network(network)
-    dense = estimate(network, method="dense", batch_size=batch_size)
-    found, _ = workloads(dense, PASSES, bits=None)
+    batch_size = checked_count(batch_size, "batch_size")
+    found, _ = workloads(network, SparsityPlan.dense(network), batch_size, PASSES, bits=None)
     products = {layer.name for layer in network.counted_layers if layer.is_product}
     fits = tuple(
         Fit(workload=each, reason=_reason(each.unfolded(), MULTIPLES[element], each.layer in products))
         for each in found
     )
-    return TwoFour(network=network, element=element, batch_size=dense.batch_size, fits=fits)
+    return TwoFour(network=network, element=element, batch_size=batch_size, fits=fits)
 
 
 def _reason(product: Workload, multiple: int, of_activations: bool) -> str:
