@@ -16,6 +16,7 @@ from swatcost.counting.costs import PASSES, Pass
 from swatcost.estimate import Estimate, estimate
 from swatcost.network import Network
 from swatcost.timing import topk
+from swatcost.timing.selection import topk_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,8 @@ def simulate(
     if isinstance(network, Estimate):
         if settings:
             raise SwatcostError(f"{next(iter(settings))}: an Estimate has its settings already, leave it out")
-        chosen = replace(network, device=device)
+        seconds = topk_seconds(network.network, network.plan, device, network.batch_size, network.selecting)
+        chosen = replace(network, device=device, topk_seconds=seconds)
     else:
         chosen = estimate(network, device=device, **settings)
     layers = layer_cycles(
