@@ -304,9 +304,11 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
 
 def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
     """The estimate with the times of a simulated step in place of ideal ones."""
-    from swatcost.simulation.simulation import simulate
+    from swatcost.accelerator.cycles import Cycles
+    from swatcost.accelerator.layer_cycles import layer_cycles  # imports numpy, which other devices do without
 
-    cycles = simulate(estimate, arch=architecture).training
+    layers = layer_cycles(estimate.network, estimate.plan, estimate.batch_size, architecture)
+    cycles = sum((each.training for each in layers), Cycles())
     seconds = cycles.dense * estimate.batch_size / architecture.clock
     return replace(
         estimate,

@@ -18,6 +18,7 @@ MOVED = {
     "swatcost.conventions": "swatcost.counting.conventions",
     "swatcost.costs": "swatcost.counting.costs",
     "swatcost.errors": "swatcost.common.errors",
+    "swatcost.exporting.workload": "swatcost.counting.workload",
     "swatcost.files": "swatcost.common.files",
     "swatcost.formats": "swatcost.memory.storage_formats",
     "swatcost.formulas": "swatcost.network.formulas",

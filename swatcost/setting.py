@@ -7,7 +7,8 @@ and the commands that reports show are derived from its fields. Type checkers re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -62,7 +63,7 @@ class Option:
 
     `kind` is how it is written and moved. `names` gives what can be chosen, `files` says that a file will do as well.
     `check` turns a value that was given, and the setting's name, into the one that is used, or raises SwatcostError.
-    `flag` is its option on the command line. `swept`: a sweep takes several of it. `default_is` says in words what
+    `flag` is its option on the command line. `default_is` says in words what
     stands for a default that depends on the rest.
     """
 
@@ -74,7 +75,6 @@ class Option:
     flag: str | None = None
     names: Callable[[], list[str]] | None = None
     files: bool = False
-    swept: bool = False
     default_is: str | None = None
 
 
@@ -83,18 +83,18 @@ def _setting(default: Any, kind: Kind, help: str, check: Callable[[Any, str], An
 
 
 def _sparsity(help: str) -> Any:
-    return _setting(None, "sparsity", help, checked_sparsity, swept=True)
+    return _setting(None, "sparsity", help, checked_sparsity)
 
 
-def _count(default: int, help: str, metavar: str = "N", *, swept: bool = False) -> Any:
-    return _setting(default, "count", help, checked_count, metavar=metavar, swept=swept)
+def _count(default: int, help: str, metavar: str = "N") -> Any:
+    return _setting(default, "count", help, checked_count, metavar=metavar)
 
 
 def _name(default: str, registry: Registry[Any], help: str, metavar: str) -> Any:
     def chosen(value: Any, name: str) -> Any:
         return registry.choose(value)
 
-    return _setting(default, "name", help, chosen, metavar=metavar, names=registry.names, swept=True)
+    return _setting(default, "name", help, chosen, metavar=metavar, names=registry.names)
 
 
 def _choice(values: tuple[str, ...], default_is: str, help: str) -> Any:
@@ -156,18 +156,18 @@ class Setting:
     weights: float | None = _sparsity("Weight sparsity: the fraction of zeros, in [0, 1).")
     acts: float | None = _sparsity("Activation sparsity; by default as the distribution has it, or 0.")
     grads: float | None = _sparsity("Sparsity of outputs' gradients, for meprop and dsg.")
-    period: int = _count(1000, "Iterations between two Top-K selections.", "P", swept=True)
+    period: int = _count(1000, "Iterations between two Top-K selections.", "P")
     method: Method = _name("swat", METHODS, "What is sparse in which pass; see `swatcost list methods`.", "M")
     distribution: Distribution = _setting(
         "uniform", "name", "How sparsity is spread over layers; see `list distributions`.", _distribution,
-        metavar="D", names=DISTRIBUTIONS.names, swept=True,
+        metavar="D", names=DISTRIBUTIONS.names,
     )  # fmt: skip
     convention: Convention = _name("swat", CONVENTIONS, "How MACs are counted; see `list conventions`.", "C")
     device: Device | Architecture = _setting(
         "rtx2080ti", "name", "Machine profile, or a .toml file; see `list devices`.", _device,
-        metavar="D", names=lambda: [*device_names(), *architecture_names()], files=True, swept=True,
+        metavar="D", names=lambda: [*device_names(), *architecture_names()], files=True,
     )  # fmt: skip
-    batch_size: int = _count(32, "Samples in a training step.", swept=True)
+    batch_size: int = _count(32, "Samples in a training step.")
     steps: int = _count(32_000, "Training steps over which a method's schedule is averaged.")
     source: Any = _setting(
         None, "file", "What the distribution reads: a table, a checkpoint, a run's record.", lambda value, name: value,
@@ -264,6 +264,11 @@ OPTIONS: Mapping[str, Option] = {
 """What is said of each setting, by its name, in the order in which help shows them."""
 
 
+def command_line(model: Sequence[str], setting: Setting) -> str:
+    """The command of an estimate of a model, given with the options that load it, with this setting."""
+    return shlex.join(["swatcost", *model, *setting.words()])
+
+
 def option_name(name: str) -> str:
     """A setting's option on the command line."""
     return OPTIONS[name].flag or f"--{name.replace('_', '-')}"
@@ -274,12 +279,14 @@ class Scope:
     """The settings that a function takes, where those are not all of them, or not with their defaults.
 
     `without` says why some are left out; `defaults` has other defaults; `default_is` says in words what a default
-    depends on, where the function finds one itself.
+    depends on, where the function finds one itself; `help` has other words; `several` may be several values.
     """
 
     without: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     default_is: Mapping[str, str] = field(default_factory=dict)
+    help: Mapping[str, str] = field(default_factory=dict)
+    several: tuple[str, ...] = ()
 
     @property
     def options(self) -> dict[str, Option]:
@@ -290,6 +297,7 @@ class Scope:
                 continue
             if name in self.default_is:
                 option = replace(option, default=None, default_is=self.default_is[name])
+            option = replace(option, help=self.help.get(name, option.help))
             found[name] = replace(option, default=self.defaults[name]) if name in self.defaults else option
         return found
 

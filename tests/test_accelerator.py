@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import swatcost
 from swatcost.accelerator import MaskSource, load_architecture, parse_shape, simulate
 from swatcost.accelerator.mapping import folded
+from swatcost.accelerator.pass_cycles import connections
 from swatcost.accelerator.schedule import BUSY, CYCLES, packed, padding_of, tiles_of, walk
 from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
-from swatcost.simulation.simulation import _connections
 
 
 def architecture(shape, lanes):
@@ -27,7 +27,7 @@ def architecture(shape, lanes):
 def walked(lines, shape, *, lanes=4, rows=16):
     """Cycles of one tile; lines[f][t] are lanes from the lowest, such as "1010"."""
     mask = np.array([[[lane == "1" for lane in line] for line in filter] for filter in lines])
-    ahead, aside = _connections(architecture(shape, lanes))
+    ahead, aside = connections(architecture(shape, lanes))
     counted = walk(
         packed(mask, lanes), tiles_of(len(lines), rows), parse_shape(shape).lookahead, ahead, aside, lanes,
         padding_of(mask.shape[1], mask.shape[2], lanes),
@@ -127,7 +127,7 @@ def test_walk_is_the_rule(seed, shape, density, lanes, filters):
 def test_a_sparser_mask_is_no_slower_in_expectation(shape):
     """Weights are taken away one after the other; single masks may do worse by a cycle, their mean does not."""
     drawn = np.random.default_rng(0).random((40, 16, 36, 16))
-    ahead, aside = _connections(architecture(shape, 16))
+    ahead, aside = connections(architecture(shape, 16))
     means = []
     for density in (1.0, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05):
         mask = (drawn < density).reshape(-1, 36, 16)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.registry import nearest
+from swatcost.common.profiles import Profiles
 from swatcost.devices import Device, Measured, Rates, TopkTimes
 
 _Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
@@ -131,54 +129,27 @@ class Architecture:
         return replace(self, shape=parse_shape(shape) if isinstance(shape, str) else shape)
 
 
-_FILES = files(__package__)
+_PROFILES = Profiles("architecture", "architecture", Architecture, files(__package__), mark="lanes")
 
 
 def architecture_names() -> list[str]:
     """The shipped architectures."""
-    return sorted(each.name.removesuffix(".toml") for each in _FILES.iterdir() if each.name.endswith(".toml"))
+    return _PROFILES.names()
 
 
 def load_architecture(name: str | Path) -> Architecture:
     """Reads a shipped architecture by its name, or one of one's own by the path of its .toml file.
 
-    Raises SwatcostError for an unknown name and for a file that is no architecture.
+    Raises SwatcostError for an unknown name and for a file that is not an architecture.
     """
-    source: Traversable = Path(str(name))
-    if not str(name).endswith(".toml"):
-        if name not in (names := architecture_names()):
-            raise SwatcostError(f"unknown architecture {name!r}: {nearest(str(name), names)}")
-        source = _FILES / f"{name}.toml"
-    try:
-        content = tomllib.loads(source.read_text(encoding="utf-8"))
-        found = msgspec.convert(content, Architecture)
-    except OSError as error:
-        raise SwatcostError(f"cannot read architecture {name}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise SwatcostError(f"{name} is not a usable architecture: {error}") from None
-    for values, known in ((content, Architecture), (content["shape"], Shape)):
-        names = [each.name for each in fields(known)]
-        if unknown := sorted(values.keys() - set(names)):
-            raise SwatcostError(
-                f"{name} is not a usable architecture: {unknown[0]!r:.40}: {nearest(unknown[0], names)}"
-            )
-    return found
+    return _PROFILES.load(name)
 
 
 def architecture_named(device: object) -> Architecture | None:
     """The architecture that a device's name or .toml file means, None where it means a profile."""
-    if isinstance(device, Architecture):
-        return device
-    if not isinstance(device, str | Path):
-        return None
-    if str(device).endswith(".toml"):
-        try:
-            with open(device, "rb") as file:
-                of_architecture = "lanes" in tomllib.load(file)
-        except (OSError, ValueError, RecursionError):
-            return None  # the loader of profiles says what is wrong
-        return load_architecture(device) if of_architecture else None
-    return load_architecture(device) if (_FILES / f"{device}.toml").is_file() else None
+    if isinstance(device, str | Path) and _PROFILES.has(device):
+        return load_architecture(device)
+    return device if isinstance(device, Architecture) else None
 
 
 def device_of(architecture: Architecture) -> Device:

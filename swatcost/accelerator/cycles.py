@@ -1,14 +1,10 @@
-"""What a simulation gives: cycles and slots, which add up over passes and layers."""
+"""Cycles and slots, which add up over passes and layers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swatcost.accelerator.architecture import Architecture
-from swatcost.accelerator.masks import MaskSource
-from swatcost.common.result import Result
 from swatcost.counting.costs import Pass
-from swatcost.estimate import Estimate
 from swatcost.methods import LayerSparsity
 from swatcost.network.layer import Layer
 
@@ -83,47 +79,3 @@ class LayerCycles:
     def training(self) -> Cycles:
         """The passes together."""
         return sum(self.passes.values(), Cycles())
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Simulation(Result):
-    """A training step of `estimate`'s network, plan and batch size on an architecture.
-
-    Cycles are per sample; `step_cycles` are of a whole step with its share of a Top-K.
-    """
-
-    report = "simulation"
-
-    estimate: Estimate
-    architecture: Architecture
-    masks: MaskSource
-    layers: tuple[LayerCycles, ...]
-
-    def of(self, in_pass: Pass) -> Cycles:
-        """All layers of a pass."""
-        return sum((each.passes[in_pass] for each in self.layers if in_pass in each.passes), Cycles())
-
-    @property
-    def training(self) -> Cycles:
-        """All layers and passes."""
-        return sum((each.training for each in self.layers), Cycles())
-
-    @property
-    def topk_cycles(self) -> float:
-        """One Top-K over what the method selects, for the batch."""
-        return self.estimate.topk_seconds * self.architecture.clock
-
-    @property
-    def dense_step_cycles(self) -> float:
-        """A dense step of the batch."""
-        return self.training.dense * self.estimate.batch_size
-
-    @property
-    def step_cycles(self) -> float:
-        """A sparse step of the batch, with a Top-K's share."""
-        return self.training.sparse * self.estimate.batch_size + self.topk_cycles / self.estimate.topk_period
-
-    @property
-    def speedup(self) -> float:
-        """Of a whole training step, Top-K included."""
-        return self.dense_step_cycles / self.step_cycles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +112,10 @@ class MaskSource:
         return found.reshape(layer.weight_shape)
 
 
+GAUSSIAN = MaskSource()
+"""What is taken where none is given."""
+
+
 def largest(magnitude: npt.NDArray[Any], sparsity: float) -> npt.NDArray[np.bool_]:
     """The largest round((1 − sparsity) · size) elements; of equal ones at the threshold all that are not zero."""
     keep = round((1 - sparsity) * magnitude.size)
@@ -148,6 +152,13 @@ def _spread_over(kept: npt.NDArray[np.bool_], layer: Layer) -> npt.NDArray[np.bo
     if kept.shape == layer.weight_shape:
         return kept
     return np.broadcast_to(kept.reshape(*kept.shape, *[1] * (len(layer.weight_shape) - 2)), layer.weight_shape)
+
+
+def masks_from(given: str, network: Network, *, seed: int = 0, filter_spread: float = 0.0) -> MaskSource:
+    """Masks by their kind, "gaussian" or "random", or those of a checkpoint or of a run's record by its path."""
+    if given in get_args(MaskKind):
+        return MaskSource(kind=cast(MaskKind, given), seed=seed, filter_spread=filter_spread)
+    return from_checkpoint(network, given)
 
 
 def from_checkpoint(network: Network, path: str | Path) -> MaskSource:

@@ -72,7 +72,7 @@ def _take(context: click.Context, option: click.Parameter, ignored: bool) -> Non
     options = settable(context.command)
     if not options:
         return
-    found = _defaults(context.command, options, group)
+    found = _defaults(context, options, group)
     context.default_map = {str(options[key].name): default.value for key, default in found.items()}
     if taken := context.find_object(Taken):
         taken.context = context
@@ -91,7 +91,7 @@ def settable(command: click.Command) -> dict[str, click.Option]:
     return {
         key: each
         for key, each in options.items()
-        if key not in _FIXED and (each.is_flag or isinstance(each.default, str | int | float))
+        if key not in _FIXED and not each.hidden and (each.is_flag or isinstance(each.default, str | int | float))
     }
 
 
@@ -99,12 +99,12 @@ def _key(option: click.Option) -> str:
     return max(option.opts, key=len).lstrip("-")
 
 
-def _defaults(command: click.Command, options: Mapping[str, click.Option], group: click.Group) -> dict[str, Default]:
+def _defaults(context: click.Context, options: Mapping[str, click.Option], group: click.Group) -> dict[str, Default]:
     """What the file and then the environment say for a command, by the option's name."""
-    file = config_file()
+    file, command = config_file(), context.command
     found: dict[str, Default] = {}
     if file is not None:
-        everywhere, own = _read(file, group)
+        everywhere, own = _read(file, group, context)
         for table in (everywhere, own.get(str(command.name), {})):
             found |= {key: Default(value, str(file)) for key, value in table.items() if key in options}
     for key in options:
@@ -135,7 +135,7 @@ def config_file() -> Path | None:
     return file if file.is_file() else None
 
 
-def _read(file: Path, group: click.Group) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What a file says for all commands, and for each: every key is one that some command knows."""
     import tomllib
 
@@ -145,7 +145,8 @@ def _read(file: Path, group: click.Group) -> tuple[dict[str, Any], dict[str, dic
         raise SwatcostError(f"cannot read {file}: {error.strerror or error}; or give --no-config") from None
     except ValueError as error:
         raise SwatcostError(f"{file} is no TOML: {error}; mend it, or give --no-config") from None
-    known = {name: sorted(settable(command)) for name, command in group.commands.items()}
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    known = {name: sorted(settable(command)) for name, command in commands.items() if command is not None}
     anywhere = sorted(set().union(*known.values()))
     everywhere: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {}

@@ -8,8 +8,17 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, LAYERS, MODEL, OUTPUT, Loading, loaded, model_options, plot_options
-from swatcost.cli.options import setting_options
+from swatcost.cli.options import (
+    FORMAT,
+    LAYERS,
+    MODEL,
+    OUTPUT,
+    Loading,
+    loaded,
+    model_options,
+    plot_options,
+    setting_options,
+)
 from swatcost.cli.output import show_result
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError

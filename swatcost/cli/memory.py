@@ -9,7 +9,15 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import (
-    FORMAT, MODEL, OUTPUT, Loading, loaded, model_options, plot_options, setting_options, shown,
+    FORMAT,
+    MODEL,
+    OUTPUT,
+    Loading,
+    loaded,
+    model_options,
+    plot_options,
+    setting_options,
+    shown,
 )  # fmt: skip
 from swatcost.cli.output import show_result
 from swatcost.devices import device_names

@@ -137,11 +137,12 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
-def setting_options(scope: Scope = EVERY_SETTING, *, several: bool = False) -> Decorator:
-    """The options of the settings in a scope, given to the command by the settings' names; `several` where a sweep
-    takes several values. Those that the scope leaves out are refused with its reason.
+def setting_options(scope: Scope = EVERY_SETTING) -> Decorator:
+    """The options of the settings in a scope, given to the command by the settings' names.
+
+    Those that the scope leaves out are refused with its reason.
     """
-    taken = [_setting_option(name, option, several and option.swept) for name, option in scope.options.items()]
+    taken = [_setting_option(name, option, name in scope.several) for name, option in scope.options.items()]
     return together(*taken, *(_refused(name, reason) for name, reason in scope.without.items()))
 
 

@@ -9,7 +9,16 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import (
-    FORMAT, MODEL, OUTPUT, CountType, Loading, loaded, model_options, plot_options, setting_options, shown,
+    FORMAT,
+    MODEL,
+    OUTPUT,
+    CountType,
+    Loading,
+    loaded,
+    model_options,
+    plot_options,
+    setting_options,
+    shown,
 )  # fmt: skip
 from swatcost.cli.output import show_result
 from swatcost.planning.recipes import DATASETS, RECIPES

@@ -18,7 +18,8 @@ from swatcost.simulation.study import STUDYING, study
 
 @click.command("study")
 @MODELS
-@setting_options(STUDYING, several=True)
+@setting_options(STUDYING)
+@click.option("--paired", is_flag=True, help="The first weights with the first acts, not each with each.")
 @click.option("--shape", "shapes", multiple=True, metavar="S", help="Promotion shape, such as T2,5; repeatable.")
 @ARCH
 @shown("--seeds", "Masks drawn for each setting.", 1, "N")

@@ -14,13 +14,14 @@ from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_bytes_atomically
 from swatcost.devices import load_device
+from swatcost.planning.sweep import SWEEPING
 from swatcost.plots import save, speedup_by_sparsity
 from swatcost.report.sweep import render
 
 
 @click.command("sweep")
 @MODEL
-@setting_options(several=True)
+@setting_options(SWEEPING)
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
 @plot_options("speedup against sparsity, a line for each combination of the other settings")
 @model_options

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 
-def attributes_from(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__`: each name is looked up in the module that `homes` names, which is imported then."""
+def attributes_from(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """A package's `__getattr__`: `homes` holds the names of each module, which is imported when one is asked for."""
+    home_of = {name: home for home, names in homes.items() for name in names}
 
-    def __getattr__(name: str) -> Any:
-        if name not in homes:
+    def attribute(name: str) -> Any:
+        if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(homes[name]), name)
+        return getattr(import_module(home_of[name]), name)
 
-    return __getattr__
+    return attribute

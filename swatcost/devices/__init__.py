@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.profiles import Profiles
 from swatcost.common.registry import nearest
 from swatcost.network.layer import LARGEST
 
@@ -193,27 +192,17 @@ def _stated(value: Any) -> Any:
     return [_stated(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-_PROFILES = files(__package__)
+_PROFILES = Profiles("device", "device profile", Device, files(__package__), mark="topk")
 
 
 def device_names() -> list[str]:
     """The shipped profiles."""
-    return sorted(each.name.removesuffix(".toml") for each in _PROFILES.iterdir() if each.name.endswith(".toml"))
+    return _PROFILES.names()
 
 
 def load_device(name: str | Path) -> Device:
     """Reads a shipped profile by its name, or a profile of one's own by the path of its .toml file.
 
-    Raises SwatcostError for an unknown name and for a file that is no profile.
+    Raises SwatcostError for an unknown name and for a file that is not a profile.
     """
-    source: Traversable = Path(str(name))
-    if not str(name).endswith(".toml"):
-        if name not in (names := device_names()):
-            raise SwatcostError(f"unknown device {name!r}: {nearest(str(name), names)}")
-        source = _PROFILES / f"{name}.toml"
-    try:
-        return msgspec.convert(tomllib.loads(source.read_text(encoding="utf-8")), Device)
-    except OSError as error:
-        raise SwatcostError(f"cannot read device profile {name}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise SwatcostError(f"{name} is not a usable device profile: {error}") from None
+    return _PROFILES.load(name)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from dash import Dash, Input, Output, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
+from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
-from swatcost.explorer.choices import COUNTS, NAMES, ORDER, SPARSITIES, Choices
-from swatcost.explorer.looking import look
+from swatcost.explorer.controls import EXPLORING, Control, Controls, answered, controls_from
 from swatcost.network import Network
 from swatcost.page import CHARTS, charts, key_figures, style
-from swatcost.report import content
-from swatcost.report.content import Table
+from swatcost.report import estimate as content
 from swatcost.report.numbers import held_together
+from swatcost.report.tables import Table
+from swatcost.setting import command_line
 
 if TYPE_CHECKING:
     from flask import Response
 
-Command = Callable[[dict[str, Any]], str]
-"""Settings of an estimate → the command line that gives it."""
+_FIRST = ("weights", "acts", "grads", "period", "batch_size", "method", "distribution", "convention", "device")
+"""The controls that are in view; the others unfold."""
 
-_LABELS = {
-    "weights": "weights",
-    "acts": "activations",
-    "grads": "outputs’ gradients",
-    "period": "Top-K period",
-    "batch_size": "batch size",
-}
+_SLIDERS: dict[str, Callable[[Any], str]] = {"sparsity": lambda value: f"{100 * value:.4g} %", "count": "{:,}".format}
+"""How the value of a slider is said, by its kind."""
+
+_WORDS: dict[Any, str] = {True: "yes", False: "no"}
 _FINEST = 0.01  # a slider's step of sparsity [-]
 _LARGEST = 0.99
 _MARKS = (0, 0.25, 0.5, 0.75, 0.9)
@@ -42,8 +40,15 @@ _POLICY = (  # nothing is asked of other machines, and no other page holds this 
 _EMPTY: dict[str, Any] = {"data": [], "layout": {}}
 
 
-def explorer(network: Network, choices: Choices, command: Command) -> Dash:
-    """The page as an application that starts from the choices' own values."""
+def explorer(network: Network, settings: Mapping[str, Any], *, model: Sequence[str]) -> Dash:
+    """The page as an application that starts from settings of `estimate`.
+
+    model is how a command line names the network, with the options that load it. Raises SwatcostError where what it
+    starts from cannot be estimated.
+    """
+    controls = controls_from(settings)
+    if reason := answered(network, controls, controls.values(controls.sent)).reason:
+        raise SwatcostError(reason)
     app = Dash(
         "swatcost.explorer",
         title=f"{network.name}: explore what it costs to train",
@@ -55,20 +60,20 @@ def explorer(network: Network, choices: Choices, command: Command) -> Dash:
         enable_mcp=False,
     )
     app.index_string = _frame(style() + files("swatcost.explorer").joinpath("explorer.css").read_text(encoding="utf-8"))
-    app.layout = html.Div([_header(network), html.Div([_controls(choices), _results()], className="explorer")])
+    app.layout = html.Div([_header(network), html.Div([_controls(controls), _results()], className="explorer")])
 
     @app.callback(
         Output("reason", "children"),
         Output("results", "className"),
         Output("summary", "children"),
         Output("details", "children"),
-        *(Output(f"said-{name}", "children") for name in (*SPARSITIES, *COUNTS)),
+        *(Output(f"said-{each.name}", "children") for each in controls.each if each.kind in _SLIDERS),
         *(Output(f"plot-{name}", "figure") for name in CHARTS),
         *(Output(f"chart-{name}", "hidden") for name in CHARTS),
-        *(Input(name, "value") for name in ORDER),
+        *(Input(each.name, "value") for each in controls.each),
     )
-    def update(*given: Any) -> tuple[Any, ...]:
-        return answer(network, choices, command, given)
+    def update(*sent: Any) -> tuple[Any, ...]:
+        return answer(network, controls, sent, model=model)
 
     def keep_at_home(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = _POLICY
@@ -78,20 +83,19 @@ def explorer(network: Network, choices: Choices, command: Command) -> Dash:
     return app
 
 
-def answer(network: Network, choices: Choices, command: Command, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What the page shows for its controls' values, in ORDER; those of counts are places among what is offered.
+def answer(network: Network, controls: Controls, sent: Sequence[Any], *, model: Sequence[str]) -> tuple[Any, ...]:
+    """What the page shows for what it sent, a value for each control in order.
 
     In order: the reason why there is nothing new, the class of the results, summary, details, the sliders' values,
     the figures, and which of them are hidden. Without an estimate the last good one stays, marked as such. Nothing is
     answered to values that no control can have.
     """
     try:
-        values = [choices.offered[name][at] if name in COUNTS else at for name, at in zip(ORDER, given, strict=True)]
-        chosen = dict(zip(ORDER, values, strict=True))
-        said = [*(f"{100 * chosen[name]:.4g} %" for name in SPARSITIES), *(f"{chosen[name]:,}" for name in COUNTS)]
-    except (TypeError, ValueError, IndexError):
+        values = controls.values(sent)
+        said = [_SLIDERS[each.kind](values[each.name]) for each in controls.each if each.kind in _SLIDERS]
+    except (TypeError, ValueError, LookupError):
         raise PreventUpdate from None
-    found = look(network, choices, values)
+    found = answered(network, controls, values)
     if found.estimate is None:
         kept = f"{found.reason}. What is shown is still the last estimate that could be made."
         return (kept, "stale", no_update, no_update, *said, *[no_update] * 2 * len(CHARTS))
@@ -99,7 +103,7 @@ def answer(network: Network, choices: Choices, command: Command, given: tuple[An
     return (
         "",
         "",
-        _summary(found.estimate, command(found.settings)),
+        _summary(found.estimate, command_line(model, found.estimate.setting)),
         _details(found.estimate),
         *said,
         *(drawn.get(name, _EMPTY) for name in CHARTS),
@@ -111,37 +115,40 @@ def _header(network: Network) -> html.Header:
     return html.Header([html.H1(f"{network.name}: explore what it costs to train"), html.P(content.title(network))])
 
 
-def _controls(choices: Choices) -> html.Section:
-    start = choices.start
-    sparsities = [
-        _slider(name, max=_LARGEST, step=_FINEST, value=start[name], marks={each: f"{each:g}" for each in _MARKS})
-        for name in SPARSITIES
-    ]
-    counts = [
-        _slider(name, max=len(offered) - 1, step=1, value=offered.index(start[name]), marks=_few(offered))
-        for name, offered in ((name, list(choices.offered[name])) for name in COUNTS)
-    ]
-    lists = [
-        _control(
-            name,
-            name,
-            dcc.Dropdown(list(choices.offered[name]), start[name], id=name, clearable=False, searchable=False),
+def _controls(controls: Controls) -> html.Section:
+    first = [_control(each) for each in controls.each if each.name in _FIRST]
+    more = [_control(each) for each in controls.each if each.name not in _FIRST]
+    title, hint = (
+        html.H2("Settings", className="unseen"),
+        html.P("Sparsities are fractions of zeros; 0 leaves one out."),
+    )
+    return html.Section([title, hint, *first, html.Details([html.Summary("More"), *more])], className="controls")
+
+
+def _control(control: Control) -> html.Div:
+    """A slider with what it stands at said beside its name, or a list."""
+    label: Any = control.label
+    if control.kind in _SLIDERS:
+        label = [f"{control.label}: ", html.Output(id=f"said-{control.name}")]
+        scale: dict[str, Any] = (
+            {"max": _LARGEST, "step": _FINEST, "marks": {each: f"{each:g}" for each in _MARKS}}
+            if control.kind == "sparsity"
+            else {"max": len(control.offered) - 1, "step": 1, "marks": _few(control.offered)}
         )
-        for name in NAMES
-    ]
-    title, hint = html.H2("Settings", className="unseen"), html.P("Sparsities are shares of zeros; 0 leaves one out.")
-    return html.Section([title, *sparsities, hint, *counts, *lists], className="controls")
-
-
-def _slider(name: str, **scale: Any) -> html.Div:
-    """A slider from 0 to its largest value, with what it stands at said beside its name."""
-    slider = dcc.Slider(id=name, min=0, updatemode="drag", allow_direct_input=False, **scale)
-    return _control(name, [f"{_LABELS[name]}: ", html.Output(id=f"said-{name}")], slider)
-
-
-def _control(name: str, label: Any, inside: Any) -> html.Div:
-    named: dict[str, Any] = {"role": "group", "aria-labelledby": f"label-{name}"}
-    return html.Div([html.Label(label, id=f"label-{name}"), inside], **named)
+        moved: Any = dcc.Slider(
+            id=control.name, min=0, updatemode="drag", allow_direct_input=False, value=control.sent, **scale
+        )
+    else:
+        options = [
+            {"label": _WORDS.get(each, str(each)), "value": each} for each in control.offered if each is not None
+        ]
+        clearable = None in control.offered
+        moved = dcc.Dropdown(
+            options, control.start, id=control.name, clearable=clearable, searchable=False,
+            placeholder=EXPLORING.options[control.name].default_is or "as usual",
+        )  # fmt: skip
+    named: dict[str, Any] = {"role": "group", "aria-labelledby": f"label-{control.name}"}
+    return html.Div([html.Label(label, id=f"label-{control.name}"), moved], **named)
 
 
 def _few(values: Any) -> dict[int, str]:
@@ -192,7 +199,7 @@ def _details(estimate: Estimate) -> list[Any]:
         html.Div(
             [html.Div(_lay_out(table), className="box") for table in content.tables(estimate)], className="tables"
         ),
-        html.H3("What the numbers rest on"),
+        html.H3("Assumptions"),
         html.Ul([html.Li(held_together(note)) for note in content.notes(estimate)]),
     ]
 

@@ -10,15 +10,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.common.registry import Registry
 from swatcost.counting.costs import PASSES, Pass
-from swatcost.estimate import Estimate
+from swatcost.counting.workload import Workload, workloads
+from swatcost.estimate import Estimate, estimate_setting
 from swatcost.exporting import csv, maestro, scalesim, timeloop, zigzag
 from swatcost.exporting.form import ExportFormat, Files, identifier
-from swatcost.exporting.workload import Workload, workloads
+from swatcost.loading import counted_network
+from swatcost.network import Network
+from swatcost.setting import Scope, Settings
 
 EXPORTS = Registry(
     "export format", ExportFormat,
@@ -34,6 +38,7 @@ class Export:
     """The files of an export, by name, the workloads in them, and in sentences what they cannot say."""
 
     format: ExportFormat
+    batch_size: int
     workloads: tuple[Workload, ...] = field(repr=False)
     files: Files = field(repr=False)
     notes: tuple[str, ...]
@@ -66,13 +71,22 @@ class Export:
         return path
 
 
-def export(
-    estimate: Estimate, to: str | ExportFormat, *, passes: Sequence[Pass] = ("forward",), bits: int | None = None
-) -> Export:
-    """An estimate's layers over its batch, in the format of another tool.
+EXPORTING = Scope(defaults={"batch_size": 1})
+"""Settings as an export takes them: one sample, unless a batch is asked for."""
 
-    passes are those to write, forward, grad_input and grad_weight. bits are those of a value, the network's own by
-    default.
+
+def export(
+    network: Network | str | Path | Estimate,
+    to: str | ExportFormat,
+    *,
+    passes: Sequence[Pass] = ("forward",),
+    bits: int | None = None,
+    **settings: Unpack[Settings],
+) -> Export:
+    """A network's layers over a batch, in the format of another tool.
+
+    settings are those of `estimate`; an Estimate brings its own. passes are those to write, forward, grad_input and
+    grad_weight. bits are those of a value, the network's own by default.
 
     Raises SwatcostError for an unknown format or pass.
     """
@@ -82,11 +96,18 @@ def export(
         raise SwatcostError(f"passes {', '.join(unknown) or 'none'}: choose from {', '.join(PASSES)}")
     if bits is not None and not 1 <= bits <= 64:
         raise SwatcostError(f"bits {bits}: give the bits of a value, from 1 to 64")
-    found, left_out = workloads(estimate, passes, bits)
+    if isinstance(network, Estimate):
+        if settings:
+            raise SwatcostError(f"{next(iter(settings))}: an Estimate has its settings already, leave it out")
+        estimate = network
+    else:
+        estimate = estimate_setting(counted_network(network), EXPORTING.setting(settings))
+    found, left_out = workloads(estimate.network, estimate.plan, estimate.batch_size, passes, bits)
     if not found:
         raise SwatcostError(f"{estimate.network.name} has no layer whose loops could be written")
     return Export(
         format=format,
+        batch_size=estimate.batch_size,
         workloads=tuple(found),
         files=format.write(identifier(estimate.network.name), found),
         notes=(*_notes(estimate, found, left_out), *format.cannot(found)),

@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files
-from swatcost.exporting.workload import Workload
 
 _COLUMNS = (
     "name", "layer", "pass", "kind", "B", "G", "K", "C", "OY", "OX", "FY", "FX", "IY", "IX", "stride_y", "stride_x",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from swatcost.exporting.workload import Workload
+from swatcost.counting.workload import Workload
 
 Files = dict[str, str]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files, identifier, is_sparse, named
-from swatcost.exporting.workload import Workload
 
 
 def write(model: str, workloads: Sequence[Workload]) -> Files:

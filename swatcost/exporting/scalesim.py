@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files, is_sparse, named
-from swatcost.exporting.workload import Workload
 
 _TOPOLOGY = (
     "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides, Sparsity,"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files, identifier, named
-from swatcost.exporting.workload import Workload
 
 _DIMENSIONS = ("N", "G", "M", "C", "P", "Q", "R", "S")
 _COEFFICIENTS = ("Pstride", "Qstride", "Rdilation", "Sdilation")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files, is_sparse, named
-from swatcost.exporting.workload import Workload
 
 _MOST_BITS = 32  # of a partial sum, which has twice its operands' bits up to here
 

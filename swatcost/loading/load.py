@@ -71,6 +71,19 @@ def load(
     return _traced(place_of(name), asked, fresh)
 
 
+def loading_words(
+    *,
+    input_shape: Sequence[int] | None = None,
+    input_dtype: str | None = None,
+    classes: int | None = None,
+    fresh: bool = False,
+) -> list[str]:
+    """The options of a command line that loads a model so."""
+    words = [] if classes is None else ["--classes", str(classes)]
+    words += [] if input_shape is None else ["--input-shape", ",".join(map(str, input_shape))]
+    return words + ([] if input_dtype is None else ["--input-dtype", input_dtype])
+
+
 def counted_network(network: Network | str | Path) -> Network:
     """The network, loaded if it was named; SwatcostError if it has nothing to count."""
     if not isinstance(network, Network):

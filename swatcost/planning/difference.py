@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -84,8 +85,24 @@ class Difference(Result):
     alike: int
 
 
-def is_saved_estimate(path: str | Path) -> bool:
-    """Whether the file says that it is an estimate, and no trace."""
+def saved_estimates(paths: Sequence[str]) -> tuple[str, str] | None:
+    """The two saved estimates that are to be compared; None if none of the paths is one.
+
+    Raises SwatcostError for anything but two of them.
+    """
+    saved = [_is_saved_estimate(each) for each in paths]
+    if not any(saved):
+        return None
+    if len(paths) != 2 or not all(saved):
+        one = paths[saved.index(True)]
+        others = ", ".join(each for each, is_saved in zip(paths, saved, strict=True) if not is_saved)
+        beside = f", {others} {'are' if ',' in others else 'is'} not" if others else ""
+        raise SwatcostError(f"{one} is a saved estimate{beside}: give two of them to compare")
+    return paths[0], paths[1]
+
+
+def _is_saved_estimate(path: str) -> bool:
+    """Whether the file says that it is an estimate, not a trace."""
     if Path(path).suffix != ".json":
         return False
     try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-import msgspec
-
+from swatcost.common.profiles import parsed
 from swatcost.common.registry import Registry
 from swatcost.sparsity import DenseOrSparse
 
@@ -54,7 +52,7 @@ class _File:
 
 @cache
 def _file() -> _File:
-    return msgspec.convert(tomllib.loads((files(__package__) / "recipes.toml").read_text(encoding="utf-8")), _File)
+    return parsed((files(__package__) / "recipes.toml").read_text(encoding="utf-8"), _File)
 
 
 RECIPES = Registry("recipe", Recipe, *_file().recipes)

@@ -20,13 +20,17 @@ from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.vectorised import Array, Vectorised, times_of
-from swatcost.setting import EVERY_SETTING, OPTIONS, Settings
+from swatcost.setting import EVERY_SETTING, OPTIONS, Scope, Settings
 
 if TYPE_CHECKING:
     import pandas
 
 _PERIOD = OPTIONS["period"].default
 _MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
+
+
+SWEEPING = Scope(several=(*OPERANDS, "period", "method", "distribution", "convention", "device", "batch_size"))
+"""Settings as a sweep takes them."""
 
 
 def sweep(network: Network | str | Path, *, paired: bool = False, **settings: Unpack[Settings]) -> pandas.DataFrame:
@@ -48,12 +52,12 @@ def sweep(network: Network | str | Path, *, paired: bool = False, **settings: Un
     """
     import pandas
 
-    network, given = counted_network(network), EVERY_SETTING.given(settings)
+    network, given = counted_network(network), SWEEPING.given(settings)
     targets = [_sparsities(given.pop(name, None), name) for name in OPERANDS]
     periods = numpy.array([checked_count(each, "period") for each in _several(given.pop("period", _PERIOD))])
     if paired:
         *targets, periods = _pairs([*targets, periods])
-    names = [name for name, option in OPTIONS.items() if option.swept and name not in (*OPERANDS, "period")]
+    names = [name for name in SWEEPING.several if name not in (*OPERANDS, "period")]
     swept = {name: list(_several(given.pop(name, OPTIONS[name].default))) for name in names}
     methods = [METHODS.choose(each) for each in swept["method"]]
     frames = []

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from swatcost.reference.calibration import Calibration, calibrate
-from swatcost.reference.conversion import METHODS_THAT_RUN, Converted, convert
-from swatcost.reference.counts import Counts
-from swatcost.reference.run_settings import Settings
-from swatcost.reference.thresholds import SELECTIONS, Selection
-from swatcost.reference.training import resume, run
-from swatcost.reference.validation import Validation, validate
+from typing import TYPE_CHECKING
+
+from swatcost.common.lazy import attributes_from
+
+if TYPE_CHECKING:
+    from swatcost.reference.calibration import Calibration, calibrate
+    from swatcost.reference.conversion import METHODS_THAT_RUN, Converted, convert
+    from swatcost.reference.counts import Counts
+    from swatcost.reference.run_settings import Settings
+    from swatcost.reference.thresholds import SELECTIONS, Selection
+    from swatcost.reference.training import resume, run
+    from swatcost.reference.validation import Validation, validate
 
 __all__ = [
-    "METHODS_THAT_RUN",
-    "SELECTIONS",
-    "Calibration",
-    "Converted",
-    "Counts",
-    "Selection",
-    "Settings",
-    "Validation",
-    "calibrate",
-    "convert",
-    "resume",
-    "run",
-    "validate",
-]
+    "METHODS_THAT_RUN", "SELECTIONS", "Calibration", "Converted", "Counts", "Selection", "Settings", "Validation",
+    "calibrate", "convert", "resume", "run", "validate",
+]  # fmt: skip
+
+__getattr__ = attributes_from(
+    __name__,
+    {
+        "swatcost.reference.calibration": ("Calibration", "calibrate"),
+        "swatcost.reference.conversion": ("METHODS_THAT_RUN", "Converted", "convert"),
+        "swatcost.reference.counts": ("Counts",),
+        "swatcost.reference.run_settings": ("Settings",),
+        "swatcost.reference.thresholds": ("SELECTIONS", "Selection"),
+        "swatcost.reference.training": ("resume", "run"),
+        "swatcost.reference.validation": ("Validation", "validate"),
+    },
+)

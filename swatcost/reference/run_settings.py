@@ -12,9 +12,11 @@ import torch
 from swatcost.common.errors import SwatcostError
 from swatcost.common.record import Header
 from swatcost.common.units import checked_count
+from swatcost.reference.scopes import RUNNING
 
 _MEASURED = 20  # steps of a run in which layers are looked at, unless told
 _LONGEST = 10**6  # epochs
+_EPOCHS = 5  # of a run, unless told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +36,19 @@ class Settings:
     weights: float | None = None
     acts: float | None = None
     grads: float | None = None
-    period: int = 100
+    period: int = RUNNING.defaults["period"]
     source: str | None = None
     first_layer: Any = None
     last_layer: Any = None
     keep_dense: tuple[str, ...] | None = None
     over: Any = None
-    selection: str = "exact"
+    selection: str = RUNNING.defaults["selection"]
     one_sample: bool = False
     ahead: int = 0
     data: str = "digits"
     input_shape: tuple[int, ...] | None = None
     classes: int | None = None
-    batch_size: int = 64
+    batch_size: int = RUNNING.defaults["batch_size"]
     learning_rate: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -66,6 +68,19 @@ class Settings:
             raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
         if self.on not in ("cpu", "cuda"):
             raise SwatcostError(f"on {self.on!r}: give cpu or cuda")
+
+    @staticmethod
+    def of_length(epochs: float | None = None, *, steps: int | None = None, **settings: Any) -> Settings:
+        """A run of this many epochs of its data, 5 by default, or of this many steps; None is as if it were not given.
+
+        Raises SwatcostError for both, and for what cannot be used.
+        """
+        if steps is not None and epochs is not None:
+            raise SwatcostError("give --steps or --epochs, not both")
+        given = {name: value for name, value in settings.items() if value is not None}
+        if steps is not None:
+            return Settings(steps=steps, **given)
+        return epochs_to_steps(Settings(steps=1, **given), _EPOCHS if epochs is None else epochs)
 
     @property
     def measures_every(self) -> int:

@@ -6,7 +6,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy
 import torch
@@ -19,16 +19,18 @@ from swatcost.common.units import checked_count
 from swatcost.counting.conventions import EXACT
 from swatcost.counting.costs import PASSES, Pass
 from swatcost.counting.padding import inside_fraction, reach
-from swatcost.estimate import Estimate, estimate
+from swatcost.estimate import Estimate, estimate_setting
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.network.layer import Layer
-from swatcost.planning import memory_of
+from swatcost.planning.capacity import view_of
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.counts import Counts
 from swatcost.reference.data import samples
 from swatcost.reference.runnable import runnable
 from swatcost.reference.saved_bytes import saved_bytes
+from swatcost.reference.scopes import VALIDATING
 from swatcost.reference.scores import classes_of, scores
+from swatcost.setting import EVERY_SETTING, Settings
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,6 @@ class Validation(Result):
 def validate(
     model: str,
     *,
-    steps: int = 2,
-    batch_size: int = 4,
     data: str = "synthetic",
     input_shape: tuple[int, ...] | None = None,
     classes: int | None = None,
@@ -159,29 +159,35 @@ def validate(
     bound: float = 0.01,
     learning_rate: float = 0.05,
     over: Any = None,
-    selection: str = "exact",
-    one_sample: bool = False,
     ahead: int = 0,
     progress: Callable[[int], object] = lambda step: None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Validation:
     """Trains a network for a few steps by the reference, and lays the model's numbers beside what it did.
 
-    model is what `runnable` takes; data what `samples` takes. settings are those of `estimate`: weights, acts, method,
-    distribution, period and so on; over, selection, one_sample and ahead those of `convert`. bound is the relative
+    model is what `runnable` takes; data what `samples` takes. settings are those of `estimate`, as `VALIDATING` has
+    them: weights, acts, method, distribution, period and so on, with steps to execute; over and ahead are those of
+    `convert`, and so are selection and one_sample here. bound is the relative
     difference [-] from which on causes are named. progress is called after each step.
 
     Raises SwatcostError for anything that cannot be run.
     """
-    steps, batch_size = checked_count(steps, "steps"), checked_count(batch_size, "batch_size")
+    asked = {**VALIDATING.defaults, **VALIDATING.given(settings)}
+    steps, selection, one_sample = (
+        checked_count(asked.pop("steps"), "steps"),
+        asked.pop("selection"),
+        asked.pop("one_sample", False),
+    )
+    setting = EVERY_SETTING.setting(asked)
+    batch_size = setting.batch_size
     built = runnable(model, classes=classes, input_shape=input_shape, seed=seed)
-    found = estimate(built.network, batch_size=batch_size, **settings)
+    found = estimate_setting(built.network, setting)
     given = samples(data, input_shape=built.input_shape, classes=classes_of(built), seed=seed)
     if given.classes > classes_of(built):
         raise SwatcostError(f"{given.title} has {given.classes} classes, {model} {classes_of(built)}: give --classes")
     if len(given.images) < batch_size:
         raise SwatcostError(f"{given.title} has {len(given.images)} samples, fewer than a batch of {batch_size}")
-    memory = memory_of(built.network, batch_size=batch_size, **settings).memory
+    memory = view_of(built.network, found.plan, batch_size, "momentum", "fp32")
     batches = given.batches(batch_size, seed)
     probe, _ = next(given.batches(batch_size, seed))
     dense = saved_bytes(built.module, lambda: scores(built.module, probe))

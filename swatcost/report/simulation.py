@@ -11,7 +11,8 @@ from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
-    from swatcost.accelerator.cycles import Cycles, Simulation
+    from swatcost.accelerator.cycles import Cycles
+    from swatcost.simulation.simulation import Simulation
 
 _IDLE = ("ragged", "unfilled", "filters", "tiles")
 _ROUNDING = 1e-3  # by which a Top-K of whole weights may keep less than its share
@@ -160,7 +161,7 @@ def _passes(simulation: Simulation) -> Table:
 
 
 def _step(simulation: Simulation) -> Table:
-    estimate, topk = simulation.estimate, simulation.topk_cycles / simulation.estimate.topk_period
+    estimate, topk = simulation.estimate, simulation.topk_cycles_per_step
     ideal = 1 / (1 - estimate.exact.training.reduction)
     lines = [
         ["dense step", scaled(simulation.dense_step_cycles)],

@@ -11,18 +11,21 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Unpack
 
 from swatcost.accelerator.architecture import Architecture, load_architecture
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.costs import PASSES
-from swatcost.loading.load import load
+from swatcost.loading import counted_network
+from swatcost.methods import checked_sparsity
 from swatcost.network import Network
+from swatcost.setting import Settings
+from swatcost.simulation.simulation import SIMULATING, simulate
 
 SCHEMA = "swatcost.study/2"
 _ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
@@ -30,7 +33,7 @@ _ATTEMPTS = 4  # rounds in which local workers may die before the study is given
 _TOLD_APART = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
 _WORDS = ("model", "network", "architecture", "shape")
 _FIGURES = (
-    "weights", "acts", "seed", *(f"{each}_speedup" for each in (*PASSES, "training", "step")), "dense_step_cycles",
+    "weights", "seed", *(f"{each}_speedup" for each in (*PASSES, "training", "step")), "dense_step_cycles",
     "step_cycles", "utilisation",
 )  # fmt: skip
 _DIGITS = 12  # hexadecimal ones of a digest
@@ -40,7 +43,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One simulation of a study."""
+    """One simulation of a study; `settings` are the others of `simulate`, as they were given."""
 
     network: Network = field(repr=False)
     digest: str
@@ -48,6 +51,7 @@ class Task:
     weights: float
     acts: float | None
     seed: int
+    masks: Mapping[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,24 +63,17 @@ class Task:
             "architecture": self.architecture.name,
             "shape": self.architecture.shape.name,
             "weights": self.weights,
-            "acts": self.weights if self.acts is None else self.acts,
+            "acts": self.acts,
             "seed": self.seed,
         }
 
     def run(self) -> Row:
         """Simulates it, on one thread: the tasks share the processors."""
         from swatcost.accelerator.masks import MaskSource
-        from swatcost.simulation.simulation import simulate
 
-        found = simulate(
-            self.network,
-            arch=self.architecture,
-            weights=self.weights,
-            acts=self.weights if self.acts is None else self.acts,
-            masks=MaskSource(seed=self.seed, **self.settings.get("masks", {})),
-            threads=1,
-            **{name: value for name, value in self.settings.items() if name != "masks"},
-        )
+        asked: dict[str, Any] = {**self.settings, "weights": self.weights, "acts": self.acts}
+        masks = MaskSource(seed=self.seed, **self.masks)
+        found = simulate(self.network, arch=self.architecture, masks=masks, threads=1, **asked)
         passes = {f"{each}_speedup": float(found.of(each).speedup) for each in PASSES}
         return {
             **self.row,
@@ -89,34 +86,42 @@ class Task:
         }
 
 
+STUDYING = replace(SIMULATING, several=("weights", "acts"))
+"""Settings as a study takes them: weights and acts may be several."""
+
+
 def study(
     models: Sequence[str | Network],
     *,
-    weights: Sequence[float],
-    acts: float | None = None,
+    paired: bool = False,
     shapes: Sequence[str] = (),
     arch: str | Path | Architecture = "bit-tactical",
     seeds: int = 1,
+    masks: Mapping[str, Any] | None = None,
     record: str | Path | None = None,
     scheduler: str | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], object] = lambda done, of: None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> list[Row]:
-    """Simulates every combination and gives a row each, in the order of the grid.
+    """Simulates every combination of models, sparsities, shapes and seeds: one row each, in the order of the grid.
 
-    acts follow weights unless given; without shapes it is the architecture's own; seeds counts from 0. record is a
-    .jsonl file to go on from. scheduler is the address of a Dask cluster, whose workers need swatcost; without it, jobs
-    local processes, as many as processors by default. progress is called with how many are done of how many. settings
-    are those of `swatcost.estimate`, and `masks`, a mapping for MaskSource.
+    settings are those of `simulate`; weights and acts may be several, each with each, or with `paired` the first with
+    the first. Without shapes it is the architecture's own; seeds counts from 0; masks are other fields of MaskSource.
+    record is a .jsonl file that rows are written to, and resumed from. scheduler is the address of a Dask cluster,
+    whose workers need swatcost; without it, jobs local processes, as many as processors by default. progress is called
+    with how many are done of how many.
 
     Raises SwatcostError for what cannot be used, and where local workers die again and again.
     """
     architecture = arch if isinstance(arch, Architecture) else load_architecture(arch)
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= 1_000_000:
         raise SwatcostError(f"seeds {seeds!r:.40}: give a whole number from 1")
-    networks = [each if isinstance(each, Network) else load(each) for each in models]
+    networks = [counted_network(each) for each in models]
     machines = [architecture.with_shape(shape) for shape in shapes] or [architecture]
+    asked = STUDYING.given(settings)
+    targets = _targets(asked.pop("weights", ()), asked.pop("acts", None), paired)
+    SIMULATING.setting(asked)  # refused before any work
     tasks = {
         _key(task.row): task
         for task in (
@@ -127,16 +132,18 @@ def study(
                 weights=sparsity,
                 acts=acts,
                 seed=seed,
-                settings=settings,
+                masks=masks or {},
+                settings=asked,
             )
-            for (network, digest), machine, sparsity, seed in itertools.product(
-                [(each, _digest(each)) for each in networks], machines, weights, range(seeds)
+            for (network, digest), machine, (sparsity, acts), seed in itertools.product(
+                [(each, _digest(each)) for each in networks], machines, targets, range(seeds)
             )
         )
     }
     if not tasks:
         raise SwatcostError("a study needs at least one model and one weight sparsity")
-    header = {"schema": SCHEMA, "settings": settings, "architecture": _described(architecture)}
+    described = {"settings": {**asked, **({"masks": dict(masks)} if masks else {})}}
+    header = {"schema": SCHEMA, **described, "architecture": _described(architecture)}
     found: dict[str, Row] = {}
     with _recording(Path(record) if record is not None else None, header) as (rows, write):
         found = {key: row for row in rows if (key := _key(row)) in tasks}
@@ -146,6 +153,23 @@ def study(
             found[_key(row)] = row
             progress(len(found), len(tasks))
     return [found[key] for key in tasks]
+
+
+def _targets(weights: Any, acts: Any, paired: bool) -> list[tuple[float, float | None]]:
+    """The pairs of a weight sparsity and an activation sparsity; None where no activations were asked for."""
+    of_weights = [checked_sparsity(each, "weights") for each in _several(weights)]
+    of_acts = [checked_sparsity(each, "acts") for each in _several(acts)] if acts is not None else [None]
+    if not paired:
+        return list(itertools.product(of_weights, of_acts))
+    if 1 in (len(of_weights), len(of_acts)):
+        return list(itertools.product(of_weights, of_acts))
+    if len(of_weights) != len(of_acts):
+        raise SwatcostError(f"paired settings have to be equally many, not {len(of_weights)} and {len(of_acts)}")
+    return list(zip(of_weights, of_acts, strict=True))
+
+
+def _several(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
 
 
 def _described(architecture: Architecture) -> dict[str, Any]:
@@ -268,6 +292,11 @@ def _are_rows(rows: Iterable[Any]) -> bool:
     return all(
         isinstance(row, dict)
         and all(isinstance(row.get(name), str) for name in _WORDS)
-        and all(isinstance(figure := row.get(name), int | float) and abs(figure) < inf for name in _FIGURES)
+        and all(_is_figure(row.get(name)) for name in _FIGURES)
+        and (row.get("acts") is None or _is_figure(row["acts"]))
         for row in rows
     )
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < inf

@@ -22,11 +22,12 @@ from importlib.resources import files
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.common.result import Result
+from swatcost.common.units import checked_count
 from swatcost.counting.costs import PASSES, Pass
-from swatcost.estimate import estimate
-from swatcost.exporting.workload import Workload, workloads
+from swatcost.counting.workload import Workload, workloads
 from swatcost.loading import counted_network
 from swatcost.network import Network
+from swatcost.sparsity import SparsityPlan
 
 SPEEDUP = 2.0
 """Of a 2:4 product over a dense one, at most: half of the multiplications are left (Mishra et al. 2021, Section 3)."""
@@ -88,14 +89,14 @@ def two_four(network: Network | str, *, element: str = "float16", batch_size: in
     if element not in MULTIPLES:
         raise SwatcostError(f"element {element!r:.40}: {nearest(str(element), list(MULTIPLES))}")
     network = counted_network(network)
-    dense = estimate(network, method="dense", batch_size=batch_size)
-    found, _ = workloads(dense, PASSES, bits=None)
+    batch_size = checked_count(batch_size, "batch_size")
+    found, _ = workloads(network, SparsityPlan.dense(network), batch_size, PASSES, bits=None)
     products = {layer.name for layer in network.counted_layers if layer.is_product}
     fits = tuple(
         Fit(workload=each, reason=_reason(each.unfolded(), MULTIPLES[element], each.layer in products))
         for each in found
     )
-    return TwoFour(network=network, element=element, batch_size=dense.batch_size, fits=fits)
+    return TwoFour(network=network, element=element, batch_size=batch_size, fits=fits)
 
 
 def _reason(product: Workload, multiple: int, of_activations: bool) -> str:

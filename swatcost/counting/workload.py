@@ -1,4 +1,4 @@
-"""The loops of a layer's pass, as simulators of accelerators take them."""
+"""The loops of each layer's passes, in the dimensions that simulators of accelerators take."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from math import prod
 from typing import Literal
 
 from swatcost.counting.costs import Pass
-from swatcost.estimate import Estimate
 from swatcost.methods import LayerSparsity, Operand
+from swatcost.network import Network
 from swatcost.network.layer import Layer
+from swatcost.sparsity import SparsityPlan
 
 Pair = tuple[int, int]
 
@@ -67,15 +68,17 @@ class Workload:
         )  # fmt: skip
 
 
-def workloads(estimate: Estimate, passes: Sequence[Pass], bits: int | None) -> tuple[list[Workload], list[str]]:
-    """The passes of every layer in execution order, over the estimate's batch; and what has no loops to give.
+def workloads(
+    network: Network, plan: SparsityPlan, batch_size: int, passes: Sequence[Pass], bits: int | None
+) -> tuple[list[Workload], list[str]]:
+    """The passes of every layer in execution order, over a batch; and the layers whose loops are not known.
 
     A 1-D or 2-D convolution's forward pass is a conv. All else is a product: the gradients of convolutions, over
     unfolded windows, and what 2-D convolutions cannot say (3-D and transposed ones).
     """
     found: list[Workload] = []
     left_out: list[str] = []
-    for layer, sparsity in estimate.plan.by_layer(estimate.network):
+    for layer, sparsity in plan.by_layer(network):
         if layer.kind == "custom":
             left_out.append(layer.name)
             continue
@@ -84,15 +87,16 @@ def workloads(estimate: Estimate, passes: Sequence[Pass], bits: int | None) -> t
                 in_pass == "grad_weight" and not layer.weight_trains
             ):
                 continue
-            plain = _product(layer, in_pass, estimate) if layer.is_product else _weight_layer(layer, in_pass, estimate)
+            of_layer = _product if layer.is_product else _weight_layer
+            plain = of_layer(layer, in_pass, batch_size, network.batch_size)
             dense = replace(plain, bits=bits or layer.element_bytes * 8)
-            found.append(dense if layer.is_product else _sparse(dense, sparsity, estimate))
+            found.append(dense if layer.is_product else _sparse(dense, sparsity, plan))
     return _distinct(found), left_out
 
 
-def _weight_layer(layer: Layer, in_pass: Pass, estimate: Estimate) -> Workload:
+def _weight_layer(layer: Layer, in_pass: Pass, batch_size: int, traced_batch: int) -> Workload:
     shape = layer.symbols
-    images = shape.N * estimate.batch_size // estimate.network.batch_size
+    images = shape.N * batch_size // traced_batch
     groups = layer.groups
     kernel = shape.R * shape.S
     positions = shape.H * shape.W
@@ -119,11 +123,11 @@ def _in_2d(sizes: tuple[int, ...]) -> Pair:
     return sizes[0], sizes[1] if len(sizes) == 2 else 1
 
 
-def _product(layer: Layer, in_pass: Pass, estimate: Estimate) -> Workload:
+def _product(layer: Layer, in_pass: Pass, batch_size: int, traced_batch: int) -> Workload:
     """A product of activations and the gradients of its left (grad_input) and right (grad_weight) operands."""
     M, K = layer.input_shape[-2:]
     N = layer.output_shape[-1]
-    batch = prod(layer.output_shape[:-2]) * estimate.batch_size // estimate.network.batch_size
+    batch = prod(layer.output_shape[:-2]) * batch_size // traced_batch
     B, C, columns = {"forward": (M, K, N), "grad_input": (M, N, K), "grad_weight": (K, M, N)}[in_pass]
     return Workload(
         name=layer.name, layer=layer.name, in_pass=in_pass, kind="product", G=batch, B=B, C=C, K=columns, bits=1
@@ -137,9 +141,8 @@ _OPERANDS: dict[Pass, tuple[Operand, Operand]] = {
 }
 
 
-def _sparse(dense: Workload, sparsity: LayerSparsity, estimate: Estimate) -> Workload:
+def _sparse(dense: Workload, sparsity: LayerSparsity, plan: SparsityPlan) -> Workload:
     """With the densities of what the method makes sparse in that pass."""
-    plan = estimate.plan
     skipped = plan.method.sparse[dense.in_pass]
     first, second = (1.0 - sparsity.of(operand) if operand in skipped else 1.0 for operand in _OPERANDS[dense.in_pass])
     output = 1.0 - sparsity.output if dense.in_pass == "forward" and "output" in skipped else 1.0

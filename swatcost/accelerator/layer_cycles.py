@@ -1,0 +1,135 @@
+"""The cycle model: network, plan, batch size and architecture → the cycles of every layer's passes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from swatcost.accelerator import mapping
+from swatcost.accelerator.architecture import Architecture
+from swatcost.accelerator.cycles import Cycles, LayerCycles
+from swatcost.accelerator.masks import GAUSSIAN, MaskSource
+from swatcost.accelerator.pass_cycles import dense_pass, sampled_pass, unmapped_pass, walked_pass
+from swatcost.counting.costs import PASSES, Pass
+from swatcost.methods import LayerSparsity, Operand
+from swatcost.network import Network
+from swatcost.network.layer import Layer
+from swatcost.sparsity import SparsityPlan
+
+
+def layer_cycles(
+    network: Network,
+    plan: SparsityPlan,
+    batch_size: int,
+    architecture: Architecture,
+    *,
+    masks: MaskSource = GAUSSIAN,
+    passes: tuple[Pass, ...] = PASSES,
+    threads: int | None = None,
+    progress: Callable[[str], object] = lambda layer: None,
+) -> tuple[LayerCycles, ...]:
+    """The cycles of each counted layer in execution order, per sample of a training step of batch_size samples.
+
+    threads are as many as there are processors by default, and the numbers do not depend on them; progress is called
+    with each layer's name as it is done. Raises SwatcostError where the masks' weights are not the network's.
+    """
+    places: dict[str, int] = {}
+    tasks = [
+        (layer, sparsity, places.setdefault(layer.weight, len(places))) for layer, sparsity in plan.by_layer(network)
+    ]
+    pruned = any(sparsity.weight for _, sparsity, _ in tasks) or masks.brings_zeros(network)
+    step = _Step(architecture, masks, plan, pruned, network.batch_size, batch_size, passes)
+    found: dict[int, LayerCycles] = {}
+    largest_first = sorted(range(len(tasks)), key=lambda number: -tasks[number][0].weight_elements)
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+        waiting = {pool.submit(step.layer, *tasks[number]): number for number in largest_first}
+        try:
+            for done in as_completed(waiting):
+                found[waiting[done]] = done.result()
+                progress(tasks[waiting[done]][0].name)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return tuple(found[number] for number in range(len(tasks)))
+
+
+_LAID: dict[Pass, tuple[Callable[..., mapping.Filters], Callable[[Layer, mapping.Mask], mapping.Mask]]] = {
+    "forward": (mapping.forward_filters, mapping.forward_lines),
+    "grad_input": (mapping.grad_input_filters, mapping.grad_input_lines),
+}
+"""How the passes that schedule weights are laid out."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What all layers share. `pruned`: some weight is zero; otherwise nothing is scheduled, every line costs a cycle.
+
+    The network was traced with `traced_batch` samples, the step has `batch_size`.
+    """
+
+    architecture: Architecture
+    masks: MaskSource
+    plan: SparsityPlan
+    pruned: bool
+    traced_batch: int
+    batch_size: int
+    passes: tuple[Pass, ...]
+
+    def layer(self, layer: Layer, sparsity: LayerSparsity, place: int) -> LayerCycles:
+        if layer.is_weight_layer:
+            found = self._weight_layer(layer, sparsity, place)
+        else:
+            found = {each: cycles for each, cycles in self._product(layer).items() if each in self.passes}
+        return LayerCycles(layer=layer, sparsity=sparsity, passes=found)
+
+    def _product(self, layer: Layer) -> dict[Pass, Cycles]:
+        """Both gradients of a product of activations are its grad_input."""
+        if layer.kind == "custom":
+            forward, gradients = (
+                unmapped_pass(each / self.traced_batch, self.architecture) for each in layer.custom_macs
+            )
+            return {"forward": forward, "grad_input": gradients}
+        forward, right, left = (
+            dense_pass(each, self.architecture)
+            for each in mapping.product_filters(layer, self.traced_batch, self.architecture.columns)
+        )
+        gradients = (left if layer.input_needs_grad else Cycles()) + (right if layer.weight_trains else Cycles())
+        return {"forward": forward, "grad_input": gradients}
+
+    def _weight_layer(self, layer: Layer, sparsity: LayerSparsity, place: int) -> dict[Pass, Cycles]:
+        exist = {"forward": True, "grad_input": layer.input_needs_grad, "grad_weight": layer.weight_trains}
+        images = layer.images / self.traced_batch
+        found: dict[Pass, Cycles] = {}
+        mask = None
+        for in_pass in PASSES:
+            if in_pass not in self.passes or not exist[in_pass]:
+                continue
+            if in_pass == "grad_weight":
+                found[in_pass] = self._grad_weight(layer, sparsity, images, place)
+                continue
+            filters_of, lines_of = _LAID[in_pass]
+            filters = filters_of(layer, images, self.architecture.columns)
+            if self.pruned and "weight" in self.plan.method.sparse[in_pass]:
+                mask = self._mask(layer, sparsity, place) if mask is None else mask
+                found[in_pass] = walked_pass(filters, lines_of(layer, mask), self.architecture)
+            else:
+                found[in_pass] = dense_pass(filters, self.architecture)
+        return found
+
+    def _mask(self, layer: Layer, sparsity: LayerSparsity, place: int) -> mapping.Mask:
+        kept = self.masks.of(
+            layer, sparsity.weight, place, whole_kernels=self.plan.method.structured, pattern=self.plan.pattern
+        )
+        return mapping.grouped(layer, kept)
+
+    def _grad_weight(self, layer: Layer, sparsity: LayerSparsity, images: float, place: int) -> Cycles:
+        """Its scheduled operand is the layer's input, or its output's gradient where only that is sparse."""
+        skipped = self.plan.method.sparse["grad_weight"]
+        operand: Operand = "output" if "output" in skipped and "activation" not in skipped else "activation"
+        filters = mapping.grad_weight_filters(layer, images, self.architecture.columns, self.batch_size, operand)
+        zeros = sparsity.of(operand) if operand in skipped else 0.0
+        if not zeros:
+            return dense_pass(filters, self.architecture)
+        return sampled_pass(filters, zeros, self.masks.numbers(place, 1), self.architecture)
