@@ -220,9 +220,8 @@ class Estimate(Result):
     @property
     def assumptions(self) -> list[str]:
         """What the numbers rest on, in sentences."""
-        from swatcost.report.assumptions import assumptions
-
-        return assumptions(self)
+        sentences: list[str] = self._reported("assumptions")
+        return sentences
 
     def speedup_every(self, period: float) -> float:
         """The speedup with a Top-K every `period` iterations."""

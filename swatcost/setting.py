@@ -16,10 +16,10 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from swatcost.accelerator.architecture import Architecture, architecture_named, architecture_names, device_of
 from swatcost.common.errors import SwatcostError
-from swatcost.common.record import measured_default
 from swatcost.common.registry import Registry, nearest
 from swatcost.common.units import checked_count, fraction_from
 from swatcost.counting import CONVENTIONS, DEFAULT_ACT_SPARSITY, Convention, Counting
+from swatcost.counting.default_sparsity import measured_default
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS, Distribution, distribution_of
 from swatcost.methods import METHODS, Method, checked_sparsity

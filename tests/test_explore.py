@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from swatcost.cli.looking import command_for
+from swatcost.explorer.choices import ORDER, Choices, choices_from
+from swatcost.explorer.looking import look
 
 import swatcost
 from swatcost.cli import main
-from swatcost.cli.looking import command_for
 from swatcost.explorer.app import answer, explorer
-from swatcost.explorer.choices import ORDER, Choices, choices_from
-from swatcost.explorer.looking import look
 from swatcost.page import CHARTS
 from swatcost.page.figures import figures_of
 from swatcost.report import content

@@ -82,7 +82,8 @@ def command(
     from swatcost.common.record import read_record
     from swatcost.reference import training
     from swatcost.reference.interruptions import StoppedError
-    from swatcost.reference.run_settings import Settings, settings_of
+    from swatcost.reference.run_data import settings_of_length
+    from swatcost.reference.run_settings import settings_of
     from swatcost.report.run import render
 
     if resume is not None:
@@ -91,7 +92,7 @@ def command(
         record = resume
     else:
         assert model is not None
-        settings = Settings.of_length(epochs, model=model, learning_rate=lr, **asked)
+        settings = settings_of_length(epochs, model=model, learning_rate=lr, **asked)
         record = output or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")

@@ -46,10 +46,10 @@ def _fill(request: Spread, shares: dict[str, float]) -> dict[str, float]:
         raise SwatcostError(f"weights {request.target:g} cannot be reached beside the layers that are kept dense")
     all_shares = sum(shares[weight] for weight in sizes)
     kept = {weight: shares[weight] / all_shares * total for weight in sizes}
-    open_layers = set(sizes)
-    while full := {weight for weight in open_layers if kept[weight] > sizes[weight]}:
+    open_layers = list(sizes)  # in order, as sums of floats depend on it
+    while full := [weight for weight in open_layers if kept[weight] > sizes[weight]]:
         excess = sum(kept[weight] - sizes[weight] for weight in full)
-        open_layers -= full
+        open_layers = [weight for weight in open_layers if weight not in full]
         kept |= {weight: float(sizes[weight]) for weight in full}
         if not open_layers:
             break

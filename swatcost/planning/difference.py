@@ -46,6 +46,7 @@ class _Estimate(msgspec.Struct):
     totals: dict[str, Any]
     layers: list[_Layer]
     targets: dict[str, float | None] = {}
+    setting: dict[str, Any] = {}
     steps: int | None = None
     default_act_sparsity: float | None = None
     swatcost_version: str = ""
@@ -127,6 +128,12 @@ def difference(first: str | Path, second: str | Path) -> Difference:
         name: (one.targets.get(name), other.targets.get(name))
         for name in dict.fromkeys([*one.targets, *other.targets])
         if one.targets.get(name) != other.targets.get(name)
+    }
+    known = {*_SETTINGS, *one.targets, *other.targets, "period"}  # a period stands there as topk_period
+    settings |= {
+        name: (value, other.setting[name])
+        for name, value in one.setting.items()
+        if name not in known and name in other.setting and value != other.setting[name]
     }
     numbers = _numbers(one.totals), _numbers(other.totals)
     pairs = {name: (numbers[0].get(name), numbers[1].get(name)) for name in numbers[0] | numbers[1]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy
 
@@ -24,6 +24,9 @@ from swatcost.planning.goals import Goals
 from swatcost.planning.search import Answer, Search
 from swatcost.planning.vectorised import Vectorised
 from swatcost.setting import Scope, Setting, Settings
+
+if TYPE_CHECKING:
+    import pandas
 
 SHARES = (0.001, 0.01, 0.1)
 """Shares of the sparse step that a Top-K may take [-], for which a solution says the period."""
@@ -53,6 +56,12 @@ class Solution(Result, Answer):
         """Whether the goals can be reached."""
         return not self.unreached
 
+    @property
+    def refusal(self) -> str:
+        """Which goal is out of reach, what the limit is and what holds it there."""
+        sentence: str = self._reported("refusal")
+        return sentence
+
     @cached_property
     def estimate(self) -> Estimate:
         """The estimate at the least setting, at the limit where there is none, or at the last of several."""
@@ -74,7 +83,7 @@ class Solution(Result, Answer):
         times = Vectorised(network=self.network, setting=self.setting).times(at)
         return {share: int(times.period_of_overhead(share)[0]) for share in SHARES}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> pandas.DataFrame:
         """A pandas DataFrame: the least setting, then the other settings that reach the goals."""
         import pandas
 
@@ -86,17 +95,22 @@ SOLVING = Scope(default_is={"period": "1000, or looked for"})
 """Settings as a search takes them: a period that is not given may be what is looked for."""
 
 
-def solution(
-    network: Network | str | Path,
-    *,
-    speedup: float | None = None,
-    training_flops: float | None = None,
-    memory: str | int | None = None,
-    topk_overhead: float | None = None,
-    optimizer: str = "momentum",
-    precision: str = "fp32",
-    **settings: Unpack[Settings],
-) -> Solution:
+_GOALS = ("speedup", "training_flops", "memory", "topk_overhead")
+_ALL = (*_GOALS, "optimizer", "precision")
+
+
+class Asked(Settings, total=False):
+    """The keywords of `solution` and `solve`: goals, and the settings of `estimate`."""
+
+    speedup: float | None
+    training_flops: float | None
+    memory: str | int | None
+    topk_overhead: float | None
+    optimizer: str
+    precision: str
+
+
+def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     """Looks for the least sparse setting that reaches every goal that is given.
 
     speedup is of a training step with its share of a Top-K; training_flops what may be left of dense training [-];
@@ -112,15 +126,19 @@ def solution(
     >>> round(solution("resnet50", training_flops=0.239).least.weights, 2)  # Table 3: 76.1 % fewer at 80 %
     0.8
     """
-    network, given = counted_network(network), SOLVING.given(settings)
+    wanted: dict[str, Any] = {name: asked.get(name) for name in _GOALS}
+    optimizer, precision = asked.get("optimizer", "momentum"), asked.get("precision", "fp32")
+    given = SOLVING.given({name: value for name, value in asked.items() if name not in _ALL})
+    network = counted_network(network)
     fixed = {name: checked_sparsity(given.pop(name), name) for name in OPERANDS if name in given}
     period = given.pop("period", None)
     setting = SOLVING.setting(given)
     vectorised = Vectorised(network=network, setting=setting)
     OPTIMIZERS.choose(optimizer)
     PRECISIONS.choose(precision)
-    capacity = None if memory is None else capacity_of(str(memory))
-    goals = Goals(speedup=speedup, training_flops=training_flops, memory_bytes=capacity, topk_overhead=topk_overhead)
+    memory = wanted.pop("memory")
+    goals = Goals(**wanted, memory_bytes=None if memory is None else capacity_of(str(memory)))
+    topk_overhead = goals.topk_overhead
     if period is not None and topk_overhead is not None:
         raise SwatcostError("period: a Top-K overhead says how long it has to be, leave one of them out")
     used = [name for name, operand in OPERANDS.items() if setting.method.uses(operand)]
@@ -141,14 +159,12 @@ def solution(
     return Solution(network=network, setting=setting, goals=goals, fixed=fixed, free=free, **vars(search.answer()))
 
 
-def solve(network: Network | str | Path, **goals_and_settings: Any) -> Any:
+def solve(network: Network | str | Path, **asked: Unpack[Asked]) -> pandas.DataFrame:
     """What `planning.solution` finds, as a pandas DataFrame: the least setting, and others that reach the goals.
 
     Raises SwatcostError also where the goals cannot be reached, and says what the limit is.
     """
-    found = solution(network, **goals_and_settings)
+    found = solution(network, **asked)
     if not found.reached:
-        from swatcost.report.solution import refusal
-
-        raise SwatcostError(refusal(found))
+        raise SwatcostError(found.refusal)
     return found.to_frame()

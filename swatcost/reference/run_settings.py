@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,6 @@ from swatcost.common.units import checked_count
 from swatcost.reference.scopes import RUNNING
 
 _MEASURED = 20  # steps of a run in which layers are looked at, unless told
-_LONGEST = 10**6  # epochs
-_EPOCHS = 5  # of a run, unless told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +67,6 @@ class Settings:
         if self.on not in ("cpu", "cuda"):
             raise SwatcostError(f"on {self.on!r}: give cpu or cuda")
 
-    @staticmethod
-    def of_length(epochs: float | None = None, *, steps: int | None = None, **settings: Any) -> Settings:
-        """A run of this many epochs of its data, 5 by default, or of this many steps; None is as if it were not given.
-
-        Raises SwatcostError for both, and for what cannot be used.
-        """
-        if steps is not None and epochs is not None:
-            raise SwatcostError("give --steps or --epochs, not both")
-        given = {name: value for name, value in settings.items() if value is not None}
-        if steps is not None:
-            return Settings(steps=steps, **given)
-        return epochs_to_steps(Settings(steps=1, **given), _EPOCHS if epochs is None else epochs)
-
     @property
     def measures_every(self) -> int:
         """Steps from one in which layers are measured to the next."""
@@ -106,16 +91,3 @@ def settings_of(header: Header, path: Path) -> Settings:
         raise
     except ValueError as error:
         raise SwatcostError(f"{path} is no usable record of a run: {error}") from None
-
-
-def epochs_to_steps(settings: Settings, epochs: float) -> Settings:
-    """The same run with a length of so many epochs of its data, at least one step.
-
-    Raises SwatcostError when that is no length, or the data cannot be read.
-    """
-    from swatcost.reference.training import matched
-
-    if not 0 < epochs <= _LONGEST:
-        raise SwatcostError(f"epochs {epochs:g}: give a positive number")
-    _, data = matched(settings)
-    return replace(settings, steps=max(1, round(epochs * (len(data.images) // settings.batch_size))))

@@ -20,13 +20,14 @@ from swatcost.common.record import Header, Record, Step, Test, Writer, cut, read
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.estimate import Estimate, estimate
 from swatcost.reference.conversion import Converted, convert
-from swatcost.reference.data import Samples, samples
+from swatcost.reference.data import Samples
 from swatcost.reference.interruptions import StoppedError, interruptions
 from swatcost.reference.layer_records import layer_records, momentum_shares, overall_sparsity
+from swatcost.reference.run_data import matched
 from swatcost.reference.run_settings import Settings, settings_of
-from swatcost.reference.runnable import Runnable, runnable
+from swatcost.reference.runnable import Runnable
 from swatcost.reference.saved_bytes import saved_bytes
-from swatcost.reference.scores import classes_of, scores
+from swatcost.reference.scores import scores
 from swatcost.sparsity import sparsity_plan
 from swatcost.version import __version__
 
@@ -286,27 +287,6 @@ class _Training:
             raise
         except Exception as error:  # what a damaged file makes of itself has no end of kinds
             raise SwatcostError(f"{self.checkpoint} is no usable checkpoint of this run: {first_line(error)}") from None
-
-
-def matched(settings: Settings) -> tuple[Runnable, Samples]:
-    """The network and its data, with as many classes as the data needs."""
-    classes = settings.classes
-    for _ in range(2):
-        built = runnable(settings.model, classes=classes, input_shape=settings.input_shape, seed=settings.seed)
-        outputs = classes_of(built)
-        data = samples(settings.data, input_shape=built.input_shape, classes=outputs, seed=settings.seed)
-        if data.classes <= outputs:
-            break
-        if settings.classes is not None:
-            raise SwatcostError(f"classes {settings.classes}: {data.title} has {data.classes}")
-        classes = data.classes
-    else:
-        raise SwatcostError(f"{settings.model} gives {outputs} classes, {data.title} has {data.classes}")
-    if len(data.images) < settings.batch_size:
-        raise SwatcostError(
-            f"batch_size {settings.batch_size}: {data.title} has {len(data.images)} samples to train on"
-        )
-    return built, data
 
 
 def _appended(outputs: list[Tensor], found: tuple[Tensor, Tensor]) -> Tensor:

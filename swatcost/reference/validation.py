@@ -13,11 +13,11 @@ import torch
 from torch.nn import functional
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.record import default_act_sparsity
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
 from swatcost.counting.conventions import EXACT
 from swatcost.counting.costs import PASSES, Pass
+from swatcost.counting.default_sparsity import default_act_sparsity
 from swatcost.counting.padding import inside_fraction, reach
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.methods import LayerSparsity, Operand
