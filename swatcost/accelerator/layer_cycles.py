@@ -41,18 +41,16 @@ def layer_cycles(
     ]
     pruned = any(sparsity.weight for _, sparsity, _ in tasks) or masks.brings_zeros(network)
     step = _Step(architecture, masks, plan, pruned, network.batch_size, batch_size, passes)
-    found: dict[int, LayerCycles] = {}
     largest_first = sorted(range(len(tasks)), key=lambda number: -tasks[number][0].weight_elements)
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
         waiting = {pool.submit(step.layer, *tasks[number]): number for number in largest_first}
         try:
             for done in as_completed(waiting):
-                found[waiting[done]] = done.result()
-                progress(tasks[waiting[done]][0].name)
+                progress(done.result().layer.name)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return tuple(found[number] for number in range(len(tasks)))
+    return tuple(done.result() for done in sorted(waiting, key=waiting.__getitem__))
 
 
 _LAID: dict[Pass, tuple[Callable[..., mapping.Filters], Callable[[Layer, mapping.Mask], mapping.Mask]]] = {
@@ -78,51 +76,41 @@ class _Step:
     passes: tuple[Pass, ...]
 
     def layer(self, layer: Layer, sparsity: LayerSparsity, place: int) -> LayerCycles:
-        if layer.is_weight_layer:
-            found = self._weight_layer(layer, sparsity, place)
-        else:
-            found = {each: cycles for each, cycles in self._product(layer).items() if each in self.passes}
+        found = self._weight_layer(layer, sparsity, place) if layer.is_weight_layer else self._product(layer)
         return LayerCycles(layer=layer, sparsity=sparsity, passes=found)
 
     def _product(self, layer: Layer) -> dict[Pass, Cycles]:
         """Both gradients of a product of activations are its grad_input."""
         if layer.kind == "custom":
-            forward, gradients = (
-                unmapped_pass(each / self.traced_batch, self.architecture) for each in layer.custom_macs
-            )
-            return {"forward": forward, "grad_input": gradients}
-        forward, right, left = (
-            dense_pass(each, self.architecture)
-            for each in mapping.product_filters(layer, self.traced_batch, self.architecture.columns)
-        )
-        gradients = (left if layer.input_needs_grad else Cycles()) + (right if layer.weight_trains else Cycles())
-        return {"forward": forward, "grad_input": gradients}
+            works = (macs / self.traced_batch for macs in layer.custom_macs)
+            forward, gradients = (unmapped_pass(each, self.architecture) for each in works)
+        else:
+            filters = mapping.product_filters(layer, self.traced_batch, self.architecture.columns)
+            forward, right, left = (dense_pass(each, self.architecture) for each in filters)
+            gradients = (left if layer.input_needs_grad else Cycles()) + (right if layer.weight_trains else Cycles())
+        both: dict[Pass, Cycles] = {"forward": forward, "grad_input": gradients}
+        return {each: cycles for each, cycles in both.items() if each in self.passes}
 
     def _weight_layer(self, layer: Layer, sparsity: LayerSparsity, place: int) -> dict[Pass, Cycles]:
         exist = {"forward": True, "grad_input": layer.input_needs_grad, "grad_weight": layer.weight_trains}
         images = layer.images / self.traced_batch
         found: dict[Pass, Cycles] = {}
         mask = None
-        for in_pass in PASSES:
-            if in_pass not in self.passes or not exist[in_pass]:
-                continue
+        for in_pass in (each for each in PASSES if each in self.passes and exist[each]):
             if in_pass == "grad_weight":
                 found[in_pass] = self._grad_weight(layer, sparsity, images, place)
                 continue
             filters_of, lines_of = _LAID[in_pass]
             filters = filters_of(layer, images, self.architecture.columns)
-            if self.pruned and "weight" in self.plan.method.sparse[in_pass]:
-                mask = self._mask(layer, sparsity, place) if mask is None else mask
-                found[in_pass] = walked_pass(filters, lines_of(layer, mask), self.architecture)
-            else:
+            if not (self.pruned and "weight" in self.plan.method.sparse[in_pass]):
                 found[in_pass] = dense_pass(filters, self.architecture)
+                continue
+            if mask is None:
+                method, pattern = self.plan.method, self.plan.pattern
+                kept = self.masks.of(layer, sparsity.weight, place, whole_kernels=method.structured, pattern=pattern)
+                mask = mapping.grouped(layer, kept)
+            found[in_pass] = walked_pass(filters, lines_of(layer, mask), self.architecture)
         return found
-
-    def _mask(self, layer: Layer, sparsity: LayerSparsity, place: int) -> mapping.Mask:
-        kept = self.masks.of(
-            layer, sparsity.weight, place, whole_kernels=self.plan.method.structured, pattern=self.plan.pattern
-        )
-        return mapping.grouped(layer, kept)
 
     def _grad_weight(self, layer: Layer, sparsity: LayerSparsity, images: float, place: int) -> Cycles:
         """Its scheduled operand is the layer's input, or its output's gradient where only that is sparse."""

@@ -51,10 +51,6 @@ class Filters:
         return self.groups * self.filters * self.positions * self.channels * self.windows
 
 
-def _blocks(images: float, windows: int, columns: int) -> float:
-    return images * ceil(windows / columns)
-
-
 def _per_group(layer: Layer) -> tuple[int, int, tuple[int, ...]]:
     """Output channels F and input channels C of one group, and the kernel: (R, S) with what is deeper in S."""
     if layer.kind == "linear":
@@ -123,30 +119,30 @@ def _in_order(mask: Mask) -> Mask:
 
 
 def forward_filters(layer: Layer, images: float, columns: int) -> Filters:
-    """The forward pass over a sample of so many images: F filters of C · R · S weights, H · W windows."""
+    """The forward pass over a sample of `images` images: F filters of C · R · S weights, H · W windows."""
     F, C, (R, S) = _per_group(layer)
     if is_folded(layer):
         stride = layer.stride[0]
         C, R, S = C * stride * stride, ceil(R / stride), ceil(S / stride)
-    windows = _windows(layer, layer.output_shape)
-    if layer.kind == "linear":
-        return _linear(F, C, images, columns)
-    return Filters(
-        groups=layer.groups, filters=F, positions=R * S, channels=C,
-        windows=images * windows, window_blocks=_blocks(images, windows, columns),
-    )  # fmt: skip
+    return _over_windows(layer, F, R * S, C, layer.output_shape, images, columns)
 
 
 def grad_input_filters(layer: Layer, images: float, columns: int) -> Filters:
     """The gradient of the input as a standard convolution (A.5): C filters of F · R · S weights, X · Y windows."""
     F, C, (R, S) = _per_group(layer)
-    windows = _windows(layer, layer.input_shape)
-    if layer.kind == "linear":
-        return _linear(C, F, images, columns)
+    return _over_windows(layer, C, R * S, F, layer.input_shape, images, columns)
+
+
+def _over_windows(
+    layer: Layer, filters: int, positions: int, channels: int, shape: tuple[int, ...], images: float, columns: int
+) -> Filters:
+    """One window for each position in an image of this shape, or for each row (token) of a linear layer's sample."""
+    groups, windows, blocks = 1, images, float(ceil(images / columns))
+    if layer.kind != "linear":
+        groups, windows, blocks = layer.groups, images * prod(shape[2:]), images * ceil(prod(shape[2:]) / columns)
     return Filters(
-        groups=layer.groups, filters=C, positions=R * S, channels=F,
-        windows=images * windows, window_blocks=_blocks(images, windows, columns),
-    )  # fmt: skip
+        groups=groups, filters=filters, positions=positions, channels=channels, windows=windows, window_blocks=blocks
+    )
 
 
 def grad_weight_filters(layer: Layer, images: float, columns: int, batch_size: int, operand: str) -> Filters:
@@ -177,15 +173,7 @@ def product_filters(layer: Layer, batch_size: int, columns: int) -> tuple[Filter
     return tuple(  # type: ignore[return-value]
         Filters(
             groups=1, filters=filters, positions=1, channels=over,
-            windows=images * windows, window_blocks=_blocks(images, windows, columns),
+            windows=images * windows, window_blocks=images * ceil(windows / columns),
         )
         for filters, over, windows in shapes
-    )  # fmt: skip
-
-
-def _linear(filters: int, channels: int, images: float, columns: int) -> Filters:
-    """A linear layer: its rows of one sample (tokens) are its windows."""
-    return Filters(
-        groups=1, filters=filters, positions=1, channels=channels,
-        windows=images, window_blocks=ceil(images / columns),
     )  # fmt: skip
