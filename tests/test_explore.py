@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from swatcost.cli.looking import command_for
-from swatcost.explorer.choices import ORDER, Choices, choices_from
-from swatcost.explorer.looking import look
 
 import swatcost
 from swatcost.cli import main
 from swatcost.explorer.app import answer, explorer
+from swatcost.explorer.controls import Controls, answered, controls_from
 from swatcost.page import CHARTS
 from swatcost.page.figures import figures_of
-from swatcost.report import content
+from swatcost.report import estimate as content
+from swatcost.setting import command_line
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +34,21 @@ def network() -> swatcost.Network:
     return swatcost.load("resnet50")
 
 
-def values(choices: Choices, **changed: Any) -> list[Any]:
+MODEL = ["resnet50"]
+
+
+def values(controls: Controls, **changed: Any) -> dict[str, Any]:
     """The controls' values from the start on, with some moved."""
-    return [{**choices.start, **changed}[name] for name in ORDER]
+    return controls.values(controls.sent) | changed
 
 
-def places(choices: Choices, **changed: Any) -> tuple[Any, ...]:
+def sent(controls: Controls, **changed: Any) -> tuple[Any, ...]:
     """The same as the page sends them: of counts, the place among those that are offered."""
-    given = dict(zip(ORDER, values(choices, **changed), strict=True))
-    for name in ("period", "batch_size"):
-        given[name] = list(choices.offered[name]).index(given[name])
-    return tuple(given.values())
+    moved = values(controls, **changed)
+    return tuple(
+        list(each.offered).index(moved[each.name]) if each.kind == "count" else moved[each.name]
+        for each in controls.each
+    )
 
 
 def words(component: Any) -> str:
@@ -67,25 +70,26 @@ SETTINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("moved", SETTINGS)
 def test_what_is_moved_is_what_is_estimated(network: swatcost.Network, moved: dict[str, Any]) -> None:
-    choices = choices_from({})
-    asked = {**choices.start, **moved}
+    controls = controls_from({})
+    asked = values(controls, **moved)
     left_out = {name for name in ("weights", "acts", "grads") if not asked[name]}
     if asked["distribution"] == "erk":
         left_out -= {"acts"}  # they would follow the weights
     expected = swatcost.estimate(network, **{name: value for name, value in asked.items() if name not in left_out})
-    found = look(network, choices, values(choices, **moved))
+    found = answered(network, controls, asked)
     assert found.reason == ""
     assert found.estimate
     assert found.estimate.to_dict() == expected.to_dict()
 
-    reason, mark, summary, details, *rest = answer(network, choices, str, places(choices, **moved))
+    reason, mark, summary, details, *rest = answer(network, controls, sent(controls, **moved), model=MODEL)
     assert (reason, mark) == ("", "")
     assert content.headline(expected) in words(summary)
     shown = " ".join(words(details).split())
     for table in content.tables(expected):
         for row in table.rows:
             assert " ".join(" ".join(row).split()) in shown
-    figures, hidden = rest[5 : 5 + len(CHARTS)], rest[5 + len(CHARTS) :]
+    sliders = len([each for each in controls.each if each.kind in ("sparsity", "count")])
+    figures, hidden = rest[sliders : sliders + len(CHARTS)], rest[sliders + len(CHARTS) :]
     drawn = figures_of(expected)
     assert [name for name, away in zip(CHARTS, hidden, strict=True) if not away] == list(drawn)
     assert [figure for figure in figures if figure["data"]] == list(drawn.values())
@@ -105,34 +109,57 @@ def test_what_cannot_be_is_said_and_the_last_result_stays(
 ) -> None:
     from dash import no_update
 
-    choices = choices_from({})
-    said, mark, summary, details, *rest = answer(network, choices, str, places(choices, **moved))
+    controls = controls_from({})
+    said, mark, summary, details, *rest = answer(network, controls, sent(controls, **moved), model=MODEL)
     assert reason in said
     assert said.endswith("What is shown is still the last estimate that could be made.")
     assert "\n" not in said
     assert mark == "stale"
     assert summary is details is no_update
-    assert all(each is no_update for each in rest[5:])
-    assert rest[:5] == ["80 %", "80 %", "0 %", "1,000", "32"]  # the sliders are where they are
+    # the sliders are where they are: targets, period, batch size, steps, default activation sparsity
+    assert rest[:7] == ["80 %", "80 %", "0 %", "1,000", "32", "32,000", "50 %"]
+    assert all(each is no_update for each in rest[7:])
 
 
-def test_only_what_is_offered_is_taken(network: swatcost.Network) -> None:
-    choices = choices_from({})
-    for moved in ({"device": "mine.toml"}, {"method": "x"}, {"period": 3}, {"batch_size": 33}, {"weights": 1.0}):
-        assert look(network, choices, values(choices, **moved)).reason
-    assert not look(network, choices, values(choices, period=2)).reason
+def test_every_setting_has_a_control_or_a_reason() -> None:
+    from swatcost.explorer.controls import EXPLORING
+    from swatcost.setting import OPTIONS
+
+    controls = {each.name for each in controls_from({}).each}
+    assert controls | EXPLORING.without.keys() == OPTIONS.keys()
+    assert not controls & EXPLORING.without.keys()
+    assert set(EXPLORING.without) == {"source", "keep_dense"}
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"device": "mine.toml"}, {"method": "x"}, {"period": 0.5}, {"batch_size": "a"}, {"weights": "<b>"},
+        {"weights": None}, {"period": 999}, {"one_sample": "x"}, {"first_layer": "thick"},
+    ],
+)  # fmt: skip
+def test_values_that_no_control_has_are_not_answered(moved: dict[str, Any], network: swatcost.Network) -> None:
+    from dash.exceptions import PreventUpdate
+
+    controls = controls_from({})
+    given = [moved.get(each.name, each.sent) for each in controls.each]
+    with pytest.raises(PreventUpdate):
+        answer(network, controls, given, model=MODEL)
 
 
 def test_it_starts_where_the_command_line_says() -> None:
-    start = choices_from({"weights": 0.855, "period": 7, "batch_size": 100, "steps": 1000, "device": "xeon2"})
-    assert (start.start["weights"], start.start["acts"]) == (0.855, 0.0)
-    assert 7 in start.offered["period"]
-    assert 100 in start.offered["batch_size"]
-    assert start.others == {"steps": 1000}
-    assert choices_from({"weights": 0.9, "distribution": "erk"}).start["acts"] == 0.9  # as an estimate has it
-    assert [choices_from({"method": "rigl"}).start[name] for name in ("weights", "acts", "grads")] == [0.8, 0, 0]
+    start = controls_from({"weights": 0.855, "period": 7, "batch_size": 100, "keep_dense": ("fc",), "device": "xeon2"})
+    at = {each.name: each for each in start.each}
+    assert (at["weights"].start, at["acts"].start, at["device"].start) == (0.855, 0.0, "xeon2")
+    assert 7 in at["period"].offered
+    assert 100 in at["batch_size"].offered
+    assert start.others == {"keep_dense": ("fc",)}
+    of_erk = controls_from({"weights": 0.9, "distribution": "erk"})
+    assert values(of_erk)["acts"] == 0.9  # as an estimate has it
+    of_rigl = values(controls_from({"method": "rigl"}))
+    assert [of_rigl[name] for name in ("weights", "acts", "grads")] == [0.8, 0, 0]
     with pytest.raises(swatcost.SwatcostError, match="unknown method"):
-        choices_from({"method": "swatt"})
+        controls_from({"method": "swatt"})
 
 
 @pytest.mark.parametrize(
@@ -142,17 +169,21 @@ def test_it_starts_where_the_command_line_says() -> None:
         ({"method": "rigl", "acts": 0.0, "convention": "exact"}, "--weights 0.8 --method rigl --convention exact"),
         ({"distribution": "erk", "weights": 0.5, "acts": 0.0}, "--weights 0.5 --acts 0 --distribution erk"),
         ({"method": "meprop", "weights": 0.0, "acts": 0.0, "grads": 0.9}, "--grads 0.9 --method meprop"),
+        ({"hidden": True, "last_layer": "dense"}, "--weights 0.8 --acts 0.8 --last-layer dense --hide-topk"),
     ],
 )
 def test_the_command_it_shows_gives_the_same(
     network: swatcost.Network, moved: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    choices = choices_from({"keep_dense": ("*.conv1", "fc"), "steps": 1000})
-    found = look(network, choices, values(choices, **moved))
+    controls = controls_from({"keep_dense": ("*.conv1", "fc"), "steps": 1000})
+    found = answered(network, controls, values(controls, **moved))
     assert found.estimate, found.reason
-    program, *args = shlex.split(command_for("resnet50", {"input_shape": (3, 224, 224)} | found.settings))
-    options = "--steps 1000 --keep-dense '*.conv1' --keep-dense fc --input-shape 3,224,224"
-    assert shlex.join([program, *args]) == f"swatcost resnet50 {command} {options}"
+    program, *args = shlex.split(command_line(["resnet50", "--input-shape", "3,224,224"], found.estimate.setting))
+    kept = ["--keep-dense", "*.conv1", "--keep-dense", "fc", "--steps", "1000"]
+    assert (program, sorted(args)) == (
+        "swatcost",
+        sorted(["resnet50", "--input-shape", "3,224,224", *command.split(), *kept]),
+    )
     assert main([*args, "--format", "json"]) == 0
     printed, expected = json.loads(capsys.readouterr().out)["totals"], found.estimate.to_dict()["totals"]
     for name in ("training_reduction", "inference_reduction", "activation_reduction", "model_compression", "speedup"):
@@ -162,15 +193,15 @@ def test_the_command_it_shows_gives_the_same(
 def test_a_file_that_was_given_can_be_explored(network: swatcost.Network, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("layer,weights,acts\n*,0.9,0.5\n")
-    choices = choices_from({"distribution": "file", "source": str(table)})
-    found = look(network, choices, values(choices))
+    controls = controls_from({"distribution": "file", "source": str(table)})
+    found = answered(network, controls, values(controls))
     assert found.estimate, found.reason
     assert found.estimate.weight_sparsity == pytest.approx(0.9)
-    assert "leave weights out" in look(network, choices, values(choices, weights=0.5)).reason
+    assert "leave weights out" in answered(network, controls, values(controls, weights=0.5)).reason
 
 
 def test_the_browser_is_told_to_ask_nobody_else_and_no_file_is_served(network: swatcost.Network) -> None:
-    client = explorer(network, choices_from({}), str).server.test_client()
+    client = explorer(network, {}, model=MODEL).server.test_client()
     page = client.get("/")
     assert page.headers["Content-Security-Policy"].startswith("default-src 'self';")
     assert "/_dash-component-suites/" in page.text
@@ -206,7 +237,7 @@ def test_it_serves_this_machine_until_interrupted() -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 0
-        assert (out, err) == ("", "swatcost: Ctrl-C ends it\n")
+        assert (out, err) == ("", "swatcost: press Ctrl-C to stop\n")
 
 
 def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,17 +273,6 @@ def test_a_start_that_cannot_be_estimated_is_a_misuse(
     assert reason in err
 
 
-@pytest.mark.parametrize(("name", "value"), [("weights", "<b>"), ("weights", None), ("period", 999), ("period", 1.5)])
-def test_values_that_no_control_has_are_not_answered(name: str, value: Any, network: swatcost.Network) -> None:
-    from dash.exceptions import PreventUpdate
-
-    choices = choices_from({})
-    given = [choices.start[each] if each not in ("period", "batch_size") else 0 for each in ORDER]
-    given[ORDER.index(name)] = value
-    with pytest.raises(PreventUpdate):
-        answer(network, choices, str, tuple(given))
-
-
 def test_without_the_extra_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,14 +280,3 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "dash", None)
     assert main(["explore", "resnet18", "--no-browser"]) == 2
     assert capsys.readouterr().err == "swatcost: exploring needs dash and plotly: pip install 'swatcost[explore]'\n"
-
-
-def test_it_starts_from_whatever_an_estimate_takes() -> None:
-    from swatcost.cli import cli
-
-    def options(command: str) -> set[str]:
-        return {option for parameter in cli.commands[command].params for option in parameter.opts}
-
-    assert options("estimate") - {"--layers", "--format", "--output", "--chart", "--plot", "--plot-size"} == options(
-        "explore"
-    ) - {"--port", "--no-browser"}

@@ -8,12 +8,12 @@ import re
 import click
 
 from docs.making.markdown import paragraphs, table
-from swatcost.cli import cli
+from swatcost.cli import COMMANDS, cli, command_named
 
 
 def pages() -> dict[str, str]:
     """The part of the reference that is one section a command."""
-    return {"generated/commands.md": paragraphs(*(_section(name, each) for name, each in cli.commands.items()))}
+    return {"generated/commands.md": paragraphs(*(_section(name, command_named(name)) for name in COMMANDS))}
 
 
 def _section(name: str, command: click.Command) -> str:
