@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from swatcost.tracing.storages import Storages, address
 _AWAITED = ""  # the operation that is about to run
 
 
-class Saved:
+class SavedTensors:
     """Every tensor that autograd saves, but for parameters and buffers, in order.
 
     An operation's inputs are saved right before it runs and what it gives right after. What is saved in between two
@@ -25,8 +25,8 @@ class Saved:
     proper, the first time, if its gradient is computed from that; otherwise to the second.
     """
 
-    def __init__(self, own: Iterable[Tensor], storages: Storages) -> None:
-        self._own = {address(tensor) for tensor in own}
+    def __init__(self, own: Set[int], storages: Storages) -> None:
+        self._own = own  # the addresses of parameters and buffers
         self._storages = storages
         self._since: list[int] = []  # places in `tensors` filled since the last operation
         self._last: tuple[str, list[int]] = ("", [])

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
-import torch.utils.checkpoint as torch_checkpoint
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
 Node = Any  # torch.autograd.graph.Node; a custom function's node is none, to Python
 
 
-class Backward:
+class AutogradGraph:
     """The nodes that autograd made for recorded operations, and which of them a loss reaches.
 
     An operation's node is known only some time after it ran: until then its result is kept.
@@ -72,23 +67,6 @@ def differentiable(result: Any) -> list[Tensor]:
     return list(found.values())
 
 
-class Step(torch.nn.Module):
-    """Runs a model and, while its parameters are still replaced, what follows the forward pass."""
-
-    def __init__(self, model: torch.nn.Module, after: Callable[[Any], None]) -> None:
-        super().__init__()
-        self.model = model
-        self._after = after
-
-    @staticmethod
-    def named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors by their names in this module."""
-        return {f"model.{name}": tensor for name, tensor in tensors.items()}
-
-    def forward(self, *args: Any, **kwargs: Any) -> None:
-        self._after(self.model(*args, **kwargs))
-
-
 def _tensors(value: Any) -> Iterator[Tensor]:
     """All tensors of a result, whatever it is made of."""
     waiting, seen = [value], set()
@@ -110,69 +88,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def _slots(kind: type) -> tuple[str, ...]:
     slots = kind.__dict__.get("__slots__", ())
     return (slots,) if isinstance(slots, str) else tuple(slots)
-
-
-class Checkpointing:
-    """Follows torch.utils.checkpoint: `recomputing` says that the backward pass is running forward work again.
-
-    The reentrant kind is run as the other one without an early stop, which keeps and runs the same.
-    """
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._thread = threading.get_ident()
-
-    @property
-    def recomputing(self) -> bool:
-        return self._depth > 0
-
-    @contextlib.contextmanager
-    def followed(self) -> Iterator[None]:
-        """Watches both kinds, in this thread."""
-        hook, function = torch_checkpoint._recomputation_hook, torch_checkpoint.CheckpointFunction
-        follower = self
-
-        class Watched(hook):  # type: ignore[misc, valid-type]
-            def __enter__(self) -> None:
-                follower._depth += threading.get_ident() == follower._thread
-                super().__enter__()
-
-            def __exit__(self, *exception: object) -> None:
-                follower._depth -= threading.get_ident() == follower._thread
-                super().__exit__(*exception)
-
-        class Reentrant:
-            @staticmethod
-            def apply(run: Any, preserve: Any, *args: Any) -> Any:
-                if threading.get_ident() != follower._thread:
-                    return function.apply(run, preserve, *args)
-                if not any(isinstance(each, Tensor) and each.requires_grad for each in args):
-                    with torch.no_grad():
-                        return run(*args)
-                return torch_checkpoint.checkpoint(
-                    run, *args, use_reentrant=False, preserve_rng_state=preserve, early_stop=False
-                )
-
-        patched: Any = torch_checkpoint
-        patched._recomputation_hook, patched.CheckpointFunction = Watched, Reentrant
-        try:
-            yield
-        finally:
-            patched._recomputation_hook, patched.CheckpointFunction = hook, function
-
-
-@contextlib.contextmanager
-def as_written() -> Iterator[None]:
-    """Runs compiled parts and attention's fast path as they were written, so that their operations are seen."""
-    compiled = "torch._dynamo" in sys.modules
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with (
-            warnings.catch_warnings(),
-            torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext(),
-        ):
-            warnings.filterwarnings("ignore", message="Using `torch.compile")  # frames may be seen twice
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
