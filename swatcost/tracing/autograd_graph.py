@@ -23,19 +23,15 @@ class AutogradGraph:
         self._nodes: dict[int, Node] = {}
         self._custom: dict[Node, str] = {}
 
-    def await_node(self, operation: int, result: Tensor) -> None:
+    def await_node(self, place: int, result: Tensor) -> None:
         """Keeps the result of a recorded operation, given by its place."""
-        self._awaited.append((operation, result))
+        self._awaited.append((place, result))
 
     def settle(self) -> None:
         """Notes the nodes of the operations that were recorded last, as far as autograd has made them."""
-        still = []
-        for operation, result in self._awaited:
-            if result.grad_fn is not None:
-                self._nodes[operation] = result.grad_fn
-            else:
-                still.append((operation, result))
-        self._awaited = still
+        if self._awaited:
+            self._nodes |= {place: result.grad_fn for place, result in self._awaited if result.grad_fn is not None}
+            self._awaited = [each for each in self._awaited if each[0] not in self._nodes]
 
     def left(self, name: str, result: Any) -> None:
         """Notes where a custom autograd function gave a module's result."""

@@ -13,18 +13,14 @@ from torch import Tensor
 
 
 class Checkpointing:
-    """Follows torch.utils.checkpoint: `recomputing` says that the backward pass is running forward work again.
+    """Follows torch.utils.checkpoint: `depth` is above 0 while the backward pass runs forward work again.
 
     The reentrant kind is run as the other one without an early stop, which keeps and runs the same.
     """
 
     def __init__(self) -> None:
-        self._depth = 0
+        self.depth = 0
         self._thread = threading.get_ident()
-
-    @property
-    def recomputing(self) -> bool:
-        return self._depth > 0
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
@@ -34,11 +30,11 @@ class Checkpointing:
 
         class Watched(hook):  # type: ignore[misc, valid-type]
             def __enter__(self) -> None:
-                follower._depth += threading.get_ident() == follower._thread
+                follower.depth += threading.get_ident() == follower._thread
                 super().__enter__()
 
             def __exit__(self, *exception: object) -> None:
-                follower._depth -= threading.get_ident() == follower._thread
+                follower.depth -= threading.get_ident() == follower._thread
                 super().__exit__(*exception)
 
         class Reentrant:

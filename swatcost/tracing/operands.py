@@ -1,13 +1,14 @@
-"""What a reader takes and what it returns: operands and readings, plain data without tensors."""
+"""What a reader takes and what it returns: calls, operands and readings, plain data without tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 from swatcost.network.layer import LayerKind
+from swatcost.tracing.running_modules import Frame
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Operand:
 
     def reshaped(self, *shape: int) -> Operand:
         return replace(self, shape=shape)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation, with operands in place of tensors, and the module that was running."""
+
+    args: tuple[Any, ...]
+    result: Any
+    frame: Frame
+    kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

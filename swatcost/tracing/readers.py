@@ -13,12 +13,10 @@ from torch.nn.modules.conv import _ConvNd
 from swatcost.common.errors import SwatcostError
 from swatcost.network.formulas import Formula, counted
 from swatcost.network.layer import LayerKind
-from swatcost.tracing.operands import Operand, Reading, operands_of
+from swatcost.tracing.operands import Call, Operand, Reading, operands_of
 from swatcost.tracing.running_modules import Frame
 
-# A reader takes the positional arguments and the result of one aten operation, with operands in place of tensors, and
-# the module that is running. It returns what the operation executed.
-Reader = Callable[[tuple[Any, ...], Any, Frame], Iterable[Reading]]
+Reader = Callable[[Call], Iterable[Reading]]
 READERS: dict[str, Reader] = {}
 
 
@@ -34,10 +32,10 @@ def _reads(*operations: str) -> Callable[[Reader], Reader]:
 
 
 @_reads("convolution", "convolution_overrideable")
-def _convolution(args: tuple[Any, ...], result: Operand, frame: Frame) -> Iterable[Reading]:
-    input, kernel, bias, stride, padding, dilation, transposed, _, groups = args
-    if not kernel.is_weight and not isinstance(frame.module, _ConvNd):
-        yield _convolution_of_activations(input, kernel, result, transposed)
+def _convolution(call: Call) -> Iterable[Reading]:
+    input, kernel, bias, stride, padding, dilation, transposed, _, groups = call.args
+    if not kernel.is_weight and not isinstance(call.frame.module, _ConvNd):
+        yield _convolution_of_activations(input, kernel, call.result, transposed)
         return
     spatial = len(kernel.shape) - 2
 
@@ -49,7 +47,7 @@ def _convolution(args: tuple[Any, ...], result: Operand, frame: Frame) -> Iterab
         input=input,
         weight=kernel,
         others=(bias,),
-        output_shape=result.shape,
+        output_shape=call.result.shape,
         stride=each(stride),
         padding=each(padding),
         dilation=each(dilation),
@@ -70,27 +68,23 @@ def _convolution_of_activations(input: Operand, kernel: Operand, result: Operand
     )
 
 
-@_reads("mm", "bmm", "mv", "dot", "vdot")
-def _mm(args: tuple[Any, ...], result: Operand, frame: Frame) -> Iterable[Reading]:
-    yield _matmul(args[0], args[1], None, frame)
-
-
-@_reads("addmm", "_addmm_activation", "baddbmm", "addbmm", "addmv")
-def _addmm(args: tuple[Any, ...], result: Operand, frame: Frame) -> Iterable[Reading]:
-    yield _matmul(args[1], args[2], args[0], frame)
+_reads("mm", "bmm", "mv", "dot", "vdot")(lambda call: [_matmul(call.args[0], call.args[1], None, call.frame)])
+_reads("addmm", "_addmm_activation", "baddbmm", "addbmm", "addmv")(
+    lambda call: [_matmul(call.args[1], call.args[2], call.args[0], call.frame)]
+)
 
 
 @_reads("addr")
-def _addr(args: tuple[Any, ...], result: Operand, frame: Frame) -> Iterable[Reading]:
-    added, left, right = args[:3]
-    yield _matmul(left.reshaped(*left.shape, 1), right.reshaped(1, *right.shape), added, frame)
+def _outer_product(call: Call) -> Iterable[Reading]:
+    added, left, right = call.args[:3]
+    yield _matmul(left.reshaped(*left.shape, 1), right.reshaped(1, *right.shape), added, call.frame)
 
 
 def _matmul(left: Operand, right: Operand, added: Operand | None, frame: Frame) -> Reading:
     """A product of vectors, matrices or batches of them: with a weight, on either side, it is a linear layer."""
     left = left.reshaped(1, *left.shape) if len(left.shape) == 1 else left
     right = right.reshaped(*right.shape, 1) if len(right.shape) == 1 else right
-    if right.is_weight or (_is_linear(frame) and frame.module.in_features == right.shape[-2]):
+    if right.is_weight or (is_torchs(nn.Linear, frame) and frame.module.in_features == right.shape[-2]):
         return _linear(left, right, added, frame)
     if left.is_weight:
         return _linear(right.transposed, left.transposed, added, frame)
@@ -104,7 +98,7 @@ def _linear(input: Operand, weight: Operand, bias: Operand | None, frame: Frame)
     rows = input.shape[:-1]
     if groups > 1:
         rows = rows[1:]
-    elif _is_linear(frame):
+    elif is_torchs(nn.Linear, frame):
         given = next(iter(frame.shapes), ())
         if given[-1:] == (features_in,) and prod(given) == input.elements:
             rows = given[:-1]  # as the module was called, before its rows were flattened
@@ -118,11 +112,6 @@ def _linear(input: Operand, weight: Operand, bias: Operand | None, frame: Frame)
     )
 
 
-def _is_linear(frame: Frame) -> bool:
-    """Whether an nn.Linear is running as torch wrote it; a subclass may do something else in its forward."""
-    return getattr(type(frame.module), "forward", None) is nn.Linear.forward
-
-
 def _product(left: Operand, right: Operand) -> Reading:
     return Reading(kind="product", input=left, weight=right, output_shape=(*left.shape[:-1], right.shape[-1]))
 
@@ -134,29 +123,29 @@ def _product(left: Operand, right: Operand) -> Reading:
     "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_fused_attention_overrideable",
 )
-def _attention(args: tuple[Any, ...], result: Any, frame: Frame) -> Iterable[Reading]:
+def _attention(call: Call) -> Iterable[Reading]:
     """Q · Kᵀ and P · V; heads of K and V that several heads of Q share are read by each of them."""
-    query, key, value = args[:3]
+    query, key, value = call.args[:3]
     yield _product(query, key.transposed)
     scores = query.reshaped(*query.shape[:-1], key.shape[-2])  # in no tensor; their gradient leads to Q and K
     yield _product(replace(scores, needs_grad=query.needs_grad or key.needs_grad), value)
 
 
 @_reads("mkldnn_rnn_layer")
-def _mkldnn_rnn(args: tuple[Any, ...], result: tuple[Operand, ...], frame: Frame) -> Iterable[Reading]:
-    input, weight_ih, weight_hh, *biases = args[:5]
-    return _recurrent(input, weight_ih, weight_hh, biases, args[5], result[0])
+def _mkldnn_rnn(call: Call) -> Iterable[Reading]:
+    input, weight_ih, weight_hh, *biases, state = call.args[:6]
+    return _recurrent(input, weight_ih, weight_hh, biases, state, call.result[0])
 
 
 @_reads("_cudnn_rnn")
-def _cudnn_rnn(args: tuple[Any, ...], result: tuple[Operand, ...], frame: Frame) -> Iterable[Reading]:
+def _cudnn_rnn(call: Call) -> Iterable[Reading]:
     """Every layer and direction, each with its weights in a row; the first layer reads the input."""
-    input, weights, per_direction, _, state = args[:5]
-    directions = 1 + args[13]
+    input, weights, per_direction, _, state = call.args[:5]
+    directions = 1 + call.args[13]
     for start in range(0, len(weights), per_direction):
         weight_ih, weight_hh, *others = weights[start : start + per_direction]
-        read = input if start // per_direction < directions else result[0]
-        yield from _recurrent(read, weight_ih, weight_hh, others, state, result[0])
+        read = input if start // per_direction < directions else call.result[0]
+        yield from _recurrent(read, weight_ih, weight_hh, others, state, call.result[0])
 
 
 def _recurrent(
@@ -182,6 +171,10 @@ def _recurrent(
     yield linear(replace(output, needs_grad=trains), weight_hh, rows - first)
 
 
+def _norm(kind: LayerKind, input: Operand, scale: Operand | None, shift: Operand | None = None) -> list[Reading]:
+    return [Reading(kind=kind, input=input, weight=scale, others=(shift,), output_shape=input.shape)]
+
+
 @_reads(
     "native_batch_norm",
     "_native_batch_norm_legit",
@@ -191,49 +184,35 @@ def _recurrent(
     "cudnn_batch_norm",
     "miopen_batch_norm",
 )
-def _batch_norm(args: tuple[Any, ...], result: Any, frame: Frame) -> Iterable[Reading]:
-    instance = isinstance(frame.module, nn.modules.instancenorm._InstanceNorm)
-    yield _norm("instance_norm" if instance else "batch_norm", *args[:3])
+def _batch_norm(call: Call) -> Iterable[Reading]:
+    instance = isinstance(call.frame.module, nn.modules.instancenorm._InstanceNorm)
+    return _norm("instance_norm" if instance else "batch_norm", *call.args[:3])
 
 
-@_reads("native_group_norm")
-def _group_norm(args: tuple[Any, ...], result: Any, frame: Frame) -> Iterable[Reading]:
-    yield _norm("group_norm", *args[:3])
+_reads("native_group_norm")(lambda call: _norm("group_norm", *call.args[:3]))
+_reads("native_layer_norm")(lambda call: _norm("layer_norm", call.args[0], *call.args[2:4]))
+_reads("_fused_rms_norm")(lambda call: _norm("rms_norm", call.args[0], call.args[2]))
 
 
-@_reads("native_layer_norm")
-def _layer_norm(args: tuple[Any, ...], result: Any, frame: Frame) -> Iterable[Reading]:
-    yield _norm("layer_norm", args[0], *args[2:4])
+def is_torchs(kind: type[nn.Module], frame: Frame) -> bool:
+    """Whether a module of this kind runs as torch wrote it; a subclass may do something else in its forward."""
+    return getattr(type(frame.module), "forward", None) is kind.forward
 
 
-@_reads("_fused_rms_norm")
-def rms_norm(args: tuple[Any, ...], result: Any, frame: Frame) -> Iterable[Reading]:
-    """Of its input, the shape it normalises over and its scale, fused or not."""
-    yield _norm("rms_norm", args[0], args[2])
+def formula_reader(operation: str, formula: Formula) -> Reader:
+    """A reader by a formula from outside: it raises SwatcostError when the call has no tensor or the formula fails."""
 
+    def read(call: Call) -> Iterable[Reading]:
+        operands = [*operands_of(call.args), *operands_of(tuple(call.kwargs.values()))]
+        if not operands:
+            raise SwatcostError(f"{operation} takes no tensor: a formula is for operations on tensors")
+        named = {key: _shapes(each) for key, each in (*call.kwargs.items(), ("out_shape", call.result))}
+        forward, *gradients = counted(operation, formula, _shapes(call.args), named, len(operands))
+        wanted = sum(macs for macs, operand in zip(gradients, operands, strict=True) if operand.needs_grad)
+        output = next(operands_of(call.result))
+        yield Reading(kind="custom", input=operands[0], output_shape=output.shape, custom_macs=(forward, wanted))
 
-def is_rms_norm(module: nn.Module) -> bool:
-    """Whether it is torch's own, which most devices execute in several operations."""
-    return getattr(type(module), "forward", None) is nn.RMSNorm.forward
-
-
-def _norm(kind: LayerKind, input: Operand, scale: Operand | None, shift: Operand | None = None) -> Reading:
-    return Reading(kind=kind, input=input, weight=scale, others=(shift,), output_shape=input.shape)
-
-
-def read_by_formula(name: str, formula: Formula, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Reading:
-    """What an operation executed, by a formula from outside.
-
-    Raises SwatcostError when the operation takes no tensor or the formula fails.
-    """
-    operands = [*operands_of(args), *operands_of(tuple(kwargs.values()))]
-    if not operands:
-        raise SwatcostError(f"{name} takes no tensor: a formula is for operations on tensors")
-    named = {key: _shapes(each) for key, each in kwargs.items()}
-    given = counted(name, formula, _shapes(args), {**named, "out_shape": _shapes(result)}, len(operands))
-    gradients = sum(macs for macs, operand in zip(given[1:], operands, strict=True) if operand.needs_grad)
-    output = next(operands_of(result))
-    return Reading(kind="custom", input=operands[0], output_shape=output.shape, custom_macs=(given[0], gradients))
+    return read
 
 
 def _shapes(value: Any) -> Any:

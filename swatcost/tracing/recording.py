@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, tells_batch
-from swatcost.network.formulas import Formula, formula_of
+from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
 from swatcost.tracing.module_names import without_wrappers
-from swatcost.tracing.operands import Operand, Reading
+from swatcost.tracing.operands import Call, Operand, Reading
 from swatcost.tracing.operations import MOVES, computes, may_multiply_tensors, name_of, tensors_of
 from swatcost.tracing.pruning_masks import zeros_of_masks
-from swatcost.tracing.readers import READERS, Reader, is_rms_norm, read_by_formula, rms_norm
+from swatcost.tracing.readers import READERS, Reader, formula_reader, is_torchs
 from swatcost.tracing.running_modules import Frame
 from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
@@ -33,7 +33,7 @@ class _Operation:
     name: str
     moves: bool
     reader: Reader | None
-    formula: Formula | None
+    formula: Reader | None
 
 
 class Recording:
@@ -89,9 +89,13 @@ class Recording:
         layers: list[Layer] = []
         if any(isinstance(each, Tensor) and each.layout != torch.strided for each in args):
             self._uncounted[f"sparse {operation.name}"].append(frame.name)
-        elif operation.reader is not None or (operation.formula is not None and computes(result)):
-            layers = self._read(operation, args, kwargs, result, frame)
-        elif not operation.moves and computes(result) and not is_rms_norm(frame.module):  # which is listed as one
+        elif operation.reader:
+            layers = self._read(operation.reader, args, kwargs, result, frame)
+        elif not computes(result):
+            pass
+        elif operation.formula:
+            layers = self._read(operation.formula, args, kwargs, result, frame)
+        elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # which is listed as one
             self._uncounted[operation.name].append(frame.name)
         for layer in layers:
             self._add(layer, result)
@@ -101,9 +105,9 @@ class Recording:
 
     def again(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Takes an operation of the forward pass that checkpointing executes again."""
-        operation = self._known(func)
-        if operation.reader is not None:
-            self._again += [each for each in self._read(operation, args, {}, result, frame) if not each.is_norm]
+        read = self._known(func).reader
+        if read is not None:
+            self._again += [each for each in self._read(read, args, {}, result, frame) if not each.is_norm]
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Takes a tensor that autograd saves."""
@@ -113,11 +117,11 @@ class Recording:
         """Takes what a module returns."""
         self._graph.left(frame.name, result)
         fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self._layers[-1:])
-        if is_rms_norm(frame.module) and not fused and isinstance(frame.args, tuple):
+        if is_torchs(nn.RMSNorm, frame) and not fused and isinstance(frame.args, tuple):
             inputs = [each for each in frame.args if isinstance(each, Tensor)]
             if inputs and isinstance(result, Tensor) and inputs[0].shape == result.shape:
                 args = inputs[0], None, getattr(frame.module, "weight", None)
-                self._layers += self._read(_Operation("rms_norm", False, rms_norm, None), args, {}, result, frame)
+                self._layers += self._read(READERS["_fused_rms_norm"], args, {}, result, frame)
 
     def forward_ended(self, result: Any) -> None:
         """Reads autograd's graph: what follows is the backward pass."""
@@ -140,19 +144,10 @@ class Recording:
             batch_size=self._batch_size,
             layers=tuple(self._as_trained()),
             parameters=tuple(
-                Parameter(
-                    name=without_wrappers(key),
-                    shape=tuple(each.shape),
-                    element_bytes=each.element_size(),
-                    trains=each.requires_grad,
-                    mask_zeros=zeros.get(key),
-                )
+                Parameter(**_stored(key, each), trains=each.requires_grad, mask_zeros=zeros.get(key))
                 for key, each in self._parameters.items()
             ),
-            buffers=tuple(
-                Buffer(name=without_wrappers(key), shape=tuple(each.shape), element_bytes=each.element_size())
-                for key, each in self._buffers.items()
-            ),
+            buffers=tuple(Buffer(**_stored(key, each)) for key, each in self._buffers.items()),
             output_shapes=tuple(self._outputs),
             storages=tuple(self._storages.sizes),
             saved=self._saved.all(),
@@ -173,23 +168,17 @@ class Recording:
             formula = None if moves else formula_of(name)
             if reader and formula:
                 raise SwatcostError(f"{name} is counted already: a formula from outside is for operations that are not")
-            self._operations[func] = _Operation(name, moves, reader, formula)
+            self._operations[func] = _Operation(name, moves, reader, formula and formula_reader(name, formula))
         return self._operations[func]
 
     def _read(
-        self, operation: _Operation, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
+        self, read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
     ) -> list[Layer]:
-        """What the operation has executed."""
+        """What an operation has executed."""
         tensors: list[Tensor] = []
-        described = self._described(args, tensors)
-        if operation.reader is not None:
-            readings = operation.reader(described, self._described(result, tensors), frame)
-        else:
-            assert operation.formula is not None
-            named = {key: self._described(each, tensors) for key, each in kwargs.items()}
-            given = self._described(result, tensors)
-            readings = [read_by_formula(operation.name, operation.formula, described, named, given)]
-        return [self._layer(each, tensors, frame) for each in readings if not each.is_empty]
+        named = {key: self._described(each, tensors) for key, each in kwargs.items()}
+        call = Call(self._described(args, tensors), self._described(result, tensors), frame, named)
+        return [self._layer(each, tensors, frame) for each in read(call) if not each.is_empty]
 
     def _described(self, value: Any, tensors: list[Tensor]) -> Any:
         """Arguments or results with operands in place of tensors, which are added to the list."""
@@ -253,21 +242,18 @@ class Recording:
             yield replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
 
     def _listed(self) -> Iterable[Uncounted]:
-        for operation, places in self._uncounted.items():
+        custom = {f"backward of {name.removesuffix('Backward')}": places for name, places in self._custom.items()}
+        for operation, places in (*self._uncounted.items(), *custom.items()):
             yield Uncounted(
                 operation=operation,
-                products=may_multiply_tensors(operation),
+                products=operation in custom or may_multiply_tensors(operation),
                 calls=len(places),
-                places=tuple(dict.fromkeys(places)),
+                places=tuple(dict.fromkeys(place or type(self._model).__name__ for place in places)),
             )
-        for function, places in self._custom.items():
-            named = [place or type(self._model).__name__ for place in places]
-            yield Uncounted(
-                operation=f"backward of {function.removesuffix('Backward')}",
-                products=True,
-                calls=len(places),
-                places=tuple(dict.fromkeys(named)),
-            )
+
+
+def _stored(name: str, tensor: Tensor) -> dict[str, Any]:
+    return {"name": without_wrappers(name), "shape": tuple(tensor.shape), "element_bytes": tensor.element_size()}
 
 
 def _has_gradients(layer: Layer) -> bool:

@@ -73,10 +73,7 @@ class RunningModules:
             elif not _is_early_stop(error) and (self._failure is None or self._failure[0] is not error):
                 self._failure = (error, frame)  # which keeps what the frame holds, so only for what is one
 
-        handles = [
-            register_module_forward_pre_hook(enter),
-            register_module_forward_hook(leave, always_call=True),
-        ]
+        handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
         try:
             yield
         finally:

@@ -38,16 +38,13 @@ class SavedTensors:
         if tensor.layout != torch.strided or address(tensor) in self._own:
             return
         storage = self._storages.number(tensor)
-        operation, results = self._last
+        last, results = self._last
         given = storage in results[1:]
-        if storage in results[:1] and operation in SAVE_THEIR_RESULT and not self._result_saved:
+        if storage in results[:1] and last in SAVE_THEIR_RESULT and not self._result_saved:
             given = self._result_saved = True
+        operation = last if given else _AWAITED
         self._since.append(len(self.tensors))
-        self.tensors.append(
-            SavedTensor(
-                storage=storage, operation=operation if given else _AWAITED, held_by=held_by, as_layer_input=False
-            )
-        )
+        self.tensors.append(SavedTensor(storage=storage, operation=operation, held_by=held_by, as_layer_input=False))
 
     def claim(self, layer: Layer) -> None:
         """Marks what autograd has just saved for this layer as its input."""

@@ -43,14 +43,9 @@ def traced_step(
     buffers = {key: stand_in(each, meta) for key, each in model.named_buffers()}
     inputs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
     recording, running = Recording(model, parameters, buffers, inputs, batch_size), RunningModules(model)
-    observer = _Observer(recording, running, Kernels().run if meta else _execute)
-    with (
-        untouched(model),
-        _as_written(),
-        _unsearched(),
-        running.followed(observer.left),
-        observer.checkpointing.followed(),
-    ):
+    observer = _Observer(recording, running, meta=meta)
+    followed = running.followed(observer.left), observer.checkpointing.followed()
+    with untouched(model), _as_written(), _unsearched(), followed[0], followed[1]:
         hooks = torch.autograd.graph.saved_tensors_hooks(observer.save, lambda tensor: tensor)
         device = torch.device("meta") if meta else contextlib.nullcontext()
         attention = fused_attention() if meta else contextlib.nullcontext()
@@ -65,23 +60,14 @@ def traced_step(
     return recording.network(name)
 
 
-def _execute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return func(*args, **kwargs)
-
-
 class _Observer(TorchDispatchMode):
     """Executes each operation and hands it, and what surrounds it, to the recording."""
 
-    def __init__(
-        self,
-        recording: Recording,
-        running: RunningModules,
-        execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
-    ) -> None:
+    def __init__(self, recording: Recording, running: RunningModules, *, meta: bool) -> None:
         super().__init__()
         self.recording = recording
         self.running = running
-        self.execute = execute
+        self.kernels = Kernels() if meta else None
         self.checkpointing = Checkpointing()
         self.in_backward = False
 
@@ -89,12 +75,12 @@ class _Observer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        of_forward = not self.in_backward or self.checkpointing.recomputing
+        of_forward = not self.in_backward or self.checkpointing.depth > 0
         if of_forward:
             self.recording.settle()
             if func.is_view:
                 return func(*args, **kwargs)
-        result = self.execute(func, args, kwargs)
+        result = self.kernels.run(func, args, kwargs) if self.kernels else func(*args, **kwargs)
         self.recording.memory(result)
         if of_forward and self.in_backward:
             self.recording.again(func, args, result, self.running.here)
@@ -137,14 +123,11 @@ class _WithBackward(nn.Module):
 @contextlib.contextmanager
 def _as_written() -> Iterator[None]:
     """Runs compiled parts and attention's fast path as they were written, so that their operations are seen."""
-    compiled = "torch._dynamo" in sys.modules
+    stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with (
-            warnings.catch_warnings(),
-            torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext(),
-        ):
+        with stance, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using `torch.compile")  # frames may be seen twice
             yield
     finally:
