@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from swatcost.tracing.kernels import Kernels
+from swatcost.tracing.meta_kernels import Kernels
 
 aten = torch.ops.aten
 

@@ -19,7 +19,7 @@ from swatcost.reference.sparsifier import OVER, Clock, Over, Sparsifier
 from swatcost.reference.thresholds import SELECTIONS
 from swatcost.sparsity import SparsityPlan
 from swatcost.tracing import unwrapped
-from swatcost.tracing.frames import without_wrappers
+from swatcost.tracing.module_names import without_wrappers
 
 METHODS_THAT_RUN = ("dense", "swat", "swat-structured", "saw", "meprop")
 

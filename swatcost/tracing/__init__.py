@@ -11,10 +11,10 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network, tells_batch
-from swatcost.tracing.failure import ForwardError
-from swatcost.tracing.frames import printable
-from swatcost.tracing.run import Run
-from swatcost.tracing.untouched import stand_in
+from swatcost.tracing.forward_error import ForwardError
+from swatcost.tracing.module_names import printable
+from swatcost.tracing.module_state import stand_in
+from swatcost.tracing.traced_step import traced_step
 
 __all__ = ["trace"]
 
@@ -102,23 +102,15 @@ def _trace_shape(
     except (RuntimeError, OverflowError, TypeError, NotImplementedError):
         raise SwatcostError(f"input shape {shape} is larger than a tensor can be") from None
     try:
-        return Run(model, name, batch_size, (sample,), {}, meta=True).network()
+        return traced_step(model, name, batch_size, (sample,), {}, meta=True)
     except ForwardError as failure:
-        if dtype is None and _wants_indices(failure):
-            return _trace_shape(model, shape, torch.int64, batch_size, name)
+        if dtype is None and failure.place and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag):
+            return _trace_shape(model, shape, torch.int64, batch_size, name)  # an embedding takes indices
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         if device.type == "meta":
-            raise failure.explained() from failure.error
+            raise
     # Some modules keep tensors outside their buffers or look at values: those need a real run.
-    try:
-        return Run(model, name, batch_size, (torch.zeros_like(sample, device=device),), {}, meta=False).network()
-    except ForwardError as failure:
-        raise failure.explained() from failure.error
-
-
-def _wants_indices(failure: ForwardError) -> bool:
-    """Whether it was an embedding that failed, which takes whole numbers."""
-    return failure.place is not None and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag)
+    return traced_step(model, name, batch_size, (torch.zeros_like(sample, device=device),), {}, meta=False)
 
 
 def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, name: str) -> Network:
@@ -138,7 +130,4 @@ def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, nam
     args, kwargs = tree_map_only(
         Tensor, lambda tensor: copies.setdefault(id(tensor), stand_in(tensor, meta)), (args, kwargs)
     )
-    try:
-        return Run(model, name, batch_size, args, kwargs, meta=meta).network()
-    except ForwardError as failure:
-        raise failure.explained() from failure.error
+    return traced_step(model, name, batch_size, args, kwargs, meta=meta)

@@ -1,22 +1,22 @@
-"""aten operations → layers: which argument is the input, which the weight, and what shapes they have."""
+"""aten operations → readings: which argument is the input, which the weight, and what shapes they have."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from swatcost.network.layer import Layer
-from swatcost.tracing.weights import running_linear
+from swatcost.common.errors import SwatcostError
+from swatcost.network.formulas import Formula, counted
+from swatcost.network.layer import LayerKind
+from swatcost.tracing.operands import Call, Operand, Reading, operands_of
+from swatcost.tracing.running_modules import Frame
 
-if TYPE_CHECKING:
-    from swatcost.tracing.run import Run
-
-# Readers take the positional arguments and the result of one aten operation and give the layers that it executed.
-Reader = Callable[["Run", tuple[Any, ...], Any], Iterable[Layer | None]]
+Reader = Callable[[Call], Iterable[Reading]]
 READERS: dict[str, Reader] = {}
 
 
@@ -32,24 +32,22 @@ def _reads(*operations: str) -> Callable[[Reader], Reader]:
 
 
 @_reads("convolution", "convolution_overrideable")
-def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
-    input, weight, bias, stride, padding, dilation, transposed, _, groups = args
-    spatial = weight.dim() - 2
-    if not run.weights.holds(weight) and not isinstance(run.frames.here.module, _ConvNd):
-        yield _convolution_of_activations(run, input, weight, result, transposed)
+def _convolution(call: Call) -> Iterable[Reading]:
+    input, kernel, bias, stride, padding, dilation, transposed, _, groups = call.args
+    if not kernel.is_weight and not isinstance(call.frame.module, _ConvNd):
+        yield _convolution_of_activations(input, kernel, call.result, transposed)
         return
+    spatial = len(kernel.shape) - 2
 
     def each(sizes: Sequence[int]) -> tuple[int, ...]:
         return tuple(sizes) if len(sizes) == spatial else tuple(sizes) * spatial
 
-    yield run.layer(
+    yield Reading(
         kind="transposed_conv" if transposed else "conv",
         input=input,
-        weight=weight,
-        others=[bias],
-        input_shape=tuple(input.shape),
-        weight_shape=tuple(weight.shape),
-        output_shape=tuple(result.shape),
+        weight=kernel,
+        others=(bias,),
+        output_shape=call.result.shape,
         stride=each(stride),
         padding=each(padding),
         dilation=each(dilation),
@@ -57,96 +55,65 @@ def _convolution(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[La
     )
 
 
-def _convolution_of_activations(
-    run: Run, input: Tensor, kernel: Tensor, result: Tensor, transposed: bool
-) -> Layer | None:
+def _convolution_of_activations(input: Operand, kernel: Operand, result: Operand, transposed: bool) -> Reading:
     """A convolution whose kernel the network computes: a product of activations, in a form of its own."""
-    positions = input if transposed else result  # each element of the kernel meets each of them once an image
-    macs = positions.shape[0] * prod(positions.shape[2:]) * kernel.numel()
-    return run.layer(
+    positions = (input if transposed else result).shape  # each element of the kernel meets each of them once per image
+    macs = positions[0] * prod(positions[2:]) * kernel.elements
+    gradients = input.needs_grad + kernel.needs_grad
+    return Reading(
         kind="custom",
-        input=input,
-        weight=None,
-        input_shape=tuple(input.shape),
-        weight_shape=(),
-        output_shape=tuple(result.shape),
-        custom_macs=(macs, macs * (input.requires_grad + kernel.requires_grad)),
-        trains=(input.requires_grad or kernel.requires_grad, False),
+        input=replace(input, needs_grad=gradients > 0),
+        output_shape=result.shape,
+        custom_macs=(macs, macs * gradients),
     )
 
 
-@_reads("mm", "bmm", "mv", "dot", "vdot")
-def _mm(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
-    return _matmul(run, args[0], args[1], None)
-
-
-@_reads("addmm", "_addmm_activation", "baddbmm", "addbmm", "addmv")
-def _addmm(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
-    return _matmul(run, args[1], args[2], args[0])
+_reads("mm", "bmm", "mv", "dot", "vdot")(lambda call: [_matmul(call.args[0], call.args[1], None, call.frame)])
+_reads("addmm", "_addmm_activation", "baddbmm", "addbmm", "addmv")(
+    lambda call: [_matmul(call.args[1], call.args[2], call.args[0], call.frame)]
+)
 
 
 @_reads("addr")
-def _addr(run: Run, args: tuple[Any, ...], result: Tensor) -> Iterable[Layer | None]:
-    added, left, right = args[:3]
-    trains = left.requires_grad, right.requires_grad
-    return _matmul(run, left.unsqueeze(1), right.unsqueeze(0), added, trains)
+def _outer_product(call: Call) -> Iterable[Reading]:
+    added, left, right = call.args[:3]
+    yield _matmul(left.reshaped(*left.shape, 1), right.reshaped(1, *right.shape), added, call.frame)
 
 
-def _matmul(
-    run: Run, left: Tensor, right: Tensor, added: Tensor | None, trains: tuple[bool, bool] | None = None
-) -> Iterable[Layer | None]:
-    """A product of vectors, matrices or batches of them: with a weight, on either side, it is a linear layer.
-
-    Views that are made here know nothing of gradients: `trains` says which operand needs one.
-    """
-    trains = trains or (left.requires_grad, right.requires_grad)
-    left = left.unsqueeze(0) if left.dim() == 1 else left
-    right = right.unsqueeze(1) if right.dim() == 1 else right
-    linear = running_linear(run.frames)
-    if run.weights.holds(right) or (linear is not None and linear.module.in_features == right.shape[-2]):
-        yield _linear(run, left, right, added, trains)
-    elif run.weights.holds(left):
-        yield _linear(run, right.mT, left.mT, added, trains[::-1])
-    else:
-        yield _product(run, left, right, (*left.shape[:-1], right.shape[-1]), trains)
+def _matmul(left: Operand, right: Operand, added: Operand | None, frame: Frame) -> Reading:
+    """A product of vectors, matrices or batches of them: with a weight, on either side, it is a linear layer."""
+    left = left.reshaped(1, *left.shape) if len(left.shape) == 1 else left
+    right = right.reshaped(*right.shape, 1) if len(right.shape) == 1 else right
+    if right.is_weight or (is_torchs(nn.Linear, frame) and frame.module.in_features == right.shape[-2]):
+        return _linear(left, right, added, frame)
+    if left.is_weight:
+        return _linear(right.transposed, left.transposed, added, frame)
+    return _product(left, right)
 
 
-def _linear(run: Run, input: Tensor, weight: Tensor, bias: Tensor | None, trains: tuple[bool, bool]) -> Layer | None:
+def _linear(input: Operand, weight: Operand, bias: Operand | None, frame: Frame) -> Reading:
+    """Rows by a matrix (in, out), or by several side by side."""
     features_in, features_out = weight.shape[-2:]
-    rows = tuple(input.shape[:-1])
-    groups = run.weights.distinct_matrices(weight)
-    linear = running_linear(run.frames)
+    groups = weight.matrices
+    rows = input.shape[:-1]
     if groups > 1:
         rows = rows[1:]
-    elif linear:
-        shape = next(iter(linear.shapes), ())
-        if shape[-1:] == (features_in,) and prod(shape) == input.numel():
-            rows = shape[:-1]  # as the module was called, before its rows were flattened
-    return run.layer(
+    elif is_torchs(nn.Linear, frame):
+        given = next(iter(frame.shapes), ())
+        if given[-1:] == (features_in,) and prod(given) == input.elements:
+            rows = given[:-1]  # as the module was called, before its rows were flattened
+    return Reading(
         kind="linear",
-        input=input,
-        weight=weight,
-        others=[bias],
-        trains=trains,
-        input_shape=(*rows, groups * features_in),
-        weight_shape=(groups * features_out, features_in),
+        input=input.reshaped(*rows, groups * features_in),
+        weight=weight.reshaped(groups * features_out, features_in),
+        others=(bias,),
         output_shape=(*rows, groups * features_out),
         groups=groups,
     )
 
 
-def _product(
-    run: Run, left: Tensor, right: Tensor, output_shape: tuple[int, ...], trains: tuple[bool, bool]
-) -> Layer | None:
-    return run.layer(
-        kind="product",
-        input=left,
-        weight=right,
-        trains=trains,
-        input_shape=tuple(left.shape),
-        weight_shape=tuple(right.shape),
-        output_shape=output_shape,
-    )
+def _product(left: Operand, right: Operand) -> Reading:
+    return Reading(kind="product", input=left, weight=right, output_shape=(*left.shape[:-1], right.shape[-1]))
 
 
 @_reads(
@@ -156,69 +123,56 @@ def _product(
     "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_fused_attention_overrideable",
 )
-def _attention(run: Run, args: tuple[Any, ...], result: Any) -> Iterable[Layer | None]:
+def _attention(call: Call) -> Iterable[Reading]:
     """Q · Kᵀ and P · V; heads of K and V that several heads of Q share are read by each of them."""
-    query, key, value = args[:3]
-    q, k, v = query.requires_grad, key.requires_grad, value.requires_grad
-    yield _product(run, query, key.mT, (*query.shape[:-1], key.shape[-2]), (q, k))
-    yield run.layer(
-        kind="product",
-        input=query,  # the scores live in no tensor; their gradient leads to Q and K
-        weight=value,
-        trains=(q or k, v),
-        input_shape=(*query.shape[:-1], key.shape[-2]),
-        weight_shape=tuple(value.shape),
-        output_shape=(*query.shape[:-1], value.shape[-1]),
-    )
+    query, key, value = call.args[:3]
+    yield _product(query, key.transposed)
+    scores = query.reshaped(*query.shape[:-1], key.shape[-2])  # in no tensor; their gradient leads to Q and K
+    yield _product(replace(scores, needs_grad=query.needs_grad or key.needs_grad), value)
 
 
 @_reads("mkldnn_rnn_layer")
-def _mkldnn_rnn(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
-    input, weight_ih, weight_hh, *biases = args[:5]
-    return _recurrent(run, input, weight_ih, weight_hh, biases, args[5], result[0])
+def _mkldnn_rnn(call: Call) -> Iterable[Reading]:
+    input, weight_ih, weight_hh, *biases, state = call.args[:6]
+    return _recurrent(input, weight_ih, weight_hh, biases, state, call.result[0])
 
 
 @_reads("_cudnn_rnn")
-def _cudnn_rnn(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
+def _cudnn_rnn(call: Call) -> Iterable[Reading]:
     """Every layer and direction, each with its weights in a row; the first layer reads the input."""
-    input, weights, per_direction, _, state = args[:5]
-    directions = 1 + args[13]
+    input, weights, per_direction, _, state = call.args[:5]
+    directions = 1 + call.args[13]
     for start in range(0, len(weights), per_direction):
         weight_ih, weight_hh, *others = weights[start : start + per_direction]
-        read = input if start // per_direction < directions else result[0]
-        yield from _recurrent(run, read, weight_ih, weight_hh, others, state, result[0])
+        read = input if start // per_direction < directions else call.result[0]
+        yield from _recurrent(read, weight_ih, weight_hh, others, state, call.result[0])
 
 
 def _recurrent(
-    run: Run,
-    input: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    others: Sequence[Tensor],
-    state: Tensor,
-    output: Tensor,
-) -> Iterable[Layer | None]:
+    input: Operand, weight_ih: Operand, weight_hh: Operand, others: Sequence[Operand], state: Operand, output: Operand
+) -> Iterable[Reading]:
     """One direction of one recurrent layer: input to hidden, and hidden to hidden, whose first step reads the state."""
     rows = prod(input.shape[:-1])  # steps × batch, or the rows of a packed sequence
     first = min(rows, state.shape[-2])
+    trains = weight_hh.needs_grad or weight_ih.needs_grad or input.needs_grad
 
-    def linear(input: Tensor, weight: Tensor, rows: int, needs_grad: bool) -> Layer | None:
-        return run.layer(
+    def linear(input: Operand, weight: Operand, rows: int) -> Reading:
+        features_out, features_in = weight.shape
+        return Reading(
             kind="linear",
-            input=input,
+            input=input.reshaped(rows, features_in),
             weight=weight,
-            others=others,
-            input_shape=(rows, weight.shape[1]),
-            weight_shape=tuple(weight.shape),
-            output_shape=(rows, weight.shape[0]),
-            trains=(needs_grad, weight.requires_grad),
+            others=tuple(others),
+            output_shape=(rows, features_out),
         )
 
-    yield linear(input, weight_ih, rows, input.requires_grad)
-    yield linear(state, weight_hh, first, state.requires_grad)
-    yield linear(
-        output, weight_hh, rows - first, weight_hh.requires_grad or weight_ih.requires_grad or input.requires_grad
-    )
+    yield linear(input, weight_ih, rows)
+    yield linear(state, weight_hh, first)
+    yield linear(replace(output, needs_grad=trains), weight_hh, rows - first)
+
+
+def _norm(kind: LayerKind, input: Operand, scale: Operand | None, shift: Operand | None = None) -> list[Reading]:
+    return [Reading(kind=kind, input=input, weight=scale, others=(shift,), output_shape=input.shape)]
 
 
 @_reads(
@@ -230,48 +184,39 @@ def _recurrent(
     "cudnn_batch_norm",
     "miopen_batch_norm",
 )
-def _batch_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
-    instance = isinstance(run.frames.here.module, nn.modules.instancenorm._InstanceNorm)
-    yield _norm(run, "instance_norm" if instance else "batch_norm", args[0], args[1:3])
+def _batch_norm(call: Call) -> Iterable[Reading]:
+    instance = isinstance(call.frame.module, nn.modules.instancenorm._InstanceNorm)
+    return _norm("instance_norm" if instance else "batch_norm", *call.args[:3])
 
 
-@_reads("native_group_norm")
-def _group_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
-    yield _norm(run, "group_norm", args[0], args[1:3])
+_reads("native_group_norm")(lambda call: _norm("group_norm", *call.args[:3]))
+_reads("native_layer_norm")(lambda call: _norm("layer_norm", call.args[0], *call.args[2:4]))
+_reads("_fused_rms_norm")(lambda call: _norm("rms_norm", call.args[0], call.args[2]))
 
 
-@_reads("native_layer_norm")
-def _layer_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
-    yield _norm(run, "layer_norm", args[0], args[2:4])
+def is_torchs(kind: type[nn.Module], frame: Frame) -> bool:
+    """Whether a module of this kind runs as torch wrote it; a subclass may do something else in its forward."""
+    return getattr(type(frame.module), "forward", None) is kind.forward
 
 
-@_reads("_fused_rms_norm")
-def _rms_norm(run: Run, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> Iterable[Layer | None]:
-    yield _norm(run, "rms_norm", args[0], args[2:3])
+def formula_reader(operation: str, formula: Formula) -> Reader:
+    """A reader by a formula from outside: it raises SwatcostError when the call has no tensor or the formula fails."""
+
+    def read(call: Call) -> Iterable[Reading]:
+        operands = [*operands_of(call.args), *operands_of(tuple(call.kwargs.values()))]
+        if not operands:
+            raise SwatcostError(f"{operation} takes no tensor: a formula is for operations on tensors")
+        named = {key: _shapes(each) for key, each in (*call.kwargs.items(), ("out_shape", call.result))}
+        forward, *gradients = counted(operation, formula, _shapes(call.args), named, len(operands))
+        wanted = sum(macs for macs, operand in zip(gradients, operands, strict=True) if operand.needs_grad)
+        output = next(operands_of(call.result))
+        yield Reading(kind="custom", input=operands[0], output_shape=output.shape, custom_macs=(forward, wanted))
+
+    return read
 
 
-def is_rms_norm(module: nn.Module) -> bool:
-    """Whether it is torch's own, which most devices execute in several operations."""
-    return getattr(type(module), "forward", None) is nn.RMSNorm.forward
-
-
-def composed_rms_norm(run: Run, module: nn.Module, args: Any, result: Any) -> Layer | None:
-    """What an nn.RMSNorm executed in several operations."""
-    inputs = [each for each in args if isinstance(each, Tensor)] if isinstance(args, tuple) else []
-    if not inputs or not isinstance(result, Tensor) or inputs[0].shape != result.shape:
-        return None
-    return _norm(run, "rms_norm", inputs[0], [getattr(module, "weight", None)])
-
-
-def _norm(run: Run, kind: Any, input: Tensor, scale_and_shift: Sequence[Tensor | None]) -> Layer | None:
-    weight, *others = scale_and_shift
-    shape = tuple(input.shape)
-    return run.layer(
-        kind=kind,
-        input=input,
-        weight=weight,
-        others=others,
-        input_shape=shape,
-        weight_shape=() if weight is None else tuple(weight.shape),
-        output_shape=shape,
-    )
+def _shapes(value: Any) -> Any:
+    """Shapes in place of operands."""
+    if isinstance(value, Operand):
+        return value.shape
+    return type(value)(map(_shapes, value)) if type(value) in (tuple, list) else value

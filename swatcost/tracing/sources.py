@@ -1,4 +1,4 @@
-"""Networks from somewhere: the zoo, other libraries, a user's module or file. Builds them and traces them."""
+"""Networks by name: builds and traces those of the zoo, of other libraries and of a user's module or file."""
 
 from __future__ import annotations
 
@@ -66,22 +66,25 @@ def trace_source(
 
     Raises SwatcostError, in one line, when any of it fails.
     """
-    with contextlib.redirect_stdout(sys.stderr), _importing(source.rpartition(":")[0]):  # standard output is for data
+    with _importing(source):
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
             if any(each is not None for each in (input_shape, input_dtype, classes)):
                 raise SwatcostError(f"{source} is traced already: its input and classes are fixed, leave them out")
             return built
-        if not any(tensor.is_meta for tensor in (*built.module.parameters(), *built.module.buffers())):
-            return _traced(source, built, input_shape, input_dtype)
+        if input_shape is None and built.inputs is None and built.input_shape is None:
+            raise SwatcostError(
+                f"{source} does not say what its input looks like: give --input-shape (input_shape=), "
+                "or let the factory return (module, example_inputs)"
+            )
         try:
             return _traced(source, built, input_shape, input_dtype)
-        except NoInputError:
-            raise
         except SwatcostError:
-            built = _built(source, classes, meta=False)  # it may look at values
-            assert isinstance(built, Built)
-            return _traced(source, built, input_shape, input_dtype)
+            if not any(tensor.is_meta for tensor in (*built.module.parameters(), *built.module.buffers())):
+                raise
+        built = _built(source, classes, meta=False)  # it may look at values
+        assert isinstance(built, Built)
+        return _traced(source, built, input_shape, input_dtype)
 
 
 def build_source(source: str, classes: int | None = None) -> Built:
@@ -89,27 +92,17 @@ def build_source(source: str, classes: int | None = None) -> Built:
 
     Raises SwatcostError when it cannot be built, or is a Network and no module.
     """
-    with contextlib.redirect_stdout(sys.stderr), _importing(source.rpartition(":")[0]):
+    with _importing(source):
         built = _built(source, classes, meta=False)
     if isinstance(built, Network):
         raise SwatcostError(f"{source} gives a trace, which cannot be run: it has to give a module")
     return built
 
 
-class NoInputError(SwatcostError):
-    """Nobody says what the input looks like."""
-
-
 def _traced(source: str, built: Built, input_shape: Sequence[int] | None, input_dtype: str | None) -> Network:
-    shape = input_shape if input_shape is not None or built.inputs is not None else built.input_shape
-    if shape is not None:
-        return trace(built.module, input_shape=shape, input_dtype=input_dtype, name=source)
-    if built.inputs is not None:
-        return trace(built.module, built.inputs, input_dtype=input_dtype, name=source)
-    raise NoInputError(
-        f"{source} does not say what its input looks like: give --input-shape (input_shape=), "
-        "or let the factory return (module, example_inputs)"
-    )
+    inputs = built.inputs if input_shape is None else None
+    shape = built.input_shape if input_shape is None and inputs is None else input_shape
+    return trace(built.module, inputs, input_shape=shape, input_dtype=input_dtype, name=source)
 
 
 def _built(source: str, classes: int | None, *, meta: bool) -> Built | Network:
@@ -214,14 +207,12 @@ def _of_timm(name: str, classes: int | None, meta: bool) -> Built | Network:
 def _imported(module: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise SwatcostError(
-                f"{what} is not installed, or not on the path: no module named {error.name!r}"
-            ) from None
-        raise SwatcostError(f"{what} cannot be imported: {first_line(error)}") from error
     except (Exception, SystemExit) as error:
-        raise SwatcostError(f"{what} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent and f"{module}.".startswith(f"{absent}."):
+            raise SwatcostError(f"{what} is not installed, or not on the path: no module named {absent!r}") from None
+        kind = "" if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: "
+        raise SwatcostError(f"{what} cannot be imported: {kind}{first_line(error)}") from error
 
 
 def _file(path: Path) -> Any:
@@ -242,18 +233,21 @@ def _file(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _importing(place: str) -> Iterator[None]:
+def _importing(source: str) -> Iterator[None]:
     """Finds modules beside the file that is named, or else in the working directory, as Python itself would.
 
-    What a file brings is let go of afterwards, so that it is read again the next time.
+    What a file brings is let go of afterwards, so that it is read again the next time. What it prints goes to standard
+    error: standard output is for data.
     """
+    place = source.rpartition(":")[0]
     of_file = place.endswith(".py")
     beside = os.path.dirname(os.path.abspath(place)) if of_file else os.getcwd()
     before = set(sys.modules)
     sys.path.insert(0, beside)
     importlib.invalidate_caches()
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(beside)

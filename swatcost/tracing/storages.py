@@ -21,9 +21,9 @@ class Storages:
     `events` are as in Timeline. A storage that dies gives its address to another, so that each is watched.
     """
 
-    def __init__(self, batch_size: int, batch_tells: bool) -> None:
+    def __init__(self, batch_size: int, batch_is_identifiable: bool) -> None:
         self._batch_size = batch_size
-        self._batch_tells = batch_tells
+        self._batch_is_identifiable = batch_is_identifiable
         self._numbers: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[object]] = {}
         self.sizes: list[Storage] = []
@@ -55,12 +55,12 @@ class Storages:
     def _size(self, tensor: Tensor) -> Storage:
         """How large the storage is, and whether it grows with the batch.
 
-        Where the batch size does not tell, what has one dimension is taken to be a statistic of channels.
+        Where the batch size is not identifiable, what has one dimension is taken to be a statistic of channels.
         """
         size = tensor.untyped_storage().nbytes()
         divides = size // tensor.element_size() % self._batch_size == 0
         return Storage(
             bytes=size,
-            scales_with_batch=divides and (self._batch_tells or tensor.dim() != 1),
+            scales_with_batch=divides and (self._batch_is_identifiable or tensor.dim() != 1),
             float_bytes=tensor.element_size() if tensor.is_floating_point() or tensor.is_complex() else 0,
         )

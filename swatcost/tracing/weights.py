@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from swatcost.tracing.frames import Frame, Frames, without_wrappers
+from swatcost.tracing.module_names import without_wrappers
+from swatcost.tracing.running_modules import Frame
 from swatcost.tracing.storages import Storages, address
 
 # Modules that are one layer: what they compute a weight from (a mask, a scaling) belongs to that layer. Other
@@ -86,8 +87,3 @@ class Weights:
 
     def _of(self, tensor: Tensor) -> frozenset[str]:
         return self._origins.get(address(tensor), frozenset())
-
-
-def running_linear(frames: Frames) -> Frame | None:
-    """The frame of the nn.Linear that is running, if one is; a subclass may do something else in its forward."""
-    return frames.here if getattr(type(frames.here.module), "forward", None) is nn.Linear.forward else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from swatcost.tracing.storages import Storages, address
 _AWAITED = ""  # the operation that is about to run
 
 
-class Saved:
+class SavedTensors:
     """Every tensor that autograd saves, but for parameters and buffers, in order.
 
     An operation's inputs are saved right before it runs and what it gives right after. What is saved in between two
@@ -25,8 +25,8 @@ class Saved:
     proper, the first time, if its gradient is computed from that; otherwise to the second.
     """
 
-    def __init__(self, own: Iterable[Tensor], storages: Storages) -> None:
-        self._own = {address(tensor) for tensor in own}
+    def __init__(self, own: Set[int], storages: Storages) -> None:
+        self._own = own  # the addresses of parameters and buffers
         self._storages = storages
         self._since: list[int] = []  # places in `tensors` filled since the last operation
         self._last: tuple[str, list[int]] = ("", [])
@@ -38,16 +38,13 @@ class Saved:
         if tensor.layout != torch.strided or address(tensor) in self._own:
             return
         storage = self._storages.number(tensor)
-        operation, results = self._last
+        last, results = self._last
         given = storage in results[1:]
-        if storage in results[:1] and operation in SAVE_THEIR_RESULT and not self._result_saved:
+        if storage in results[:1] and last in SAVE_THEIR_RESULT and not self._result_saved:
             given = self._result_saved = True
+        operation = last if given else _AWAITED
         self._since.append(len(self.tensors))
-        self.tensors.append(
-            SavedTensor(
-                storage=storage, operation=operation if given else _AWAITED, held_by=held_by, as_layer_input=False
-            )
-        )
+        self.tensors.append(SavedTensor(storage=storage, operation=operation, held_by=held_by, as_layer_input=False))
 
     def claim(self, layer: Layer) -> None:
         """Marks what autograd has just saved for this layer as its input."""

@@ -1,4 +1,4 @@
-"""Which module is running."""
+"""Which module is running, and where an exception began."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_flatten
 
-from swatcost.tracing.backward import Step
-from swatcost.tracing.untouched import Snapshot
+from swatcost.tracing.module_names import without_wrappers
+from swatcost.tracing.module_state import Snapshot
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Frame:
         return [tuple(leaf.shape) for leaf in tree_flatten(self.args)[0] if isinstance(leaf, Tensor)]
 
 
-class Frames:
+class RunningModules:
     """The modules that are running, the innermost last, and the one in which an exception began."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -56,7 +56,7 @@ class Frames:
         outer = sys.exception()
 
         def enter(module: nn.Module, args: Any) -> None:
-            if threading.get_ident() == thread and not isinstance(module, Step):
+            if threading.get_ident() == thread:
                 name = self._names.get(id(module))
                 if name is None:
                     name = f"{self.here.name}.{type(module).__name__}"
@@ -65,7 +65,7 @@ class Frames:
                 self._running.append(Frame(name, module, args))
 
         def leave(module: nn.Module, args: Any, result: Any) -> None:
-            if threading.get_ident() != thread or len(self._running) == 1 or isinstance(module, Step):
+            if threading.get_ident() != thread or len(self._running) == 1:
                 return
             frame, error = self._running.pop(), sys.exception()
             if error is None or error is outer:
@@ -73,10 +73,7 @@ class Frames:
             elif not _is_early_stop(error) and (self._failure is None or self._failure[0] is not error):
                 self._failure = (error, frame)  # which keeps what the frame holds, so only for what is one
 
-        handles = [
-            register_module_forward_pre_hook(enter),
-            register_module_forward_hook(leave, always_call=True),
-        ]
+        handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
         try:
             yield
         finally:
@@ -89,14 +86,3 @@ class Frames:
 def _is_early_stop(error: BaseException) -> bool:
     """Whether checkpointing has computed again all that it needs, which it says by an exception."""
     return type(error).__name__ == "_StopRecomputationError"
-
-
-def without_wrappers(name: str) -> str:
-    """A module's name as the user wrote it, without what torch.compile puts around parts."""
-    return printable(".".join(part for part in name.split(".") if part != "_orig_mod"))
-
-
-def printable(name: str) -> str:
-    """A name that fits in a line of any file: without control characters and halves of characters."""
-    plain = name if name.isprintable() else "".join(each if each.isprintable() else "?" for each in name)
-    return plain.encode("utf-8", "replace").decode("utf-8")

@@ -1,9 +1,8 @@
-"""Leaving a module, and the process's random state, as they were found."""
+"""What a module holds and the process's random state, put back as they were found."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import random
 import sys
 import threading
@@ -59,19 +58,6 @@ def untouched(model: nn.Module) -> Iterator[None]:
         finally:
             for snapshot in snapshots:
                 snapshot.restore()
-
-
-@contextlib.contextmanager
-def unsearched() -> Iterator[None]:
-    """Leaves what is there already out of Python's searches for cycles: torch brings much to search through.
-
-    What the pass makes is searched as ever, so that tensors in cycles go when they would.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @contextlib.contextmanager

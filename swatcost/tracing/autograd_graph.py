@@ -1,0 +1,86 @@
+"""What the backward pass will do, read off autograd's graph without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+Node = Any  # torch.autograd.graph.Node; a custom function's node is none, to Python
+
+
+class AutogradGraph:
+    """The nodes that autograd made for recorded operations, and which of them a loss reaches.
+
+    An operation's node is known only some time after it ran: until then its result is kept.
+    """
+
+    def __init__(self) -> None:
+        self._awaited: list[tuple[int, Tensor]] = []
+        self._nodes: dict[int, Node] = {}
+        self._custom: dict[Node, str] = {}
+
+    def await_node(self, place: int, result: Tensor) -> None:
+        """Keeps the result of a recorded operation, given by its place."""
+        self._awaited.append((place, result))
+
+    def settle(self) -> None:
+        """Notes the nodes of the operations that were recorded last, as far as autograd has made them."""
+        if self._awaited:
+            self._nodes |= {place: result.grad_fn for place, result in self._awaited if result.grad_fn is not None}
+            self._awaited = [each for each in self._awaited if each[0] not in self._nodes]
+
+    def left(self, name: str, result: Any) -> None:
+        """Notes where a custom autograd function gave a module's result."""
+        node = result.grad_fn if isinstance(result, Tensor) else None
+        if isinstance(node, BackwardCFunction):
+            self._custom.setdefault(node, name)
+
+    def reached(self, outputs: Any) -> tuple[set[int], dict[str, list[str]]]:
+        """The recorded operations that a loss over all outputs reaches, and custom functions with their places."""
+        self.settle()
+        waiting = [tensor.grad_fn for tensor in _tensors(outputs) if tensor.grad_fn is not None]
+        seen = set(waiting)
+        while waiting:
+            for node, _ in waiting.pop().next_functions:
+                if node is not None and node not in seen:
+                    seen.add(node)
+                    waiting.append(node)
+        known = set(self._nodes.values())
+        custom: dict[str, list[str]] = {}
+        for node in seen:
+            if isinstance(node, BackwardCFunction) and node not in known:
+                custom.setdefault(type(node).__name__, []).append(self._custom.get(node, ""))
+        return {operation for operation, node in self._nodes.items() if node in seen}, custom
+
+
+def differentiable(result: Any) -> list[Tensor]:
+    """The tensors of a result that a loss can begin at, each once."""
+    found = {id(each): each for each in _tensors(result) if each.requires_grad and each.grad_fn is not None}
+    return list(found.values())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors of a result, whatever it is made of."""
+    waiting, seen = [value], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Tensor):
+            yield each
+        elif id(each) not in seen and not isinstance(each, str | bytes | int | float | torch.nn.Module | type):
+            seen.add(id(each))
+            if isinstance(each, Mapping):
+                waiting += [*each.keys(), *each.values()]
+            elif isinstance(each, Collection):
+                waiting += each
+            else:
+                slots = [slot for kind in type(each).__mro__ for slot in _slots(kind)]
+                waiting += [*getattr(each, "__dict__", {}).values(), *(getattr(each, slot, None) for slot in slots)]
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)

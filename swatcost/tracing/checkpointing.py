@@ -1,0 +1,57 @@
+"""Activation checkpointing, watched: when the backward pass runs forward work again."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.utils.checkpoint as torch_checkpoint
+from torch import Tensor
+
+
+class Checkpointing:
+    """Follows torch.utils.checkpoint: `depth` is above 0 while the backward pass runs forward work again.
+
+    The reentrant kind is run as the other one without an early stop, which keeps and runs the same.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self._thread = threading.get_ident()
+
+    @contextlib.contextmanager
+    def followed(self) -> Iterator[None]:
+        """Watches both kinds, in this thread."""
+        hook, function = torch_checkpoint._recomputation_hook, torch_checkpoint.CheckpointFunction
+        follower = self
+
+        class Watched(hook):  # type: ignore[misc, valid-type]
+            def __enter__(self) -> None:
+                follower.depth += threading.get_ident() == follower._thread
+                super().__enter__()
+
+            def __exit__(self, *exception: object) -> None:
+                follower.depth -= threading.get_ident() == follower._thread
+                super().__exit__(*exception)
+
+        class Reentrant:
+            @staticmethod
+            def apply(run: Any, preserve: Any, *args: Any) -> Any:
+                if threading.get_ident() != follower._thread:
+                    return function.apply(run, preserve, *args)
+                if not any(isinstance(each, Tensor) and each.requires_grad for each in args):
+                    with torch.no_grad():
+                        return run(*args)
+                return torch_checkpoint.checkpoint(
+                    run, *args, use_reentrant=False, preserve_rng_state=preserve, early_stop=False
+                )
+
+        patched: Any = torch_checkpoint
+        patched._recomputation_hook, patched.CheckpointFunction = Watched, Reentrant
+        try:
+            yield
+        finally:
+            patched._recomputation_hook, patched.CheckpointFunction = hook, function

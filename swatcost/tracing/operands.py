@@ -1,0 +1,83 @@
+"""What a reader takes and what it returns: calls, operands and readings, plain data without tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+from swatcost.network.layer import LayerKind
+from swatcost.tracing.running_modules import Frame
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that an operation reads or returns.
+
+    `place` is its position among all tensors of the call, arguments first. `is_weight` says that it is a parameter or
+    computed from parameters alone, `matrices` how many different matrices a batch of them holds.
+    """
+
+    place: int
+    shape: tuple[int, ...]
+    needs_grad: bool = False
+    is_weight: bool = False
+    matrices: int = 1
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def transposed(self) -> Operand:
+        """The same matrices, each transposed."""
+        *batch, rows, columns = self.shape
+        return self.reshaped(*batch, columns, rows)
+
+    def reshaped(self, *shape: int) -> Operand:
+        return replace(self, shape=shape)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation, with operands in place of tensors, and the module that was running."""
+
+    args: tuple[Any, ...]
+    result: Any
+    frame: Frame
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One layer, product or normalisation that an operation executed; the fields of the same name are as in Layer.
+
+    `weight` is the right operand of a product and the scale of a normalisation. `others` are the remaining parameters.
+    The shapes of input and weight are those the layer has, which a tensor may hold in another form.
+    """
+
+    kind: LayerKind
+    input: Operand
+    weight: Operand | None = None
+    others: tuple[Operand | None, ...] = ()
+    output_shape: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+    custom_macs: tuple[int, int] = (0, 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to compute."""
+        return 0 in self.input.shape or 0 in self.output_shape
+
+
+def operands_of(value: Any) -> Iterator[Operand]:
+    """The operands among an operation's arguments or results."""
+    if isinstance(value, Operand):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from operands_of(each)

@@ -1,0 +1,147 @@
+"""One training step of a module, executed under observation.
+
+Two of torch's own observers watch it: a dispatch mode sees every operation below autograd, whatever the network
+is written with, and saved-tensor hooks see what autograd keeps. The parameters and buffers that
+the module runs on are stand-ins, so the user's module comes back untouched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from swatcost.common.errors import SwatcostError
+from swatcost.network import Network
+from swatcost.tracing.autograd_graph import differentiable
+from swatcost.tracing.checkpointing import Checkpointing
+from swatcost.tracing.forward_error import ForwardError
+from swatcost.tracing.fused_attention import fused_attention
+from swatcost.tracing.meta_kernels import Kernels
+from swatcost.tracing.module_state import stand_in, untouched
+from swatcost.tracing.recording import Recording
+from swatcost.tracing.running_modules import Frame, RunningModules
+
+
+def traced_step(
+    model: nn.Module, name: str, batch_size: int, args: tuple[Any, ...], kwargs: dict[str, Any], *, meta: bool
+) -> Network:
+    """Runs a module forward and backward, once, and returns what was seen of it.
+
+    Raises ForwardError when the module does.
+    """
+    parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
+    buffers = {key: stand_in(each, meta) for key, each in model.named_buffers()}
+    inputs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+    recording, running = Recording(model, parameters, buffers, inputs, batch_size), RunningModules(model)
+    observer = _Observer(recording, running, meta=meta)
+    followed = running.followed(observer.left), observer.checkpointing.followed()
+    with untouched(model), _as_written(), _unsearched(), followed[0], followed[1]:
+        hooks = torch.autograd.graph.saved_tensors_hooks(observer.save, lambda tensor: tensor)
+        device = torch.device("meta") if meta else contextlib.nullcontext()
+        attention = fused_attention() if meta else contextlib.nullcontext()
+        try:
+            with hooks, device, attention, observer:
+                named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
+                functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
+        except SwatcostError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ForwardError(error, name, inputs, batch_size, running.failed_in(error)) from error
+    return recording.network(name)
+
+
+class _Observer(TorchDispatchMode):
+    """Executes each operation and hands it, and what surrounds it, to the recording."""
+
+    def __init__(self, recording: Recording, running: RunningModules, *, meta: bool) -> None:
+        super().__init__()
+        self.recording = recording
+        self.running = running
+        self.kernels = Kernels() if meta else None
+        self.checkpointing = Checkpointing()
+        self.in_backward = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        of_forward = not self.in_backward or self.checkpointing.depth > 0
+        if of_forward:
+            self.recording.settle()
+            if func.is_view:
+                return func(*args, **kwargs)
+        result = self.kernels.run(func, args, kwargs) if self.kernels else func(*args, **kwargs)
+        self.recording.memory(result)
+        if of_forward and self.in_backward:
+            self.recording.again(func, args, result, self.running.here)
+        elif of_forward:
+            self.recording.forward(func, args, kwargs, result, self.running.here)
+        return result
+
+    def backward(self, result: Any) -> None:
+        """Runs the backward pass to see which memory it takes."""
+        self.recording.forward_ended(result)
+        self.in_backward = True
+        outputs = differentiable(result)
+        if outputs:
+            try:
+                torch.autograd.backward(outputs, [torch.empty_like(each) for each in outputs])
+            except (Exception, SystemExit):  # a function of the user's own may be unable to run on such tensors
+                self.recording.backward_failed()
+
+    def left(self, frame: Frame, result: Any) -> None:
+        if not self.in_backward:  # or else checkpointing runs it again: it is in the trace
+            self.recording.left(frame, result)
+
+    def save(self, tensor: Tensor) -> Tensor:
+        self.recording.saved(tensor, self.running.here)
+        return tensor
+
+
+class _WithBackward(nn.Module):
+    """Runs a model and, while its parameters are still replaced, what follows the forward pass; no hook sees it."""
+
+    def __init__(self, model: nn.Module, backward: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.model = model
+        self._backward = backward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        self._backward(self.model(*args, **kwargs))
+
+
+@contextlib.contextmanager
+def _as_written() -> Iterator[None]:
+    """Runs compiled parts and attention's fast path as they were written, so that their operations are seen."""
+    stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with stance, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Using `torch.compile")  # frames may be seen twice
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+@contextlib.contextmanager
+def _unsearched() -> Iterator[None]:
+    """Leaves what is there already out of Python's searches for cycles: torch brings much to search through.
+
+    What the pass makes is searched as ever, so that tensors in cycles go when they would.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
