@@ -15,15 +15,16 @@ from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
 _ONE_BIT = frozenset({"relu", "relu_", "threshold", "threshold_backward"})
-"""Operations whose gradient asks of each element of their result only whether it is positive: a bit."""
+"""Operations whose gradient needs one bit per element of their result: whether it is positive."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A saved tensor under a sparse method [bytes], as masked dense tensors (`naive`) and compressed.
+    """A saved tensor under a sparse method [bytes]: dense, as masked dense tensors (`naive`), and compressed.
 
-    Compressed, its values are kept in `format`, "dense" among them and None where no value is needed, and where `signs`
-    one bit per element tells which are positive. `operation` is the first that saves it and is not a layer.
+    Compressed, its values are in `format`, which may be "dense" and is None where no value is needed; with `signs`, one
+    bit per element is kept as well. `operation` is the first that saves it, or "layer input" where only layers do.
+    `sparsity` [-] is that of the least sparse of its layers.
     """
 
     storage: int
@@ -40,10 +41,10 @@ class Kept:
 class SparseMemory:
     """What a step saves for the backward pass under a sparse method [bytes], beside the dense step.
 
-    `inputs` is how many of the first storages are the network's inputs. `weight_copies` are the masked weights that the
-    backward pass reads, beside the parameters that stay dense to be updated, and where a format makes them smaller than
-    those (elsewhere the threshold masks the parameter); `thresholds` what Top-K remembers. `break_even` is the density
-    [-] from which on a format no longer pays, for the network's largest sparse activation.
+    The first `inputs` storages are the network's inputs. The copies of weights are masked ones that the backward pass
+    reads, beside the parameters, which stay dense to be updated; compressed, there is one where a format makes it
+    smaller than the parameter (elsewhere the threshold masks the parameter). `thresholds` are those that Top-K found.
+    `break_even` is the density [-] from which on each format no longer pays, for the largest sparse activation.
     """
 
     dense: StepMemory
@@ -56,12 +57,12 @@ class SparseMemory:
 
     @property
     def naive(self) -> int:
-        """Saved activations and copies of weights as masked dense tensors."""
+        """Saved activations and copies of weights as masked dense tensors [bytes]."""
         return sum(each.naive for each in self.kept) + self.weight_copies_naive + self.dense.loss
 
     @property
     def compressed(self) -> int:
-        """Saved activations and copies of weights in the smallest formats, and thresholds."""
+        """Saved activations and copies of weights in their smallest formats, and thresholds [bytes]."""
         activations = sum(each.compressed for each in self.kept)
         return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
 
@@ -72,13 +73,14 @@ class SparseMemory:
 
     @property
     def compressed_peak(self) -> int:
-        """The peak with everything in its smallest format."""
+        """The peak [bytes] with every tensor in its smallest format."""
         return self.peak(self.compressed)
 
     def peak(self, saved: int) -> int:
-        """The peak with so much saved instead of what the dense step saves, which is alive then but for the loss's.
+        """The peak [bytes] if `saved` bytes are saved in place of what is alive of them at the dense step's peak.
 
-        A tensor is dense while it is made and used: the largest one is added to what is kept compressed.
+        A tensor is dense while it is made and used: the largest one is added to what is kept compressed. The dense
+        step's peak does not contain what the loss saves.
         """
         peak, holds = self.dense.peak.bytes, self.dense.peak.holds
         if saved >= self.dense.saved_bytes:
@@ -90,7 +92,7 @@ class SparseMemory:
 
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
-    """The three views' bytes of what a step saves under the plan."""
+    """What the step saves under the plan, as masked dense tensors and compressed."""
     sizes = sizes_at(network, step.batch_size, step.precision)
     kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
     naive, compressed = _weight_copies(network, plan, step)
@@ -100,10 +102,8 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
         + (sparsity.activation > 0 and layer.weight_trains and "activation" in selects)
         for layer, sparsity in plan.by_weight(network)
     )
-    sparse = [each for each in kept if each.sparsity]
-    largest = max(sparse, key=lambda each: each.dense, default=None)
     value, rows = step.precision.activation, step.batch_size
-    columns = 1 if largest is None else max(1, largest.dense // value // rows)
+    columns = max(1, max((each.dense for each in kept if each.sparsity), default=0) // value // rows)
     return SparseMemory(
         dense=step,
         inputs=network.timeline.inputs,
@@ -145,9 +145,9 @@ def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -
 
 
 def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tuple[int, int]:
-    """Masked weights beside the parameters: as dense tensors, and in the smallest format of each.
+    """Masked weights beside the parameters [bytes]: as dense tensors, and each in its smallest format.
 
-    A method that updates active weights only has no others to keep apart: its parameters are sparse themselves.
+    Under a method that updates active weights only, the parameters are sparse themselves: compressed, it needs no copy.
     """
     if "weight" not in plan.method.sparse["grad_input"]:
         return 0, 0
