@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import FrozenInstanceError, fields
 from itertools import pairwise
+from typing import Any
 
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS, LayerSparsity
@@ -131,3 +133,14 @@ def plan_of(
         layers=tuple(LayerSparsity(weight, activation, 0.0) for weight, activation in pairs),
         kept_dense={},
     )
+
+
+def cannot_be_changed(value: Any) -> bool:
+    """Whether none of a dataclass's fields can be set."""
+    for field in fields(value):
+        try:
+            setattr(value, field.name, getattr(value, field.name))
+        except FrozenInstanceError:
+            continue
+        return False
+    return True

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swatcost.common.errors import SwatcostError
-from swatcost.memory.dense_step import Precision, sizes_at, training_memory
+from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS, Precision, sizes_at, training_memory
 from swatcost.network import Network, Parameter, Storage, Timeline
 
-from .by_hand import chain, fork
+from .by_hand import cannot_be_changed, chain, fork
 
 chains = st.lists(st.integers(1, 64), min_size=2, max_size=5).map(lambda features: chain(*features))
 
@@ -47,6 +47,16 @@ def test_a_step_by_hand() -> None:
     assert step.peak.bytes == 6656 + 1024 + 1024 + 24
 
 
+def test_all_that_is_saved() -> None:
+    step = training_memory(fork(), batch_size=5)
+    assert step.saved_bytes == 5 * (16 + 8) * 4 + (5 * 4 * 4 + 5 * 8 + 4)
+
+
+def test_results_cannot_be_changed() -> None:
+    step = training_memory(fork())
+    assert all(map(cannot_be_changed, (step, step.peak, OPTIMIZERS.choose("sgd"), PRECISIONS.choose("fp32"))))
+
+
 def test_frozen_parameters_have_no_gradient_and_no_state() -> None:
     step = training_memory(fork(frozen=True), batch_size=1, optimizer="adam", precision="mixed")
     assert step.constant == {
@@ -70,6 +80,7 @@ def test_bytes_per_number(
 ) -> None:
     """At one sample a, the largest of 256 parameters, has 128: the optimizer's copies of it make the peak."""
     step = training_memory(fork(), batch_size=1, optimizer=optimizer, precision=precision)
+    assert step.optimizer.working_copies == copies
     held = {
         "parameters": parameter * 256,
         "master weights": master * 256,
@@ -90,14 +101,14 @@ def test_bytes_per_number(
 
 
 def test_what_was_traced_in_other_sizes_keeps_them() -> None:
-    storages = (
-        Storage(bytes=24, scales_with_batch=True, float_bytes=2),
-        Storage(bytes=24, scales_with_batch=False, float_bytes=0),
+    storages = tuple(
+        Storage(bytes=size, scales_with_batch=scales, float_bytes=each)
+        for size, scales, each in ((24, True, 2), (24, False, 0), (32, True, 8))
     )
-    network = replace(fork(), storages=(*storages, *fork().storages[2:]))
+    network = replace(fork(), storages=(*storages, *fork().storages[3:]))
     odd = Precision("odd", "", parameter=1, activation=2, state=4)
-    # half precision and whole numbers stay; activations take 2 of 4 bytes; gradients of 128, 64 and 64 weights a byte
-    assert sizes_at(network, 4, odd) == [2 * 24, 24, *(4 * 2 * each for each in (16, 4, 4, 4, 4, 16)), 128, 64, 64]
+    # what was traced in 2 or 8 bytes and whole numbers stay; activations take 2 of 4 bytes, gradients of weights 1
+    assert sizes_at(network, 4, odd) == [2 * 24, 24, 2 * 32, *(4 * 2 * each for each in (4, 4, 4, 4, 16)), 128, 64, 64]
     half = [Parameter(name=each.name, shape=each.shape, element_bytes=8, trains=True) for each in fork().parameters]
     assert training_memory(replace(fork(), parameters=tuple(half)), precision="bf16").constant["parameters"] == 8 * 256
 
@@ -127,6 +138,7 @@ def test_a_cross_entropy_takes_one_matrix(shapes: tuple[tuple[int, ...], ...], e
 def test_a_cross_entropys_rows_are_whole() -> None:
     step = training_memory(replace(fork(), output_shapes=((3, 4),)), batch_size=5)
     assert step.loss == 7 * 4 * 4 + 7 * 8 + 4  # 3 · 5 / 2 rows
+    assert training_memory(replace(fork(), output_shapes=((3, 5),)), batch_size=5).loss == 7 * 5 * 4 + 7 * 8 + 4
 
 
 def with_timeline(events: tuple[int, ...], backward: int, *, trains: bool = False) -> Network:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from swatcost.memory.storage_formats import FORMATS, RUN_BITS, Format, index_bits, n_of_m, smallest
 
+from .by_hand import cannot_be_changed
+
 Array = numpy.ndarray[Any, Any]
 
 
@@ -128,6 +130,10 @@ def test_run_lengths_by_hand() -> None:
     # half are zero: a gap has 16 or more with probability 1/65536, and each value brings that many more entries
     assert size(2, 16, 16, 4) == pytest.approx(16 / (1 - 1 / 65_536) * 4.5, rel=1e-12)
     assert size(1, 10, 9, 1) == pytest.approx(9 / (1 - 1e-16) * 1.5)
+
+
+def test_a_format_cannot_be_changed() -> None:
+    assert all(map(cannot_be_changed, FORMATS.values()))
 
 
 def test_other_groups() -> None:

@@ -12,7 +12,7 @@ from swatcost.memory import activation_reduction, step_memory
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.network import Layer, Network, SavedTensor
 
-from .by_hand import as_input, fork, linear, plan_of, saved_by
+from .by_hand import as_input, cannot_be_changed, fork, linear, plan_of, saved_by
 
 HALF_AND_MORE = (0.0, 0.5, 0.75)  # of the fork's a, b and c
 
@@ -26,6 +26,7 @@ def test_values_by_hand() -> None:
     assert memory.saved_activations == Cost(1024 + 2048, 1024 + 0.5 * 2048)  # b reads half of relu's values
     assert memory.masked == 1024 + 3 * 2048  # masked for b, masked for c, and relu's own
     assert (memory.sparsified, memory.also_held) == (1, 1)
+    assert cannot_be_changed(memory)
     assert memory.by_holder() == {
         "parameters": memory.parameters,
         "gradients": memory.gradients,
@@ -87,6 +88,7 @@ def test_what_keeps_a_storage(
     network: Network, sparsities: tuple[float, ...], expected: tuple[object, ...], sparsity: float, copies: int
 ) -> None:
     (found,) = saved_storages(network, plan_of(network, sparsities))
+    assert cannot_be_changed(found)
     assert found == SavedStorage(2, *expected)  # type: ignore[arg-type]
     assert (found.sparsity, found.masked_copies) == (sparsity, copies)
 

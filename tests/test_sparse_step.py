@@ -14,7 +14,7 @@ from swatcost.memory.sparse_step import Kept, SparseMemory, sparse_memory
 from swatcost.network import Network, SavedTensor, Storage
 from swatcost.report.memory import kept_as
 
-from .by_hand import as_input, chain, fork, grows, linear, plan_of, saved_by, weight_of
+from .by_hand import as_input, cannot_be_changed, chain, fork, grows, linear, plan_of, saved_by, stays, weight_of
 
 QUARTER_LEFT = (0.0, 0.75, 0.75)  # of the fork's a, b and c
 
@@ -41,6 +41,8 @@ def test_the_fork_by_hand() -> None:
     assert memory.naive == 1024 + 3 * 2048 + 512 + 772
     assert memory.compressed == 1024 + 640 + 144 + 16 + 772
     assert memory.naive_peak == memory.dense.peak.bytes + memory.naive - (1024 + 2048 + 772)
+    assert cannot_be_changed(memory)
+    assert all(map(cannot_be_changed, memory.kept))
 
 
 def test_what_a_frozen_layer_costs() -> None:
@@ -62,6 +64,8 @@ def test_break_even_by_hand() -> None:
         "rle": pytest.approx(2048 / (512 * 4.5), abs=1e-6),  # no run of 16 zeros to speak of
         "n:m": round(2048 / (512 * 4.25), 6),
     }
+    short = replace(fork(), storages=(*fork().storages[:2], stays(40), *fork().storages[3:]))
+    assert sparse(short, QUARTER_LEFT).break_even["csr"] == round((128 - 33) / (32 * 5), 6)  # in whole columns
     # without one it is a column of 32, whose 33 pointers have a byte
     assert sparse(fork(), (0, 0, 0)).break_even["csr"] == round((128 - 33) / (32 * 5), 6)
     assert sparse(fork(), QUARTER_LEFT, precision="bf16").break_even["csr"] == round((1024 - 33 * 2) / (512 * 3), 6)
@@ -89,10 +93,16 @@ def test_how_a_tensor_is_kept() -> None:
     for name in ("relu_", "threshold", "threshold_backward"):
         assert kept(saved_by(2, name)) == (64, None, True)
     assert kept(RELU) == kept(RELU, RELU) == (64, None, True)  # no layer needs the values
+    assert kept(*(saved_by(2, name) for name in ("relu", "relu_", "threshold", "threshold_backward"))) == kept(RELU)
     assert kept(RELU, sparsity=0.0) == (64, None, True)
     assert kept(B, RELU, sparsity=0.0) == (2048, "dense", False)
     assert kept(B, RELU, POOL) == kept(B, POOL) == kept(POOL) == kept(RELU, POOL) == (2048, "dense", False)
     assert kept(B, sparsity=0.99) == (31, "coo", False)  # 5.12 values of 1 + 1 + 4 bytes: 30.72
+
+
+def test_the_first_operation_is_named() -> None:
+    network = replace(fork(), saved=(as_input(2, "b"), RELU, POOL))
+    assert [each.operation for each in sparse(network, QUARTER_LEFT).kept] == ["relu"]
 
 
 def test_a_format_that_does_not_pay_is_not_used() -> None:
@@ -112,6 +122,9 @@ def test_values_of_other_sizes() -> None:
     """2048 bytes are 1024 values of 2 bytes, 256 of 8, or 512 of 4, which mixed precision halves."""
     assert kept(B, storage=grows(16, float_bytes=2)) == (1024 // 8 + 256 * 2, "bitmap", False)
     assert kept(B, storage=grows(16, float_bytes=8)) == (256 // 8 + 64 * 8, "bitmap", False)
+    # what does not grow with the batch has less than a column for each of 32 rows: a bit per element all the same
+    assert kept(B, storage=stays(40)) == (40 // 8 + 10 * 4, "bitmap", False)
+    assert kept(B, storage=stays(8)) == (1 + 2 * 4, "bitmap", False)
     assert kept(B, precision="mixed") == (512 // 8 + 128 * 2, "bitmap", False)
     assert kept(B, storage=grows(16, float_bytes=2), precision="mixed") == (1024 // 8 + 256 * 2, "bitmap", False)
 
@@ -143,6 +156,7 @@ def test_copies_of_weights_by_hand() -> None:
     assert copies(0.75) == (dense, 300 + 600 * 4)  # a bitmap
     assert copies(0.99) == (dense, 24 * (2 + 4) + 5 * 2)  # CSR: 24 values with indices of 2 bytes, 5 pointers of 2
     assert copies(0.75, distribution="nm") == (dense, 600 * 4 + 600 * 2 // 8)  # 1:4: values and 2 bits each
+    assert copies(0.75, distribution="erk") == copies(0.75, distribution="er") == copies(0.75)
     assert copies(0.02) == (dense, 0)  # 300 + 2352 · 4 is more than dense: the threshold masks the parameter
     assert copies(0.75, trains=False) == (dense, 2700)  # frozen, but the gradient passes
     # nothing reads the weight: masked code keeps it anyway if it keeps the input, a format need not
@@ -207,6 +221,7 @@ def test_inputs_are_replaced_as_far_as_the_peak_holds_them() -> None:
     assert memory_with(10_000, 7000, {"input": 1500}, sizes, inputs=2).peak(50) == 10_000 - 1500 + 50 + 1000
     assert memory_with(10_000, 7000, {}, sizes, inputs=3).peak(50) == 10_000
     assert memory_with(10_000, 7000, {"saved activations": 60}, {}).peak(50) == 10_000 - 60 + 50
+    assert memory_with(10_000, 7000, {"saved activations": 60}, {0: 10}).peak(20) == 10_000 - 60 + 20 + 10
 
 
 def test_the_compressed_peak_by_hand() -> None:
