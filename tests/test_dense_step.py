@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from swatcost.common.errors import SwatcostError
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS, Precision, sizes_at, training_memory
-from swatcost.network import Network, Parameter, Storage, Timeline
+from swatcost.network import Network, Storage, Timeline
 
 from .by_hand import cannot_be_changed, chain, fork
 
@@ -54,6 +55,8 @@ def test_all_that_is_saved() -> None:
 
 def test_results_cannot_be_changed() -> None:
     step = training_memory(fork())
+    with pytest.raises(TypeError):
+        training_memory(fork(), 32)  # type: ignore[misc]  # settings have names
     assert all(map(cannot_be_changed, (step, step.peak, OPTIMIZERS.choose("sgd"), PRECISIONS.choose("fp32"))))
 
 
@@ -109,8 +112,10 @@ def test_what_was_traced_in_other_sizes_keeps_them() -> None:
     odd = Precision("odd", "", parameter=1, activation=2, state=4)
     # what was traced in 2 or 8 bytes and whole numbers stay; activations take 2 of 4 bytes, gradients of weights 1
     assert sizes_at(network, 4, odd) == [2 * 24, 24, 2 * 32, *(4 * 2 * each for each in (4, 4, 4, 4, 16)), 128, 64, 64]
-    half = [Parameter(name=each.name, shape=each.shape, element_bytes=8, trains=True) for each in fork().parameters]
-    assert training_memory(replace(fork(), parameters=tuple(half)), precision="bf16").constant["parameters"] == 8 * 256
+    for size, precision in product((2, 8), ("fp32", "bf16")):
+        parameters = tuple(replace(each, element_bytes=size) for each in network.parameters)
+        step = training_memory(replace(network, parameters=parameters), precision=precision)
+        assert step.constant["parameters"] == size * 256
 
 
 def test_bytes_are_whole() -> None:

@@ -145,7 +145,11 @@ def test_other_groups() -> None:
 def test_pointers_tell_apart_every_number_of_values() -> None:
     """Of 255 places there are 0 to 255 values, which a byte holds; of 256, 0 to 256."""
     assert FORMATS["csr"].size(1, 255, 0, 4) == 2
-    assert FORMATS["csr"].size(1, 256, 0, 4) == 4
+    assert FORMATS["csr"].size(1, 256, 0, 4) == FORMATS["csr"].size(1, 257, 0, 4) == 4
+
+
+def test_bits_need_not_fill_bytes() -> None:
+    assert FORMATS["bitmap"].size(3, 4, 0, 4) == 1.5
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def test_how_a_tensor_is_kept() -> None:
         assert kept(saved_by(2, name)) == (64, None, True)
     assert kept(RELU) == kept(RELU, RELU) == (64, None, True)  # no layer needs the values
     assert kept(*(saved_by(2, name) for name in ("relu", "relu_", "threshold", "threshold_backward"))) == kept(RELU)
+    assert kept(RELU, storage=stays(5)) == (1, None, True)  # 5 bits
     assert kept(RELU, sparsity=0.0) == (64, None, True)
     assert kept(B, RELU, sparsity=0.0) == (2048, "dense", False)
     assert kept(B, RELU, POOL) == kept(B, POOL) == kept(POOL) == kept(RELU, POOL) == (2048, "dense", False)
