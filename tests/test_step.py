@@ -17,11 +17,9 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 import swatcost
 from swatcost.cli import main
-from swatcost.common.units import bytes_from
 from swatcost.memory.dense_step import training_memory
 from swatcost.network import Network
 from swatcost.planning import memory_of
-from swatcost.planning.capacity import largest_batch
 
 from .cases import Applied, block
 from .conftest import zoo_network
@@ -181,8 +179,6 @@ def test_the_largest_batch_fits_and_one_more_does_not(resnet50: Network) -> None
     for batch_size, fits in ((naive, True), (naive + 1, False)):
         assert (memory_of(resnet50, weights=0.8, acts=0.8, batch_size=batch_size).memory.naive_peak <= 11e9) == fits
     assert report.needed == 0.0
-    assert largest_batch(lambda samples: samples * 10, 105) == 10
-    assert largest_batch(lambda samples: 200, 105) == 0
 
 
 def test_a_devices_memory(resnet50: Network) -> None:
@@ -208,17 +204,16 @@ def test_views_of_resnet50(resnet50: Network) -> None:
         assert report.memory.compressed < dense < report.memory.naive  # masked dense tensors cost memory
     assert found[0.9].memory.compressed < found[0.8].memory.compressed
     # 47 of the 49 tensors that SWAT may sparsify are also kept by ReLU, which needs a bit of each element
-    hows = [each.how for each in found[0.8].memory.kept]
-    assert (hows.count("values and ReLU's bit"), hows.count("values")) == (47, 2)
-    by_hand = next(each for each in found[0.8].memory.kept if each.how == "values and ReLU's bit")
+    kept = [each for each in found[0.8].memory.kept if each.format == "bitmap"]
+    assert ([each.signs for each in kept].count(True), len(kept)) == (47, 49)
+    by_hand = next(each for each in kept if each.signs)
     elements = by_hand.dense / 4
     assert by_hand.compressed == round(elements / 8 + 0.2 * elements * 4 + elements / 8)  # bitmap, values, ReLU's bits
 
 
 def test_dense_methods_spare_nothing(resnet50: Network) -> None:
     report = memory_of(resnet50, method="dense")
-    kept = {each.how for each in report.memory.kept}
-    assert kept <= {"dense", "ReLU's bit"}
+    assert {each.format for each in report.memory.kept} <= {"dense", None}
     assert report.memory.weight_copies_naive == report.memory.weight_copies_compressed == 0
     rigl = memory_of(resnet50, method="rigl", weights=0.8).memory  # its parameters are sparse themselves
     assert rigl.weight_copies_compressed == 0 < rigl.weight_copies_naive
@@ -228,11 +223,6 @@ def test_moving_to_the_host(resnet50: Network) -> None:
     report = memory_of(resnet50, weights=0.8, acts=0.8, link="16GB")
     assert report.moving is not None
     assert report.moving[0] == pytest.approx(2 * 2_749_444_868 / 16e9)
-
-
-@pytest.mark.parametrize(("text", "expected"), [("11GB", 11 * 10**9), ("24 gib", 24 * 2**30), ("512", 512)])
-def test_amounts_of_memory(text: str, expected: int) -> None:
-    assert bytes_from(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """What a dense training step holds in memory, and its peak, to the byte.
 
-Parameters, gradients, optimizer state and buffers are counted from the network; everything else follows the trace's
-timeline of storages, forward and backward, at any batch size.
+Parameters, optimizer state and buffers are counted from the network; everything else follows the trace's timeline of
+storages, forward and backward, at any batch size.
 
-Assumed: gradients are set to None between steps; the optimizer updates one parameter after another; whatever the
-network returned lives until the step is over. Not counted: what the allocator rounds up or keeps, kernels' workspaces,
-the program itself.
+Assumed: gradients are set to None between steps; the optimizer updates one parameter after another; the network's
+outputs live until the step is over. Not counted: what the allocator rounds up or keeps, the workspaces of kernels, the
+program itself.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ FULL = 4
 
 @dataclass(frozen=True)
 class Precision:
-    """Bytes of a number in parameters and gradients, in activations, and in what the optimizer keeps.
+    """Bytes per number of parameters and gradients, of activations, and of the optimizer's state.
 
-    They take the place of the 4 bytes that networks are usually traced in; what was traced in others stays in those.
+    They replace the 4 bytes that networks are usually traced in; a tensor traced in another size keeps that size.
 
-    `master`: bytes of the copy of each parameter that the optimizer updates, 0 where it updates the parameter itself.
+    `master`: bytes per number of the copy of each parameter that the optimizer updates, 0 if it updates the parameter
+    itself.
     """
 
     name: str
@@ -52,7 +53,7 @@ PRECISIONS = Registry[Precision](
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Numbers that an optimizer keeps for each parameter, and working copies of the one that it updates."""
+    """Numbers that an optimizer keeps for each one that trains, and copies of a parameter made while it is updated."""
 
     name: str
     title: str
@@ -72,7 +73,7 @@ OPTIMIZERS = Registry[Optimizer](
 
 @dataclass(frozen=True)
 class Peak:
-    """The most that a step holds at once [bytes], in which part of the step, and what it is made of."""
+    """The most that a step holds at once [bytes], in which part of the step, and how many bytes of what."""
 
     bytes: int
     phase: str
@@ -83,9 +84,10 @@ class Peak:
 class StepMemory:
     """What a training step of batch_size samples holds [bytes].
 
-    `constant` is held throughout, by what it is; `saved` is what autograd keeps at the end of the forward pass, by the
-    operation that saves it, each storage once and with the first that does; `loss` what a cross-entropy on the output
-    saves, 0 where the output is no table of classes. `live` is what the timeline holds after each of its events.
+    `constant` is held throughout: parameters, master weights, optimizer state and buffers. `saved` is what autograd
+    keeps at the end of the forward pass, by operation: each storage once, under the first operation that saves it.
+    `loss` is what a cross-entropy on the output saves, 0 where the output is not a matrix of class scores. `live` is
+    what the timeline's storages take after each of its events, the backward pass's from event `backward` on.
     """
 
     batch_size: int
@@ -102,14 +104,14 @@ class StepMemory:
 
     @property
     def saved_bytes(self) -> int:
-        """All that is saved for the backward pass, the loss's part included."""
+        """All that is saved for the backward pass, that of the loss included."""
         return sum(self.saved.values()) + self.loss
 
 
 def training_memory(
     network: Network, *, batch_size: int = 32, optimizer: str = "momentum", precision: str = "fp32"
 ) -> StepMemory:
-    """What a dense training step of batch_size samples holds, and the peak.
+    """What a dense training step of batch_size samples holds, and its peak.
 
     Raises SwatcostError for an unknown optimizer or precision, and where the backward pass could not be traced.
     """
@@ -143,7 +145,7 @@ def training_memory(
 
 
 def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[int]:
-    """The bytes of every storage in a step of batch_size samples: numbers traced in 4 bytes in that precision."""
+    """The bytes of every storage in a step of batch_size samples, numbers traced in 4 bytes in that precision."""
     gradients = frozenset(network.timeline.gradients)
 
     def size(number: int) -> int:
@@ -159,7 +161,7 @@ def _size(traced: int, wanted: int) -> int:
 
 
 def _live(network: Network, sizes: Sequence[int]) -> list[int]:
-    """What is held after each event."""
+    """The bytes of all storages that are alive after each event."""
     live, held = [], 0
     for event in network.timeline.events:
         held += sizes[event - 1] if event > 0 else -sizes[-event - 1]
@@ -168,7 +170,7 @@ def _live(network: Network, sizes: Sequence[int]) -> list[int]:
 
 
 def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]:
-    """The bytes that autograd keeps, by the operation that saves a storage first; the largest first."""
+    """The bytes that autograd keeps, by the operation that saves a storage first, in descending order."""
     seen: set[int] = set()
     saved: dict[str, int] = defaultdict(int)
     for tensor in network.saved:
@@ -179,7 +181,7 @@ def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]
 
 
 def _cross_entropy(network: Network, batch_size: int, precision: Precision) -> int:
-    """What a cross-entropy saves: log-probabilities, a label of 8 bytes a sample, and the labels' total weight."""
+    """What a cross-entropy saves: log-probabilities, a label of 8 bytes per row, and the total weight of the labels."""
     if len(network.output_shapes) != 1 or len(network.output_shapes[0]) != 2:
         return 0
     rows, classes = network.output_shapes[0]
@@ -199,7 +201,7 @@ def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant:
 
 
 def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
-    """What the timeline holds after so many events, by what it is."""
+    """The bytes of the storages that are alive after `events` events, by what they hold."""
     alive: set[int] = set()
     for event in network.timeline.events[:events]:
         (alive.add if event > 0 else alive.discard)(abs(event) - 1)

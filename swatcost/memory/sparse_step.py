@@ -1,39 +1,39 @@
-"""What sparse training keeps in memory, in three views.
+"""What sparse training saves for the backward pass, in bytes, and its peak: two views beside the dense step.
 
-elements: the paper's count of values that are masked, whatever else holds them.
-naive: what plain PyTorch code keeps, which masks dense tensors: more than dense training.
-compressed: every tensor in the smallest storage format that its other holders allow, with indices and thresholds.
+Masked dense tensors ("naive" in reports) are what plain PyTorch code keeps: more than dense training does. Compressed
+is every tensor in the smallest storage format that its other holders allow, with indices and thresholds.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from swatcost.memory.dense_step import FULL, StepMemory, sizes_at
+from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.memory.storage_formats import FORMATS, smallest
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
 _ONE_BIT = frozenset({"relu", "relu_", "threshold", "threshold_backward"})
-"""Operations whose gradient asks of each element of their result only whether it is positive: a bit."""
-
-How = Literal["values", "values and ReLU's bit", "ReLU's bit", "dense"]
+"""Operations whose gradient needs one bit per element of their result: whether it is positive."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A saved tensor under a sparse method [bytes]: how it is kept, in which format, and what else holds it."""
+    """A saved tensor under a sparse method [bytes]: dense, as masked dense tensors (`naive`), and compressed.
+
+    Compressed, its values are in `format`, which may be "dense" and is None where no value is needed; with `signs`, one
+    bit per element is kept as well. `operation` is the first that saves it, or "layer input" where only layers do.
+    `sparsity` [-] is that of the least sparse of its layers.
+    """
 
     storage: int
     operation: str
     dense: int
     naive: int
     compressed: int
-    how: How
-    format: str
+    format: str | None
+    signs: bool
     sparsity: float
 
 
@@ -41,10 +41,10 @@ class Kept:
 class SparseMemory:
     """What a step saves for the backward pass under a sparse method [bytes], beside the dense step.
 
-    `inputs` is how many of the first storages are the network's inputs. `weight_copies` are the masked weights that the
-    backward pass reads, beside the parameters that stay dense to be updated, and where a format makes them smaller than
-    those (elsewhere the threshold masks the parameter); `thresholds` what Top-K remembers. `break_even` is the density
-    [-] from which on a format no longer pays, for the network's largest sparse activation.
+    The first `inputs` storages are the network's inputs. The copies of weights are masked ones that the backward pass
+    reads, beside the parameters, which stay dense to be updated; compressed, there is one where a format makes it
+    smaller than the parameter (elsewhere the threshold masks the parameter). `thresholds` are those that Top-K found.
+    `break_even` is the density [-] from which on each format no longer pays, for the largest sparse activation.
     """
 
     dense: StepMemory
@@ -57,12 +57,12 @@ class SparseMemory:
 
     @property
     def naive(self) -> int:
-        """Saved activations and copies of weights as masked dense tensors."""
+        """Saved activations and copies of weights as masked dense tensors [bytes]."""
         return sum(each.naive for each in self.kept) + self.weight_copies_naive + self.dense.loss
 
     @property
     def compressed(self) -> int:
-        """Saved activations and copies of weights in the smallest formats, and thresholds."""
+        """Saved activations and copies of weights in their smallest formats, and thresholds [bytes]."""
         activations = sum(each.compressed for each in self.kept)
         return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
 
@@ -73,13 +73,14 @@ class SparseMemory:
 
     @property
     def compressed_peak(self) -> int:
-        """The peak with everything in its smallest format."""
+        """The peak [bytes] with every tensor in its smallest format."""
         return self.peak(self.compressed)
 
     def peak(self, saved: int) -> int:
-        """The peak with so much saved instead of what the dense step saves, which is alive then but for the loss's.
+        """The peak [bytes] if `saved` bytes are saved in place of what is alive of them at the dense step's peak.
 
-        A tensor is dense while it is made and used: the largest one is added to what is kept compressed.
+        A tensor is dense while it is made and used: the largest one is added to what is kept compressed. The dense
+        step's peak does not contain what the loss saves.
         """
         peak, holds = self.dense.peak.bytes, self.dense.peak.holds
         if saved >= self.dense.saved_bytes:
@@ -91,19 +92,18 @@ class SparseMemory:
 
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
-    """The three views' bytes of what a step saves under the plan."""
+    """What the step saves under the plan, as masked dense tensors and compressed."""
     sizes = sizes_at(network, step.batch_size, step.precision)
-    kept = tuple(_kept(network, plan, sizes, step))
+    kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
     naive, compressed = _weight_copies(network, plan, step)
     selects = plan.method.selects
     thresholds = sum(
-        (sparsity.weight > 0 and "weight" in selects) + (sparsity.activation > 0 and "activation" in selects)
-        for _, sparsity in plan.by_weight(network)
+        (sparsity.weight > 0 and "weight" in selects)
+        + (sparsity.activation > 0 and layer.weight_trains and "activation" in selects)
+        for layer, sparsity in plan.by_weight(network)
     )
-    sparse = [each for each in kept if each.sparsity]
-    largest = max(sparse, key=lambda each: each.dense, default=None)
     value, rows = step.precision.activation, step.batch_size
-    columns = 1 if largest is None else max(1, largest.dense // value // rows)
+    columns = max(1, max((each.dense for each in kept if each.sparsity), default=0) // value // rows)
     return SparseMemory(
         dense=step,
         inputs=network.timeline.inputs,
@@ -115,71 +115,39 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     )
 
 
-def _kept(network: Network, plan: SparsityPlan, sizes: Sequence[int], step: StepMemory) -> list[Kept]:
-    """Each saved storage once: its sparsity is that of its least sparse reader, and all holders have a say."""
-    holders: dict[int, list[str]] = defaultdict(list)
-    as_input: Counter[int] = Counter()
-    for tensor in network.saved:
-        (
-            as_input.update([tensor.storage])
-            if tensor.as_layer_input
-            else holders[tensor.storage].append(tensor.operation)
-        )
-        holders[tensor.storage]  # every saved storage has an entry, in the order of saving
-    readers: dict[int, list[float]] = defaultdict(list)
-    for layer, sparsity in plan.by_layer(network):
-        if layer.weight_trains:
-            readers[layer.input_storage].append(sparsity.activation)
-    return [
-        _kept_storage(network, storage, others, readers[storage], as_input[storage], sizes, step)
-        for storage, others in holders.items()
-    ]
-
-
-def _kept_storage(
-    network: Network,
-    storage: int,
-    others: list[str],
-    readers: list[float],
-    inputs: int,
-    sizes: Sequence[int],
-    step: StepMemory,
-) -> Kept:
-    dense, traced = sizes[storage], network.storages[storage].float_bytes
+def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -> Kept:
+    """How a saved storage of `dense` bytes is kept: compressed as far as everything that keeps it allows."""
+    traced = network.storages[saved.storage].float_bytes
     value = step.precision.activation if traced in (0, FULL) else traced
-    elements = dense / value
-    sparsity = min(readers, default=0.0) if inputs else 0.0
-    only_signs = bool(others) and set(others) <= _ONE_BIT
-    masked = sum(each > 0 for each in readers) if inputs else 0
-    naive = dense * (masked + (bool(others) or masked < inputs or not inputs))
-    rows = step.batch_size
-    format, values = "dense", float(dense)
-    if sparsity:
-        nnz = elements * (1 - sparsity)
-        format = smallest(rows, elements / rows, nnz, value)
-        values = FORMATS[format].size(rows, elements / rows, nnz, value)
-    bits = elements / 8 if only_signs else 0.0
-    how: How = "dense"
-    compressed = float(dense)
-    operation = others[0] if others else "layer input"
-    if not traced:
-        pass
-    elif sparsity and not others:
-        how, compressed = "values", values
-    elif sparsity and only_signs:
-        how, compressed = "values and ReLU's bit", values + bits
-    elif only_signs and not inputs:
-        how, compressed = "ReLU's bit", bits
-    if how.startswith("values") and (format == "dense" or compressed >= dense):
-        how, format, compressed = "dense", "dense", float(dense)
-    kept_in = format if how.startswith("values") else "dense"
-    return Kept(storage, operation, dense, int(naive), round(compressed), how, kept_in, sparsity)
+    elements, rows = dense / value, step.batch_size
+    nnz = elements * (1 - saved.sparsity)
+    signs_do = set(saved.operations) <= _ONE_BIT
+    format: str | None = "dense"
+    signs = False
+    if traced and signs_do and not saved.layers:
+        format, signs = None, True
+    elif traced and signs_do and saved.sparsity:
+        format, signs = smallest(rows, elements / rows, nnz, value), bool(saved.operations)
+    values = FORMATS[format].size(rows, elements / rows, nnz, value) if format else 0.0
+    compressed = values + (elements / 8 if signs else 0.0)
+    if format and compressed >= dense:
+        format, signs, compressed = "dense", False, dense
+    return Kept(
+        storage=saved.storage,
+        operation=saved.operations[0] if saved.operations else "layer input",
+        dense=dense,
+        naive=saved.masked_copies * dense,
+        compressed=round(compressed),
+        format=format,
+        signs=signs,
+        sparsity=saved.sparsity,
+    )
 
 
 def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tuple[int, int]:
-    """Masked weights beside the parameters: as dense tensors, and in the smallest format of each.
+    """Masked weights beside the parameters [bytes]: as dense tensors, and each in its smallest format.
 
-    A method that updates active weights only has no others to keep apart: its parameters are sparse themselves.
+    Under a method that updates active weights only, the parameters are sparse themselves: compressed, it needs no copy.
     """
     if "weight" not in plan.method.sparse["grad_input"]:
         return 0, 0

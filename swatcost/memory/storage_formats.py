@@ -1,8 +1,8 @@
-r"""Storage formats for sparse tensors: how many bytes each takes, one function a format.
+"""Storage formats for sparse tensors: how many bytes each takes, one function per format.
 
-A tensor is rows × columns of values of so many bytes each, with nnz of them not zero: for a weight (F, C, R, S) a row
-is a filter, for activations (N, C, H, W) an image. Indices take the fewest bits, of 8, 16, 32 or 64, that can tell the
-places apart; everything is packed without gaps. All sizes are in bytes.
+A tensor has rows × columns places for values of value_bytes each, of which nnz are not zero: for a weight
+(F, C, R, S) a row is a filter, for activations (N, C, H, W) an image. Indices take the fewest bits, of 8, 16, 32 or 64,
+that can tell the places apart; everything is packed without gaps. All sizes are in bytes.
 
 Sources: bitmap, coordinates, compressed rows and run lengths as surveyed by Sze et al., "Efficient Processing of Deep
 Neural Networks", 2020, Section 8.2; N:M as Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021.
@@ -19,7 +19,7 @@ RUN_BITS = 4
 
 
 def index_bits(places: float) -> int:
-    """The fewest bits, of 8, 16, 32 or 64, whose numbers tell so many places apart.
+    """The fewest bits, of 8, 16, 32 or 64, that tell `places` places apart.
 
     >>> index_bits(256), index_bits(257)
     (8, 16)
@@ -33,7 +33,7 @@ def dense(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
 
 
 def bitmap(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
-    """One bit a place, and the values: rows · columns / 8 + nnz · b.
+    """One bit per place, and the values: rows · columns / 8 + nnz · b.
 
     >>> bitmap(2, 8, nnz=3, value_bytes=4)  # 16 bits, 3 values
     14.0
@@ -51,9 +51,9 @@ def coordinates(rows: float, columns: float, nnz: float, value_bytes: float) -> 
 
 
 def compressed_rows(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
-    """CSR: a column index beside each value, and where each row begins and ends.
+    """CSR: a column index beside each value, and rows + 1 pointers to where rows begin and end.
 
-    Pointers tell 0 … nnz apart; they are as wide as a tensor without zeros needs.
+    Pointers are as wide as a tensor without zeros needs.
 
     >>> compressed_rows(2, 8, nnz=3, value_bytes=4)  # 3 · (1 + 4), and 3 pointers of a byte
     18.0
@@ -77,7 +77,7 @@ def run_lengths(rows: float, columns: float, nnz: float, value_bytes: float) -> 
 
 
 def n_of_m(rows: float, columns: float, nnz: float, value_bytes: float, group: int = 4) -> float:
-    """N:M: the values, and the place of each within its group of M, in as few bits as tell M places apart.
+    """N:M: the values, and the place of each within its group of M, in the fewest bits that tell M places apart.
 
     >>> n_of_m(1, 8, nnz=4, value_bytes=4)  # 2:4: 4 · (4 + 2 bits)
     17.0
@@ -87,7 +87,7 @@ def n_of_m(rows: float, columns: float, nnz: float, value_bytes: float, group: i
 
 @dataclass(frozen=True)
 class Format:
-    """A way to store a sparse tensor; `needs_pattern`: it holds only N of every M values."""
+    """A way to store a sparse tensor; one that `needs_pattern` stores only tensors with N of every M values."""
 
     name: str
     title: str
@@ -119,7 +119,7 @@ FORMATS = {
     each.name: each
     for each in (
         Format("dense", "every value", dense),
-        Format("bitmap", "a bit a place, and the values", bitmap),
+        Format("bitmap", "one bit per place, and the values", bitmap),
         Format("csr", "compressed rows: column indices and row pointers", compressed_rows),
         Format("coo", "coordinates: row and column indices", coordinates),
         Format("rle", f"run lengths of {RUN_BITS} bits", run_lengths),
@@ -129,6 +129,6 @@ FORMATS = {
 
 
 def smallest(rows: float, columns: float, nnz: float, value_bytes: float, *, pattern: bool = False) -> str:
-    """The name of the smallest format; N:M only where there is such a pattern."""
+    """The name of the smallest format; N:M only where the tensor has such a pattern."""
     usable = [each for each in FORMATS.values() if pattern or not each.needs_pattern]
     return min(usable, key=lambda each: each.size(rows, columns, nnz, value_bytes)).name

@@ -11,7 +11,7 @@ from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
 
 if TYPE_CHECKING:
-    from swatcost.memory.sparse_step import SparseMemory
+    from swatcost.memory.sparse_step import Kept, SparseMemory
     from swatcost.planning import MemoryReport
 
 
@@ -82,7 +82,7 @@ def _holders(memory: SparseMemory) -> Table:
     """Saved tensors by how they can be kept and which operation holds them."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for each in memory.kept:
-        row = groups[each.how.replace("values and", f"{each.format},").replace("values", each.format), each.operation]
+        row = groups[kept_as(each), each.operation]
         for place, size in enumerate((1, each.dense, each.compressed)):
             row[place] += size
     rows = [
@@ -93,6 +93,12 @@ def _holders(memory: SparseMemory) -> Table:
     if memory.thresholds:
         rows.append(["thresholds", "", "", "", scaled(memory.thresholds, "B")])
     return Table(["kept as", "held by", "tensors", "dense", "compressed"], rows, text_columns=2)
+
+
+def kept_as(kept: Kept) -> str:
+    """How a compressed tensor is kept, in words: its format, and a bit per element for ReLU's gradient."""
+    words = [kept.format] if kept.format else []
+    return ", ".join([*words, "ReLU's bit"] if kept.signs else words)
 
 
 def _fits(report: MemoryReport) -> Table:

@@ -230,35 +230,44 @@ def _kept_dense(
     last_layer: DenseOrSparse | None,
     keep_dense: Sequence[str] | None,
 ) -> dict[str, str]:
+    """Why layers stay dense, by weight: of the rules that apply to a layer, the first gives the reason."""
     layers = network.weight_layers
-    kept: dict[str, str] = {}
     for option, choice in (("first_layer", first_layer), ("last_layer", last_layer)):
         if choice not in (None, "dense", "sparse"):
             raise SwatcostError(f"{option} {choice!r}: give 'dense' or 'sparse'")
-    if layers and (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense":
-        # the first storages of a trace are its inputs; behind an embedding it is the first layer that runs
-        reads_input = (layer for layer in layers if layer.input_storage < network.timeline.inputs)
-        kept[next(reads_input, layers[0]).weight] = "first layer"
-    if layers and last_layer == "dense":
-        kept.setdefault(layers[-1].weight, "last layer")
-    if keep_dense is None:
-        for pattern in () if distribution.measured else method.keeps_dense:
-            for layer in layers:
-                if _is_called(layer, pattern):
-                    kept.setdefault(layer.weight, f"as SWAT ran {method.name}, Section 4.2")
-        keep_dense = ()
-    if not isinstance(keep_dense, Iterable):
+    if keep_dense is not None and not isinstance(keep_dense, Iterable):
         raise SwatcostError(f"keep_dense {keep_dense!r:.40}: give patterns of layer names")
-    for pattern in map(str, [keep_dense] if isinstance(keep_dense, str) else keep_dense):
-        matches = [layer for layer in layers if _is_called(layer, pattern)]
-        if not matches:
-            names = list(dict.fromkeys(layer.name for layer in layers))
-            raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {nearest(pattern, names)}")
-        for layer in matches:
-            kept.setdefault(layer.weight, f"named by {pattern}")
+    # the first storages of a trace are its inputs; behind an embedding it is the first layer that runs
+    reads_input = [layer for layer in layers if layer.input_storage < network.timeline.inputs]
+    first_is_dense = (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense"
+    as_the_method_ran = method.keeps_dense if keep_dense is None and not distribution.measured else ()
+    named = map(str, [keep_dense] if isinstance(keep_dense, str) else keep_dense or ())
+    rules: list[tuple[str, Sequence[Layer]]] = [
+        ("first layer", (reads_input or layers)[:1] if first_is_dense else []),
+        ("last layer", layers[-1:] if last_layer == "dense" else []),
+        *((f"as SWAT ran {method.name}, Section 4.2", _called(layers, each)) for each in as_the_method_ran),
+        *((f"named by {pattern}", _named(layers, pattern)) for pattern in named),
+    ]
+    kept: dict[str, str] = {}
+    for reason, chosen in rules:
+        for layer in chosen:
+            kept.setdefault(layer.weight, reason)
     return kept
 
 
-def _is_called(layer: Layer, pattern: str) -> bool:
-    """Whether the pattern names the layer or, where one module has several, its weight."""
-    return any(pattern == name or fnmatchcase(name, pattern) for name in (layer.name, layer.weight))
+def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:
+    """The layers that a user's pattern names; SwatcostError if there is none."""
+    matches = _called(layers, pattern)
+    if not matches:
+        names = list(dict.fromkeys(layer.name for layer in layers))
+        raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {nearest(pattern, names)}")
+    return matches
+
+
+def _called(layers: Sequence[Layer], pattern: str) -> list[Layer]:
+    """The layers that the pattern names or, where one module has several, whose weight it names."""
+    return [
+        each
+        for each in layers
+        if any(pattern == name or fnmatchcase(name, pattern) for name in (each.name, each.weight))
+    ]

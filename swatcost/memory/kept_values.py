@@ -1,31 +1,31 @@
-"""What a training step keeps in memory, and how much of it sparsity could spare."""
+"""The values that a training step keeps in memory, and those that sparsity leaves: the memory table of an estimate."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 from swatcost.counting.conventions import Convention
 from swatcost.counting.costs import Cost
-from swatcost.network import Network, SavedTensor
+from swatcost.memory.saved_storages import saved_storages
+from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What a step keeps [bytes], by what holds it.
+    """The values that a step keeps [bytes], densely and under a plan.
 
-    Every parameter is kept to be updated. Gradients are dense, or those of active weights where the method needs no
-    others (apart from its steps with a dense gradient). `backward_weights` are the conv and linear
-    weights that the backward pass reads: all of them, or the values of the active ones. `saved_activations` are
-    the tensors that autograd saves, as torch's CPU kernels have them (a dropout mask is as large as its input);
-    sparse, the values that Top-K keeps. `masked` is what the saved activations take if every layer keeps its
-    masked input as a dense tensor of its own, as plain PyTorch code does.
+    `parameters` are all kept, to be updated. `gradients` are dense, or those of active weights where the method needs
+    no others (apart from its steps with a dense gradient). `backward_weights` are the conv and linear weights that
+    autograd saves: all of them, or the active ones. `saved_activations` are the tensors that autograd saves, as torch's
+    CPU kernels have them (a dropout mask is as large as its input); sparse, the values that Top-K keeps of those that
+    layers save as their input, whatever else keeps them. `masked` is what they take as masked dense tensors, as plain
+    PyTorch code has them: each sparse layer saves its masked input beside what other operations save.
 
-    Indices are not included; nor are buffers, optimizer state, the loss and working space.
+    `sparsified` counts the saved tensors that the plan makes sparse, `also_held` those of them that another operation
+    keeps as well.
 
-    `sparsified` counts the saved tensors that the plan makes sparse, `also_held` those of them that some other
-    operation keeps as well.
+    Indices, buffers, optimizer state, the loss and working space are not included.
     """
 
     parameters: Cost
@@ -37,7 +37,7 @@ class Memory:
     also_held: int
 
     def by_holder(self) -> dict[str, Cost]:
-        """What holds how much."""
+        """The dense and sparse bytes of each field that has both."""
         return {
             "parameters": self.parameters,
             "gradients": self.gradients,
@@ -74,47 +74,20 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
 
 
 def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory:
-    """What a training step of batch_size samples keeps [bytes]."""
+    """The values that a training step of batch_size samples keeps, densely and under the plan."""
     parameters = sum(each.elements * each.element_bytes for each in network.parameters)
     gradients = sum(each.elements * each.element_bytes for each in network.parameters if each.trains)
-    sparsities = _sparsities_by_storage(network, plan)
-    dense = masked = sparsified = also_held = 0
-    sparse = 0.0
-    for storage, tensors in _by_storage(network.saved).items():
-        kept = network.storage_bytes(storage, batch_size)
-        by_reader = sparsities[storage]
-        sparsity = min(by_reader, default=0.0)  # the least sparse reader decides what has to be kept
-        held = not all(each.as_layer_input for each in tensors)
-        dense += kept
-        sparse += (1 - sparsity) * kept
-        copies = sum(each > 0 for each in by_reader)
-        masked += kept * (copies + (held or copies < len(by_reader) or not by_reader))
-        sparsified += sparsity > 0
-        also_held += sparsity > 0 and held
+    saved = [(each, network.storage_bytes(each.storage, batch_size)) for each in saved_storages(network, plan)]
+    sparse = [each for each, _ in saved if each.sparsity]
     return Memory(
         parameters=Cost(parameters, parameters),
         gradients=Cost(gradients, gradients - _inactive_gradients(network, plan)),
         backward_weights=_backward_weights(network, plan),
-        saved_activations=Cost(dense, sparse),
-        masked=masked,
-        sparsified=sparsified,
-        also_held=also_held,
+        saved_activations=sum((Cost(size, (1 - each.sparsity) * size) for each, size in saved), Cost(0, 0.0)),
+        masked=sum(each.masked_copies * size for each, size in saved),
+        sparsified=len(sparse),
+        also_held=sum(bool(each.operations) for each in sparse),
     )
-
-
-def _sparsities_by_storage(network: Network, plan: SparsityPlan) -> dict[int, list[float]]:
-    """The activation sparsity of every layer that reads a storage."""
-    sparsities: dict[int, list[float]] = defaultdict(list)
-    for layer, sparsity in plan.by_layer(network):
-        sparsities[layer.input_storage].append(sparsity.activation)
-    return sparsities
-
-
-def _by_storage(saved: tuple[SavedTensor, ...]) -> dict[int, list[SavedTensor]]:
-    storages: dict[int, list[SavedTensor]] = defaultdict(list)
-    for tensor in saved:
-        storages[tensor.storage].append(tensor)
-    return storages
 
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:

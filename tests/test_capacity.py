@@ -1,0 +1,120 @@
+"""What fits in a memory, found by bisection, against looking at every candidate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swatcost.common.errors import SwatcostError
+from swatcost.memory.dense_step import training_memory
+from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, view_of
+
+from .by_hand import chain, plan_of
+
+NETWORK = chain(8, 64, 64, 64, 4)
+BATCH = 1024
+
+
+@given(st.integers(0, 30), st.integers(1, 9), st.integers(0, 2000))
+def test_the_largest_batch_is_the_last_that_fits(fixed: int, per_sample: int, capacity: int) -> None:
+    expected = max((capacity - fixed) // per_sample, 0)
+    assert largest_batch(lambda samples: fixed + per_sample * samples, capacity) == expected
+
+
+def test_no_more_samples_are_looked_for_than_anybody_has() -> None:
+    assert largest_batch(lambda samples: 0, 1) == 2**40 - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("11GB", 11 * 10**9), ("24 GiB", 24 * 2**30), ("1000000", 10**6), ("512 B", 512), ("2.5kB", 2500),
+        ("rtx2080ti", 11 * 2**30), ("v100", 32 * 10**9),
+    ],
+)  # fmt: skip
+def test_amounts_and_devices(text: str, expected: int) -> None:
+    assert capacity_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("11", "'11' is that many bytes: give a unit, such as 11GB"),
+        (" 999999 ", "such as 999999GB"),
+        ("x" * 60, f"'{'x' * 39} is no amount of memory"),
+        ("bit-tactical", "is no amount of memory"),
+        ("none.toml", "none.toml"),
+    ],
+)
+def test_what_is_no_capacity(text: str, message: str) -> None:
+    with pytest.raises(SwatcostError, match=message):
+        capacity_of(text)
+
+
+def test_a_device_that_does_not_say_its_memory(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    profile = files("swatcost.devices").joinpath("v100.toml").read_text()
+    path.write_text(profile.replace("memory_bytes", "# memory_bytes"))
+    with pytest.raises(
+        SwatcostError, match=r"own.toml does not say how much memory it has: give an amount, such as 11GB"
+    ):
+        capacity_of(str(path))
+
+
+def test_the_view_is_of_the_step_that_was_asked_for() -> None:
+    plan = plan_of(NETWORK, [0.5] * 4)
+    view = view_of(NETWORK, plan, 7, "adam", "mixed")
+    assert view.dense == training_memory(NETWORK, batch_size=7, optimizer="adam", precision="mixed")
+    assert view.kept[1].sparsity == 0.5
+
+
+def peak_at(sparsity: float, weights: float = 0.5) -> int:
+    """With the first layer dense, 1024 samples and momentum."""
+    plan = plan_of(NETWORK, [0.0, *[(weights, sparsity)] * 3])
+    return view_of(NETWORK, plan, BATCH, "momentum", "fp32").compressed_peak
+
+
+@pytest.mark.parametrize("weights", [0.5, 0.9])
+@pytest.mark.parametrize("wanted", [0.6, 0.75, 0.9, 0.99])
+def test_the_needed_sparsity_is_the_least_that_fits(wanted: float, weights: float) -> None:
+    """Within a thousandth; whatever activations the plan had, the layers that it makes sparse get it, and no others."""
+    capacity = peak_at(wanted, weights)
+    dense = training_memory(NETWORK, batch_size=BATCH).peak.bytes
+    assert capacity < dense
+    for acts in (0.0, 0.2):
+        plan = plan_of(NETWORK, [0.0, *[(weights, acts)] * 3])
+        needed = needed_sparsity(NETWORK, plan, BATCH, "momentum", "fp32", capacity)
+        assert needed is not None
+        assert needed - 0.001 <= wanted <= needed + 0.0001
+        assert peak_at(needed, weights) <= capacity < peak_at(needed - 0.001, weights)
+
+
+def test_the_ends_of_what_is_needed() -> None:
+    plan = plan_of(NETWORK, [0.0, 0.5, 0.5, 0.5])
+    dense = training_memory(NETWORK, batch_size=BATCH).peak.bytes
+    most = peak_at(0.999)
+
+    def needed(capacity: int) -> float | None:
+        return needed_sparsity(NETWORK, plan, BATCH, "momentum", "fp32", capacity)
+
+    assert needed(dense) == 0.0
+    assert needed(dense - 1) != 0.0
+    assert needed(most) is not None
+    assert needed(most - 1) is None
+
+
+def test_outputs_stay_as_sparse_as_they_are() -> None:
+    plan = plan_of(NETWORK, [0.5] * 4)
+    layers = tuple(replace(each, weight=0.0, activation=0.0, output=0.5) for each in plan.layers)
+    capacity = view_of(NETWORK, plan_of(NETWORK, [(0.0, 0.9)] * 4), BATCH, "momentum", "fp32").compressed_peak
+    needed = needed_sparsity(NETWORK, replace(plan, layers=layers), BATCH, "momentum", "fp32", capacity)
+    assert needed == pytest.approx(0.9, abs=0.001)
+
+
+def test_moving_out_and_in_again() -> None:
+    assert moving_seconds(8_000_000_000, 16e9) == 1.0
