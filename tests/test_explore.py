@@ -26,7 +26,7 @@ from swatcost.explorer.app import answer, explorer
 from swatcost.explorer.choices import ORDER, Choices, choices_from
 from swatcost.explorer.looking import look
 from swatcost.page import CHARTS
-from swatcost.page.figures import figures_of
+from swatcost.page.plotly_charts import figures_of
 from swatcost.report import content
 
 

@@ -20,7 +20,7 @@ from swatcost.counting.costs import PASSES
 from swatcost.methods import METHODS
 from swatcost.network import Uncounted
 from swatcost.page import save, to_page
-from swatcost.page.figures import figures_of
+from swatcost.page.plotly_charts import figures_of
 from swatcost.report import content
 
 HOSTILE = "</script><script>alert('1')</script><b>&amp;"
@@ -266,7 +266,7 @@ def test_without_the_extra_it_says_what_to_install(
 
 def test_figures_need_neither_plotly_nor_jinja2() -> None:
     program = (
-        "import sys, swatcost.cli; from swatcost.page.figures import figures_of;"
+        "import sys, swatcost.cli; from swatcost.page.plotly_charts import figures_of;"
         "figures_of(swatcost.estimate('resnet18', weights=0.8));"
         "assert not {'dash', 'plotly', 'jinja2', 'torch', 'pandas'} & set(sys.modules)"
     )

@@ -16,7 +16,8 @@ from torch import nn
 import swatcost
 from swatcost import SwatcostError, plots, published
 from swatcost.memory.dense_step import training_memory
-from swatcost.plots.ticks import chosen_spans, layer_names, spans
+from swatcost.plots.layer_axis import chosen_spans, spans
+from swatcost.report.charts import layer_costs
 
 from .conftest import zoo_network
 
@@ -276,9 +277,9 @@ def test_an_unknown_size_is_refused() -> None:
 
 def test_layers_have_names_of_their_own() -> None:
     for name in ("vit_b_16", "resnet50"):
-        names = layer_names(estimate(name))
+        names = layer_costs(estimate(name)).names
         assert len(set(names)) == len(names)
-    assert "blocks.0.attention (product) 1" in layer_names(estimate("vit_b_16"))
+    assert "blocks.0.attention (product) 1" in layer_costs(estimate("vit_b_16")).names
 
 
 def test_spans_are_as_detailed_as_there_is_room_for() -> None:
