@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
 
 def spans(names: Sequence[str], depth: int) -> list[Span]:
-    """Neighbours whose qualified names begin with the same so many words, as one."""
+    """Layers in order; neighbours whose qualified names begin with the same `depth` words are one."""
     found: list[Span] = []
     for place, name in enumerate(names):
         beginning = ".".join(name.split(".")[:depth])
@@ -41,7 +41,7 @@ def spans(names: Sequence[str], depth: int) -> list[Span]:
 
 
 def chosen_spans(names: Sequence[str], least: float) -> tuple[list[Span], list[Span]]:
-    """The most detailed spans whose centres are at least so many layers apart, and those of them to label.
+    """The most detailed spans whose centres are at least `least` layers apart, and those of them to label.
 
     Where only a few words are left that way, the next more detailed ones, with as many labels as there is room for.
     """
@@ -59,7 +59,7 @@ def chosen_spans(names: Sequence[str], least: float) -> tuple[list[Span], list[S
 
 
 def _thinned(found: Sequence[Span], least: float) -> list[Span]:
-    """Spans that are at least so far apart, the longest first."""
+    """Those of the spans that are at least `least` layers apart; longer ones take precedence."""
     kept: list[Span] = []
     for span in sorted(found, key=lambda each: (each.first - each.last, each.first)):
         if all(abs(span.centre - other.centre) >= least for other in kept):
@@ -68,7 +68,7 @@ def _thinned(found: Sequence[Span], least: float) -> list[Span]:
 
 
 def points_per_layer(layers: int, size: Size) -> float:
-    """How wide [pt] a layer is on the axis."""
+    """The width [pt] of one layer on the axis."""
     return size.across / max(layers, 2)
 
 

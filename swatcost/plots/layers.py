@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
-from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, label, panels, short, size_named
+from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, panels, short, size_named
 from swatcost.plots.layer_axis import name_layers, points_per_layer
 from swatcost.report.charts import layer_costs
 from swatcost.report.content import asked
@@ -70,7 +70,7 @@ def cost_by_layer(estimate: Estimate, *, size: str = "screen") -> Figure:
         legend.append((bars.patches[0], f"{each.name}: {scaled(each.network.sparse, 'MAC')}"))
         below = [low + height for low, height in zip(below, heights, strict=True)]
     name_layers(axes, names, at)
-    label(axes, at, y=f"training [{prefix}MAC per sample]")
+    axes.set_ylabel(f"training [{prefix}MAC per sample]")
     _cut(axes, list(map(max, dense, below)), names, f"{prefix}MAC", at)
     amount = f"{scaled(training.sparse, 'MAC')} of " * sparse + scaled(training.dense, "MAC")
     of = f"All {len(layers)} layers: " if len(layers) > 1 else ""
@@ -181,7 +181,7 @@ def _ranked(axes: Axes, shown: list[Share], names: list[str], at: Size, sparse: 
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=PALE, linewidth=0.6)
     axes.set_ylim(max(len(shown) - 0.4, 1.0), -0.6 if len(shown) > 1 else -1.0)
-    label(axes, at, x="share of MACs [%]")
+    axes.set_xlabel("share of MACs [%]")
     return legend
 
 
@@ -193,9 +193,8 @@ def _adding(axes: Axes, shares: list[float], at: Size) -> dict[int, int]:
     for share, count in reached.items():
         axes.plot([0, count, count], [share, share, 0], color=GREY, linewidth=0.8, linestyle=":")
         axes.plot(count, sums[count], marker="o", markersize=at.marker, color=BLUE, clip_on=False)
-    axes.set(xlim=(0, len(shares)), ylim=(0, 103))
+    axes.set(xlim=(0, len(shares)), ylim=(0, 103), xlabel="layers, the largest first", ylabel="together [%]")
     axes.set_yticks([0, *_SHARES, 100])
     if len(shares) < 6:
         axes.set_xticks(range(len(sums)))
-    label(axes, at, x="layers, the largest first", y="together [%]")
     return reached

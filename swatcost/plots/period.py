@@ -1,4 +1,4 @@
-"""What a Top-K every so many iterations leaves of the speedup."""
+"""The speedup of training against the Top-K period."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
-from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, label, panels, size_named
+from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, panels, size_named
 from swatcost.report.charts import spaced, speedups
 from swatcost.report.numbers import times
 
@@ -64,7 +64,7 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
     if decades <= _WRITTEN_OUT:
         axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.08 * max(1.0, *(each.speedup_limit for each in every)))
-    label(axes, at, x="iterations from one Top-K to the next", y="speedup over dense training [×]")
+    axes.set(xlabel="iterations from one Top-K to the next", ylabel="speedup over dense training [×]")
     networks = dict.fromkeys(each.network.name for each in every)
     return finish(
         axes,
