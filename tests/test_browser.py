@@ -12,7 +12,7 @@ import pytest
 
 import swatcost
 from swatcost.cli import main
-from swatcost.report import content
+from swatcost.report import estimate as content
 
 from .test_explore import running
 from .test_page import hostile

@@ -327,7 +327,7 @@ def test_steps_of_a_recurrent_layer_are_one_row_of_the_table() -> None:
     estimate = swatcost.estimate(
         swatcost.trace(nn.LSTM(4, 5).to("meta"), torch.empty(9, 2, 4, device="meta"), batch_size=2)
     )
-    from swatcost.report.content import layer_table
+    from swatcost.report.estimate import layer_table
 
     rows = layer_table(estimate, "wide").rows
     assert [row[0] for row in rows] == ["LSTM ×9", "LSTM ×9", "(other)", "total"]

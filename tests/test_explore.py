@@ -24,9 +24,9 @@ from swatcost.cli import main
 from swatcost.explorer.app import answer, explorer
 from swatcost.explorer.controls import Controls, answered, controls_from
 from swatcost.page import CHARTS
-from swatcost.page.figures import figures_of
-from swatcost.report import estimate as content
+from swatcost.page.plotly_charts import figures_of
 from swatcost.setting import command_line
+from swatcost.report import estimate as content
 
 
 @pytest.fixture(scope="module")

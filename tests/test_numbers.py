@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from swatcost.report.content import Table
+from swatcost.report.tables import Table
 
 from swatcost.report.numbers import scaled, seconds
 from swatcost.report.table import lay_out

@@ -23,8 +23,8 @@ MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 def test_files_are_of_their_kind_and_repeat_to_the_byte(ending: str, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     one, other = tmp_path / f"one{ending}", tmp_path / f"other{ending.upper()}"
-    plots.save(plots.cost_by_layer(estimate()), one)
-    plots.save(plots.cost_by_layer(estimate()), other)
+    plots.save(plots.cost_by_layer(estimate("cifar_vgg16")), one)
+    plots.save(plots.cost_by_layer(estimate("cifar_vgg16")), other)
     assert one.read_bytes().startswith(MAGIC[ending])
     assert one.read_bytes() == other.read_bytes()
     assert sorted(tmp_path.iterdir()) == [one, other]
@@ -33,14 +33,14 @@ def test_files_are_of_their_kind_and_repeat_to_the_byte(ending: str, tmp_path: P
 
 def test_a_png_is_as_sharp_as_it_is_shown(tmp_path: Path) -> None:
     for size, width in (("screen", 8 * 150), ("column", 3.5 * 200)):
-        plots.save(plots.cost_by_layer(estimate(), size=size), tmp_path / "p.png")
+        plots.save(plots.cost_by_layer(estimate("cifar_vgg16"), size=size), tmp_path / "p.png")
         assert int.from_bytes((tmp_path / "p.png").read_bytes()[16:20]) == width  # IHDR begins with the width
 
 
 def test_text_stays_text_in_an_svg_and_fonts_are_truetype_in_a_pdf(tmp_path: Path) -> None:
-    figure = plots.cost_by_layer(estimate())
+    figure = plots.cost_by_layer(estimate("cifar_vgg16"))
     plots.save(figure, tmp_path / "p.svg")
-    assert ">resnet50: cost of training by layer</text>" in (tmp_path / "p.svg").read_text()
+    assert ">cifar_vgg16: cost of training by layer</text>" in (tmp_path / "p.svg").read_text()
     plots.save(figure, tmp_path / "p.pdf")
     content = (tmp_path / "p.pdf").read_bytes()
     assert b"/FontFile2" in content  # an embedded TrueType font
@@ -48,7 +48,7 @@ def test_text_stays_text_in_an_svg_and_fonts_are_truetype_in_a_pdf(tmp_path: Pat
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = plots.cost_by_layer(estimate())
+    figure = plots.cost_by_layer(estimate("cifar_vgg16"))
 
     def fails(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -94,14 +94,14 @@ def test_misuse_is_one_line_before_anything_is_computed(
 def test_the_command_draws_beside_what_it_prints(
     chart: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ["resnet50", "--weights", "0.8", "--acts", "0.8"]
+    args = ["cifar_vgg16", "--weights", "0.8", "--acts", "0.8"]
     assert main(args) == 0
     plain = capsys.readouterr().out
     path = tmp_path / "p.svg"
     assert main([*args, "--plot", str(path), *(["--chart", chart] if chart else []), "--plot-size", "column"]) == 0
     assert capsys.readouterr() == (plain, "")
     expected = tmp_path / "expected.svg"
-    plots.save(plots.CHARTS[chart or "cost"](estimate(), size="column"), expected)
+    plots.save(plots.CHARTS[chart or "cost"](estimate("cifar_vgg16"), size="column"), expected)
     assert path.read_text() == expected.read_text()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from torch import nn
 import swatcost
 from swatcost import SwatcostError, plots, published
 from swatcost.memory.dense_step import training_memory
-from swatcost.plots.ticks import chosen_spans, layer_names, spans
+from swatcost.plots.layer_axis import chosen_spans, spans
+from swatcost.report.charts import layer_costs
 
 from .conftest import zoo_network
 
@@ -30,10 +32,12 @@ PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 NETWORKS = ("resnet50", "densenet121", "cifar_vgg16", "vit_b_16", "one layer")
 
 
+@cache
 def network(name: str) -> swatcost.Network:
     return swatcost.trace(nn.Linear(64, 32), input_shape=(64,)) if name == "one layer" else zoo_network(name)
 
 
+@cache
 def estimate(name: str = "resnet50", sparsity: float = 0.8, **settings: Any) -> swatcost.Estimate:
     return swatcost.estimate(network(name), weights=sparsity, acts=sparsity, **settings)
 
@@ -211,6 +215,7 @@ def swept(period: Sequence[int] = (1000,), **settings: Any) -> pandas.DataFrame:
     return pandas.concat([swatcost.sweep("resnet50", period=each, **asked) for each in period])
 
 
+@cache
 def drawn() -> dict[str, Callable[[str], Figure]]:
     step = training_memory(network("resnet50"), batch_size=32)
     frame = swept(method=["swat", "swat-structured"], period=[1, 1000])
@@ -226,7 +231,8 @@ def assert_laid_out(figure: Figure) -> None:
     """Nothing is cut off, nothing lies on another thing, and no type is too small to print."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    FigureCanvasAgg(figure).draw()
+    FigureCanvasAgg(figure)  # measures texts; what is only laid out has no pixels
+    figure.draw_without_rendering()
     ticks = [tick_labels(axis) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     others = [label for axes in figure.axes for label in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)]
     words = [each for each in [*figure.texts, *others, *chain(*ticks)] if each.get_text()]
@@ -276,9 +282,9 @@ def test_an_unknown_size_is_refused() -> None:
 
 def test_layers_have_names_of_their_own() -> None:
     for name in ("vit_b_16", "resnet50"):
-        names = layer_names(estimate(name))
+        names = layer_costs(estimate(name)).names
         assert len(set(names)) == len(names)
-    assert "blocks.0.attention (product) 1" in layer_names(estimate("vit_b_16"))
+    assert "blocks.0.attention (product) 1" in layer_costs(estimate("vit_b_16")).names
 
 
 def test_spans_are_as_detailed_as_there_is_room_for() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
-from swatcost.page.figures import figures_of
-from swatcost.page.layers import layers_of
+from swatcost.page.layer_table import layers_of
+from swatcost.page.plotly_charts import CHARTS, Chart, charts
 from swatcost.report import estimate as content
 from swatcost.report.numbers import held_together, percent, times
 from swatcost.version import __version__
@@ -18,46 +17,7 @@ from swatcost.version import __version__
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
 
-CHARTS = {
-    "work": (
-        "Work by layer and pass",
-        "Multiply-accumulates of one sample, layer by layer in the order of execution: dense pale, sparse full.",
-    ),
-    "reduction": (
-        "Reduction by layer",
-        "The share of a layer's training work that is spared; diamonds are convention exact, where it differs.",
-    ),
-    "remaining": (
-        "Where the remaining work is",
-        "The layers that cost most, the largest first. Diamonds show what share of dense training the layer had.",
-    ),
-    "period": (
-        "Speedup against period",
-        "A Top-K selection costs time; the longer its thresholds are kept, the less of it a step carries.",
-    ),
-}
-"""Each figure's title, and a sentence on how to read it."""
-
-_DENSE_CHARTS = {
-    "work": (CHARTS["work"][0], "Multiply-accumulates of one sample, layer by layer in the order of execution."),
-    "remaining": ("Where the work is", "The layers that cost most, the largest first, as shares of dense training."),
-}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure with its title and how to read it."""
-
-    name: str
-    title: str
-    caption: str
-    figure: dict[str, Any]
-
-
-def charts(estimate: Estimate) -> list[Chart]:
-    """The figures of an estimate in the order in which they are read."""
-    words = CHARTS if estimate.plan.asks_for_sparsity else _DENSE_CHARTS
-    return [Chart(name, *words[name], figure) for name, figure in figures_of(estimate).items()]
+__all__ = ["CHARTS", "Chart", "charts", "key_figures", "save", "settings", "style", "to_page"]
 
 
 def key_figures(estimate: Estimate) -> list[tuple[str, str]]:

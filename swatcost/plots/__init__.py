@@ -32,31 +32,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "accuracy_by_reduction": "accuracy", "check_accuracies": "accuracy",
     "cost_by_layer": "layers", "reduction_by_layer": "layers", "remaining_by_layer": "layers",
-    "memory_timeline": "memory",
-    "speedup_by_period": "period",
-    "schedule_over_run": "schedule",
-    "speedup_by_sparsity": "sparsity",
+    "memory_timeline": "memory", "schedule_over_run": "schedule",
+    "speedup_by_period": "period", "speedup_by_sparsity": "sparsity",
 }  # fmt: skip
 
 __all__ = [
-    "CHARTS",
-    "Chart",
-    "accuracy_by_reduction",
-    "check_accuracies",
-    "check_path",
-    "cost_by_layer",
-    "memory_timeline",
-    "reduction_by_layer",
-    "remaining_by_layer",
-    "save",
-    "schedule_over_run",
-    "speedup_by_period",
-    "speedup_by_sparsity",
-]
+    "CHARTS", "Chart", "accuracy_by_reduction", "check_accuracies", "check_path", "cost_by_layer", "memory_timeline",
+    "reduction_by_layer", "remaining_by_layer", "save", "schedule_over_run", "speedup_by_period", "speedup_by_sparsity",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Each is imported when it is asked for: the command line needs the charts' names only."""
+    """Each is imported when it is asked for: the command line needs only the names of the charts."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

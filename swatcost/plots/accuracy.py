@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import floor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
-from swatcost.plots.canvas import COLOURS, GREY, MARKERS, Size, finish, halo, label, panels, size_named
+from swatcost.plots.canvas import COLOURS, GREY, MARKERS, Size, finish, halo, panels, size_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from swatcost.plots.canvas import Entry
     from swatcost.published import Cell, Reproduction
 
-_DROP, _REDUCTION = "accuracy_change", "training_reduction"
+_CHANGE, _REDUCTION = "accuracy_change", "training_reduction"
 _MOST_NETWORKS = 4
 
 
 class _Point(NamedTuple):
-    """A table's row: drop of accuracy [points], reduction of training FLOPs [%], printed and computed."""
+    """A row of a table: drop of accuracy [points], reduction of training FLOPs [%], printed and computed."""
 
     setting: str
     drop: float
@@ -30,12 +30,17 @@ class _Point(NamedTuple):
     computed: float | None
 
 
+def _rows(cells: Iterable[Cell]) -> list[tuple[Cell, Cell]]:
+    """The change of accuracy and the reduction of each row of a table that has both."""
+    rows: dict[tuple[str, str, str, str], dict[str, Cell]] = {}
+    for cell in cells:
+        rows.setdefault((cell.table, cell.network, cell.method, cell.setting), {})[cell.quantity] = cell
+    return [(row[_CHANGE], row[_REDUCTION]) for row in rows.values() if {_CHANGE, _REDUCTION} <= row.keys()]
+
+
 def check_accuracies(cells: Iterable[Cell]) -> None:
     """SwatcostError unless published numbers have rows with both an accuracy and a reduction, for few networks."""
-    quantities: dict[tuple[str, str, str, str], set[str]] = {}
-    for cell in cells:
-        quantities.setdefault((cell.network, cell.table, cell.method, cell.setting), set()).add(cell.quantity)
-    networks = {row[0] for row, found in quantities.items() if {_DROP, _REDUCTION} <= found}
+    networks = {change.network for change, _ in _rows(cells)}
     if not 1 <= len(networks) <= _MOST_NETWORKS:
         raise SwatcostError(
             f"{len(networks) or 'no'} networks with accuracies beside training reductions: these are drawn for "
@@ -51,10 +56,21 @@ def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = 
     where it needs one, hollow the printed one. Raises SwatcostError where no row has both numbers.
     """
     at = size_named(size)
-    published = list(reproductions)
-    check_accuracies(each.cell for each in published)
-    networks, tables = _points(published)
+    published = {each.cell: each for each in reproductions}
+    check_accuracies(published)
+    networks: dict[str, dict[str, list[_Point]]] = {}
+    tables: dict[str, None] = {}
+    for change, reduction in _rows(published):
+        found = published[reduction]
+        best = found.computed if found.supplied is None else found.supplied
+        point = _Point(change.setting, 0.0 - change.printed, reduction.printed, best)
+        networks.setdefault(change.network, {}).setdefault(change.method, []).append(point)
+        tables[change.table] = None
     methods = list(dict.fromkeys(method for rows in networks.values() for method in rows))
+    looks: dict[str, dict[str, Any]] = {
+        method: {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        for place, method in enumerate(methods)
+    }
     stacked = size == "column" and len(networks) > 1
     every = panels(
         at, down=len(networks) if stacked else 1, across=1 if stacked else len(networks), sharex=True, sharey=True,
@@ -62,26 +78,19 @@ def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = 
     )  # fmt: skip
     for axes, (network, rows) in zip(every, networks.items(), strict=True):
         for method, points in rows.items():
-            place = methods.index(method)
-            _draw(axes, points, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], at, method)
+            _draw(axes, points, looks[method], at, method)
         axes.axhline(0, color=BLACK, linewidth=0.8, label="dense")
         axes.set_title(network, fontsize=at.text)
-    found = [point for rows in networks.values() for points in rows.values() for point in points]
-    saved = [each for point in found for each in (point.printed, point.computed) if each is not None]
+    points = [point for rows in networks.values() for points in rows.values() for point in points]
+    saved = [each for point in points for each in (point.printed, point.computed) if each is not None]
     every[0].set_xlim(_tens_below(min(saved) - 5), min(100, _tens_below(max(saved) + 11)))
     every[0].invert_yaxis()  # shared: better is higher
-    for axes in every:
-        label(axes, at, x="reduction in training FLOPs [%]" if not stacked or axes is every[-1] else None)
+    for axes in every[-1:] if stacked else every:
+        axes.set_xlabel("reduction in training FLOPs [%]")
     axis_y = "drop in top-1 accuracy [points]"
-    if not stacked:
-        label(every[0], at, y=axis_y)
     legend: list[Entry] = []
-    for place, method in enumerate(methods):
-        (handle,) = every[0].plot(
-            [], [], color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)],
-            markersize=at.marker, linewidth=at.line,
-        )  # fmt: skip
-        legend.append((handle, method))
+    for method, look in looks.items():
+        legend += [(every[0].plot([], [], **look, markersize=at.marker, linewidth=at.line)[0], method)]
     figure = finish(
         every[0],
         at,
@@ -93,6 +102,8 @@ def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = 
     )
     if stacked:
         figure.supylabel(axis_y, fontsize=at.text)
+    else:
+        every[0].set_ylabel(axis_y)
     return figure
 
 
@@ -100,40 +111,19 @@ def _tens_below(percent: float) -> int:
     return 10 * floor(percent / 10)
 
 
-def _points(reproductions: Iterable[Reproduction]) -> tuple[dict[str, dict[str, list[_Point]]], list[str]]:
-    """Points by network and method, and the tables they are from."""
-    rows: dict[tuple[str, str, str, str], dict[str, Reproduction]] = {}
-    for each in reproductions:
-        cell = each.cell
-        rows.setdefault((cell.table, cell.network, cell.method, cell.setting), {})[cell.quantity] = each
-    networks: dict[str, dict[str, list[_Point]]] = {}
-    tables: dict[str, None] = {}
-    for (table, network, method, setting), cells in rows.items():
-        if _DROP not in cells or _REDUCTION not in cells:
-            continue
-        reduction = cells[_REDUCTION]
-        best = reduction.computed if reduction.supplied is None else reduction.supplied
-        point = _Point(setting, 0.0 - cells[_DROP].cell.printed, reduction.cell.printed, best)
-        networks.setdefault(network, {}).setdefault(method, []).append(point)
-        tables[table] = None
-    return networks, list(tables)
-
-
-def _draw(axes: Axes, points: list[_Point], colour: str, marker: str, at: Size, method: str) -> None:
+def _draw(axes: Axes, points: list[_Point], look: dict[str, Any], at: Size, method: str) -> None:
     """A method's line through what is computed, and a thin one from each point to what is printed."""
-    for point in points:
-        if point.computed is not None:
-            axes.plot([point.computed, point.printed], [point.drop] * 2, color=colour, linewidth=0.5 * at.line,
-                      linestyle=":", label=f"between {method}")  # fmt: skip
+    computed = [(point.computed, point) for point in points if point.computed is not None]
+    for reduction, point in computed:
+        axes.plot([reduction, point.printed], [point.drop] * 2, color=look["color"], linewidth=0.5 * at.line,
+                  linestyle=":", label=f"between {method}")  # fmt: skip
     axes.plot(
-        [point.printed for point in points], [point.drop for point in points], linestyle="", color=colour,
-        marker=marker, markersize=1.5 * at.marker, markerfacecolor="none", markeredgewidth=0.5 * at.line,
-        label=f"printed {method}",
+        [point.printed for point in points], [point.drop for point in points], **look, linestyle="",
+        markersize=1.5 * at.marker, markerfacecolor="none", markeredgewidth=0.5 * at.line, label=f"printed {method}",
     )  # fmt: skip
-    computed = [point for point in points if point.computed is not None]
     axes.plot(
-        [point.computed for point in computed if point.computed is not None], [point.drop for point in computed],
-        color=colour, marker=marker, markersize=at.marker, linewidth=at.line, label=f"computed {method}",
+        [reduction for reduction, _ in computed], [point.drop for _, point in computed], **look,
+        markersize=at.marker, linewidth=at.line, label=f"computed {method}",
     )  # fmt: skip
     for point in points:
         place = point.printed if point.computed is None else min(point.computed, point.printed)

@@ -79,17 +79,11 @@ def panels(size: Size, *, down: int = 1, across: int = 1, height: float | None =
     for axes in found:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=size.small)
+        axes.xaxis.label.set_fontsize(size.text)
+        axes.yaxis.label.set_fontsize(size.text)
         axes.grid(axis="y", color=PALE, linewidth=0.6)
         axes.set_axisbelow(True)
     return found
-
-
-def label(axes: Axes, size: Size, *, x: str | None = None, y: str | None = None) -> None:
-    """Names the axes, with units."""
-    if x is not None:
-        axes.set_xlabel(x, fontsize=size.text)
-    if y is not None:
-        axes.set_ylabel(y, fontsize=size.text)
 
 
 def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence[Entry] = ()) -> Figure:
@@ -182,7 +176,7 @@ def halo(size: Size) -> list[Any]:
 
 
 def short(text: str, most: int) -> str:
-    """The text, or its beginning and end where it is longer than so many letters."""
+    """The text, or its beginning and end where it is longer than `most` letters."""
     if len(text) <= most:
         return text
     end = most // 2

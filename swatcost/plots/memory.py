@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLACK, BLUE, SKY, VERMILION
-from swatcost.plots.canvas import finish, label, panels, size_named
+from swatcost.plots.canvas import finish, panels, size_named
 from swatcost.report.numbers import axis_unit, scaled
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def memory_timeline(step: StepMemory, name: str, *, size: str = "screen") -> Figure:
     """Memory [B] over the events of a dense step: parameters, state and buffers below, the rest on top.
 
-    step is what `swatcost.step.training_memory` gives, name the network's. An event is a storage made or freed.
+    step is what `swatcost.memory.dense_step.training_memory` returns, name the network's. An event allocates or frees a
+    storage.
     """
     at = size_named(size)
     (axes,) = panels(at)
@@ -36,7 +37,7 @@ def memory_timeline(step: StepMemory, name: str, *, size: str = "screen") -> Fig
         step.peak.bytes / unit, color=VERMILION, linewidth=0.7 * at.line, linestyle=(0, (5, 2)), label="peak"
     )
     axes.set(xlim=(0, max(len(held) - 1, 1)), ylim=(0, 1.06 * step.peak.bytes / unit))
-    label(axes, at, x="storages made and freed, in order", y=f"memory [{prefix}B]")
+    axes.set(xlabel="storages made and freed, in order", ylabel=f"memory [{prefix}B]")
     during = step.peak.phase + ("" if step.peak.phase == "optimizer step" else " pass")
     return finish(
         axes,

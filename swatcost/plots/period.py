@@ -1,14 +1,15 @@
-"""What a Top-K every so many iterations leaves of the speedup."""
+"""The speedup of training against the Top-K period."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
-from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, label, panels, size_named
+from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, panels, size_named
+from swatcost.report.charts import spaced, speedups
 from swatcost.report.numbers import times
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from swatcost.estimate import Estimate
     from swatcost.plots.canvas import Entry
 
-_A_DECADE = 40  # periods drawn per power of ten
+_POINTS_PER_DECADE = 40  # of a curve, whose periods need not be whole: it is smooth
 _BEYOND = 100  # how far the axis goes on after the last break-even or period asked for, before it is rounded up
 _LEAST_END = 10**4
 _MOST_DECADES = 9  # longer than any run; what breaks even later does so beyond the page
@@ -41,33 +42,29 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
     decades = min(_MOST_DECADES, math.ceil(math.log10(last)))
     legend: list[Entry] = []
     for place, (estimate, name, first) in enumerate(zip(every, names, breaks, strict=True)):
-        colour, marker = COLOURS[place], MARKERS[place]
-        periods = [10 ** (step / _A_DECADE) for step in range(decades * _A_DECADE + 1)]
-        axes.plot(
-            periods, [estimate.speedup_every(period) for period in periods], color=colour, linewidth=at.line,
-            linestyle=LINES[place % len(LINES)], label=f"speedup {name}",
-        )  # fmt: skip
-        axes.axhline(estimate.speedup_limit, color=colour, linewidth=0.9, linestyle=":", label=f"limit {name}")
-        (own,) = axes.plot(
-            estimate.topk_period, estimate.speedup, marker=marker, markersize=1.3 * at.marker, color=colour,
-            linewidth=at.line, linestyle=LINES[place % len(LINES)], label=f"asked for {name}",
-        )  # fmt: skip
-        if first is not None and first != estimate.topk_period:  # one mark would hide the other
+        shown = speedups(estimate, spaced(decades, _POINTS_PER_DECADE))
+        drawn: dict[str, Any] = {"color": COLOURS[place], "linewidth": at.line, "linestyle": LINES[place % len(LINES)]}
+        mark: dict[str, Any] = {"marker": MARKERS[place], "markersize": 1.3 * at.marker}
+        axes.plot(list(shown.by_period), list(shown.by_period.values()), **drawn, label=f"speedup {name}")
+        axes.axhline(shown.limit, color=COLOURS[place], linewidth=0.9, linestyle=":", label=f"limit {name}")
+        speedup = shown.by_period[shown.asked]
+        (own,) = axes.plot(shown.asked, speedup, **drawn, **mark, label=f"asked for {name}")
+        if shown.break_even not in (None, shown.asked):  # one mark would hide the other
             axes.plot(
-                first, estimate.speedup_every(first), linestyle="", marker=marker, markersize=1.3 * at.marker,
-                markerfacecolor="white", markeredgecolor=colour, markeredgewidth=0.7 * at.line,
-                label=f"break-even {name}", zorder=3, clip_on=False,
+                shown.break_even, shown.by_period[shown.break_even], linestyle="", **mark, markerfacecolor="white",
+                markeredgecolor=COLOURS[place], markeredgewidth=0.7 * at.line, label=f"break-even {name}", zorder=3,
+                clip_on=False,
             )  # fmt: skip
         even = "breaks even never" if first is None else f"breaks even at {first:,}"
-        reached = f"{times(estimate.speedup)} at {estimate.topk_period:,}"
-        legend.append((own, f"{name + ': ' if name else ''}{even}, {reached}, limit {times(estimate.speedup_limit)}"))
+        reached = f"{times(speedup)} at {shown.asked:,}"
+        legend.append((own, f"{name + ': ' if name else ''}{even}, {reached}, limit {times(shown.limit)}"))
     axes.axhline(1, color=BLACK, linewidth=0.9, label="dense")
     axes.set_xscale("log")
     axes.set_xlim(1, 10**decades)
     if decades <= _WRITTEN_OUT:
         axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.08 * max(1.0, *(each.speedup_limit for each in every)))
-    label(axes, at, x="iterations from one Top-K to the next", y="speedup over dense training [×]")
+    axes.set(xlabel="iterations from one Top-K to the next", ylabel="speedup over dense training [×]")
     networks = dict.fromkeys(each.network.name for each in every)
     return finish(
         axes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLUE, VERMILION
-from swatcost.plots.canvas import GREY, finish, label, panels, size_named
+from swatcost.plots.canvas import GREY, finish, panels, size_named
 from swatcost.report.estimate import asked
 from swatcost.report.numbers import percent
 
@@ -31,9 +31,7 @@ def schedule_over_run(plan: RunPlan, *, size: str = "screen") -> Figure:
         label="sparsity",
     )  # fmt: skip
     average = axes.axhline(mean, color=GREY, linewidth=0.9, linestyle=":", label="mean")
-    axes.set_xlim(0, plan.epochs)
-    axes.set_ylim(0, 105)
-    label(axes, at, x="epoch", y="[%]")
+    axes.set(xlim=(0, plan.epochs), ylim=(0, 105), xlabel="epoch", ylabel="[%]")
     return finish(
         axes,
         at,

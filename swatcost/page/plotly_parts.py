@@ -1,50 +1,44 @@
-"""What the figures of an estimate share: rows of layers, their labels and details, axes and colours."""
+"""Parts of Plotly figures as plain data: series, axes, layouts, and the texts on them.
+
+What a user named (networks, layers, files) is escaped, since Plotly reads tags in texts. The page chooses the colours
+of text and grid.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from swatcost.common.colours import BLUE, GREEN, ORANGE, PURPLE, VERMILION
-from swatcost.report.estimate import key_of, merged
-from swatcost.report.estimate_data import layer_rows
+from swatcost.common.colours import ORANGE
+from swatcost.report.charts import Row
 from swatcost.report.numbers import percent, scaled
 
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
-
 Figure = dict[str, Any]
-Row = dict[str, Any]
 
-PASS_COLOURS = {"forward": BLUE, "grad_input": VERMILION, "grad_weight": GREEN, "recompute": PURPLE}
-PLAIN, MARKED = BLUE, VERMILION
-DIAMONDS: Figure = {
-    "type": "scatter",
-    "mode": "markers",
-    "marker": {"color": ORANGE, "symbol": "diamond", "size": 9, "line": {"width": 1, "color": "#000"}},
-}
+DIAMOND: Figure = {"color": ORANGE, "symbol": "diamond", "size": 9, "line": {"width": 1, "color": "#000"}}
 _LONGEST_LABEL = 30  # characters of a layer's name below an axis
 _FONT = "system-ui, sans-serif"
 
 
-def rows_of(estimate: Estimate) -> list[Row]:
-    """A row a layer, without the last, which holds parameters only."""
-    return merged(layer_rows(estimate))[:-1]
+def series(kind: str, name: str, x: Sequence[Any], y: Sequence[Any], texts: Sequence[str] = (), **look: Any) -> Figure:
+    """Bars or a scatter; the pointer shows one text for each of its marks, or nothing."""
+    hover = {"hovertext": list(texts), "hovertemplate": "%{hovertext}<extra></extra>"} if texts else {}
+    return {"type": kind, "name": name, "x": x, "y": y, **(hover or {"hoverinfo": "skip"}), **look}
 
 
-def exact_reductions(estimate: Estimate) -> dict[tuple[str, ...], float]:
-    """By layer, the reduction of training MACs under the convention exact."""
-    layers = tuple(replace(each, costs=each.exact) for each in estimate.layers)
-    rows = rows_of(replace(estimate, layers=layers))
-    dense = {key_of(row): row["training_dense_macs"] for row in rows}
-    sparse = {key_of(row): row["training_sparse_macs"] for row in rows}
-    return {key: 1 - sparse[key] / dense[key] if dense[key] else 0.0 for key in dense}
+def line(name: str, x: Sequence[Any], y: Sequence[Any], texts: Sequence[str] = (), **look: Any) -> Figure:
+    """A line through the points."""
+    return series("scatter", name, x, y, texts, mode="lines", line=look)
+
+
+def marks(name: str, x: Sequence[Any], y: Sequence[Any], texts: Sequence[str] = (), marker: Figure = DIAMOND) -> Figure:
+    """A mark at each point, a diamond unless another is given."""
+    return series("scatter", name, x, y, texts, mode="markers", marker=marker)
 
 
 def labels_of(rows: Sequence[Row]) -> list[str]:
-    """Names short enough for an axis, each once: Plotly would pile up what has one name."""
+    """Names of layers, short enough for an axis and unique: Plotly would pile up what has the same name."""
     labels: list[str] = []
     for row in rows:
         name = str(row["name"])
@@ -55,7 +49,7 @@ def labels_of(rows: Sequence[Row]) -> list[str]:
 
 
 def described(row: Row, of: str) -> str:
-    """What hovering over a layer shows."""
+    """What the pointer shows over a layer; `of` is a pass or training."""
     lines = [f"<b>{escape(str(row['name']))}</b>" + (f" {row['kind']}" if row["kind"] else "")]
     if row["kind"]:
         shapes = [str(row[key]).replace("x", "×") for key in ("input_shape", "weight_shape", "output_shape")]
@@ -75,13 +69,8 @@ def described(row: Row, of: str) -> str:
     return "<br>".join(lines)
 
 
-def hover(texts: Sequence[str]) -> Figure:
-    """What a trace's marks show, one text each."""
-    return {"hovertext": list(texts), "hovertemplate": "%{hovertext}<extra></extra>"}
-
-
-def layout_of(height: int, **more: Any) -> Figure:
-    """What all figures have alike; `more` replaces it."""
+def figure(height: int, data: list[Figure], **layout: Any) -> Figure:
+    """A figure as Plotly has it; `layout` replaces what all figures have in common."""
     common: Figure = {
         "height": height,
         "margin": {"l": 56, "r": 12, "t": 36, "b": 48, "pad": 2},
@@ -96,22 +85,22 @@ def layout_of(height: int, **more: Any) -> Figure:
         },
         "hovermode": "x",
         "dragmode": False,
-        "showlegend": False,
+        "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
         "modebar": {"orientation": "v"},
     }
-    return common | more
+    return {"data": data, "layout": common | layout}
 
 
-def axis_of(title: str, **more: Any) -> Figure:
+def axis(title: str, **more: Any) -> Figure:
     """An axis with its title."""
     return {"title": {"text": title}, "automargin": True, "fixedrange": True, "gridcolor": "#ddd"} | more
 
 
-def layer_axis(panels: int) -> Figure:
+def layer_axis(panels: int, **more: Any) -> Figure:
     """Layers from left to right, named below the lowest panel."""
     lowest = "y" if panels == 1 else f"y{panels}"
-    return axis_of("", type="category", showgrid=False, tickangle=-90, tickfont={"size": 10}, anchor=lowest)
+    return axis("", type="category", showgrid=False, tickangle=-90, tickfont={"size": 10}, anchor=lowest, **more)
 
 
 def level(y: float, dash: str = "dash") -> Figure:
@@ -127,6 +116,7 @@ def level(y: float, dash: str = "dash") -> Figure:
     }
 
 
-def note(text: str, x: float, y: float, **more: Any) -> Figure:
-    """Words at a place of the figure, in shares of it unless told."""
-    return {"text": text, "x": x, "y": y, "xref": "paper", "yref": "paper", "showarrow": False, **more}
+def note(text: str, x: float, y: float, xanchor: str, yanchor: str, **more: Any) -> Figure:
+    """Words at a place of the figure, in fractions of it unless told otherwise."""
+    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": xanchor, "yanchor": yanchor}
+    return {"text": text, "showarrow": False} | place | more

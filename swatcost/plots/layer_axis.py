@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,8 +10,6 @@ from swatcost.plots.canvas import GREY, Size, short, text_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from swatcost.estimate import Estimate
 
 _LINE = 1.15  # a label's height, of its type size
 _FEWEST = 4  # names on an axis, if there are more layers
@@ -31,26 +28,8 @@ class Span(NamedTuple):
         return (self.first + self.last) / 2
 
 
-def layer_names(estimate: Estimate) -> list[str]:
-    """A name for each layer, in their order, that no other has: a module with several is told apart by weights."""
-    names = [each.layer.name or each.layer.kind for each in estimate.layers]
-    several = Counter(names)
-    told = [
-        (each.layer.weight.removesuffix(".weight") if each.layer.is_weight_layer else f"{name} ({each.layer.kind})")
-        if several[name] > 1
-        else name
-        for name, each in zip(names, estimate.layers, strict=True)
-    ]
-    several, met = Counter(told), Counter[str]()
-    numbered = []
-    for name in told:
-        met[name] += 1
-        numbered.append(f"{name} {met[name]}" if several[name] > 1 else name)
-    return numbered
-
-
 def spans(names: Sequence[str], depth: int) -> list[Span]:
-    """Neighbours whose qualified names begin with the same so many words, as one."""
+    """Layers in order; neighbours whose qualified names begin with the same `depth` words are one."""
     found: list[Span] = []
     for place, name in enumerate(names):
         beginning = ".".join(name.split(".")[:depth])
@@ -62,7 +41,7 @@ def spans(names: Sequence[str], depth: int) -> list[Span]:
 
 
 def chosen_spans(names: Sequence[str], least: float) -> tuple[list[Span], list[Span]]:
-    """The most detailed spans whose centres are at least so many layers apart, and those of them to label.
+    """The most detailed spans whose centres are at least `least` layers apart, and those of them to label.
 
     Where only a few words are left that way, the next more detailed ones, with as many labels as there is room for.
     """
@@ -80,7 +59,7 @@ def chosen_spans(names: Sequence[str], least: float) -> tuple[list[Span], list[S
 
 
 def _thinned(found: Sequence[Span], least: float) -> list[Span]:
-    """Spans that are at least so far apart, the longest first."""
+    """Those of the spans that are at least `least` layers apart; longer ones take precedence."""
     kept: list[Span] = []
     for span in sorted(found, key=lambda each: (each.first - each.last, each.first)):
         if all(abs(span.centre - other.centre) >= least for other in kept):
@@ -88,14 +67,14 @@ def _thinned(found: Sequence[Span], least: float) -> list[Span]:
     return sorted(kept, key=lambda each: each.first)
 
 
-def points_a_layer(layers: int, size: Size) -> float:
-    """How wide [pt] a layer is on the axis."""
+def points_per_layer(layers: int, size: Size) -> float:
+    """The width [pt] of one layer on the axis."""
     return size.across / max(layers, 2)
 
 
 def name_layers(axes: Axes, names: Sequence[str], size: Size) -> None:
     """Labels the axis x, whose whole numbers from 0 are the layers; ticks are where a span begins and ends."""
-    each = points_a_layer(len(names), size)
+    each = points_per_layer(len(names), size)
     found, labelled = chosen_spans(names, _LINE * size.small / each)
     texts = [short(span.name, _LONGEST) for span in labelled]
     widths = [text_points(text, size.small) + size.small for text in texts]
