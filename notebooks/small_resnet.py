@@ -1,4 +1,4 @@
-"""A residual network small enough to be trained many times in a notebook, for scikit-learn's digits."""
+"""A residual network small enough to be trained many times in a notebook, for UCI's handwritten digits."""
 
 from __future__ import annotations
 

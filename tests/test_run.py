@@ -278,6 +278,16 @@ def test_data_of_the_user(tmp_path: Path) -> None:
         samples(str(tmp_path / "objects.npz"), **shape)
 
 
+def test_the_digits_are_the_test_set_of_uci() -> None:
+    data = samples("digits", input_shape=(1, 8, 8), classes=10)
+    labels = torch.cat([data.labels, data.test_labels])
+    # images of each class as the repository's page lists them for the test set; 1,797 together
+    assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    pixels = 16 * torch.cat([data.images, data.test_images])  # each counts the dark ones of 4 · 4 = 16
+    assert pixels.unique().tolist() == list(range(17))
+    assert data.images.dtype == torch.float32
+
+
 def test_batches_go_on_where_they_were() -> None:
     data = samples("digits", input_shape=(1, 8, 8), classes=10)
     assert (len(data.images), len(data.test_images)) == (1438, 359)

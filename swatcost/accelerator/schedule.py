@@ -16,9 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from swatcost.common.errors import MissingPackageError
+
+try:
+    import numba
+except ImportError:
+    raise MissingPackageError("simulating needs numba: pip install 'swatcost[simulate]'") from None
 
 Words = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]

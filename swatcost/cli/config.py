@@ -127,11 +127,12 @@ def config_file() -> Path | None:
     told = os.environ.get(FILE_VARIABLE)
     if told is not None:
         return Path(told) if told else None
+    from platformdirs import user_config_path
+
     try:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    except RuntimeError:
+        file = user_config_path("swatcost", appauthor=False) / "config.toml"
+    except RuntimeError:  # there is no home folder
         return None
-    file = base / "swatcost" / "config.toml"
     return file if file.is_file() else None
 
 

@@ -1,8 +1,12 @@
-"""The one exception that callers need to know."""
+"""The exceptions that callers need to know."""
 
 
 class SwatcostError(ValueError):
     """Input that cannot be used. Its text is one line that names the value and the remedy."""
+
+
+class MissingPackageError(SwatcostError):
+    """An optional package is not installed. The text says what needs it and how to install it."""
 
 
 def first_line(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from platformdirs import user_cache_path
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
@@ -49,10 +50,9 @@ def directory() -> Path | None:
     if told is not None:
         return Path(told) if told else None
     try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
+        return user_cache_path("swatcost", appauthor=False)
+    except RuntimeError:  # there is no home folder
         return None
-    return Path(base) / "swatcost"
 
 
 def versions() -> dict[str, Any]:

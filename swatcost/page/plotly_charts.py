@@ -21,7 +21,8 @@ from swatcost.page.plotly_parts import (
     series,
 )
 from swatcost.report.charts import executed, layer_costs, spaced, speedups
-from swatcost.report.numbers import PERCENT_AGREEMENT, axis_unit, percent, scaled, seconds, times
+from swatcost.counting.costs import AGREEMENT
+from swatcost.report.numbers import axis_unit, percent, scaled, seconds, times
 
 if TYPE_CHECKING:
     from swatcost.estimate import Estimate
@@ -140,7 +141,7 @@ def reduction(estimate: Estimate) -> Figure:
         line(f"network: {percent(total)}", labels, [100 * total] * len(rows), color=_MARKED, width=2, dash="dash"),
     ]
     both = zip(labels, counted, exact, strict=True)
-    differ = {label: other for label, one, other in both if abs(one - other) > 100 * PERCENT_AGREEMENT}
+    differ = {label: other for label, one, other in both if abs(one - other) > 100 * AGREEMENT}
     if differ:
         data.append(marks("convention exact", list(differ), list(differ.values())))
     ends = [0.0, *counted, *exact]

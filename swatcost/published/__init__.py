@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import MissingPackageError, SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.distributions.tables import read_table
 from swatcost.estimate import Estimate, estimate
@@ -28,7 +28,7 @@ from swatcost.published.quantities import OVER_ALL_ROWS, QUANTITIES
 if TYPE_CHECKING:
     import pandas
 
-Verdict = Literal["reproduced", "needs a statistic", "not reproducible", "quoted", "MISMATCH"]
+Verdict = Literal["reproduced", "needs a statistic", "not reproducible", "quoted", "not computed", "MISMATCH"]
 _EXCUSES: dict[str, Verdict] = {"statistic": "needs a statistic", "contradiction": "not reproducible"}
 REPEATED = {"6": "11"}
 """Tables that print another one's numbers again."""
@@ -72,7 +72,8 @@ class Reproduction:
     """A cell, what the program computes for it (None where it cannot), also with a supplied statistic, and a verdict.
 
     A cell whose number comes out is reproduced whatever the file says of it; MISMATCH is one that does not come
-    out although nothing explains it.
+    out although nothing explains it. A cell whose computation needs a package that is not installed is not computed,
+    and its reason says what to install.
     """
 
     cell: Cell
@@ -117,8 +118,11 @@ def frame(table: str = "all") -> pandas.DataFrame:
 def _reproduced(cell: Cell) -> Reproduction:
     if cell.status == "quoted":
         return Reproduction(cell=cell, computed=None, supplied=None, verdict="quoted")
-    computed = _compute(cell.quantity, cell.row)
-    supplied = _compute(cell.quantity, cell.supplied_row)
+    try:
+        computed = _compute(cell.quantity, cell.row)
+        supplied = _compute(cell.quantity, cell.supplied_row)
+    except MissingPackageError as error:
+        return Reproduction(cell=replace(cell, reason=str(error)), computed=None, supplied=None, verdict="not computed")
     if computed is not None and cell.holds(computed):
         verdict: Verdict = "reproduced"
     else:

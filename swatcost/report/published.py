@@ -21,7 +21,8 @@ _LEGEND = (
     "names. Quoted: no cost, or an input of ours."
 )
 _ROOM_FOR_ALL = 110  # columns
-_VERDICTS = ("reproduced", "needs a statistic", "not reproducible", "quoted", "MISMATCH")
+_RARE = ("not computed", "MISMATCH")  # mentioned only where there are some
+_VERDICTS = ("reproduced", "needs a statistic", "not reproducible", "quoted", "not computed", "MISMATCH")
 
 
 def render(found: Sequence[Reproduction], format: str, *, width: int = 80) -> str:
@@ -52,7 +53,7 @@ def render(found: Sequence[Reproduction], format: str, *, width: int = 80) -> st
 def counts_line(found: Sequence[Reproduction]) -> str:
     """How many cells there are, and how many of each verdict."""
     counts: Counter[str] = Counter(each.verdict for each in found)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict] or verdict != "MISMATCH"]
+    parts = [f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict] or verdict not in _RARE]
     return f"{len(found)} cell{'' if len(found) == 1 else 's'}: {', '.join(parts)}."
 
 
@@ -79,7 +80,7 @@ _HEADS = {
 }
 
 
-_SHORT = {"needs a statistic": "statistic", "not reproducible": "not repr."}
+_SHORT = {"needs a statistic": "statistic", "not reproducible": "not repr.", "not computed": "not comp."}
 
 
 def _table(found: Sequence[Reproduction], width: int) -> Table:

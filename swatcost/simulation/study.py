@@ -14,12 +14,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import IO, Any, Unpack
 
 from swatcost.accelerator.architecture import Architecture, load_architecture
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import MissingPackageError, SwatcostError
 from swatcost.counting.costs import PASSES
 from swatcost.loading import counted_network
 from swatcost.methods import checked_sparsity
@@ -112,8 +113,12 @@ def study(
     whose workers need swatcost; without it, jobs local processes, as many as processors by default. progress is called
     with how many are done of how many.
 
-    Raises SwatcostError for what cannot be used, and where local workers die again and again.
+    Raises SwatcostError for what cannot be used, and where local workers die again and again; MissingPackageError
+    where joblib or numba is not installed.
     """
+    for package in ("joblib", "numba"):
+        if find_spec(package) is None:
+            raise MissingPackageError(f"a study needs {package}: pip install 'swatcost[simulate]'")
     architecture = arch if isinstance(arch, Architecture) else load_architecture(arch)
     if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= 1_000_000:
         raise SwatcostError(f"seeds {seeds!r:.40}: give a whole number from 1")

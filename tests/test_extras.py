@@ -1,0 +1,61 @@
+"""What works without the packages of extras, and the one line that says what to install."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+WITHOUT = """
+import sys
+sys.modules |= dict.fromkeys(sys.argv[1].split(","))  # importing a module that is None is an ImportError
+from swatcost.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def run_without(packages: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process that cannot import these packages."""
+    return subprocess.run([sys.executable, "-c", WITHOUT, packages, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("simulate cifar_resnet18 --weights 0.8", "simulating needs numba: pip install 'swatcost[simulate]'"),
+        (
+            "cifar_resnet18 --weights 0.8 --device bit-tactical",
+            "simulating needs numba: pip install 'swatcost[simulate]'",
+        ),
+        ("study cifar_resnet18 --weights 0.8 --record", "a study needs joblib: pip install 'swatcost[simulate]'"),
+    ],
+)
+def test_one_line_says_what_to_install(arguments, line, tmp_path):
+    record = [str(tmp_path / "study.jsonl")] if "--record" in arguments else []
+    done = run_without("numba,joblib", *arguments.split(), *record)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"swatcost: {line}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_cells_that_need_the_simulator_say_so():
+    done = run_without("numba", "tables", "11", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # Tables 6 and 11 print 2 passes × 2 sparsities; each stands beside 5 shapes and the ideal, and dense beside T⟨2,5⟩
+    assert len(found["cells"]) == 2 * 2 * (5 + 1) + 2
+    simulated = [cell for cell in found["cells"] if "_cycles" in cell["quantity"]]
+    assert found["counts"]["not computed"] == 2 * 2 * 5
+    assert sum(cell["reason"] == "simulating needs numba: pip install 'swatcost[simulate]'" for cell in simulated) == 20
+    assert all(cell["computed"] is None for cell in simulated if cell["verdict"] == "not computed")
+    table = run_without("numba", "tables", "11").stdout
+    assert table.endswith(
+        "26 cells: 2 reproduced, 0 needs a statistic, 4 not reproducible, 0 quoted, 20 not computed.\n"
+    )
+
+
+def test_an_estimate_imports_no_heavy_package():
+    heavy = "numpy,pandas,torch,numba,joblib,matplotlib,jinja2,plotly,dash,yaml,safetensors,tomli_w"
+    done = run_without(heavy, "resnet50", "--weights", "0.8", "--acts", "0.8", "--layers")
+    assert done.returncode == 0, done.stderr
