@@ -179,4 +179,4 @@ def _cell(line: dict[str, str]) -> Cell:
 
 
 def _numbers_stated(line: dict[str, str]) -> dict[str, str]:
-    return dict(statement.split("=") for statement in line.pop("states").split())  # type: ignore[misc]
+    return dict(statement.split("=") for statement in line.pop("states").split())
