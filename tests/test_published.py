@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 
 import pytest
 
 import swatcost
 from swatcost.cli import main
-from swatcost.published import Cell, Reproduction, cells, reproduce
+from swatcost.published import Cell, Reproduction, cells, estimate_of, reproduce, stated_numbers
+from swatcost.published.quantities import BN_FLOPS_PER_ELEMENT
 
 
 @cache
@@ -34,6 +36,44 @@ def test_cell(cell: Cell) -> None:
     if computed is None:
         raise ValueError("nothing was computed")
     assert cell.holds(computed), f"printed {cell.printed}, computed {computed}"
+
+
+def _above_supplied(cell: Cell) -> float:
+    found = reproductions()[cell.identity]
+    assert found.computed is not None
+    assert found.supplied is not None
+    return found.computed - found.supplied
+
+
+def _activation_share(cell: Cell) -> float:
+    """The share of the saved elements that the sparsity of activations acts on."""
+    estimate = estimate_of(cell.row)
+    assert estimate.plan.acts
+    return estimate.activation_reduction / estimate.plan.acts
+
+
+# What a reason states, other than the cell's own quantity.
+STATED: dict[str, Callable[[Cell], float]] = {
+    "exact_training_reduction": lambda cell: 100 * estimate_of(cell.row).exact.training.reduction,
+    "activation_share": _activation_share,
+    "above_supplied": _above_supplied,
+    "supplied_default_act_sparsity": lambda cell: estimate_of(cell.supplied_row).default_act_sparsity,
+    "bn_flops_per_element": lambda cell: BN_FLOPS_PER_ELEMENT,
+}
+
+
+@pytest.mark.parametrize(
+    ("cell", "quantity", "stated"),
+    [
+        pytest.param(cell, quantity, stated, id=f"{cell.identity}-{quantity}")
+        for cell, numbers in stated_numbers()
+        for quantity, stated in numbers.items()
+    ],
+)
+def test_reasons_state_what_the_program_gives(cell: Cell, quantity: str, stated: str) -> None:
+    computed = reproductions()[cell.identity].computed if quantity == cell.quantity else STATED[quantity](cell)
+    assert f"{computed:.{len(stated.partition('.')[2])}f}" == stated
+    assert stated in cell.reason
 
 
 def test_what_cannot_be_computed_lacks_momentum_shares() -> None:

@@ -6,6 +6,9 @@ unit and tolerance, the settings (a row of `rows.csv`) that should give it, and,
 - `statistic`: the number needs a statistic of a training run. `supplied_row` names settings that supply one.
 - `contradiction`: the paper contradicts itself or does not say how it counted.
 - `quoted`: the number is no cost, or is an input of this program, and is repeated as printed.
+
+Numbers that a reason states about the program's own result are in the column `states`, as QUANTITY=NUMBER, and fill the
+{} of the reason in order.
 """
 
 from __future__ import annotations
@@ -103,6 +106,11 @@ def cells(table: str = "all") -> list[Cell]:
     return [each for each in every if table in ("all", each.table)]
 
 
+def stated_numbers() -> list[tuple[Cell, dict[str, str]]]:
+    """The cells whose reason states what the program gives, each with the numbers by quantity, as stated."""
+    return [(_cell(dict(line)), _numbers_stated(line)) for line in _lines("cells.csv") if line["states"]]
+
+
 def reproduce(table: str = "all") -> Iterator[Reproduction]:
     """Computes each printed number of a table, one after the other."""
     return map(_reproduced, cells(table))
@@ -170,4 +178,9 @@ def _lines(name: str) -> list[dict[str, str]]:
 
 def _cell(line: dict[str, str]) -> Cell:
     numbers = {"printed": float(line["printed"]), "tolerance": float(line["tolerance"] or 0)}
-    return Cell(**{**line, **numbers})  # type: ignore[arg-type]
+    reason = line["reason"].format(*_numbers_stated(line).values())
+    return Cell(**{**line, **numbers, "reason": reason})  # type: ignore[arg-type]
+
+
+def _numbers_stated(line: dict[str, str]) -> dict[str, str]:
+    return dict(statement.split("=") for statement in line.pop("states").split())

@@ -13,7 +13,7 @@ _STEPS_OF_RIGL, _BATCH_OF_RIGL = 32_000, 4_096
 _FLOPS_PER_MAC = 2
 # Per element entering batch normalisation: 2 FLOPs forward (as AC/DC's counter and fvcore have it), and three times
 # that for a step. A.9 does not say how it counts.
-_BN_FLOPS_PER_ELEMENT = 2 * 3
+BN_FLOPS_PER_ELEMENT = 2 * 3
 
 
 QUANTITIES: dict[str, Callable[[Estimate], float]] = {
@@ -68,7 +68,7 @@ def _bn_computation(of: Estimate) -> float:
     entering = sum(
         prod(layer.input_shape) / of.network.batch_size for layer in of.network.layers if layer.kind == "batch_norm"
     )
-    norms = _BN_FLOPS_PER_ELEMENT * entering
+    norms = BN_FLOPS_PER_ELEMENT * entering
     return 100 * norms / (norms + _FLOPS_PER_MAC * of.exact.training.dense)
 
 
