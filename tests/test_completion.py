@@ -10,9 +10,16 @@ from pathlib import Path
 
 import click
 import pytest
+from swatcost_models import ZOO
 
-from swatcost.cli import cli, main
-from swatcost.cli.completion import OFFERED, SHELLS
+from swatcost.accelerator import architecture_names
+from swatcost.cli import COMMANDS, command_named, main
+from swatcost.cli.completion import SHELLS
+from swatcost.devices import device_names
+from swatcost.exporting import EXPORTS
+from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
+from swatcost.planning.recipes import DATASETS, RECIPES
+from swatcost.setting import OPTIONS
 
 
 def offered(
@@ -73,20 +80,32 @@ def test_zsh_and_fish_are_offered(monkeypatch: pytest.MonkeyPatch, capfd: pytest
     assert offered(monkeypatch, capfd, "swatcost resnet50 --we", "fish")[0].startswith("plain,--weights")
 
 
+NAMES = {
+    "model": ZOO, "models": ZOO, "networks": ZOO, "unseen": ZOO, "optimizer": OPTIMIZERS.names(),
+    "precision": PRECISIONS.names(), "recipe": RECIPES.names(), "dataset": DATASETS.names(), "to": EXPORTS.names(),
+    "arch": architecture_names(), "masks": ["gaussian", "random"], "data": ["digits", "synthetic"],
+    "table": ["3", "all"],
+    "fit": device_names(),
+}  # fmt: skip
+"""Of parameters that are no settings, what some values can be."""
+
+
 def test_every_name_to_choose_is_completed_in_every_command() -> None:
-    checked = set()
-    for name, command in cli.commands.items():
+    checked: set[str] = set()
+    for name in COMMANDS:
+        command = command_named(name)
         for parameter in command.params:
-            key = next((each for each in (*parameter.opts, parameter.name) if each in OFFERED), None)
-            if key is not None:
-                expected = OFFERED[key](click.Context(command), parameter, "")
-                found = parameter.shell_complete(click.Context(command), "")
-                assert [(each.type, each.value) for each in found] == [(each.type, each.value) for each in expected], (
-                    name, key,
-                )  # fmt: skip
-                assert found
-                checked.add(key)
-    assert checked == set(OFFERED)
+            key = str(parameter.name)
+            hidden = isinstance(parameter, click.Option) and parameter.hidden
+            names = (
+                NAMES.get(key) or (OPTIONS[key].names and OPTIONS[key].names()) if key in {*NAMES, *OPTIONS} else None
+            )
+            if hidden or not names or (key == "selection" and name in ("run", "validate")):
+                continue  # the reference's algorithms are in its help
+            found = [each.value for each in parameter.shell_complete(click.Context(command), "")]
+            assert set(names) <= set(found), (name, key)
+            checked.add(key)
+    assert checked == {*NAMES, *(key for key, option in OPTIONS.items() if option.names)}
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -25,8 +25,8 @@ from swatcost.explorer.app import answer, explorer
 from swatcost.explorer.controls import Controls, answered, controls_from
 from swatcost.page import CHARTS
 from swatcost.page.plotly_charts import figures_of
-from swatcost.setting import command_line
 from swatcost.report import estimate as content
+from swatcost.setting import command_line
 
 
 @pytest.fixture(scope="module")

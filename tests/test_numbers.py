@@ -7,10 +7,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from swatcost.report.tables import Table
 
 from swatcost.report.numbers import scaled, seconds
 from swatcost.report.table import lay_out
+from swatcost.report.tables import Table
 
 
 @pytest.mark.parametrize(

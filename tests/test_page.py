@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import swatcost
-from swatcost.cli import cli, main
+from swatcost.cli import command_named, main
 from swatcost.counting.costs import PASSES
 from swatcost.methods import METHODS
 from swatcost.network import Uncounted
@@ -237,7 +237,7 @@ def test_the_command_writes_what_it_was(tmp_path: Path, capsys: pytest.CaptureFi
     shown = Page(path.read_text(encoding="utf-8"))
     command = re.search(r"swatcost report .*", shown.text)
     assert command
-    assert command[0] == f"swatcost report resnet50 --weights 0.8 --keep-dense '*.conv1' --output '{path}'"
+    assert command[0] == "swatcost resnet50 --weights 0.8 --keep-dense '*.conv1'"
 
 
 @pytest.mark.parametrize("wrong", [["--weights", "1.5"], ["--method", "swatt"], ["--distribution", "file"]])
@@ -250,7 +250,7 @@ def test_misuse_is_one_line_and_no_file(wrong: list[str], tmp_path: Path, capsys
 
 def test_it_takes_whatever_an_estimate_takes() -> None:
     def options(command: str) -> set[str]:
-        return {option for parameter in cli.commands[command].params for option in parameter.opts}
+        return {option for parameter in command_named(command).params for option in parameter.opts}
 
     assert options("estimate") - {"--layers", "--format", "--chart", "--plot", "--plot-size"} == options("report")
 

@@ -13,7 +13,7 @@ from swatcost.cli import cli
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import compare, compare_networks, difference
-from swatcost.planning.difference import is_saved_estimate
+from swatcost.planning.difference import saved_estimates
 
 
 def _save(estimate: swatcost.Estimate, path: Path) -> Path:
@@ -73,8 +73,8 @@ def test_the_command_knows_saved_estimates(tmp_path: Path, resnet50: Network) ->
     one = _save(swatcost.estimate(resnet50, weights=0.8), tmp_path / "1.json")
     other = _save(swatcost.estimate(resnet50, weights=0.9), tmp_path / "2.json")
     resnet50.save(tmp_path / "trace.json")
-    assert is_saved_estimate(one)
-    assert not is_saved_estimate(tmp_path / "trace.json")
+    assert saved_estimates([one, one]) == (one, one)
+    assert saved_estimates([str(tmp_path / "trace.json")]) is None
     done = CliRunner().invoke(cli, ["compare", str(one), str(other)])
     assert done.exit_code == 0
     assert "53 of 54 layers differ" in done.stdout

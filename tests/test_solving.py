@@ -14,10 +14,10 @@ from swatcost.cli import cli
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import memory_of, solution
-from swatcost.planning.goals import STEP, Setting
+from swatcost.planning.goals import STEP, OperatingPoint
 
 
-def _estimate(network: Network, at: Setting, less: float = 0.0, **settings: Any) -> swatcost.Estimate:
+def _estimate(network: Network, at: OperatingPoint, less: float = 0.0, **settings: Any) -> swatcost.Estimate:
     targets = {name: getattr(at, name) for name in ("weights", "acts", "grads")}
     lower = {name: round(value - less, 6) for name, value in targets.items() if value is not None}
     return swatcost.estimate(network, period=at.period, **lower, **settings)

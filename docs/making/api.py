@@ -11,22 +11,24 @@ from docs.making.markdown import paragraphs
 from swatcost.distributions import DISTRIBUTIONS
 
 PUBLIC = (
-    "swatcost", "swatcost.planning", "swatcost.methods", "swatcost.distributions", "swatcost.counting.conventions",
-    "swatcost.devices", "swatcost.accelerator", "swatcost.exporting", "swatcost.plots", "swatcost.page",
-    "swatcost.reference", "swatcost.published", "swatcost.common.units",
+    "swatcost", "swatcost.planning", "swatcost.setting", "swatcost.methods", "swatcost.distributions",
+    "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator", "swatcost.simulation.simulation",
+    "swatcost.simulation.study", "swatcost.simulation.two_four", "swatcost.exporting", "swatcost.plots",
+    "swatcost.page", "swatcost.reference", "swatcost.published", "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
-    "swatcost.counting.equations", "swatcost.timing.topk", "swatcost.counting.costs", "swatcost.counting.counting", "swatcost.sparsity", "swatcost.memory",
-    "swatcost.memory.dense_step", "swatcost.memory.sparse_step", "swatcost.memory.storage_formats", "swatcost.timing.selection", "swatcost.network",
-    "swatcost.common.record",
+    "swatcost.counting.equations", "swatcost.counting.costs", "swatcost.counting.counting",
+    "swatcost.counting.default_sparsity", "swatcost.timing.topk", "swatcost.timing.selection", "swatcost.timing.times",
+    "swatcost.sparsity", "swatcost.memory", "swatcost.memory.dense_step", "swatcost.memory.sparse_step",
+    "swatcost.memory.storage_formats", "swatcost.network", "swatcost.common.record",
 )  # fmt: skip
 """Where numbers are made: what the pages about them point to."""
 
 _ALSO: dict[str, tuple[str, ...]] = {
-    "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.network.layer.Symbols"),
+    "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.common.result.Result"),
     "swatcost.planning": (
-        "swatcost.planning.difference.LayerChange", "swatcost.planning.recipes.Recipe", "swatcost.planning.run_plan.Moment",
-        "swatcost.planning.vectorised.Question", "swatcost.planning.goals.Goals", "swatcost.planning.goals.Setting",
+        "swatcost.planning.difference.LayerChange", "swatcost.planning.recipes.Recipe",
+        "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals", "swatcost.planning.goals.OperatingPoint",
         "swatcost.planning.search.Answer",
     ),
     "swatcost.reference": (

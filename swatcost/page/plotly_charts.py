@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLUE, GREEN, PURPLE, VERMILION
+from swatcost.counting.costs import AGREEMENT
 from swatcost.page.plotly_parts import (
     Figure,
     axis,
@@ -21,7 +22,6 @@ from swatcost.page.plotly_parts import (
     series,
 )
 from swatcost.report.charts import executed, layer_costs, spaced, speedups
-from swatcost.counting.costs import AGREEMENT
 from swatcost.report.numbers import axis_unit, percent, scaled, seconds, times
 
 if TYPE_CHECKING:
