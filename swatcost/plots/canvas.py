@@ -115,18 +115,9 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
     figure.text(left, under, "\n".join(captions), fontsize=size.small, color=GREY, va="top", linespacing=1.2)
     if legend:
         figure.legend(
-            [handle for handle, _ in legend],
-            texts,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.0),
-            borderaxespad=0.3,
-            ncols=columns,
-            fontsize=size.small,
-            frameon=False,
-            handlelength=2.6,
-            columnspacing=1.5,
-            labelspacing=0.35,
-        )
+            [handle for handle, _ in legend], texts, loc="lower center", bbox_to_anchor=(0.5, 0.0), borderaxespad=0.3,
+            ncols=columns, fontsize=size.small, frameon=False, handlelength=2.6, columnspacing=1.5, labelspacing=0.35,
+        )  # fmt: skip
     _as_written(figure)
     return figure
 

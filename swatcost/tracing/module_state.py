@@ -34,8 +34,7 @@ class Snapshot:
         for key, content in self.contents.items():
             container: Any = self.attributes[key]
             container.clear()
-            add = container.extend if isinstance(container, list) else container.update
-            add(content)
+            (container.extend if isinstance(container, list) else container.update)(content)
         with torch.no_grad():
             for buffer, value in self.values:
                 buffer.copy_(value)

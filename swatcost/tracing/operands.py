@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from swatcost.network.layer import LayerKind
 from swatcost.tracing.running_modules import Frame
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """A tensor that an operation reads or returns.
 
     `place` is its position among all tensors of the call, arguments first. `is_weight` says that it is a parameter or
@@ -36,7 +35,7 @@ class Operand:
         return self.reshaped(*batch, columns, rows)
 
     def reshaped(self, *shape: int) -> Operand:
-        return replace(self, shape=shape)
+        return self._replace(shape=shape)
 
 
 @dataclass(frozen=True)

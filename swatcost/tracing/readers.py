@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -62,7 +61,7 @@ def _convolution_of_activations(input: Operand, kernel: Operand, result: Operand
     gradients = input.needs_grad + kernel.needs_grad
     return Reading(
         kind="custom",
-        input=replace(input, needs_grad=gradients > 0),
+        input=input._replace(needs_grad=gradients > 0),
         output_shape=result.shape,
         custom_macs=(macs, macs * gradients),
     )
@@ -128,7 +127,7 @@ def _attention(call: Call) -> Iterable[Reading]:
     query, key, value = call.args[:3]
     yield _product(query, key.transposed)
     scores = query.reshaped(*query.shape[:-1], key.shape[-2])  # in no tensor; their gradient leads to Q and K
-    yield _product(replace(scores, needs_grad=query.needs_grad or key.needs_grad), value)
+    yield _product(scores._replace(needs_grad=query.needs_grad or key.needs_grad), value)
 
 
 @_reads("mkldnn_rnn_layer")
@@ -168,7 +167,7 @@ def _recurrent(
 
     yield linear(input, weight_ih, rows)
     yield linear(state, weight_hh, first)
-    yield linear(replace(output, needs_grad=trains), weight_hh, rows - first)
+    yield linear(output._replace(needs_grad=trains), weight_hh, rows - first)
 
 
 def _norm(kind: LayerKind, input: Operand, scale: Operand | None, shift: Operand | None = None) -> list[Reading]:

@@ -97,9 +97,7 @@ class Recording:
             layers = self._read(operation.formula, args, kwargs, result, frame)
         elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # which is listed as one
             self._uncounted[operation.name].append(frame.name)
-        for layer in layers:
-            self._add(layer, result)
-        multiplies = any(not layer.is_norm for layer in layers)
+        multiplies = any([self._add(layer, result) for layer in layers])
         self._weights.follow(tensors_of(args), tensors_of(result), multiplies=multiplies)
         self._saved.next_operation(operation.name, result)
 
@@ -116,10 +114,10 @@ class Recording:
     def left(self, frame: Frame, result: Any) -> None:
         """Takes what a module returns."""
         self._graph.left(frame.name, result)
-        fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self._layers[-1:])
-        if is_torchs(nn.RMSNorm, frame) and not fused and isinstance(frame.args, tuple):
+        if is_torchs(nn.RMSNorm, frame) and isinstance(frame.args, tuple):  # which may run as several operations
+            fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self._layers[-1:])
             inputs = [each for each in frame.args if isinstance(each, Tensor)]
-            if inputs and isinstance(result, Tensor) and inputs[0].shape == result.shape:
+            if not fused and inputs and isinstance(result, Tensor) and inputs[0].shape == result.shape:
                 args = inputs[0], None, getattr(frame.module, "weight", None)
                 self._layers += self._read(READERS["_fused_rms_norm"], args, {}, result, frame)
 
@@ -162,14 +160,16 @@ class Recording:
         )
 
     def _known(self, func: Any) -> _Operation:
-        if func not in self._operations:
+        operation = self._operations.get(func)
+        if operation is None:
             name = name_of(func)
             reader, moves = READERS.get(name), name in MOVES
             formula = None if moves else formula_of(name)
             if reader and formula:
                 raise SwatcostError(f"{name} is counted already: a formula from outside is for operations that are not")
-            self._operations[func] = _Operation(name, moves, reader, formula and formula_reader(name, formula))
-        return self._operations[func]
+            operation = _Operation(name, moves, reader, formula and formula_reader(name, formula))
+            self._operations[func] = operation
+        return operation
 
     def _read(
         self, read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
@@ -187,15 +187,11 @@ class Recording:
             if value.layout != torch.strided:
                 return shape
             tensors.append(value)
-            return Operand(
-                place=len(tensors) - 1,
-                shape=shape,
-                needs_grad=value.requires_grad,
-                is_weight=self._weights.holds(value),
-                matrices=self._weights.distinct_matrices(value) if len(shape) == 3 else 1,
-            )
+            matrices = self._weights.distinct_matrices(value) if len(shape) == 3 else 1
+            return Operand(len(tensors) - 1, shape, value.requires_grad, self._weights.holds(value), matrices)
         if type(value) in (tuple, list):
-            return type(value)([self._described(each, tensors) for each in value])
+            parts = (Tensor, tuple, list)
+            return type(value)([self._described(each, tensors) if isinstance(each, parts) else each for each in value])
         return value
 
     def _layer(self, reading: Reading, tensors: list[Tensor], frame: Frame) -> Layer:
@@ -223,13 +219,16 @@ class Recording:
             custom_macs=reading.custom_macs,
         )
 
-    def _add(self, layer: Layer, result: Any) -> None:
-        """Adds a layer, and waits for its node if it has gradients."""
+    def _add(self, layer: Layer, result: Any) -> bool:
+        """Adds a layer, and waits for its node if it has gradients; whether it multiplies, unlike a normalisation."""
         self._layers.append(layer)
-        if not layer.is_norm and _has_gradients(layer):
+        if layer.is_norm:
+            return False
+        if _has_gradients(layer):
             self._graph.await_node(len(self._layers) - 1, result if isinstance(result, Tensor) else result[0])
             if layer.is_weight_layer and layer.weight_trains:
                 self._saved.claim(layer)
+        return True
 
     def _as_trained(self) -> Iterable[Layer]:
         """The layers with the gradients that are really computed, and with what checkpointing runs again."""

@@ -72,10 +72,8 @@ class Weights:
             if address(parameter) == address(weight):
                 start = int(weight.storage_offset())
                 return f"{without_wrappers(name)}[{start}:{start + distinct}]"
-        single = isinstance(frame.module, _SINGLE_LAYERS)
-        return (
-            f"(computed in {frame.name})" if single else f"(computed in {frame.name}, {self._storages.number(weight)})"
-        )
+        tensor = "" if isinstance(frame.module, _SINGLE_LAYERS) else f", {self._storages.number(weight)}"
+        return f"(computed in {frame.name}{tensor})"
 
     def parameters(self, tensors: Sequence[Tensor | None], frame: Frame) -> tuple[str, ...]:
         """The names of the parameters behind a layer's weight, bias and the like."""
