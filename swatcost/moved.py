@@ -10,36 +10,20 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 MOVED = {
-    "swatcost.accelerator.simulation": "swatcost.simulation.simulation",
-    "swatcost.accelerator.study": "swatcost.simulation.study",
-    "swatcost.accelerator.two_four": "swatcost.simulation.two_four",
-    "swatcost.cache": "swatcost.loading.trace_cache",
-    "swatcost.compression": "swatcost.memory.sparse_step",
-    "swatcost.conventions": "swatcost.counting.conventions",
-    "swatcost.costs": "swatcost.counting.costs",
-    "swatcost.errors": "swatcost.common.errors",
-    "swatcost.exporting.workload": "swatcost.counting.workload",
-    "swatcost.files": "swatcost.common.files",
-    "swatcost.formats": "swatcost.memory.storage_formats",
-    "swatcost.formulas": "swatcost.network.formulas",
-    "swatcost.layer": "swatcost.network.layer",
-    "swatcost.macs": "swatcost.counting.equations",
-    "swatcost.planning.comparing": "swatcost.planning.comparison",
-    "swatcost.planning.fitting": "swatcost.planning.capacity",
-    "swatcost.planning.holding": "swatcost.planning.memory",
-    "swatcost.planning.running": "swatcost.planning.run_plan",
-    "swatcost.planning.saved": "swatcost.planning.difference",
-    "swatcost.planning.searching": "swatcost.planning.search",
-    "swatcost.planning.solving": "swatcost.planning.solution",
-    "swatcost.planning.sweeping": "swatcost.planning.sweep",
-    "swatcost.record": "swatcost.common.record",
-    "swatcost.registry": "swatcost.common.registry",
-    "swatcost.selecting": "swatcost.timing.selection",
-    "swatcost.step": "swatcost.memory.dense_step",
-    "swatcost.topk": "swatcost.timing.topk",
-    "swatcost.units": "swatcost.common.units",
-    "swatcost.zoo": "swatcost.loading.load",
-}
+    "accelerator.simulation": "simulation.simulation", "accelerator.study": "simulation.study",
+    "accelerator.two_four": "simulation.two_four", "cache": "loading.trace_cache",
+    "compression": "memory.sparse_step", "conventions": "counting.conventions", "costs": "counting.costs",
+    "errors": "common.errors", "exporting.workload": "counting.workload", "files": "common.files",
+    "formats": "memory.storage_formats", "formulas": "network.formulas", "layer": "network.layer",
+    "macs": "counting.equations", "planning.comparing": "planning.comparison",
+    "planning.fitting": "planning.capacity", "planning.holding": "planning.memory",
+    "planning.running": "planning.run_plan", "planning.saved": "planning.difference",
+    "planning.searching": "planning.search", "planning.solving": "planning.solution",
+    "planning.sweeping": "planning.sweep", "record": "common.record", "registry": "common.registry",
+    "selecting": "timing.selection", "step": "memory.dense_step", "topk": "timing.topk", "units": "common.units",
+    "zoo": "loading.load",
+}  # fmt: skip
+"""The old name of each module, and where it is now, both within swatcost."""
 
 
 class OldNames(MetaPathFinder, Loader):
@@ -48,10 +32,11 @@ class OldNames(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in MOVED else None
+        moved = fullname.removeprefix("swatcost.") in MOVED and fullname.startswith("swatcost.")
+        return ModuleSpec(fullname, self) if moved else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = import_module(MOVED[spec.name])
+        module = import_module(f"swatcost.{MOVED[spec.name.removeprefix('swatcost.')]}")
         spec.loader_state = module.__spec__
         return module
 

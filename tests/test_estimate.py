@@ -218,8 +218,8 @@ def test_exact_passes_are_equal_when_dense_but_for_the_first_input(zoo_name: str
         ({"keep_dense": ["layer9.*"]}, "keep_dense 'layer9.\\*' matches no layer"),
         ({"first_layer": "maybe"}, "first_layer 'maybe'"),
         ({"weights": 10**400}, "is not a sparsity"),
-        ({"method": None}, "unknown method None"),
-        ({"device": None}, "unknown device None"),
+        ({"method": 5}, "unknown method 5"),
+        ({"device": 5}, "unknown device 5"),
     ],
 )
 def test_unusable_settings(resnet50: Network, settings: dict[str, object], message: str) -> None:

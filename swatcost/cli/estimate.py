@@ -7,21 +7,11 @@ from typing import Any
 
 import click
 
-import swatcost
-from swatcost.cli.options import (
-    FORMAT,
-    LAYERS,
-    MODEL,
-    OUTPUT,
-    Loading,
-    loaded,
-    model_options,
-    plot_options,
-    setting_options,
-)
-from swatcost.cli.output import show_result
+from swatcost.cli.options import LAYERS, network_options, plot_options, reporting, setting_options
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
+from swatcost.estimate import Estimate, estimate
+from swatcost.network import Network
 from swatcost.plots import CHARTS, save
 
 _CHARTS = "; ".join(f"{name}: {chart.title}" for name, chart in CHARTS.items())
@@ -47,31 +37,20 @@ Examples:
 
 
 @click.command("estimate", hidden=True, epilog=EPILOG)
-@MODEL
+@network_options
 @setting_options()
-@model_options
 @LAYERS
 @plot_options("a chart")
 @click.option("--chart", type=click.Choice(list(CHARTS)), help=f"What --plot draws: {_CHARTS}.  [default: cost]")
-@FORMAT
-@OUTPUT
+@reporting
 def command(
-    model: str,
-    loading: Loading,
-    layers: bool,
-    plot: Path | None,
-    plot_size: str,
-    chart: str | None,
-    format: str | None,
-    output: Path | None,
-    **settings: Any,
-) -> None:
+    network: Network, layers: bool, plot: Path | None, plot_size: str, chart: str | None, **settings: Any
+) -> Estimate:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
     if chart is not None and plot is None:
         raise SwatcostError(f"--chart {chart}: name the file to draw it in, such as --plot {chart}.png")
-    network = loaded(model, **loading)
     with waiting("estimating"):
-        found = swatcost.estimate(network, **settings)
+        found = estimate(network, **settings)
     if plot is not None:
         save(CHARTS[chart or "cost"](found, size=plot_size), plot)
-    show_result(found, format, output, layers=layers)
+    return found

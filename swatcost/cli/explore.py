@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from swatcost.cli.options import MODEL, Loading, loaded, model_options, setting_options
+from swatcost.cli.options import MODEL, Loading, loaded, loading_options, setting_options
 from swatcost.common.errors import SwatcostError
 from swatcost.loading import loading_words
 
@@ -14,7 +14,7 @@ from swatcost.loading import loading_words
 @click.command("explore")
 @MODEL
 @setting_options()
-@model_options
+@loading_options
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8050, show_default=True, metavar="N", help="0: any free one."
 )

@@ -8,14 +8,15 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import MODEL, Loading, loaded, model_options, setting_options
+from swatcost.cli.options import network_options, setting_options
 from swatcost.exporting import EXPORTING, EXPORTS, export
+from swatcost.network import Network
 from swatcost.network.passes import PASSES
 from swatcost.report.numbers import scaled
 
 
 @click.command("export")
-@MODEL
+@network_options
 @click.option(
     "--to", required=True, metavar="FORMAT", shell_complete=offering(EXPORTS.names),
     help="scalesim, zigzag, timeloop, maestro or csv.",
@@ -26,19 +27,15 @@ from swatcost.report.numbers import scaled
     help="training: grad_input and grad_weight too.",
 )  # fmt: skip
 @click.option("--bits", type=click.IntRange(1, 64), help="Bits of a value.  [default: the network's own]")
-@model_options
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="PATH",
     help="The file or, for formats of several files, the new folder.  [default: the screen, or a folder by its name]",
 )  # fmt: skip
-def command(
-    model: str, to: str, loading: Loading, passes: str, bits: int | None, output: Path | None, **settings: Any
-) -> None:
+def command(network: Network, to: str, passes: str, bits: int | None, output: Path | None, **settings: Any) -> None:
     """Writes a network's layers as files for another simulator.
 
     Example: swatcost export resnet50 --weights 0.8 --to scalesim --output resnet50-scalesim
     """
-    network = loaded(model, **loading)
     found = export(network, to, passes=PASSES if passes == "training" else ("forward",), bits=bits, **settings)
     if found.format.folder and output is None:
         output = Path(f"{network.name}-{found.format.name}".replace("/", "_"))

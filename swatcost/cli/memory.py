@@ -8,26 +8,16 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import (
-    FORMAT,
-    MODEL,
-    OUTPUT,
-    Loading,
-    loaded,
-    model_options,
-    plot_options,
-    setting_options,
-    shown,
-)  # fmt: skip
-from swatcost.cli.output import show_result
+from swatcost.cli.options import network_options, plot_options, reporting, setting_options, shown
 from swatcost.devices import device_names
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
-from swatcost.planning.memory import memory_of
+from swatcost.network import Network
+from swatcost.planning.memory import MemoryReport, memory_of
 from swatcost.plots import memory_timeline, save
 
 
 @click.command("memory")
-@MODEL
+@network_options
 @shown("--optimizer", "sgd, momentum, adam or adamw.", "momentum", "O", offering(OPTIMIZERS.names))
 @shown("--precision", "fp32, bf16, fp16, or mixed (with master weights).", "fp32", "P", offering(PRECISIONS.names))
 @click.option(
@@ -37,24 +27,13 @@ from swatcost.plots import memory_timeline, save
 @click.option("--link", metavar="RATE", help="Time of moving saved tensors to the host at this rate per second: 16GB.")
 @setting_options()
 @plot_options("memory over the step")
-@model_options
-@FORMAT
-@OUTPUT
-def command(
-    model: str,
-    loading: Loading,
-    plot: Path | None,
-    plot_size: str,
-    format: str | None,
-    output: Path | None,
-    **asked: Any,
-) -> None:
+@reporting
+def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> MemoryReport:
     """Shows what a training step holds in memory, its peak, and what sparsity saves.
 
     Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
     """
-    network = loaded(model, **loading)
     found = memory_of(network, **asked)
     if plot is not None:
         save(memory_timeline(found.memory.dense, network.name, size=plot_size), plot)
-    show_result(found, format, output)
+    return found

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from swatcost.cli.completion import Complete, completing, models, offering
+from swatcost.cli.output import show_result
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
+from swatcost.common.result import Result
 from swatcost.common.units import count_from, counts_from, fraction_from, fractions_from, names_from
 from swatcost.loading import load
 from swatcost.network import Network
@@ -188,7 +190,7 @@ MODELS = click.argument(
 CLASSES = click.option("--classes", type=CountType(), help="Number of classes, if not the network's own.")
 INPUT_SHAPE = click.option("--input-shape", type=ShapeOfSample(), help="Shape of one sample, if not the network's own.")
 
-_MODEL_OPTIONS = together(
+_LOADING = together(
     CLASSES,
     INPUT_SHAPE,
     click.option("--input-dtype", metavar="T", help="Input dtype, such as int64."),
@@ -196,7 +198,7 @@ _MODEL_OPTIONS = together(
 )
 
 
-def model_options(command: Callable[..., None]) -> Callable[..., None]:
+def loading_options(command: Callable[..., Any]) -> Callable[..., None]:
     """How MODEL is loaded: given to the command as `loading`, which `loaded` takes beside the name."""
 
     @wraps(command)
@@ -206,7 +208,17 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         loading = {"classes": classes, "input_shape": input_shape, "input_dtype": input_dtype, "fresh": fresh}
         command(loading=loading, **given)
 
-    return _MODEL_OPTIONS(gathered)
+    return _LOADING(gathered)
+
+
+def network_options(command: Callable[..., Any]) -> Callable[..., None]:
+    """MODEL and how it is loaded: the command is given the `network`."""
+
+    @wraps(command)
+    def traced(*, model: str, loading: Loading, **given: Any) -> None:
+        command(network=loaded(model, **loading), **given)
+
+    return MODEL(loading_options(traced))
 
 
 def loaded(model: str, **source: Any) -> Network:
@@ -222,6 +234,19 @@ FORMAT = click.option(
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there, not to the screen."
 )
+
+
+def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
+    """--format and --output, in which the result that the command gives is shown; nothing is, where it gives none."""
+
+    @wraps(command)
+    def shown(*, format: str | None, output: Path | None, **given: Any) -> None:
+        result = command(**given)
+        if result is not None:
+            show_result(result, format, output, layers=given.get("layers", False))
+
+    return FORMAT(OUTPUT(shown))
+
 
 _PLOT_SIZE = click.option(
     "--plot-size", type=click.Choice(list(SIZES)), default="screen", show_default=True,

@@ -8,26 +8,15 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import (
-    FORMAT,
-    MODEL,
-    OUTPUT,
-    CountType,
-    Loading,
-    loaded,
-    model_options,
-    plot_options,
-    setting_options,
-    shown,
-)  # fmt: skip
-from swatcost.cli.output import show_result
+from swatcost.cli.options import CountType, network_options, plot_options, reporting, setting_options, shown
+from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES
-from swatcost.planning.run_plan import PLANNING, WORLD_GRID, plan_run
+from swatcost.planning.run_plan import PLANNING, WORLD_GRID, RunPlan, plan_run
 from swatcost.plots import save, schedule_over_run
 
 
 @click.command("plan")
-@MODEL
+@network_options
 @click.option(
     "--recipe", metavar="R", shell_complete=offering(RECIPES.names),
     help="The paper's hyperparameters.  [default: the network's own, if it has any]",
@@ -47,25 +36,15 @@ from swatcost.plots import save, schedule_over_run
 @click.option("--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.")
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
-@model_options
-@FORMAT
-@OUTPUT
-def command(
-    model: str,
-    loading: Loading,
-    plot: Path | None,
-    plot_size: str,
-    format: str | None,
-    output: Path | None,
-    **asked: Any,
-) -> None:
+@reporting
+def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> RunPlan:
     """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
 
     Without any sparsity it is the dense run alone. The batch is over all GPUs.
 
     Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
     """
-    found = plan_run(loaded(model, **loading), **asked)
+    found = plan_run(network, **asked)
     if plot is not None:
         save(schedule_over_run(found, size=plot_size), plot)
-    show_result(found, format, output)
+    return found

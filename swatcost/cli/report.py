@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import MODEL, Loading, loaded, model_options, setting_options
+from swatcost.cli.options import MODEL, Loading, loaded, loading_options, setting_options
 from swatcost.cli.output import show
 from swatcost.common.errors import SwatcostError
 from swatcost.loading import loading_words
@@ -20,7 +20,7 @@ from swatcost.setting import command_line
 @click.command("report")
 @MODEL
 @setting_options()
-@model_options
+@loading_options
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="The .html file to write.")
 def command(model: str, loading: Loading, output: Path | None, **settings: Any) -> None:
     """Writes an estimate as one HTML file with charts, which needs no network.

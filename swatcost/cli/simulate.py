@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from swatcost.accelerator.architecture import architecture_names
 from swatcost.cli.completion import offering
-from swatcost.cli.options import FORMAT, MODEL, OUTPUT, Loading, loaded, model_options, setting_options, shown
-from swatcost.cli.output import show_result
+from swatcost.cli.options import network_options, reporting, setting_options, shown
 from swatcost.cli.progress import unattended
-from swatcost.simulation.simulation import SIMULATING, simulate
+from swatcost.network import Network
+from swatcost.simulation.simulation import SIMULATING, Simulation, simulate
 
 ARCH = shown(
     "--arch", "Architecture, or a .toml file; see `list architectures`.", "bit-tactical", "A",
@@ -22,7 +21,7 @@ ARCH = shown(
 
 
 @click.command("simulate")
-@MODEL
+@network_options
 @setting_options(SIMULATING)
 @ARCH
 @click.option("--shape", metavar="S", help="Promotion shape: T2,5, L4,3, or X8 for a full crossbar.")
@@ -34,30 +33,16 @@ ARCH = shown(
 @shown("--filter-spread", "σ of gaussian filters' log-normal scales.", 0.0, "σ")
 @shown("--seed", "Seed of the masks.", 0, "N")
 @click.option("--layers", is_flag=True, help="Also print one row per layer and pass.")
-@model_options
-@FORMAT
-@OUTPUT
-def command(
-    model: str,
-    loading: Loading,
-    masks: str,
-    filter_spread: float,
-    seed: int,
-    layers: bool,
-    format: str | None,
-    output: Path | None,
-    **asked: Any,
-) -> None:
+@reporting
+def command(network: Network, masks: str, filter_spread: float, seed: int, layers: bool, **asked: Any) -> Simulation:
     """Simulates a training step on a sparse accelerator, cycle by cycle.
 
     Example: swatcost simulate resnet50 --weights 0.9 --acts 0.9 --arch bit-tactical
     """
     from swatcost.accelerator.masks import masks_from
 
-    network = loaded(model, **loading)
     chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
     with click.progressbar(
-        length=len(network.counted_layers), label=model, file=sys.stderr, hidden=unattended(), item_show_func=str
+        length=len(network.counted_layers), label=network.name, file=sys.stderr, hidden=unattended(), item_show_func=str
     ) as bar:
-        found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
-    show_result(found, format, output, layers=layers)
+        return simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)

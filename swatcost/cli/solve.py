@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import (
-    FORMAT,
-    MODEL,
-    OUTPUT,
-    FractionType,
-    Loading,
-    loaded,
-    model_options,
-    setting_options,
-    shown,
-)  # fmt: skip
-from swatcost.cli.output import show_result
+from swatcost.cli.options import FractionType, network_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
-from swatcost.planning.solution import SOLVING, solution
+from swatcost.network import Network
+from swatcost.planning.solution import SOLVING, Solution, solution
 
 
 @click.command("solve")
-@MODEL
+@network_options
 @click.option("--speedup", type=float, metavar="X", help="Goal: a training step this many times as fast as dense.")
 @click.option("--training-flops", type=FractionType(), help="Goal: at most this share of dense training FLOPs.")
 @click.option("--memory", metavar="MEMORY", help="Goal: a step's peak, compressed, within 11GB, 24GiB or a device.")
@@ -37,10 +26,8 @@ from swatcost.planning.solution import SOLVING, solution
 @shown("--optimizer", "sgd, momentum, adam or adamw; for --memory.", "momentum", "O", offering(OPTIMIZERS.names))
 @shown("--precision", "fp32, bf16, fp16 or mixed; for --memory.", "fp32", "P", offering(PRECISIONS.names))
 @setting_options(SOLVING)
-@model_options
-@FORMAT
-@OUTPUT
-def command(model: str, loading: Loading, format: str | None, output: Path | None, **asked: Any) -> None:
+@reporting
+def command(network: Network, **asked: Any) -> Solution:
     """Looks for the least sparse setting that reaches a goal.
 
     With several goals, all of them. Sparsities that are given are fixed and the others move together; where none is
@@ -48,9 +35,9 @@ def command(model: str, loading: Loading, format: str | None, output: Path | Non
 
     Example: swatcost solve wide_resnet50_2 --speedup 3 --device rtx2080ti
     """
-    network = loaded(model, **loading)
     with waiting("solving"):
         found = solution(network, **asked)
-    show_result(found, format, output)
     if not found.reached:
-        click.get_current_context().exit(1)
+        context = click.get_current_context()
+        context.call_on_close(lambda: context.exit(1))
+    return found

@@ -8,33 +8,27 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, MODEL, OUTPUT, Loading, loaded, model_options, plot_options, setting_options
+from swatcost.cli.options import FORMAT, OUTPUT, network_options, plot_options, setting_options
 from swatcost.cli.output import form, show, width
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_bytes_atomically
 from swatcost.devices import load_device
+from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
 from swatcost.plots import save, speedup_by_sparsity
 from swatcost.report.sweep import render
 
 
 @click.command("sweep")
-@MODEL
+@network_options
 @setting_options(SWEEPING)
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
 @plot_options("speedup against sparsity, a line for each combination of the other settings")
-@model_options
 @FORMAT
 @OUTPUT
 def command(
-    model: str,
-    loading: Loading,
-    plot: Path | None,
-    plot_size: str,
-    format: str | None,
-    output: Path | None,
-    **settings: Any,
+    network: Network, plot: Path | None, plot_size: str, format: str | None, output: Path | None, **settings: Any
 ) -> None:
     """Estimates every combination of settings at once.
 
@@ -44,7 +38,6 @@ def command(
     Example: swatcost sweep resnet50 --weights 0.5:0.95:0.05 --acts 0.5,0.8,0.9 --period 1,10,100,1k --method swat,rigl
     """
     as_parquet = output is not None and output.suffix.lower() == ".parquet" and format is None
-    network = loaded(model, **loading)
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
     if plot is not None:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from swatcost.cli.options import MODEL, OUTPUT, Loading, loaded, model_options
+from swatcost.cli.options import OUTPUT, network_options
 from swatcost.cli.output import show
+from swatcost.network import Network
 
 
 @click.command("trace")
-@MODEL
-@model_options
+@network_options
 @OUTPUT
-def command(model: str, output: Path | None, loading: Loading) -> None:
+def command(network: Network, output: Path | None) -> None:
     """Traces a network and saves it as JSON, to be named as MODEL later.
 
     Example: swatcost trace resnet50 --output resnet50.json
     """
-    show(loaded(model, **loading).to_json(), output)
+    show(network.to_json(), output)

@@ -60,3 +60,14 @@ class OperatingPoint:
     def targets(self) -> dict[str, float]:
         """The sparsities that are given, by name."""
         return {name: getattr(self, name) for name in OPERANDS if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a search found; see `planning.Solution`."""
+
+    least: OperatingPoint | None = None
+    exact: float | None = None
+    limit: OperatingPoint | None = None
+    unreached: tuple[str, ...] = ()
+    freedom: tuple[OperatingPoint, ...] = ()

@@ -15,7 +15,7 @@ from swatcost.memory.dense_step import StepMemory, training_memory
 from swatcost.memory.sparse_step import sparse_memory
 from swatcost.methods import LayerSparsity
 from swatcost.methods.method import OPERANDS
-from swatcost.planning.goals import STEP, Goals, OperatingPoint
+from swatcost.planning.goals import STEP, Answer, Goals, OperatingPoint
 from swatcost.planning.vectorised import Array, Vectorised, missing
 from swatcost.setting import OPTIONS
 from swatcost.sparsity import SparsityPlan
@@ -26,17 +26,6 @@ _MOST = round(1 / STEP) - 1
 _COARSE = 64  # steps looked at together before those between two of them
 _ISO_WEIGHTS = numpy.arange(0.05, 0.96, 0.05).round(2)
 _OVERHEAD_SPARSITIES = numpy.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a search found; see `planning.solving.Solution`."""
-
-    least: OperatingPoint | None = None
-    exact: float | None = None
-    limit: OperatingPoint | None = None
-    unreached: tuple[str, ...] = ()
-    freedom: tuple[OperatingPoint, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy
-
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
@@ -20,9 +18,7 @@ from swatcost.methods import checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.capacity import capacity_of
-from swatcost.planning.goals import Goals
-from swatcost.planning.search import Answer, Search
-from swatcost.planning.vectorised import Vectorised
+from swatcost.planning.goals import Answer, Goals
 from swatcost.setting import Scope, Setting, Settings
 
 if TYPE_CHECKING:
@@ -79,7 +75,9 @@ class Solution(Result, Answer):
         """The shortest period [iterations] at the least setting that keeps a Top-K below each of SHARES."""
         if self.least is None or not self.setting.method.selects:
             return {}
-        at = {name: numpy.array([value]) for name, value in self.least.targets.items()}
+        from swatcost.planning.vectorised import Vectorised, single
+
+        at = {name: single(value) for name, value in self.least.targets.items()}
         times = Vectorised(network=self.network, setting=self.setting).times(at)
         return {share: int(times.period_of_overhead(share)[0]) for share in SHARES}
 
@@ -126,6 +124,9 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     >>> round(solution("resnet50", training_flops=0.239).least.weights, 2)  # Table 3: 76.1 % fewer at 80 %
     0.8
     """
+    from swatcost.planning.search import Search
+    from swatcost.planning.vectorised import Vectorised
+
     wanted: dict[str, Any] = {name: asked.get(name) for name in _GOALS}
     optimizer, precision = asked.get("optimizer", "momentum"), asked.get("precision", "fp32")
     given = SOLVING.given({name: value for name, value in asked.items() if name not in _ALL})

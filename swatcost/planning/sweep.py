@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
-import numpy
-
-from swatcost.accelerator.architecture import Architecture
-from swatcost.common.errors import SwatcostError
-from swatcost.common.units import checked_count
-from swatcost.counting import Convention
-from swatcost.devices import Device
-from swatcost.distributions import Distribution
 from swatcost.loading import counted_network
-from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
-from swatcost.planning.vectorised import Array, Vectorised, times_of
-from swatcost.setting import EVERY_SETTING, OPTIONS, Scope, Settings
+from swatcost.setting import Scope, Settings
 
 if TYPE_CHECKING:
     import pandas
-
-_PERIOD = OPTIONS["period"].default
-_MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
-
 
 SWEEPING = Scope(several=(*OPERANDS, "period", "method", "distribution", "convention", "device", "batch_size"))
 """Settings as a sweep takes them."""
@@ -50,105 +34,6 @@ def sweep(network: Network | str | Path, *, paired: bool = False, **settings: Un
     >>> [round(100 * reduction, 2) for reduction in frame["training_reduction"]]  # Table 3: 76.1 and 85.6
     [76.12, 85.63]
     """
-    import pandas
+    from swatcost.planning.grid import swept
 
-    network, given = counted_network(network), SWEEPING.given(settings)
-    targets = [_sparsities(given.pop(name, None), name) for name in OPERANDS]
-    periods = numpy.array([checked_count(each, "period") for each in _several(given.pop("period", _PERIOD))])
-    if paired:
-        *targets, periods = _pairs([*targets, periods])
-    names = [name for name in SWEEPING.several if name not in (*OPERANDS, "period")]
-    swept = {name: list(_several(given.pop(name, OPTIONS[name].default))) for name in names}
-    methods = [METHODS.choose(each) for each in swept["method"]]
-    frames = []
-    for choice in product(*swept.values()):
-        asked = EVERY_SETTING.setting({**given, **dict(zip(swept, choice, strict=True))})
-        vectorised = Vectorised(network=network, setting=asked)
-        own = _of_method(asked.method, methods, targets)
-        grid = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
-        for start in range(0, len(grid[0]), _MOST_AT_ONCE):
-            part = [each[start : start + _MOST_AT_ONCE] for each in grid]
-            try:
-                columns = vectorised.columns(*part)
-            except SwatcostError as error:
-                raise SwatcostError(f"{asked.method.name} with {asked.distribution.name}: {error}") from None
-            named = {
-                "method": asked.method.name,
-                "distribution": asked.distribution.name,
-                "convention": asked.convention.name,
-                "device": asked.profile.name,
-                "batch_size": asked.batch_size,
-                "weights": part[0],
-                "acts": part[1],
-                "grads": part[2],
-            }
-            at = periods[start : start + _MOST_AT_ONCE] if paired else periods
-            frames.append(pandas.DataFrame(_with_periods(named, columns, at, paired, asked.hidden)))
-    return pandas.concat(frames, ignore_index=True)
-
-
-def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) -> list[Array]:
-    """The targets that a method of several can use: what it cannot is for the others, and not given to it."""
-    missing = numpy.array([numpy.nan])
-    return [
-        target if method.uses(operand) or not any(other.uses(operand) for other in methods) else missing
-        for operand, target in zip(OPERANDS.values(), targets, strict=True)
-    ]
-
-
-def _several(value: Any) -> Iterable[Any]:
-    """What was given, as several: a name, a number or a function is one."""
-    single = isinstance(
-        value, str | bytes | Path | Method | Distribution | Convention | Device | Architecture
-    ) or callable(value)
-    if single or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
-        return [value.item() if getattr(value, "ndim", 1) == 0 and hasattr(value, "item") else value]
-    several = list(value)
-    if not several:
-        raise SwatcostError("a setting of no choices: give at least one")
-    return several
-
-
-def _sparsities(value: Any, name: str) -> Array:
-    """Targets as an array; NaN stands for one that was not given."""
-    if value is None:
-        return numpy.array([numpy.nan])
-    if isinstance(value, numpy.ndarray) and value.dtype.kind == "f":
-        if value.size and not (value.min() >= 0 and value.max() < 1):
-            checked_sparsity(float(value[(value < 0) | ~(value < 1)][0]), name)
-        found = value.astype(float).reshape(-1)
-    else:
-        found = numpy.array([checked_sparsity(each, name) for each in _several(value)])
-    if not found.size:
-        raise SwatcostError(f"{name}: give at least one sparsity")
-    return found
-
-
-def _grid(targets: list[Array]) -> list[Array]:
-    return [each.reshape(-1) for each in numpy.meshgrid(*targets, indexing="ij")]
-
-
-def _pairs(settings: list[Array]) -> list[Array]:
-    lengths = {len(each) for each in settings} - {1}
-    if len(lengths) > 1:
-        raise SwatcostError(f"paired settings have to be equally many, not {' and '.join(map(str, sorted(lengths)))}")
-    return [numpy.broadcast_to(each, max(lengths, default=1)) for each in settings]
-
-
-def _with_periods(
-    settings: dict[str, Any], columns: dict[str, Any], periods: Any, paired: bool, hidden: bool
-) -> dict[str, Any]:
-    """Every setting with every period, or with its own; the speedups of each."""
-    count = len(settings["weights"])
-    times = 1 if paired else len(periods)
-    whole: dict[str, Any] = {
-        name: numpy.repeat(numpy.broadcast_to(value, count), times) if not isinstance(value, str) else value
-        for name, value in {**settings, **columns}.items()
-    }
-    whole["period"] = periods if paired else numpy.tile(periods, count)
-    found = times_of(whole, len(whole["period"]), hidden)
-    whole["speedup"] = found.speedup(whole["period"])
-    whole["speedup_limit"] = found.speedup_limit
-    whole["break_even_period"] = found.break_even_period()
-    order = [*settings, "period", *columns, "speedup", "speedup_limit", "break_even_period"]
-    return {name: whole[name] for name in order}
+    return swept(counted_network(network), SWEEPING.given(settings), SWEEPING.several, paired)

@@ -160,3 +160,8 @@ def _one_by_one(function: Callable[[Spread], Any], request: Spread, targets: Arr
 def missing(count: int) -> Array:
     """Targets that are not given."""
     return numpy.full(count, numpy.nan)
+
+
+def single(value: float) -> Array:
+    """One target."""
+    return numpy.array([value])

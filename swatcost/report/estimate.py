@@ -12,7 +12,8 @@ from swatcost.estimate import Estimate
 from swatcost.network import Network
 from swatcost.network.layer import PRODUCT_KINDS
 from swatcost.report.assumptions import assumptions
-from swatcost.report.estimate_data import layer_rows, summary_rows, to_dict
+from swatcost.report.estimate_data import layer_rows as rows
+from swatcost.report.estimate_data import summary_rows, to_dict
 from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
@@ -25,7 +26,7 @@ def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
         tables=tables(estimate),
         notes=notes(estimate),
         data=lambda: to_dict(estimate),
-        rows=lambda: layer_rows(estimate) if layers else summary_rows(estimate),
+        rows=lambda: rows(estimate) if layers else summary_rows(estimate),
         layers=lambda detail: layer_table(estimate, detail),
         shows_layers=layers,
         left_out=LEFT_OUT.__getitem__,
@@ -172,8 +173,8 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
     detail is one of LAYER_DETAIL: `medium` leaves out shapes and passes, `narrow` parameters and sparsities too.
     What runs several times on the same shapes is one row.
     """
-    rows = merged(layer_rows(estimate))
-    shown = rows if detail != "narrow" else rows[:-1]  # the last row holds parameters only
+    layers = merged(rows(estimate))
+    shown = layers if detail != "narrow" else layers[:-1]  # the last row holds parameters only
     texts, passes, described = _TEXTS[detail], _PASSES[detail], detail != "narrow"
     if detail == "wide" and estimate.costs.recompute.dense:
         passes = (*passes[:-1], "recompute", passes[-1])
@@ -190,7 +191,7 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
             percent(1 - sparse / dense) if dense else "",
         ]
 
-    total = {key: sum(row[key] for row in rows) for key in ("params", *keys)}
+    total = {key: sum(row[key] for row in layers) for key in ("params", *keys)}
     total |= {"weight_sparsity": estimate.weight_sparsity, "act_sparsity": estimate.act_sparsity}
     total |= dict.fromkeys(texts, "") | {"name": "total", "weight": "all"}
     header = [
