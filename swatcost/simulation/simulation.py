@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from swatcost.accelerator.architecture import Architecture, device_of, load_architecture
 from swatcost.accelerator.cycles import Cycles, LayerCycles
-from swatcost.accelerator.layer_cycles import layer_cycles
-from swatcost.accelerator.masks import GAUSSIAN, MaskSource
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.estimate import Estimate, estimate_setting
@@ -20,6 +18,9 @@ from swatcost.network.passes import PASSES, Pass
 from swatcost.setting import Scope, Settings
 from swatcost.timing import topk
 from swatcost.timing.selection import topk_seconds
+
+if TYPE_CHECKING:
+    from swatcost.accelerator.masks import MaskSource
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -90,7 +91,7 @@ def simulate(
     *,
     arch: str | Path | Architecture = "bit-tactical",
     shape: str | None = None,
-    masks: MaskSource = GAUSSIAN,
+    masks: MaskSource | None = None,
     passes: tuple[Pass, ...] = PASSES,
     threads: int | None = None,
     progress: Callable[[str], object] = lambda layer: None,
@@ -105,6 +106,10 @@ def simulate(
 
     Raises SwatcostError for what cannot be used.
     """
+    from swatcost.accelerator.layer_cycles import layer_cycles
+    from swatcost.accelerator.masks import GAUSSIAN
+
+    masks = masks or GAUSSIAN
     architecture = arch if isinstance(arch, Architecture) else load_architecture(arch)
     if shape is not None:
         architecture = architecture.with_shape(shape)

@@ -97,8 +97,8 @@ class Recording:
             layers = self._read(operation.formula, args, kwargs, result, frame)
         elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # which is listed as one
             self._uncounted[operation.name].append(frame.name)
-        multiplies = any([self._add(layer, result) for layer in layers])
-        self._weights.follow(tensors_of(args), tensors_of(result), multiplies=multiplies)
+        added = [self._add(layer, result) for layer in layers]
+        self._weights.follow(tensors_of(args), tensors_of(result), multiplies=any(added))
         self._saved.next_operation(operation.name, result)
 
     def again(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
