@@ -26,7 +26,7 @@ def test_the_largest_batch_is_the_last_that_fits(fixed: int, per_sample: int, ca
     assert largest_batch(lambda samples: fixed + per_sample * samples, capacity) == expected
 
 
-def test_no_more_samples_are_looked_for_than_anybody_has() -> None:
+def test_the_search_for_samples_ends() -> None:
     assert largest_batch(lambda samples: 0, 1) == 2**40 - 1
 
 
@@ -82,7 +82,7 @@ def peak_at(sparsity: float, weights: float = 0.5) -> int:
 @pytest.mark.parametrize("weights", [0.5, 0.9])
 @pytest.mark.parametrize("wanted", [0.6, 0.75, 0.9, 0.99])
 def test_the_needed_sparsity_is_the_least_that_fits(wanted: float, weights: float) -> None:
-    """Within a thousandth; whatever activations the plan had, the layers that it makes sparse get it, and no others."""
+    """To a thousandth; the layers that the plan makes sparse get it in place of their own, and no others."""
     capacity = peak_at(wanted, weights)
     dense = training_memory(NETWORK, batch_size=BATCH).peak.bytes
     assert capacity < dense
