@@ -118,3 +118,4 @@ def test_outputs_stay_as_sparse_as_they_are() -> None:
 
 def test_moving_out_and_in_again() -> None:
     assert moving_seconds(8_000_000_000, 16e9) == 1.0
+    assert moving_seconds(1, 4.0) == 0.5

@@ -150,6 +150,7 @@ def test_pointers_tell_apart_every_number_of_values() -> None:
 
 def test_bits_need_not_fill_bytes() -> None:
     assert FORMATS["bitmap"].size(3, 4, 0, 4) == 1.5
+    assert FORMATS["rle"].size(1, 40, 0, 4) == 2.5 * 4.5
 
 
 @pytest.mark.parametrize(
