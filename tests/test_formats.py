@@ -181,6 +181,8 @@ def test_a_pattern_that_is_not_there_is_not_used() -> None:
     assert [each.name for each in FORMATS.values() if each.needs_pattern] == ["n:m"]
     assert smallest(4, 600, 600, 4) == "bitmap"  # 300 + 2400
     assert smallest(4, 600, 600, 4, pattern=True) == "n:m"  # 150 + 2400
+    with pytest.raises(TypeError):
+        smallest(4, 600, 600, 4, True)  # type: ignore[misc]  # a flag has a name
 
 
 @settings(max_examples=60, deadline=None)
