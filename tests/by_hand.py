@@ -38,12 +38,12 @@ def weight_of(layer: Layer) -> Parameter:
 
 
 def grows(features: int, float_bytes: int = 4) -> Storage:
-    """A storage of so many features of 4 bytes per sample."""
+    """A storage of `features` times 4 bytes per sample."""
     return Storage(bytes=BATCH * features * 4, scales_with_batch=True, float_bytes=float_bytes)
 
 
 def stays(elements: int) -> Storage:
-    """A storage of so many elements of 4 bytes at any batch size, such as a gradient of a weight."""
+    """A storage of `elements` times 4 bytes at any batch size, such as the gradient of a weight."""
     return Storage(bytes=elements * 4, scales_with_batch=False, float_bytes=4)
 
 
@@ -56,7 +56,7 @@ def saved_by(storage: int, operation: str) -> SavedTensor:
 
 
 def fork(*, frozen: bool = False) -> Network:
-    """x (8 features) → a → relu (16) → b and c (4 each), added up. c is frozen, or trains as well."""
+    """x (8 features) → a → relu (16) → b and c (4 each), added up. c is frozen or trains, too."""
     a, b = linear("a", 8, 16, reads=0, first=True), linear("b", 16, 4, reads=2)
     c = linear("c", 16, 4, reads=2, trains=not frozen)
     x, of_a, relu, of_b, of_c, y, grad_y, grad_relu, grad_a, grad_b, grad_c = range(1, 12)
@@ -121,7 +121,7 @@ def plan_of(
     method: str = "swat",
     distribution: str = "uniform",
 ) -> SparsityPlan:
-    """A plan with these sparsities of weights and activations, one number where they are alike, layer by layer."""
+    """A plan with these sparsities of weights and activations, layer by layer; one number stands for both."""
     pairs = [each if isinstance(each, tuple) else (each, each) for each in sparsities]
     assert len(pairs) == len(network.weight_layers)
     return SparsityPlan(

@@ -150,6 +150,7 @@ def test_pointers_tell_apart_every_number_of_values() -> None:
 
 def test_bits_need_not_fill_bytes() -> None:
     assert FORMATS["bitmap"].size(3, 4, 0, 4) == 1.5
+    assert FORMATS["rle"].size(1, 40, 0, 4) == 2.5 * 4.5
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,8 @@ def test_a_pattern_that_is_not_there_is_not_used() -> None:
     assert [each.name for each in FORMATS.values() if each.needs_pattern] == ["n:m"]
     assert smallest(4, 600, 600, 4) == "bitmap"  # 300 + 2400
     assert smallest(4, 600, 600, 4, pattern=True) == "n:m"  # 150 + 2400
+    with pytest.raises(TypeError):
+        smallest(4, 600, 600, 4, True)  # type: ignore[misc]  # a flag has a name
 
 
 @settings(max_examples=60, deadline=None)

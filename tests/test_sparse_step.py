@@ -189,7 +189,7 @@ def test_thresholds_are_of_what_topk_selects() -> None:
 def memory_with(
     peak: int, saved: int, holds: dict[str, int], sizes: dict[int, int], inputs: int = 1, loss: int = 0
 ) -> SparseMemory:
-    """A step that saves so much, the loss included, with tensors of these sizes by storage."""
+    """A dense step that saves `saved` bytes, the loss included, and tensors of these sizes by storage."""
     dense = StepMemory(
         batch_size=1, precision=PRECISIONS["fp32"], optimizer=OPTIMIZERS["sgd"], constant={}, gradients=0, input=0,
         saved={"relu": saved - loss}, loss=loss, live=(), backward=0, peak=Peak(peak, "backward", holds),
@@ -203,7 +203,7 @@ def test_the_peak_of_what_is_saved_by_hand() -> None:
     holds = {"saved activations": 6000, "input": 500, "gradients": 3500}
     memory = memory_with(10_000, 7000, holds, {0: 400, 1: 2000, 2: 3600, 3: 1000}, loss=0)
     assert memory.peak(7000) == 10_000
-    assert memory.peak(7600) == 10_600  # more is saved: so much more is held
+    assert memory.peak(7600) == 10_600  # 600 more are saved and held
     # less is saved: 3,600 of the largest tensor are dense at work, and what is saved replaces 6,000 + 400
     assert memory.peak(1000) == 10_000 - 6400 + 1000 + 3600
     assert memory.peak(6999) == 10_000  # 10,000 − 6,400 + 6,999 + 3,600 would be more than the dense step

@@ -121,12 +121,12 @@ def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -
     value = step.precision.activation if traced in (0, FULL) else traced
     elements, rows = dense / value, step.batch_size
     nnz = elements * (1 - saved.sparsity)
-    signs_do = set(saved.operations) <= _ONE_BIT
-    format: str | None = "dense"
-    signs = False
-    if traced and signs_do and not saved.layers:
+    format: str | None
+    if not traced or not set(saved.operations) <= _ONE_BIT:
+        format, signs = "dense", False
+    elif not saved.layers:
         format, signs = None, True
-    elif traced and signs_do and saved.sparsity:
+    else:
         format, signs = smallest(rows, elements / rows, nnz, value), bool(saved.operations)
     values = FORMATS[format].size(rows, elements / rows, nnz, value) if format else 0.0
     compressed = values + (elements / 8 if signs else 0.0)

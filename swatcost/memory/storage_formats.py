@@ -95,17 +95,13 @@ class Format:
     needs_pattern: bool = False
 
     def break_even_density(self, rows: float, columns: float, value_bytes: float) -> float:
-        """The density [-] from which on the format is no smaller than the dense tensor; 0 if it never is.
+        """The density [-] from which on the format is no smaller than the dense tensor: 0 if it never is smaller.
 
         >>> FORMATS["bitmap"].break_even_density(1, 1000, 4)  # 1/32 of the values' bits are the map's
         0.96875
         """
         places, whole = rows * columns, dense(rows, columns, 0, value_bytes)
         low, high = 0.0, 1.0
-        if self.size(rows, columns, 0.0, value_bytes) >= whole:
-            return 0.0
-        if self.size(rows, columns, places, value_bytes) < whole:
-            return 1.0
         for _ in range(60):
             middle = (low + high) / 2
             if self.size(rows, columns, middle * places, value_bytes) < whole:

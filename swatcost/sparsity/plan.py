@@ -235,18 +235,18 @@ def _kept_dense(
     for option, choice in (("first_layer", first_layer), ("last_layer", last_layer)):
         if choice not in (None, "dense", "sparse"):
             raise SwatcostError(f"{option} {choice!r}: give 'dense' or 'sparse'")
-    if keep_dense is not None and not isinstance(keep_dense, Iterable):
+    own = () if distribution.measured or keep_dense is not None else method.keeps_dense
+    named = [keep_dense] if isinstance(keep_dense, str) else () if keep_dense is None else keep_dense
+    if not isinstance(named, Iterable):
         raise SwatcostError(f"keep_dense {keep_dense!r:.40}: give patterns of layer names")
     # the first storages of a trace are its inputs; behind an embedding it is the first layer that runs
-    reads_input = [layer for layer in layers if layer.input_storage < network.timeline.inputs]
+    reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
     first_is_dense = (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense"
-    as_the_method_ran = method.keeps_dense if keep_dense is None and not distribution.measured else ()
-    named = map(str, [keep_dense] if isinstance(keep_dense, str) else keep_dense or ())
     rules: list[tuple[str, Sequence[Layer]]] = [
-        ("first layer", (reads_input or layers)[:1] if first_is_dense else []),
-        ("last layer", layers[-1:] if last_layer == "dense" else []),
-        *((f"as SWAT ran {method.name}, Section 4.2", _called(layers, each)) for each in as_the_method_ran),
-        *((f"named by {pattern}", _named(layers, pattern)) for pattern in named),
+        ("first layer", (reads_input or layers)[:1] if first_is_dense else ()),
+        ("last layer", layers[-1:] if last_layer == "dense" else ()),
+        *((f"as SWAT ran {method.name}, Section 4.2", _called(layers, pattern)) for pattern in own),
+        *((f"named by {pattern}", _named(layers, pattern)) for pattern in map(str, named)),
     ]
     kept: dict[str, str] = {}
     for reason, chosen in rules:
@@ -257,17 +257,16 @@ def _kept_dense(
 
 def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:
     """The layers that a user's pattern names; SwatcostError if there is none."""
-    matches = _called(layers, pattern)
-    if not matches:
-        names = list(dict.fromkeys(layer.name for layer in layers))
-        raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {nearest(pattern, names)}")
-    return matches
+    if matches := _called(layers, pattern):
+        return matches
+    names = list(dict.fromkeys(layer.name for layer in layers))
+    raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {nearest(pattern, names)}")
 
 
 def _called(layers: Sequence[Layer], pattern: str) -> list[Layer]:
     """The layers that the pattern names or, where one module has several, whose weight it names."""
-    return [
-        each
-        for each in layers
-        if any(pattern == name or fnmatchcase(name, pattern) for name in (each.name, each.weight))
-    ]
+
+    def matches(name: str) -> bool:
+        return name == pattern or fnmatchcase(name, pattern)
+
+    return [each for each in layers if matches(each.name) or matches(each.weight)]
