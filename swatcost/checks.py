@@ -6,7 +6,6 @@ from numbers import Integral
 from pathlib import Path
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.record import measured_default
 from swatcost.common.units import fraction_from
 from swatcost.loading.load import load
 from swatcost.methods import checked_sparsity
@@ -29,6 +28,8 @@ def checked_network(network: Network | str | Path) -> Network:
 def checked_default(given: float | str | Path, network: Network) -> float:
     """The default activation sparsity [-]: the number that was given, or what a record of a run measured."""
     if isinstance(given, str | Path):
+        from swatcost.common.record import measured_default
+
         try:
             given = fraction_from(str(given))
         except SwatcostError:
