@@ -56,6 +56,6 @@ def test_cells_that_need_the_simulator_say_so():
 
 
 def test_an_estimate_imports_no_heavy_package():
-    heavy = "numpy,pandas,torch,numba,joblib,matplotlib,jinja2,plotly,dash,yaml,safetensors,tomli_w"
+    heavy = "numpy,pandas,torch,numba,joblib,matplotlib,jinja2,plotly,dash,yaml,safetensors,tomli_w,tabulate"
     done = run_without(heavy, "resnet50", "--weights", "0.8", "--acts", "0.8", "--layers")
     assert done.returncode == 0, done.stderr

@@ -262,7 +262,9 @@ def test_shipped_traces_are_what_a_fresh_trace_gives(name: str) -> None:
 def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "kept"
     monkeypatch.setenv(cache.DIRECTORY_VARIABLE, str(folder))
-    monkeypatch.setattr(cache, "_STARTED", time.time_ns())  # other tests have left modules and formulas behind
+    monkeypatch.setattr(
+        sys.modules["swatcost.loading.load"], "_STARTED", time.time_ns()
+    )  # other tests have left modules and formulas behind
     monkeypatch.setattr(formulas, "_HERE", set())
     return folder
 

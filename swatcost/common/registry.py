@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -93,6 +92,8 @@ _FEW = 16
 
 def nearest(name: str, names: list[str]) -> str:
     """A remedy for a misspelt name: the nearest ones, or all of them (of many, some) when nothing is near."""
+    import difflib
+
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     some = names if len(names) <= _FEW else [*names[:4], "…", *names[-3:]]
     return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(some)}"

@@ -16,8 +16,9 @@ from swatcost.distributions.distribution import Distribution, Spread, from_funct
 __all__ = ["DISTRIBUTIONS", "Distribution", "Spread", "distribution_of", "from_function"]
 
 DISTRIBUTIONS = Registry[Distribution]("distribution", Distribution, entry_points="swatcost.distributions")
-for _module in iter_modules(__path__, prefix=f"{__name__}."):
-    if hasattr(_file := import_module(_module.name), "DISTRIBUTION"):
+_READERS = {"checkpoints", "tables"}  # no strategies: imported by those that read files, when they do
+for _module in iter_modules(__path__):
+    if _module.name not in _READERS and hasattr(_file := import_module(f"{__name__}.{_module.name}"), "DISTRIBUTION"):
         DISTRIBUTIONS.register(_file.DISTRIBUTION)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread
-from swatcost.distributions.tables import by_weight, read_table
 
 _CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
 _OPTIMIZER_KEYS = frozenset({"optimizer", "optimizer_state_dict"})
@@ -63,6 +62,8 @@ def _shares(request: Spread) -> dict[str, float]:
         from swatcost.distributions.checkpoints import momentum_shares
 
         return momentum_shares(request)
+    from swatcost.distributions.tables import by_weight, read_table
+
     rows = read_table(request.source)
     column = "share" if any("share" in row for row in rows.values()) else "weights"
     if column == "weights" and Path(str(request.source)).suffix == ".jsonl":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -13,7 +14,6 @@ from swatcost_models import ZOO
 
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.registry import nearest
-from swatcost.loading import trace_cache
 from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
 from swatcost.network.formulas import registered_here
@@ -22,6 +22,7 @@ from swatcost.network.layer import LARGEST
 ENTRY_POINTS = "swatcost.models"
 """The entry point group through which other packages offer networks: a name for a factory."""
 
+_STARTED = time.time_ns()  # what was changed later may have been imported before
 _FORMS = (
     "a zoo name, torchvision:NAME, timm:NAME, package.module:factory, path/file.py:factory or a saved trace (.json)"
 )
@@ -107,6 +108,8 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
     Where this process may see something else than others none is kept: with a formula that it registered itself,
     and of a module that it has loaded already and may have changed.
     """
+    from swatcost.loading import trace_cache
+
     key = {"source": source, "where": _where(source), **asked, **trace_cache.versions()}
     lasting = not registered_here() and _place(source) not in sys.modules
     kept = trace_cache.read(key) if lasting and not fresh else None
@@ -122,7 +125,7 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
     with trace_cache.followed() as files:
         network = sources.trace_zoo(ZOO[source], **asked) if source in ZOO else sources.trace_source(source, **asked)
     if lasting and not registered_here():
-        trace_cache.write(key, network, files)
+        trace_cache.write(key, network, files, _STARTED)
     return network
 
 

@@ -32,7 +32,6 @@ DIRECTORY_VARIABLE = "SWATCOST_CACHE_DIR"
 _MOST_ENTRIES = 200
 _PACKAGE = Path(__file__).parent.parent
 _PACKAGES = "site-packages"
-_STARTED = time.time_ns()  # what was changed later may have been imported before
 
 
 class Entry(msgspec.Struct):
@@ -93,17 +92,17 @@ def read(key: Mapping[str, Any]) -> Network | None:
     return entry.network if fresh else None
 
 
-def write(key: Mapping[str, Any], network: Network, files: FilesRead) -> None:
+def write(key: Mapping[str, Any], network: Network, files: FilesRead, started: int) -> None:
     """Keeps a trace and forgets the oldest ones; what cannot be written is not kept.
 
     Nothing is kept if a file has changed since it was read, as far as that can be known: in making the trace, or, for
-    a module that was loaded before, when this process began.
+    a module that was loaded before, at `started` [ns].
     """
     path = _place(key)
     opened, loaded = files.sources()
     if path is None or any(_changed_at(each) > files.began for each in opened):
         return
-    if any(_changed_at(each) > _STARTED for each in loaded):
+    if any(_changed_at(each) > started for each in loaded):
         return
     digests = {name: _digest(Path(name)) for name in sorted(opened | loaded)}
     entry = Entry(schema="swatcost.cache/1", key=dict(key), files=digests, network=network)

@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 from swatcost.network import Network, parse_network
 
-_SHIPPED = files(__package__)
+_SHIPPED = Path(__file__).parent
 
 
 def shipped(name: str) -> Network | None:
     """The shipped trace of a zoo network as it is defined; None if there is none that this version can read."""
     try:
-        content = _SHIPPED.joinpath(f"{name}.json").read_bytes()
+        content = (_SHIPPED / f"{name}.json").read_bytes()
     except OSError:
         return None
     return parse_network(content, f"the shipped trace of {name}")
