@@ -203,8 +203,8 @@ def test_a_dense_layer_among_sparse_ones():
 
 
 def test_threads_do_not_matter():
-    one = simulate("cifar_vgg16", weights=0.9, acts=0.9, threads=1).to_dict()
-    assert simulate("cifar_vgg16", weights=0.9, acts=0.9, threads=4).to_dict() == one
+    one = simulate("cifar_densenet121", weights=0.9, acts=0.9, threads=1).to_dict()
+    assert simulate("cifar_densenet121", weights=0.9, acts=0.9, threads=4).to_dict() == one
 
 
 @pytest.mark.parametrize("name", ["vit_b_16", "convnext_base"])

@@ -185,7 +185,7 @@ def test_swat_m_follows_the_run_s_own_momentum(small: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("second", [False, True])
 def test_the_command_and_its_interruption(small: str, tmp_path: Path, second: bool) -> None:
     command = [sys.executable, "-m", "swatcost", "run", small, "--input-shape", "1,8,8", "--steps", "100000"]
-    command += ["--weights", "0.8", "--acts", "0.8", "--output", "run.jsonl"]
+    command += ["--weights", "0.8", "--acts", "0.8", "--data", "synthetic", "--output", "run.jsonl"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "run.jsonl").exists() or len((tmp_path / "run.jsonl").read_bytes().splitlines()) < 4:
         assert process.poll() is None, process.communicate()

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +19,7 @@ from swatcost_models import ZOO
 from torch import nn
 
 import swatcost
+from swatcost.cli import main
 from swatcost.loading import trace_cache as cache
 from swatcost.loading.traces import shipped
 from swatcost.network import formulas
@@ -225,17 +225,22 @@ def test_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_library_that_cannot_be_imported_is_named_in_one_line(
-    tmp_path: Path, content: str | None, message: str
+    tmp_path: Path,
+    content: str | None,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if content is not None:
-        (tmp_path / "torchvision.py").write_text(content)
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from swatcost.cli import main; "
-    code += "sys.exit(main(['torchvision:resnet50']))"
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     if content is None:
-        code = "import sys; sys.modules['torchvision'] = None; " + code
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert message in done.stderr
+        monkeypatch.setitem(sys.modules, "torchvision", None)
+    else:
+        (tmp_path / "torchvision.py").write_text(content)
+        monkeypatch.syspath_prepend(tmp_path)
+    assert main(["torchvision:resnet50"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
 
 
 def test_entry_points(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,19 +313,59 @@ def test_a_damaged_entry_is_traced_anew(file: Path, kept_in: Path, traced: list[
     assert entry.read_bytes() == content
 
 
-RUN = "import sys, swatcost; print(swatcost.load(sys.argv[1]).weight_layers[0].weight_shape, 'torch' in sys.modules)"
+LOAD = """
+def load(source):
+    import sys, swatcost
+    print(swatcost.load(source).weight_layers[0].weight_shape, "torch" in sys.modules, flush=True)
+"""
+# Importing torch takes most of a process's time. This one has done so, and forks one process for each line it reads.
+WITH_TORCH = f"""
+import json, os, sys, torch
+{LOAD}
+for line in sys.stdin:
+    if not os.fork():
+        source, environment = json.loads(line)
+        os.environ.update(environment)
+        load(source)
+        os._exit(0)
+"""
 
 
-def in_a_new_process(source: str, kept_in: Path, **environment: str) -> str:
-    variables = {**os.environ, cache.DIRECTORY_VARIABLE: str(kept_in), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+def variables(kept_in: Path) -> dict[str, str]:
+    return {cache.DIRECTORY_VARIABLE: str(kept_in), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def without_torch(source: str, kept_in: Path) -> str:
+    """What a process of its own says of the source; it imports torch if it has to trace."""
+    code = f"{LOAD}\nimport sys; load(sys.argv[1])"
     done = subprocess.run(
-        [sys.executable, "-c", RUN, source], capture_output=True, text=True, env=variables, check=False
+        [sys.executable, "-c", code, source], capture_output=True, text=True, env=os.environ | variables(kept_in)
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-def test_what_a_factory_reads_is_part_of_the_key(tmp_path: Path, kept_in: Path) -> None:
+@pytest.fixture(scope="module")
+def with_torch() -> Iterator[Callable[..., list[str]]]:
+    """What processes of their own say of the same source, all at once; torch is imported in each."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WITH_TORCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        asks, answers = server.stdin, server.stdout
+
+        def ask(source: str, kept_in: Path, processes: int = 1) -> list[str]:
+            asks.writelines(processes * [json.dumps([source, variables(kept_in)]) + "\n"])
+            return [answers.readline().strip() for _ in range(processes)]
+
+        yield ask
+        asks.close()
+
+
+def test_what_a_factory_reads_is_part_of_the_key(
+    tmp_path: Path, kept_in: Path, with_torch: Callable[..., list[str]]
+) -> None:
     """The file itself, what it imports, and a file that it opens; and the second time torch is not imported."""
     (tmp_path / "helper.py").write_text("WIDTH = 5\n")
     (tmp_path / "config.json").write_text('{"out": 7}')
@@ -331,19 +376,17 @@ def test_what_a_factory_reads_is_part_of_the_key(tmp_path: Path, kept_in: Path) 
         "    return torch.nn.Linear(helper.WIDTH, config['out']), torch.zeros(1, helper.WIDTH)\n"
     )
     source = f"{tmp_path}/net.py:build"
-    assert in_a_new_process(source, kept_in) == "(7, 5) True"
-    assert in_a_new_process(source, kept_in) == "(7, 5) False"
+    assert with_torch(source, kept_in) == ["(7, 5) True"]
+    assert without_torch(source, kept_in) == "(7, 5) False"
     (tmp_path / "config.json").write_text('{"out": 8}')
-    assert in_a_new_process(source, kept_in) == "(8, 5) True"
+    assert with_torch(source, kept_in) == ["(8, 5) True"]
     (tmp_path / "helper.py").write_text("WIDTH = 6\n")
-    assert in_a_new_process(source, kept_in) == "(8, 6) True"
-    assert in_a_new_process(source, kept_in) == "(8, 6) False"
+    assert with_torch(source, kept_in) == ["(8, 6) True"]
+    assert without_torch(source, kept_in) == "(8, 6) False"
 
 
-def test_many_processes_at_once(file: Path, kept_in: Path) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        found = set(pool.map(lambda _: in_a_new_process(f"{file}:with_inputs", kept_in)[:6], range(4)))
-    assert found == {"(7, 5)"}
+def test_many_processes_at_once(file: Path, kept_in: Path, with_torch: Callable[..., list[str]]) -> None:
+    assert with_torch(f"{file}:with_inputs", kept_in, processes=4) == 4 * ["(7, 5) True"]
     (entry,) = kept_in.iterdir()
     assert json.loads(entry.read_bytes())["schema"] == "swatcost.cache/1"
 
