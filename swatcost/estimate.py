@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from swatcost.accelerator.architecture import Architecture
 from swatcost.common.result import Result
 from swatcost.counting import EXACT, Convention, Counting, PassCosts, summed
 from swatcost.devices import Device, StepTime
@@ -20,6 +19,9 @@ from swatcost.setting import Setting, Settings
 from swatcost.sparsity import SparsityPlan, sparsity_plan
 from swatcost.timing.selection import Selecting, masked_sizes, topk_seconds
 from swatcost.timing.times import Times
+
+if TYPE_CHECKING:
+    from swatcost.accelerator import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +300,7 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         ),
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
-    return _simulated(found, setting.device) if isinstance(setting.device, Architecture) else found
+    return found if isinstance(setting.device, Device) else _simulated(found, setting.device)
 
 
 def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:

@@ -12,20 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
-from swatcost.accelerator.architecture import Architecture, architecture_named, architecture_names, device_of
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import Registry, nearest
 from swatcost.common.units import checked_count, fraction_from
 from swatcost.counting import CONVENTIONS, DEFAULT_ACT_SPARSITY, Convention, Counting
-from swatcost.counting.default_sparsity import measured_default
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS, Distribution, distribution_of
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.sparsity import DenseOrSparse
 from swatcost.timing.selection import Selecting
+
+if TYPE_CHECKING:
+    from swatcost.accelerator import Architecture
 
 
 class Settings(TypedDict, total=False):
@@ -115,7 +116,19 @@ def _distribution(value: Any, name: str) -> Distribution:
 
 
 def _device(value: Any, name: str) -> Device | Architecture:
-    return value if isinstance(value, Device) else architecture_named(value) or load_device(value)
+    if isinstance(value, Device):
+        return value
+    if isinstance(value, str) and value in device_names():
+        return load_device(value)
+    from swatcost.accelerator.architecture import architecture_named  # which most estimates need nothing of
+
+    return architecture_named(value) or load_device(value)
+
+
+def _devices() -> list[str]:
+    from swatcost.accelerator.architecture import architecture_names
+
+    return [*device_names(), *architecture_names()]
 
 
 def _default_act_sparsity(value: Any, name: str) -> float | str:
@@ -165,7 +178,7 @@ class Setting:
     convention: Convention = _name("swat", CONVENTIONS, "How MACs are counted; see `list conventions`.", "C")
     device: Device | Architecture = _setting(
         "rtx2080ti", "name", "Machine profile, or a .toml file; see `list devices`.", _device,
-        metavar="D", names=lambda: [*device_names(), *architecture_names()], files=True,
+        metavar="D", names=_devices, files=True,
     )  # fmt: skip
     batch_size: int = _count(32, "Samples in a training step.")
     steps: int = _count(32_000, "Training steps over which a method's schedule is averaged.")
@@ -216,12 +229,18 @@ class Setting:
     @property
     def profile(self) -> Device:
         """The machine's times; an architecture's are those of its multipliers at full use."""
-        return device_of(self.device) if isinstance(self.device, Architecture) else self.device
+        if isinstance(self.device, Device):
+            return self.device
+        from swatcost.accelerator.architecture import device_of
+
+        return device_of(self.device)
 
     def counting(self, network: Network) -> Counting:
         """How the network's work is counted. Raises SwatcostError for the record of another network's run."""
         zeros = self.default_act_sparsity
         if isinstance(zeros, str):
+            from swatcost.counting.default_sparsity import measured_default
+
             zeros = checked_sparsity(measured_default(zeros, network), "default_act_sparsity")
         return Counting(convention=self.convention, steps=self.steps, default_act_sparsity=zeros)
 

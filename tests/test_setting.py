@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any, get_type_hints
+from typing import Any
 
 import click
 import pytest
@@ -32,7 +32,7 @@ SCOPES: dict[str, Scope] = {
 
 
 def test_type_checkers_know_the_same_keywords() -> None:
-    assert get_type_hints(Settings).keys() == OPTIONS.keys()
+    assert Settings.__annotations__.keys() == OPTIONS.keys()
 
 
 @pytest.mark.parametrize("name", SCOPES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -129,7 +128,7 @@ class Architecture:
         return replace(self, shape=parse_shape(shape) if isinstance(shape, str) else shape)
 
 
-_PROFILES = Profiles("architecture", "architecture", Architecture, files(__package__), mark="lanes")
+_PROFILES = Profiles("architecture", "architecture", Architecture, Path(__file__).parent, mark="lanes")
 
 
 def architecture_names() -> list[str]:

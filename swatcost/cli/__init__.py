@@ -49,7 +49,7 @@ class EstimateByDefault(click.Group):
         here = click.Context(estimate)
         first_words = (estimate if incomplete[:1] == "-" else estimate.params[0]).shell_complete(here, incomplete)
         offered = {each.value: each for each in (*first_words, *super().shell_complete(ctx, incomplete))}
-        return list(offered.values())
+        return [*offered.values()]  # `list` is a command here
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "MODEL [OPTIONS]")

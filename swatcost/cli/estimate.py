@@ -12,7 +12,7 @@ from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.network import Network
-from swatcost.plots import CHARTS, save
+from swatcost.plots import CHARTS
 
 _CHARTS = "; ".join(f"{name}: {chart.title}" for name, chart in CHARTS.items())
 
@@ -52,5 +52,7 @@ def command(
     with waiting("estimating"):
         found = estimate(network, **settings)
     if plot is not None:
+        from swatcost.plots import save
+
         save(CHARTS[chart or "cost"](found, size=plot_size), plot)
     return found

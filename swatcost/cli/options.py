@@ -17,8 +17,7 @@ from swatcost.common.result import Result
 from swatcost.common.units import count_from, counts_from, fraction_from, fractions_from, names_from
 from swatcost.loading import load
 from swatcost.network import Network
-from swatcost.plots import check_path
-from swatcost.plots.canvas import SIZES
+from swatcost.plots.sizes import SIZES
 from swatcost.report import FORMATS
 from swatcost.setting import EVERY_SETTING, OPTIONS, Option, Scope, option_name
 
@@ -115,6 +114,8 @@ class PlotPath(click.ParamType[Path]):
     name = "FILE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from swatcost.plots import check_path
+
         path = Path(value)
         check_path(path)
         return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, is_dataclass
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
@@ -26,7 +25,7 @@ class Profiles(Generic[T]):
     kind: str
     noun: str
     of: type[T]
-    folder: Traversable
+    folder: Path
     mark: str
 
     def names(self) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -192,7 +191,7 @@ def _stated(value: Any) -> Any:
     return [_stated(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-_PROFILES = Profiles("device", "device profile", Device, files(__package__), mark="topk")
+_PROFILES = Profiles("device", "device profile", Device, Path(__file__).parent, mark="topk")
 
 
 def device_names() -> list[str]:

@@ -14,9 +14,9 @@ Importing this package does not import matplotlib; drawing raises SwatcostError 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from swatcost.plots.saving import check_path, save
+from swatcost.common.lazy import attributes_from
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,15 +26,9 @@ if TYPE_CHECKING:
     from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
     from swatcost.plots.memory import memory_timeline
     from swatcost.plots.period import speedup_by_period
+    from swatcost.plots.saving import check_path, save
     from swatcost.plots.schedule import schedule_over_run
     from swatcost.plots.sparsity import speedup_by_sparsity
-
-_HOMES = {
-    "accuracy_by_reduction": "accuracy", "check_accuracies": "accuracy",
-    "cost_by_layer": "layers", "reduction_by_layer": "layers", "remaining_by_layer": "layers",
-    "memory_timeline": "memory", "schedule_over_run": "schedule",
-    "speedup_by_period": "period", "speedup_by_sparsity": "sparsity",
-}  # fmt: skip
 
 __all__ = [
     "CHARTS", "Chart", "accuracy_by_reduction", "check_accuracies", "check_path", "cost_by_layer", "memory_timeline",
@@ -42,13 +36,18 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    """Each is imported when it is asked for: the command line needs only the names of the charts."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = attributes_from(
+    __name__,
+    {
+        "swatcost.plots.accuracy": ("accuracy_by_reduction", "check_accuracies"),
+        "swatcost.plots.layers": ("cost_by_layer", "reduction_by_layer", "remaining_by_layer"),
+        "swatcost.plots.memory": ("memory_timeline",),
+        "swatcost.plots.period": ("speedup_by_period",),
+        "swatcost.plots.saving": ("check_path", "save"),
+        "swatcost.plots.schedule": ("schedule_over_run",),
+        "swatcost.plots.sparsity": ("speedup_by_sparsity",),
+    },
+)
 
 
 class Chart(NamedTuple):

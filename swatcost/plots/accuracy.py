@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
-from swatcost.plots.canvas import COLOURS, GREY, MARKERS, Size, finish, halo, panels, size_named
+from swatcost.plots.canvas import COLOURS, GREY, MARKERS, finish, halo, panels
+from swatcost.plots.sizes import Size, size_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from swatcost.common.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from swatcost.common.errors import SwatcostError
+from swatcost.plots.sizes import POINTS, Size
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -18,46 +18,11 @@ if TYPE_CHECKING:
 
     Entry: TypeAlias = tuple[Artist, str]
 
-POINTS = 72
-"""Points in an inch."""
-
 # As lightness differs too, the first six can be told apart in grey.
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 PALE, GREY = "#DDDDDD", "#555555"
-
-
-@dataclass(frozen=True)
-class Size:
-    """Where a plot is looked at: width and height of what holds the axes [in], type sizes [pt], dots per inch."""
-
-    width: float
-    height: float
-    title: float
-    text: float
-    small: float
-    line: float
-    marker: float
-    dpi: int
-
-    @property
-    def across(self) -> float:
-        """Points from the left end of an axis to its right one, about: the rest is for its labels."""
-        return POINTS * self.width - 6.5 * self.text
-
-
-SIZES = {
-    "screen": Size(width=8.0, height=3.9, title=12, text=10, small=9, line=1.8, marker=6, dpi=150),
-    "column": Size(width=3.5, height=2.4, title=8.5, text=7.5, small=7, line=1.1, marker=3.5, dpi=200),
-}
-
-
-def size_named(size: str) -> Size:
-    """The size of that name, or SwatcostError."""
-    if size not in SIZES:
-        raise SwatcostError(f"unknown size {size!r:.40} of a plot: choose from {', '.join(SIZES)}")
-    return SIZES[size]
 
 
 def matplotlib_or_error() -> Any:

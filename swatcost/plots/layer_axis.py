@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from swatcost.plots.canvas import GREY, Size, short, text_points
+from swatcost.plots.canvas import GREY, short, text_points
+from swatcost.plots.sizes import Size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
-from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, panels, short, size_named
+from swatcost.plots.canvas import GREY, PALE, finish, halo, panels, short
 from swatcost.plots.layer_axis import name_layers, points_per_layer
+from swatcost.plots.sizes import Size, size_named
 from swatcost.report.charts import layer_costs
 from swatcost.report.estimate import asked
 from swatcost.report.numbers import axis_unit, percent, scaled

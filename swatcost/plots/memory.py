@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLACK, BLUE, SKY, VERMILION
-from swatcost.plots.canvas import finish, panels, size_named
+from swatcost.plots.canvas import finish, panels
+from swatcost.plots.sizes import size_named
 from swatcost.report.numbers import axis_unit, scaled
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
-from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, panels, size_named
+from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, panels
+from swatcost.plots.sizes import size_named
 from swatcost.report.charts import spaced, speedups
 from swatcost.report.numbers import times
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLUE, VERMILION
-from swatcost.plots.canvas import GREY, finish, panels, size_named
+from swatcost.plots.canvas import GREY, finish, panels
+from swatcost.plots.sizes import size_named
 from swatcost.report.estimate import asked
 from swatcost.report.numbers import percent
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
-from swatcost.plots.canvas import COLOURS, GREY, LINES, MARKERS, Size, finish, panels, size_named
+from swatcost.plots.canvas import COLOURS, GREY, LINES, MARKERS, finish, panels
+from swatcost.plots.sizes import Size, size_named
 
 if TYPE_CHECKING:
     import pandas
