@@ -70,7 +70,7 @@ def _widest(text: str) -> int:
 
 def _laid_out(table: Table) -> str:
     """Columns two spaces apart, a rule under the headings; written here because importing tabulate takes longer."""
-    split = [[cell.strip().split("\n") for cell in row] for row in (table.header, *table.rows)]
+    split = [[cell.strip(" ").split("\n") for cell in row] for row in (table.header, *table.rows)]
     widths = [
         max([*(len(line) + _ROOM_OF_HEADINGS for line in heading), *(len(line) for cell in cells for line in cell)])
         for heading, *cells in zip(*split, strict=True)
