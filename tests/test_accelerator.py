@@ -3,11 +3,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from swatcost_models import convnext, vit
 
 import swatcost
 from swatcost.accelerator import MaskSource, load_architecture, parse_shape, simulate
@@ -207,9 +209,19 @@ def test_threads_do_not_matter():
     assert simulate("cifar_densenet121", weights=0.9, acts=0.9, threads=4).to_dict() == one
 
 
-@pytest.mark.parametrize("name", ["vit_b_16", "convnext_base"])
-def test_attention_and_groups(name):
-    found = simulate(name, weights=0.8, acts=0.8)
+@pytest.mark.parametrize(
+    ("family", "build", "blocks"),
+    [
+        (vit, vit.vit_b_16, {"_BLOCKS": 2}),
+        (convnext, convnext.convnext_base, {"_STAGES": ((128, 1), (256, 1), (512, 1), (1024, 1))}),
+    ],
+    ids=["vit_b_16", "convnext_base"],
+)
+def test_attention_and_groups(family, build, blocks):
+    """With fewer of the blocks that are all alike."""
+    with patch.multiple(family, **blocks):
+        network = swatcost.trace(build(), input_shape=(3, 224, 224))
+    found = simulate(network, weights=0.8, acts=0.8)
     assert 1 < found.training.speedup <= 3
 
 

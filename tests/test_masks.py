@@ -103,7 +103,7 @@ def test_a_run_of_another_network(trained: Path) -> None:
 
 def test_uneven_filters_are_slower() -> None:
     even, uneven = (
-        simulate("resnet50", weights=0.9, shape="X8", passes=("forward",), masks=MaskSource(filter_spread=spread))
+        simulate("cifar_resnet18", weights=0.9, shape="X8", passes=("forward",), masks=MaskSource(filter_spread=spread))
         for spread in (0.0, 0.4)
     )
     assert uneven.of("forward").speedup < 0.6 * even.of("forward").speedup
