@@ -105,6 +105,11 @@ class Estimate(Result):
         )
 
     @property
+    def time_reduction(self) -> float:
+        """1 − sparse / dense time of a step without Top-K: that of its FLOPs (A.4), or what was simulated."""
+        return float(self.times.reduction)
+
+    @property
     def training_reduction(self) -> float:
         """1 − sparse / dense MACs of a training step, on average over the run."""
         return self.costs.training.reduction
@@ -150,8 +155,7 @@ class Estimate(Result):
     @property
     def sparse_step_seconds(self) -> float:
         """A sparse step [s] without Top-K."""
-        seconds: float = self.times.sparse_step_seconds
-        return seconds
+        return float(self.times.sparse_step_seconds)
 
     @property
     def speedup(self) -> float:
@@ -161,8 +165,7 @@ class Estimate(Result):
     @property
     def speedup_limit(self) -> float:
         """The speedup without any Top-K overhead."""
-        limit: float = self.times.speedup_limit
-        return limit
+        return float(self.times.speedup_limit)
 
     @property
     def break_even_period(self) -> int | None:
@@ -189,8 +192,7 @@ class Estimate(Result):
     @property
     def exposed_topk_seconds(self) -> float:
         """What a Top-K that runs beside training adds to its period [s]."""
-        seconds: float = self.times.exposed_topk_seconds(self.topk_period)
-        return seconds
+        return float(self.times.exposed_topk_seconds(self.topk_period))
 
     def _topk_seconds(self, selecting: Selecting) -> float:
         return topk_seconds(self.network, self.plan, self.device, self.batch_size, selecting)
@@ -227,13 +229,11 @@ class Estimate(Result):
 
     def speedup_every(self, period: float) -> float:
         """The speedup with a Top-K every `period` iterations."""
-        speedup: float = self.times.speedup(period)
-        return speedup
+        return float(self.times.speedup(period))
 
     def speedup_at(self, training_reduction: float) -> float:
         """The speedup at another reduction of training FLOPs, with this estimate's times."""
-        speedup: float = replace(self.times, reduction=training_reduction).speedup(self.topk_period)
-        return speedup
+        return float(replace(self.times, reduction=training_reduction).speedup(self.topk_period))
 
 
 def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Estimate:

@@ -64,8 +64,8 @@ class Option:
 
     `kind` is how it is written and moved. `names` gives what can be chosen, `files` says that a file will do as well.
     `check` turns a value that was given, and the setting's name, into the one that is used, or raises SwatcostError.
-    `flag` is its option on the command line. `default_is` says in words what
-    stands for a default that depends on the rest.
+    `flag` is its option on the command line. `default_is` says in words what stands for a default that depends on the
+    rest.
     """
 
     default: Any
