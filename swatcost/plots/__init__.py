@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from swatcost.estimate import Estimate
 from swatcost.plots.saving import check_path, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from swatcost.estimate import Estimate
     from swatcost.plots.accuracy import accuracy_by_reduction, check_accuracies
     from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
     from swatcost.plots.memory import memory_timeline

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
 from swatcost.plots.canvas import COLOURS, GREY, MARKERS, Size, finish, halo, panels, size_named
+from swatcost.published import Cell, Reproduction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from swatcost.plots.canvas import Entry
-    from swatcost.published import Cell, Reproduction
 
 _CHANGE, _REDUCTION = "accuracy_change", "training_reduction"
 _MOST_NETWORKS = 4

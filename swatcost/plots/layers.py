@@ -6,9 +6,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLACK, BLUE, ORANGE, PURPLE, VERMILION, YELLOW
+from swatcost.estimate import Estimate
 from swatcost.plots.canvas import GREY, PALE, Size, finish, halo, panels, short, size_named
 from swatcost.plots.layer_axis import name_layers, points_per_layer
-from swatcost.report.charts import layer_costs
+from swatcost.report.charts import Share, Work, layer_costs
 from swatcost.report.estimate import asked
 from swatcost.report.numbers import axis_unit, percent, scaled
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swatcost.estimate import Estimate
     from swatcost.plots.canvas import Entry
-    from swatcost.report.charts import Share, Work
 
 # From dark to light, so that they differ in grey too; hatches where bars are wide enough to show them.
 _PASSES = {

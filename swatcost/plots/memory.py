@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLACK, BLUE, SKY, VERMILION
+from swatcost.memory.dense_step import StepMemory
 from swatcost.plots.canvas import finish, panels, size_named
 from swatcost.report.numbers import axis_unit, scaled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from swatcost.memory.dense_step import StepMemory
 
 
 def memory_timeline(step: StepMemory, name: str, *, size: str = "screen") -> Figure:

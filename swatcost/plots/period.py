@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
+from swatcost.estimate import Estimate
 from swatcost.plots.canvas import COLOURS, LINES, MARKERS, finish, panels, size_named
 from swatcost.report.charts import spaced, speedups
 from swatcost.report.numbers import times
@@ -15,7 +16,6 @@ from swatcost.report.numbers import times
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from swatcost.estimate import Estimate
     from swatcost.plots.canvas import Entry
 
 _POINTS_PER_DECADE = 40  # of a curve, whose periods need not be whole: it is smooth

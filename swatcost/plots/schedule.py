@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLUE, VERMILION
+from swatcost.planning.run_plan import RunPlan
 from swatcost.plots.canvas import GREY, finish, panels, size_named
 from swatcost.report.estimate import asked
 from swatcost.report.numbers import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from swatcost.planning.run_plan import RunPlan
 
 
 def schedule_over_run(plan: RunPlan, *, size: str = "screen") -> Figure:
