@@ -14,7 +14,7 @@ import swatcost
 from swatcost.accelerator import study as module
 from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
-from swatcost.report.study import render
+from swatcost.report import render_as
 from swatcost.simulation.study import study
 
 GRID = {"weights": [0.5, 0.9], "shapes": ["T2,5", "L1,6"], "seeds": 2}
@@ -107,10 +107,10 @@ def test_networks_of_one_name_are_told_apart(tmp_path):
     assert second["dense_step_cycles"] == 16 * first["dense_step_cycles"]  # 32 · 32 windows instead of 8 · 8
     both = study([small, large], weights=[0.5], jobs=1)
     assert both == [first, second]
-    table = render(both, "table", width=200)
+    table = render_as("study", both, "table", width=200)
     assert first["network"] in table
     assert second["network"] in table
-    assert first["network"] not in render([first], "table", width=200)
+    assert first["network"] not in render_as("study", [first], "table", width=200)
 
 
 def test_no_more_processes_than_simulations(small, monkeypatch):

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from swatcost.common.errors import SwatcostError
+from swatcost.distributions.checkpoints import weights_by_name
+from swatcost.distributions.distribution import Spread
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
 
@@ -166,9 +168,6 @@ def from_checkpoint(network: Network, path: str | Path) -> MaskSource:
 
     Raises SwatcostError for a file that cannot be read or lacks a layer's weight.
     """
-    from swatcost.distributions.checkpoints import weights_by_name
-    from swatcost.distributions.distribution import Spread
-
     place = Path(path)
     if place.suffix == ".jsonl":
         place = place.with_suffix(".pt")

@@ -11,7 +11,7 @@ import click
 from swatcost.cli.completion import models, offering
 from swatcost.cli.config import forget_defaults
 from swatcost.cli.options import CLASSES, INPUT_SHAPE, CountType, Decorator, setting_options, shown, together
-from swatcost.cli.output import show, width
+from swatcost.cli.output import show_result
 from swatcost.cli.progress import unattended
 from swatcost.common.errors import SwatcostError
 from swatcost.reference.scopes import RUNNING
@@ -84,7 +84,6 @@ def command(
     from swatcost.reference.interruptions import StoppedError
     from swatcost.reference.run_data import settings_of_length
     from swatcost.reference.run_settings import settings_of
-    from swatcost.report.run import render
 
     if resume is not None:
         _only_resume()
@@ -108,7 +107,7 @@ def command(
         except StoppedError as stopped:
             click.echo(f"swatcost: interrupted {stopped}; go on with: swatcost run --resume {record}", err=True)
             click.get_current_context().exit(_INTERRUPTED)
-    show(render(done, format, width=width(None)), None)
+    show_result(done, format, None)
 
 
 def _only_resume() -> None:

@@ -12,7 +12,7 @@ from swatcost.cli.options import FORMAT, MODELS, OUTPUT, setting_options, shown
 from swatcost.cli.output import form, show, width
 from swatcost.cli.progress import unattended
 from swatcost.cli.simulate import ARCH
-from swatcost.report.study import render
+from swatcost.report import render_as
 from swatcost.simulation.study import STUDYING, study
 
 
@@ -40,4 +40,4 @@ def command(models: tuple[str, ...], format: str | None, output: Path | None, **
             bar.update(done - bar.pos)
 
         rows = study(models, progress=progress, **asked)
-    show(render(rows, form(format, output), width=width(output)), output)
+    show(render_as("study", rows, form(format, output), width=width(output)), output)

@@ -17,7 +17,8 @@ from swatcost.devices import load_device
 from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
 from swatcost.plots import save, speedup_by_sparsity
-from swatcost.report.sweep import render
+from swatcost.report import render_as
+from swatcost.report.sweep import Swept
 
 
 @click.command("sweep")
@@ -46,7 +47,8 @@ def command(
         write_bytes_atomically(output, _parquet(frame))
     else:
         devices = [load_device(each) for each in settings["device"]]
-        show(render(network, frame, form(format, output), devices=devices, width=width(output)), output)
+        swept = Swept(network, frame, devices)
+        show(render_as("sweep", swept, form(format, output), width=width(output)), output)
 
 
 def _parquet(frame: Any) -> bytes:

@@ -17,6 +17,7 @@ except ImportError:  # Windows: two runs into one record are not kept apart
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
+from swatcost.common.result import Result
 
 SCHEMA: Literal["swatcost.record/1"] = "swatcost.record/1"
 
@@ -83,9 +84,11 @@ _Line = Header | Step | Test
 _DECODER = msgspec.json.Decoder(_Line)
 
 
-@dataclass(frozen=True)
-class Record:
+@dataclass(frozen=True, repr=False)
+class Record(Result):
     """A run's header, steps and tests, in order."""
+
+    report = "run"
 
     path: str
     header: Header

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from swatcost.common.errors import SwatcostError
+from swatcost.distributions.checkpoints import weights_by_name
 from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
 
 
 def zeros_of_checkpoint(request: Spread) -> dict[str, float]:
     """The fraction of a checkpoint's weights that are exactly zero [-], layer by layer."""
-    from swatcost.distributions.checkpoints import weights_by_name
-
     if request.target is not None:
         raise SwatcostError(f"weights {request.target:g}: the checkpoint says how sparse it is, leave weights out")
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.tables import by_weight, read_table
 
 
 def from_file(request: Spread) -> dict[str, float]:
@@ -17,8 +18,6 @@ def activations_from_file(request: Spread) -> dict[str, float]:
 
 
 def _column(request: Spread, column: str) -> dict[str, float]:
-    from swatcost.distributions.tables import by_weight, read_table
-
     if request.target is not None:
         raise SwatcostError(f"{column} {request.target:g}: the file says how sparse each layer is, leave {column} out")
     if request.source is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swatcost.common.errors import SwatcostError
+from swatcost.distributions.checkpoints import weights_by_name
 from swatcost.distributions.distribution import Distribution, Spread
 
 
@@ -12,8 +13,6 @@ def global_magnitude(request: Spread) -> dict[str, float]:
     Raises SwatcostError when those alone exceed the total.
     """
     import numpy
-
-    from swatcost.distributions.checkpoints import weights_by_name
 
     magnitudes = weights_by_name(request)
     free = request.free

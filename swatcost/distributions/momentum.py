@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from swatcost.common.errors import SwatcostError
+from swatcost.distributions.checkpoints import momentum_shares
 from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.tables import by_weight, read_table
 
 _CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
 _OPTIMIZER_KEYS = frozenset({"optimizer", "optimizer_state_dict"})
@@ -59,11 +61,7 @@ def _fill(request: Spread, shares: dict[str, float]) -> dict[str, float]:
 def _shares(request: Spread) -> dict[str, float]:
     in_memory = isinstance(request.source, Mapping) and not _OPTIMIZER_KEYS.isdisjoint(request.source)
     if in_memory or (isinstance(request.source, str | Path) and Path(request.source).suffix in _CHECKPOINTS):
-        from swatcost.distributions.checkpoints import momentum_shares
-
         return momentum_shares(request)
-    from swatcost.distributions.tables import by_weight, read_table
-
     rows = read_table(request.source)
     column = "share" if any("share" in row for row in rows.values()) else "weights"
     if column == "weights" and Path(str(request.source)).suffix == ".jsonl":

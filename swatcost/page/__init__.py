@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
+from swatcost.estimate import Estimate
 from swatcost.page.layer_table import layers_of
 from swatcost.page.plotly_charts import CHARTS, Chart, charts
 from swatcost.report import estimate as content
 from swatcost.report.numbers import held_together, percent, times
 from swatcost.version import __version__
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
 
 __all__ = ["CHARTS", "Chart", "charts", "key_figures", "save", "settings", "style", "to_page"]
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from swatcost.estimate import Estimate
 from swatcost.report.estimate import layer_table, merged
 from swatcost.report.estimate_data import layer_rows
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
 
 _SHAPES = ("input_shape", "weight_shape", "output_shape")
 

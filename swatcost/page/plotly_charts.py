@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 from swatcost.common.colours import BLUE, GREEN, PURPLE, VERMILION
 from swatcost.counting.costs import AGREEMENT
+from swatcost.estimate import Estimate
 from swatcost.page.plotly_parts import (
     Figure,
     axis,
@@ -23,9 +23,6 @@ from swatcost.page.plotly_parts import (
 )
 from swatcost.report.charts import executed, layer_costs, spaced, speedups
 from swatcost.report.numbers import axis_unit, percent, scaled, seconds, times
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
 
 CHARTS = {
     "work": (

@@ -107,76 +107,64 @@ def _conv(module: Any, x: Tensor, form: ConvForm) -> Tensor:
     return output.squeeze(0) if alone else output  # type: ignore[no-any-return]
 
 
-def _convolution(module: Any, input: Tensor) -> Tensor:
-    """nn.ConvNd's forward pass, with its padding modes."""
-    padding = module.padding
-    if padding == "valid":
-        padding = (0,) * len(module.stride)
-    elif padding == "same" and module.padding_mode == "zeros":
-        both = module._reversed_padding_repeated_twice  # the last dimension first, before and behind
-        before, behind = both[0::2], both[1::2]
-        if before != behind:  # as torch does: what is uneven is padded beforehand
-            uneven = (more - less for less, more in zip(before, behind, strict=True))
-            input = functional.pad(input, [each for spare in uneven for each in (0, spare)])
-        padding = tuple(reversed(before))
-    elif module.padding_mode != "zeros":
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        input = functional.pad(input, module._reversed_padding_repeated_twice, mode=mode)
-        padding = (0,) * len(module.stride)
-    return _conv(module, input, ConvForm(module.stride, padding, module.dilation, module.groups))
+class _Convolution(nn.Module):
+    """The forward pass of torch's convolutions by Algorithm 1, with their padding modes."""
+
+    swat: Layer
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        padding = self.padding
+        if padding == "valid":
+            padding = (0,) * len(self.stride)
+        elif padding == "same" and self.padding_mode == "zeros":
+            both = self._reversed_padding_repeated_twice  # the last dimension first, before and behind
+            before, behind = both[0::2], both[1::2]
+            if before != behind:  # as torch does: what is uneven is padded beforehand
+                uneven = (more - less for less, more in zip(before, behind, strict=True))
+                input = functional.pad(input, [each for spare in uneven for each in (0, spare)])
+            padding = tuple(reversed(before))
+        elif self.padding_mode != "zeros":
+            input = functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = (0,) * len(self.stride)
+        return _conv(self, input, ConvForm(self.stride, padding, self.dilation, self.groups))
 
 
-class SparseConv1d(nn.Conv1d):
+class SparseConv1d(_Convolution, nn.Conv1d):
     """nn.Conv1d by Algorithm 1."""
 
-    swat: Layer
-    forward = _convolution
 
-
-class SparseConv2d(nn.Conv2d):
+class SparseConv2d(_Convolution, nn.Conv2d):
     """nn.Conv2d by Algorithm 1."""
 
-    swat: Layer
-    forward = _convolution
 
-
-class SparseConv3d(nn.Conv3d):
+class SparseConv3d(_Convolution, nn.Conv3d):
     """nn.Conv3d by Algorithm 1."""
 
+
+class _TransposedConvolution(nn.Module):
+    """The forward pass of torch's transposed convolutions by Algorithm 1."""
+
     swat: Layer
-    forward = _convolution
+
+    def forward(self: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        dimensions = len(self.stride)
+        spare = self._output_padding(
+            input, output_size, self.stride, self.padding, self.kernel_size, dimensions, self.dilation
+        )
+        form = ConvForm(self.stride, self.padding, self.dilation, self.groups, True, tuple(spare))
+        return _conv(self, input, form)
 
 
-def _transposed_convolution(module: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-    spare = module._output_padding(
-        input, output_size, module.stride, module.padding, module.kernel_size, len(module.stride), module.dilation
-    )
-    return _conv(
-        module,
-        input,
-        ConvForm(module.stride, module.padding, module.dilation, module.groups, True, tuple(spare)),
-    )
-
-
-class SparseConvTranspose1d(nn.ConvTranspose1d):
+class SparseConvTranspose1d(_TransposedConvolution, nn.ConvTranspose1d):
     """nn.ConvTranspose1d by Algorithm 1."""
 
-    swat: Layer
-    forward = _transposed_convolution
 
-
-class SparseConvTranspose2d(nn.ConvTranspose2d):
+class SparseConvTranspose2d(_TransposedConvolution, nn.ConvTranspose2d):
     """nn.ConvTranspose2d by Algorithm 1."""
 
-    swat: Layer
-    forward = _transposed_convolution
 
-
-class SparseConvTranspose3d(nn.ConvTranspose3d):
+class SparseConvTranspose3d(_TransposedConvolution, nn.ConvTranspose3d):
     """nn.ConvTranspose3d by Algorithm 1."""
-
-    swat: Layer
-    forward = _transposed_convolution
 
 
 class SparseAttention(nn.MultiheadAttention):

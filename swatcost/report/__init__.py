@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import Any
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.common.result import Result
-
-if TYPE_CHECKING:
-    from swatcost.report.sheet import Sheet
-    from swatcost.report.tables import Table
 
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 
@@ -22,19 +17,14 @@ def render(result: Result, format: str, *, layers: bool = False, width: int = 80
 
     width is the number of columns that the terminal table may take. JSON always holds the layers.
     """
-    return render_sheet(sheet_of(result, layers), format, width=width)
+    return render_as(result.report, result, format, layers=layers, width=width)
 
 
-def render_sheet(sheet: Sheet, format: str, *, width: int = 80) -> str:
-    """A report as text in one of FORMATS; ends in a newline."""
-    text: str = import_module(f"{__name__}.{checked_format(format)}").render(sheet, width)
+def render_as(report: str, result: Any, format: str, *, layers: bool = False, width: int = 80) -> str:
+    """The same for what does not name its report itself; report is a module of this package."""
+    said = import_module(f"{__name__}.{report}")
+    text: str = import_module(f"{__name__}.{checked_format(format)}").render(said, result, layers, width)
     return text.rstrip("\n") + "\n"
-
-
-def sheet_of(result: Result, layers: bool = False) -> Sheet:
-    """What a result's report says, with its layers if asked."""
-    sheet: Sheet = import_module(f"{__name__}.{result.report}").sheet(result, layers)
-    return sheet
 
 
 def checked_format(format: str) -> str:
@@ -42,9 +32,3 @@ def checked_format(format: str) -> str:
     if format not in FORMATS:
         raise SwatcostError(f"unknown format {format!r}: {nearest(format, list(FORMATS))}")
     return format
-
-
-def layouts(format: str) -> Callable[[Table], str]:
-    """What lays out one table of cells in a form for people: table, markdown or latex."""
-    lay_out: Callable[[Table], str] = import_module(f"{__name__}.{format}").lay_out
-    return lay_out

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
+from swatcost.estimate import Estimate
 from swatcost.methods import Phase
+from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
 from swatcost.timing.selection import selected
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
-    from swatcost.network import Network
 
 
 def assumptions(estimate: Estimate) -> list[str]:

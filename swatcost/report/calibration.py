@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import msgspec
+
+from swatcost.devices.fits import fitted
+from swatcost.reference.calibration import Calibration
 from swatcost.report.numbers import percent, scaled, seconds
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.reference.calibration import Calibration
 
 _SCATTERED = 1.0  # |measured / fitted − 1| [-]
 
@@ -30,8 +31,6 @@ def sheet(calibration: Calibration, layers: bool = False) -> Sheet:
             _predictions(calibration),
         ],
         notes=_notes(calibration),
-        data=lambda: to_dict(calibration),
-        rows=lambda: _rows(calibration),
     )
 
 
@@ -142,8 +141,6 @@ def _notes(calibration: Calibration) -> list[str]:
 
 def _growth(calibration: Calibration) -> list[str]:
     """Whether instructions grow linearly: the line through them and its residuals."""
-    from swatcost.devices.fits import fitted
-
     sentences = []
     for path in dict.fromkeys(each.dispatch for each in calibration.instructions):
         own = [each for each in calibration.instructions if each.dispatch == path]
@@ -158,8 +155,6 @@ def _growth(calibration: Calibration) -> list[str]:
 
 def to_dict(calibration: Calibration) -> dict[str, Any]:
     """The calibration as plain data."""
-    import msgspec
-
     device: dict[str, Any] = msgspec.to_builtins(calibration.device)
     return {
         "schema": "swatcost.calibration/1",
@@ -170,7 +165,7 @@ def to_dict(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _rows(calibration: Calibration) -> list[dict[str, Any]]:
+def rows(calibration: Calibration) -> list[dict[str, Any]]:
     """A row a measurement."""
     rows = [
         {"kind": "selection", "name": each.algorithm, "size": each.elements, "measured": each.seconds,

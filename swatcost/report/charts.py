@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swatcost.counting.costs import Cost
+from swatcost.estimate import Estimate
 from swatcost.report.estimate import merged
 from swatcost.report.estimate_data import layer_rows
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
 
 Row = dict[str, Any]
 

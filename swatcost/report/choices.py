@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from swatcost_models import ZOO
 from tabulate import tabulate
+
+from swatcost.accelerator.architecture import architecture_names, load_architecture
+from swatcost.counting.conventions import CONVENTIONS
+from swatcost.devices import device_names, load_device
+from swatcost.distributions import DISTRIBUTIONS
+from swatcost.methods import METHODS, Method
+from swatcost.report.numbers import shape
 
 _ROOM_FOR_ALL = 130  # columns
 
@@ -23,17 +31,11 @@ def choices(what: str, *, width: int) -> str:
 
 
 def _models() -> tuple[list[str], list[list[str]]]:
-    from swatcost_models import ZOO
-
-    from swatcost.report.numbers import shape
-
     rows = [[each.name, each.title, shape(each.input_shape), str(each.classes), each.citation] for each in ZOO.values()]
     return ["model", "network", "input", "classes", "source"], rows
 
 
 def _methods() -> tuple[list[str], list[list[str]]]:
-    from swatcost.methods import METHODS, Method
-
     def row(method: Method) -> list[str]:
         operands = [", ".join(sorted(each)) or "-" for each in method.sparse.values()]
         return [method.name, f"{method.title} ({method.citation})", *operands, method.weight_gradient]
@@ -44,8 +46,6 @@ def _methods() -> tuple[list[str], list[list[str]]]:
 
 
 def _methods_in_full() -> tuple[list[str], list[list[str]]]:
-    from swatcost.methods import METHODS, Method
-
     def more(method: Method) -> list[str]:
         networks = [word for word in ("unstructured", "structured") if getattr(method, word)]
         schedule = "constant" if len(method.schedule(1000)) == 1 else "changes over the run"
@@ -59,27 +59,19 @@ def _methods_in_full() -> tuple[list[str], list[list[str]]]:
 
 
 def _distributions() -> tuple[list[str], list[list[str]]]:
-    from swatcost.distributions import DISTRIBUTIONS
-
     return ["distribution", "title", "source"], [[each.name, each.title, each.citation] for each in DISTRIBUTIONS]
 
 
 def _conventions() -> tuple[list[str], list[list[str]]]:
-    from swatcost.counting.conventions import CONVENTIONS
-
     return ["convention", "what it counts", "source"], [[each.name, each.title, each.source] for each in CONVENTIONS]
 
 
 def _architectures() -> tuple[list[str], list[list[str]]]:
-    from swatcost.accelerator.architecture import architecture_names, load_architecture
-
     every = [load_architecture(name) for name in architecture_names()]
     return ["name", "title", "source"], [[each.name, each.title, each.source] for each in every]
 
 
 def _devices() -> tuple[list[str], list[list[str]]]:
-    from swatcost.devices import device_names, load_device
-
     devices = [load_device(name) for name in device_names()]
     return ["device", "title", "times", "source"], [
         [each.name, each.title, "measured" if each.measured else "data sheet", each.source] for each in devices

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swatcost.counting.conventions import as_rigl_counts, as_swat_counts
 from swatcost.counting.costs import PASSES, Cost
+from swatcost.estimate import Estimate
+from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.estimate import machine, title, unmeasured
 from swatcost.report.numbers import percent, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.estimate import Estimate
-    from swatcost.planning import Comparison
-
 
 SPEEDUPS = (
     "Speedups by Eqs. 7 and 8: the sparse step as much faster as its FLOPs are fewer, which no dense hardware gives, "
@@ -35,8 +32,6 @@ def sheet(comparison: Comparison, layers: bool = False) -> Sheet:
             _matrix(comparison),
         ],
         notes=notes(comparison),
-        data=lambda: to_dict(comparison),
-        rows=lambda: rows(comparison),
     )
 
 

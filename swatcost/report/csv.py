@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-
-from swatcost.report.sheet import Rows, Sheet
-
-
-def render(sheet: Sheet, width: int) -> str:
-    return as_csv(sheet.rows())
+from typing import Any
 
 
-def as_csv(rows: Rows) -> str:
-    """Rows with the same columns, below a header."""
+def render(report: Any, result: Any, layers: bool, width: int) -> str:
+    """One row per layer if asked, or else what the report sums up, where it does."""
+    brief = None if layers else getattr(report, "summary_rows", None)
+    rows = list((brief or report.rows)(result))
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from swatcost.planning.difference import Difference, LayerChange
 from swatcost.report.numbers import column_unit, percent, scaled
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.planning.difference import Difference, LayerChange
 
 _FRACTIONS = ("sparsity", "reduction", "pruned")
 
@@ -31,8 +29,6 @@ def sheet(found: Difference, layers: bool = False) -> Sheet:
         notes=[
             "What is equal is left out. MACs are per sample, of a training step, each as its own convention counts."
         ],
-        data=lambda: to_dict(found),
-        rows=lambda: [_row(each) for each in found.layers],
     )
 
 
@@ -89,6 +85,11 @@ def _row(change: LayerChange) -> dict[str, Any]:
     return row
 
 
+def rows(found: Difference) -> list[dict[str, Any]]:
+    """One row per layer that differs."""
+    return [_row(each) for each in found.layers]
+
+
 def to_dict(found: Difference) -> dict[str, Any]:
     """Plain data."""
     return {
@@ -97,6 +98,6 @@ def to_dict(found: Difference) -> dict[str, Any]:
         "second": found.names[1],
         "settings": {name: list(pair) for name, pair in found.settings.items()},
         "totals": {name: list(pair) for name, pair in found.totals.items()},
-        "layers": [_row(each) for each in found.layers],
+        "layers": rows(found),
         "alike": found.alike,
     }

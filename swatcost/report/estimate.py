@@ -13,7 +13,8 @@ from swatcost.network import Network
 from swatcost.network.layer import PRODUCT_KINDS
 from swatcost.report.assumptions import assumptions
 from swatcost.report.estimate_data import layer_rows as rows
-from swatcost.report.estimate_data import summary_rows, to_dict
+from swatcost.report.estimate_data import summary_rows as summary_rows
+from swatcost.report.estimate_data import to_dict as to_dict
 from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
@@ -25,8 +26,6 @@ def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
         opening=[title(estimate.network), setting(estimate), headline(estimate)],
         tables=tables(estimate),
         notes=notes(estimate),
-        data=lambda: to_dict(estimate),
-        rows=lambda: rows(estimate) if layers else summary_rows(estimate),
         layers=lambda detail: layer_table(estimate, detail),
         shows_layers=layers,
         left_out=LEFT_OUT.__getitem__,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib import import_module
 
 from swatcost.common.result import Result
-from swatcost.report import sheet_of
+from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
 
 
 def to_html(result: Result) -> str:
     """Opening lines and tables and, folded away, the layers and what the numbers rest on."""
-    sheet = sheet_of(result)
+    sheet: Sheet = import_module(f"swatcost.report.{result.report}").sheet(result)
     layers = _folded("Layers", lay_out(sheet.layers("wide"))) if sheet.layers else ""
     notes = _folded("Assumptions", _listed(sheet.notes)) if sheet.notes else ""
     return _opening(sheet.opening) + "".join(map(lay_out, sheet.tables)) + layers + notes

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from swatcost.report.sheet import Sheet
 
-
-def render(sheet: Sheet, width: int) -> str:
-    return msgspec.json.format(msgspec.json.encode(sheet.data()), indent=2).decode()
+def render(report: Any, result: Any, layers: bool, width: int) -> str:
+    return msgspec.json.format(msgspec.json.encode(report.to_dict(result)), indent=2).decode()

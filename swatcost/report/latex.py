@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tabulate import tabulate
 
 from swatcost.report.sheet import Sheet
@@ -11,7 +13,8 @@ from swatcost.report.tables import Table
 _COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}
 
 
-def render(sheet: Sheet, width: int) -> str:
+def render(report: Any, result: Any, layers: bool, width: int) -> str:
+    sheet: Sheet = report.sheet(result, layers)
     comments = [*sheet.opening, *sheet.notes, r"Needs \usepackage{booktabs}."]
     tables = [sheet.layers("wide")] if sheet.layers and sheet.shows_layers else sheet.tables
     return "\n\n".join(["\n".join(f"% {comment}" for comment in comments), *map(lay_out, tables)])

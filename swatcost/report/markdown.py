@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tabulate import tabulate
 
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
 
 
-def render(sheet: Sheet, width: int) -> str:
+def render(report: Any, result: Any, layers: bool, width: int) -> str:
+    sheet: Sheet = report.sheet(result, layers)
     first, *rest = sheet.opening
     blocks = ["  \n".join([f"**{first}**", *rest])]
     blocks += map(lay_out, [*([sheet.layers("wide")] if sheet.layers and sheet.shows_layers else []), *sheet.tables])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from swatcost.memory.sparse_step import Kept, SparseMemory
+from swatcost.planning import MemoryReport
 from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled, seconds
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.memory.sparse_step import Kept, SparseMemory
-    from swatcost.planning import MemoryReport
 
 
 def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
@@ -21,8 +19,6 @@ def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
         opening=[title(report.estimate.network), _settings(report)],
         tables=_tables(report),
         notes=notes(report),
-        data=lambda: to_dict(report),
-        rows=lambda: _rows(report),
     )
 
 
@@ -182,7 +178,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
     return found
 
 
-def _rows(report: MemoryReport) -> list[dict[str, Any]]:
+def rows(report: MemoryReport) -> list[dict[str, Any]]:
     step = report.memory.dense
     rows = [("constant", name, size) for name, size in step.constant.items()]
     rows += [("step", "gradients", step.gradients), ("step", "input", step.input)]

@@ -28,8 +28,6 @@ def sheet(network: Network, layers: bool = True) -> Sheet:
         ],
         tables=[],
         notes=[f"Seen but not counted: {', '.join(others) or 'nothing'}."],
-        data=lambda: to_dict(network),
-        rows=lambda: rows(network),
         layers=lambda detail: _layers(network),
         shows_layers=True,
     )

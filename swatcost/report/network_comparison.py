@@ -47,8 +47,6 @@ def sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:
             *unmeasured([first.device]),
             *(f"{name} is left out: {reason}." for name, reason in comparison.refused.items()),
         ],
-        data=lambda: to_dict(comparison),
-        rows=lambda: rows(comparison),
     )
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any
 
-from swatcost.report import checked_format, layouts
+from swatcost.published import REPEATED, Reproduction
+from swatcost.report import checked_format, render_as
 from swatcost.report.table import wrap
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.published import Reproduction
 
 _LEGEND = (
     "Paper (printed): as published, reductions (↓), activations (Act) and channels pruned (CP) in %, MC is model "
@@ -27,27 +24,27 @@ _VERDICTS = ("reproduced", "needs a statistic", "not reproducible", "quoted", "n
 
 def render(found: Sequence[Reproduction], format: str, *, width: int = 80) -> str:
     """The reproductions as text in one of FORMATS; forms for people end with the counts."""
-    if checked_format(format) == "json":
-        import msgspec
-
-        counts = Counter(each.verdict for each in found)
-        data = {"schema": "swatcost.tables/1", "counts": counts, "cells": [each.to_dict() for each in found]}
-        return msgspec.json.format(msgspec.json.encode(data), indent=2).decode() + "\n"
-    if format == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(found[0].to_dict()), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(each.to_dict() for each in found)
-        return text.getvalue()
+    if format in ("json", "csv"):
+        return render_as("published", found, format)
+    lay_out = import_module(f"swatcost.report.{checked_format(format)}").lay_out
     blocks = []
     for table in dict.fromkeys(each.cell.table for each in found):
         rows = [each for each in found if each.cell.table == table]
         room = width if format == "table" else _ROOM_FOR_ALL
-        blocks.append(f"{_heading(table)}\n\n{layouts(format)(_table(rows, room))}")
+        blocks.append(f"{_heading(table)}\n\n{lay_out(_table(rows, room))}")
         if reasons := _reasons(rows):
             blocks.append("\n".join(wrap(f"- {reason}", width, indent="  ") for reason in reasons))
     text_of_all = "\n\n".join([*blocks, wrap(_LEGEND, width), counts_line(found)])
     return (text_of_all if format != "latex" else _commented(text_of_all)) + "\n"
+
+
+def to_dict(found: Sequence[Reproduction]) -> dict[str, Any]:
+    return {"schema": "swatcost.tables/1", "counts": Counter(each.verdict for each in found), "cells": rows(found)}
+
+
+def rows(found: Sequence[Reproduction]) -> list[dict[str, Any]]:
+    """One row per cell."""
+    return [each.to_dict() for each in found]
 
 
 def counts_line(found: Sequence[Reproduction]) -> str:
@@ -58,8 +55,6 @@ def counts_line(found: Sequence[Reproduction]) -> str:
 
 
 def _heading(table: str) -> str:
-    from swatcost.published import REPEATED
-
     if again := [name for name, first in REPEATED.items() if first == table]:
         return f"Tables {' and '.join([*again, table])}"
     if table.isdigit():

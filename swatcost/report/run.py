@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from swatcost.report import render_sheet
+import msgspec
+
+from swatcost.common.record import LayerRecord, Record
 from swatcost.report.numbers import percent, scaled, seconds, shape
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
 
 _ROOM_FOR_ALL = 96  # columns
 
-if TYPE_CHECKING:
-    from swatcost.common.record import LayerRecord, Record
 
-
-def render(record: Record, format: str, *, width: int = 80) -> str:
-    """The run as text in one of FORMATS; ends in a newline."""
-    sheet = Sheet(
+def sheet(record: Record, layers: bool = False) -> Sheet:
+    """What it says, whatever the form."""
+    return Sheet(
         opening=_opening(record),
-        tables=[_outcome(record), *([_work(record), _layers(record, width)] if record.measured else [])],
+        tables=[_outcome(record), *([_work(record), _layers(record)] if record.measured else [])],
         notes=_notes(record),
-        data=lambda: to_dict(record),
-        rows=lambda: _rows(record),
     )
-    return render_sheet(sheet, format, width=width)
 
 
 def _opening(record: Record) -> list[str]:
@@ -66,7 +62,7 @@ def _work(record: Record) -> Table:
     return Table(["MACs executed per sample", f"step {first.step}", f"step {last.step}"], rows)
 
 
-def _layers(record: Record, width: int) -> Table:
+def _layers(record: Record) -> Table:
     """Every weight when it was last measured; thresholds' drift since the first time."""
     first = {layer.weight: layer for layer in record.measured[0].layers}
     rows = [
@@ -90,9 +86,9 @@ def _layers(record: Record, width: int) -> Table:
         "since the\nfirst",
         "momentum",
     ]
-    if width < _ROOM_FOR_ALL:  # without zeros before masking and momentum
-        return Table([*header[:3], *header[4:6]], [[*row[:3], *row[4:6]] for row in rows])
-    return Table(header, rows)
+    # Where there is less room, without zeros before masking and momentum.
+    narrow = Table([*header[:3], *header[4:6]], [[*row[:3], *row[4:6]] for row in rows])
+    return Table(header, rows, narrow=narrow, room=_ROOM_FOR_ALL)
 
 
 def _threshold(threshold: float | None) -> str:
@@ -118,8 +114,6 @@ def _notes(record: Record) -> list[str]:
 
 def to_dict(record: Record) -> dict[str, Any]:
     """The run as plain data: its settings and outcome, and the layers as they were last measured."""
-    import msgspec
-
     measured = record.measured[-1:]
     return {
         "schema": "swatcost.run/1",
@@ -132,10 +126,8 @@ def to_dict(record: Record) -> dict[str, Any]:
     }
 
 
-def _rows(record: Record) -> list[dict[str, Any]]:
+def rows(record: Record) -> list[dict[str, Any]]:
     """A row a layer and measured step."""
-    import msgspec
-
     return [
         {"step": step.step, "loss": step.loss, **_flat(msgspec.structs.asdict(layer))}
         for step in record.measured

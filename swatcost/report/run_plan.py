@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from swatcost.counting.costs import Cost
+from swatcost.planning.run_plan import WORLD_GRID, RunPlan
 from swatcost.report.estimate import machine, notes, setting, title, unmeasured
 from swatcost.report.numbers import percent, scaled, seconds, three_digits, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.counting.costs import Cost
-    from swatcost.planning.run_plan import RunPlan
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
@@ -21,8 +19,6 @@ def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
         opening=[title(plan.estimate.network), setting(plan.estimate), _run(plan)],
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
         notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *notes(plan.estimate)],
-        data=lambda: to_dict(plan),
-        rows=lambda: quantities(plan),
     )
 
 
@@ -117,12 +113,10 @@ def _meanings(plan: RunPlan) -> list[str]:
 
 
 def _world(plan: RunPlan) -> str:
-    from swatcost.planning.run_plan import WORLD_GRID
-
     return ", the world's mean of 2018 (IEA)" if plan.grid == WORLD_GRID else ", as given"
 
 
-def quantities(plan: RunPlan) -> list[dict[str, Any]]:
+def summary_rows(plan: RunPlan) -> list[dict[str, Any]]:
     """A row a quantity of the whole run, dense and sparse; the schedule is in the other forms."""
     counts = [("iterations", plan.iterations), ("topk_refreshes", plan.topk_refreshes)]
     costs = [(name, cost) for name, cost in _run_costs(plan).items() if cost is not None]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from swatcost.report.tables import Table
-
-Rows = Sequence[dict[str, Any]]
 
 LAYER_DETAIL = ("wide", "medium", "narrow")
 """How much a table of layers shows, the most first."""
@@ -16,7 +13,7 @@ LAYER_DETAIL = ("wide", "medium", "narrow")
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """Opening lines, tables and notes for people, `data` for JSON and `rows` for CSV.
+    """Opening lines, tables and notes for people; the module that gives it has `to_dict` for JSON and `rows` for CSV.
 
     `layers` gives the table of layers in a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what
     each detail leaves out.
@@ -25,8 +22,6 @@ class Sheet:
     opening: Sequence[str]
     tables: Sequence[Table]
     notes: Sequence[str]
-    data: Callable[[], dict[str, Any]]
-    rows: Callable[[], Rows]
     layers: Callable[[str], Table] | None = None
     shows_layers: bool = False
     left_out: Callable[[str], str] = lambda detail: ""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from swatcost.accelerator.cycles import Cycles
 from swatcost.counting.costs import PASSES
 from swatcost.report.estimate import title
 from swatcost.report.numbers import column_unit, percent, scaled, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.accelerator.cycles import Cycles
-    from swatcost.simulation.simulation import Simulation
+from swatcost.simulation.simulation import Simulation
 
 _IDLE = ("ragged", "unfilled", "filters", "tiles")
 _ROUNDING = 1e-3  # by which a Top-K of whole weights may keep less than its share
@@ -31,8 +29,6 @@ def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
         ],
         tables=tables,
         notes=notes(simulation),
-        data=lambda: to_dict(simulation),
-        rows=lambda: rows(simulation),
     )
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from swatcost.planning.goals import STEP
+from swatcost.planning.goals import STEP, OperatingPoint
+from swatcost.planning.solution import Solution
 from swatcost.report.estimate import machine, notes, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.planning.goals import OperatingPoint
-    from swatcost.planning.solution import Solution
 
 _NAMES = {"weights": "weights", "acts": "activations", "grads": "outputs' gradients"}
 
@@ -29,8 +26,6 @@ def sheet(solution: Solution, layers: bool = False) -> Sheet:
         ],
         tables=tables(solution),
         notes=[*_meanings(solution), *unmeasured([asked.profile]), *notes(solution.estimate)],
-        data=lambda: to_dict(solution),
-        rows=lambda: rows(solution),
     )
 
 

@@ -6,22 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from swatcost.report import render_sheet
 from swatcost.report.numbers import percent, times
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
+
+Rows = Sequence[dict[str, Any]]
 
 _NOTES = (
     "Speedups are of simulated cycles, dense over sparse; step is a whole training step with its share of a Top-K.",
 )
 
 
-def _networks(rows: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
+def _networks(rows: Rows) -> set[tuple[str, str]]:
     return {(row["model"], row["network"]) for row in rows}
 
 
-def render(rows: Sequence[dict[str, Any]], format: str, *, width: int = 80) -> str:
-    """The rows as text in one of FORMATS; ends in a newline."""
+def sheet(rows: Rows, layers: bool = False) -> Sheet:
+    """What it says, whatever the form."""
     header = ["model", "shape", "weights", "seed", "forward", "grad\ninput", "grad\nweight", "step", "busy"]
     ambiguous = {name for name, count in Counter(name for name, _ in _networks(rows)).items() if count > 1}
     lines = [
@@ -35,11 +36,16 @@ def render(rows: Sequence[dict[str, Any]], format: str, *, width: int = 80) -> s
         ]
         for row in rows
     ]
-    sheet = Sheet(
+    return Sheet(
         opening=[f"{len(rows)} simulations on {rows[0]['architecture']}"],
         tables=[Table(header, lines, text_columns=2)],
         notes=_NOTES,
-        data=lambda: {"schema": "swatcost.study/2", "rows": list(rows)},
-        rows=lambda: rows,
     )
-    return render_sheet(sheet, format, width=width)
+
+
+def to_dict(rows: Rows) -> dict[str, Any]:
+    return {"schema": "swatcost.study/2", "rows": list(rows)}
+
+
+def rows(rows: Rows) -> Rows:
+    return rows

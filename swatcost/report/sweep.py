@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from swatcost.report import render_sheet
+from swatcost.devices import Device
+from swatcost.network import Network
 from swatcost.report.estimate import title, unmeasured
 from swatcost.report.numbers import percent, seconds, times
 from swatcost.report.sheet import Sheet
@@ -14,9 +15,6 @@ from swatcost.report.tables import Table
 if TYPE_CHECKING:
     import pandas
 
-    from swatcost.devices import Device
-    from swatcost.network import Network
-
 MOST_ROWS = 1000
 """Rows that forms for people show; files of numbers hold all."""
 
@@ -24,21 +22,35 @@ _SETTINGS = ("method", "distribution", "convention", "device", "batch_size", "we
 _HEADINGS = {"batch_size": "batch"}
 
 
-def render(
-    network: Network, frame: pandas.DataFrame, format: str, *, devices: Sequence[Device] = (), width: int = 80
-) -> str:
-    """The sweep as text in one of FORMATS; ends in a newline. devices are those whose times are in it."""
-    if format == "csv":
-        return str(frame.to_csv(index=False, lineterminator="\n"))
+class Swept(NamedTuple):
+    """A network's sweep, and the devices whose times are in it."""
+
+    network: Network
+    frame: pandas.DataFrame
+    devices: Sequence[Device]
+
+
+def sheet(swept: Swept, layers: bool = False) -> Sheet:
+    """What it says, whatever the form."""
+    network, frame, devices = swept
     varying = [name for name in _SETTINGS if frame[name].nunique(dropna=False) > 1]
-    sheet = Sheet(
+    return Sheet(
         opening=[title(network), _constant(frame, varying)],
         tables=[_table(frame, varying)],
         notes=[*_notes(frame), *unmeasured(devices)],
-        data=lambda: {"schema": "swatcost.sweep/1", "model": network.name, "rows": _records(frame)},
-        rows=list,
     )
-    return render_sheet(sheet, format, width=width)
+
+
+def to_dict(swept: Swept) -> dict[str, Any]:
+    """Plain data."""
+    return {"schema": "swatcost.sweep/1", "model": swept.network.name, "rows": rows(swept)}
+
+
+def rows(swept: Swept) -> list[dict[str, Any]]:
+    """Rows with None for what is missing."""
+    frame = swept.frame
+    records: Any = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return list(records)
 
 
 def _constant(frame: pandas.DataFrame, varying: list[str]) -> str:
@@ -101,9 +113,3 @@ def _notes(frame: pandas.DataFrame) -> list[str]:
     )
     sentences.append("What the numbers of a setting rest on is said by `swatcost MODEL` with that setting.")
     return sentences
-
-
-def _records(frame: pandas.DataFrame) -> list[dict[str, Any]]:
-    """Rows with None for what is missing."""
-    records: Any = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return list(records)

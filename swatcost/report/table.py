@@ -5,13 +5,15 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 from itertools import zip_longest
+from typing import Any
 
 from swatcost.report.numbers import held_together
 from swatcost.report.sheet import LAYER_DETAIL, Sheet
 from swatcost.report.tables import Table
 
 
-def render(sheet: Sheet, width: int) -> str:
+def render(report: Any, result: Any, layers: bool, width: int) -> str:
+    sheet: Sheet = report.sheet(result, layers)
     blocks = ["\n".join(wrap(line, width) for line in sheet.opening)]
     if sheet.layers and sheet.shows_layers:
         blocks.append(_layers(sheet, width))
@@ -35,6 +37,8 @@ def _layers(sheet: Sheet, width: int) -> str:
 
 def lay_out(table: Table, width: int | None = None) -> str:
     """A table of cells in this form, its headings and words broken between words where width columns ask for it."""
+    if width is not None and width < table.room and table.narrow:
+        table = table.narrow
     text = _laid_out(table)
     if width is None or _widest(text) <= width:
         return text

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of cells; the first `text_columns` hold words, the others numbers."""
+    """A header and rows of cells; the first `text_columns` hold words, the others numbers.
+
+    `narrow` takes its place in a terminal of fewer than `room` columns.
+    """
 
     header: list[str]
     rows: list[list[str]]
     text_columns: int = 1
+    narrow: Table | None = None
+    room: int = 0
 
     @property
     def alignment(self) -> list[str]:

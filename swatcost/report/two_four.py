@@ -42,8 +42,6 @@ def sheet(found: TwoFour, layers: bool = False) -> Sheet:
         opening=[title(found.network), "2:4 sparsity, as sparse tensor cores (Ampere and later) take it"],
         tables=tables,
         notes=notes(found),
-        data=lambda: to_dict(found),
-        rows=lambda: rows(found),
     )
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swatcost.counting.costs import PASSES
 from swatcost.methods import Operand
+from swatcost.reference.validation import LayerCheck, Validation, Work
 from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Sheet
 from swatcost.report.tables import Table
-
-if TYPE_CHECKING:
-    from swatcost.reference.validation import LayerCheck, Validation, Work
 
 _AT_LEAST = 1e-6  # causes below it would be printed as zero [-]
 
@@ -36,8 +34,6 @@ def sheet(validation: Validation, layers: bool = False) -> Sheet:
             _saved(validation),
         ],
         notes=notes(validation),
-        data=lambda: to_dict(validation),
-        rows=lambda: _rows(validation),
     )
 
 
@@ -103,8 +99,6 @@ def _by_weight(validation: Validation) -> list[tuple[LayerCheck, ...]]:
 
 
 def _sum(checks: Sequence[LayerCheck]) -> Work:
-    from swatcost.reference.validation import Work
-
     return sum((work for check in checks for work in check.work.values()), Work())
 
 
@@ -225,7 +219,7 @@ def to_dict(validation: Validation) -> dict[str, Any]:
     }
 
 
-def _rows(validation: Validation) -> list[dict[str, Any]]:
+def rows(validation: Validation) -> list[dict[str, Any]]:
     """A row a weight, pass and step."""
     return [
         {

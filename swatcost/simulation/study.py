@@ -19,6 +19,8 @@ from math import inf
 from pathlib import Path
 from typing import IO, Any, Unpack
 
+import msgspec
+
 from swatcost.accelerator.architecture import Architecture, load_architecture
 from swatcost.common.errors import MissingPackageError, SwatcostError
 from swatcost.counting.costs import PASSES
@@ -179,8 +181,6 @@ def _several(value: Any) -> Iterable[Any]:
 
 def _described(architecture: Architecture) -> dict[str, Any]:
     """What of the architecture all tasks share."""
-    import msgspec
-
     content: dict[str, Any] = msgspec.to_builtins(architecture)
     return {name: value for name, value in content.items() if name != "shape"}
 
