@@ -11,17 +11,18 @@ import click
 import pytest
 
 from docs.build import loaded_from_network
-from docs.making import api, choices, commands, methods
+from docs.making import api, choices, commands, methods, settings
 from docs.making.markdown import table
 from swatcost.cli import COMMANDS, command_named
 from swatcost.counting.conventions import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS
+from swatcost.setting import OPTIONS, option_name
 
 from .documents import ROOT, Document, documents
 
-PAGES = {**methods.pages(), **choices.pages(), **commands.pages(), **api.pages()}
+PAGES = {**methods.pages(), **choices.pages(), **commands.pages(), **settings.pages(), **api.pages()}
 
 
 def rows_of(page: str) -> dict[str, list[str]]:
@@ -70,6 +71,28 @@ def test_every_choice_is_in_its_table() -> None:
     assert set(device_names()) <= set(rows_of(PAGES["generated/device-numbers.md"]))
     for name in CONVENTIONS.names():
         assert f"### {name}\n" in PAGES["generated/conventions.md"]
+
+
+def test_every_setting_is_in_its_table() -> None:
+    found = rows_of(PAGES["generated/settings.md"])
+    assert all(found[name][0] == f"`{option_name(name)}`" for name in OPTIONS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_command_leaves_out_is_in_the_table_of_differences(name: str) -> None:
+    """Settings that a command does not take are hidden options of it, which refuse with the reason."""
+    hidden = {each.opts[0] for each in command_named(name).params if isinstance(each, click.Option) and each.hidden}
+    lines = PAGES["generated/setting-differences.md"].splitlines()
+    rows = [line for line in lines if line.startswith(f"| `{name}` |") and "not taken:" in line]
+    assert {option for row in rows for option in re.findall("`(--[a-z-]+)`", row.split(" | ")[1])} == hidden
+
+
+def test_every_room_is_in_the_table_of_rooms() -> None:
+    names = {
+        each.stem for each in (ROOT / "swatcost").iterdir() if each.suffix == ".py" or (each / "__init__.py").exists()
+    }
+    shown = {name for line in PAGES["generated/rooms.md"].splitlines() for name in re.findall(r"`(\w+)`", line)}
+    assert names - {"__init__", "__main__", "moved", "version"} == shown
 
 
 def test_data_sheets_are_called_bounds() -> None:

@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def pages() -> dict[str, str]:
     """Every page, and every part of a page, that is written by no hand: path → Markdown."""
-    from docs.making import api, choices, commands, methods
+    from docs.making import api, choices, commands, methods, settings
 
-    return {**methods.pages(), **choices.pages(), **commands.pages(), **api.pages()}
+    return {**methods.pages(), **choices.pages(), **commands.pages(), **settings.pages(), **api.pages()}

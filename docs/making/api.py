@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -29,7 +31,7 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost.planning": (
         "swatcost.planning.difference.LayerChange", "swatcost.planning.recipes.Recipe",
         "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals", "swatcost.planning.goals.OperatingPoint",
-        "swatcost.planning.search.Answer",
+        "swatcost.planning.search.Answer", "swatcost.planning.solution.Asked",
     ),
     "swatcost.reference": (
         "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",
@@ -54,7 +56,8 @@ def _index() -> str:
     return paragraphs(
         "# Library",
         "Written from the docstrings. `import swatcost` is enough for most; `swatcost.planning` has the rest of what "
-        "the command line does. Neither imports torch before something has to be traced.",
+        "the command line does. Neither imports torch before something has to be traced. Modules that moved when they "
+        "were [grouped in rooms](../rooms.md) still import under their old names.",
         toctree("To call", PUBLIC),
         toctree("Where numbers are made", BENEATH),
     )
@@ -97,7 +100,17 @@ def _directive(path: str) -> str:
     each = _object(path)
     if inspect.isclass(each):
         return f".. autoclass:: {path}\n   :members:"
-    return f".. {'autofunction' if inspect.isroutine(each) else 'autodata'}:: {path}"
+    return f".. autofunction:: {path}" if inspect.isroutine(each) else f".. autodata:: {_home_of_data(path)}"
+
+
+def _home_of_data(path: str) -> str:
+    """Where a constant is written, with the words below it: it does not say so itself, as classes and functions do."""
+    module, _, name = path.rpartition(".")
+    holders = [each for key, each in sys.modules.items() if key.startswith("swatcost.") and name in vars(each)]
+    for each in (import_module(module), *holders):
+        if getattr(each, name) is _object(path) and re.search(rf"^{name}\b.*=", inspect.getsource(each), re.MULTILINE):
+            return f"{each.__name__}.{name}"
+    return path
 
 
 @cache

@@ -29,8 +29,22 @@ def plain(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str
     lines[:] = [line if ">>>" in line else re.sub(r"\|(?=\S)([^|`]+)(?<=\S)\|", r"\\|\1\\|", line) for line in lines]
 
 
+def qualified(
+    app: Any, what: str, name: str, of: Any, options: Any, signature: str, gives: str
+) -> tuple[str, str] | None:
+    """Keywords by their full name where a signature could not be evaluated: several classes are called Settings."""
+    names = getattr(of, "__globals__", {})
+
+    def full(match: re.Match[str]) -> str:
+        found = names.get(match[1])
+        return match[0] if found is None else f"Unpack[{found.__module__}.{match[1]}]"
+
+    return (re.sub(r"\bUnpack\[(\w+)\]", full, signature), gives) if signature else None
+
+
 def setup(app: Any) -> dict[str, Any]:
-    """Asks `resolve` for what Sphinx does not find, and `plain` for every docstring."""
+    """Asks `resolve` for what Sphinx does not find, `plain` for every docstring, `qualified` for every signature."""
     app.connect("autodoc-process-docstring", plain)
+    app.connect("autodoc-process-signature", qualified)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

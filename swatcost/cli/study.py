@@ -31,7 +31,7 @@ from swatcost.simulation.study import STUDYING, study
 def command(models: tuple[str, ...], format: str | None, output: Path | None, **asked: Any) -> None:
     """Simulates every combination of models, sparsities, shapes and seeds.
 
-    Example: swatcost study resnet50 --weights 0.8,0.9 --shape T2,5 --shape L4,3 --seeds 5 --record study.jsonl
+    Example: swatcost study resnet50 --weights 0.8,0.9 --acts 0.8,0.9 --paired --shape T2,5 --shape L4,3 --seeds 5
     """
     with click.progressbar(length=1, label="study", file=sys.stderr, hidden=unattended()) as bar:
 

@@ -1,4 +1,4 @@
-"""How one target sparsity becomes a number for each layer: one function a strategy.
+"""How one target sparsity becomes a number for each layer: one function per strategy.
 
 A file of this package that defines `DISTRIBUTION` is a strategy; a third party's is found through the entry
 point group `swatcost.distributions`, each entry naming a Distribution.

@@ -1,5 +1,5 @@
-"""A local page that estimates at once whatever one moves: sliders and lists, the report's numbers and charts.
+"""A local page with sliders and lists that estimates again whenever one moves: the report's numbers and charts.
 
-`choices` says what can be moved, `looking` what the page says for it, `app` how it is laid out and wired, `serving`
-who may see it: nobody but this machine.
+`controls` says what can be moved and what estimate that asks for, `app` lays the page out and wires it, `serving` shows
+it to this machine only.
 """
