@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format simulators traces bench browser cases notebooks notebooks-output docs shown wheel clean
+.PHONY: run test check format simulators traces bench browser mutants cases notebooks notebooks-output docs shown wheel clean
 
 run: .venv/.installed
 	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
@@ -40,6 +40,11 @@ traces: .venv/.installed-dev
 # Measures speed side by side with other counters and writes benchmarks/RESULTS.md. Takes some minutes.
 bench: .venv/.installed-bench
 	$(BIN)/python -W ignore -m benchmarks.bench
+
+# Puts 500 mistakes into the formulas, one at a time, and sees whether the tests notice. Takes about 15 minutes on two
+# cores. ARGS="--seed 1 swatcost/timing/topk.py", ARGS=--all; ARGS=--write writes tests/MUTANTS.md.
+mutants: .venv/.installed-mutants
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 # Counts small networks by hand and with other counters and writes the README's table.
 cases: .venv/.installed-bench
@@ -78,6 +83,10 @@ wheel: .venv/.installed-dev
 # Without dev: building does not run what is shown.
 .venv/.installed-docs: .venv/.installed
 	$(PIP) --editable '.[docs]'
+	touch $@
+
+.venv/.installed-mutants: .venv/.installed-dev
+	$(PIP) --editable '.[mutants]'
 	touch $@
 
 # A counter that cannot be installed is left out, and named in the results.

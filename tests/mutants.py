@@ -1,0 +1,229 @@
+"""Changes the formulas, one small mistake at a time, and sees whether the tests notice. Run by `make mutants`.
+
+cosmic-ray makes the mutants: another operator, another comparison, a number that is off by one, a decorator or a loop
+taken away. Each is put before its module's tests in a process forked from one that has already imported torch and
+pytest, so that it costs the time of its tests; the mutated code exists in that process only, and no file is touched.
+A mutant is killed when a test fails, or when its tests take longer than a minute. Mutants that are not Python, or that
+differ in type annotations only, which are not evaluated, are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import gc
+import os
+import random
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from itertools import islice
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import NamedTuple
+
+import hypothesis
+import pytest
+from cosmic_ray.commands.init import init
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import WorkDB, use_db
+
+# Which tests judge a module, the quickest first. They hold arithmetic by hand, laws, independent counts or what others
+# measured or published; what the program printed before, README and the documentation's examples judge nothing.
+_COUNTS = ("test_conventions", "test_methods", "test_macs", "test_estimate")
+JUDGES: dict[str, Sequence[str]] = {
+    "counting/equations.py": _COUNTS,
+    "counting/conventions.py": _COUNTS,
+    "counting/costs.py": _COUNTS,
+    "counting/counting.py": (*_COUNTS, "test_running_plans"),
+    "counting/padding.py": ("test_borders",),
+    "counting/default_sparsity.py": ("test_conventions",),
+    "timing/*.py": ("test_times", "test_topk", "test_estimate"),
+    "sparsity/plan.py": ("test_sparsity", "test_distributions", "test_methods", "test_sweeping", "test_estimate"),
+    "methods/method.py": ("test_macs", "test_sparsity", "test_methods", "test_sweeping", "test_estimate"),
+    "distributions/*.py": ("test_distributions", "test_two_four", "test_sweeping"),
+    "memory/dense_step.py": ("test_dense_step", "test_sparse_step"),
+    "memory/kept_values.py": ("test_kept_values", "test_sparse_step"),
+    "memory/saved_storages.py": ("test_kept_values", "test_sparse_step"),
+    "memory/sparse_step.py": ("test_sparse_step",),
+    "memory/storage_formats.py": ("test_formats",),
+    "planning/capacity.py": ("test_capacity",),
+}
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).with_name("MUTANTS.md")
+_HEADER = "| where | as it is | mutant | why no test fails |"
+
+
+class Mutant(NamedTuple):
+    """A module's path, as it is and as it is with the mistake."""
+
+    path: str
+    source: str
+    code: str
+
+    def change(self) -> tuple[int, str, str]:
+        """The first line that differs, its number first, as it is and as the mutant has it."""
+        old, new = self.source.splitlines(), self.code.splitlines()
+        _, i, i_end, j, j_end = next(
+            each for each in difflib.SequenceMatcher(None, old, new).get_opcodes() if each[0] != "equal"
+        )
+        return i + 1, " ".join(map(str.strip, old[i:i_end])), " ".join(map(str.strip, new[j:j_end]))
+
+
+class _WithoutAnnotations(ast.NodeTransformer):
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        for field in ("annotation", "returns"):
+            if getattr(node, field, None) is not None:
+                setattr(node, field, ast.Constant(None))
+        return node
+
+
+def _behaviour(source: str) -> str | None:
+    try:
+        return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
+    except SyntaxError:
+        return None
+
+
+def mutants(paths: Iterable[str], order: random.Random) -> Iterator[Mutant]:
+    """All mutants of these modules, shuffled."""
+    with use_db(":memory:", WorkDB.Mode.create) as database:
+        init(map(Path, paths), database, {})
+        found = sorted(
+            (str(each.module_path), each.operator_name, each.occurrence)
+            for item in database.work_items
+            for each in item.mutations
+        )
+    order.shuffle(found)
+    for path, operator, occurrence in found:
+        source = Path(path).read_text()
+        code = mutate_code(source, get_operator(operator)(), occurrence)
+        if code is not None and _behaviour(code) not in (None, _behaviour(source)):
+            yield Mutant(path, source, code)
+
+
+class _Mutated(MetaPathFinder, SourceFileLoader):
+    """Imports the mutant in place of its module."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        super().__init__(mutant.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__"), mutant.path)
+        self.code = mutant.code
+
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return spec_from_file_location(name, ROOT / self.path, loader=self) if name == self.name else None
+
+    def get_code(self, name: str) -> CodeType:
+        return compile(self.code, str(ROOT / self.path), "exec", dont_inherit=True)
+
+
+def judges(path: str) -> list[str]:
+    """The tests of a module: the examples in its own docstrings, and files."""
+    (files,) = (files for pattern, files in JUDGES.items() if Path(path).match(pattern))
+    return [path, *(f"tests/{each}.py" for each in files)]
+
+
+def tested(files: Iterable[str]) -> int:
+    """pytest's exit code."""
+    # plain: pytest's own import hook would come before that of the mutant
+    options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+    return int(pytest.main([*options, *files]))
+
+
+def start(mutant: Mutant) -> int:
+    """Tests a mutant in a process of its own, which ends with 0 if it survives. Gives the process's number."""
+    if process := os.fork():
+        return process
+    signal.alarm(60)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1), os.dup2(null, 2)
+    try:
+        sys.meta_path.insert(0, _Mutated(mutant))
+        os._exit(tested(judges(mutant.path)) != 0)
+    finally:
+        os._exit(1)
+
+
+def survivors(chosen: Sequence[Mutant], at_once: int) -> list[Mutant]:
+    """Those that no test notices."""
+    running: dict[int, Mutant] = {}
+    found: list[Mutant] = []
+    for number, mutant in enumerate([*chosen, *[None] * at_once]):
+        if len(running) == at_once or mutant is None and running:
+            process, status = os.wait()
+            ended = running.pop(process)
+            if status == 0:
+                found.append(ended)
+                line, old, new = ended.change()
+                print(f"\nSurvived {number} of {len(chosen)}: {ended.path}:{line}\n- {old}\n+ {new}", flush=True)
+        if mutant is not None:
+            running[start(mutant)] = mutant
+    return sorted(found)
+
+
+def report(chosen: Sequence[Mutant], alive: Sequence[Mutant], seed: int) -> str:
+    """The whole as Markdown, with the reasons that were written into the table of survivors before."""
+    rows = re.findall(r"^\| `(.*?):\d+` \| (.*) \| (.*?) \|$", RESULTS.read_text(), re.M) if RESULTS.exists() else []
+    reasons = {(path, change): reason for path, change, reason in rows}
+    made, left = (Counter(each.path for each in some) for some in (chosen, alive))
+    lines = [
+        "# Mutants of the formulas",
+        "",
+        f"Written by `make mutants ARGS=--write`: {len(chosen)} mutants, seed {seed}. {len(chosen) - len(alive)} are "
+        f"killed ({100 * (1 - len(alive) / len(chosen)):.1f} %); the table at the end says why the others are not.",
+        "",
+        "| module | mutants | killed |",
+        "| --- | ---: | ---: |",
+        *(f"| `{path}` | {made[path]} | {made[path] - left[path]} |" for path in sorted(made)),
+        "",
+        _HEADER,
+        "| --- | --- | --- | --- |",
+    ]
+    for each in alive:
+        line, *texts = each.change()
+        change = " | ".join("`" + text.replace("|", "\\|") + "`" for text in texts)
+        lines.append(f"| `{each.path}:{line}` | {change} | {reasons.get((each.path, change), '?')} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", help="such as swatcost/timing/topk.py; all that have tests named here")
+    parser.add_argument("--sample", type=int, default=500, help="number of mutants (500)")
+    parser.add_argument("--all", action="store_true", help="every mutant")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    sys.dont_write_bytecode = True
+    everything = sorted(str(path.relative_to(ROOT)) for pattern in JUDGES for path in (ROOT / "swatcost").glob(pattern))
+    paths = options.modules or everything
+    hypothesis.settings.register_profile("mutants", max_examples=30, deadline=None, database=None, derandomize=True)
+    if tested(dict.fromkeys(file for path in paths for file in judges(path))):  # and imports what they need
+        print("The tests fail without any mutant.")
+        return 1
+    for name in [name for name in sys.modules if name.split(".")[0] in ("swatcost", "swatcost_models", "tests")]:
+        del sys.modules[name]
+    gc.collect()
+    gc.freeze()  # what is shared with the processes stays shared
+    found = mutants(paths, random.Random(options.seed))
+    chosen = list(found if options.all else islice(found, options.sample))
+    print(f"{len(chosen)} mutants of {len(paths)} modules", flush=True)
+    alive = survivors(chosen, os.cpu_count() or 1)
+    text = report(chosen, alive, options.seed)
+    print(f"\n{text}")
+    if options.write:
+        RESULTS.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
