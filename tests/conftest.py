@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from functools import cache
 
+import hypothesis
 import pytest
 import torch
 from swatcost_models import ZOO
 from torch import nn
 
 import swatcost
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a slow one is no fault of a property
+hypothesis.settings.load_profile("any machine")
 
 ZOO_NAMES = list(ZOO)
 

@@ -157,7 +157,7 @@ def survivors(chosen: Sequence[Mutant], at_once: int) -> list[Mutant]:
     running: dict[int, Mutant] = {}
     found: list[Mutant] = []
     for number, mutant in enumerate([*chosen, *[None] * at_once]):
-        if len(running) == at_once or mutant is None and running:
+        if len(running) == at_once or (mutant is None and running):
             process, status = os.wait()
             ended = running.pop(process)
             if status == 0:

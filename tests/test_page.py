@@ -235,9 +235,7 @@ def test_the_command_writes_what_it_was(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(args) == 0
     assert capsys.readouterr() == ("", "")
     shown = Page(path.read_text(encoding="utf-8"))
-    command = re.search(r"swatcost report .*", shown.text)
-    assert command
-    assert command[0] == "swatcost resnet50 --weights 0.8 --keep-dense '*.conv1'"
+    assert "swatcost resnet50 --weights 0.8 --keep-dense '*.conv1'" in shown.text
 
 
 @pytest.mark.parametrize("wrong", [["--weights", "1.5"], ["--method", "swatt"], ["--distribution", "file"]])

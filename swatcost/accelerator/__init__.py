@@ -7,19 +7,17 @@ from swatcost.common.lazy import attributes_from
 
 if TYPE_CHECKING:
     from swatcost.accelerator.cycles import Cycles, LayerCycles, Slots
-    from swatcost.accelerator.layer_cycles import layer_cycles
     from swatcost.accelerator.masks import MaskSource, from_checkpoint
 
 __all__ = [
     "Architecture", "Cycles", "LayerCycles", "MaskSource", "Shape", "Simulation", "Slots", "architecture_names",
-    "from_checkpoint", "layer_cycles", "load_architecture", "parse_shape", "simulate",
+    "from_checkpoint", "load_architecture", "parse_shape", "simulate",
 ]  # fmt: skip
 
 __getattr__ = attributes_from(
     __name__,
     {
         "swatcost.accelerator.cycles": ("Cycles", "LayerCycles", "Slots"),
-        "swatcost.accelerator.layer_cycles": ("layer_cycles",),
         "swatcost.accelerator.masks": ("MaskSource", "from_checkpoint"),
         # above this room, as they take an estimate: they are found by name because callers import them from here
         "swatcost.simulation.simulation": ("Simulation", "simulate"),
