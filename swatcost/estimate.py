@@ -148,8 +148,7 @@ class Estimate(Result):
     @property
     def sparse_step_seconds(self) -> float:
         """A sparse step [s] without Top-K."""
-        seconds: float = self.times.sparse_step_seconds
-        return seconds
+        return float(self.times.sparse_step_seconds)
 
     @property
     def speedup(self) -> float:
@@ -159,8 +158,7 @@ class Estimate(Result):
     @property
     def speedup_limit(self) -> float:
         """The speedup without any Top-K overhead."""
-        limit: float = self.times.speedup_limit
-        return limit
+        return float(self.times.speedup_limit)
 
     @property
     def break_even_period(self) -> int | None:
@@ -187,8 +185,7 @@ class Estimate(Result):
     @property
     def exposed_topk_seconds(self) -> float:
         """What a Top-K that runs beside training adds to its period [s]."""
-        seconds: float = self.times.exposed_topk_seconds(self.topk_period)
-        return seconds
+        return float(self.times.exposed_topk_seconds(self.topk_period))
 
     def _topk_seconds(self, selecting: Selecting) -> float:
         return topk_seconds(self.network, self.plan, self.device, self.batch_size, selecting)
@@ -225,13 +222,11 @@ class Estimate(Result):
 
     def speedup_every(self, period: float) -> float:
         """The speedup with a Top-K every `period` iterations."""
-        speedup: float = self.times.speedup(period)
-        return speedup
+        return float(self.times.speedup(period))
 
     def speedup_at(self, training_reduction: float) -> float:
         """The speedup at another reduction of training FLOPs, with this estimate's times."""
-        speedup: float = replace(self.times, reduction=training_reduction).speedup(self.topk_period)
-        return speedup
+        return float(replace(self.times, reduction=training_reduction).speedup(self.topk_period))
 
 
 def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Estimate:
@@ -267,19 +262,7 @@ def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Est
 
 def estimate_setting(network: Network, setting: Setting) -> Estimate:
     """What a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
-    counting, device = setting.counting(network), setting.profile
-    plan = sparsity_plan(
-        network,
-        method=setting.method,
-        distribution=setting.distribution,
-        weights=setting.weights,
-        acts=setting.acts,
-        grads=setting.grads,
-        source=setting.source,
-        first_layer=setting.first_layer,
-        last_layer=setting.last_layer,
-        keep_dense=setting.keep_dense,
-    )
+    counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
     exact = summed(executed, network)
     found = Estimate(
@@ -299,6 +282,22 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
     return _simulated(found, setting.device) if isinstance(setting.device, Architecture) else found
+
+
+def plan_of(network: Network, setting: Setting) -> SparsityPlan:
+    """The sparsity of every operand with this setting. Raises SwatcostError as `estimate` does."""
+    return sparsity_plan(
+        network,
+        method=setting.method,
+        distribution=setting.distribution,
+        weights=setting.weights,
+        acts=setting.acts,
+        grads=setting.grads,
+        source=setting.source,
+        first_layer=setting.first_layer,
+        last_layer=setting.last_layer,
+        keep_dense=setting.keep_dense,
+    )
 
 
 def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
