@@ -14,8 +14,9 @@ Importing this package does not import matplotlib; drawing raises SwatcostError 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from swatcost.common.lazy import attributes_from
 from swatcost.estimate import Estimate
 from swatcost.plots.saving import check_path, save
 
@@ -29,26 +30,24 @@ if TYPE_CHECKING:
     from swatcost.plots.schedule import schedule_over_run
     from swatcost.plots.sparsity import speedup_by_sparsity
 
-_HOMES = {
-    "accuracy_by_reduction": "accuracy", "check_accuracies": "accuracy",
-    "cost_by_layer": "layers", "reduction_by_layer": "layers", "remaining_by_layer": "layers",
-    "memory_timeline": "memory", "schedule_over_run": "schedule",
-    "speedup_by_period": "period", "speedup_by_sparsity": "sparsity",
-}  # fmt: skip
-
 __all__ = [
     "CHARTS", "Chart", "accuracy_by_reduction", "check_accuracies", "check_path", "cost_by_layer", "memory_timeline",
     "reduction_by_layer", "remaining_by_layer", "save", "schedule_over_run", "speedup_by_period", "speedup_by_sparsity",
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    """Each is imported when it is asked for: the command line needs only the names of the charts."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Each is imported when it is asked for: the command line needs only the names of the charts.
+__getattr__ = attributes_from(
+    __name__,
+    {
+        f"{__name__}.accuracy": ("accuracy_by_reduction", "check_accuracies"),
+        f"{__name__}.layers": ("cost_by_layer", "reduction_by_layer", "remaining_by_layer"),
+        f"{__name__}.memory": ("memory_timeline",),
+        f"{__name__}.period": ("speedup_by_period",),
+        f"{__name__}.schedule": ("schedule_over_run",),
+        f"{__name__}.sparsity": ("speedup_by_sparsity",),
+    },
+)
 
 
 class Chart(NamedTuple):

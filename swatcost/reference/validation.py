@@ -174,11 +174,8 @@ def validate(
     Raises SwatcostError for anything that cannot be run.
     """
     asked = {**VALIDATING.defaults, **VALIDATING.given(settings)}
-    steps, selection, one_sample = (
-        checked_count(asked.pop("steps"), "steps"),
-        asked.pop("selection"),
-        asked.pop("one_sample", False),
-    )
+    steps = checked_count(asked.pop("steps"), "steps")
+    selection, one_sample = asked.pop("selection"), asked.pop("one_sample", False)
     setting = EVERY_SETTING.setting(asked)
     batch_size = setting.batch_size
     built = runnable(model, classes=classes, input_shape=input_shape, seed=seed)
