@@ -11,9 +11,10 @@ torch when they are called.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.lazy import attributes_from
 from swatcost.estimate import Estimate, estimate
 from swatcost.loading import load
 from swatcost.moved import keep_old_names
@@ -48,13 +49,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def __getattr__(name: str) -> Any:
-    if name == "trace":
-        from swatcost.tracing import trace
-
-        return trace
-    if name in ("solve", "sweep"):
-        from swatcost import planning
-
-        return getattr(planning, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes_from(__name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("solve", "sweep")})

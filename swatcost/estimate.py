@@ -269,19 +269,7 @@ def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Est
 
 def estimate_setting(network: Network, setting: Setting) -> Estimate:
     """What a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
-    counting, device = setting.counting(network), setting.profile
-    plan = sparsity_plan(
-        network,
-        method=setting.method,
-        distribution=setting.distribution,
-        weights=setting.weights,
-        acts=setting.acts,
-        grads=setting.grads,
-        source=setting.source,
-        first_layer=setting.first_layer,
-        last_layer=setting.last_layer,
-        keep_dense=setting.keep_dense,
-    )
+    counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
     exact = summed(executed, network)
     found = Estimate(
@@ -301,6 +289,22 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
     return found if isinstance(setting.device, Device) else _simulated(found, setting.device)
+
+
+def plan_of(network: Network, setting: Setting) -> SparsityPlan:
+    """The sparsity of every operand with this setting. Raises SwatcostError as `estimate` does."""
+    return sparsity_plan(
+        network,
+        method=setting.method,
+        distribution=setting.distribution,
+        weights=setting.weights,
+        acts=setting.acts,
+        grads=setting.grads,
+        source=setting.source,
+        first_layer=setting.first_layer,
+        last_layer=setting.last_layer,
+        keep_dense=setting.keep_dense,
+    )
 
 
 def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 from swatcost.cli.completion import models, offering
 from swatcost.cli.options import shown
 from swatcost.cli.output import show_result
-from swatcost.cli.progress import unattended
+from swatcost.cli.progress import progress_bar
 from swatcost.cli.run import PRINTED
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
@@ -56,9 +55,7 @@ def command(
     chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
     others = tuple(each for each in unseen or ("cifar_vgg16",) if each not in chosen)
     length = calibration.stages(chosen, others, instructions, given["on"])
-    with click.progressbar(
-        length=length, label="measuring", file=sys.stderr, hidden=unattended(), item_show_func=str
-    ) as bar:
+    with progress_bar(length, "measuring") as bar:
         found = calibration.calibrate(
             networks=chosen,
             unseen=others,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import click
 
 _PATIENCE_SECONDS = 0.4  # what is done before needs no word
 
@@ -14,6 +17,14 @@ _PATIENCE_SECONDS = 0.4  # what is done before needs no word
 def unattended() -> bool:
     """Whether nobody looks at a progress bar: standard error is no terminal."""
     return sys.stderr is None or not sys.stderr.isatty()
+
+
+def progress_bar(length: int, label: str, said: Callable[[Any], str] = str) -> Any:
+    """click's bar, on standard error; `said` puts what it is moved with into words."""
+    return click.progressbar(
+        length=length, label=label, file=sys.stderr, hidden=unattended(),
+        item_show_func=lambda item: None if item is None else said(item),
+    )  # fmt: skip
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from swatcost.cli.completion import models, offering
 from swatcost.cli.config import forget_defaults
 from swatcost.cli.options import CLASSES, INPUT_SHAPE, CountType, Decorator, setting_options, shown, together
 from swatcost.cli.output import show_result
-from swatcost.cli.progress import unattended
+from swatcost.cli.progress import progress_bar
 from swatcost.common.errors import SwatcostError
 from swatcost.reference.scopes import RUNNING
 from swatcost.report import FORMATS
@@ -95,9 +94,7 @@ def command(
         record = output or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
-    with click.progressbar(
-        length=settings.steps, label=settings.model, file=sys.stderr, hidden=unattended(), item_show_func=_said
-    ) as bar:
+    with progress_bar(settings.steps, settings.model, _said) as bar:
 
         def report(progress: Progress) -> None:
             bar.update(progress.done - bar.pos, progress)
@@ -123,10 +120,8 @@ def _only_resume() -> None:
     forget_defaults()
 
 
-def _said(progress: Progress | None) -> str | None:
+def _said(progress: Progress) -> str:
     """What stands behind the bar."""
-    if progress is None:
-        return None
     return (
         f"loss {progress.loss:.3f}, accuracy {100 * progress.accuracy:.0f} %, "
         f"zeros {100 * progress.weight_sparsity:.1f} % w {100 * progress.act_sparsity:.1f} % a"

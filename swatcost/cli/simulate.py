@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from swatcost.accelerator.architecture import architecture_names
 from swatcost.cli.completion import offering
 from swatcost.cli.options import network_options, reporting, setting_options, shown
-from swatcost.cli.progress import unattended
+from swatcost.cli.progress import progress_bar
 from swatcost.network import Network
 from swatcost.simulation.simulation import SIMULATING, Simulation, simulate
 
@@ -42,7 +41,5 @@ def command(network: Network, masks: str, filter_spread: float, seed: int, layer
     from swatcost.accelerator.masks import masks_from
 
     chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
-    with click.progressbar(
-        length=len(network.counted_layers), label=network.name, file=sys.stderr, hidden=unattended(), item_show_func=str
-    ) as bar:
+    with progress_bar(len(network.counted_layers), network.name) as bar:
         return simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from swatcost.cli.options import FORMAT, MODELS, OUTPUT, setting_options, shown
 from swatcost.cli.output import form, show, width
-from swatcost.cli.progress import unattended
+from swatcost.cli.progress import progress_bar
 from swatcost.cli.simulate import ARCH
 from swatcost.report import render_as
 from swatcost.simulation.study import STUDYING, study
@@ -33,7 +32,7 @@ def command(models: tuple[str, ...], format: str | None, output: Path | None, **
 
     Example: swatcost study resnet50 --weights 0.8,0.9 --acts 0.8,0.9 --paired --shape T2,5 --shape L4,3 --seeds 5
     """
-    with click.progressbar(length=1, label="study", file=sys.stderr, hidden=unattended()) as bar:
+    with progress_bar(1, "study") as bar:
 
         def progress(done: int, of: int) -> None:
             bar.length = of

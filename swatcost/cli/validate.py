@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from swatcost.cli.options import LAYERS, MODEL, reporting, setting_options, shown
-from swatcost.cli.progress import unattended
+from swatcost.cli.progress import progress_bar
 from swatcost.cli.run import REFERENCE, data_option
 from swatcost.common.result import Result
 from swatcost.reference.scopes import VALIDATING
@@ -30,5 +29,5 @@ def command(model: str, layers: bool, lr: float, **asked: Any) -> Result:
     """
     from swatcost.reference.validation import validate
 
-    with click.progressbar(length=asked["steps"], label=model, file=sys.stderr, hidden=unattended()) as bar:
+    with progress_bar(asked["steps"], model) as bar:
         return validate(model, learning_rate=lr, progress=lambda step: bar.update(1), **asked)

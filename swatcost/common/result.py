@@ -33,9 +33,7 @@ class Result:
         return pandas.DataFrame(self._reported("rows"))
 
     def __repr__(self) -> str:
-        text: str = import_module("swatcost.report").render(self, "table")
-        return text
+        return str(import_module("swatcost.report").render(self, "table"))
 
     def _repr_html_(self) -> str:
-        text: str = import_module("swatcost.report.html").to_html(self)
-        return text
+        return str(import_module("swatcost.report.html").to_html(self))

@@ -7,7 +7,7 @@ strided layer's gradients are counted; papers agree on less than that. A convent
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from swatcost.common.registry import Registry
@@ -225,6 +225,31 @@ def _equation_6(d: Symbols, density: float) -> float:
     return equations.conv_weight_gradient(N=d.N, F=d.F, C=d.C, R=d.R, S=d.S, X=d.X, Y=d.Y, s2=density)
 
 
+SWAT = Convention(
+    name="swat",
+    title="grad_input at the input resolution, the first layer's too, grad_weight at the output resolution",
+    source="inferred from the rows of SWAT's Tables 2–5; its Eq. 6 says otherwise",
+    forward=forward,
+    grad_input=input_gradient,
+    grad_weight=weight_gradient_at_output,
+    density=as_swat_counts,
+    first_input_sparse=True,
+)
+
+RIGL = Convention(
+    name="rigl",
+    title="output resolution in every pass, the first layer's grad_input too; half a MAC an output for bias and "
+    "ReLU; weight sparsity only, in grad_weight where the method needs the active weights' gradient",
+    source="Evci et al., ICML 2020, appendix H, and its public code",
+    forward=forward,
+    grad_input=input_gradient_at_output,
+    grad_weight=weight_gradient_at_output,
+    density=as_rigl_counts,
+    counts_extra_macs=False,
+    fixed=bias_and_relu,
+    published_schedules=True,
+)
+
 EXACT = Convention(
     name="exact",
     title="output resolution in every pass, no gradient that nobody needs",
@@ -238,51 +263,25 @@ EXACT = Convention(
 CONVENTIONS = Registry[Convention](
     "convention",
     Convention,
-    Convention(
-        name="swat",
-        title="grad_input at the input resolution, the first layer's too, grad_weight at the output resolution",
-        source="inferred from the rows of SWAT's Tables 2–5; its Eq. 6 says otherwise",
-        forward=forward,
-        grad_input=input_gradient,
-        grad_weight=weight_gradient_at_output,
-        density=as_swat_counts,
-        first_input_sparse=True,
-    ),
-    Convention(
+    SWAT,
+    replace(
+        SWAT,
         name="equations",
         title="both gradients at the input resolution, the first layer's too",
         source="SWAT, A.3, Eqs. 4–6 as printed",
-        forward=forward,
-        grad_input=input_gradient,
         grad_weight=weight_gradient,
-        density=as_swat_counts,
-        first_input_sparse=True,
     ),
     EXACT,
-    Convention(
-        name="rigl",
-        title="output resolution in every pass, the first layer's grad_input too; half a MAC an output for bias and "
-        "ReLU; weight sparsity only, in grad_weight where the method needs the active weights' gradient",
-        source="Evci et al., ICML 2020, appendix H, and its public code",
-        forward=forward,
-        grad_input=input_gradient_at_output,
-        grad_weight=weight_gradient_at_output,
-        density=as_rigl_counts,
-        counts_extra_macs=False,
-        fixed=bias_and_relu,
-        published_schedules=True,
-    ),
-    Convention(
+    RIGL,
+    replace(
+        RIGL,
         name="rigl-padded",
         title="as rigl, with the first convolution's input padded and its output counted as 'same': 115² for ResNet-50",
         source="the public code of Evci et al., which counts a Keras ResNet-50",
         forward=forward_padded,
         grad_input=input_gradient_padded,
         grad_weight=weight_gradient_padded,
-        density=as_rigl_counts,
-        counts_extra_macs=False,
         fixed=bias_and_relu_padded,
-        published_schedules=True,
     ),
     entry_points="swatcost.conventions",
 )

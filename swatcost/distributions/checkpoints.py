@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, first_line
 from swatcost.distributions.distribution import Spread
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _momentum(request: Spread) -> dict[str, Any]:
     try:
         return _buffers_by_name(optimizer, request)
     except _DAMAGED as error:
-        raise SwatcostError(f"{_named(request.source)} holds no usable optimizer state: {_first_line(error)}") from None
+        raise SwatcostError(f"{_named(request.source)} holds no usable optimizer state: {first_line(error)}") from None
 
 
 def _buffers_by_name(optimizer: Mapping[str, Any], request: Spread) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _read(source: Any) -> dict[str, numpy.ndarray[Any, Any]]:
             if hasattr(tensor, "detach") and tensor.is_floating_point()
         }
     except _DAMAGED as error:
-        raise SwatcostError(f"{_named(source)} is no usable checkpoint: {_first_line(error)}") from None
+        raise SwatcostError(f"{_named(source)} is no usable checkpoint: {first_line(error)}") from None
 
 
 def _load(source: Any) -> Mapping[str, Any]:
@@ -143,9 +143,9 @@ def _load(source: Any) -> Mapping[str, Any]:
             with warnings.catch_warnings(action="ignore"):
                 content = torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise SwatcostError(f"cannot read {source}: {error.strerror or _first_line(error)}") from None
+        raise SwatcostError(f"cannot read {source}: {error.strerror or first_line(error)}") from None
     except (*_DAMAGED, pickle.UnpicklingError, SafetensorError) as error:
-        raise SwatcostError(f"{source} is no usable checkpoint: {_first_line(error)}") from None
+        raise SwatcostError(f"{source} is no usable checkpoint: {first_line(error)}") from None
     if not isinstance(content, Mapping):
         raise SwatcostError(f"{source} holds a {type(content).__name__}, no state dict")
     return content
@@ -153,7 +153,3 @@ def _load(source: Any) -> Mapping[str, Any]:
 
 def _named(source: Any) -> str:
     return str(source) if isinstance(source, str | Path) else "the checkpoint"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

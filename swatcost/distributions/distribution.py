@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from swatcost.common.errors import SwatcostError
@@ -99,14 +99,21 @@ def same_for_activations(request: Spread) -> dict[str, float]:
     return dict.fromkeys((layer.weight for layer in request.free), request.target or 0.0)
 
 
-def in_proportion(request: Spread, proportions: Mapping[str, float]) -> dict[str, float]:
+def proportional(proportion: Callable[[Layer], float], *, name: str, title: str, citation: str) -> Distribution:
+    """A distribution whose densities are in proportion to a number of each layer."""
+    spread, bends = partial(in_proportion, proportion), partial(bends_in_proportion, proportion)
+    return Distribution(name=name, title=title, citation=citation, spread=spread, bends=bends)
+
+
+def in_proportion(proportion: Callable[[Layer], float], request: Spread) -> dict[str, float]:
     """Densities in given proportions that keep the total of non-zeros, as sparsities by weight.
 
     d_l = ε · p_l with Σ d_l · n_l = (1 − s) · Σ n_l over all layers. A layer whose density would exceed 1 becomes
     dense and the rest is solved again. Layers that the user keeps dense count towards the total.
 
-    proportions gives p_l [-] by weight. Raises SwatcostError when the dense layers alone exceed the total.
+    proportion gives p_l [-] of a layer. Raises SwatcostError when the dense layers alone exceed the total.
     """
+    proportions = {layer.weight: proportion(layer) for layer in request.free}
     target = request.required_target()
     dense = sum(layer.weight_elements for layer in request.layers if layer.weight in request.kept_dense)
     budget = (1 - target) * request.elements - dense
@@ -130,19 +137,18 @@ def in_proportion(request: Spread, proportions: Mapping[str, float]) -> dict[str
     return sparsities
 
 
-def bends_in_proportion(request: Spread, proportions: Mapping[str, float]) -> list[float]:
+def bends_in_proportion(proportion: Callable[[Layer], float], request: Spread) -> list[float]:
     """The targets [-] at which one more layer becomes dense in `in_proportion`.
 
     With the layers of the largest p dense already, the next one is when (1 − s) · Σ n = Σ_dense n + Σ_rest p · n / p.
     The last is short of what layers that are kept dense leave to be reached, where every other layer is empty.
     """
-    free = sorted(request.free, key=lambda layer: -proportions[layer.weight])
+    free = sorted(request.free, key=lambda layer: -proportion(layer))
     dense = sum(layer.weight_elements for layer in request.layers if layer.weight in request.kept_dense)
-    weighted = sum(proportions[layer.weight] * layer.weight_elements for layer in free)
+    weighted = sum(proportion(layer) * layer.weight_elements for layer in free)
     bends = [LAST_BEND * (1 - dense / request.elements)]
     for layer in free:
-        proportion = proportions[layer.weight]
-        bends.append(1 - (dense + weighted / proportion) / request.elements)
+        bends.append(1 - (dense + weighted / proportion(layer)) / request.elements)
         dense += layer.weight_elements
-        weighted -= proportion * layer.weight_elements
+        weighted -= proportion(layer) * layer.weight_elements
     return sorted({max(0.0, min(each, LAST_BEND)) for each in bends})

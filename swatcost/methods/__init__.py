@@ -4,8 +4,6 @@ A file of this package that defines `METHOD` is a method; a third party's is fou
 group `swatcost.methods`, each entry naming a Method.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pkgutil import iter_modules
 

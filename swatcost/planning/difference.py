@@ -119,29 +119,21 @@ def difference(first: str | Path, second: str | Path) -> Difference:
     Raises SwatcostError for a file that cannot be read or is no estimate.
     """
     one, other = _read(first), _read(second)
-    settings = {
-        name: (getattr(one, name), getattr(other, name))
-        for name in _SETTINGS
-        if getattr(one, name) != getattr(other, name)
-    }
-    settings |= {
-        name: (one.targets.get(name), other.targets.get(name))
-        for name in dict.fromkeys([*one.targets, *other.targets])
-        if one.targets.get(name) != other.targets.get(name)
-    }
-    known = {*_SETTINGS, *one.targets, *other.targets, "period"}  # a period stands there as topk_period
+    before, after = ({name: getattr(each, name) for name in _SETTINGS} | each.targets for each in (one, other))
+    pairs = {name: (before.get(name), after.get(name)) for name in before | after}
+    settings = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    known = {*pairs, "period"}  # a period stands there as topk_period
     settings |= {
         name: (value, other.setting[name])
         for name, value in one.setting.items()
         if name not in known and name in other.setting and value != other.setting[name]
     }
     numbers = _numbers(one.totals), _numbers(other.totals)
-    pairs = {name: (numbers[0].get(name), numbers[1].get(name)) for name in numbers[0] | numbers[1]}
-    totals = {name: pair for name, pair in pairs.items() if _differ(*pair)}
-    before, after = _layers(one), _layers(other)
+    totals = {name: (numbers[0].get(name), numbers[1].get(name)) for name in numbers[0] | numbers[1]}
+    totals = {name: pair for name, pair in totals.items() if _differ(*pair)}
+    layers = _layers(one), _layers(other)
     changes = [
-        LayerChange(name=name, first=before.get(name), second=after.get(name))
-        for name in dict.fromkeys([*before, *after])
+        LayerChange(name=name, first=layers[0].get(name), second=layers[1].get(name)) for name in layers[0] | layers[1]
     ]
     changed = tuple(each for each in changes if _changed(each))
     return Difference(

@@ -55,8 +55,7 @@ class Solution(Result, Answer):
     @property
     def refusal(self) -> str:
         """Which goal is out of reach, what the limit is and what holds it there."""
-        sentence: str = self._reported("refusal")
-        return sentence
+        return str(self._reported("refusal"))
 
     @cached_property
     def estimate(self) -> Estimate:

@@ -1,7 +1,5 @@
 """SWAT itself, executed in PyTorch, to hold the model against (the paper's Algorithm 1)."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from swatcost.common.lazy import attributes_from

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -26,6 +25,7 @@ from swatcost.reference.conversion import convert
 from swatcost.reference.instructions import Instructions, partition_instructions
 from swatcost.reference.runnable import Runnable, runnable
 from swatcost.reference.scores import classes_of, scores
+from swatcost.reference.sparsifier import now
 from swatcost.reference.thresholds import SELECTIONS
 from swatcost.timing.selection import selected
 
@@ -173,16 +173,10 @@ def _timed(action: Callable[[], object], on: str, before_each: Callable[[], obje
     times: list[float] = []
     while len(times) < _REPEATS[0] or (sum(times) < _AT_LEAST and len(times) < _REPEATS[1]):
         before_each()
-        began = _now(on)
+        began = now(on)
         action()
-        times.append(_now(on) - began)
+        times.append(now(on) - began)
     return median(times)
-
-
-def _now(on: str) -> float:
-    if on == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _by_size(action: Callable[[Tensor], object], on: str) -> dict[int, float]:
@@ -255,9 +249,9 @@ def _step_seconds(module: nn.Module, images: Tensor, labels: Tensor, on: str) ->
     times = []
     for _ in range(_STEPS + _WARM_UP):
         module.zero_grad()
-        before = _now(on)
+        before = now(on)
         functional.cross_entropy(scores(module, images), labels).backward()  # type: ignore[no-untyped-call]
-        times.append(_now(on) - before)
+        times.append(now(on) - before)
     return median(times[_WARM_UP:])
 
 
@@ -335,11 +329,11 @@ def _predictions(
     with convert(module, found) as converted:
         times, topk = [], []
         for _ in range(_STEPS + _WARM_UP // period):
-            before = _now(on)
+            before = now(on)
             for _ in range(period):
                 module.zero_grad()
                 functional.cross_entropy(scores(module, images), labels).backward()  # type: ignore[no-untyped-call]
-            times.append((_now(on) - before) / period)
+            times.append((now(on) - before) / period)
             topk.append(sum(converted.topk_seconds().values()))
     yield prediction("one Top-K", found.topk_seconds, median(topk[_WARM_UP // period :]))
     if dense.masked_step_seconds is not None:

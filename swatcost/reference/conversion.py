@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
-from swatcost.methods import LayerSparsity
 from swatcost.reference.counts import Counts
 from swatcost.reference.layers import SPARSE, Layer, SparseAttention
 from swatcost.reference.sparsifier import OVER, Clock, Over, Sparsifier
@@ -66,9 +65,8 @@ class Converted:
         """What finding thresholds took since this was asked last [s], by layer."""
         seconds = {}
         for name, layer in self.layers.items():
-            operands = (layer.weight, layer.activation, layer.output)
-            seconds[name] = sum(each.seconds for each in operands)
-            for each in operands:
+            seconds[name] = sum(each.seconds for each in layer.operands.values())
+            for each in layer.operands.values():
                 each.seconds = 0.0
         return seconds
 
@@ -76,14 +74,15 @@ class Converted:
         """Takes another plan's sparsities: each threshold that is found from now on is for those."""
         for layer, sparsity in plan.by_weight(self.estimate.network):
             if layer.weight in self.layers:
-                _set(self.layers[layer.weight], sparsity)
+                for operand, each in self.layers[layer.weight].operands.items():
+                    each.sparsity = sparsity.of(operand)
 
     def state_dict(self) -> dict[str, Any]:
         """Thresholds, targets and the iteration; the module's own state_dict stays what it was."""
         return {
             "iteration": self.clock.iteration,
             "layers": {
-                name: {operand: _state(each) for operand, each in _operands(layer).items()}
+                name: {operand: _state(each) for operand, each in layer.operands.items()}
                 for name, layer in self.layers.items()
             },
         }
@@ -100,7 +99,7 @@ class Converted:
             self.clock.iteration = int(state["iteration"])
             for name, layer in self.layers.items():
                 layer.called_in = -1
-                for operand, each in _operands(layer).items():
+                for operand, each in layer.operands.items():
                     _restore(each, layers[name][operand])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SwatcostError(f"this state of thresholds is damaged: {error!r:.80}") from None
@@ -239,16 +238,6 @@ def _check_same(module: nn.Module, estimate: Estimate) -> None:
                 f"the estimate is of {estimate.network.name}, another network: this module has no {parameter.name} of "
                 f"shape {parameter.shape}"
             )
-
-
-def _set(layer: Layer, sparsity: LayerSparsity) -> None:
-    layer.weight.sparsity = sparsity.weight
-    layer.activation.sparsity = sparsity.activation
-    layer.output.sparsity = sparsity.output
-
-
-def _operands(layer: Layer) -> dict[str, Sparsifier]:
-    return {"weight": layer.weight, "activation": layer.activation, "output": layer.output}
 
 
 def _state(each: Sparsifier) -> dict[str, Any]:

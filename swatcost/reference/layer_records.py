@@ -24,10 +24,10 @@ def layer_records(
             weight=name,
             weight_threshold=layer.weight.threshold,
             act_threshold=layer.activation.threshold,
-            weight_sparsity=_mean(counts[name], lambda each: (each.weight_sparsity, each.weight_elements)),
-            act_sparsity=_mean(counts[name], lambda each: (each.act_sparsity, each.act_elements)),
-            default_act_sparsity=_mean(counts[name], lambda each: (each.default_act_sparsity, each.act_elements)),
-            output_sparsity=_mean(counts[name], lambda each: (each.output_sparsity, each.output_elements)),
+            weight_sparsity=mean(counts[name], lambda each: (each.weight_sparsity, each.weight_elements)),
+            act_sparsity=mean(counts[name], lambda each: (each.act_sparsity, each.act_elements)),
+            default_act_sparsity=mean(counts[name], lambda each: (each.default_act_sparsity, each.act_elements)),
+            output_sparsity=mean(counts[name], lambda each: (each.output_sparsity, each.output_elements)),
             momentum_share=shares.get(name),
             topk_seconds=topk_seconds[name],
             macs={in_pass: sum(each.macs.get(in_pass, 0) for each in counts[name]) for in_pass in PASSES},
@@ -37,7 +37,7 @@ def layer_records(
     )
 
 
-def _mean(calls: list[Counts], of: Callable[[Counts], tuple[float, int]]) -> float:
+def mean(calls: list[Counts], of: Callable[[Counts], tuple[float, int]]) -> float:
     """The mean of a sparsity over calls, weighted by elements."""
     pairs = [of(each) for each in calls]
     elements = sum(weight for _, weight in pairs)
@@ -48,8 +48,8 @@ def overall_sparsity(counts: Mapping[str, list[Counts]]) -> tuple[float, float]:
     """The sparsity of all weights and of all activations [-]."""
     calls = [each for layer in counts.values() for each in layer]
     return (
-        _mean(calls, lambda each: (each.weight_sparsity, each.weight_elements)),
-        _mean(calls, lambda each: (each.act_sparsity, each.act_elements)),
+        mean(calls, lambda each: (each.weight_sparsity, each.weight_elements)),
+        mean(calls, lambda each: (each.act_sparsity, each.act_elements)),
     )
 
 

@@ -38,6 +38,11 @@ class Layer:
     called_in: int = -1
     calls_again: int = 0
 
+    @property
+    def operands(self) -> dict[Operand, Sparsifier]:
+        """What makes each of its operands sparse."""
+        return {"weight": self.weight, "activation": self.activation, "output": self.output}
+
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, training: bool) -> Tensor:
         """The layer's output; its backward pass is Eqs. 2 and 3 on what the method leaves of the operands."""
         x, weight, bias = _as_autocast(x, weight, bias)

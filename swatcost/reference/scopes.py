@@ -1,7 +1,5 @@
 """Settings as the reference takes them, which need no torch."""
 
-from __future__ import annotations
-
 from swatcost.setting import Scope
 
 _WITHOUT = {

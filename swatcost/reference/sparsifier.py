@@ -129,7 +129,7 @@ class Sparsifier:
         """The threshold, or several in a shape that broadcasts with x; None if nothing is to be zeroed."""
         if self.sparsity == 0 or x.numel() == 0:
             return None
-        before = _now(x)
+        before = now(x.device)
         with torch.no_grad():
             measure = self._measure(x[:1] if self.one_sample and self.of_samples else x)
             if self.over in ("nchw", "kernel") or x.dim() < 2:
@@ -141,7 +141,7 @@ class Sparsifier:
                 found = rows.kthvalue(zeros).values if zeros else None
                 if found is not None:
                     found = found.reshape(*measure.shape[:apart], *[1] * (measure.dim() - apart))
-        self.seconds += _now(x) - before
+        self.seconds += now(x.device) - before
         return found
 
     def _of_flat(self, magnitudes: Tensor) -> Tensor | None:
@@ -166,7 +166,8 @@ def _zeros(elements: int, sparsity: float) -> int:
     return min(round(elements * sparsity), elements - 1)
 
 
-def _now(x: Tensor) -> float:
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
+def now(on: str | torch.device) -> float:
+    """The time [s] when a device has done what it was given to do."""
+    if torch.device(on).type == "cuda":
+        torch.cuda.synchronize(on)
     return time.perf_counter()

@@ -17,8 +17,7 @@ from torch.nn import functional
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.files import write_bytes_atomically
 from swatcost.common.record import Header, Record, Step, Test, Writer, cut, read_record
-from swatcost.distributions import DISTRIBUTIONS
-from swatcost.estimate import Estimate, estimate
+from swatcost.estimate import Estimate, estimate, plan_of
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.data import Samples
 from swatcost.reference.interruptions import StoppedError, interruptions
@@ -28,7 +27,7 @@ from swatcost.reference.run_settings import Settings, settings_of
 from swatcost.reference.runnable import Runnable
 from swatcost.reference.saved_bytes import saved_bytes
 from swatcost.reference.scores import scores
-from swatcost.sparsity import sparsity_plan
+from swatcost.reference.sparsifier import now
 from swatcost.version import __version__
 
 _BETWEEN_CHECKPOINTS = 30.0  # seconds
@@ -184,7 +183,7 @@ class _Training:
         thirds = min(2, 3 * self.done // self.settings.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate / 10**thirds
-        began = _now(self.settings.on)
+        began = now(self.settings.on)
         self.converted.topk_seconds()
         self.optimizer.zero_grad()
         kept = None
@@ -198,7 +197,7 @@ class _Training:
             output, loss = outputs
             loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        seconds = _now(self.settings.on) - began
+        seconds = now(self.settings.on) - began
         topk = self.converted.topk_seconds()
         if not torch.isfinite(loss):
             raise SwatcostError(
@@ -229,20 +228,9 @@ class _Training:
         """SWAT-M: the next Top-K follows the momentum that the epoch ends with."""
         shares = self._shares() if self.settings.follows_momentum else {}
         if shares:
-            self.converted.follow(
-                sparsity_plan(
-                    self.built.network,
-                    method=self.found.plan.method,
-                    distribution=DISTRIBUTIONS["momentum"],
-                    weights=self.settings.weights,
-                    acts=self.settings.acts,
-                    grads=self.settings.grads,
-                    source={name: {"share": share} for name, share in shares.items()},
-                    first_layer=self.settings.first_layer,
-                    last_layer=self.settings.last_layer,
-                    keep_dense=self.settings.keep_dense,
-                )
-            )
+            source = {name: {"share": share} for name, share in shares.items()}
+            setting = self.found.setting.but(distribution="momentum", source=source)
+            self.converted.follow(plan_of(self.built.network, setting))
 
     def _tested(self) -> float:
         """The accuracy on the held-out samples, with the weights as the method leaves them."""
@@ -293,9 +281,3 @@ def _appended(outputs: list[Tensor], found: tuple[Tensor, Tensor]) -> Tensor:
     """Keeps what a forward pass gave; gives what keeps its graph alive."""
     outputs.extend(found)
     return found[1]
-
-
-def _now(on: str) -> float:
-    if on == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()

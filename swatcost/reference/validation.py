@@ -26,6 +26,7 @@ from swatcost.planning.capacity import view_of
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.counts import Counts
 from swatcost.reference.data import samples
+from swatcost.reference.layer_records import mean
 from swatcost.reference.runnable import runnable
 from swatcost.reference.saved_bytes import saved_bytes
 from swatcost.reference.scopes import VALIDATING
@@ -173,11 +174,8 @@ def validate(
     Raises SwatcostError for anything that cannot be run.
     """
     asked = {**VALIDATING.defaults, **VALIDATING.given(settings)}
-    steps, selection, one_sample = (
-        checked_count(asked.pop("steps"), "steps"),
-        asked.pop("selection"),
-        asked.pop("one_sample", False),
-    )
+    steps = checked_count(asked.pop("steps"), "steps")
+    selection, one_sample = asked.pop("selection"), asked.pop("one_sample", False)
     setting = EVERY_SETTING.setting(asked)
     batch_size = setting.batch_size
     built = runnable(model, classes=classes, input_shape=input_shape, seed=seed)
@@ -263,14 +261,10 @@ def _layer(
 
 def _reached(calls: list[Counts]) -> LayerSparsity:
     """The sparsities that all calls of a layer have together."""
-    acts = sum(each.act_elements for each in calls)
-    outputs = sum(each.output_elements for each in calls)
     return LayerSparsity(
         weight=_below_one(calls[0].weight_sparsity),
-        activation=_below_one(sum(each.act_sparsity * each.act_elements for each in calls) / acts if acts else 0.0),
-        output=_below_one(
-            sum(each.output_sparsity * each.output_elements for each in calls) / outputs if outputs else 0.0
-        ),
+        activation=_below_one(mean(calls, lambda each: (each.act_sparsity, each.act_elements))),
+        output=_below_one(mean(calls, lambda each: (each.output_sparsity, each.output_elements))),
     )
 
 

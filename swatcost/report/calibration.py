@@ -20,7 +20,6 @@ TABLE_9 = {1_000: 15_215, 10_000: 217_863, 100_000: 1_381_744, 1_000_000: 12_454
 
 
 def sheet(calibration: Calibration, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     return Sheet(
         opening=[f"{calibration.device.title}: {calibration.device.source}"],
         tables=[

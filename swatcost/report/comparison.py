@@ -22,7 +22,6 @@ SPEEDUPS = (
 
 
 def sheet(comparison: Comparison, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     one = comparison.by_convention[comparison.convention]
     return Sheet(
         opening=[title(one.network), settings(comparison.by_method.values())],

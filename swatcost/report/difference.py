@@ -13,7 +13,6 @@ _FRACTIONS = ("sparsity", "reduction", "pruned")
 
 
 def sheet(found: Difference, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     if found.layers:
         opening = f"{len(found.layers)} of {len(found.layers) + found.alike} layers differ"
     else:

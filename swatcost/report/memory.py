@@ -14,7 +14,6 @@ from swatcost.report.tables import Table
 
 
 def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     return Sheet(
         opening=[title(report.estimate.network), _settings(report)],
         tables=_tables(report),

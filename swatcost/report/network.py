@@ -14,7 +14,6 @@ from swatcost.report.tables import Table
 
 
 def sheet(network: Network, layers: bool = True) -> Sheet:
-    """What it says, whatever the form."""
     tensors = [f"{len(network.parameters)} parameters", f"{len(network.buffers)} buffers"]
     missed = [
         f"{each.operation} ×{each.calls} in {', '.join(each.places)}" for each in network.uncounted if each.products

@@ -15,7 +15,6 @@ from swatcost.report.tables import Table
 
 
 def sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     methods = list(dict.fromkeys(name for found in comparison.by_network.values() for name in found))
 
     def table(heading: str, of: Callable[[Estimate], str]) -> Table:

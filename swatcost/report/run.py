@@ -16,7 +16,6 @@ _ROOM_FOR_ALL = 96  # columns
 
 
 def sheet(record: Record, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     return Sheet(
         opening=_opening(record),
         tables=[_outcome(record), *([_work(record), _layers(record)] if record.measured else [])],

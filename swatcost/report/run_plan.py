@@ -14,7 +14,6 @@ from swatcost.report.tables import Table
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     return Sheet(
         opening=[title(plan.estimate.network), setting(plan.estimate), _run(plan)],
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],

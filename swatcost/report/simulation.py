@@ -17,7 +17,6 @@ _ROUNDING = 1e-3  # by which a Top-K of whole weights may keep less than its sha
 
 
 def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     architecture = simulation.architecture
     tables = [_passes(simulation), _step(simulation)]
     if layers:

@@ -15,7 +15,6 @@ _NAMES = {"weights": "weights", "acts": "activations", "grads": "outputs' gradie
 
 
 def sheet(solution: Solution, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     asked = solution.setting
     return Sheet(
         opening=[

@@ -22,7 +22,6 @@ def _networks(rows: Rows) -> set[tuple[str, str]]:
 
 
 def sheet(rows: Rows, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     header = ["model", "shape", "weights", "seed", "forward", "grad\ninput", "grad\nweight", "step", "busy"]
     ambiguous = {name for name, count in Counter(name for name, _ in _networks(rows)).items() if count > 1}
     lines = [

@@ -31,7 +31,6 @@ class Swept(NamedTuple):
 
 
 def sheet(swept: Swept, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     network, frame, devices = swept
     varying = [name for name in _SETTINGS if frame[name].nunique(dropna=False) > 1]
     return Sheet(

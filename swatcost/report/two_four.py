@@ -20,7 +20,6 @@ _PRUNED = {
 
 
 def sheet(found: TwoFour, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     passes = [
         [
             each,

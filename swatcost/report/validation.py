@@ -18,7 +18,6 @@ _AT_LEAST = 1e-6  # causes below it would be printed as zero [-]
 
 
 def sheet(validation: Validation, layers: bool = False) -> Sheet:
-    """What it says, whatever the form."""
     steps = len(validation.steps)
     return Sheet(
         opening=[

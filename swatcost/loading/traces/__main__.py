@@ -1,7 +1,5 @@
 """Writes the shipped traces anew."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec
