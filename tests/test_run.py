@@ -19,7 +19,8 @@ import torch
 import swatcost
 from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
-from swatcost.common.record import Header, Step, Writer, cut, default_act_sparsity, read_record
+from swatcost.common.record import Header, Step, Writer, cut, read_record
+from swatcost.counting.default_sparsity import default_act_sparsity
 from swatcost.reference.data import samples
 from swatcost.reference.run_settings import Settings
 from swatcost.reference.training import resume, run
