@@ -224,7 +224,7 @@ MISUSES = [
     (["run", "MODEL", "--on", "cuda"], "no GPU"),
     (["run", "trace.json"], "cannot be run"),
     (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a run"),
-    (["run", "MODEL", "--resume", "run.jsonl"], "a run that is gone on with"),
+    (["run", "MODEL", "--resume", "run.jsonl"], "a resumed run keeps its settings"),
     (["run", "--resume", "none.jsonl"], "cannot read"),
     (["validate", "MODEL", "--steps", "0"], "steps 0"),
     (["validate", "trace.json"], "cannot be run"),

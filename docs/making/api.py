@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from types import ModuleType
 
@@ -74,7 +74,8 @@ def _described(name: str) -> list[str]:
     known = {id(getattr(import_module(other), each)) for other in earlier for each in _offered(other)}
     own = [f"{name}.{each}" for each in _offered(name) if id(getattr(import_module(name), each)) not in known]
     if name == "swatcost.distributions":
-        own += [f"{each.spread.__module__}.{each.spread.__name__}" for each in DISTRIBUTIONS]
+        functions = (each.spread.args[0] if isinstance(each.spread, partial) else each.spread for each in DISTRIBUTIONS)
+        own += [f"{each.__module__}.{each.__name__}" for each in functions]
     return [*own, *_ALSO.get(name, ())]
 
 

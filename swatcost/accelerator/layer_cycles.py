@@ -1,7 +1,5 @@
 """The cycle model: network, plan, batch size and architecture → the cycles of every layer's passes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed

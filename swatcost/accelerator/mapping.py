@@ -4,8 +4,6 @@ Lines are laid as Section 4.4's machine reads filters: the last kernel dimension
 of channels. A tile's filters share activations, so they are of one group; other tiles may work on other groups.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any

@@ -1,7 +1,5 @@
 """Which weights and activations are zero: drawn at random, or the Top-K of weights that are given."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The cycles of one pass: with its zeros skipped by the front end, or with every line costing a cycle."""
 
-from __future__ import annotations
-
 from math import ceil, sqrt
 from typing import NamedTuple
 

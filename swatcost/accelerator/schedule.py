@@ -11,8 +11,6 @@ A tile's filters are lines of lanes, T of them, walked from the first to the las
 Source: Delmas Lascorz et al., "Bit-Tactical", ASPLOS 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`swatcost calibrate`: this machine, measured, as a profile."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

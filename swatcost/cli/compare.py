@@ -1,7 +1,5 @@
 """`swatcost compare`: methods, conventions, networks, or two saved estimates."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -4,8 +4,6 @@ The command line comes before the environment, the environment before the file, 
 library knows nothing of it. What a command took from here is said on standard error: a number says what it rests on.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

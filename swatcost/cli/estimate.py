@@ -1,7 +1,5 @@
 """`swatcost MODEL`: what a network costs to train."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`swatcost explore`: an estimate in the browser, with controls that change it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

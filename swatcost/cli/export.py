@@ -1,7 +1,5 @@
 """`swatcost export`: a network's layers as files for another simulator."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

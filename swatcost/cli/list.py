@@ -1,7 +1,5 @@
 """`swatcost list`: what can be chosen by name."""
 
-from __future__ import annotations
-
 import click
 
 from swatcost.cli.output import width

@@ -1,7 +1,5 @@
 """`swatcost memory`: what a training step holds in memory, and what fits."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

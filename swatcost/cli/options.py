@@ -1,7 +1,5 @@
 """Options that commands share: what a setting is given by, how MODEL is loaded, forms of output, plots."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where a command's output goes, in which form, and how wide."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """`swatcost plan`: a whole training run before it is started."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

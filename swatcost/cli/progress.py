@@ -1,7 +1,5 @@
 """What a person who waits is shown on standard error; nothing where that is no terminal."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import threading

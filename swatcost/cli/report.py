@@ -1,7 +1,5 @@
 """`swatcost report`: an estimate as one HTML file."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

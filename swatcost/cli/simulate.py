@@ -1,7 +1,5 @@
 """`swatcost simulate`: a training step on a sparse accelerator."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`swatcost solve`: the least sparse setting that reaches a goal."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

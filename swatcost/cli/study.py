@@ -1,7 +1,5 @@
 """`swatcost study`: many simulations."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

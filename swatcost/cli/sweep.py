@@ -1,7 +1,5 @@
 """`swatcost sweep`: every combination of settings at once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`swatcost tables`: published numbers beside what the program gives."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`swatcost trace`: a network's trace as a file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """`swatcost two-four`: what 2:4 sparsity fits, and what it gives at most."""
 
-from __future__ import annotations
-
 import click
 
 from swatcost.cli.options import network_options, reporting, shown

@@ -1,7 +1,5 @@
 """`swatcost validate`: the model's numbers beside those of executed steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """Arithmetic on numbers and on arrays alike, without numpy where there are only numbers."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

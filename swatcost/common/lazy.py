@@ -1,7 +1,5 @@
 """Packages whose parts are imported when they are asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any

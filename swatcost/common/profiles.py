@@ -1,7 +1,5 @@
 """Profiles: data in .toml files, shipped ones chosen by name, one's own by the path of the file."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path

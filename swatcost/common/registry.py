@@ -1,7 +1,5 @@
 """Things that a user chooses by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 

@@ -1,7 +1,5 @@
 """Amounts as people write them: 80%, 1k, 11GB, and several of them: 0.5:0.95:0.05 or 1,10,100."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation

@@ -4,8 +4,6 @@ The paper's tables, its printed equations and what a machine executes differ in 
 strided layer's gradients are counted; papers agree on less than that. A convention is one consistent choice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod

@@ -1,7 +1,5 @@
 """The zeros that ReLU leaves among activations, as a training run had them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

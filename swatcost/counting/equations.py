@@ -15,8 +15,6 @@ Not counted: bias, batch normalisation, activation functions, pooling, the optim
 Source: Raihan and Aamodt, "Sparse Weight Activation Training", NeurIPS 2020, supplementary material A.3.
 """
 
-from __future__ import annotations
-
 
 def conv_forward(*, N: int, F: int, C: int, R: int, S: int, H: int, W: int, s1: float = 1) -> float:
     """MACs of a convolution's forward pass.

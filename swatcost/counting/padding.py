@@ -5,8 +5,6 @@ multiplications by zeros that nobody stores. So a weight or an activation that i
 one in the middle, and what sparsity saves depends, a little, on where the zeros are.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import prod
 from typing import Any

@@ -1,7 +1,5 @@
 """What work costs on a machine: profiles as TOML files, and their loader."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

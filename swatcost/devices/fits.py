@@ -1,7 +1,5 @@
 """From measured times to what a device profile says: straight lines, and how far off they are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A file of this package that defines `DISTRIBUTION` is a strategy; a third party'
 point group `swatcost.distributions`, each entry naming a Distribution.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any

@@ -1,7 +1,5 @@
 """The zeros that a checkpoint has."""
 
-from __future__ import annotations
-
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.checkpoints import weights_by_name
 from swatcost.distributions.distribution import Distribution, Spread, same_for_activations

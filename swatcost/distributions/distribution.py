@@ -1,7 +1,5 @@
 """What a distribution is, and the arithmetic that several share: a total that is kept, overflow that goes dense."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial

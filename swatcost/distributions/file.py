@@ -1,7 +1,5 @@
 """Sparsities from a file or a mapping, by layer name or pattern."""
 
-from __future__ import annotations
-
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread
 from swatcost.distributions.tables import by_weight, read_table

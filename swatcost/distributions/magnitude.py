@@ -1,7 +1,5 @@
 """Global magnitude: one threshold for all weights of a checkpoint."""
 
-from __future__ import annotations
-
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.checkpoints import weights_by_name
 from swatcost.distributions.distribution import Distribution, Spread

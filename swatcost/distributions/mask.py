@@ -1,7 +1,5 @@
 """The zeros of the pruning masks that a network carries."""
 
-from __future__ import annotations
-
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
 

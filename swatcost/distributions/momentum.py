@@ -1,7 +1,5 @@
 """SWAT-M: layers whose active weights have more momentum keep more of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """N:M sparsity: N of every M consecutive input channels are kept."""
 
-from __future__ import annotations
-
 import re
 
 from swatcost.common.errors import SwatcostError

@@ -1,7 +1,5 @@
 """Tables of numbers by layer: CSV, JSON and YAML files, or a mapping, with names or patterns of layers."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """SWAT-U: the target sparsity in every layer but the first."""
 
-from __future__ import annotations
-
 from swatcost.distributions.distribution import LAST_BEND, Distribution, Spread
 
 

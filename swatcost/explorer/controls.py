@@ -1,7 +1,5 @@
 """What can be moved on the page: a control for each setting, and what its values ask of an estimate."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

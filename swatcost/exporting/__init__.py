@@ -3,8 +3,6 @@
 A format is a file of its own with a FORMAT. Other packages add theirs through the entry points `swatcost.exports`.
 """
 
-from __future__ import annotations
-
 import secrets
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A table of loop bounds and densities, for tools of one's own."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

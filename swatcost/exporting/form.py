@@ -1,7 +1,5 @@
 """What a format for another tool is."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

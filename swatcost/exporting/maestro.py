@@ -1,7 +1,5 @@
 """MAESTRO's model file: a network of layers, to which its tools add a dataflow."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from swatcost.counting.workload import Workload

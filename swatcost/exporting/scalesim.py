@@ -1,7 +1,5 @@
 """SCALE-Sim 3: topology, layout and configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from swatcost.counting.workload import Workload

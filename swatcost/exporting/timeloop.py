@@ -1,7 +1,5 @@
 """Timeloop's and Sparseloop's problems, version 0.4: one file a layer and pass."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

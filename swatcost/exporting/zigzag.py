@@ -1,7 +1,5 @@
 """ZigZag's workload: a YAML list of layers with equation, loops and precisions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

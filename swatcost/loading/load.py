@@ -1,7 +1,5 @@
 """A name or a file → a Network."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

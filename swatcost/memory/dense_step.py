@@ -8,8 +8,6 @@ outputs live until the step is over. Not counted: what the allocator rounds up o
 program itself.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

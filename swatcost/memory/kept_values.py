@@ -1,7 +1,5 @@
 """The values that a training step keeps in memory, and those that sparsity leaves: the memory table of an estimate."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from swatcost.counting.conventions import Convention

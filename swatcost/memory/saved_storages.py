@@ -4,8 +4,6 @@ Both accounts of sparse memory rest on it: the values that sparsity leaves (`kep
 tensors and of storage formats (`sparse_step`).
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 

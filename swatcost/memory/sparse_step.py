@@ -4,8 +4,6 @@ Masked dense tensors ("naive" in reports) are what plain PyTorch code keeps: mor
 is every tensor in the smallest storage format that its other holders allow, with indices and thresholds.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from swatcost.memory.dense_step import FULL, StepMemory, sizes_at

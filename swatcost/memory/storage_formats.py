@@ -8,8 +8,6 @@ Sources: bitmap, coordinates, compressed rows and run lengths as surveyed by Sze
 Neural Networks", 2020, Section 8.2; N:M as Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

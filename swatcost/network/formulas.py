@@ -1,7 +1,5 @@
 """Formulas from outside, for operations that swatcost does not know."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One layer of a trace, and its dimensions in the paper's symbols."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property

@@ -3,8 +3,6 @@
 Shapes are the ones that torch saw, batch included; `Network.batch_size` says how many samples they hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property

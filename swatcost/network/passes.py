@@ -1,7 +1,5 @@
 """The passes of a training step."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 Pass = Literal["forward", "grad_input", "grad_weight"]

@@ -1,7 +1,5 @@
 """An estimate as one HTML file that needs nothing else: no network, no server."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 from pathlib import Path
 

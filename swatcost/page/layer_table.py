@@ -1,7 +1,5 @@
 """The layer table of a page: the cells of the terminal's, each with the number that it is sorted by."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import prod
 from typing import Any

@@ -1,7 +1,5 @@
 """The charts of an estimate as Plotly figures: plain data, {"data": series, "layout": layout}, for pages to draw."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from html import escape
 

@@ -4,8 +4,6 @@ What a user named (networks, layers, files) is escaped, since Plotly reads tags 
 of text and grid.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 from typing import Any

@@ -1,7 +1,5 @@
 """What fits: the largest batch, the sparsity that a batch needs; and what moving tensors to the host costs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

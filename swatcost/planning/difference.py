@@ -1,7 +1,5 @@
 """Two saved estimates (what `--format json` printed): what changed, layer by layer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

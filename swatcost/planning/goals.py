@@ -1,7 +1,5 @@
 """What is asked of a setting, and what one gives."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from swatcost.common.errors import SwatcostError

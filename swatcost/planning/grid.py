@@ -1,7 +1,5 @@
 """Every combination of settings as arrays: a grid of targets and periods for each choice of the others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a training step holds in memory, and what fits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack

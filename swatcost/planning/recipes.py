@@ -1,7 +1,5 @@
 """Recipes (the paper's hyperparameters) and datasets, as data."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """A whole training run before it is started: iterations, FLOPs, hours, energy, money, gradients on the wire."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The search for the least sparse setting: array arithmetic on a coarse grid of sparsities, then on a fine one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """One setting, estimated for many sparsities at once by array arithmetic."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The sizes of plots, by where they are looked at."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from swatcost.common.errors import SwatcostError

@@ -1,7 +1,5 @@
 """How a printed quantity is read off an estimate, in its printed unit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod

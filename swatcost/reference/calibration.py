@@ -1,7 +1,5 @@
 """Measuring a machine: dense steps, rates, and what Top-K costs by algorithm and array size."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence

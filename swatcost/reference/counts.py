@@ -1,7 +1,5 @@
 """What a converted layer really multiplies: pairs of operands that are both present, counted by convolving masks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import torch

@@ -1,7 +1,5 @@
 """Retired instructions of numpy.partition: the paper's Table 9, for this machine, where they can be counted."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

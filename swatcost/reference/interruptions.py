@@ -1,7 +1,5 @@
 """Stopping between two steps, not in one."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading
@@ -10,7 +8,7 @@ from typing import Any
 
 
 class StoppedError(KeyboardInterrupt):
-    """A run was interrupted, and can be gone on with."""
+    """A run was interrupted, and can be resumed."""
 
 
 @contextlib.contextmanager

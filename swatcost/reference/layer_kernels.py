@@ -1,7 +1,5 @@
 """How a convolution or linear layer multiplies its operands, forward and backward: torch's own kernels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """What a record says of the layers of a step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

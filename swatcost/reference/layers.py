@@ -1,7 +1,5 @@
 """Layers that compute Algorithm 1: torch's own, given another class, so that parameters, hooks and names stay."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

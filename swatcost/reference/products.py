@@ -1,7 +1,5 @@
 """Algorithm 1's three products of a convolution or linear layer, as one autograd function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

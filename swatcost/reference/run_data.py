@@ -1,7 +1,5 @@
 """The module and the data of a training run, and how long it is in epochs of those."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a training run depends on."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A name → a module that can be trained, and its trace for the input that it will get."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What autograd really keeps for a backward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

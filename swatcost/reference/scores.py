@@ -1,7 +1,5 @@
 """What a network gives, as scores of classes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

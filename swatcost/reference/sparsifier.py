@@ -1,7 +1,5 @@
 """f_TOPK of Algorithm 1 for one operand of one layer: a threshold found every P iterations and reused between."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args

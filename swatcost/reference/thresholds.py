@@ -4,8 +4,6 @@ Each is a function (magnitudes, zeros) → t: magnitudes is a flat tensor of n n
 `zeros` of them do not exceed, 1 ≤ zeros < n. Elements with |x| ≤ t become zero (Algorithm 1, f_TOPK).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Output forms: one file each, the only place that rounds; and what each result says, one file each."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an estimate's numbers rest on, said in sentences that name this estimate's own values."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """A calibration as tables: what was measured, what the profile makes of it, and how far off that is."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

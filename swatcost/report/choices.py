@@ -1,7 +1,5 @@
 """What can be chosen by name, as a table for a terminal."""
 
-from __future__ import annotations
-
 from swatcost_models import ZOO
 from tabulate import tabulate
 

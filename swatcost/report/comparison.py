@@ -1,7 +1,5 @@
 """A comparison as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A report as CSV, unrounded."""
 
-from __future__ import annotations
-
 import csv
 import io
 from typing import Any

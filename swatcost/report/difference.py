@@ -1,7 +1,5 @@
 """What changed between two saved estimates, as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from swatcost.planning.difference import Difference, LayerChange

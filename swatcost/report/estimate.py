@@ -1,7 +1,5 @@
 """What an estimate's report says, cell by cell: the forms lay it out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any

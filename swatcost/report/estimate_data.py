@@ -1,7 +1,5 @@
 """An estimate as plain data: one object, one row per layer, one row per quantity. Nothing is rounded here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

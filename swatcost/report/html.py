@@ -1,7 +1,5 @@
 """Results as HTML fragments for notebooks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import import_module

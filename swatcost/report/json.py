@@ -1,7 +1,5 @@
 """A report as JSON: one object, unrounded, with everything that the other forms show."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

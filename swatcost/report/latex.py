@@ -1,7 +1,5 @@
 """A report as LaTeX tables (booktabs), to be read into a paper."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tabulate import tabulate

@@ -1,7 +1,5 @@
 """A report as GitHub-flavoured Markdown."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tabulate import tabulate

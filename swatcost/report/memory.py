@@ -1,7 +1,5 @@
 """What a training step holds, as a table, JSON, CSV, Markdown or LaTeX."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A traced network as a report: its layers, and what was seen and has no formula."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """Every method on several networks, as a report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Published numbers beside computed ones, as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module

@@ -1,7 +1,5 @@
 """What a run came to, as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from statistics import median
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A whole run as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

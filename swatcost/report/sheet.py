@@ -1,7 +1,5 @@
 """What a report says, whatever its form."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A simulation as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from swatcost.accelerator.cycles import Cycles

@@ -1,7 +1,5 @@
 """What a solution found, as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from swatcost.planning.goals import STEP, OperatingPoint

@@ -1,7 +1,5 @@
 """A study's rows as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """A report as tables for a terminal."""
 
-from __future__ import annotations
-
 import textwrap
 from dataclasses import replace
 from itertools import zip_longest

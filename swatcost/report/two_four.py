@@ -1,7 +1,5 @@
 """What 2:4 sparsity can reach, as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The model beside what ran, as a table, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

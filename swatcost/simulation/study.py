@@ -4,8 +4,6 @@ Every task's numbers depend on nothing but the task, so that a study is the same
 runs. With a record, rows are written as they arrive and a study that was interrupted goes on after them.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import itertools

@@ -12,8 +12,6 @@ Training", NeurIPS 2021 (transposable masks); Chmiel et al., "Minimum Variance U
 Gradients", ICLR 2023.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How long a Top-K over a network takes on a machine, the paper's way and by A.4's ideas."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from swatcost.common.errors import SwatcostError

@@ -1,7 +1,5 @@
 """A step's times and the speedup they give, and A.4's equations solved for the period."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -6,8 +6,6 @@ every `period` iterations and reused in between.
 Source: Raihan and Aamodt, "Sparse Weight Activation Training", NeurIPS 2020, supplementary material A.4.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from swatcost.common.elementwise import ceiling, where

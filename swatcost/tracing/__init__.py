@@ -1,7 +1,5 @@
 """PyTorch → Network: runs a module's forward pass once and writes down what it does."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the backward pass will do, read off autograd's graph without running it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 

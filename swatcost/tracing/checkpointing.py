@@ -1,7 +1,5 @@
 """Activation checkpointing, watched: when the backward pass runs forward work again."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What went wrong in a module's forward pass, and where."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -4,8 +4,6 @@ Without a device to run on, torch takes attention apart into matrix products, wh
 pass; a machine's fused kernel keeps a number a row. What is counted is the same.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator

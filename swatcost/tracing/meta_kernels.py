@@ -1,7 +1,5 @@
 """Meta kernels, each asked once: what an operation gives for tensors of these shapes never changes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Names of modules and parameters as they are printed."""
 
-from __future__ import annotations
-
 
 def without_wrappers(name: str) -> str:
     """A module's name as the user wrote it, without what torch.compile puts around parts."""

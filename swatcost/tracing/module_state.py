@@ -1,7 +1,5 @@
 """What a module holds and the process's random state, put back as they were found."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import sys

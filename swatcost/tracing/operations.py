@@ -1,7 +1,5 @@
 """What torch's operations do, as far as it decides whether they belong among the counted ones."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

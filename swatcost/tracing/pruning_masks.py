@@ -1,7 +1,5 @@
 """Pruning masks that a module carries: what torch.nn.utils.prune multiplies its weights with."""
 
-from __future__ import annotations
-
 from torch import nn
 
 _ORIGINAL, _MASK = "_orig", "_mask"

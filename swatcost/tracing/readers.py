@@ -1,7 +1,5 @@
 """aten operations → readings: which argument is the input, which the weight, and what shapes they have."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any

@@ -1,7 +1,5 @@
 """What a training step did, as it is written down: its layers, the memory it took and what autograd kept of it."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

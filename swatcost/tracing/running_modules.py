@@ -1,7 +1,5 @@
 """Which module is running, and where an exception began."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Networks by name: builds and traces those of the zoo, of other libraries and of a user's module or file."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util

@@ -1,7 +1,5 @@
 """The memory that tensors live in: numbered as it is met, with its size, and when it goes."""
 
-from __future__ import annotations
-
 import weakref
 from dataclasses import replace
 

@@ -5,8 +5,6 @@ is written with, and saved-tensor hooks see what autograd keeps. The parameters 
 the module runs on are stand-ins, so the user's module comes back untouched.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import sys

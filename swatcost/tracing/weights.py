@@ -1,7 +1,5 @@
 """Which tensors are weights, and what they are called."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 

@@ -3,8 +3,6 @@
 `python -m swatcost.loading.traces` writes them anew.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from swatcost.network import Network, parse_network
