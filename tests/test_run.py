@@ -223,7 +223,7 @@ MISUSES = [
     (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "counted, not run"),
     (["run", "MODEL", "--on", "cuda"], "no GPU"),
     (["run", "trace.json"], "cannot be run"),
-    (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a run"),
+    (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a resumed run"),
     (["run", "MODEL", "--resume", "run.jsonl"], "a resumed run keeps its settings"),
     (["run", "--resume", "none.jsonl"], "cannot read"),
     (["validate", "MODEL", "--steps", "0"], "steps 0"),
