@@ -103,7 +103,8 @@ COSTS = PassCosts(
 
 def test_costs_add_and_scale() -> None:
     assert COSTS.training == Cost(10 + 20 + 30 + 4, 5 + 8 + 9 + 2)
-    assert COSTS + COSTS == PassCosts(Cost(20, 10), Cost(40, 16), Cost(60, 18), Cost(8, 4), Cost(14, 2))
+    twice = PassCosts(Cost(20, 10), Cost(40, 16), Cost(60, 18), Cost(8, 4), Cost(14, 2))
+    assert twice == COSTS + COSTS
     assert 3 * Cost(10, 5) == Cost(30, 15)
     assert Cost(10, 4).reduction == pytest.approx(0.6)
     assert Cost().reduction == Cost(0, 5).reduction == 0

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune
 
 import swatcost
+from swatcost.distributions import DISTRIBUTIONS, Spread
 from swatcost.network import Network, Parameter
 from swatcost.network.layer import Layer
 
@@ -347,3 +349,62 @@ def test_a_checkpoint_of_another_network_is_named(trained: tuple[Network, nn.Mod
     torch.save(nn.Sequential(nn.Linear(8, 9, bias=False)).state_dict(), path)
     with pytest.raises(swatcost.SwatcostError, match=r"0\.weight has 72 elements, the network's has 64"):
         swatcost.estimate(network, distribution="checkpoint", source=path)
+
+
+def test_masks_of_pruning_by_hand() -> None:
+    module = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False))
+    prune.custom_from_mask(module[0], "weight", torch.tensor([[0.0, 1, 1, 1]] * 3))
+    prune.custom_from_mask(module[1], "weight", torch.tensor([[0.0, 0, 1], [1, 0, 1]]))
+    network = swatcost.trace(module, input_shape=(4,))
+    found = swatcost.estimate(network, distribution="mask", acts=0.5)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([3 / 12, 3 / 6, 0])
+    assert [each.sparsity.activation for each in found.layers] == [0.5, 0.5, 0.5]
+    assert [each.sparsity.activation for each in swatcost.estimate(network, distribution="mask").layers] == [0, 0, 0]
+    with pytest.raises(swatcost.SwatcostError, match="the masks say how sparse each layer is"):
+        swatcost.estimate(network, distribution="mask", weights=0.5)
+    with pytest.raises(swatcost.SwatcostError, match="carries no pruning masks"):
+        swatcost.estimate(NETWORK, distribution="mask")
+
+
+def test_one_weight_too_many_is_kept_dense(trained: tuple[Network, nn.Module]) -> None:
+    network, module = trained  # 64 and 32 weights; with the first dense, 64 of 96 is the least that can be kept
+    state = module.state_dict()
+    for kept, message in ((63, "cannot be reached beside the layers"), (64, "not one is left")):
+        with pytest.raises(swatcost.SwatcostError, match=message):
+            swatcost.estimate(
+                network, weights=1 - kept / 96, distribution="global", source=state, keep_dense=["0"], method="swat"
+            )
+    found = swatcost.estimate(network, weights=1 - 65 / 96, distribution="global", source=state, keep_dense=["0"])
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 31 / 32])
+
+
+def test_tensors_that_are_no_arrays_are_named(trained: tuple[Network, nn.Module]) -> None:
+    with pytest.raises(swatcost.SwatcostError, match="the checkpoint is no usable checkpoint"):
+        swatcost.estimate(trained[0], distribution="checkpoint", source={"0.weight": torch.eye(8).to_sparse()})
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "bends"),
+    [
+        # n = 16 and 288, erk: p = 10/16 and 18/288, so 16 p + 288 p = 28; the first is dense from 28 / p = 44.8 weights on
+        ("erk", [], [0, 1 - 44.8 / 304, 1]),
+        # er: p = 8/16 and 12/32, so 8 + 108 = 116, and the first is dense from 116 / 0.5 = 232 weights on
+        ("er", [], [0, 1 - 232 / 304, 1]),
+        ("erk", ["l0.weight"], [0, 288 / 304]),  # the 16 that stay dense are the least there can be
+        ("er", ["l1.weight"], [0, 16 / 304]),
+        ("uniform", [], [0, 1]),
+    ],
+)
+def test_bends_by_hand(name: str, kept: list[str], bends: list[float]) -> None:
+    distribution = DISTRIBUTIONS[name]
+    assert distribution.bends is not None
+    request = Spread(layers=NETWORK.weight_layers, kept_dense=frozenset(kept), target=None)
+    assert distribution.bends(request) == pytest.approx(bends, abs=1e-8)
+    assert max(distribution.bends(request)) < max(bends)  # where the last layer would be empty
+
+
+def test_a_layer_is_dense_from_its_bend_on() -> None:
+    for name, bend in (("erk", 1 - 44.8 / 304), ("er", 1 - 232 / 304)):
+        for target, sparse in ((bend + 0.01, True), (bend, False), (bend - 0.01, False)):
+            found = swatcost.estimate(NETWORK, weights=target, distribution=name).layers[0].sparsity.weight
+            assert (found > 1e-9) == sparse
