@@ -408,3 +408,91 @@ def test_a_layer_is_dense_from_its_bend_on() -> None:
         for target, sparse in ((bend + 0.01, True), (bend, False), (bend - 0.01, False)):
             found = swatcost.estimate(NETWORK, weights=target, distribution=name).layers[0].sparsity.weight
             assert (found > 1e-9) == sparse
+
+
+def test_a_checkpoint_of_a_pruned_module_has_its_weight_in_two_parts() -> None:
+    network = swatcost.trace(nn.Linear(4, 3, bias=False), input_shape=(4,))
+    original, mask = torch.ones(3, 4), torch.tensor([[0.0, 1, 1, 1]] * 3)
+    for state, zeros in (
+        ({"weight_orig": original, "weight_mask": mask}, 3 / 12),
+        ({"weight_orig": original}, 0),
+        ({"weight_orig": original, "weight_mask": mask[:2]}, 0),  # a mask of something else
+        ({"weight": original, "weight_mask": mask}, 0),
+        ({"module.weight": mask}, 3 / 12),  # as DataParallel names it
+    ):
+        found = swatcost.estimate(network, distribution="checkpoint", source=state)
+        assert found.layers[0].sparsity.weight == pytest.approx(zeros)
+    with pytest.raises(swatcost.SwatcostError, match="has no tensor called weight"):
+        swatcost.estimate(network, distribution="checkpoint", source={"weight_mask": mask})
+
+
+def momentum_run(trained: tuple[Network, nn.Module], *buffers: torch.Tensor | None) -> dict[str, Any]:
+    """A checkpoint of the two layers with these momentum buffers."""
+    state = {number: {"momentum_buffer": buffer} for number, buffer in enumerate(buffers)}
+    return {
+        "model": trained[1].state_dict(),
+        "optimizer": {"state": state, "param_groups": [{"params": list(range(len(buffers)))}]},
+    }
+
+
+def test_momentum_of_the_largest_weights_by_hand(trained: tuple[Network, nn.Module]) -> None:
+    network, module = trained
+    with torch.no_grad():
+        module[0].weight.copy_(-torch.arange(1, 65).view(8, 8))
+        module[1].weight.copy_(torch.arange(1, 33).view(4, 8))
+    momenta = -torch.arange(1.0, 65).view(8, 8), torch.arange(1.0, 33).view(4, 8)
+    source = momentum_run(trained, *momenta)
+    # a quarter is kept: the mean of 49 … 64 is 56.5, that of 25 … 32 is 28.5; 24 of 96 weights, in these proportions
+    found = swatcost.estimate(network, weights=0.75, distribution="momentum", source=source)
+    first, second = 56.5 / 85 * 24, 28.5 / 85 * 24
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([1 - first / 64, 1 - second / 32])
+    # 0.5 % of 64 and of 32 are none, but one is looked at: 64 and 32
+    found = swatcost.estimate(network, weights=0.995, distribution="momentum", source=source)
+    first, second = 64 / 96 * 0.48, 32 / 96 * 0.48
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([1 - first / 64, 1 - second / 32])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: run["optimizer"].pop("state"), "holds no optimizer state"),
+        (lambda run: run["optimizer"].pop("param_groups"), "holds no optimizer state"),
+        (lambda run: run.update(optimizer=5), "holds no optimizer state"),
+        (lambda run: run["optimizer"]["param_groups"][0]["params"].pop(), "it has 1 parameters, the network 2"),
+        (lambda run: run["optimizer"]["state"].pop(1), r"has no momentum_buffer of 1\.weight"),
+        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": None}}), "has no momentum_buffer of 1"),
+        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": 5}}), "holds no usable optimizer state"),
+        (
+            lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": torch.ones(3)}}),
+            r"the momentum of 1\.weight has another size",
+        ),
+    ],
+)
+def test_momentum_that_is_missing(trained: tuple[Network, nn.Module], change: Any, message: str) -> None:
+    run = momentum_run(trained, torch.ones(8, 8), torch.ones(4, 8))
+    swatcost.estimate(trained[0], weights=0.5, distribution="momentum", source=run)
+    change(run)
+    with pytest.raises(swatcost.SwatcostError, match=message):
+        swatcost.estimate(trained[0], weights=0.5, distribution="momentum", source=run)
+
+
+def test_momentum_beside_dense_layers(trained: tuple[Network, nn.Module]) -> None:
+    # 96 weights, of which 64 stay dense: at least those have to be kept
+    request: dict[str, Any] = {"distribution": "momentum", "source": {"*": 1}, "keep_dense": ["0"]}
+    with pytest.raises(swatcost.SwatcostError, match="cannot be reached beside the layers that are kept dense"):
+        swatcost.estimate(trained[0], weights=1 - 63 / 96, **request)
+    found = swatcost.estimate(trained[0], weights=1 - 72 / 96, **request)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 1 - 8 / 32])
+
+
+def test_momentum_overflows_more_than_once() -> None:
+    # 100, 100 and 1000 weights, 700 kept; shares 70 : 20 : 10 ask for 490, 140, 70. Both small layers are full; their
+    # excess of 390 + 40 goes to the third, which gets 500.
+    network = network_of([(10, 10, 1, 1), (10, 10, 1, 1), (10, 100, 1, 1)])
+    shares = {"l0": 7, "l1": 2, "l2": 1}
+    found = swatcost.estimate(network, weights=1 - 700 / 1200, distribution="momentum", source=shares)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 0, 0.5])
+    # shares 80 : 9 : 11 of 700 ask for 560, 63, 77; half of the excess of 460 overfills the second by 193: 500 again
+    shares = {"l0": 80, "l1": 9, "l2": 11}
+    found = swatcost.estimate(network, weights=1 - 700 / 1200, distribution="momentum", source=shares)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 0, 0.5])
