@@ -144,6 +144,10 @@ def test_n_of_m() -> None:
     assert [each.sparsity.activation for each in estimate.layers] == [0.5, 0.5, 0.5]
 
 
+def test_n_of_4_without_a_target_keeps_all() -> None:
+    assert swatcost.estimate(network_of([(8, 8, 3, 3)]), distribution="nm").plan.pattern == (4, 4)
+
+
 @pytest.mark.parametrize(("pattern", "sparsities"), [("2:8", [0, 0.75, 0]), ("1:3", [2 / 3, 0, 2 / 3])])
 def test_any_n_of_m(pattern: str, sparsities: list[float]) -> None:
     network = network_of([(8, 3, 3, 3), (8, 8, 3, 3), (8, 6, 1, 1)])
@@ -248,6 +252,11 @@ def test_tables(tmp_path: Path, name: str) -> None:
     assert [each.sparsity.activation for each in estimate.layers] == [0.25, 0.75, 0.75, 0]
 
 
+def test_a_name_that_matches_nothing_is_shown_beside_four_that_there_are() -> None:
+    with pytest.raises(swatcost.SwatcostError, match="'l9' matches no layer: there are l0, l1, l2, l3, …"):
+        swatcost.estimate(network_of([(4, 4, 1, 1)] * 5), distribution="file", source={"l9": 0.5})
+
+
 NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
 
 
@@ -286,6 +295,11 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
         ({"distribution": "momentum", "weights": 0.5}, "needs shares by layer or a checkpoint"),
         ({"distribution": "momentum", "weights": 0.5, "source": {"l0": 1}}, "no momentum share for layer l1"),
         ({"distribution": "momentum", "weights": 0.5, "source": {"l*": -1}}, "have to be positive"),
+        ({"distribution": "momentum", "weights": 0.5, "source": {"*": 0}}, "have to be positive"),
+        (  # 16 of 304 weights are dense, half a weight more than can be kept
+            {"distribution": "erk", "weights": 1 - 15.5 / 304, "keep_dense": ["l0"]},
+            "cannot be reached: layers kept dense hold 5.3 %",
+        ),
         ({"distribution": "global", "weights": 0.5}, "reads a checkpoint"),
         ({"distribution": "checkpoint", "weights": 0.5, "source": "x.pt"}, "the checkpoint says how sparse it is"),
         ({"distribution": "checkpoint", "source": "none.pt"}, "cannot read none.pt"),
