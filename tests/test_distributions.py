@@ -460,6 +460,7 @@ def test_momentum_of_the_largest_weights_by_hand(trained: tuple[Network, nn.Modu
     found = swatcost.estimate(network, weights=0.75, distribution="momentum", source=source)
     first, second = 56.5 / 85 * 24, 28.5 / 85 * 24
     assert [each.sparsity.weight for each in found.layers] == pytest.approx([1 - first / 64, 1 - second / 32])
+    assert swatcost.estimate(network, weights=0.0, distribution="momentum", source=source).weight_sparsity == 0
     # 0.5 % of 64 and of 32 are none, but one is looked at: 64 and 32
     found = swatcost.estimate(network, weights=0.995, distribution="momentum", source=source)
     first, second = 64 / 96 * 0.48, 32 / 96 * 0.48
@@ -494,7 +495,7 @@ def test_momentum_beside_dense_layers(trained: tuple[Network, nn.Module]) -> Non
     # 96 weights, of which 64 stay dense: at least those have to be kept
     request: dict[str, Any] = {"distribution": "momentum", "source": {"*": 1}, "keep_dense": ["0"]}
     with pytest.raises(swatcost.SwatcostError, match="cannot be reached beside the layers that are kept dense"):
-        swatcost.estimate(trained[0], weights=1 - 63 / 96, **request)
+        swatcost.estimate(trained[0], weights=1 - 63.5 / 96, **request)
     found = swatcost.estimate(trained[0], weights=1 - 72 / 96, **request)
     assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 1 - 8 / 32])
 
