@@ -20,6 +20,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -46,8 +47,8 @@ JUDGES: dict[str, Sequence[str]] = {
     "counting/padding.py": ("test_borders",),
     "counting/default_sparsity.py": ("test_conventions",),
     "timing/*.py": ("test_times", "test_topk", "test_estimate"),
-    "sparsity/plan.py": ("test_sparsity", "test_distributions", "test_methods", "test_sweeping", "test_estimate"),
-    "methods/method.py": ("test_macs", "test_sparsity", "test_methods", "test_sweeping", "test_estimate"),
+    "sparsity/plan.py": ("test_sparsity", "test_distributions", "test_methods", "test_estimate", "test_sweeping"),
+    "methods/method.py": ("test_macs", "test_sparsity", "test_methods", "test_estimate", "test_sweeping"),
     "distributions/*.py": ("test_distributions", "test_two_four", "test_sweeping"),
     "memory/dense_step.py": ("test_dense_step", "test_sparse_step"),
     "memory/kept_values.py": ("test_kept_values", "test_sparse_step"),
@@ -87,6 +88,7 @@ class _WithoutAnnotations(ast.NodeTransformer):
         return node
 
 
+@cache
 def _behaviour(source: str) -> str | None:
     try:
         return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
@@ -154,18 +156,17 @@ def start(mutant: Mutant) -> int:
 
 def survivors(chosen: Sequence[Mutant], at_once: int) -> list[Mutant]:
     """Those that no test notices."""
-    running: dict[int, Mutant] = {}
-    found: list[Mutant] = []
-    for number, mutant in enumerate([*chosen, *[None] * at_once]):
-        if len(running) == at_once or (mutant is None and running):
-            process, status = os.wait()
-            ended = running.pop(process)
-            if status == 0:
-                found.append(ended)
-                line, old, new = ended.change()
-                print(f"\nSurvived {number} of {len(chosen)}: {ended.path}:{line}\n- {old}\n+ {new}", flush=True)
-        if mutant is not None:
+    waiting, running, found = list(chosen), dict[int, Mutant](), list[Mutant]()
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            mutant = waiting.pop()
             running[start(mutant)] = mutant
+        process, status = os.wait()
+        ended = running.pop(process)
+        if status == 0:
+            found.append(ended)
+            line, old, new = ended.change()
+            print(f"\nSurvived ({len(waiting)} to go): {ended.path}:{line}\n- {old}\n+ {new}", flush=True)
     return sorted(found)
 
 
@@ -203,7 +204,6 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     options = parser.parse_args()
     os.chdir(ROOT)
-    sys.dont_write_bytecode = True
     everything = sorted(str(path.relative_to(ROOT)) for pattern in JUDGES for path in (ROOT / "swatcost").glob(pattern))
     paths = options.modules or everything
     hypothesis.settings.register_profile("mutants", max_examples=30, deadline=None, database=None, derandomize=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy
 import pytest
 
+from swatcost.common.errors import SwatcostError
+from swatcost.counting import default_sparsity
 from swatcost.counting.conventions import CONVENTIONS
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.counting import Counting, summed
@@ -103,7 +106,8 @@ COSTS = PassCosts(
 
 def test_costs_add_and_scale() -> None:
     assert COSTS.training == Cost(10 + 20 + 30 + 4, 5 + 8 + 9 + 2)
-    assert PassCosts(Cost(20, 10), Cost(40, 16), Cost(60, 18), Cost(8, 4), Cost(14, 2)) == COSTS + COSTS
+    twice = PassCosts(Cost(20, 10), Cost(40, 16), Cost(60, 18), Cost(8, 4), Cost(14, 2))
+    assert twice == COSTS + COSTS
     assert 3 * Cost(10, 5) == Cost(30, 15)
     assert Cost(10, 4).reduction == pytest.approx(0.6)
     assert Cost().reduction == Cost(0, 5).reduction == 0
@@ -152,3 +156,17 @@ def test_default_activation_sparsity_is_weighted_by_work() -> None:
     conv = replace(network, layers=layers, parameters=tuple(map(weight_of, layers)))
     expected = (AT_OUTPUT * 0.2 + 20 * 0.7) / (AT_OUTPUT + 20)
     assert default_act_sparsity(conv, {"c": 0.2, "1": 0.7}) == pytest.approx(expected)
+
+
+def test_a_record_has_to_be_of_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = chain(3, 5, 2)
+
+    def measured(**zeros: float) -> float:
+        rows = {weight: {"zeros": number} for weight, number in zeros.items()}
+        monkeypatch.setattr(default_sparsity, "read_record", lambda source: SimpleNamespace(by_layer=lambda: rows))
+        return default_sparsity.measured_default("run.jsonl", network)
+
+    assert measured(**{"0": 0.2, "1": 0.7}) == pytest.approx((15 * 0.2 + 10 * 0.7) / 25)
+    for names in (("0",), ("0", "1", "2"), ("0", "2")):
+        with pytest.raises(SwatcostError, match=r"run\.jsonl is a run of another network than chain"):
+            measured(**dict.fromkeys(names, 0.5))

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune
 
 import swatcost
+from swatcost.distributions import DISTRIBUTIONS, Spread
 from swatcost.network import Network, Parameter
 from swatcost.network.layer import Layer
 
@@ -142,6 +144,10 @@ def test_n_of_m() -> None:
     assert [each.sparsity.activation for each in estimate.layers] == [0.5, 0.5, 0.5]
 
 
+def test_n_of_4_without_a_target_keeps_all() -> None:
+    assert swatcost.estimate(network_of([(8, 8, 3, 3)]), distribution="nm").plan.pattern == (4, 4)
+
+
 @pytest.mark.parametrize(("pattern", "sparsities"), [("2:8", [0, 0.75, 0]), ("1:3", [2 / 3, 0, 2 / 3])])
 def test_any_n_of_m(pattern: str, sparsities: list[float]) -> None:
     network = network_of([(8, 3, 3, 3), (8, 8, 3, 3), (8, 6, 1, 1)])
@@ -246,6 +252,11 @@ def test_tables(tmp_path: Path, name: str) -> None:
     assert [each.sparsity.activation for each in estimate.layers] == [0.25, 0.75, 0.75, 0]
 
 
+def test_a_name_that_matches_nothing_is_shown_beside_four_that_there_are() -> None:
+    with pytest.raises(swatcost.SwatcostError, match="'l9' matches no layer: there are l0, l1, l2, l3, …"):
+        swatcost.estimate(network_of([(4, 4, 1, 1)] * 5), distribution="file", source={"l9": 0.5})
+
+
 NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
 
 
@@ -284,6 +295,11 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
         ({"distribution": "momentum", "weights": 0.5}, "needs shares by layer or a checkpoint"),
         ({"distribution": "momentum", "weights": 0.5, "source": {"l0": 1}}, "no momentum share for layer l1"),
         ({"distribution": "momentum", "weights": 0.5, "source": {"l*": -1}}, "have to be positive"),
+        ({"distribution": "momentum", "weights": 0.5, "source": {"*": 0}}, "have to be positive"),
+        (  # 16 of 304 weights are dense, half a weight more than can be kept
+            {"distribution": "erk", "weights": 1 - 15.5 / 304, "keep_dense": ["l0"]},
+            "cannot be reached: layers kept dense hold 5.3 %",
+        ),
         ({"distribution": "global", "weights": 0.5}, "reads a checkpoint"),
         ({"distribution": "checkpoint", "weights": 0.5, "source": "x.pt"}, "the checkpoint says how sparse it is"),
         ({"distribution": "checkpoint", "source": "none.pt"}, "cannot read none.pt"),
@@ -347,3 +363,151 @@ def test_a_checkpoint_of_another_network_is_named(trained: tuple[Network, nn.Mod
     torch.save(nn.Sequential(nn.Linear(8, 9, bias=False)).state_dict(), path)
     with pytest.raises(swatcost.SwatcostError, match=r"0\.weight has 72 elements, the network's has 64"):
         swatcost.estimate(network, distribution="checkpoint", source=path)
+
+
+def test_masks_of_pruning_by_hand() -> None:
+    module = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False))
+    prune.custom_from_mask(module[0], "weight", torch.tensor([[0.0, 1, 1, 1]] * 3))
+    prune.custom_from_mask(module[1], "weight", torch.tensor([[0.0, 0, 1], [1, 0, 1]]))
+    network = swatcost.trace(module, input_shape=(4,))
+    found = swatcost.estimate(network, distribution="mask", acts=0.5)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([3 / 12, 3 / 6, 0])
+    assert [each.sparsity.activation for each in found.layers] == [0.5, 0.5, 0.5]
+    assert [each.sparsity.activation for each in swatcost.estimate(network, distribution="mask").layers] == [0, 0, 0]
+    with pytest.raises(swatcost.SwatcostError, match="the masks say how sparse each layer is"):
+        swatcost.estimate(network, distribution="mask", weights=0.5)
+    with pytest.raises(swatcost.SwatcostError, match="carries no pruning masks"):
+        swatcost.estimate(NETWORK, distribution="mask")
+
+
+def test_one_weight_too_many_is_kept_dense(trained: tuple[Network, nn.Module]) -> None:
+    network, module = trained  # 64 and 32 weights; with the first dense, 64 of 96 is the least that can be kept
+    state = module.state_dict()
+    for kept, message in ((63, "cannot be reached beside the layers"), (64, "not one is left")):
+        with pytest.raises(swatcost.SwatcostError, match=message):
+            swatcost.estimate(
+                network, weights=1 - kept / 96, distribution="global", source=state, keep_dense=["0"], method="swat"
+            )
+    found = swatcost.estimate(network, weights=1 - 65 / 96, distribution="global", source=state, keep_dense=["0"])
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 31 / 32])
+
+
+def test_tensors_that_are_no_arrays_are_named(trained: tuple[Network, nn.Module]) -> None:
+    with pytest.raises(swatcost.SwatcostError, match="the checkpoint is no usable checkpoint"):
+        swatcost.estimate(trained[0], distribution="checkpoint", source={"0.weight": torch.eye(8).to_sparse()})
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "bends"),
+    [
+        # n = 16 and 288, erk: p = 10/16 and 18/288, so 16 p + 288 p = 28; the first is dense from 28 / p = 44.8 weights on
+        ("erk", [], [0, 1 - 44.8 / 304, 1]),
+        # er: p = 8/16 and 12/32, so 8 + 108 = 116, and the first is dense from 116 / 0.5 = 232 weights on
+        ("er", [], [0, 1 - 232 / 304, 1]),
+        ("erk", ["l0.weight"], [0, 288 / 304]),  # the 16 that stay dense are the least there can be
+        ("er", ["l1.weight"], [0, 16 / 304]),
+        ("uniform", [], [0, 1]),
+    ],
+)
+def test_bends_by_hand(name: str, kept: list[str], bends: list[float]) -> None:
+    distribution = DISTRIBUTIONS[name]
+    assert distribution.bends is not None
+    request = Spread(layers=NETWORK.weight_layers, kept_dense=frozenset(kept), target=None)
+    assert distribution.bends(request) == pytest.approx(bends, abs=1e-8)
+    assert max(distribution.bends(request)) < max(bends)  # where the last layer would be empty
+
+
+def test_a_layer_is_dense_from_its_bend_on() -> None:
+    for name, bend in (("erk", 1 - 44.8 / 304), ("er", 1 - 232 / 304)):
+        for target, sparse in ((bend + 0.01, True), (bend, False), (bend - 0.01, False)):
+            found = swatcost.estimate(NETWORK, weights=target, distribution=name).layers[0].sparsity.weight
+            assert (found > 1e-9) == sparse
+
+
+def test_a_checkpoint_of_a_pruned_module_has_its_weight_in_two_parts() -> None:
+    network = swatcost.trace(nn.Linear(4, 3, bias=False), input_shape=(4,))
+    original, mask = torch.ones(3, 4), torch.tensor([[0.0, 1, 1, 1]] * 3)
+    for state, zeros in (
+        ({"weight_orig": original, "weight_mask": mask}, 3 / 12),
+        ({"weight_orig": original}, 0),
+        ({"weight_orig": original, "weight_mask": mask[:2]}, 0),  # a mask of something else
+        ({"weight": original, "weight_mask": mask}, 0),
+        ({"module.weight": mask}, 3 / 12),  # as DataParallel names it
+    ):
+        found = swatcost.estimate(network, distribution="checkpoint", source=state)
+        assert found.layers[0].sparsity.weight == pytest.approx(zeros)
+    with pytest.raises(swatcost.SwatcostError, match="has no tensor called weight"):
+        swatcost.estimate(network, distribution="checkpoint", source={"weight_mask": mask})
+
+
+def momentum_run(trained: tuple[Network, nn.Module], *buffers: torch.Tensor | None) -> dict[str, Any]:
+    """A checkpoint of the two layers with these momentum buffers."""
+    state = {number: {"momentum_buffer": buffer} for number, buffer in enumerate(buffers)}
+    return {
+        "model": trained[1].state_dict(),
+        "optimizer": {"state": state, "param_groups": [{"params": list(range(len(buffers)))}]},
+    }
+
+
+def test_momentum_of_the_largest_weights_by_hand(trained: tuple[Network, nn.Module]) -> None:
+    network, module = trained
+    with torch.no_grad():
+        module[0].weight.copy_(-torch.arange(1, 65).view(8, 8))
+        module[1].weight.copy_(torch.arange(1, 33).view(4, 8))
+    momenta = -torch.arange(1.0, 65).view(8, 8), torch.arange(1.0, 33).view(4, 8)
+    source = momentum_run(trained, *momenta)
+    # a quarter is kept: the mean of 49 … 64 is 56.5, that of 25 … 32 is 28.5; 24 of 96 weights, in these proportions
+    found = swatcost.estimate(network, weights=0.75, distribution="momentum", source=source)
+    first, second = 56.5 / 85 * 24, 28.5 / 85 * 24
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([1 - first / 64, 1 - second / 32])
+    assert swatcost.estimate(network, weights=0.0, distribution="momentum", source=source).weight_sparsity == 0
+    # 0.5 % of 64 and of 32 are none, but one is looked at: 64 and 32
+    found = swatcost.estimate(network, weights=0.995, distribution="momentum", source=source)
+    first, second = 64 / 96 * 0.48, 32 / 96 * 0.48
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([1 - first / 64, 1 - second / 32])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: run["optimizer"].pop("state"), "holds no optimizer state"),
+        (lambda run: run["optimizer"].pop("param_groups"), "holds no optimizer state"),
+        (lambda run: run.update(optimizer=5), "holds no optimizer state"),
+        (lambda run: run["optimizer"]["param_groups"][0]["params"].pop(), "it has 1 parameters, the network 2"),
+        (lambda run: run["optimizer"]["state"].pop(1), r"has no momentum_buffer of 1\.weight"),
+        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": None}}), "has no momentum_buffer of 1"),
+        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": 5}}), "holds no usable optimizer state"),
+        (
+            lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": torch.ones(3)}}),
+            r"the momentum of 1\.weight has another size",
+        ),
+    ],
+)
+def test_momentum_that_is_missing(trained: tuple[Network, nn.Module], change: Any, message: str) -> None:
+    run = momentum_run(trained, torch.ones(8, 8), torch.ones(4, 8))
+    swatcost.estimate(trained[0], weights=0.5, distribution="momentum", source=run)
+    change(run)
+    with pytest.raises(swatcost.SwatcostError, match=message):
+        swatcost.estimate(trained[0], weights=0.5, distribution="momentum", source=run)
+
+
+def test_momentum_beside_dense_layers(trained: tuple[Network, nn.Module]) -> None:
+    # 96 weights, of which 64 stay dense: at least those have to be kept
+    request: dict[str, Any] = {"distribution": "momentum", "source": {"*": 1}, "keep_dense": ["0"]}
+    with pytest.raises(swatcost.SwatcostError, match="cannot be reached beside the layers that are kept dense"):
+        swatcost.estimate(trained[0], weights=1 - 63.5 / 96, **request)
+    found = swatcost.estimate(trained[0], weights=1 - 72 / 96, **request)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 1 - 8 / 32])
+
+
+def test_momentum_overflows_more_than_once() -> None:
+    # 100, 100 and 1000 weights, 700 kept; shares 70 : 20 : 10 ask for 490, 140, 70. Both small layers are full; their
+    # excess of 390 + 40 goes to the third, which gets 500.
+    network = network_of([(10, 10, 1, 1), (10, 10, 1, 1), (10, 100, 1, 1)])
+    shares = {"l0": 7, "l1": 2, "l2": 1}
+    found = swatcost.estimate(network, weights=1 - 700 / 1200, distribution="momentum", source=shares)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 0, 0.5])
+    # shares 80 : 9 : 11 of 700 ask for 560, 63, 77; half of the excess of 460 overfills the second by 193: 500 again
+    shares = {"l0": 80, "l1": 9, "l2": 11}
+    found = swatcost.estimate(network, weights=1 - 700 / 1200, distribution="momentum", source=shares)
+    assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 0, 0.5])
