@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swatcost.report.numbers import scaled, seconds
+from swatcost.report.sheet import Table
 from swatcost.report.table import lay_out
-from swatcost.report.tables import Table
 
 
 @pytest.mark.parametrize(

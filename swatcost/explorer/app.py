@@ -16,7 +16,7 @@ from swatcost.network import Network
 from swatcost.page import CHARTS, charts, key_figures, style
 from swatcost.report import estimate as content
 from swatcost.report.numbers import held_together
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Table
 from swatcost.setting import command_line
 
 if TYPE_CHECKING:

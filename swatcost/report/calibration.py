@@ -8,8 +8,7 @@ import msgspec
 from swatcost.devices.fits import fitted
 from swatcost.reference.calibration import Calibration
 from swatcost.report.numbers import percent, scaled, seconds
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 _SCATTERED = 1.0  # |measured / fitted − 1| [-]
 

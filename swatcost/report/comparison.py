@@ -10,8 +10,7 @@ from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.estimate import machine, title, unmeasured
 from swatcost.report.numbers import percent, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 SPEEDUPS = (
     "Speedups by Eqs. 7 and 8: the sparse step as much faster as its FLOPs are fewer, which no dense hardware gives, "

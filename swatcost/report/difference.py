@@ -4,8 +4,7 @@ from typing import Any
 
 from swatcost.planning.difference import Difference, LayerChange
 from swatcost.report.numbers import column_unit, percent, scaled
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 _FRACTIONS = ("sparsity", "reduction", "pruned")
 

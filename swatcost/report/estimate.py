@@ -14,8 +14,7 @@ from swatcost.report.estimate_data import layer_rows as rows
 from swatcost.report.estimate_data import summary_rows as summary_rows
 from swatcost.report.estimate_data import to_dict as to_dict
 from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def sheet(estimate: Estimate, layers: bool = False) -> Sheet:

@@ -5,8 +5,7 @@ from html import escape
 from importlib import import_module
 
 from swatcost.common.result import Result
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def to_html(result: Result) -> str:

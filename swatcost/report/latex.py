@@ -4,8 +4,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 # Characters beyond ASCII that our cells use; tabulate escapes LaTeX's own.
 _COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}

@@ -4,8 +4,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def render(report: Any, result: Any, layers: bool, width: int) -> str:

@@ -7,8 +7,7 @@ from swatcost.memory.sparse_step import Kept, SparseMemory
 from swatcost.planning import MemoryReport
 from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled, seconds
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def sheet(report: MemoryReport, layers: bool = False) -> Sheet:

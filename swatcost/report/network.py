@@ -7,8 +7,7 @@ import msgspec
 from swatcost.network import Network
 from swatcost.report.estimate import title
 from swatcost.report.numbers import scaled, shape
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def sheet(network: Network, layers: bool = True) -> Sheet:

@@ -8,8 +8,7 @@ from swatcost.planning.comparison import NetworkComparison
 from swatcost.report.comparison import SPEEDUPS, estimate_rows, settings
 from swatcost.report.estimate import unmeasured
 from swatcost.report.numbers import percent, scaled, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:

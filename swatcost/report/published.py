@@ -7,8 +7,8 @@ from typing import Any
 
 from swatcost.published import REPEATED, Reproduction
 from swatcost.report import checked_format, render_as
+from swatcost.report.sheet import Table
 from swatcost.report.table import wrap
-from swatcost.report.tables import Table
 
 _LEGEND = (
     "Paper (printed): as published, reductions (↓), activations (Act) and channels pruned (CP) in %, MC is model "

@@ -7,8 +7,7 @@ import msgspec
 
 from swatcost.common.record import LayerRecord, Record
 from swatcost.report.numbers import percent, scaled, seconds, shape
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 _ROOM_FOR_ALL = 96  # columns
 

@@ -7,8 +7,7 @@ from swatcost.counting.costs import Cost
 from swatcost.planning.run_plan import WORLD_GRID, RunPlan
 from swatcost.report.estimate import machine, notes, setting, title, unmeasured
 from swatcost.report.numbers import percent, scaled, seconds, three_digits, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:

@@ -6,8 +6,7 @@ from swatcost.accelerator.cycles import Cycles
 from swatcost.counting.costs import PASSES
 from swatcost.report.estimate import title
 from swatcost.report.numbers import column_unit, percent, scaled, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 from swatcost.simulation.simulation import Simulation
 
 _IDLE = ("ragged", "unfilled", "filters", "tiles")

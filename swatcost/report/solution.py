@@ -6,8 +6,7 @@ from swatcost.planning.goals import STEP, OperatingPoint
 from swatcost.planning.solution import Solution
 from swatcost.report.estimate import machine, notes, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 _NAMES = {"weights": "weights", "acts": "activations", "grads": "outputs' gradients"}
 

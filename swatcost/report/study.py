@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from swatcost.report.numbers import percent, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 Rows = Sequence[dict[str, Any]]
 

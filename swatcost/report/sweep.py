@@ -9,8 +9,7 @@ from swatcost.devices import Device
 from swatcost.network import Network
 from swatcost.report.estimate import title, unmeasured
 from swatcost.report.numbers import percent, seconds, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 if TYPE_CHECKING:
     import pandas

@@ -6,8 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from swatcost.report.numbers import held_together
-from swatcost.report.sheet import LAYER_DETAIL, Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import LAYER_DETAIL, Sheet, Table
 
 
 def render(report: Any, result: Any, layers: bool, width: int) -> str:

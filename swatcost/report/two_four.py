@@ -6,8 +6,7 @@ from typing import Any
 from swatcost.counting.costs import PASSES
 from swatcost.report.estimate import title
 from swatcost.report.numbers import percent, scaled, times
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 from swatcost.simulation.two_four import REGIMES, Fit, TwoFour, reports
 
 _PRUNED = {

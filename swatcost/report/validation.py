@@ -9,8 +9,7 @@ from swatcost.methods import Operand
 from swatcost.reference.validation import LayerCheck, Validation, Work
 from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled
-from swatcost.report.sheet import Sheet
-from swatcost.report.tables import Table
+from swatcost.report.sheet import Sheet, Table
 
 _AT_LEAST = 1e-6  # causes below it would be printed as zero [-]
 
