@@ -199,7 +199,7 @@ class Setting:
     )
     selection: str | None = _setting(
         None, "name", "Find thresholds by another algorithm that the device was timed with.",
-        lambda value, name: str(value), metavar="A", names=_timed_selections,
+        lambda value, name: str(value), metavar="A", names=_timed_selections, default_is="the device's own",
     )  # fmt: skip
     one_sample: bool = _flag("--one-sample", "Find activations' thresholds on one sample (A.4).")
     hidden: bool = _flag("--hide-topk", "Run selections beside training (A.4).")

@@ -133,7 +133,7 @@ def _control(control: Control) -> html.Div:
         scale: dict[str, Any] = (
             {"max": _LARGEST, "step": _FINEST, "marks": {each: f"{each:g}" for each in _MARKS}}
             if control.kind == "sparsity"
-            else {"max": len(control.offered) - 1, "step": 1, "marks": _few(control.offered)}
+            else {"max": len(control.offered) - 1, "step": 1, "marks": _decades(control.offered)}
         )
         moved: Any = dcc.Slider(
             id=control.name, min=0, updatemode="drag", allow_direct_input=False, value=control.sent, **scale
@@ -145,20 +145,16 @@ def _control(control: Control) -> html.Div:
         clearable = None in control.offered
         moved = dcc.Dropdown(
             options, control.start, id=control.name, clearable=clearable, searchable=False,
-            placeholder=EXPLORING.options[control.name].default_is or "as usual",
+            placeholder=EXPLORING.options[control.name].default_is,
         )  # fmt: skip
     named: dict[str, Any] = {"role": "group", "aria-labelledby": f"label-{control.name}"}
     return html.Div([html.Label(label, id=f"label-{control.name}"), moved], **named)
 
 
-def _few(values: Any) -> dict[int, str]:
-    """Marks of a slider over these values: the first, the last, and what is between at even distances."""
-    places = sorted({round(step * (len(values) - 1) / 4) for step in range(5)})
-    return {at: _short(values[at]) for at in places}
-
-
-def _short(count: int) -> str:
-    return f"{count // 1000}k" if count >= 1000 and count % 1000 == 0 else f"{count}"
+def _decades(counts: Sequence[int]) -> dict[int, str]:
+    """Marks of a slider over these counts: at the powers of ten."""
+    powers = {1: "1", 10: "10", 100: "100", 1000: "1k", 10_000: "10k", 100_000: "100k", 1_000_000: "1M"}
+    return {place: powers[count] for place, count in enumerate(counts) if count in powers}
 
 
 def _results() -> html.Main:

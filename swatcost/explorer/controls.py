@@ -24,6 +24,13 @@ _BINARY = [2**power for power in range(11)]
 _FARTHEST = 100  # times the default, the largest count that is offered
 
 
+_LABELS = {
+    "acts": "activations", "grads": "outputs’ gradients", "period": "Top-K period",
+    "default_act_sparsity": "activations, from ReLU", "selection": "Top-K by", "one_sample": "Top-K on one sample",
+    "hidden": "hide Top-K",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Control:
     """A setting's control: its kind, what it offers, and where it starts. A sparsity is free in [0, 1)."""
@@ -36,9 +43,7 @@ class Control:
     @property
     def label(self) -> str:
         """What stands beside it."""
-        return {"acts": "activations", "grads": "outputs’ gradients", "period": "Top-K period"}.get(
-            self.name, self.name.replace("_", " ")
-        )
+        return _LABELS.get(self.name, self.name.replace("_", " "))
 
     @property
     def sent(self) -> Any:
