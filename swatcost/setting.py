@@ -217,9 +217,8 @@ class Setting:
         return EVERY_SETTING.setting(given)
 
     def but(self, **given: Unpack[Settings]) -> Setting:
-        """This setting with other values for some."""
-        changed: dict[str, Any] = {name: OPTIONS[name].check(value, name) for name, value in given.items()}
-        return replace(self, **changed, asked={**self.asked, **given})
+        """This setting with other values for some; None is the default again."""
+        return EVERY_SETTING.setting({**self.asked, **given})
 
     @property
     def selecting(self) -> Selecting:
@@ -258,7 +257,7 @@ class Setting:
             if option.kind == "flag":
                 found.append(flag)
             else:
-                values = OPTIONS[name].check(value, name) if option.kind == "patterns" else [value]
+                values = option.check(value, name) if option.kind == "patterns" else [value]
                 found += [word for each in values for word in (flag, _written(each))]
         return found
 

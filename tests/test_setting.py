@@ -85,6 +85,7 @@ def test_another_value_is_checked_like_the_first() -> None:
     changed = setting.but(weights=0.9, batch_size=8)
     assert (changed.weights, changed.batch_size, changed.method.name) == (0.9, 8, "rigl")
     assert changed.asked == {"weights": 0.9, "method": "rigl", "batch_size": 8}
+    assert changed.but(weights=None, batch_size=None) == Setting.of(method="rigl")
     with pytest.raises(swatcost.SwatcostError, match="batch_size 0: give a whole number"):
         setting.but(batch_size=0)
 

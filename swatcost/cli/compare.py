@@ -35,4 +35,5 @@ def command(models: tuple[str, ...], loading: Loading, **settings: Any) -> Resul
             return compare(networks[0], **settings)
         if context.get_parameter_source("method") != typed:
             settings.pop("method")  # a default, which several networks have no use for
+            forget_defaults("method")
         return compare_networks(networks, **settings)

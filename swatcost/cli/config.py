@@ -77,10 +77,10 @@ def _take(context: click.Context, option: click.Parameter, ignored: bool) -> Non
         taken.defaults = {str(options[key].name): (key, default) for key, default in found.items()}
 
 
-def forget_defaults() -> None:
-    """Says nothing of defaults, of a command that turns out to use none of its options."""
+def forget_defaults(*names: str) -> None:
+    """Says nothing of the defaults of these parameters, or of any, where a command turns out not to use them."""
     if taken := click.get_current_context().find_object(Taken):
-        taken.context = None
+        taken.defaults = {name: each for name, each in taken.defaults.items() if names and name not in names}
 
 
 def settable(command: click.Command) -> dict[str, click.Option]:

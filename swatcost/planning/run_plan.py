@@ -90,7 +90,7 @@ class RunPlan(Result):
     def topk_seconds(self) -> float:
         """What all refreshes add to the run [s]."""
         found = self.estimate
-        return self.topk_refreshes * (found.exposed_topk_seconds if found.selecting.hidden else found.topk_seconds)
+        return self.topk_refreshes * float(found.times.added_topk_seconds(found.topk_period))
 
     @property
     def seconds(self) -> Cost:

@@ -15,7 +15,6 @@ from swatcost.methods import LayerSparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.planning.goals import STEP, Answer, Goals, OperatingPoint
 from swatcost.planning.vectorised import Array, Vectorised, missing
-from swatcost.setting import OPTIONS
 from swatcost.sparsity import SparsityPlan
 from swatcost.timing import topk
 from swatcost.timing.times import Times
@@ -155,7 +154,7 @@ class Search:
             return times.period_of_overhead(self.goals.topk_overhead)
         if self.period is None and not self.free and self.goals.speedup is not None:
             return times.period_of_speedup(self.goals.speedup)
-        return numpy.full(len(times.topk_seconds), self.period or OPTIONS["period"].default)
+        return numpy.full(len(times.topk_seconds), self.period or self.vectorised.setting.period)
 
     def _first_of_memory(self) -> int:
         """The first step whose compressed peak fits, by halving; 0 where memory is no goal, beyond the last if none."""

@@ -105,8 +105,8 @@ def _all_of(names: Sequence[str]) -> str:
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
     """Plain data: the totals of every estimate."""
-    plan = comparison.by_convention[comparison.convention].plan
-    network = comparison.by_convention[comparison.convention].network
+    base = comparison.by_convention[comparison.convention]
+    plan, network = base.plan, base.network
     return {
         "schema": "swatcost.comparison/1",
         "method": comparison.method,
@@ -114,6 +114,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "model": network.name,
         "distribution": plan.distribution.name,
         "weights": plan.weights,
+        "setting": base.setting.record(),
         "by_method": {name: each.to_dict()["totals"] for name, each in comparison.by_method.items()},
         "by_convention": {name: each.to_dict()["totals"] for name, each in comparison.by_convention.items()},
         "matrix": {

@@ -145,6 +145,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
         "schema": "swatcost.memory/1",
         "model": estimate.network.name,
         "batch_size": step.batch_size,
+        "setting": estimate.setting.record(),
         "optimizer": step.optimizer.name,
         "precision": step.precision.name,
         "constant": step.constant,

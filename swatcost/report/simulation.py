@@ -82,6 +82,7 @@ def to_dict(simulation: Simulation) -> dict[str, Any]:
         "weights": estimate.plan.weights,
         "acts": estimate.plan.acts,
         "topk_period": estimate.topk_period,
+        "setting": estimate.setting.record(),
         "architecture": architecture.name,
         "shape": architecture.shape.name,
         "masks": simulation.masks.described,

@@ -33,6 +33,10 @@ class Times:
             topk_seconds=self.topk_seconds, sparse_step_seconds=self.sparse_step_seconds, period=period
         )
 
+    def added_topk_seconds(self, period: Any) -> Any:
+        """What a Top-K adds to its period [s]: all of it, or of a hidden one what does not fit behind its steps."""
+        return self.exposed_topk_seconds(period) if self.hidden else self.topk_seconds
+
     @property
     def sparse_step_seconds(self) -> Any:
         """Without Top-K [s]."""
@@ -50,8 +54,7 @@ class Times:
 
     def overhead(self, period: Any) -> Any:
         """What a Top-K adds to the sparse steps of its period [-]."""
-        added = self.exposed_topk_seconds(period) if self.hidden else self.topk_seconds
-        return added / (period * self.sparse_step_seconds)
+        return self.added_topk_seconds(period) / (period * self.sparse_step_seconds)
 
     def period_of_overhead(self, share: float) -> Any:
         """The shortest period whose Top-K adds at most this share to its sparse steps [iterations].
