@@ -144,8 +144,11 @@ def test_n_of_m() -> None:
     assert [each.sparsity.activation for each in estimate.layers] == [0.5, 0.5, 0.5]
 
 
-def test_n_of_4_without_a_target_keeps_all() -> None:
-    assert swatcost.estimate(network_of([(8, 8, 3, 3)]), distribution="nm").plan.pattern == (4, 4)
+@pytest.mark.parametrize(("target", "pattern"), [(None, (4, 4)), (0.25, (3, 4)), (0.5, (2, 4)), (0.75, (1, 4))])
+def test_n_of_4_by_target(target: float | None, pattern: tuple[int, int]) -> None:
+    estimate = swatcost.estimate(network_of([(8, 8, 3, 3)]), weights=target, distribution="nm")
+    assert estimate.plan.pattern == pattern
+    assert estimate.layers[0].sparsity.weight == (target or 0)
 
 
 @pytest.mark.parametrize(("pattern", "sparsities"), [("2:8", [0, 0.75, 0]), ("1:3", [2 / 3, 0, 2 / 3])])
@@ -272,6 +275,7 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
         ({"distribution": "nm", "source": "4:2"}, "'4:2' is no N:M pattern"),
         ({"distribution": "nm", "source": "0:4"}, "'0:4' is no N:M pattern"),
         ({"distribution": "nm", "source": "2:4", "weights": 0.75}, "2:4 is 0.5 sparse"),
+        ({"distribution": "nm", "source": "1:4", "weights": 0.5}, "1:4 is 0.75 sparse, leave weights out"),
         ({"distribution": "file"}, "needs a table of sparsities"),
         ({"distribution": "file", "source": {"l0": 0.5}, "weights": 0.5}, "the file says how sparse each layer is"),
         ({"distribution": "file", "source": {"l9": 0.5}}, "'l9' matches no layer: there are l0, l1"),
