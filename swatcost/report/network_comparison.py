@@ -51,6 +51,7 @@ def to_dict(comparison: NetworkComparison) -> dict[str, Any]:
     return {
         "schema": "swatcost.network_comparison/1",
         "convention": comparison.convention,
+        "setting": next(iter(next(iter(comparison.by_network.values())).values())).setting.record(),
         "by_network": {
             name: {method: each.to_dict()["totals"] for method, each in found.items()}
             for name, found in comparison.by_network.items()

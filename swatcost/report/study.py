@@ -19,13 +19,14 @@ def _networks(rows: Rows) -> set[tuple[str, str]]:
 
 
 def sheet(rows: Rows, layers: bool = False) -> Sheet:
-    header = ["model", "shape", "weights", "seed", "forward", "grad\ninput", "grad\nweight", "step", "busy"]
+    header = ["model", "shape", "weights", "acts", "seed", "forward", "grad\ninput", "grad\nweight", "step", "busy"]
     ambiguous = {name for name, count in Counter(name for name, _ in _networks(rows)).items() if count > 1}
     lines = [
         [
             f"{row['model']} {row['network']}" if row["model"] in ambiguous else row["model"],
             row["shape"],
             f"{row['weights']:g}",
+            "" if row["acts"] is None else f"{row['acts']:g}",
             str(row["seed"]),
             *(times(row[f"{each}_speedup"]) for each in ("forward", "grad_input", "grad_weight", "step")),
             percent(row["utilisation"]),
@@ -33,7 +34,7 @@ def sheet(rows: Rows, layers: bool = False) -> Sheet:
         for row in rows
     ]
     return Sheet(
-        opening=[f"{len(rows)} simulations on {rows[0]['architecture']}"],
+        opening=[f"{len(rows)} simulation{'s' * (len(rows) > 1)} on {rows[0]['architecture']}"],
         tables=[Table(header, lines, text_columns=2)],
         notes=_NOTES,
     )

@@ -164,6 +164,8 @@ def _targets(weights: Any, acts: Any, paired: bool) -> list[tuple[float, float |
     """The pairs of a weight sparsity and an activation sparsity; None where no activations were asked for."""
     of_weights = [checked_sparsity(each, "weights") for each in _several(weights)]
     of_acts = [checked_sparsity(each, "acts") for each in _several(acts)] if acts is not None else [None]
+    if not of_weights or not of_acts:
+        raise SwatcostError("a study needs at least one weight sparsity: give weights")
     if not paired or 1 in (len(of_weights), len(of_acts)):
         return list(itertools.product(of_weights, of_acts))
     if len(of_weights) != len(of_acts):
