@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 from swatcost.common.errors import SwatcostError
@@ -245,21 +246,28 @@ class Setting:
 
     def record(self) -> dict[str, Any]:
         """What was asked as plain data, defaults included."""
-        return {name: _plain(self.asked.get(name, option.default)) for name, option in OPTIONS.items()}
+        return {name: _plain(self._said(name, option)) for name, option in OPTIONS.items()}
 
     def words(self) -> list[str]:
         """The options of a command line that asks this, defaults left out."""
         found: list[str] = []
         for name, option in OPTIONS.items():
-            value, flag = self.asked.get(name), option_name(name)
+            value, flag = _plain(self._said(name, option)), option_name(name)
             if value is None or value == option.default:
                 continue
             if option.kind == "flag":
                 found.append(flag)
             else:
-                values = option.check(value, name) if option.kind == "patterns" else [value]
-                found += [word for each in values for word in (flag, _written(each))]
+                found += [
+                    word
+                    for each in (value if option.kind == "patterns" else [value])
+                    for word in (flag, _written(each))
+                ]
         return found
+
+    def _said(self, name: str, option: Option) -> Any:
+        """A value as it is said: of what is chosen by name or path, that; of anything else, what is used."""
+        return self.asked.get(name, option.default) if option.kind in ("name", "file") else getattr(self, name)
 
 
 def _plain(value: Any) -> Any:
@@ -273,7 +281,7 @@ def _plain(value: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else str(_plain(value))  # sliders add up: 0.8100000000000001
+    return f"{value:.10g}" if isinstance(value, float) else str(value)  # sliders add up: 0.8100000000000001
 
 
 OPTIONS: Mapping[str, Option] = {
@@ -325,6 +333,8 @@ class Scope:
             if name not in OPTIONS:
                 raise TypeError(f"there is no setting {name!r}: {nearest(name, list(OPTIONS))}")
         found = {name: value for name, value in settings.items() if value is not None}
+        if "keep_dense" in found:  # of an iterator, which is gone once it was read
+            found["keep_dense"] = _patterns(found["keep_dense"], "keep_dense")
         for name in found:
             if name in self.without:
                 raise SwatcostError(f"{name}: {self.without[name]}")
@@ -337,7 +347,7 @@ class Scope:
         for name, option in OPTIONS.items():
             value = asked.get(name, option.default)
             values[name] = None if value is None else option.check(value, name)
-        return Setting(**values, asked=asked)
+        return Setting(**values, asked=MappingProxyType(asked))
 
 
 EVERY_SETTING = Scope()

@@ -17,7 +17,7 @@ from swatcost.cli.config import settable
 from swatcost.exporting import EXPORTING
 from swatcost.planning.comparison import COMPARING
 from swatcost.planning.run_plan import PLANNING, plan_run
-from swatcost.planning.solution import SOLVING
+from swatcost.planning.solution import SOLVING, solution
 from swatcost.planning.sweep import SWEEPING
 from swatcost.reference.scopes import RUNNING, VALIDATING
 from swatcost.setting import EVERY_SETTING, OPTIONS, Scope, Setting, Settings, command_line, option_name
@@ -68,6 +68,23 @@ def test_the_record_of_what_was_asked_has_them_all() -> None:
 def test_none_is_as_if_it_were_not_given() -> None:
     nothing: dict[str, Any] = dict.fromkeys(OPTIONS)
     assert Setting.of(**nothing) == Setting.of()
+
+
+def test_what_is_recorded_is_what_is_used() -> None:
+    numpy = pytest.importorskip("numpy")
+    patterns = (each for each in ["fc", "*.conv1"])
+    setting = Setting.of(weights=numpy.float32(0.5), period=numpy.int64(7), keep_dense=patterns)
+    assert setting.record() | {"weights": 0.5, "period": 7, "keep_dense": ["fc", "*.conv1"]} == setting.record()
+    assert (
+        command_line(["net"], setting) == "swatcost net --weights 0.5 --period 7 --keep-dense fc --keep-dense '*.conv1'"
+    )
+    with pytest.raises(TypeError):
+        setting.asked["weights"] = 0.9  # type: ignore[index]
+
+
+def test_a_solution_records_what_was_fixed() -> None:
+    asked = solution("cifar_resnet18", speedup=1.05, period=77, weights=0.5).to_dict()["setting"]
+    assert (asked["weights"], asked["period"], asked["acts"]) == (0.5, 77, None)
 
 
 def test_a_misspelt_setting_is_named() -> None:

@@ -171,7 +171,7 @@ def _setting_option(name: str, option: Option, several: bool) -> Decorator:
 
 def _refused(name: str, reason: str) -> Decorator:
     def refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value:
+        if value not in (None, False):
             raise SwatcostError(f"{option_name(name)}: {reason}")
 
     is_flag = OPTIONS[name].kind == "flag"

@@ -93,7 +93,7 @@ def answer(network: Network, controls: Controls, sent: Sequence[Any], *, model: 
     try:
         values = controls.values(sent)
         said = [_SLIDERS[each.kind](values[each.name]) for each in controls.each if each.kind in _SLIDERS]
-    except (TypeError, ValueError, LookupError):
+    except (TypeError, ValueError, LookupError, OverflowError):
         raise PreventUpdate from None
     found = answered(network, controls, values)
     if found.estimate is None:

@@ -130,9 +130,8 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     optimizer, precision = asked.get("optimizer", "momentum"), asked.get("precision", "fp32")
     given = SOLVING.given({name: value for name, value in asked.items() if name not in _ALL})
     network = counted_network(network)
-    fixed = {name: checked_sparsity(given.pop(name), name) for name in OPERANDS if name in given}
-    period = given.pop("period", None)
-    setting = SOLVING.setting(given)
+    setting, period = SOLVING.setting(given), given.get("period")
+    fixed = {name: checked_sparsity(given[name], name) for name in OPERANDS if name in given}
     vectorised = Vectorised(network=network, setting=setting)
     OPTIMIZERS.choose(optimizer)
     PRECISIONS.choose(precision)

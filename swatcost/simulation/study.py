@@ -25,7 +25,7 @@ from swatcost.counting.costs import PASSES
 from swatcost.loading import counted_network
 from swatcost.methods import checked_sparsity
 from swatcost.network import Network
-from swatcost.setting import Settings
+from swatcost.setting import OPTIONS, Settings
 from swatcost.simulation.simulation import SIMULATING, simulate
 
 SCHEMA = "swatcost.study/2"
@@ -126,7 +126,7 @@ def study(
     machines = [architecture.with_shape(shape) for shape in shapes] or [architecture]
     asked = STUDYING.given(settings)
     targets = _targets(asked.pop("weights", ()), asked.pop("acts", None), paired)
-    SIMULATING.setting(asked)  # refused before any work
+    record_of = SIMULATING.setting(asked).record()  # what cannot be used is refused before any work
     tasks = {
         _key(task.row): task
         for task in (
@@ -147,8 +147,8 @@ def study(
     }
     if not tasks:
         raise SwatcostError("a study needs at least one model and one weight sparsity")
-    described = {"settings": {**asked, **({"masks": dict(masks)} if masks else {})}}
-    header = {"schema": SCHEMA, **described, "architecture": _described(architecture)}
+    described = {name: record_of[name] for name in asked} | ({"masks": dict(masks)} if masks else {})
+    header = {"schema": SCHEMA, "settings": described, "architecture": _described(architecture)}
     found: dict[str, Row] = {}
     with _recording(Path(record) if record is not None else None, header) as (rows, write):
         found = {key: row for row in rows if (key := _key(row)) in tasks}
@@ -278,7 +278,7 @@ def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
         raise SwatcostError(f"{path} is no record of a study: choose another file")
     if lines and (not isinstance(lines[0], dict) or lines[0].get("schema") != SCHEMA):
         raise SwatcostError(f"{path} is no record of a study: choose another file")
-    if lines and lines[0] != json.loads(json.dumps(header)):
+    if lines and _without_defaults(lines[0]) != _without_defaults(json.loads(json.dumps(header))):
         raise SwatcostError(f"{path} is of a study with other settings or another architecture: choose another file")
     if len(whole) < len(text):
         file.truncate(len(whole.encode()))
@@ -289,6 +289,15 @@ def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
     if not _are_rows(rows):
         raise SwatcostError(f"{path} is a damaged record of a study: move it away")
     return rows
+
+
+def _without_defaults(header: Row) -> Row:
+    """A header without settings that are as if they were not given."""
+    given = header.get("settings")
+    if not isinstance(given, dict):
+        return header
+    known = {name: option.default for name, option in OPTIONS.items()}
+    return header | {"settings": {name: value for name, value in given.items() if value != known.get(name)}}
 
 
 def _are_rows(rows: Iterable[Any]) -> bool:
