@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format simulators traces bench browser mutants cases notebooks notebooks-output docs shown wheel clean
+.PHONY: run test check format simulators traces bench browser mutants cases notebooks notebooks-output docs shown \
+	wheel clean
 
 run: .venv/.installed
 	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
@@ -42,9 +43,9 @@ bench: .venv/.installed-bench
 	$(BIN)/python -W ignore -m benchmarks.bench
 
 # Puts 500 mistakes into the formulas, one at a time, and sees whether the tests notice. Takes about 15 minutes on two
-# cores. ARGS="--seed 1 swatcost/timing/topk.py", ARGS=--all; ARGS=--write writes tests/MUTANTS.md.
+# cores. ARGS="--seed 1 swatcost/timing/topk.py", ARGS=--all; ARGS=--write writes benchmarks/MUTANTS.md.
 mutants: .venv/.installed-mutants
-	$(BIN)/python -m tests.mutants $(ARGS)
+	$(BIN)/python -m benchmarks.mutants $(ARGS)
 
 # Counts small networks by hand and with other counters and writes the README's table.
 cases: .venv/.installed-bench

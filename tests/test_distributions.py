@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import swatcost
-from swatcost.distributions import DISTRIBUTIONS, Spread
+from swatcost.distributions import DISTRIBUTIONS, Spread, tables
 from swatcost.network import Network, Parameter
 from swatcost.network.layer import Layer
 
@@ -478,6 +479,7 @@ def test_momentum_of_the_largest_weights_by_hand(trained: tuple[Network, nn.Modu
         (lambda run: run["optimizer"].pop("param_groups"), "holds no optimizer state"),
         (lambda run: run.update(optimizer=5), "holds no optimizer state"),
         (lambda run: run["optimizer"]["param_groups"][0]["params"].pop(), "it has 1 parameters, the network 2"),
+        (lambda run: run["optimizer"]["param_groups"][0]["params"].append(2), "it has 3 parameters, the network 2"),
         (lambda run: run["optimizer"]["state"].pop(1), r"has no momentum_buffer of 1\.weight"),
         (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": None}}), "has no momentum_buffer of 1"),
         (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": 5}}), "holds no usable optimizer state"),
@@ -515,3 +517,15 @@ def test_momentum_overflows_more_than_once() -> None:
     shares = {"l0": 80, "l1": 9, "l2": 11}
     found = swatcost.estimate(network, weights=1 - 700 / 1200, distribution="momentum", source=shares)
     assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 0, 0.5])
+
+
+def test_a_record_without_momentum_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def estimate(**columns: float) -> list[float]:
+        rows = {"l0": columns, "l1": columns}
+        monkeypatch.setattr(tables, "read_record", lambda path: SimpleNamespace(by_layer=lambda: rows))
+        found = swatcost.estimate(NETWORK, weights=0.5, distribution="momentum", source="run.jsonl")
+        return [each.sparsity.weight for each in found.layers]
+
+    assert estimate(share=0.5, weights=0.9) == pytest.approx([0, 1 - 136 / 288])  # 152 kept, 16 of them in the first
+    with pytest.raises(swatcost.SwatcostError, match=r"run\.jsonl holds no momentum: it is a run of one step"):
+        estimate(weights=0.9)

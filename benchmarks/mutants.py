@@ -179,7 +179,8 @@ def report(chosen: Sequence[Mutant], alive: Sequence[Mutant], seed: int) -> str:
         "# Mutants of the formulas",
         "",
         f"Written by `make mutants ARGS=--write`: {len(chosen)} mutants, seed {seed}. {len(chosen) - len(alive)} are "
-        f"killed ({100 * (1 - len(alive) / len(chosen)):.1f} %); the table at the end says why the others are not.",
+        f"killed ({100 * (1 - len(alive) / len(chosen)):.1f} %); the table at the end says why the others are not. "
+        "Tests were written for mutants of this seed that survived at first: another seed is the fairer judge.",
         "",
         "| module | mutants | killed |",
         "| --- | ---: | ---: |",
@@ -204,6 +205,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     options = parser.parse_args()
     os.chdir(ROOT)
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads do not survive a fork
     everything = sorted(str(path.relative_to(ROOT)) for pattern in JUDGES for path in (ROOT / "swatcost").glob(pattern))
     paths = options.modules or everything
     hypothesis.settings.register_profile("mutants", max_examples=30, deadline=None, database=None, derandomize=True)
