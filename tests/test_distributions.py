@@ -514,7 +514,7 @@ def test_momentum_beside_dense_layers(trained: tuple[Network, nn.Module]) -> Non
 
 
 def test_the_first_layer_without_a_share_is_named() -> None:
-    with pytest.raises(swatcost.SwatcostError, match="no momentum share for layer l1$"):
+    with pytest.raises(swatcost.SwatcostError, match=r"no momentum share for layer l1$"):
         swatcost.estimate(network_of([(4, 4, 1, 1)] * 3), weights=0.5, distribution="momentum", source={"l0": 1})
 
 
