@@ -412,7 +412,7 @@ def test_tensors_that_are_no_arrays_are_named(trained: tuple[Network, nn.Module]
 @pytest.mark.parametrize(
     ("name", "kept", "bends"),
     [
-        # n = 16 and 288; erk: p = 10/16 and 18/288, 16 p + 288 p = 28, and the first is dense from 28 / p = 44.8 weights on
+        # n = 16 and 288; erk: p = 10/16 and 18/288, 16 p + 288 p = 28: the first is dense from 28 / p = 44.8 weights
         ("erk", [], [0, 1 - 44.8 / 304, 1]),
         # er: p = 8/16 and 12/32, so 8 + 108 = 116, and the first is dense from 116 / 0.5 = 232 weights on
         ("er", [], [0, 1 - 232 / 304, 1]),
