@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +20,10 @@ from torch.nn.utils import prune
 
 import swatcost
 from swatcost.distributions import DISTRIBUTIONS, Spread, tables
+from swatcost.methods import METHODS
 from swatcost.network import Network, Parameter
 from swatcost.network.layer import Layer
+from swatcost.sparsity import sparsity_plan
 
 from .conftest import zoo_network
 
@@ -379,6 +382,10 @@ def test_masks_of_pruning_by_hand() -> None:
     assert [each.sparsity.weight for each in found.layers] == pytest.approx([3 / 12, 3 / 6, 0])
     assert [each.sparsity.activation for each in found.layers] == [0.5, 0.5, 0.5]
     assert [each.sparsity.activation for each in swatcost.estimate(network, distribution="mask").layers] == [0, 0, 0]
+    # what a method's own runs left dense has no say in what was measured
+    keeps_first = replace(METHODS["swat"], keeps_dense=("0",))
+    plan = sparsity_plan(network, method=keeps_first, distribution=DISTRIBUTIONS["mask"])
+    assert [each.weight for each in plan.layers] == pytest.approx([3 / 12, 3 / 6, 0])
     with pytest.raises(swatcost.SwatcostError, match="the masks say how sparse each layer is"):
         swatcost.estimate(network, distribution="mask", weights=0.5)
     with pytest.raises(swatcost.SwatcostError, match="carries no pruning masks"):
@@ -405,7 +412,7 @@ def test_tensors_that_are_no_arrays_are_named(trained: tuple[Network, nn.Module]
 @pytest.mark.parametrize(
     ("name", "kept", "bends"),
     [
-        # n = 16 and 288, erk: p = 10/16 and 18/288, so 16 p + 288 p = 28; the first is dense from 28 / p = 44.8 weights
+        # n = 16 and 288; erk: p = 10/16 and 18/288, 16 p + 288 p = 28: the first is dense from 28 / p = 44.8 weights
         ("erk", [], [0, 1 - 44.8 / 304, 1]),
         # er: p = 8/16 and 12/32, so 8 + 108 = 116, and the first is dense from 116 / 0.5 = 232 weights on
         ("er", [], [0, 1 - 232 / 304, 1]),
@@ -504,6 +511,11 @@ def test_momentum_beside_dense_layers(trained: tuple[Network, nn.Module]) -> Non
         swatcost.estimate(trained[0], weights=1 - 63.5 / 96, **request)
     found = swatcost.estimate(trained[0], weights=1 - 72 / 96, **request)
     assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 1 - 8 / 32])
+
+
+def test_the_first_layer_without_a_share_is_named() -> None:
+    with pytest.raises(swatcost.SwatcostError, match=r"no momentum share for layer l1$"):
+        swatcost.estimate(network_of([(4, 4, 1, 1)] * 3), weights=0.5, distribution="momentum", source={"l0": 1})
 
 
 def test_momentum_overflows_more_than_once() -> None:
