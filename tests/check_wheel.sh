@@ -5,17 +5,38 @@ python=$1
 checkout=$(pwd)
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
+export SWATCOST_CONFIG= SWATCOST_CACHE_DIR="$place/cache"
 
-"$python" -m build --wheel --outdir "$place/dist" . >"$place/build.log" 2>&1 || { cat "$place/build.log"; exit 1; }
-"$python" -m venv "$place/venv"
-install() {
-    "$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --constraint constraints.txt "$(echo "$place"/dist/swatcost-*.whl)$1"
+# What a command printed is shown if it fails, its standard error last.
+quietly() {
+    "$@" >"$place/stdout" 2>"$place/stderr" || {
+        code=$?
+        cat "$place/stdout" "$place/stderr"
+        echo "failed with $code: $*"
+        exit 1
+    }
 }
+says() {
+    pattern=$1
+    shift
+    quietly "$@"
+    grep -q -e "$pattern" "$place/stdout" || { cat "$place/stdout"; echo "no '$pattern' in the output of: $*"; exit 1; }
+}
+install() {
+    quietly "$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --constraint "$checkout/constraints.txt" "$(echo "$place"/dist/swatcost-*.whl)$1"
+}
+swatcost=$place/venv/bin/swatcost
+
+# From a copy of what is committed or about to be: building leaves files behind, and reads those that it left.
+mkdir "$place/source"
+git ls-files --cached --others --exclude-standard -z | xargs -0 cp --parents --target-directory "$place/source"
+quietly "$python" -m build --wheel --outdir "$place/dist" "$place/source"
+quietly "$python" -m venv "$place/venv"
 
 # Hard dependencies only: everything but simulating, drawing and pages.
 install ''
-"$place/venv/bin/python" - <<'PYTHON'
+quietly "$place/venv/bin/python" - <<'PYTHON'
 from importlib.util import find_spec
 
 for package in ("joblib", "llvmlite", "matplotlib", "numba", "plotly", "scipy", "sklearn"):
@@ -23,32 +44,28 @@ for package in ("joblib", "llvmlite", "matplotlib", "numba", "plotly", "scipy", 
 PYTHON
 for folder in "$place" "$checkout"; do
     cd "$folder"
-    "$place/venv/bin/swatcost" cifar_vgg16 --weights 0.9 --acts 0.9 --format json |
-        "$place/venv/bin/python" -c 'import json, sys; assert json.load(sys.stdin)["totals"]["params"] == 33646666'
-    "$place/venv/bin/python" -m swatcost list models | grep -q wide_resnet50_2
+    says '"params": 33646666' "$swatcost" cifar_vgg16 --weights 0.9 --acts 0.9 --format json
+    says wide_resnet50_2 "$place/venv/bin/python" -m swatcost list models
 done
 cd "$place"
-"$place/venv/bin/swatcost" run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --steps 2 | grep -q '2 of 2'
-"$place/venv/bin/swatcost" list devices | grep -q h200
-"$place/venv/bin/swatcost" plan resnet50 --weights 0.8 --acts 0.8 --format json | grep -q '"iterations": 450450'
-"$place/venv/bin/swatcost" list architectures | grep -q bit-tactical
-"$place/venv/bin/swatcost" sweep resnet50 --weights 0.5:0.9:0.1 --format csv --output sweep.csv
-test "$(wc -l <sweep.csv)" -eq 6
-"$place/venv/bin/swatcost" memory resnet50 --weights 0.8 --acts 0.8 --format json | grep -q '"schema"'
-"$place/venv/bin/swatcost" tables >tables.txt
-grep -q ', 20 not computed\.$' tables.txt
+says '2 of 2' "$swatcost" run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --steps 2
+says h200 "$swatcost" list devices
+says '"iterations": 450450' "$swatcost" plan resnet50 --weights 0.8 --acts 0.8 --format json
+says bit-tactical "$swatcost" list architectures
+quietly "$swatcost" sweep resnet50 --weights 0.5:0.9:0.1 --format csv --output sweep.csv
+says '^6 ' wc -l sweep.csv
+says '"schema"' "$swatcost" memory resnet50 --weights 0.8 --acts 0.8 --format json
+says ', 20 not computed\.$' "$swatcost" tables
 code=0
-"$place/venv/bin/swatcost" simulate cifar_resnet18 --weights 0.8 >said.txt 2>&1 || code=$?
+"$swatcost" simulate cifar_resnet18 --weights 0.8 >said.txt 2>&1 || code=$?
+says "^swatcost: simulating needs numba: pip install 'swatcost\[simulate\]'$" cat said.txt
 test "$code" -eq 2
-test "$(cat said.txt)" = "swatcost: simulating needs numba: pip install 'swatcost[simulate]'"
 
-cd "$checkout"
 install '[report,simulate]'
-cd "$place"
-"$place/venv/bin/swatcost" simulate cifar_resnet18 --weights 0.8 --format json | grep -q '"schema"'
-"$place/venv/bin/swatcost" report resnet50 --weights 0.8 --output report.html
-grep -q 'resnet50: what it costs to train' report.html
-"$place/venv/bin/python" - <<'PYTHON'
+says '"schema"' "$swatcost" simulate cifar_resnet18 --weights 0.8 --format json
+quietly "$swatcost" report resnet50 --weights 0.8 --output report.html
+says 'resnet50: what it costs to train' cat report.html
+quietly "$place/venv/bin/python" - <<'PYTHON'
 import importlib.util, pathlib, swatcost, swatcost_models
 
 for package in (swatcost, swatcost_models):
