@@ -81,3 +81,51 @@ def test_a_method_can_only_name_operands_that_its_pass_reads() -> None:
 def test_registering_a_name_twice_raises() -> None:
     with pytest.raises(ValueError, match="a method called 'swat' already"):
         METHODS.register(METHODS["swat"])
+
+
+class _Embedded(nn.Module):
+    """A linear layer behind an embedding, and beside it one that reads numbers, if there are any."""
+
+    def __init__(self, trains: bool = True) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 8)
+        self.embedding.weight.requires_grad = trains
+        self.dense = nn.Linear(4, 8)
+        self.behind = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, tokens: torch.Tensor, numbers: torch.Tensor | None = None) -> torch.Tensor:
+        x: torch.Tensor = self.behind(self.embedding(tokens))
+        return self.head(x if numbers is None else x + self.dense(numbers))
+
+
+class _Pixels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.float() / 255).mean((2, 3))
+
+
+_TOKENS = torch.zeros(3, dtype=torch.long)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_no_layer_behind_an_embedding_is_the_one_that_reads_the_input(trains: bool) -> None:
+    network = swatcost.trace(_Embedded(trains), example_inputs=_TOKENS)
+    found = swatcost.estimate(network, weights=0.5)
+    assert not found.plan.kept_dense
+    assert any("an embedding reads the input" in each for each in found.assumptions)
+    asked = swatcost.estimate(network, weights=0.5, first_layer="dense")
+    assert asked.plan.kept_dense == {"behind.weight": "first layer"}
+
+
+def test_a_layer_that_reads_numbers_beside_an_embedding_is_the_first() -> None:
+    network = swatcost.trace(_Embedded(), example_inputs=(_TOKENS, torch.zeros(3, 4)))
+    assert swatcost.estimate(network, weights=0.5).plan.kept_dense == {"dense.weight": "first layer"}
+
+
+def test_whole_numbers_that_no_embedding_reads_are_an_image() -> None:
+    network = swatcost.trace(_Pixels(), example_inputs=torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    assert swatcost.estimate(network, weights=0.5).plan.kept_dense == {"conv.weight": "first layer"}

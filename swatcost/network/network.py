@@ -120,6 +120,8 @@ class Uncounted:
 class Network(Result):
     """A traced network: its layers in execution order, its tensors, and what was not understood. Its repr is a table.
 
+    `embeds_input` says that an embedding runs before the first conv or linear layer.
+
     Raises ValueError when a layer names a parameter that the network does not have, or when two of its
     tensors contradict each other.
     """
@@ -138,6 +140,7 @@ class Network(Result):
     timeline: Timeline = Timeline()
     uncounted: tuple[Uncounted, ...] = ()
     torch_version: str = ""
+    embeds_input: bool = False
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:

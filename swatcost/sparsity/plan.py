@@ -104,9 +104,9 @@ def sparsity_plan(
     weights, acts and grads are target sparsities in [0, 1) of weights, activations and outputs (or their
     gradients). Where acts is None, activations follow the weights if the distribution has it so, or else are
     dense. source is what the distribution reads. first_layer and last_layer say whether the first and the last
-    layer in execution order stay dense; None leaves the first to the distribution and the last sparse. keep_dense
-    holds patterns of layer or weight names, as in a shell; None keeps what the method's own runs kept dense, unless
-    the distribution reads what each layer really was.
+    layer in execution order stay dense. None leaves the first to the distribution, where it reads the network's input:
+    no layer behind an embedding does; and the last sparse. keep_dense holds patterns of layer or weight names, as in a
+    shell; None keeps what the method's own runs kept dense, unless the distribution reads what each layer really was.
 
     Raises SwatcostError for a target out of range, one that the method cannot use or the distribution cannot
     reach, and a pattern that matches no layer.
@@ -239,9 +239,10 @@ def _kept_dense(
     named = [keep_dense] if isinstance(keep_dense, str) else () if keep_dense is None else keep_dense
     if not isinstance(named, Iterable):
         raise SwatcostError(f"keep_dense {keep_dense!r:.40}: give patterns of layer names")
-    # the first storages of a trace are its inputs; behind an embedding it is the first layer that runs
+    # the first storages of a trace are its inputs; where none is read as it is, the first layer that runs is meant
     reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
-    first_is_dense = (first_layer or ("dense" if distribution.first_layer_dense else "sparse")) == "dense"
+    by_default = distribution.first_layer_dense and bool(reads_input or not network.embeds_input)
+    first_is_dense = by_default if first_layer is None else first_layer == "dense"
     rules: list[tuple[str, Sequence[Layer]]] = [
         ("first layer", (reads_input or layers)[:1] if first_is_dense else ()),
         ("last layer", layers[-1:] if last_layer == "dense" else ()),

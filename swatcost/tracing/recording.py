@@ -23,6 +23,8 @@ from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
 from swatcost.tracing.weights import Weights
 
+_EMBEDDINGS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
+
 
 @dataclass(frozen=True)
 class _Operation:
@@ -65,6 +67,7 @@ class Recording:
         self._reached: set[int] = set()
         self._custom: dict[str, list[str]] = {}
         self._outputs: list[tuple[int, ...]] = []
+        self._embeds_input = False
         self._backward_began = 0
         self._events: list[int] | None = None  # the timeline, if the backward pass could not be run
         for each in tensors_of(list(inputs)):
@@ -85,6 +88,8 @@ class Recording:
         """Takes an operation of the forward pass, other than a view."""
         operation = self._known(func)
         layers: list[Layer] = []
+        if operation.name in _EMBEDDINGS and not any(each.is_weight_layer for each in self._layers):
+            self._embeds_input = True
         if any(isinstance(each, Tensor) and each.layout != torch.strided for each in args):
             self._uncounted[f"sparse {operation.name}"].append(frame.name)
         elif operation.reader:
@@ -155,6 +160,7 @@ class Recording:
             ),
             uncounted=tuple(self._listed()),
             torch_version=str(torch.__version__),
+            embeds_input=self._embeds_input,
         )
 
     def _known(self, func: Any) -> _Operation:
