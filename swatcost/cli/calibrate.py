@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import models, offering
-from swatcost.cli.options import shown
-from swatcost.cli.output import show_result
+from swatcost.cli.options import printing, shown
+from swatcost.cli.output import Display
 from swatcost.cli.progress import progress_bar
-from swatcost.cli.run import PRINTED
+from swatcost.cli.run import OUTCOME
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.devices import to_toml
@@ -29,14 +29,17 @@ from swatcost.devices import to_toml
 @shown("--batch-size", "Samples in a step.", 8, "N")
 @click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What to measure.  [default: cpu]")
 @click.option("--instructions/--no-instructions", default=True, help="Count numpy.partition's instructions (Table 9).")
-@PRINTED
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the profile there (.toml).")
+@click.option(
+    "--output", "profile", type=click.Path(path_type=Path), metavar="FILE", help="Write the profile there (.toml)."
+)
+@OUTCOME
+@printing
 def command(
     networks: tuple[str, ...],
     unseen: tuple[str, ...],
     instructions: bool,
-    format: str,
-    output: Path | None,
+    profile: Path | None,
+    display: Display,
     **given: Any,
 ) -> None:
     """Measures this machine and writes a profile that --device takes everywhere.
@@ -46,8 +49,8 @@ def command(
 
     Example: swatcost calibrate --output mine.toml; swatcost resnet50 --weights 0.8 --acts 0.8 --device mine.toml
     """
-    if output is not None and output.suffix != ".toml":
-        raise SwatcostError(f"{output}: a profile is a .toml file")
+    if profile is not None and profile.suffix != ".toml":
+        raise SwatcostError(f"{profile}: a profile is a .toml file")
     from swatcost.reference import calibration
 
     chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
@@ -61,6 +64,6 @@ def command(
             progress=lambda stage: bar.update(1, stage),
             **given,
         )
-    if output is not None:
-        write_atomically(output, to_toml(found.device))
-    show_result(found, format, None)
+    if profile is not None:
+        write_atomically(profile, to_toml(found.device))
+    display.result(found)

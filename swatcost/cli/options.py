@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from swatcost.cli.completion import Complete, completing, models, offering
-from swatcost.cli.output import show_result
+from swatcost.cli.output import Display
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
@@ -233,18 +233,39 @@ FORMAT = click.option(
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there, not to the screen."
 )
+_NOTES = together(
+    click.option("--notes", is_flag=True, help="Print every note on what was counted and assumed."),
+    click.option("--quiet", is_flag=True, help="Print the summary alone, without tables and notes."),
+)
+
+
+def displaying(command: Callable[..., Any]) -> Callable[..., None]:
+    """--format, --output, --notes and --quiet: given to the command as `display`, which shows its answer."""
+    return FORMAT(OUTPUT(printing(command)))
+
+
+def printing(command: Callable[..., Any]) -> Callable[..., None]:
+    """--notes and --quiet as `display`, with --output, if the command has it not for something else, and --format."""
+
+    @wraps(command)
+    def gathered(*, notes: bool, quiet: bool, format: str | None, output: Path | None = None, **given: Any) -> None:
+        if notes and quiet:
+            raise SwatcostError("--notes and --quiet: give one of them")
+        command(display=Display(format=format, output=output, notes=notes, quiet=quiet), **given)
+
+    return _NOTES(gathered)
 
 
 def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
-    """--format and --output, in which the result that the command gives is shown; nothing is, where it gives none."""
+    """The same for a command that gives a result, whose report is shown; nothing is, where it gives none."""
 
     @wraps(command)
-    def shown(*, format: str | None, output: Path | None, **given: Any) -> None:
+    def shown(*, display: Display, **given: Any) -> None:
         result = command(**given)
         if result is not None:
-            show_result(result, format, output, layers=given.get("layers", False))
+            display.result(result, layers=given.get("layers", False))
 
-    return FORMAT(OUTPUT(shown))
+    return displaying(shown)
 
 
 _PLOT_SIZE = click.option(

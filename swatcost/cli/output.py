@@ -3,14 +3,16 @@
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.common.result import Result
-from swatcost.report import render
+from swatcost.report import render_as
 
 _UNATTENDED_WIDTH = 80
 _OTHER_FILES = {".xlsx", ".xls", ".ods", ".html", ".htm", ".pdf", ".docx", ".png", ".svg", ".jpg", ".parquet", ".toml"}
@@ -35,6 +37,12 @@ def width(output: Path | None) -> int:
     return max(40, shutil.get_terminal_size().columns) if attended or "COLUMNS" in os.environ else _UNATTENDED_WIDTH
 
 
+def colourful(output: Path | None) -> bool:
+    """Whether a person sees the output, on a terminal that is not asked to stay plain (no-color.org)."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return output is None and sys.stdout is not None and sys.stdout.isatty() and not plain
+
+
 def show(text: str, output: Path | None) -> None:
     """Prints, or writes to a file."""
     if output is None:
@@ -43,6 +51,24 @@ def show(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def show_result(result: Result, format: str | None, output: Path | None, *, layers: bool = False) -> None:
-    """Prints a result's report, or writes it to a file."""
-    show(render(result, form(format, output), layers=layers, width=width(output)), output)
+@dataclass(frozen=True, kw_only=True)
+class Display:
+    """How a command's output is asked for: the values of its options."""
+
+    format: str | None
+    output: Path | None
+    notes: bool
+    quiet: bool
+
+    def view(self, **more: Any) -> dict[str, Any]:
+        """The fields of the view that reports are rendered in."""
+        how = {"notes": self.notes, "quiet": self.quiet, "more": "--notes", "colour": colourful(self.output)}
+        return {"width": width(self.output), **how, **more}
+
+    def result(self, result: Result, **more: Any) -> None:
+        """Shows a result's report."""
+        self.report(result.report, result, **more)
+
+    def report(self, report: str, value: Any, **more: Any) -> None:
+        """Shows a report of this name."""
+        show(render_as(report, value, form(self.format, self.output), **self.view(**more)), self.output)

@@ -9,8 +9,17 @@ import click
 
 from swatcost.cli.completion import models, offering
 from swatcost.cli.config import forget_defaults
-from swatcost.cli.options import CLASSES, INPUT_SHAPE, CountType, Decorator, setting_options, shown, together
-from swatcost.cli.output import show_result
+from swatcost.cli.options import (
+    CLASSES,
+    INPUT_SHAPE,
+    CountType,
+    Decorator,
+    printing,
+    setting_options,
+    shown,
+    together,
+)  # fmt: skip
+from swatcost.cli.output import Display
 from swatcost.cli.progress import progress_bar
 from swatcost.common.errors import SwatcostError
 from swatcost.reference.scopes import RUNNING
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 _RECORD = "swatcost-run.jsonl"
 _INTERRUPTED = 130  # the exit code of a program that was interrupted
 
-PRINTED = click.option("--format", type=click.Choice(FORMATS), default="table", help="How the outcome is printed.")
+OUTCOME = click.option("--format", type=click.Choice(FORMATS), default="table", help="How the outcome is printed.")
 REFERENCE = together(
     click.option("--over", metavar="DIMS", help="What a threshold spans: nchw, chw, hw, kernel or random (Figure 9)."),
     shown("--ahead", "Start each selection this many iterations early (A.4).", 0, "N"),
@@ -58,13 +67,16 @@ def data_option(default: str) -> Decorator:
     help="Measure layers in every N-th step.  [default: a twentieth of the run]",
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Resume an interrupted run.")
-@PRINTED
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help=f"The record.  [default: {_RECORD}]")
+@click.option(
+    "--output", "record", type=click.Path(path_type=Path), metavar="FILE", help=f"The record.  [default: {_RECORD}]"
+)
+@OUTCOME
+@printing
 def command(
     model: str | None,
     resume: Path | None,
-    output: Path | None,
-    format: str,
+    record: Path | None,
+    display: Display,
     epochs: float | None,
     lr: float,
     **asked: Any,
@@ -91,7 +103,7 @@ def command(
     else:
         assert model is not None
         settings = settings_of_length(epochs, model=model, learning_rate=lr, **asked)
-        record = output or Path(_RECORD)
+        record = record or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
     with progress_bar(settings.steps, settings.model, _said) as bar:
@@ -104,14 +116,14 @@ def command(
         except StoppedError as stopped:
             click.echo(f"swatcost: interrupted {stopped}; go on with: swatcost run --resume {record}", err=True)
             click.get_current_context().exit(_INTERRUPTED)
-    show_result(done, format, None)
+    display.result(done)
 
 
 def _only_resume() -> None:
     """A resumed run has its settings in the record."""
     context = click.get_current_context()
     source = click.core.ParameterSource.COMMANDLINE
-    own = ("resume", "format")
+    own = ("resume", "format", "notes", "quiet")
     given = [name for name in context.params if name not in own and context.get_parameter_source(name) == source]
     if given:
         name = next(each.opts[-1] for each in context.command.params if each.name == given[0])

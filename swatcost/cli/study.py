@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from swatcost.cli.options import FORMAT, MODELS, OUTPUT, setting_options, shown
-from swatcost.cli.output import form, show, width
+from swatcost.cli.options import MODELS, displaying, setting_options, shown
+from swatcost.cli.output import Display
 from swatcost.cli.progress import progress_bar
 from swatcost.cli.simulate import ARCH
-from swatcost.report import render_as
 from swatcost.simulation.study import STUDYING, study
 
 
@@ -23,9 +22,8 @@ from swatcost.simulation.study import STUDYING, study
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write rows as they come; resume it.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster's, such as tcp://host:8786.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Local processes.  [default: one per processor]")
-@FORMAT
-@OUTPUT
-def command(models: tuple[str, ...], format: str | None, output: Path | None, **asked: Any) -> None:
+@displaying
+def command(models: tuple[str, ...], display: Display, **asked: Any) -> None:
     """Simulates every combination of models, sparsities, shapes and seeds.
 
     Example: swatcost study resnet50 --weights 0.8,0.9 --acts 0.8,0.9 --paired --shape T2,5 --shape L4,3 --seeds 5
@@ -37,4 +35,4 @@ def command(models: tuple[str, ...], format: str | None, output: Path | None, **
             bar.update(done - bar.pos)
 
         rows = study(models, progress=progress, **asked)
-    show(render_as("study", rows, form(format, output), width=width(output)), output)
+    display.report("study", rows)

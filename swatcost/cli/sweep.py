@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, OUTPUT, network_options, plot_options, setting_options
-from swatcost.cli.output import form, show, width
+from swatcost.cli.options import displaying, network_options, plot_options, setting_options
+from swatcost.cli.output import Display
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_bytes_atomically
@@ -15,7 +15,6 @@ from swatcost.devices import load_device
 from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
 from swatcost.plots import save, speedup_by_sparsity
-from swatcost.report import render_as
 from swatcost.report.sweep import Swept
 
 
@@ -24,11 +23,8 @@ from swatcost.report.sweep import Swept
 @setting_options(SWEEPING)
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
 @plot_options("speedup against sparsity, a line for each combination of the other settings")
-@FORMAT
-@OUTPUT
-def command(
-    network: Network, plot: Path | None, plot_size: str, format: str | None, output: Path | None, **settings: Any
-) -> None:
+@displaying
+def command(network: Network, plot: Path | None, plot_size: str, display: Display, **settings: Any) -> None:
     """Estimates every combination of settings at once.
 
     Several values have commas between them, or are ranges FIRST:LAST:STEP. --output FILE.csv or FILE.parquet writes
@@ -36,7 +32,8 @@ def command(
 
     Example: swatcost sweep resnet50 --weights 0.5:0.95:0.05 --acts 0.5,0.8,0.9 --period 1,10,100,1k --method swat,rigl
     """
-    as_parquet = output is not None and output.suffix.lower() == ".parquet" and format is None
+    output = display.output
+    as_parquet = output is not None and output.suffix.lower() == ".parquet" and display.format is None
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
     if plot is not None:
@@ -45,8 +42,7 @@ def command(
         write_bytes_atomically(output, _parquet(frame))
     else:
         devices = [load_device(each) for each in settings["device"]]
-        swept = Swept(network, frame, devices)
-        show(render_as("sweep", swept, form(format, output), width=width(output)), output)
+        display.report("sweep", Swept(network, frame, devices))
 
 
 def _parquet(frame: Any) -> bytes:

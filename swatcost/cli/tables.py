@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import FORMAT, OUTPUT, plot_options
-from swatcost.cli.output import form, show, width
+from swatcost.cli.options import displaying, plot_options
+from swatcost.cli.output import Display, form, show
 from swatcost.cli.progress import unattended
 from swatcost.plots import accuracy_by_reduction, check_accuracies, save
 from swatcost.published import cells, reproduce
@@ -22,9 +22,8 @@ def _names() -> list[str]:
 @click.command("tables")
 @click.argument("table", default="all", shell_complete=offering(_names))
 @plot_options("accuracy lost against training FLOPs saved")
-@FORMAT
-@OUTPUT
-def command(table: str, plot: Path | None, plot_size: str, format: str | None, output: Path | None) -> None:
+@displaying
+def command(table: str, plot: Path | None, plot_size: str, display: Display) -> None:
     """Published numbers beside what the program gives: TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
 
     --plot draws what Tables 2, 3, 4 and 5 say of accuracy and reduction, a panel for each network; the paper's
@@ -40,4 +39,4 @@ def command(table: str, plot: Path | None, plot_size: str, format: str | None, o
         found = list(bar)
     if plot is not None:
         save(accuracy_by_reduction(found, size=plot_size), plot)
-    show(render(found, form(format, output), width=width(output)), output)
+    show(render(found, form(display.format, display.output), **display.view()), display.output)

@@ -32,8 +32,13 @@ class Result:
 
         return pandas.DataFrame(self._reported("rows"))
 
+    @property
+    def notes(self) -> list[str]:
+        """Everything that its report says about its numbers, of which a table shows what may change a decision."""
+        return [str(each) for each in import_module(f"swatcost.report.{self.report}").sheet(self).notes]
+
     def __repr__(self) -> str:
-        return str(import_module("swatcost.report").render(self, "table"))
+        return str(import_module("swatcost.report").render(self))
 
     def _repr_html_(self) -> str:
         return str(import_module("swatcost.report.html").to_html(self))

@@ -6,22 +6,23 @@ from typing import Any
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.common.result import Result
+from swatcost.report.sheet import View
 
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 
 
-def render(result: Result, format: str, *, layers: bool = False, width: int = 80) -> str:
-    """A result as text in one of FORMATS, with one row per layer if asked; ends in a newline.
+def render(result: Result, format: str = "table", **view: Any) -> str:
+    """A result as text in one of FORMATS, shown as the fields of a `View` have it; ends in a newline.
 
-    width is the number of columns that the terminal table may take. JSON always holds the layers.
+    JSON and CSV hold everything, whatever the view.
     """
-    return render_as(result.report, result, format, layers=layers, width=width)
+    return render_as(result.report, result, format, **view)
 
 
-def render_as(report: str, result: Any, format: str, *, layers: bool = False, width: int = 80) -> str:
+def render_as(report: str, result: Any, format: str = "table", **view: Any) -> str:
     """The same for what does not name its report itself; report is a module of this package."""
     said = import_module(f"{__name__}.{report}")
-    text: str = import_module(f"{__name__}.{checked_format(format)}").render(said, result, layers, width)
+    text: str = import_module(f"{__name__}.{checked_format(format)}").render(said, result, View(**view))
     return text.rstrip("\n") + "\n"
 
 

@@ -1,6 +1,8 @@
-"""What an estimate's numbers rest on, said in sentences that name this estimate's own values."""
+"""What an estimate's numbers rest on, in sentences that name this estimate's own values.
 
-from collections import defaultdict
+Those that may change a decision are caveats, which every terminal shows.
+"""
+
 from collections.abc import Sequence
 
 from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
@@ -8,6 +10,7 @@ from swatcost.estimate import Estimate
 from swatcost.methods import Phase
 from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
+from swatcost.report.sheet import Caveat
 from swatcost.timing.selection import selected
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
@@ -36,36 +39,40 @@ def _counting(estimate: Estimate) -> list[str]:
         listed = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
         sentences.insert(
             0,
-            f"TOO LOW: these may multiply tensors, have no formula and are missing in every total: {listed}. "
-            "swatcost.formula gives an operation one.",
+            Caveat(
+                f"TOO LOW: these operations may multiply tensors, have no formula and are missing from every total: "
+                f"{listed}. swatcost.formula registers one."
+            ),
         )
     if products:
         macs = sum(each.costs.training.dense for each in products)
         sentences.append(
             f"Products of two activations, as in attention, are {percent(macs / estimate.costs.training.dense)} of "
-            "dense training. They stay dense, with the gradients of both operands in grad_input, and count whole: "
-            "causal masks save nothing, and what fused attention recomputes is left out."
+            "dense training. They stay dense and are counted in full, both operands' gradients in grad_input: causal "
+            "masks save nothing, and what fused attention recomputes is left out."
         )
     if customs:
         sentences.append(
-            "Counted whole and dense, by formulas from outside or as convolutions of activations: "
+            "Counted in full and dense, by registered formulas or as convolutions of activations: "
             f"{_listed(sorted({each.layer.name for each in customs}))}."
         )
     if estimate.costs.recompute.dense:
-        sentences.append("Recompute is the forward work that activation checkpointing repeats in the backward pass.")
+        sentences.append("recompute: the forward work that activation checkpointing repeats in the backward pass.")
     if any(layer.kind == "transposed_conv" for layer in network.weight_layers):
-        sentences.append("Transposed convolutions, which Eqs. 4 to 6 do not cover, count as executed.")
+        sentences.append("Transposed convolutions, which Eqs. 4–6 do not cover, are counted as executed.")
     if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):
-        sentences.append("Nothing needs a gradient: a training step is a forward pass.")
+        sentences.append(Caveat("Nothing needs a gradient: a training step is a forward pass."))
     if not network.batch_tells:
         sentences.append(
-            f"Traced at a batch of {network.batch_size}, which divides dimensions of the network: what grows with the "
-            "batch was judged by shapes."
+            Caveat(
+                f"Traced with batch size {network.batch_size}, which divides other dimensions of the network: which "
+                "tensors grow with the batch was inferred from their shapes."
+            )
         )
     uneven = list(dict.fromkeys(layer.name for layer in network.counted_layers if not network.divides_evenly(layer)))
     if uneven:
         sentences.append(
-            f"Work that is not the same for every sample is averaged over the traced batch of {network.batch_size}: "
+            f"Work that differs between samples is averaged over the traced batch of {network.batch_size}: "
             f"{_listed(uneven)}."
         )
     return sentences
@@ -87,55 +94,64 @@ def _what_counts_more(estimate: Estimate) -> str:
         for name, cost in each.costs.by_pass().items()
     )
     ratio = estimate.costs.training.dense / estimate.exact.training.dense
-    return (
-        f"That is {ratio:.2f} times the dense training that autograd executes; {scaled(excess, 'MAC')} of the "
-        f"difference are {in_pass} of {layer}. The speedup follows the convention, too."
+    return Caveat(
+        f"Convention {estimate.convention.name} counts {ratio:.2f} times the dense training that autograd executes; "
+        f"{scaled(excess, 'MAC')} of the difference come from {in_pass} of {layer}. Speedups follow the convention."
     )
 
 
 def _sparsity(estimate: Estimate) -> list[str]:
     plan = estimate.plan
     masked = sum(each.mask_zeros is not None for each in estimate.network.parameters)
-    masks = f"The network carries pruning masks of {masked} parameters; --distribution mask takes their zeros."
+    masks = Caveat(f"The network has pruning masks for {masked} parameters: --distribution mask uses their zeros.")
     if not plan.asks_for_sparsity:
         return [masks] if masked else []
-    names: dict[str, list[str]] = defaultdict(list)
-    for layer in estimate.network.weight_layers:
-        reason = plan.kept_dense.get(layer.weight)
-        if reason and layer.name not in names[reason]:
-            names[reason].append(layer.name)
-    kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in names.items())
+    kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
+    embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
+    none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
     sentences = [
-        f"Kept dense: {kept}." if kept else "No layer is kept dense.",
-        "A sparse pass costs its dense MACs times the fraction of its operands that is not zero.",
+        f"Kept dense: {kept}." if kept else f"{none}.",
+        "A sparse pass costs its dense MACs times the density of its operands.",
     ]
     method, convention, training = plan.method, estimate.convention, estimate.costs.training
     if method.relies_on_default_sparsity and convention.density is as_swat_counts:
         sentences.append(
-            f"grad_weight is charged {percent(1 - estimate.default_act_sparsity)} of its dense MACs, for the zeros "
-            f"that ReLU leaves among activations, whatever {method.name} itself needs, and throughout the run."
+            Caveat(
+                f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
+                "dense grad_weight, for the activation sparsity assumed from ReLU, throughout the run."
+            )
         )
     phases = convention.phases(method, estimate.steps)
     if len(phases) > 1:
         run = estimate.batch_size * estimate.steps
         dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
         sentences.append(
-            f"Training is a step on average over the run: {_schedule(phases)}. {estimate.steps:,} steps of "
-            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is that of the final sparsity."
+            f"Training is the mean step of the run: {_schedule(phases)}. {estimate.steps:,} steps of "
+            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the final sparsity."
         )
     if plan.weights and not method.selects:
-        sentences.append("Pruning and regrowing connections costs nothing here (A.3).")
+        sentences.append("Pruning and regrowing connections is counted as free (A.3).")
     if method.departures:
         sentences.append(method.departures)
     return sentences
 
 
+def layers_kept_dense(estimate: Estimate) -> dict[str, list[str]]:
+    """The names of layers that stay dense, by reason."""
+    found: dict[str, list[str]] = {}
+    for layer in estimate.network.weight_layers:
+        reason = estimate.plan.kept_dense.get(layer.weight)
+        if reason and layer.name not in found.setdefault(reason, []):
+            found[reason].append(layer.name)
+    return found
+
+
 def _schedule(phases: Sequence[Phase]) -> str:
     dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
     if dense_gradients:
-        return f"{100 * dense_gradients:.2f} % of its steps compute the gradient of every weight"
+        return f"{100 * dense_gradients:.2f} % of the steps compute the gradient of every weight"
     mean = sum(phase.share * phase.scale for phase in phases)
-    return f"sparsity is {percent(mean)} of the final one on average"
+    return f"its sparsity averages {percent(mean)} of the final one"
 
 
 def _listed(names: list[str], most: int = 6) -> str:
@@ -144,54 +160,56 @@ def _listed(names: list[str], most: int = 6) -> str:
 
 def _time(estimate: Estimate) -> list[str]:
     device, reduction = estimate.device, estimate.training_reduction
-    sentences = [f"Dense step on {device.name}: {dense_step_source(estimate)}."]
+    source = f"Dense step on {device.name}: {dense_step_source(estimate)}."
+    sentences = [Caveat(source) if "NOT MEASURED" in source or "EXTRAPOLATED" in source else source]
     if not reduction:
         return sentences
     if estimate.simulated_reduction is not None:
         sentences.append(
-            f"Its cycles are simulated, with Top-K masks of a Gaussian: training FLOPs fall by {percent(reduction)}, "
-            f"cycles by {percent(estimate.simulated_reduction)} (`swatcost simulate` says where they go)."
+            f"Cycles are simulated with Top-K masks of Gaussian weights and activations: training FLOPs fall by "
+            f"{percent(reduction)}, cycles by {percent(estimate.simulated_reduction)} (`swatcost simulate` shows where "
+            "they go)."
         )
         return sentences
     sentences.append(
-        "The sparse step is taken to be as much faster as its FLOPs are fewer (A.4), which no dense hardware gives."
+        "Ideal speedup: step time is assumed to scale with FLOPs (A.4), which dense hardware cannot deliver."
     )
     if estimate.masked_step_seconds is not None:
         sentences.append(
-            "The step with masked dense tensors is what this machine does without sparse hardware: the dense step, "
-            "zeroing what does not exceed the thresholds, and a Top-K's share."
+            "The step with masked dense tensors is what this machine runs without sparse kernels: the dense step, "
+            "masking, and its share of a Top-K refresh."
         )
     sentences += _selecting(estimate)
     if estimate.topk_seconds and estimate.selecting.algorithm is None:
         sentences.append(
-            f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns a weight and "
-            f"{device.topk.activations.per_element * 1e9:.3f} ns an activation: time over elements, {device.source}."
-            + _topk_extrapolated(estimate)
-            + ("" if device.measured else " NOT MEASURED: every number is read once, a lower bound.")
+            f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns per weight and "
+            f"{device.topk.activations.per_element * 1e9:.3f} ns per activation ({device.source})."
+            + ("" if device.measured else " NOT MEASURED: the time to read every number once, a lower bound.")
         )
+        sentences += _topk_extrapolated(estimate)
     as_printed = estimate.speedup_at(round(reduction, 3))
     is_printed = estimate.dense_step.same_network and round(reduction, 3) in REDUCTIONS_OF_EQS_7_AND_8
     if is_printed and f"{as_printed:.2f}" != f"{estimate.speedup:.2f}":
         sentences.append(
-            f"Eqs. 7 and 8 put in the reduction rounded to {100 * reduction:.1f} %: that way the speedup is "
-            f"{as_printed:.2f}×, unrounded it is {estimate.speedup:.2f}×."
+            f"Eqs. 7 and 8 insert the reduction rounded to {100 * reduction:.1f} %, which gives {as_printed:.2f}×; "
+            f"unrounded it is {estimate.speedup:.2f}×."
         )
     return sentences
 
 
-_FAR = 10.0  # times what was measured, from where on a linear rule is called an extrapolation
+_FAR = 10.0  # multiple of what was measured beyond which a linear rule is called an extrapolation
 
 
-def _topk_extrapolated(estimate: Estimate) -> str:
-    """Says so where one Top-K is far larger than the one that was timed."""
+def _topk_extrapolated(estimate: Estimate) -> list[str]:
+    """Says so where a Top-K refresh is far larger than the one that was timed."""
     weights, activations = selected(estimate.network, estimate.plan)
     samples = 1 if estimate.selecting.one_sample else estimate.batch_size
     here = sum(size for size, sparse in weights if sparse)
     here += samples * sum(size for size, sparse in activations if sparse)
     timed = estimate.device.topk.weights.elements + estimate.device.topk.activations.elements
     if here <= _FAR * timed or not estimate.device.measured:
-        return ""
-    return f" EXTRAPOLATED: {scaled(timed)} elements were timed, here are {scaled(here)}."
+        return []
+    return [Caveat(f"EXTRAPOLATED Top-K: {scaled(timed)} elements were timed, here there are {scaled(here)}.")]
 
 
 def _selecting(estimate: Estimate) -> list[str]:
@@ -200,9 +218,9 @@ def _selecting(estimate: Estimate) -> list[str]:
     if chosen.algorithm is not None:
         timed = estimate.device.selection(chosen.algorithm)
         sentences.append(
-            f"Thresholds by {chosen.algorithm}: {timed.fixed * 1e6:.3g} µs an array and {timed.per_element * 1e9:.3g} "
-            f"ns an element, up to {percent(timed.worst_residual)} off what was measured"
-            + ("." if timed.exact else "; they are near the one asked for, so the sparsity is too.")
+            f"Thresholds by {chosen.algorithm}: {timed.fixed * 1e6:.3g} µs per array and "
+            f"{timed.per_element * 1e9:.3g} ns per element, within {percent(timed.worst_residual)} of the measurements"
+            + ("." if timed.exact else "; thresholds are approximate, and so is the sparsity.")
         )
         weights, activations = selected(estimate.network, estimate.plan)
         samples = 1 if chosen.one_sample else estimate.batch_size
@@ -212,18 +230,20 @@ def _selecting(estimate: Estimate) -> list[str]:
         beyond = [size for size in sizes if not timed.smallest <= size <= timed.largest]
         if beyond:
             sentences.append(
-                f"EXTRAPOLATED: {len(beyond)} of {len(sizes)} arrays, of up to {scaled(max(beyond))} elements, are "
-                f"outside of {scaled(timed.smallest)} to {scaled(timed.largest)}, where it was measured."
+                Caveat(
+                    f"EXTRAPOLATED Top-K: {len(beyond)} of {len(sizes)} arrays, of up to {scaled(max(beyond))} "
+                    f"elements, lie outside the measured {scaled(timed.smallest)} to {scaled(timed.largest)}."
+                )
             )
     if chosen.one_sample:
         sentences.append(
-            "Activations' thresholds are of one sample, used for the whole batch: the sparsity reached differs "
+            "Activation thresholds come from one sample and serve the whole batch, so the sparsity reached differs "
             "(`swatcost validate --one-sample` shows by how much)."
         )
     if chosen.hidden:
         sentences.append(
-            "Selections run beside training on hardware of their own, started as early as their period allows: what "
-            "fits behind it costs no time. The first of a run, which nothing hides, is left out."
+            "Top-K selections run in parallel with training on hardware of their own, started up to one period "
+            "early: what fits in a period costs no time. The first one of a run, which cannot be hidden, is left out."
         )
     return sentences
 
@@ -237,14 +257,14 @@ def dense_step_source(estimate: Estimate) -> str:
             return f"simulated, not measured ({device.source})"
         rates = (
             f"{device.rates.macs_per_second / 1e12:.3g} TMAC/s and {device.rates.bytes_per_second / 1e9:.4g} GB/s for "
-            "what a step writes and reads"
+            "the bytes that a step writes and reads"
         )
         if not device.measured:
             macs = estimate.exact.training.dense * batch_size / device.rates.macs_per_second
             of_bytes = estimate.network.traffic_bytes(batch_size) / device.rates.bytes_per_second
-            longer = ", here the bytes, which fewer MACs do not shorten" if of_bytes > macs else ""
-            return f"NOT MEASURED, the longer of {rates}{longer}: a lower bound without fused kernels ({device.source})"
-        off = f", which are up to {percent(device.rates.worst_residual or 0)} off the steps that they were fitted to"
+            longer = ", here the bytes, which fewer MACs do not reduce" if of_bytes > macs else ""
+            return f"NOT MEASURED: the longer of {rates}{longer}; a lower bound without fused kernels ({device.source})"
+        off = f", within {percent(device.rates.worst_residual or 0)} of the steps they were fitted to"
         return f"not measured, estimated from {rates}{off} ({device.source})"
     if not estimate.dense_step.same_network:
         work = estimate.exact.training.dense * batch_size / (step.training_macs * step.batch_size)
@@ -259,28 +279,28 @@ def dense_step_source(estimate: Estimate) -> str:
 
 def _memory(estimate: Estimate) -> list[str]:
     network, memory, plan = estimate.network, estimate.memory, estimate.plan
-    sentences = ["Memory leaves out buffers, optimizer state, the loss and working space."]
+    sentences = ["Memory excludes buffers, optimizer state, the loss and workspace."]
     if any(each.activation for each in plan.layers):
         first_is_dense = "first layer" in plan.kept_dense.values()
         sentences.append(
-            "Activations ↓ counts elements entering conv, linear and "
+            "Activation elements (Act ↓) are those entering conv, linear and "
             + ("batch normalisation layers" if _norms_are_batch_norms(network) else "normalisation layers")
             + (
-                ", and the first input as sparse although its layer is dense, which fits the paper's tables best."
+                ", the first input counted as sparse although its layer is dense, which fits the paper's tables best."
                 if first_is_dense and estimate.convention.first_input_sparse
                 else "."
             )
         )
     if plan.asks_for_sparsity:
         gradients = "dense" if plan.method.weight_gradient == "all" else "those of active weights"
-        sentences.append(
-            f"Sparse bytes are those of the values that are kept, without indices; gradients are {gradients}."
-        )
+        sentences.append(f"Sparse bytes are those of the non-zero values, without indices; gradients are {gradients}.")
     if memory.also_held:
         sentences.append(
-            f"{memory.also_held} of the {memory.sparsified} activation tensors made sparse are also kept by other "
-            "operations (such as ReLU). While those keep them, and masked tensors are stored densely, saved "
-            f"activations take {scaled(memory.masked, 'B')}."
+            Caveat(
+                f"{memory.also_held} of {memory.sparsified} sparse activation tensors are also saved by other "
+                f"operations, such as ReLU: with masked dense tensors, saved activations take "
+                f"{scaled(memory.masked, 'B')}."
+            )
         )
     return sentences
 

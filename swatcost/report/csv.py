@@ -4,10 +4,12 @@ import csv
 import io
 from typing import Any
 
+from swatcost.report.sheet import View
 
-def render(report: Any, result: Any, layers: bool, width: int) -> str:
+
+def render(report: Any, result: Any, view: View) -> str:
     """One row per layer if asked, or else what the report sums up, where it does."""
-    brief = None if layers else getattr(report, "summary_rows", None)
+    brief = None if view.layers else getattr(report, "summary_rows", None)
     rows = list((brief or report.rows)(result))
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")

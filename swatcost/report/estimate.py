@@ -9,18 +9,19 @@ from swatcost.devices import Device
 from swatcost.estimate import Estimate
 from swatcost.network import Network
 from swatcost.network.layer import PRODUCT_KINDS
-from swatcost.report.assumptions import assumptions
+from swatcost.report.assumptions import assumptions, layers_kept_dense
 from swatcost.report.estimate_data import layer_rows as rows
 from swatcost.report.estimate_data import summary_rows as summary_rows
 from swatcost.report.estimate_data import to_dict as to_dict
-from swatcost.report.numbers import column_unit, percent, scaled, seconds, shape, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.numbers import change, column_unit, percent, scaled, seconds, shape, times
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
 
 def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
     """What it says, whatever the form; CSV is one row per layer if asked, or else one row per quantity."""
     return Sheet(
-        opening=[title(estimate.network), setting(estimate), headline(estimate)],
+        opening=[question(estimate)],
+        summary=summary(estimate),
         tables=tables(estimate),
         notes=notes(estimate),
         layers=lambda detail: layer_table(estimate, detail),
@@ -29,10 +30,25 @@ def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
     )
 
 
+def question(estimate: Estimate) -> str:
+    """What was asked, in one line."""
+    network, plan = estimate.network, estimate.plan
+    parts = [plan.method.name, *_targets(estimate)]
+    if plan.asks_for_sparsity:
+        parts.insert(1, plan.distribution.name)
+        parts += [f"period {estimate.topk_period}"] if plan.method.selects else []
+    else:
+        parts.append("no sparsity asked for")
+    return f"{network.name} ({_inputs(network)}): {', '.join(parts)}"
+
+
 def title(network: Network) -> str:
     """The network, its input and its size."""
-    shapes = ", ".join(shape(network.sample_shape(each)) for each in network.input_shapes)
-    return f"{network.name}, input {shapes}, {scaled(network.parameter_elements)} parameters"
+    return f"{network.name}, input {_inputs(network)}, {scaled(network.parameter_elements)} parameters"
+
+
+def _inputs(network: Network) -> str:
+    return ", ".join(shape(network.sample_shape(each)) for each in network.input_shapes)
 
 
 def setting(estimate: Estimate) -> str:
@@ -46,17 +62,24 @@ def asked(estimate: Estimate) -> str:
     plan = estimate.plan
     if not plan.asks_for_sparsity:
         return f"{plan.method.name}, no sparsity asked for"
-    method = plan.method
-    parts = [_asked("weights", plan.weights, estimate.weight_sparsity)] if method.uses("weight") else []
-    parts += [_asked("activations", plan.acts, estimate.act_sparsity)] if method.uses("activation") else []
-    parts += [_asked("outputs", plan.grads, 0.0)] if method.uses("output") else []
-    return f"{method.name}, {plan.distribution.name}: {', '.join(parts)}"
+    return f"{plan.method.name}, {plan.distribution.name}: {', '.join(f'{each} sparse' for each in _targets(estimate))}"
 
 
-def _asked(operands: str, target: float | None, average: float) -> str:
-    if target is None:
-        return f"{operands} {100 * average:.4g} % sparse" + (" on average" if average else "")
-    return f"{operands} {100 * target:.4g} % sparse"
+def _targets(estimate: Estimate) -> list[str]:
+    """What is asked of each operand that the method makes sparse, or the average where no target says."""
+    plan, method = estimate.plan, estimate.plan.method
+    if not plan.asks_for_sparsity:
+        return []
+    found = []
+    for operand, words, target, average in (
+        ("weight", "weights", plan.weights, estimate.weight_sparsity),
+        ("activation", "activations", plan.acts, estimate.act_sparsity),
+        ("output", "outputs", plan.grads, 0.0),
+    ):
+        if method.uses(operand):  # type: ignore[arg-type]
+            on_average = " on average" if target is None and average else ""
+            found.append(f"{words} {100 * (average if target is None else target):.4g} %{on_average}")
+    return found
 
 
 def machine(device: Device) -> str:
@@ -70,31 +93,66 @@ def unmeasured(devices: Iterable[Device]) -> list[str]:
     if not names:
         return []
     return [
-        f"{' and '.join(names)}: nothing was measured there. Times are what cannot be undercut, and so is a Top-K's: "
-        "speedups are no bounds, and methods with a Top-K may look better than they are."
+        Caveat(
+            f"{' and '.join(names)}: NOT MEASURED. Step times and Top-K times are lower bounds from a data sheet, so "
+            "the speedup is not a bound, and methods with a Top-K may look better than they are."
+        )
     ]
 
 
 def headline(estimate: Estimate) -> str:
-    """The answer in one sentence, with what autograd executes beside what the convention counts."""
+    """The summary as one sentence."""
+    return "; ".join(f"{each.label} {each.value} {each.remark}".rstrip() for each in summary(estimate)) + "."
+
+
+def summary(estimate: Estimate) -> list[Figure]:
+    """The answer in a few figures, with what the exact convention counts beside what was asked for."""
     training, inference = estimate.costs.training, estimate.costs.inference
     exact, counted_exactly = estimate.exact.training, estimate.convention is EXACT
     if not estimate.plan.asks_for_sparsity:
-        beside = "" if counted_exactly else f" ({scaled(exact.dense, 'MAC')} as autograd executes)"
-        return (
-            f"Training takes {scaled(training.dense, 'MAC')} a sample{beside}, "
-            f"inference {scaled(inference.dense, 'MAC')}."
-        )
-    beside = "" if counted_exactly else f" ({percent(exact.reduction)} by convention exact)"
-    return (
-        f"Training FLOPs down {percent(training.reduction)}{beside}, inference {percent(inference.reduction)}, "
-        f"activation elements {percent(estimate.activation_reduction)}; weights {estimate.model_compression:.1f}× "
-        f"smaller, {_compared(estimate.speedup)}."
-    )
+        beside = "per sample" + ("" if counted_exactly else f" ({scaled(exact.dense, 'MAC')} under exact)")
+        return [
+            Figure("training", scaled(training.dense, "MAC"), beside),
+            Figure("inference", scaled(inference.dense, "MAC"), "per sample"),
+            Figure("dense step", seconds(estimate.dense_step.seconds), _on(estimate)),
+        ]
+    beside = "" if counted_exactly else f"({change(exact.reduction)} under exact); "
+    kept = f"{scaled(estimate.network.weight_elements)} → {scaled(estimate.non_zero_weights)}"
+    if estimate.activation_reduction:
+        kept += f"; activation elements {change(estimate.activation_reduction)}"
+    return [
+        Figure("training FLOPs", change(training.reduction), f"{beside}inference {change(inference.reduction)}"),
+        Figure("weights", f"{estimate.model_compression:.1f}× smaller", kept),
+        Figure(f"{kind_of_speedup(estimate)} speedup", times(estimate.speedup), _what_it_assumes(estimate)),
+        Figure("kept dense", *_kept_dense(estimate)),
+    ]
 
 
-def _compared(speedup: float) -> str:
-    return f"{times(speedup)} faster" if speedup >= 1 else f"slower: {times(speedup)} the speed of dense training"
+def kind_of_speedup(estimate: Estimate) -> str:
+    """ideal: it follows from FLOPs alone (Eqs. 7 and 8); simulated: from an accelerator's cycles."""
+    return "ideal" if estimate.simulated_reduction is None else "simulated"
+
+
+def _what_it_assumes(estimate: Estimate) -> str:
+    if estimate.simulated_reduction is not None:
+        return f"on {estimate.device.name}, from its cycles"
+    slower = "slower than dense training; " if estimate.speedup < 1 else ""
+    return f"{slower}from FLOPs alone; dense hardware cannot deliver it"
+
+
+def _on(estimate: Estimate) -> str:
+    return f"on {machine(estimate.device)}, batch {estimate.batch_size}"
+
+
+def _kept_dense(estimate: Estimate) -> tuple[str, str]:
+    """Layers that stay dense, and why."""
+    by_reason = layers_kept_dense(estimate)
+    if not by_reason:
+        embedded = estimate.network.embeds_input and estimate.plan.distribution.first_layer_dense
+        return "no layer", "(an embedding reads the input)" if embedded else ""
+    (reason, names), *others = by_reason.items()
+    more = len(names) - 1 + sum(map(len, (each for _, each in others)))
+    return names[0], f"({reason})" + (f" and {more} more layer{'s' * (more > 1)}" if more else "")
 
 
 def _every(period: int) -> str:
@@ -106,28 +164,36 @@ def work(estimate: Estimate) -> Table:
     together = "training, all four" if estimate.costs.recompute.dense else "training, all three"
     names = {"training": together}
     exact = estimate.exact.totals()
+    found = estimate.costs.totals()
+    same = found["inference"] == found["forward"] and exact["inference"] == exact["forward"]
     rows = [
         [
             names.get(name, name),
             *map(scaled, (cost.dense, cost.sparse)),
             *map(percent, (cost.reduction, exact[name].reduction)),
         ]
-        for name, cost in estimate.costs.totals().items()
+        for name, cost in found.items()
+        if not (name == "inference" and same)
     ]
-    return Table(["MACs per sample", "dense", "sparse", "reduction", "exact"], rows)
+    if same:
+        rows[0][0] = "forward, inference"
+    header = [f"MACs per sample ({estimate.convention.name})", "dense", "sparse", "reduction", EXACT.name]
+    return Table(header, rows)
 
 
 def memory(estimate: Estimate) -> Table:
-    """Weights as elements, what a step keeps in bytes, and the paper's `Act ↓`."""
-    compression = f"{estimate.model_compression:.1f}× smaller"
-    weights = [scaled(estimate.network.weight_elements), scaled(estimate.non_zero_weights), compression]
-    rows = [["conv and linear weights", *weights]]
-    for name, held in estimate.memory.by_holder().items():
+    """What a step keeps, in bytes."""
+    held = dict(estimate.memory.by_holder())
+    parameters, gradients = held["parameters"], held["gradients"]
+    if parameters.dense == parameters.sparse and gradients.dense == gradients.sparse:
+        held = {"parameters_and_gradients": parameters + gradients} | held
+        del held["parameters"], held["gradients"]
+    rows = []
+    for name, each in held.items():
         words = name.replace("_", " ") + (f", batch {estimate.batch_size}" if name == "saved_activations" else "")
-        rows.append([words, scaled(held.dense, "B"), scaled(held.sparse, "B"), percent(held.reduction)])
+        rows.append([words, scaled(each.dense, "B"), scaled(each.sparse, "B"), percent(each.reduction)])
     if estimate.channels_pruned is not None:
         rows.append(["channels pruned", "", "", percent(estimate.channels_pruned)])
-    rows.append(["activation elements (Act ↓)", "", "", percent(estimate.activation_reduction)])
     return Table(["memory", "dense", "sparse", "reduction"], rows)
 
 
@@ -135,18 +201,17 @@ def time(estimate: Estimate) -> Table:
     """A dense step and, if anything is sparse, what Top-K leaves of the speedup."""
     rows = [[f"dense step, batch {estimate.batch_size}", seconds(estimate.dense_step.seconds)]]
     if estimate.plan.asks_for_sparsity:
-        period = estimate.break_even_period
         if estimate.plan.method.selects:
+            period = estimate.break_even_period
             by_idea = list(estimate.topk_seconds_by_idea.items())
             rows.append([f"Top-K, {_every(estimate.topk_period)}", seconds(by_idea[0][1])])
             for (_, before), (idea, after) in pairwise(by_idea):
-                change = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
-                rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {change}"])
-        rows += [
-            ["speedup of training", times(estimate.speedup)],
-            ["limit without Top-K", times(estimate.speedup_limit)],
-            ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
-        ]
+                saved = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
+                rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {saved}"])
+            rows += [
+                [f"{kind_of_speedup(estimate)} speedup without Top-K", times(estimate.speedup_limit)],
+                ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
+            ]
         if estimate.masked_step_seconds is not None:
             rows.append(["step with masked dense tensors", seconds(estimate.masked_step_seconds)])
     return Table([f"time on {machine(estimate.device)}", ""], rows)
@@ -164,7 +229,7 @@ _HEADINGS = {"name": "layer", "input_shape": "input", "weight_shape": "weight", 
 
 
 def layer_table(estimate: Estimate, detail: str) -> Table:
-    """A row a layer and their total, in one unit, so that the printed columns add up.
+    """One row per layer and their total, in one unit, so that the printed columns add up.
 
     detail is one of LAYER_DETAIL: `medium` leaves out shapes and passes, `narrow` parameters and sparsities too.
     What runs several times on the same shapes is one row.
@@ -228,8 +293,8 @@ def tables(estimate: Estimate) -> list[Table]:
 
 
 def notes(estimate: Estimate) -> list[str]:
-    """What the numbers rest on, and what was met and not counted."""
-    return [*assumptions(estimate), f"Met and not counted: {_uncounted(estimate)}."]
+    """What the numbers rest on, and what was seen but not counted."""
+    return [*assumptions(estimate), f"Seen but not counted: {_uncounted(estimate)}."]
 
 
 def _uncounted(estimate: Estimate) -> str:

@@ -5,15 +5,19 @@ from html import escape
 from importlib import import_module
 
 from swatcost.common.result import Result
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
 
 def to_html(result: Result) -> str:
-    """Opening lines and tables and, folded away, the layers and what the numbers rest on."""
+    """Opening lines, summary, tables and caveats and, folded away, the layers and what the numbers rest on."""
     sheet: Sheet = import_module(f"swatcost.report.{result.report}").sheet(result)
     layers = _folded("Layers", lay_out(sheet.layers("wide"))) if sheet.layers else ""
+    caveats = [each for each in sheet.notes if isinstance(each, Caveat)]
+    shown = _listed(caveats) if caveats else ""
     notes = _folded("Assumptions", _listed(sheet.notes)) if sheet.notes else ""
-    return _opening(sheet.opening) + "".join(map(lay_out, sheet.tables)) + layers + notes
+    return (
+        _opening(sheet.opening) + _summary(sheet.summary) + "".join(map(lay_out, sheet.tables)) + shown + layers + notes
+    )
 
 
 def lay_out(table: Table) -> str:
@@ -32,6 +36,15 @@ def lay_out(table: Table) -> str:
 def _opening(lines: Sequence[str]) -> str:
     first, *rest = (escape(line) for line in lines)
     return f"<p>{'<br>'.join([f'<b>{first}</b>', *rest])}</p>"
+
+
+def _summary(figures: Sequence[Figure]) -> str:
+    rows = (
+        f'<tr><th style="text-align: left">{escape(each.label)}</th><td style="text-align: left"><b>'
+        f"{escape(each.value)}</b> {escape(each.remark)}</td></tr>"
+        for each in figures
+    )
+    return f"<table><tbody>{''.join(rows)}</tbody></table>" if figures else ""
 
 
 def _listed(sentences: Iterable[str]) -> str:

@@ -4,15 +4,16 @@ from typing import Any
 
 from tabulate import tabulate
 
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Sheet, Table, View
 
 # Characters beyond ASCII that our cells use; tabulate escapes LaTeX's own.
-_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}
+_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$"}
 
 
-def render(report: Any, result: Any, layers: bool, width: int) -> str:
-    sheet: Sheet = report.sheet(result, layers)
-    comments = [*sheet.opening, *sheet.notes, r"Needs \usepackage{booktabs}."]
+def render(report: Any, result: Any, view: View) -> str:
+    sheet: Sheet = report.sheet(result, view.layers)
+    summary = (f"{each.label}: {each.value} {each.remark}".rstrip() for each in sheet.summary)
+    comments = [*sheet.opening, *summary, *sheet.notes, r"Needs \usepackage{booktabs}."]
     tables = [sheet.layers("wide")] if sheet.layers and sheet.shows_layers else sheet.tables
     return "\n\n".join(["\n".join(f"% {comment}" for comment in comments), *map(lay_out, tables)])
 

@@ -4,16 +4,20 @@ from typing import Any
 
 from tabulate import tabulate
 
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Figure, Sheet, Table, View
 
 
-def render(report: Any, result: Any, layers: bool, width: int) -> str:
-    sheet: Sheet = report.sheet(result, layers)
+def render(report: Any, result: Any, view: View) -> str:
+    sheet: Sheet = report.sheet(result, view.layers)
     first, *rest = sheet.opening
-    blocks = ["  \n".join([f"**{first}**", *rest])]
+    blocks = ["  \n".join([f"**{first}**", *rest]), "\n".join(map(_listed, sheet.summary))]
     blocks += map(lay_out, [*([sheet.layers("wide")] if sheet.layers and sheet.shows_layers else []), *sheet.tables])
     blocks.append("\n".join(f"- {note}" for note in sheet.notes))
     return "\n\n".join(each for each in blocks if each).replace("_", r"\_")
+
+
+def _listed(figure: Figure) -> str:
+    return f"- {figure.label}: **{figure.value}** {figure.remark}".rstrip()
 
 
 def lay_out(table: Table) -> str:

@@ -30,6 +30,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
+def change(reduction: float) -> str:
+    """A reduction as what changes: −76.12 %, or +3.20 % where there is more."""
+    return f"{'−' if reduction >= 0 else '+'}{percent(abs(reduction))}"
+
+
 def three_digits(value: float) -> str:
     """A number with at least three digits, such as 1,234.5, 36.79 or 0.0213.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from swatcost.published import REPEATED, Reproduction
 from swatcost.report import checked_format, render_as
-from swatcost.report.sheet import Table
+from swatcost.report.sheet import Table, View
 from swatcost.report.table import wrap
 
 _LEGEND = (
@@ -20,10 +20,14 @@ _RARE = ("not computed", "MISMATCH")  # mentioned only where there are some
 _VERDICTS = ("reproduced", "needs a statistic", "not reproducible", "quoted", "not computed", "MISMATCH")
 
 
-def render(found: Sequence[Reproduction], format: str, *, width: int = 80) -> str:
-    """The reproductions as text in one of FORMATS; forms for people end with the counts."""
+def render(found: Sequence[Reproduction], format: str, **view: Any) -> str:
+    """The reproductions as text in one of FORMATS, shown as a `View` has it; forms for people end with the counts."""
     if format in ("json", "csv"):
         return render_as("published", found, format)
+    shown = View(**view)
+    width = shown.width
+    if shown.quiet:
+        return f"{counts_line(found)}\n"
     lay_out = import_module(f"swatcost.report.{checked_format(format)}").lay_out
     blocks = []
     for table in dict.fromkeys(each.cell.table for each in found):

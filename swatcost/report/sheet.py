@@ -9,6 +9,37 @@ LAYER_DETAIL = ("wide", "medium", "narrow")
 """How much a table of layers shows, the most first."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How a report is shown: `width` in columns, `layers` with one row per layer.
+
+    A terminal shows the notes that may change a decision, and says where the others are, in `more`; `notes` shows all,
+    and `quiet` none, nor tables where there is a summary. `colour` adds a terminal's bold and colours.
+    """
+
+    width: int = 80
+    layers: bool = False
+    notes: bool = False
+    quiet: bool = False
+    colour: bool = False
+    more: str = ".notes"
+
+
+class Caveat(str):
+    """A note that may change a decision."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of a summary: a number, what it is of, and what is to be known beside it."""
+
+    label: str
+    value: str
+    remark: str = ""
+
+
 @dataclass(frozen=True)
 class Table:
     """A header and rows of cells; the first `text_columns` hold words, the others numbers.
@@ -30,13 +61,14 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """Opening lines, tables and notes for people; the module that gives it has `to_dict` for JSON and `rows` for CSV.
+    """What people are shown; the module that gives it has `to_dict` for JSON and `rows` for CSV.
 
-    `layers` gives the table of layers in a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what
-    each detail leaves out.
+    `opening` says what was asked, and `summary` is the answer in a few figures. `layers` gives the table of layers in
+    a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what each detail leaves out.
     """
 
     opening: Sequence[str]
+    summary: Sequence[Figure] = ()
     tables: Sequence[Table]
     notes: Sequence[str]
     layers: Callable[[str], Table] | None = None

@@ -1,22 +1,69 @@
 """A report as tables for a terminal."""
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
 from swatcost.report.numbers import held_together
-from swatcost.report.sheet import LAYER_DETAIL, Sheet, Table
+from swatcost.report.sheet import LAYER_DETAIL, Caveat, Figure, Sheet, Table, View
+
+_BOLD, _GREEN, _YELLOW = "1", "1;32", "33"  # what a terminal is told (ECMA-48, SGR)
 
 
-def render(report: Any, result: Any, layers: bool, width: int) -> str:
-    sheet: Sheet = report.sheet(result, layers)
-    blocks = ["\n".join(wrap(line, width) for line in sheet.opening)]
-    if sheet.layers and sheet.shows_layers:
-        blocks.append(_layers(sheet, width))
-    blocks += [lay_out(each, width) for each in sheet.tables]
-    blocks.append("\n".join(wrap(f"- {note}", width, indent="  ") for note in sheet.notes))
+def render(report: Any, result: Any, view: View) -> str:
+    sheet: Sheet = report.sheet(result, view.layers)
+    first, *rest = (wrap(line, view.width) for line in sheet.opening)
+    blocks = ["\n".join([_painted(first, _BOLD, view), *rest]), _summary(sheet.summary, view)]
+    if not (view.quiet and sheet.summary):
+        if sheet.layers and sheet.shows_layers:
+            blocks.append(_headed(_layers(sheet, view.width), view))
+        blocks += [_headed(lay_out(each, view.width), view) for each in sheet.tables]
+    if not view.quiet:
+        blocks.append(_notes(sheet.notes, view))
     return "\n\n".join(each for each in blocks if each)
+
+
+def _painted(text: str, how: str, view: View) -> str:
+    return f"\x1b[{how}m{text}\x1b[0m" if view.colour else text
+
+
+def _headed(table: str, view: View) -> str:
+    """A table whose headings stand out where the terminal has something for that."""
+    if not view.colour:
+        return table
+    lines = table.split("\n")
+    rule = next(place for place, line in enumerate(lines) if set(line) <= {"-", " "})
+    return "\n".join([*(_painted(line, _BOLD, view) for line in lines[:rule]), *lines[rule:]])
+
+
+def _summary(figures: Sequence[Figure], view: View) -> str:
+    """A line for each figure, its number in one column with the others."""
+    if not figures:
+        return ""
+    labels = max(len(each.label) for each in figures) + 2
+    values = max(len(each.value) for each in figures if each.remark) + 2 if any(f.remark for f in figures) else 0
+    lines = []
+    for each in figures:
+        number = f"{each.value:<{values}}" if each.remark else each.value
+        text = wrap(f"{'':{labels}}{'':{len(number)}}{each.remark}", view.width, " " * (labels + values))
+        value = number.replace(each.value, _painted(each.value, _GREEN, view))
+        lines.append(f"{each.label:<{labels}}{value}{text[labels + len(number) :]}".rstrip())
+    return "\n".join(lines)
+
+
+def _notes(notes: Sequence[str], view: View) -> str:
+    """All notes if asked, or else those that may change a decision, and how many others there are."""
+    shown = [each for each in notes if view.notes or isinstance(each, Caveat)]
+    lines = []
+    for each in shown:
+        text = wrap(f"- {each}", view.width, indent="  ")
+        lines.append(_painted(text, _YELLOW, view) if isinstance(each, Caveat) else text)
+    if folded := len(notes) - len(shown):
+        what = f"{folded} {'more ' if shown else ''}note{'s' * (folded > 1)}"
+        lines.append(f"({what} on what was counted and assumed: {view.more})")
+    return "\n".join(lines)
 
 
 def _layers(sheet: Sheet, width: int) -> str:
@@ -88,13 +135,10 @@ def _laid_out(table: Table) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-_WIDEST_TEXT = 100
-
-
 def wrap(text: str, width: int, indent: str = "") -> str:
     wrapped = textwrap.fill(
         held_together(text),
-        min(width, _WIDEST_TEXT),
+        width,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
