@@ -5,7 +5,7 @@ from __future__ import annotations
 import swatcost
 
 project = "swatcost"
-author = "The swatcost developers"
+author = "The swatcost authors"
 version = release = swatcost.__version__
 language = "en"
 html_title = f"swatcost {version}"

@@ -12,7 +12,7 @@ import click
 
 from swatcost.cli.config import Taken, add_no_config
 from swatcost.common.errors import SwatcostError
-from swatcost.version import __version__
+from swatcost.version import __version__, environment
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -74,16 +74,22 @@ class EstimateByDefault(click.Group):
 @click.group(
     cls=EstimateByDefault,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 160},
 )
-@click.version_option(__version__, message="swatcost %(version)s")
+@click.option("--version", is_flag=True, help="Print the version.")
+@click.option("--verbose", is_flag=True, help="With --version: also the versions of what it runs on.")
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, version: bool, verbose: bool) -> None:
     """Estimates what it costs to train a neural network, densely and sparsely.
 
     MODEL is a network of the zoo (see `swatcost list models`), torchvision:NAME, timm:NAME,
     package.module:factory, path/file.py:factory, or the path of a saved trace (.json).
     """
+    if verbose and not version:
+        raise SwatcostError("--verbose goes with --version; reports have --notes")
+    if version:
+        click.echo("\n".join(environment() if verbose else [f"swatcost {__version__}"]))
+        ctx.exit()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
