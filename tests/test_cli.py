@@ -18,6 +18,7 @@ import pytest
 
 import swatcost
 from swatcost.cli import main
+from swatcost.cli.output import colourful
 from swatcost.network import Network
 from swatcost.report import FORMATS, render
 
@@ -39,11 +40,62 @@ def test_the_headline(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     flat = " ".join(out.split())
-    assert "Training FLOPs down 76.12 % (78.45 % by convention exact), inference 77.69 %" in flat
-    assert "activation elements 39.17 %; weights 5.0× smaller, 4.13× faster." in flat
+    assert "training FLOPs −76.12 % (−78.45 % under exact); inference −77.69 %" in flat
+    assert "weights 5.0× smaller 25.503 M → 5.108 M; activation elements −39.17 %" in flat
+    assert "ideal speedup 4.13× from FLOPs alone; dense hardware cannot deliver it" in flat
+    assert "kept dense conv1 (first layer)" in flat
     assert "break-even period 5 iterations" in flat
-    assert "batch_norm ×53" in flat
     assert max(map(len, out.splitlines())) <= 80
+    assert len(out.splitlines()) <= 30
+
+
+def test_notes_are_folded_to_those_that_may_change_a_decision(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sparse = [saved, "--weights", "0.8", "--acts", "0.8"]
+    assert run(*sparse) == 0
+    shown = capsys.readouterr().out
+    assert run(*sparse, "--notes") == 0
+    everything = capsys.readouterr().out
+    assert run(*sparse, "--format", "json") == 0
+    assumptions = json.loads(capsys.readouterr().out)["assumptions"]
+    flat, whole = (" ".join(text.split()) for text in (shown, everything))
+    assert [each for each in assumptions if each in flat] == [each for each in assumptions if "masked dense" in each]
+    assert all(each in whole for each in assumptions)
+    assert "batch_norm ×53" not in flat
+    assert "batch_norm ×53" in whole  # which is a field of its own in the JSON
+    assert f"({len(assumptions)} more notes on what was counted and assumed: --notes)" in flat
+    assert "--notes" not in whole
+
+
+def test_quiet_prints_the_summary_alone(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(saved, "--weights", "0.8", "--acts", "0.8") == 0
+    question, summary, *_ = capsys.readouterr().out.split("\n\n")
+    assert run(saved, "--weights", "0.8", "--acts", "0.8", "--quiet") == 0
+    assert capsys.readouterr().out == f"{question}\n\n{summary}\n"
+    assert run(saved, "--quiet", "--notes") == 2
+
+
+def test_only_a_terminal_gets_colours_and_only_if_it_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert colourful(None)
+    assert not colourful(Path("a file"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not colourful(None)
+
+
+def test_colours_change_no_word(resnet50: Network) -> None:
+    estimate = swatcost.estimate(resnet50, weights=0.8, acts=0.8)
+    for options in ({}, {"notes": True}, {"layers": True, "width": 140}, {"width": 40}):
+        coloured = render(estimate, colour=True, **options)
+        assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == render(estimate, **options)
+        assert "\x1b[1;32m4.13×" in coloured
+
+
+def test_a_wide_terminal_is_used(resnet50: Network) -> None:
+    estimate = swatcost.estimate(resnet50, weights=0.8, acts=0.8)
+    longest = max(map(len, render(estimate, notes=True, width=140).splitlines()))
+    assert 120 < longest <= 140
 
 
 def test_options_may_come_first(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +152,7 @@ def test_json_keeps_the_contract(saved: str, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("width", [80, 110, 240])
 def test_printed_layer_columns_add_up_to_the_printed_totals(resnet50: Network, width: int) -> None:
     text = render(swatcost.estimate(resnet50, weights=0.8, acts=0.7), "table", layers=True, width=width)
-    table = text.split("\n\n")[1].splitlines()
+    table = text.split("\n\n")[2].splitlines()
     rules = [number for number, line in enumerate(table) if set(line) == {"-", " "}]
     columns = [match.span() for match in re.finditer("-+", table[rules[0]])]
     # Only the last column may be wider than its rule is short; each cell lies under its own rule.
@@ -145,7 +197,7 @@ def test_every_format_renders_and_ends_in_one_newline(resnet50: Network, format:
 def test_markdown_and_latex_are_well_formed(resnet50: Network) -> None:
     estimate = swatcost.estimate(resnet50, weights=0.8, acts=0.8)
     markdown = render(estimate, "markdown")
-    for block in markdown.split("\n\n")[1:4]:
+    for block in markdown.split("\n\n")[2:5]:
         assert len({line.count("|") for line in block.splitlines()}) == 1
     assert render(estimate, "latex", layers=True).count("layer1.0.conv2") == 1
     latex = render(estimate, "latex")
@@ -157,7 +209,7 @@ def test_markdown_and_latex_are_well_formed(resnet50: Network) -> None:
 
 def test_html_for_notebooks(resnet50: Network) -> None:
     html = swatcost.estimate(resnet50, weights=0.8, acts=0.8)._repr_html_()
-    assert html.count("<table") == html.count("</table>") == 4
+    assert html.count("<table") == html.count("</table>") == 5
     assert "76.12 %" in html
 
 
@@ -187,6 +239,8 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--batch-size", "9" * 400], "batch_size 999"),
         (["resnet50", "--convention", "paper"], "unknown convention 'paper': choose from swat, equations, exact"),
         (["resnet50", "--wieghts", "0.8"], "No such option"),
+        (["resnet50", "--sparsity", "0.8"], "(Did you mean one of: '--acts', '--weights'?)"),
+        (["compare", "resnet50", "--dtype", "int64"], "Did you mean '--input-dtype'?"),
         (["resnet50", "--format", "xml"], "'xml' is not one of"),
         (["resnet50", "resnet18"], "unexpected extra argument"),
         (["no/such.json"], "cannot read no/such.json: No such file or directory"),
@@ -230,7 +284,7 @@ def test_the_ending_of_the_output_chooses_the_format(saved: str, tmp_path: Path,
     assert run(saved, "--output", str(target)) == 0
     assert target.read_text().startswith(start)
     assert run(saved, "--output", str(target), "--format", "table") == 0
-    assert target.read_text().startswith("resnet50, input")
+    assert target.read_text().startswith("resnet50 (3×224×224)")
 
 
 def test_an_output_that_cannot_be_written_leaves_nothing(
@@ -262,7 +316,7 @@ def test_an_output_link_is_followed(saved: str, tmp_path: Path) -> None:
     (tmp_path / "link.txt").symlink_to("real.txt")
     assert run(saved, "--output", str(tmp_path / "link.txt")) == 0
     assert (tmp_path / "link.txt").is_symlink()
-    assert "Training" in (tmp_path / "real.txt").read_text()
+    assert "training" in (tmp_path / "real.txt").read_text()
 
 
 def test_trace_writes_what_can_be_named_as_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ def test_it_has_the_terminals_tables_and_sentences(estimate: swatcost.Estimate, 
     for table, shown in zip(content.tables(estimate), page.tables, strict=False):
         assert shown == [table.header, *table.rows]
     plain = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    assert "Training FLOPs down 76.12 % (78.45 % by convention exact)" in plain
+    assert "training FLOPs −76.12 % (−78.45 % under exact)" in plain
     for sentence in [content.headline(estimate), content.setting(estimate), *estimate.assumptions]:
         assert sentence in plain
     for each in estimate.uncounted:
@@ -250,7 +250,15 @@ def test_it_takes_whatever_an_estimate_takes() -> None:
     def options(command: str) -> set[str]:
         return {option for parameter in command_named(command).params for option in parameter.opts}
 
-    assert options("estimate") - {"--layers", "--format", "--chart", "--plot", "--plot-size"} == options("report")
+    assert options("estimate") - {
+        "--layers",
+        "--format",
+        "--notes",
+        "--quiet",
+        "--chart",
+        "--plot",
+        "--plot-size",
+    } == options("report")
 
 
 def test_without_the_extra_it_says_what_to_install(

@@ -191,7 +191,7 @@ def test_what_is_met_and_not_counted_is_listed() -> None:
     unknown = swatcost.trace(nn.Bilinear(4, 4, 3), (torch.zeros(2, 4), torch.zeros(2, 4)))
     assert [(each.operation, each.products) for each in unknown.uncounted] == [("_trilinear", True), ("add", False)]
     both = swatcost.trace(nn.Sequential(nn.Linear(4, 4), Twice()), torch.zeros(2, 4))
-    assert swatcost.estimate(both).assumptions[0].startswith("TOO LOW: these may multiply tensors")
+    assert swatcost.estimate(both).assumptions[0].startswith("TOO LOW: these operations may multiply tensors")
 
 
 class Twice(nn.Module):

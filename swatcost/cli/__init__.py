@@ -24,6 +24,17 @@ COMMANDS = (
 """Every command, in the order of the documentation; each is a file of this package."""
 
 
+_OTHER_WORDS = {
+    "--sparsity": ("--weights", "--acts"), "--density": ("--weights", "--acts"), "--weight-sparsity": ("--weights",),
+    "--act-sparsity": ("--acts",), "--activations": ("--acts",), "--gradients": ("--grads",), "--gpu": ("--device",),
+    "--hardware": ("--device",), "--batch": ("--batch-size",), "--bs": ("--batch-size",), "--topk": ("--period",),
+    "--topk-period": ("--period",), "--interval": ("--period",), "--algorithm": ("--method",),
+    "--dtype": ("--input-dtype",), "--num-classes": ("--classes",), "--shape": ("--input-shape",), "--input-size": ("--input-shape",),
+    "--image-size": ("--input-shape",), "--out": ("--output",), "--json": ("--format",), "--csv": ("--format",),
+}  # fmt: skip
+"""Options by the words that other programs, or the field, have for them."""
+
+
 class EstimateByDefault(click.Group):
     """A group whose first word is a command, or else a model to estimate."""
 
@@ -114,6 +125,8 @@ def main(args: list[str] | None = None) -> int:
             click.echo(f"swatcost: {default}", err=True)
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
+        if isinstance(error, click.NoSuchOption):
+            error.possibilities = _meant(error)
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         said = ", ".join(taken.said())
         return _misuse(f"{message} (with {said})" if said else message)
@@ -126,6 +139,14 @@ def main(args: list[str] | None = None) -> int:
     except OSError as error:
         _abandon_standard_output()
         return _misuse(f"cannot write the output: {error.strerror or error}")
+
+
+def _meant(error: click.NoSuchOption) -> list[str]:
+    """The options of the command that are known by another word, or else those that are spelt alike."""
+    known = {option for each in error.ctx.command.params for option in each.opts} if error.ctx else set()
+    return [each for each in _OTHER_WORDS.get(error.option_name, ()) if each in known] or list(
+        error.possibilities or ()
+    )
 
 
 def _misuse(message: str) -> int:

@@ -121,7 +121,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             name: {under: costs.training.reduction for under, costs in found.items()}
             for name, found in comparison.matrix.items()
         },
-        "notes": notes(comparison),
+        "notes": [*map(str, notes(comparison))],
     }
 
 

@@ -64,7 +64,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
         },
         "layers": [_layer(estimate, each) for each in estimate.layers],
         "uncounted": [asdict(each) for each in estimate.uncounted],
-        "assumptions": assumptions(estimate),
+        "assumptions": [*map(str, assumptions(estimate))],
     }
 
 

@@ -155,7 +155,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
         "saved_bytes": step.saved_bytes,
         "peak": {"bytes": step.peak.bytes, "phase": step.peak.phase, "holds": step.peak.holds},
         "timeline": {"bytes": list(step.live), "backward": step.backward},
-        "notes": notes(report),
+        "notes": [*map(str, notes(report))],
     }
     if estimate.plan.asks_for_sparsity:
         found["views"] = {

@@ -95,7 +95,7 @@ def to_dict(simulation: Simulation) -> dict[str, Any]:
             "speedup": float(simulation.speedup),
         },
         "layers": rows(simulation),
-        "notes": notes(simulation),
+        "notes": [*map(str, notes(simulation))],
     }
 
 

@@ -70,7 +70,7 @@ def to_dict(found: TwoFour) -> dict[str, Any]:
         "ceilings": {regime: found.ceiling(regime) for regime in REGIMES},
         "reported": [asdict(each) for each in reports()],
         "layers": rows(found),
-        "notes": notes(found),
+        "notes": [*map(str, notes(found))],
     }
 
 

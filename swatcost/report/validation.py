@@ -212,7 +212,7 @@ def to_dict(validation: Validation) -> dict[str, Any]:
         "default_act_sparsity": validation.default_act_sparsity,
         "left_dense": validation.left_dense,
         "steps": [asdict(step) for step in validation.steps],
-        "notes": notes(validation),
+        "notes": [*map(str, notes(validation))],
     }
 
 
