@@ -29,8 +29,9 @@ _OTHER_WORDS = {
     "--act-sparsity": ("--acts",), "--activations": ("--acts",), "--gradients": ("--grads",), "--gpu": ("--device",),
     "--hardware": ("--device",), "--batch": ("--batch-size",), "--bs": ("--batch-size",), "--topk": ("--period",),
     "--topk-period": ("--period",), "--interval": ("--period",), "--algorithm": ("--method",),
-    "--dtype": ("--input-dtype",), "--num-classes": ("--classes",), "--shape": ("--input-shape",), "--input-size": ("--input-shape",),
-    "--image-size": ("--input-shape",), "--out": ("--output",), "--json": ("--format",), "--csv": ("--format",),
+    "--dtype": ("--input-dtype",), "--num-classes": ("--classes",), "--shape": ("--input-shape",),
+    "--input-size": ("--input-shape",), "--image-size": ("--input-shape",), "--out": ("--output",),
+    "--json": ("--format",), "--csv": ("--format",),
 }  # fmt: skip
 """Options by the words that other programs, or the field, have for them."""
 
