@@ -47,7 +47,7 @@ bench: .venv/.installed-bench
 mutants: .venv/.installed-mutants
 	$(BIN)/python -m benchmarks.mutants $(ARGS)
 
-# Counts small networks by hand and with other counters and writes the README's table.
+# Counts small networks by hand and with other counters and writes the tables of docs/cases.md and the README.
 cases: .venv/.installed-bench
 	$(BIN)/python -W ignore -m benchmarks.cases
 

@@ -1,4 +1,4 @@
-"""The README's table: small networks counted by hand, by swatcost and by other counters. Writes it there.
+"""Small networks counted by hand, by swatcost and by other counters: the tables of docs/cases.md and of the README.
 
 Run as `make cases`.
 """
@@ -15,7 +15,8 @@ import swatcost
 from benchmarks.peers import PEERS, quiet, torch_backward
 from tests.cases import CASES, Case, macs
 
-README = Path(__file__).parent.parent / "README.md"
+_ROOT = Path(__file__).parent.parent
+WHOLE, SHORT = _ROOT / "docs" / "cases.md", _ROOT / "README.md"
 START, END = "<!-- cases: written by `make cases` -->", "<!-- end of cases -->"
 
 
@@ -55,12 +56,30 @@ def table() -> str:
     return "\n\n".join([*map(markdown, (forward, backward)), *missing])
 
 
+def shortened(tables: str) -> str:
+    """The forward table's rows in which torch's own counter is wrong."""
+    header, rule, *rows = tables.split("\n\n")[0].splitlines()
+    return "\n".join([header, rule, *(row for row in rows if row.split(" | ")[3].startswith("*"))])
+
+
 def markdown(rows: list[list[str]]) -> str:
     rule = ["---", *("---:" for _ in rows[0][1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
-if __name__ == "__main__":
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
+def between_marks(text: str) -> str:
+    """What stands between the marks of a page."""
+    return text.partition(START)[2].partition(END)[0].strip("\n")
+
+
+def written(page: Path, tables: str) -> None:
+    """Puts tables between the marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
-    README.write_text(f"{before}{START}\n\n{table()}\n\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{START}\n\n{tables}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    found = table()
+    written(WHOLE, found)
+    written(SHORT, shortened(found))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cases import between_marks, shortened
+
 from .cases import CASES
 from .documents import ROOT, Document, anew, documents, run, sessions, shows
 
@@ -40,11 +42,20 @@ def test_commands_print_what_is_shown(
 
 def test_the_table_of_cases_is_of_the_tested_ones() -> None:
     """The columns `by hand` and `swatcost`; those of other counters are what they were when the table was made."""
-    rows = [line.strip("| ").split(" | ") for line in README.text.splitlines() if "|" in line]
+    page = Document(ROOT / "docs" / "cases.md")
+    rows = [line.strip("| ").split(" | ") for line in page.text.splitlines() if "|" in line]
     for pass_, numbers in (("forward", lambda case: case.forward), ("backward", lambda case: case.backward)):
         start = next(place for place, row in enumerate(rows) if row[:3] == [pass_, "by hand", "swatcost"]) + 2
         shown = [row[:3] for row in rows[start : start + len(CASES)]]
         assert shown == [[case.title, f"{numbers(case):,}", f"{numbers(case):,}"] for case in CASES]
+
+
+def test_the_readmes_table_is_the_part_of_it_in_which_torchs_counter_is_wrong() -> None:
+    assert between_marks(README.text) == shortened(between_marks((ROOT / "docs" / "cases.md").read_text()))
+
+
+def test_the_readme_is_a_first_page() -> None:
+    assert len(README.text.splitlines()) <= 150
 
 
 @pytest.mark.parametrize("document", PYTHON)
