@@ -59,8 +59,8 @@ class SavedTensors:
                 self.tensors[place] = replace(self.tensors[place], operation=operation)
         self._since.clear()
         self._result_saved = False
-        saves = tensors_of(result) if has_gradient else []
-        self._last = (operation, [self._storages.number(each) for each in saves if each.numel()])
+        results = [self._storages.number(each) for each in tensors_of(result) if each.numel()]
+        self._last = (operation, results if has_gradient else [])
 
     def all(self) -> tuple[SavedTensor, ...]:
         """The tensors, once the pass is over."""
