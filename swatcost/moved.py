@@ -1,4 +1,7 @@
-"""Modules under the names that they had before they were grouped by room: importing those gives the same modules."""
+"""Old names of modules, from before they were grouped by room, that still import and give the same modules.
+
+They are those that callers may have had from the documentation; the others are gone.
+"""
 
 from __future__ import annotations
 

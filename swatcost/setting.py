@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.frozen_mapping import FrozenMapping
 from swatcost.common.registry import Registry, nearest
 from swatcost.common.units import checked_count, fraction_from
 from swatcost.counting import CONVENTIONS, DEFAULT_ACT_SPARSITY, Convention, Counting
@@ -347,7 +347,7 @@ class Scope:
         for name, option in OPTIONS.items():
             value = asked.get(name, option.default)
             values[name] = None if value is None else option.check(value, name)
-        return Setting(**values, asked=MappingProxyType(asked))
+        return Setting(**values, asked=FrozenMapping(asked))
 
 
 EVERY_SETTING = Scope()

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import swatcost
 from swatcost.network import Network, formulas
+from swatcost.planning import memory_of
 
 from .cases import Applied, block, pruned
 
@@ -360,6 +361,58 @@ def test_frozen_layers_save_no_input_and_select_nothing() -> None:
     assert head.topk_seconds == pytest.approx(whole.topk_seconds / 2)  # 6 of 12 activations a sample
     assert head.activation_reduction == whole.activation_reduction == 0.5
     assert (whole.memory.backward_weights.dense, head.memory.backward_weights.dense) == (4 * 66, 4 * 30)
+
+
+def saved_for_backward(module: nn.Module, *inputs: Tensor) -> tuple[int, set[str]]:
+    """The bytes that autograd keeps beside parameters, and the operations in its graph, as torch itself tells."""
+    own = {each.untyped_storage().data_ptr() for each in module.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = module(*inputs)
+    nodes, seen = [output.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        seen.add(node.name())
+        nodes += [each for each, _ in node.next_functions if each is not None]
+    return sum(size for place, size in kept.items() if place not in own), seen
+
+
+def relu_scaled(self: Any, x: Tensor) -> Tensor:
+    return F.relu(self.first(x)) * self.scale  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_an_operation_without_a_gradient_saves_nothing(frozen: bool) -> None:
+    """What a frozen layer's ReLU gives is kept by the product behind it, which needs more than a bit per element."""
+    module = Applied(relu_scaled, {"first": nn.Linear(6, 6), "scale": nn.Parameter(torch.ones(6))})
+    module.first.requires_grad_(not frozen)
+    x = torch.randn(8, 6)
+    network = swatcost.trace(module, x)
+    bytes, nodes = saved_for_backward(module, x)
+    result = 8 * 6 * 4  # of ReLU; a layer that trains keeps its input, which is as large
+    assert bytes == (result if frozen else 2 * result)
+    assert ("ReluBackward0" in nodes) is not frozen
+    found = memory_of(network, acts=0.5, batch_size=8, first_layer="sparse").memory
+    assert sum(found.dense.saved.values()) == bytes
+    kept = next(each for each in found.kept if each.operation != "layer input")
+    assert (kept.operation, kept.compressed) == ("mul" if frozen else "relu", result)  # 6 bytes as ReLU's bits
+
+
+def test_what_runs_without_gradients_saves_nothing() -> None:
+    def scaled(self: Any, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            gate = torch.sigmoid(self.first(x))
+        return gate * self.scale  # type: ignore[no-any-return]
+
+    module = Applied(scaled, {"first": nn.Linear(6, 6), "scale": nn.Parameter(torch.ones(6))})
+    x = torch.randn(8, 6)
+    assert saved_for_backward(module, x) == (8 * 6 * 4, {"MulBackward0", "torch::autograd::AccumulateGrad"})
+    assert [each.operation for each in swatcost.trace(module, x).saved] == ["mul"]
 
 
 def test_the_first_layer_is_the_one_that_reads_the_input() -> None:

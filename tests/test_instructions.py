@@ -10,11 +10,10 @@ from swatcost.reference import instructions
 from swatcost.reference.instructions import partition_instructions
 
 
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind, whatever the processor counts")
 def test_introselect_takes_a_handful_of_instructions_an_element() -> None:
     """Table 9: 21.8 at 10,000 elements and 13.8 at 100,000; for another rank, another compiler, another machine."""
     found = partition_instructions([10_000, 100_000], simd=False)
-    if not found:
-        pytest.skip("neither hardware counters nor valgrind can be used here")
     assert [each.elements for each in found] == [10_000, 100_000]
     assert all(5 < each.per_element < 60 for each in found)
     assert {each.dispatch for each in found} == {"introselect"}

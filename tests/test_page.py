@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -234,8 +235,8 @@ def test_the_command_writes_what_it_was(tmp_path: Path, capsys: pytest.CaptureFi
     args = ["report", "resnet50", "--weights", "0.8", "--keep-dense", "*.conv1", "--output", str(path)]
     assert main(args) == 0
     assert capsys.readouterr() == ("", "")
-    shown = Page(path.read_text(encoding="utf-8"))
-    assert "swatcost resnet50 --weights 0.8 --keep-dense '*.conv1'" in shown.text
+    (command,) = re.findall("<pre><code>(.*)</code></pre>", path.read_text(encoding="utf-8"))
+    assert unescape(command) == "swatcost resnet50 --weights 0.8 --keep-dense '*.conv1'"
 
 
 @pytest.mark.parametrize("wrong", [["--weights", "1.5"], ["--method", "swatt"], ["--distribution", "file"]])
@@ -246,19 +247,16 @@ def test_misuse_is_one_line_and_no_file(wrong: list[str], tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_takes_whatever_an_estimate_takes() -> None:
+@pytest.mark.parametrize(
+    ("command", "own"), [("report", {"--output"}), ("explore", {"--port", "--no-browser"})]
+)  # fmt: skip
+def test_it_takes_whatever_an_estimate_takes(command: str, own: set[str]) -> None:
     def options(command: str) -> set[str]:
         return {option for parameter in command_named(command).params for option in parameter.opts}
 
-    assert options("estimate") - {
-        "--layers",
-        "--format",
-        "--notes",
-        "--quiet",
-        "--chart",
-        "--plot",
-        "--plot-size",
-    } == options("report")
+    of_output = {"--output", "--layers", "--format", "--notes", "--quiet", "--chart", "--plot", "--plot-size"}
+    assert {"--weights", "--classes", "--input-shape", "--input-dtype", "--fresh"} <= options(command)
+    assert options("estimate") - of_output == options(command) - own
 
 
 def test_without_the_extra_it_says_what_to_install(

@@ -235,10 +235,14 @@ MISUSES = [
     ("words", "message"), MISUSES, ids=lambda each: " ".join(each) if isinstance(each, list) else ""
 )
 def test_misuse_is_one_line(
-    small: str, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    small: str,
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if "cuda" in words and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
     given = [small if word == "MODEL" else word for word in words]
     shape = ["--input-shape", "1,8,8"] if "MODEL" in words else []

@@ -312,6 +312,7 @@ def test_a_damaged_entry_is_traced_anew(file: Path, kept_in: Path, traced: list[
     assert len(traced) == 6
     # the first trace of a process also reads what torch imports late
     before, now = (json.loads(each) for each in (content, entry.read_bytes()))
+    assert now["files"].keys() <= before["files"].keys()
     assert now | {"files": now["files"][str(file)]} == before | {"files": before["files"][str(file)]}
 
 
@@ -322,14 +323,18 @@ def load(source):
 """
 # Importing torch takes most of a process's time. This one has done so, and forks one process for each line it reads.
 WITH_TORCH = f"""
-import json, os, sys, torch
+import json, os, sys, torch, traceback
 {LOAD}
 for line in sys.stdin:
     if not os.fork():
-        source, environment = json.loads(line)
-        os.environ.update(environment)
-        load(source)
-        os._exit(0)
+        try:
+            source, environment = json.loads(line)
+            os.environ.update(environment)
+            load(source)
+        except BaseException:
+            print(repr(traceback.format_exc()), flush=True)  # in one line, where an answer is awaited
+        finally:
+            os._exit(0)
 """
 
 

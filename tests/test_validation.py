@@ -95,6 +95,28 @@ def test_zeros_that_were_there_before_are_named(capsys: pytest.CaptureFixture[st
     assert parts["executed"] == pytest.approx(parts["placed"])
 
 
+FROZEN = """
+from torch import nn
+
+def build():
+    frozen = nn.Conv2d(8, 8, 3, padding=1).requires_grad_(False)
+    body = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), frozen, nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)
+    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+"""
+
+
+def test_a_frozen_layer_has_no_target_of_activations(tmp_path: Path) -> None:
+    """Only the gradient of its weight would read sparse ones."""
+    (tmp_path / "frozen.py").write_text(FROZEN)
+    found = validate(f"{tmp_path}/frozen.py:build", input_shape=(3, 16, 16), weights=0.5, acts=0.5, steps=1)
+    targets = {layer.weight: (layer.target.weight, layer.target.activation) for layer in found.steps[0].layers}
+    assert targets == {
+        "0.weight": (0.0, 0.0), "2.weight": (0.5, 0.0), "4.weight": (0.5, 0.5), "7.weight": (0.5, 0.5)
+    }  # fmt: skip
+    for model, measured in found.saved.values():
+        assert model == measured
+
+
 @pytest.mark.parametrize("format", ["csv", "markdown", "latex"])
 def test_other_forms(format: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["validate", "cifar_resnet18", "--weights", "0.5", "--input-shape", "3,8,8", "--steps", "1"]

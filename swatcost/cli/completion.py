@@ -32,10 +32,11 @@ def offering(names: Callable[[], Iterable[str]], *, files: bool = False) -> Comp
 
 
 def completing(option: Option) -> Complete | None:
-    """What completes a setting's values."""
+    """What completes a setting's values: its names, and its default, which a command may have of its own."""
     if option.names is None and not option.files:
         return None
-    return offering(option.names or list, files=option.files)
+    names, own = option.names or list, [option.default] if isinstance(option.default, str) else []
+    return offering(lambda: dict.fromkeys([*names(), *own]), files=option.files)
 
 
 def models() -> list[str]:

@@ -53,11 +53,13 @@ class Control:
     def value_of(self, sent: Any) -> Any:
         """The value that the page sent; LookupError, TypeError or ValueError for one that no control can have."""
         if self.kind == "sparsity":
+            if isinstance(sent, bool) or not 0 <= float(sent) < 1:
+                raise LookupError(sent)
             return float(sent)
-        value = self.offered[sent] if self.kind == "count" else sent
-        if value not in self.offered or isinstance(sent, float):
+        known = range(len(self.offered)) if self.kind == "count" else self.offered
+        if not any((type(sent), sent) == (type(each), each) for each in known):  # True is no 1
             raise LookupError(sent)
-        return value
+        return self.offered[sent] if self.kind == "count" else sent
 
 
 @dataclass(frozen=True, kw_only=True)

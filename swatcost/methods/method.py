@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.frozen_mapping import FrozenMapping
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 
@@ -156,4 +156,4 @@ def sparse_in(
 ) -> Mapping[Pass, frozenset[Operand]]:
     """The operands that are sparse, pass by pass."""
     operands = {"forward": forward, "grad_input": grad_input, "grad_weight": grad_weight}
-    return MappingProxyType({each: frozenset(operands[each]) for each in PASSES})
+    return FrozenMapping({each: frozenset(operands[each]) for each in PASSES})

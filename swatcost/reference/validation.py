@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy
@@ -229,6 +229,9 @@ def _checked(found: Estimate, converted: Converted, counts: dict[str, list[Count
     for layer in found.network.weight_layers:
         executions[layer.weight].append(layer)
     targets = {layer.weight: sparsity for layer, sparsity in found.plan.by_weight(found.network)}
+    for weight, layers in executions.items():
+        if not any(layer.weight_trains for layer in layers):  # only a weight's gradient reads sparse activations
+            targets[weight] = replace(targets[weight], activation=0.0)
     checks = []
     for weight, calls in counts.items():
         if len(calls) != len(executions[weight]):

@@ -101,8 +101,10 @@ class Recording:
         elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # which is listed as one
             self._uncounted[operation.name].append(frame.name)
         added = [self._add(layer, result) for layer in layers]
-        self._weights.follow(tensors_of(args), tensors_of(result), multiplies=any(added))
-        self._saved.next_operation(operation.name, result)
+        inputs = tensors_of(args)
+        self._weights.follow(inputs, tensors_of(result), multiplies=any(added))
+        has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+        self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
 
     def again(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Takes an operation of the forward pass that checkpointing executes again."""

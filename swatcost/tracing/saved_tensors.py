@@ -20,7 +20,8 @@ class SavedTensors:
 
     An operation's inputs are saved right before it runs and what it gives right after. What is saved in between two
     operations belongs to the first if it is one of its further results (statistics, indices, a mask), or its result
-    proper, the first time, if its gradient is computed from that; otherwise to the second.
+    proper, the first time, if its gradient is computed from that; otherwise to the second. An operation that has no
+    gradient, such as a ReLU behind a frozen layer, saves nothing.
     """
 
     def __init__(self, own: Set[int], storages: Storages) -> None:
@@ -51,16 +52,17 @@ class SavedTensors:
                 self.tensors[place] = replace(self.tensors[place], as_layer_input=True)
                 return
 
-    def next_operation(self, operation: str, result: Any) -> None:
+    def next_operation(self, operation: str, result: Any, *, has_gradient: bool) -> None:
         """An operation has run: it is what was awaited, and what is saved from now on is not among its inputs."""
         for place in self._since:
             if self.tensors[place].operation == _AWAITED:
                 self.tensors[place] = replace(self.tensors[place], operation=operation)
         self._since.clear()
         self._result_saved = False
-        self._last = (operation, [self._storages.number(each) for each in tensors_of(result) if each.numel()])
+        results = [self._storages.number(each) for each in tensors_of(result) if each.numel()]
+        self._last = (operation, results if has_gradient else [])
 
     def all(self) -> tuple[SavedTensor, ...]:
         """The tensors, once the pass is over."""
-        self.next_operation("output", ())
+        self.next_operation("output", (), has_gradient=False)
         return tuple(self.tensors)

@@ -1,0 +1,77 @@
+"""Results go to other processes and into caches: what comes back is what went."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import swatcost
+from swatcost.exporting import EXPORTS, export
+from swatcost.methods import METHODS
+from swatcost.methods.method import OPERANDS
+from swatcost.network import Network
+from swatcost.planning import compare, compare_networks, memory_of, plan_run, solution
+from swatcost.simulation.simulation import simulate
+from swatcost.simulation.two_four import two_four
+
+
+def there_and_back(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
+def last_layer(network: Network) -> Network:
+    """Of one layer: simulating takes time."""
+    return replace(network, layers=network.layers[-1:])
+
+
+RESULTS: dict[str, Callable[[Network], Any]] = {
+    "network": lambda network: network,
+    "estimate": lambda network: swatcost.estimate(network, weights=0.8),
+    "estimate on an architecture": lambda network: swatcost.estimate(network, weights=0.8, device="bit-tactical"),
+    "comparison": lambda network: compare(network, weights=0.8),
+    "comparison of networks": lambda network: compare_networks([network, "cifar_vgg16"], weights=0.8),
+    "memory": lambda network: memory_of(network, weights=0.8, acts=0.8),
+    "solution": lambda network: solution(network, speedup=2),
+    "plan of a run": lambda network: plan_run(network, weights=0.8),
+    "simulation": lambda network: simulate(last_layer(network), weights=0.8),
+    "2:4": two_four,
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_comes_back_as_it_was(name: str) -> None:
+    result = RESULTS[name](swatcost.load("cifar_resnet18"))
+    again = there_and_back(result)
+    assert again == result
+    assert repr(again) == repr(result)
+    assert again.to_dict() == result.to_dict()
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_so_does_an_estimate_by_any_method(method: str) -> None:
+    asked: dict[str, Any] = {name: 0.8 for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
+    estimate = swatcost.estimate("resnet50", method=method, **asked)
+    again = there_and_back(estimate)
+    assert again == estimate
+    assert again.setting.but(period=7).record() == estimate.setting.but(period=7).record()
+
+
+@pytest.mark.parametrize("distribution", ["er", "erk", "uniform"])
+def test_so_does_an_estimate_by_a_distribution(distribution: str) -> None:
+    estimate = swatcost.estimate("resnet50", weights=0.8, distribution=distribution)
+    assert repr(there_and_back(estimate)) == repr(estimate)
+
+
+def test_so_does_a_sweep() -> None:
+    swept = swatcost.sweep("cifar_resnet18", weights=[0.8, 0.9])
+    assert there_and_back(swept).equals(swept)
+
+
+@pytest.mark.parametrize("format", EXPORTS.names())
+def test_so_does_what_is_exported(format: str) -> None:
+    found = export(swatcost.estimate("cifar_resnet18", weights=0.8, batch_size=1), format)
+    assert there_and_back(found) == found
