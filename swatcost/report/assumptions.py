@@ -57,7 +57,7 @@ def _counting(estimate: Estimate) -> list[str]:
         sentences.append("Transposed convolutions, which Eqs. 4 to 6 do not cover, count as executed.")
     if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):
         sentences.append("Nothing needs a gradient: a training step is a forward pass.")
-    if not network.batch_tells:
+    if not network.batch_is_identifiable:
         sentences.append(
             f"Traced at a batch of {network.batch_size}, which divides dimensions of the network: what grows with the "
             "batch was judged by shapes."
