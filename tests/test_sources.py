@@ -113,11 +113,11 @@ def test_a_factory_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("{file}:build", "does not say what its input looks like: give --input-shape"),
+        ("{file}:build", "does not define an input shape: give --input-shape"),
         ("{file}:bild", "has no 'bild': did you mean build?"),
         ("{file}:broken", "broken raised ValueError: no such thing$"),
-        ("{file}:nothing", "gave a NoneType: it should give a module"),
-        ("{file}:number", "is a int, no factory"),
+        ("{file}:nothing", "returned a value of type NoneType: it has to return a module"),
+        ("{file}:number", "is of type int, not a network factory"),
         ("{folder}/none.py:build", "none.py: no such file"),
         ("{folder}/wrong.py:build", "wrong.py cannot be imported: SyntaxError"),
         ("{folder}/stops.py:build", "stops.py cannot be imported: SystemExit: 3"),
@@ -270,7 +270,7 @@ def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
         sys.modules["swatcost.loading.load"], "_STARTED", time.time_ns()
     )  # other tests have left modules and formulas behind
-    monkeypatch.setattr(formulas, "_HERE", set())
+    monkeypatch.setattr(formulas, "_REGISTERED_HERE", set())
     return folder
 
 
