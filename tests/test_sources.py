@@ -122,7 +122,7 @@ def test_a_factory_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("{folder}/wrong.py:build", "wrong.py cannot be imported: SyntaxError"),
         ("{folder}/stops.py:build", "stops.py cannot be imported: SystemExit: 3"),
         ("no_such_package.nets:build", "no_such_package.nets is not installed, or not on the path"),
-        ("{file}", "is a file: name the factory in it too"),
+        ("{file}", "is a file: add the name of its factory"),
         ("resnet5", "unknown model 'resnet5': did you mean resnet50"),
         ("quite another", "or give a zoo name, torchvision:NAME"),
     ],
