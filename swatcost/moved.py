@@ -1,16 +1,21 @@
-"""Old names of modules, from before they were grouped by room, that still import and give the same modules.
+"""Old names that still work: of modules, from before they were grouped by room, and of a class's fields.
 
-They are those that callers may have had from the documentation; the others are gone.
+They are those that the documentation had; other old names are gone.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from operator import attrgetter
 from types import ModuleType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MOVED = {
     "accelerator.simulation": "simulation.simulation", "accelerator.study": "simulation.study",
@@ -26,11 +31,11 @@ MOVED = {
     "selecting": "timing.selection", "step": "memory.dense_step", "topk": "timing.topk", "units": "common.units",
     "zoo": "loading.load",
 }  # fmt: skip
-"""The old name of each module, and where it is now, both within swatcost."""
+"""The old name of each module → its new name, both within swatcost."""
 
 
 class OldNames(MetaPathFinder, Loader):
-    """Finds a module of MOVED under its old name."""
+    """Finds a module of MOVED by its old name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -44,11 +49,29 @@ class OldNames(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run under its own name, whose specification importing it under another one replaced."""
+        """Restores the module's own specification, which the import under the old name replaced."""
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
 
 
 def keep_old_names() -> None:
-    """Lets old names be imported."""
+    """Makes the old names of modules importable."""
     sys.meta_path.append(OldNames())
+
+
+def renamed_fields(**new_names: str) -> Callable[[type[T]], type[T]]:
+    """A decorator by which a class also takes and has its fields under their old names, given as old="new"."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        init: Callable[..., None] = cls.__init__
+
+        @wraps(init)
+        def with_old_names(self: T, **given: Any) -> None:
+            init(self, **{new_names.get(name, name): value for name, value in given.items()})
+
+        setattr(cls, "__init__", with_old_names)  # noqa: B010
+        for old, new in new_names.items():
+            setattr(cls, old, property(attrgetter(new)))
+        return cls
+
+    return decorate

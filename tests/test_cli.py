@@ -227,7 +227,7 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--batch-size", "0"], "batch_size 0: give a whole number"),
         (
             ["resnet50", "--input-shape", "3,4"],
-            "resnet50 cannot take an input of 3×4 (traced in a batch of 11): conv1 (Conv2d)",
+            "resnet50 does not accept an input of 3×4 (traced with a batch of 11): conv1 (Conv2d)",
         ),
         (["resnet50", "--input-shape", "5,64,64"], "conv1 (Conv2d) was given 11×5×64×64: "),
         (["cifar_vgg16", "--input-shape", "3,8,8"], "features.33 (MaxPool2d) was given 11×512×1×1: "),
@@ -235,7 +235,7 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--input-shape", "3,0,4"], "positive whole numbers"),
         (["resnet50", "--classes", "0"], "classes 0: give a positive whole number"),
         (["resnet50", "--classes", str(2**63 - 1)], "give a positive whole number"),
-        (["resnet50", "--input-shape", "3,9999999999,99999999999"], "larger than a tensor can be"),
+        (["resnet50", "--input-shape", "3,9999999999,99999999999"], "too large for a tensor"),
         (["resnet50", "--batch-size", "9" * 400], "batch_size 999"),
         (["resnet50", "--convention", "paper"], "unknown convention 'paper': choose from swat, equations, exact"),
         (["resnet50", "--wieghts", "0.8"], "No such option"),

@@ -98,7 +98,7 @@ def test_a_pruning_mask_can_be_the_sparsity() -> None:
     assert [each.sparsity.activation for each in estimate.layers] == [0.5, 0.5]
     assert estimate.costs.forward.sparse == 200 * 0.25 + 100
     assert any("--distribution mask" in each for each in swatcost.estimate(network).assumptions)
-    with pytest.raises(swatcost.SwatcostError, match="carries no pruning masks"):
+    with pytest.raises(swatcost.SwatcostError, match="has no pruning masks"):
         swatcost.estimate("resnet18", distribution="mask")
     with pytest.raises(swatcost.SwatcostError, match="leave weights out"):
         swatcost.estimate(network, distribution="mask", weights=0.5)
@@ -297,7 +297,7 @@ def test_an_unknown_operation_is_listed_until_it_has_a_formula(library: str) -> 
     once = 2 * 5 * 6 + 2 * 6 * 2
     assert macs(network) == 2 * 4 * 5 + once
     assert macs(network, "grad_input") == 5 * once
-    with pytest.raises(ValueError, match="has a formula already"):
+    with pytest.raises(ValueError, match="already has a formula"):
         swatcost.formula(library)(both_ways)
 
 
@@ -311,14 +311,14 @@ def test_what_a_formula_may_give(library: str, gives: Any, forward: int, backwar
 @pytest.mark.parametrize("gives", [None, -1, 2.5, [1, 2, 3, 4], "7"])
 def test_a_formula_that_gives_something_else_is_named(library: str, gives: Any) -> None:
     swatcost.formula(library)(lambda *args, out_shape: gives)
-    with pytest.raises(swatcost.SwatcostError, match=f"the formula of {library} failed"):
+    with pytest.raises(swatcost.SwatcostError, match=f"the formula for {library} failed"):
         swatcost.trace(Foreign(), torch.zeros(2, 4))
 
 
 def test_what_is_counted_takes_no_other_formula() -> None:
     swatcost.formula("mm")(lambda *args, out_shape: 1)
     try:
-        with pytest.raises(swatcost.SwatcostError, match="mm is counted already"):
+        with pytest.raises(swatcost.SwatcostError, match="mm is already counted"):
             swatcost.trace(nn.Linear(3, 4, bias=False), torch.zeros(2, 3))
     finally:
         formulas.forget("mm")
@@ -434,7 +434,7 @@ def test_masks_in_a_checkpoint_are_applied() -> None:
 def test_a_layer_without_any_weight_left_is_named() -> None:
     module = nn.Sequential(prune.l1_unstructured(nn.Linear(10, 20), "weight", 1.0), nn.Linear(20, 5))
     network = swatcost.trace(module, torch.zeros(2, 10))
-    with pytest.raises(swatcost.SwatcostError, match=r"weight sparsity of 0\.weight_orig: not one is left"):
+    with pytest.raises(swatcost.SwatcostError, match=r"weight sparsity of 0\.weight_orig is 1"):
         swatcost.estimate(network, distribution="mask")
 
 
@@ -551,5 +551,5 @@ def test_a_module_that_exits_is_a_failure() -> None:
     def function(self: Any, x: Tensor) -> Tensor:
         raise SystemExit(7)
 
-    with pytest.raises(swatcost.SwatcostError, match="cannot take an input of 6"):
+    with pytest.raises(swatcost.SwatcostError, match="does not accept an input of 6"):
         swatcost.trace(Applied(function, {"part": nn.Linear(6, 5)}), torch.zeros(2, 6))

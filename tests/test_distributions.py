@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import swatcost
-from swatcost.distributions import DISTRIBUTIONS, Spread, tables
+from swatcost.distributions import DISTRIBUTIONS, Request, tables
 from swatcost.methods import METHODS
 from swatcost.network import Network, Parameter
 from swatcost.network.layer import Layer
@@ -137,7 +137,7 @@ def test_a_users_function() -> None:
     estimate = swatcost.estimate(network, weights=0.8, distribution=by_size)
     assert [each.sparsity.weight for each in estimate.layers] == [0.4, 0.8]
     assert estimate.to_dict()["distribution"] == "by_size"
-    with pytest.raises(swatcost.SwatcostError, match="<lambda> gave 1 sparsities for 2 layers"):
+    with pytest.raises(swatcost.SwatcostError, match="<lambda> returned 1 sparsities for 2 layers"):
         swatcost.estimate(network, weights=0.8, distribution=lambda layers, target: [0.5])
 
 
@@ -238,7 +238,7 @@ def test_weights_that_are_not_finite(trained: tuple[Network, nn.Module]) -> None
     with torch.no_grad():
         module[1].weight[0, 0] = math.nan
     for name, weights in (("checkpoint", None), ("global", 0.5)):
-        with pytest.raises(swatcost.SwatcostError, match=r"1\.weight holds numbers that are not finite"):
+        with pytest.raises(swatcost.SwatcostError, match=r"1\.weight contains numbers that are not finite"):
             swatcost.estimate(network, weights=weights, distribution=name, source=module.state_dict())
 
 
@@ -260,7 +260,7 @@ def test_tables(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_matches_nothing_is_shown_beside_four_that_there_are() -> None:
-    with pytest.raises(swatcost.SwatcostError, match="'l9' matches no layer: there are l0, l1, l2, l3, …"):
+    with pytest.raises(swatcost.SwatcostError, match="'l9' matches no layer: the layers are l0, l1, l2, l3, …"):
         swatcost.estimate(network_of([(4, 4, 1, 1)] * 5), distribution="file", source={"l9": 0.5})
 
 
@@ -275,41 +275,41 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
             {"distribution": "erk", "weights": 0.9, "keep_dense": ["l1"]},
             "cannot be reached: layers kept dense hold 94.7 %",
         ),
-        ({"distribution": "nm", "weights": 0.6}, "0.6 is no N:4 sparsity"),
-        ({"distribution": "nm", "source": "4:2"}, "'4:2' is no N:M pattern"),
-        ({"distribution": "nm", "source": "0:4"}, "'0:4' is no N:M pattern"),
-        ({"distribution": "nm", "source": "2:4", "weights": 0.75}, "2:4 is 0.5 sparse"),
-        ({"distribution": "nm", "source": "1:4", "weights": 0.5}, "1:4 is 0.75 sparse, leave weights out"),
+        ({"distribution": "nm", "weights": 0.6}, "0.6 is not an N:4 sparsity"),
+        ({"distribution": "nm", "source": "4:2"}, "'4:2' is not an N:M pattern"),
+        ({"distribution": "nm", "source": "0:4"}, "'0:4' is not an N:M pattern"),
+        ({"distribution": "nm", "source": "2:4", "weights": 0.75}, "2:4 has sparsity 0.5"),
+        ({"distribution": "nm", "source": "1:4", "weights": 0.5}, "1:4 has sparsity 0.75, leave weights out"),
         ({"distribution": "file"}, "needs a table of sparsities"),
-        ({"distribution": "file", "source": {"l0": 0.5}, "weights": 0.5}, "the file says how sparse each layer is"),
-        ({"distribution": "file", "source": {"l9": 0.5}}, "'l9' matches no layer: there are l0, l1"),
-        ({"distribution": "file", "source": {"l0": "much"}}, "'much' of layer 'l0' is no number"),
+        ({"distribution": "file", "source": {"l0": 0.5}, "weights": 0.5}, "the file defines the sparsities"),
+        ({"distribution": "file", "source": {"l9": 0.5}}, "'l9' matches no layer: the layers are l0, l1"),
+        ({"distribution": "file", "source": {"l0": "much"}}, "'much' for layer 'l0' is not a number"),
         ({"distribution": "file", "source": {"l0": 1.5}}, "weight sparsity of l0.weight: 1.5 is not a sparsity"),
         ({"distribution": "file", "source": {"l0": math.nan}}, "is not a sparsity"),
-        ({"distribution": "file", "source": {}}, "holds no numbers"),
+        ({"distribution": "file", "source": {}}, "has no numbers"),
         ({"distribution": "file", "source": {"*": None}}, "has no number for layer '\\*'"),
         ({"distribution": "file", "source": {"*": {"weight": 0.9}}}, "no column called weights or acts"),
-        ({"distribution": "file", "source": {"*": 10**400}}, "is no number"),
+        ({"distribution": "file", "source": {"*": 10**400}}, "is not a number"),
         ({"distribution": "file", "source": {"*": 80}, "method": "swat-structured"}, "80.0 is not a sparsity"),
         ({"distribution": "file", "source": {"*": math.inf}, "method": "swat-structured"}, "inf is not a sparsity"),
         ({"source": {"l0": 0.5}}, "distribution 'uniform' reads no file"),
-        ({"distribution": lambda layers, target: None}, "gave a NoneType"),
-        ({"distribution": lambda layers, target: {"l0": 1}}, "gave a dict"),
+        ({"distribution": lambda layers, target: None}, "returned a NoneType"),
+        ({"distribution": lambda layers, target: {"l0": 1}}, "returned a dict"),
         ({"distribution": lambda layers, target: [None, 0.5]}, "None is not a sparsity"),
         ({"distribution": 5}, "unknown distribution 5"),
         ({"distribution": "checkpoint", "source": 5}, "reads a checkpoint"),
         ({"distribution": "file", "source": "none.csv"}, "cannot read none.csv"),
-        ({"distribution": "file", "source": 3}, "3 is no table"),
+        ({"distribution": "file", "source": 3}, "3 is not a table"),
         ({"distribution": "momentum", "weights": 0.5}, "needs shares by layer or a checkpoint"),
         ({"distribution": "momentum", "weights": 0.5, "source": {"l0": 1}}, "no momentum share for layer l1"),
-        ({"distribution": "momentum", "weights": 0.5, "source": {"l*": -1}}, "have to be positive"),
-        ({"distribution": "momentum", "weights": 0.5, "source": {"*": 0}}, "have to be positive"),
+        ({"distribution": "momentum", "weights": 0.5, "source": {"l*": -1}}, "have to be non-negative"),
+        ({"distribution": "momentum", "weights": 0.5, "source": {"*": 0}}, "have to be non-negative"),
         (  # 16 of 304 weights are dense, half a weight more than can be kept
             {"distribution": "erk", "weights": 1 - 15.5 / 304, "keep_dense": ["l0"]},
             "cannot be reached: layers kept dense hold 5.3 %",
         ),
         ({"distribution": "global", "weights": 0.5}, "reads a checkpoint"),
-        ({"distribution": "checkpoint", "weights": 0.5, "source": "x.pt"}, "the checkpoint says how sparse it is"),
+        ({"distribution": "checkpoint", "weights": 0.5, "source": "x.pt"}, "the checkpoint defines the sparsity"),
         ({"distribution": "checkpoint", "source": "none.pt"}, "cannot read none.pt"),
         ({"distribution": "checkpoint", "source": "none.safetensors"}, "cannot read none.safetensors"),
     ],
@@ -361,7 +361,7 @@ def test_damaged_checkpoints_are_named_and_never_run(tmp_path: Path, content: by
     for name in ("c.pt", "c.safetensors"):
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(swatcost.SwatcostError, match=f"{name} is no usable checkpoint"):
+        with pytest.raises(swatcost.SwatcostError, match=f"{name} is not a usable checkpoint"):
             swatcost.estimate(NETWORK, distribution="checkpoint", source=path)
 
 
@@ -369,7 +369,7 @@ def test_a_checkpoint_of_another_network_is_named(trained: tuple[Network, nn.Mod
     network, _ = trained
     path = tmp_path / "c.pt"
     torch.save(nn.Sequential(nn.Linear(8, 9, bias=False)).state_dict(), path)
-    with pytest.raises(swatcost.SwatcostError, match=r"0\.weight has 72 elements, the network's has 64"):
+    with pytest.raises(swatcost.SwatcostError, match=r"0\.weight has 72 elements, not the network's 64"):
         swatcost.estimate(network, distribution="checkpoint", source=path)
 
 
@@ -386,16 +386,16 @@ def test_masks_of_pruning_by_hand() -> None:
     keeps_first = replace(METHODS["swat"], keeps_dense=("0",))
     plan = sparsity_plan(network, method=keeps_first, distribution=DISTRIBUTIONS["mask"])
     assert [each.weight for each in plan.layers] == pytest.approx([3 / 12, 3 / 6, 0])
-    with pytest.raises(swatcost.SwatcostError, match="the masks say how sparse each layer is"):
+    with pytest.raises(swatcost.SwatcostError, match="the masks define the sparsities"):
         swatcost.estimate(network, distribution="mask", weights=0.5)
-    with pytest.raises(swatcost.SwatcostError, match="carries no pruning masks"):
+    with pytest.raises(swatcost.SwatcostError, match="has no pruning masks"):
         swatcost.estimate(NETWORK, distribution="mask")
 
 
 def test_one_weight_too_many_is_kept_dense(trained: tuple[Network, nn.Module]) -> None:
     network, module = trained  # 64 and 32 weights; with the first dense, 64 of 96 is the least that can be kept
     state = module.state_dict()
-    for kept, message in ((63, "cannot be reached beside the layers"), (64, "not one is left")):
+    for kept, message in ((63, "cannot be reached: layers kept dense"), (64, "cannot be trained")):
         with pytest.raises(swatcost.SwatcostError, match=message):
             swatcost.estimate(
                 network, weights=1 - kept / 96, distribution="global", source=state, keep_dense=["0"], method="swat"
@@ -405,12 +405,12 @@ def test_one_weight_too_many_is_kept_dense(trained: tuple[Network, nn.Module]) -
 
 
 def test_tensors_that_are_no_arrays_are_named(trained: tuple[Network, nn.Module]) -> None:
-    with pytest.raises(swatcost.SwatcostError, match="the checkpoint is no usable checkpoint"):
+    with pytest.raises(swatcost.SwatcostError, match="the checkpoint is not a usable checkpoint"):
         swatcost.estimate(trained[0], distribution="checkpoint", source={"0.weight": torch.eye(8).to_sparse()})
 
 
 @pytest.mark.parametrize(
-    ("name", "kept", "bends"),
+    ("name", "kept", "breakpoints"),
     [
         # n = 16 and 288; erk: p = 10/16 and 18/288, 16 p + 288 p = 28: the first is dense from 28 / p = 44.8 weights
         ("erk", [], [0, 1 - 44.8 / 304, 1]),
@@ -421,12 +421,12 @@ def test_tensors_that_are_no_arrays_are_named(trained: tuple[Network, nn.Module]
         ("uniform", [], [0, 1]),
     ],
 )
-def test_bends_by_hand(name: str, kept: list[str], bends: list[float]) -> None:
+def test_bends_by_hand(name: str, kept: list[str], breakpoints: list[float]) -> None:
     distribution = DISTRIBUTIONS[name]
-    assert distribution.bends is not None
-    request = Spread(layers=NETWORK.weight_layers, kept_dense=frozenset(kept), target=None)
-    assert distribution.bends(request) == pytest.approx(bends, abs=1e-8)
-    assert max(distribution.bends(request)) < max(bends)  # where the last layer would be empty
+    assert distribution.breakpoints is not None
+    request = Request(layers=NETWORK.weight_layers, kept_dense=frozenset(kept), target=None)
+    assert distribution.breakpoints(request) == pytest.approx(breakpoints, abs=1e-8)
+    assert max(distribution.breakpoints(request)) < max(breakpoints)  # where the last layer would be empty
 
 
 def test_a_layer_is_dense_from_its_bend_on() -> None:
@@ -482,17 +482,20 @@ def test_momentum_of_the_largest_weights_by_hand(trained: tuple[Network, nn.Modu
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda run: run["optimizer"].pop("state"), "holds no optimizer state"),
-        (lambda run: run["optimizer"].pop("param_groups"), "holds no optimizer state"),
-        (lambda run: run.update(optimizer=5), "holds no optimizer state"),
-        (lambda run: run["optimizer"]["param_groups"][0]["params"].pop(), "it has 1 parameters, the network 2"),
-        (lambda run: run["optimizer"]["param_groups"][0]["params"].append(2), "it has 3 parameters, the network 2"),
-        (lambda run: run["optimizer"]["state"].pop(1), r"has no momentum_buffer of 1\.weight"),
-        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": None}}), "has no momentum_buffer of 1"),
-        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": 5}}), "holds no usable optimizer state"),
+        (lambda run: run["optimizer"].pop("state"), "has no optimizer state"),
+        (lambda run: run["optimizer"].pop("param_groups"), "has no optimizer state"),
+        (lambda run: run.update(optimizer=5), "has no optimizer state"),
+        (lambda run: run["optimizer"]["param_groups"][0]["params"].pop(), "1 parameters, but the network has 2"),
+        (
+            lambda run: run["optimizer"]["param_groups"][0]["params"].append(2),
+            "3 parameters, but the network has 2",
+        ),
+        (lambda run: run["optimizer"]["state"].pop(1), r"has no momentum_buffer for 1\.weight"),
+        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": None}}), "has no momentum_buffer for 1"),
+        (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": 5}}), "has no usable optimizer state"),
         (
             lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": torch.ones(3)}}),
-            r"the momentum of 1\.weight has another size",
+            r"the momentum of 1\.weight has 3 elements, not 32",
         ),
     ],
 )
@@ -507,7 +510,7 @@ def test_momentum_that_is_missing(trained: tuple[Network, nn.Module], change: An
 def test_momentum_beside_dense_layers(trained: tuple[Network, nn.Module]) -> None:
     # 96 weights, of which 64 stay dense: at least those have to be kept
     request: dict[str, Any] = {"distribution": "momentum", "source": {"*": 1}, "keep_dense": ["0"]}
-    with pytest.raises(swatcost.SwatcostError, match="cannot be reached beside the layers that are kept dense"):
+    with pytest.raises(swatcost.SwatcostError, match="cannot be reached: layers kept dense"):
         swatcost.estimate(trained[0], weights=1 - 63.5 / 96, **request)
     found = swatcost.estimate(trained[0], weights=1 - 72 / 96, **request)
     assert [each.sparsity.weight for each in found.layers] == pytest.approx([0, 1 - 8 / 32])
@@ -539,5 +542,5 @@ def test_a_record_without_momentum_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         return [each.sparsity.weight for each in found.layers]
 
     assert estimate(share=0.5, weights=0.9) == pytest.approx([0, 1 - 136 / 288])  # 152 kept, 16 of them in the first
-    with pytest.raises(swatcost.SwatcostError, match=r"run\.jsonl holds no momentum: it is a run of one step"):
+    with pytest.raises(swatcost.SwatcostError, match=r"run\.jsonl has no momentum: the run had one step"):
         estimate(weights=0.9)

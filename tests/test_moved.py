@@ -43,3 +43,16 @@ def test_what_readme_documentation_and_notebooks_imported_is_where_it_was() -> N
 def test_a_name_that_never_was_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError):
         import_module("swatcost.nothing")
+
+
+def test_a_distribution_takes_and_has_its_old_fields() -> None:
+    from swatcost.distributions import Distribution, Request, Spread
+
+    def spread(request: Request) -> dict[str, float]:
+        return {layer.weight: 0.5 for layer in request.free}
+
+    old: dict[str, object] = {"spread": spread, "bends": None}
+    given = Distribution(name="half", title="half", citation="ours", **old)  # type: ignore[arg-type]
+    assert Spread is Request
+    assert given.allocate is getattr(given, "spread") is spread  # noqa: B009
+    assert getattr(given, "bends") is getattr(given, "spread_acts") is None  # noqa: B009

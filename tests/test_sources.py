@@ -113,16 +113,16 @@ def test_a_factory_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("{file}:build", "does not say what its input looks like: give --input-shape"),
+        ("{file}:build", "does not define an input shape: give --input-shape"),
         ("{file}:bild", "has no 'bild': did you mean build?"),
         ("{file}:broken", "broken raised ValueError: no such thing$"),
-        ("{file}:nothing", "gave a NoneType: it should give a module"),
-        ("{file}:number", "is a int, no factory"),
+        ("{file}:nothing", "returned a value of type NoneType: it has to return a module"),
+        ("{file}:number", "is of type int, not a network factory"),
         ("{folder}/none.py:build", "none.py: no such file"),
         ("{folder}/wrong.py:build", "wrong.py cannot be imported: SyntaxError"),
         ("{folder}/stops.py:build", "stops.py cannot be imported: SystemExit: 3"),
         ("no_such_package.nets:build", "no_such_package.nets is not installed, or not on the path"),
-        ("{file}", "is a file: name the factory in it too"),
+        ("{file}", "is a file: add the name of its factory"),
         ("resnet5", "unknown model 'resnet5': did you mean resnet50"),
         ("quite another", "or give a zoo name, torchvision:NAME"),
     ],
@@ -270,7 +270,7 @@ def kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
         sys.modules["swatcost.loading.load"], "_STARTED", time.time_ns()
     )  # other tests have left modules and formulas behind
-    monkeypatch.setattr(formulas, "_HERE", set())
+    monkeypatch.setattr(formulas, "_REGISTERED_HERE", set())
     return folder
 
 

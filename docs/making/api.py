@@ -74,7 +74,8 @@ def _described(name: str) -> list[str]:
     known = {id(getattr(import_module(other), each)) for other in earlier for each in _offered(other)}
     own = [f"{name}.{each}" for each in _offered(name) if id(getattr(import_module(name), each)) not in known]
     if name == "swatcost.distributions":
-        functions = (each.spread.args[0] if isinstance(each.spread, partial) else each.spread for each in DISTRIBUTIONS)
+        allocations = (each.allocate for each in DISTRIBUTIONS)
+        functions = (each.args[0] if isinstance(each, partial) else each for each in allocations)
         own += [f"{each.__module__}.{each.__name__}" for each in functions]
     return [*own, *_ALSO.get(name, ())]
 

@@ -89,7 +89,7 @@ def _swat(convention: str, target: float) -> Estimate:
 
 def distributions() -> str:
     """What each does, and what its authors keep dense."""
-    what = [[_link(each.spread, each.name), code_options(each.title), each.citation or "–"] for each in DISTRIBUTIONS]
+    what = [[_link(each.allocate, each.name), code_options(each.title), each.citation or "–"] for each in DISTRIBUTIONS]
     unless_told = [
         [
             f"`{each.name}`", "dense" if each.first_layer_dense else "sparse",

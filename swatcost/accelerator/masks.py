@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.checkpoints import weights_by_name
-from swatcost.distributions.distribution import Spread
+from swatcost.distributions.distribution import Request
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
 
@@ -173,7 +173,7 @@ def from_checkpoint(network: Network, path: str | Path) -> MaskSource:
             raise SwatcostError(
                 f"{path}: a run's masks are in the checkpoint beside its record, and {place} is not there"
             )
-    request = Spread(
+    request = Request(
         layers=first_uses(network.weight_layers),
         kept_dense=frozenset(),
         target=None,

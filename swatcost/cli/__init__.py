@@ -127,7 +127,7 @@ def main(args: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
         if isinstance(error, click.NoSuchOption):
-            error.possibilities = _meant(error)
+            error = click.NoSuchOption(error.option_name, possibilities=_meant(error), ctx=error.ctx)
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         said = ", ".join(taken.said())
         return _misuse(f"{message} (with {said})" if said else message)

@@ -1,14 +1,14 @@
-"""The zeros that a checkpoint has."""
+"""The zeros in a checkpoint's weights."""
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.checkpoints import weights_by_name
-from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
+from swatcost.distributions.distribution import Distribution, Request, same_for_activations
 
 
-def zeros_of_checkpoint(request: Spread) -> dict[str, float]:
-    """The fraction of a checkpoint's weights that are exactly zero [-], layer by layer."""
+def zeros_of_checkpoint(request: Request) -> dict[str, float]:
+    """The fraction of a checkpoint's weights that are exactly zero [-], per layer."""
     if request.target is not None:
-        raise SwatcostError(f"weights {request.target:g}: the checkpoint says how sparse it is, leave weights out")
+        raise SwatcostError(f"weights {request.target:g}: the checkpoint defines the sparsity, leave weights out")
     return {
         weight: 1 - float((magnitudes > 0).mean())
         for weight, magnitudes in weights_by_name(request).items()
@@ -18,11 +18,11 @@ def zeros_of_checkpoint(request: Spread) -> dict[str, float]:
 
 DISTRIBUTION = Distribution(
     name="checkpoint",
-    title="The zeros that a checkpoint has (--from)",
+    title="The zeros in a checkpoint's weights (--from)",
     citation="the user's",
-    spread=zeros_of_checkpoint,
+    allocate=zeros_of_checkpoint,
     measured=True,
     acts_follow_weights=False,
-    spread_acts=same_for_activations,
+    allocate_acts=same_for_activations,
     reads_source=True,
 )

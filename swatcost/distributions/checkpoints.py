@@ -1,4 +1,4 @@
-"""Numbers from checkpoints: magnitudes of weights, and layers' momentum. Checkpoints are data, nothing in them runs."""
+"""Weight magnitudes and momentum from checkpoints. Checkpoints are data: nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swatcost.common.errors import SwatcostError, first_line
-from swatcost.distributions.distribution import Spread
+from swatcost.distributions.distribution import Request
 
 if TYPE_CHECKING:
     import numpy
 
-# What reading raises on a file that is damaged or something else.
+# Exceptions raised on reading a file that is damaged or not a checkpoint.
 _DAMAGED = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
 
-def weights_by_name(request: Spread) -> dict[str, numpy.ndarray[Any, Any]]:
+def weights_by_name(request: Request) -> dict[str, numpy.ndarray[Any, Any]]:
     """The checkpoint's magnitudes |w| of each layer's weight, flattened.
 
-    Raises SwatcostError when the file cannot be read, or has no finite tensor of a layer's name and size.
+    Raises SwatcostError if the file cannot be read, or has no finite tensor of a layer's name and size.
     """
     tensors = _read(request.source)
     return {
@@ -28,7 +28,7 @@ def weights_by_name(request: Spread) -> dict[str, numpy.ndarray[Any, Any]]:
 
 
 def _magnitudes(
-    weight: str, elements: int, tensors: Mapping[str, numpy.ndarray[Any, Any]], request: Spread
+    weight: str, elements: int, tensors: Mapping[str, numpy.ndarray[Any, Any]], request: Request
 ) -> numpy.ndarray[Any, Any]:
     name, _, part = weight.partition("[")
     array = _pruned(name.removesuffix("_orig"), tensors)
@@ -38,14 +38,14 @@ def _magnitudes(
         start, end = map(int, part.rstrip("]").split(":"))
         array = array[start:end]
     if array.size != elements:
-        raise SwatcostError(f"{_named(request.source)}: {name} has {array.size} elements, the network's has {elements}")
+        raise SwatcostError(f"{_named(request.source)}: {name} has {array.size} elements, not the network's {elements}")
     if not (array < float("inf")).all():
-        raise SwatcostError(f"{_named(request.source)}: {name} holds numbers that are not finite")
+        raise SwatcostError(f"{_named(request.source)}: {name} contains numbers that are not finite")
     return array
 
 
 def _pruned(name: str, tensors: Mapping[str, numpy.ndarray[Any, Any]]) -> numpy.ndarray[Any, Any] | None:
-    """A weight's magnitudes, flattened; under a mask of torch.nn.utils.prune it is kept in two parts."""
+    """A weight's magnitudes, flattened; torch.nn.utils.prune stores a pruned weight as two tensors."""
     if name in tensors:
         return _magnitude(tensors[name])
     original, mask = tensors.get(f"{name}_orig"), tensors.get(f"{name}_mask")
@@ -60,8 +60,8 @@ def _magnitude(array: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
     return magnitudes
 
 
-def momentum_shares(request: Spread) -> dict[str, float]:
-    """Each layer's mean |momentum| over its active weights: the largest ones, as many as the target keeps."""
+def momentum_shares(request: Request) -> dict[str, float]:
+    """Each layer's mean |momentum| over its active weights: the largest ones, at the target density."""
     import numpy
 
     density = 1 - request.required_target()
@@ -69,36 +69,39 @@ def momentum_shares(request: Spread) -> dict[str, float]:
     shares = {}
     for layer in request.layers:
         if layer.weight not in buffers:
-            raise SwatcostError(f"{_named(request.source)} has no momentum_buffer of {layer.weight}")
+            raise SwatcostError(f"{_named(request.source)} has no momentum_buffer for {layer.weight}")
         if buffers[layer.weight].size != layer.weight_elements:
-            raise SwatcostError(f"{_named(request.source)}: the momentum of {layer.weight} has another size")
+            raise SwatcostError(
+                f"{_named(request.source)}: the momentum of {layer.weight} has {buffers[layer.weight].size} elements, "
+                f"not {layer.weight_elements}"
+            )
         count = max(1, round(density * layer.weight_elements))
         active = numpy.argpartition(weights[layer.weight], -count)[-count:]
         shares[layer.weight] = float(abs(buffers[layer.weight].reshape(-1)[active]).mean())
     return shares
 
 
-def _momentum(request: Spread) -> dict[str, Any]:
+def _momentum(request: Request) -> dict[str, Any]:
     """Momentum buffers by parameter name; an optimizer numbers parameters in the order of model.parameters()."""
     content = _load(request.source)
     optimizer = next((content[key] for key in ("optimizer", "optimizer_state_dict") if key in content), None)
     if not isinstance(optimizer, Mapping) or "state" not in optimizer or "param_groups" not in optimizer:
-        raise SwatcostError(f"{_named(request.source)} holds no optimizer state (a key 'optimizer' with 'state')")
+        raise SwatcostError(f"{_named(request.source)} has no optimizer state (a key 'optimizer' with 'state')")
     try:
         return _buffers_by_name(optimizer, request)
     except _DAMAGED as error:
-        raise SwatcostError(f"{_named(request.source)} holds no usable optimizer state: {first_line(error)}") from None
+        raise SwatcostError(f"{_named(request.source)} has no usable optimizer state: {first_line(error)}") from None
 
 
-def _buffers_by_name(optimizer: Mapping[str, Any], request: Spread) -> dict[str, Any]:
+def _buffers_by_name(optimizer: Mapping[str, Any], request: Request) -> dict[str, Any]:
     groups, names = optimizer["param_groups"], list(request.parameters)
     order = [number for group in groups for number in group["params"]]
-    if len(groups) > 1:  # groups may hold the parameters in any order
+    if len(groups) > 1:  # groups may list the parameters in any order
         names = [name for group in groups for name in group.get("param_names", [])]
         if len(names) != len(order):
-            raise ValueError("several parameter groups without the names of their parameters")
+            raise ValueError("several parameter groups without parameter names (param_names)")
     if len(order) != len(names):
-        raise ValueError(f"it has {len(order)} parameters, the network {len(names)}")
+        raise ValueError(f"it has {len(order)} parameters, but the network has {len(names)}")
     states = {name: optimizer["state"].get(number, {}) for name, number in zip(names, order, strict=True)}
     return {
         name: state["momentum_buffer"].float().numpy()
@@ -108,7 +111,7 @@ def _buffers_by_name(optimizer: Mapping[str, Any], request: Spread) -> dict[str,
 
 
 def _read(source: Any) -> dict[str, numpy.ndarray[Any, Any]]:
-    """All floating-point tensors of a state dict by name, as arrays."""
+    """All floating-point tensors of a state dict as arrays, by name."""
     content = _load(source)
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content.get(key), Mapping):
@@ -121,7 +124,7 @@ def _read(source: Any) -> dict[str, numpy.ndarray[Any, Any]]:
             if hasattr(tensor, "detach") and tensor.is_floating_point()
         }
     except _DAMAGED as error:
-        raise SwatcostError(f"{_named(source)} is no usable checkpoint: {first_line(error)}") from None
+        raise SwatcostError(f"{_named(source)} is not a usable checkpoint: {first_line(error)}") from None
 
 
 def _load(source: Any) -> Mapping[str, Any]:
@@ -145,9 +148,9 @@ def _load(source: Any) -> Mapping[str, Any]:
     except OSError as error:
         raise SwatcostError(f"cannot read {source}: {error.strerror or first_line(error)}") from None
     except (*_DAMAGED, pickle.UnpicklingError, SafetensorError) as error:
-        raise SwatcostError(f"{source} is no usable checkpoint: {first_line(error)}") from None
+        raise SwatcostError(f"{source} is not a usable checkpoint: {first_line(error)}") from None
     if not isinstance(content, Mapping):
-        raise SwatcostError(f"{source} holds a {type(content).__name__}, no state dict")
+        raise SwatcostError(f"{source} holds a {type(content).__name__}, not a state dict")
     return content
 
 

@@ -1,11 +1,11 @@
-"""Erdős–Rényi: density falls with a layer's channels."""
+"""Erdős–Rényi: density decreases with a layer's channels."""
 
 from swatcost.distributions.distribution import proportional
 from swatcost.network.layer import Layer
 
 
 def er(layer: Layer) -> float:
-    """Density in proportion to (F + C) / (F · C); kernel sizes do not matter.
+    """Density proportional to (F + C) / (F · C), whatever the kernel size.
 
     Source: Mocanu et al., 2018, as generalised to convolutions by Evci et al., 2020, Section 3.
     """
@@ -16,6 +16,6 @@ def er(layer: Layer) -> float:
 DISTRIBUTION = proportional(
     er,
     name="er",
-    title="Erdős–Rényi: density in proportion to (F + C) / (F · C)",
+    title="Erdős–Rényi: density proportional to (F + C) / (F · C)",
     citation="Mocanu et al. 2018; Evci et al. 2020",
 )

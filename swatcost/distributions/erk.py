@@ -1,4 +1,4 @@
-"""Erdős–Rényi kernel: density falls with a layer's channels and kernel."""
+"""Erdős–Rényi kernel: density decreases with a layer's channels and kernel."""
 
 from math import prod
 
@@ -7,7 +7,7 @@ from swatcost.network.layer import Layer
 
 
 def erk(layer: Layer) -> float:
-    """Density in proportion to (F + C + R + S) / (F · C · R · S), for every layer, the first and last included.
+    """Density proportional to (F + C + R + S) / (F · C · R · S), for every layer, including the first and last.
 
     Source: Evci et al., 2020, Section 3; SWAT, Section 3.3.2 (SWAT-ERK).
     """
@@ -17,6 +17,6 @@ def erk(layer: Layer) -> float:
 DISTRIBUTION = proportional(
     erk,
     name="erk",
-    title="Erdős–Rényi kernel: density in proportion to (F + C + R + S) / (F · C · R · S)",
+    title="Erdős–Rényi kernel: density proportional to (F + C + R + S) / (F · C · R · S)",
     citation="Evci et al. 2020; SWAT-ERK",
 )

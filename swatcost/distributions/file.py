@@ -1,25 +1,25 @@
 """Sparsities from a file or a mapping, by layer name or pattern."""
 
 from swatcost.common.errors import SwatcostError
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import Distribution, Request
 from swatcost.distributions.tables import by_weight, read_table
 
 
-def from_file(request: Spread) -> dict[str, float]:
-    """The table's column `weights` [-]; a layer that it does not name stays dense."""
+def from_file(request: Request) -> dict[str, float]:
+    """The table's column `weights` [-]; layers that it does not name stay dense."""
     return _column(request, "weights")
 
 
-def activations_from_file(request: Spread) -> dict[str, float]:
-    """The table's column `acts` [-], where it has one, or else `weights`."""
+def activations_from_file(request: Request) -> dict[str, float]:
+    """The table's column `acts` [-] where a layer has one, or else `weights`."""
     return _column(request, "weights") | _column(request, "acts")
 
 
-def _column(request: Spread, column: str) -> dict[str, float]:
+def _column(request: Request, column: str) -> dict[str, float]:
     if request.target is not None:
-        raise SwatcostError(f"{column} {request.target:g}: the file says how sparse each layer is, leave {column} out")
+        raise SwatcostError(f"{column} {request.target:g}: the file defines the sparsities, leave {column} out")
     if request.source is None:
-        raise SwatcostError("distribution 'file' needs a table of sparsities by layer: name it with --from (source=)")
+        raise SwatcostError("distribution 'file' needs a table of sparsities by layer: give it with --from (source=)")
     rows = read_table(request.source)
     if not any({"weights", "acts"} & row.keys() for row in rows.values()):
         raise SwatcostError(f"{request.source!s:.80} has no column called weights or acts")
@@ -30,8 +30,8 @@ DISTRIBUTION = Distribution(
     name="file",
     title="By layer name or pattern, from a CSV, JSON or YAML file (--from)",
     citation="the user's",
-    spread=from_file,
-    spread_acts=activations_from_file,
+    allocate=from_file,
+    allocate_acts=activations_from_file,
     measured=True,
     reads_source=True,
 )

@@ -2,13 +2,13 @@
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.checkpoints import weights_by_name
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import Distribution, Request
 
 
-def global_magnitude(request: Spread) -> dict[str, float]:
-    """Keeps the largest (1 − s) · Σ n weights of all layers together; layers that are kept dense count as kept.
+def global_magnitude(request: Request) -> dict[str, float]:
+    """Keeps the largest (1 − s) · Σ n weights across all layers; weights of layers kept dense count as kept.
 
-    Raises SwatcostError when those alone exceed the total.
+    Raises SwatcostError if those alone exceed the total.
     """
     import numpy
 
@@ -19,7 +19,7 @@ def global_magnitude(request: Spread) -> dict[str, float]:
     everything = numpy.concatenate([magnitudes[layer.weight] for layer in free])
     keep = round((1 - request.required_target()) * request.elements) - (request.elements - everything.size)
     if not 0 <= keep <= everything.size:
-        raise SwatcostError(f"weights {request.target:g} cannot be reached beside the layers that are kept dense")
+        raise SwatcostError(f"weights {request.target:g} cannot be reached: layers kept dense hold too many weights")
     kept = numpy.zeros(everything.size, dtype=bool)
     kept[numpy.argsort(-everything, kind="stable")[:keep]] = True
     bounds = numpy.cumsum([layer.weight_elements for layer in free])[:-1]
@@ -31,6 +31,6 @@ DISTRIBUTION = Distribution(
     name="global",
     title="One magnitude threshold for all weights of a checkpoint (--from)",
     citation="Han et al. 2015",
-    spread=global_magnitude,
+    allocate=global_magnitude,
     reads_source=True,
 )

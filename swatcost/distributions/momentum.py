@@ -1,31 +1,31 @@
-"""SWAT-M: layers whose active weights have more momentum keep more of them."""
+"""SWAT-M: layers whose active weights have more momentum keep more weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.checkpoints import momentum_shares
-from swatcost.distributions.distribution import Distribution, Spread
+from swatcost.distributions.distribution import Distribution, Request
 from swatcost.distributions.tables import by_weight, read_table
 
 _CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
 _OPTIMIZER_KEYS = frozenset({"optimizer", "optimizer_state_dict"})
 
 
-def momentum(request: Spread) -> dict[str, float]:
-    """Non-zeros in proportion to each layer's share of momentum, keeping their total.
+def momentum(request: Request) -> dict[str, float]:
+    """Non-zeros proportional to each layer's share of momentum, keeping their total.
 
     v_l = mean |momentum| over the active weights of layer l, normalised over layers; nnz_l = v_l · (1 − s) · Σ n.
-    A layer that would exceed its size becomes dense; the excess is spread evenly over the others, repeated.
+    A layer that would exceed its size becomes dense; the excess is divided evenly among the others, repeatedly.
 
-    source is a table with a column `share` (or one number a layer), the record of a run (.jsonl), or a checkpoint
+    source is a table with a column `share` (or one number per layer), the record of a run (.jsonl), or a checkpoint
     with an optimizer's momentum.
     Source: Dettmers and Zettlemoyer, 2019; SWAT, Section 3.3.2 (SWAT-M). Their code rounds nnz_l up and makes a
-    layer dense from 0.99 of its size on, which loses the total; here it is kept exactly.
+    layer dense from 0.99 of its size, which changes the total; here the total is kept exactly.
     """
     if request.source is None:
         raise SwatcostError(
-            "distribution 'momentum' needs shares by layer or a checkpoint: name it with --from (source=)"
+            "distribution 'momentum' needs shares by layer or a checkpoint: give it with --from (source=)"
         )
     shares = _shares(request)
     if missing := [layer.name for layer in request.free if layer.weight not in shares]:
@@ -33,16 +33,16 @@ def momentum(request: Spread) -> dict[str, float]:
     if not request.free:
         return {}
     if min(shares.values()) < 0 or sum(shares[layer.weight] for layer in request.free) <= 0:
-        raise SwatcostError("momentum shares have to be positive numbers")
+        raise SwatcostError("momentum shares have to be non-negative, and not all zero")
     return _fill(request, shares)
 
 
-def _fill(request: Spread, shares: dict[str, float]) -> dict[str, float]:
+def _fill(request: Request, shares: dict[str, float]) -> dict[str, float]:
     sizes = {layer.weight: layer.weight_elements for layer in request.free}
     total = (1 - request.required_target()) * request.elements
-    total -= request.elements - sum(sizes.values())  # what is kept dense
+    total -= request.elements - sum(sizes.values())  # layers kept dense
     if total < 0 or total > sum(sizes.values()):
-        raise SwatcostError(f"weights {request.target:g} cannot be reached beside the layers that are kept dense")
+        raise SwatcostError(f"weights {request.target:g} cannot be reached: layers kept dense hold too many weights")
     all_shares = sum(shares[weight] for weight in sizes)
     kept = {weight: shares[weight] / all_shares * total for weight in sizes}
     open_layers = list(sizes)  # in order, as sums of floats depend on it
@@ -56,21 +56,21 @@ def _fill(request: Spread, shares: dict[str, float]) -> dict[str, float]:
     return {weight: 1 - kept[weight] / sizes[weight] for weight in sizes}
 
 
-def _shares(request: Spread) -> dict[str, float]:
+def _shares(request: Request) -> dict[str, float]:
     in_memory = isinstance(request.source, Mapping) and not _OPTIMIZER_KEYS.isdisjoint(request.source)
     if in_memory or (isinstance(request.source, str | Path) and Path(request.source).suffix in _CHECKPOINTS):
         return momentum_shares(request)
     rows = read_table(request.source)
     column = "share" if any("share" in row for row in rows.values()) else "weights"
     if column == "weights" and Path(str(request.source)).suffix == ".jsonl":
-        raise SwatcostError(f"{request.source} holds no momentum: it is a run of one step, or without momentum")
+        raise SwatcostError(f"{request.source} has no momentum: the run had one step, or an optimizer without momentum")
     return by_weight(rows, column, request.layers)
 
 
 DISTRIBUTION = Distribution(
     name="momentum",
-    title="In proportion to layers' momentum, from shares or an optimizer's state (--from)",
+    title="Proportional to layers' momentum, from shares or an optimizer's state (--from)",
     citation="Dettmers and Zettlemoyer 2019; SWAT-M",
-    spread=momentum,
+    allocate=momentum,
     reads_source=True,
 )

@@ -3,36 +3,36 @@
 import re
 
 from swatcost.common.errors import SwatcostError
-from swatcost.distributions.distribution import Distribution, Spread, same_for_activations
+from swatcost.distributions.distribution import Distribution, Request, same_for_activations
 
-_AMPERE = 4  # M of the sparse tensor cores, where no pattern is given
+_AMPERE = 4  # M of Ampere's sparse tensor cores, the default
 
 
-def nm(request: Spread) -> dict[str, float]:
+def nm(request: Request) -> dict[str, float]:
     """N of every M weights along the input channels: sparsity 1 − N / M where M divides the channels, else dense.
 
-    source is a pattern such as "2:8"; without one M is 4 and the target says which N.
+    source is a pattern such as "2:8"; without one M is 4 and N follows from the target.
     Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021 (2:4 sparsity).
 
-    Raises SwatcostError for a target that no N gives, and for a pattern that is none.
+    Raises SwatcostError for a target that no N gives, and for an invalid pattern.
     """
     N, M = pattern(request)
     return {layer.weight: 1 - N / M if layer.input_channels % M == 0 else 0.0 for layer in request.free}
 
 
-def pattern(request: Spread) -> tuple[int, int]:
-    """(N, M) as asked for by the source or the target."""
+def pattern(request: Request) -> tuple[int, int]:
+    """(N, M) from the source, or else from the target."""
     if request.source is None:
         N = (1 - (request.target or 0.0)) * _AMPERE
         if N % 1:
-            raise SwatcostError(f"weights {request.target:g} is no N:4 sparsity: give 0.25, 0.5 (2:4) or 0.75")
+            raise SwatcostError(f"weights {request.target:g} is not an N:4 sparsity: give 0.25, 0.5 (2:4) or 0.75")
         return int(N), _AMPERE
     match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(request.source))
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise SwatcostError(f"{request.source!r:.40} is no N:M pattern: give one such as 2:4")
+        raise SwatcostError(f"{request.source!r:.40} is not an N:M pattern: give one such as 2:4")
     N, M = int(match[1]), int(match[2])
     if request.target is not None and request.target != 1 - N / M:
-        raise SwatcostError(f"weights {request.target:g}: {N}:{M} is {1 - N / M:g} sparse, leave weights out")
+        raise SwatcostError(f"weights {request.target:g}: {N}:{M} has sparsity {1 - N / M:g}, leave weights out")
     return N, M
 
 
@@ -40,9 +40,9 @@ DISTRIBUTION = Distribution(
     name="nm",
     title="N:M along the input channels (--from 2:8, or weights 0.5 for 2:4); other layers dense",
     citation="Mishra et al. 2021",
-    spread=nm,
+    allocate=nm,
     acts_follow_weights=False,
-    spread_acts=same_for_activations,
+    allocate_acts=same_for_activations,
     reads_source=True,
     pattern=pattern,
 )

@@ -1,4 +1,4 @@
-"""Tables of numbers by layer: CSV, JSON and YAML files, or a mapping, with names or patterns of layers."""
+"""Tables of numbers by layer name or pattern: CSV, JSON and YAML files, or a mapping."""
 
 import csv
 import io
@@ -19,17 +19,17 @@ Row = dict[str, float]
 def read_table(source: Any) -> dict[str, Row]:
     """Reads {layer name or pattern: {column: number}}.
 
-    A CSV file has a column `layer` and columns of numbers; JSON, YAML and mappings hold a number for each layer,
-    which becomes the column `weights`, or an object of columns. The record of a run (.jsonl) has columns weights, acts,
+    A CSV file has a column `layer` and columns of numbers; JSON, YAML and mappings have, for each layer, an object of
+    columns or one number, which becomes the column `weights`. The record of a run (.jsonl) has columns weights, acts,
     zeros and share. Nothing in a file is executed.
 
-    Raises SwatcostError when it cannot be read or holds something else.
+    Raises SwatcostError if it cannot be read or is not such a table.
     """
     if isinstance(source, Mapping):
         return _rows(source, "the mapping")
     if not isinstance(source, str | Path):
         raise SwatcostError(
-            f"{reprlib.repr(source)} is no table: give a .csv, .json or .yaml file, or a mapping by layer"
+            f"{reprlib.repr(source)} is not a table: give a .csv, .json or .yaml file, or a mapping by layer"
         )
     path = Path(source)
     if path.suffix == ".jsonl":
@@ -49,10 +49,10 @@ def read_table(source: Any) -> dict[str, Row]:
     except KeyError:
         raise SwatcostError(f"{path} has no column called layer") from None
     except (ValueError, RecursionError, csv.Error) as error:
-        raise SwatcostError(f"{path} is no usable table: {error}") from None
+        raise SwatcostError(f"{path} is not a usable table: {error}") from None
     except Exception as error:
         if type(error).__module__.startswith("yaml"):
-            raise SwatcostError(f"{path} is no usable table: {error}") from None
+            raise SwatcostError(f"{path} is not a usable table: {error}") from None
         raise
     return _rows(data, str(path))
 
@@ -66,28 +66,28 @@ def _csv(text: str) -> dict[str, dict[str, str]]:
 
 def _rows(data: Any, name: str) -> dict[str, Row]:
     if not isinstance(data, Mapping) or not data:
-        raise SwatcostError(f"{name} holds no numbers by layer")
+        raise SwatcostError(f"{name} has no numbers by layer")
     rows: dict[str, Row] = {}
     for layer, value in data.items():
         columns = value if isinstance(value, Mapping) else {"weights": value}
         try:
             rows[str(layer)] = {str(key): float(number) for key, number in columns.items() if number not in (None, "")}
         except (TypeError, ValueError, OverflowError):
-            raise SwatcostError(f"{name}: {reprlib.repr(value)} of layer {layer!r:.60} is no number") from None
+            raise SwatcostError(f"{name}: {reprlib.repr(value)} for layer {layer!r:.60} is not a number") from None
         if not rows[str(layer)]:
             raise SwatcostError(f"{name} has no number for layer {layer!r:.60}")
     return rows
 
 
 def by_weight(rows: Mapping[str, Row], column: str, layers: Sequence[Layer]) -> dict[str, float]:
-    """A column's number for each layer, by weight: a layer's own name counts before patterns, and of those the first.
+    """A column's number for each layer, by weight: from the layer's own name, or else from the first matching pattern.
 
     Raises SwatcostError for a name or pattern that matches no layer.
     """
     for pattern in rows:
         if not any(_matches(layer, pattern) for layer in layers):
             names = ", ".join(layer.name for layer in layers[:4])
-            raise SwatcostError(f"{pattern!r:.80} matches no layer: there are {names}, …")
+            raise SwatcostError(f"{pattern!r:.80} matches no layer: the layers are {names}, …")
     found: dict[str, float] = {}
     for layer in layers:
         own = [pattern for pattern in rows if pattern in (layer.name, layer.weight)]

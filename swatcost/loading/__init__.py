@@ -1,4 +1,4 @@
-"""A name or a file → a Network: the zoo, shipped traces, the trace cache, other packages' networks, saved traces."""
+"""Name or file → Network: the zoo, shipped traces, the trace cache, networks of other packages, saved traces."""
 
 from swatcost.loading.load import ENTRY_POINTS, counted_network, load, loading_words, place_of
 

@@ -1,4 +1,4 @@
-"""A name or a file → a Network."""
+"""Name or file → Network."""
 
 import os
 import sys
@@ -18,9 +18,9 @@ from swatcost.network.formulas import registered_here
 from swatcost.network.layer import LARGEST
 
 ENTRY_POINTS = "swatcost.models"
-"""The entry point group through which other packages offer networks: a name for a factory."""
+"""The entry point group through which other packages add networks: each entry names a factory."""
 
-_STARTED = time.time_ns()  # what was changed later may have been imported before
+_STARTED = time.time_ns()  # a file changed later may have been imported before the change
 _FORMS = (
     "a zoo name, torchvision:NAME, timm:NAME, package.module:factory, path/file.py:factory or a saved trace (.json)"
 )
@@ -34,21 +34,22 @@ def load(
     classes: int | None = None,
     fresh: bool = False,
 ) -> Network:
-    """Loads a network: of the zoo by name, of a library or a factory by where it is, or a saved trace by its path.
+    """Loads a network by zoo name, from a library or a factory, or from a saved trace.
 
-    model is a zoo name, a name that another package offers, `torchvision:NAME`, `timm:NAME`,
+    model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`,
     `package.module:factory`, `path/file.py:factory`, or the path of a .json file. A factory returns a module, or a
-    module and example inputs, or a Network. input_shape is that of one sample, (C, H, W) for images; it and classes
-    replace what the network is defined with. input_dtype is torch's name of the input's numbers, such as int64.
+    module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images; input_shape
+    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64.
 
-    Zoo networks come traced with the package. Others are traced once and kept on disk (in $SWATCOST_CACHE_DIR, or the
-    user's cache) until their source, swatcost or torch changes; fresh traces anew.
+    Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
+    $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
+    shipped traces.
 
-    Raises SwatcostError for an unknown name, a damaged file, a network that cannot be built, and an input shape
-    that it cannot take.
+    Raises SwatcostError for an unknown name, a damaged file, a network that cannot be built, and an input shape that
+    the network does not accept.
     """
     if not isinstance(model, str | Path):
-        raise SwatcostError(f"a {type(model).__name__} is no name or path: trace it first, with swatcost.trace")
+        raise SwatcostError(f"a {type(model).__name__} is not a name or path: trace it first, with swatcost.trace")
     name = str(model)
     if classes is not None and (
         isinstance(classes, bool) or not isinstance(classes, int) or not 1 <= classes <= LARGEST
@@ -56,7 +57,9 @@ def load(
         raise SwatcostError(f"classes {classes!r:.40}: give a positive whole number")
     if name.endswith(".json"):
         if any(each is not None for each in (input_shape, input_dtype, classes)):
-            raise SwatcostError(f"{name} is a saved trace: its input and classes are fixed, leave them out")
+            raise SwatcostError(
+                f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
+            )
         return read_network(name)
     asked = {
         "input_shape": None if input_shape is None else _whole_numbers(input_shape),
@@ -77,14 +80,14 @@ def loading_words(
     classes: int | None = None,
     fresh: bool = False,
 ) -> list[str]:
-    """The options of a command line that loads a model so."""
+    """These arguments of `load` as command-line options."""
     words = [] if classes is None else ["--classes", str(classes)]
     words += [] if input_shape is None else ["--input-shape", ",".join(map(str, input_shape))]
     return words + ([] if input_dtype is None else ["--input-dtype", input_dtype])
 
 
 def counted_network(network: Network | str | Path) -> Network:
-    """The network, loaded if it was named; SwatcostError if it has nothing to count."""
+    """The network, loaded if given by name or path. Raises SwatcostError if it has nothing to count."""
     if not isinstance(network, Network):
         network = load(network)
     if not network.counted_layers:
@@ -95,45 +98,45 @@ def counted_network(network: Network | str | Path) -> Network:
 
 
 def _whole_numbers(shape: Any) -> list[Any]:
-    """A shape's sizes as plain ints where they are whole numbers of any kind; what they have to be, tracing says."""
+    """The sizes of a shape, integers of any type as ints; other values are left for tracing to reject."""
     sizes = list(shape) if isinstance(shape, Iterable) else [shape]
     return [int(each) if isinstance(each, Integral) and not isinstance(each, bool) else each for each in sizes]
 
 
 def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
-    """A trace from the cache, or a new one that is put there.
+    """A trace from the cache, or a new one that is added to it.
 
-    Where this process may see something else than others none is kept: with a formula that it registered itself,
-    and of a module that it has loaded already and may have changed.
+    The cache is not used where another process may get a different trace: if this one registered a formula itself, or
+    if it has already loaded the module and may have changed it.
     """
     from swatcost.loading import trace_cache
 
     key = {"source": source, "where": _where(source), **asked, **trace_cache.versions()}
-    lasting = not registered_here() and _place(source) not in sys.modules
-    kept = trace_cache.read(key) if lasting and not fresh else None
-    if kept is not None:
-        return kept
+    cacheable = not registered_here() and _place(source) not in sys.modules
+    cached = trace_cache.read(key) if cacheable and not fresh else None
+    if cached is not None:
+        return cached
     try:
         import torch  # noqa: F401
 
-        from swatcost.tracing import sources  # before files are followed: what it reads is in the versions
+        from swatcost.tracing import sources  # before reads are recorded: versions() covers its own files
     except ImportError as error:
         raise SwatcostError(f"tracing {source} needs torch, which cannot be imported: {first_line(error)}") from None
 
-    with trace_cache.followed() as files:
+    with trace_cache.record_reads() as files:
         network = sources.trace_zoo(ZOO[source], **asked) if source in ZOO else sources.trace_source(source, **asked)
-    if lasting and not registered_here():
+    if cacheable and not registered_here():
         trace_cache.write(key, network, files, _STARTED)
     return network
 
 
 def _place(source: str) -> str:
-    """The module, file or library that a source is in; none for the zoo."""
+    """The module, file or library that a source is in; empty for the zoo."""
     return source.rpartition(":")[0]
 
 
 def _where(source: str) -> list[str]:
-    """What else tells which factory is meant: the file, and the folder that it runs in."""
+    """What else identifies a factory: its file, and the working directory."""
     place = _place(source)
     if place in ("", "torchvision", "timm"):
         return []
@@ -141,20 +144,20 @@ def _where(source: str) -> list[str]:
 
 
 def place_of(name: str) -> str:
-    """Where the factory of a network is that is not of the zoo: `library:name`, `module:factory` or `file.py:factory`.
+    """The factory of a network outside the zoo: `library:name`, `module:factory` or `file.py:factory`.
 
     Raises SwatcostError for an unknown name.
     """
-    return name if ":" in name else _offered(name)
+    return name if ":" in name else _registered(name)
 
 
-def _offered(name: str) -> str:
-    """Where the factory is that another package offers under this name."""
+def _registered(name: str) -> str:
+    """The factory that another package registers under this name."""
     from importlib.metadata import entry_points
 
-    offered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    registered = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
     if name.endswith(".py"):
-        raise SwatcostError(f"{name} is a file: name the factory in it too, {name}:FACTORY")
-    if name not in offered:
-        raise SwatcostError(f"unknown model {name!r}: {nearest(name, [*ZOO, *offered])}; or give {_FORMS}")
-    return offered[name]
+        raise SwatcostError(f"{name} is a file: add the name of its factory, {name}:FACTORY")
+    if name not in registered:
+        raise SwatcostError(f"unknown model {name!r}: {nearest(name, [*ZOO, *registered])}; or give {_FORMS}")
+    return registered[name]

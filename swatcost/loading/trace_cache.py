@@ -1,7 +1,7 @@
-"""Traces kept on disk, so that a network is traced once.
+"""Traces cached on disk, so that a network is traced once.
 
-An entry is found by what was asked for and by the versions that trace it, and used while every file that was read in
-making it is as it was. Entries are data; a damaged one is made anew.
+An entry's key is the request and the versions involved; it is valid while every file that was read to make it is
+unchanged. Entries are data; a damaged one is replaced.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PACKAGES = "site-packages"
 
 
 class Entry(msgspec.Struct):
-    """A trace, what was asked for, and the digests of the files that it was made from, by path."""
+    """A trace, its request, and the digests of the files that it was made from, by path."""
 
     schema: Literal["swatcost.cache/1"]
     key: dict[str, Any]
@@ -44,10 +44,10 @@ class Entry(msgspec.Struct):
 
 
 def directory() -> Path | None:
-    """Where entries are kept: what SWATCOST_CACHE_DIR says, nowhere if that is empty, or the user's cache."""
-    told = os.environ.get(DIRECTORY_VARIABLE)
-    if told is not None:
-        return Path(told) if told else None
+    """The cache's folder: $SWATCOST_CACHE_DIR (if empty, there is no cache), or else the user's cache."""
+    configured = os.environ.get(DIRECTORY_VARIABLE)
+    if configured is not None:
+        return Path(configured) if configured else None
     try:
         return user_cache_path("swatcost", appauthor=False)
     except RuntimeError:  # there is no home folder
@@ -55,7 +55,7 @@ def directory() -> Path | None:
 
 
 def versions() -> dict[str, Any]:
-    """What, beside the network's own source, decides what a trace says."""
+    """Everything besides the network's own source that a trace depends on."""
     from importlib.metadata import entry_points
 
     return {
@@ -71,14 +71,14 @@ def versions() -> dict[str, Any]:
 
 
 def _torch_version() -> str:
-    """The text of torch's version file, without importing torch."""
+    """A digest of torch's version file, without importing torch."""
     spec = PathFinder.find_spec("torch")
     places = spec.submodule_search_locations if spec is not None else None
     return _digest(Path(places[0]) / "version.py") if places else ""
 
 
 def read(key: Mapping[str, Any]) -> Network | None:
-    """The trace kept under this key, unless a file that it was made from has changed."""
+    """The trace cached under this key; None if there is none or a file that it was made from has changed."""
     path = _place(key)
     if path is None:
         return None
@@ -93,10 +93,10 @@ def read(key: Mapping[str, Any]) -> Network | None:
 
 
 def write(key: Mapping[str, Any], network: Network, files: FilesRead, started: int) -> None:
-    """Keeps a trace and forgets the oldest ones; what cannot be written is not kept.
+    """Caches a trace and removes the oldest ones; failures to write are ignored.
 
-    Nothing is kept if a file has changed since it was read, as far as that can be known: in making the trace, or, for
-    a module that was loaded before, at `started` [ns].
+    Nothing is cached if a file may have changed since it was read, which was while tracing or, for a module loaded
+    earlier, after `started` [ns].
     """
     path = _place(key)
     opened, loaded = files.sources()
@@ -115,17 +115,17 @@ def write(key: Mapping[str, Any], network: Network, files: FilesRead, started: i
 
 
 def _place(key: Mapping[str, Any]) -> Path | None:
-    kept_in = directory()
+    folder = directory()
     name = blake2b(ascii(sorted(key.items())).encode(), digest_size=16).hexdigest()
-    return kept_in / f"{name}.json" if kept_in else None
+    return folder / f"{name}.json" if folder else None
 
 
 def _changed_at(name: str) -> float:
-    """When the file was changed [ns]."""
+    """When the file was last modified [ns]."""
     try:
         return os.stat(name).st_mtime_ns
     except (OSError, ValueError):
-        return 0  # it is not there, which is what is kept of it
+        return 0  # a missing file is recorded as missing
 
 
 def _digest(path: Path) -> str:
@@ -142,63 +142,63 @@ def _digest_of(*places: Path) -> str:
 
 @dataclass(eq=False)
 class FilesRead:
-    """The files that the process opened for reading while this was followed, and when that began [ns]."""
+    """The files that the process opened for reading while reads were recorded; `began` is the start [ns]."""
 
     names: set[str] = field(default_factory=set)
     began: int = field(default_factory=time.time_ns)
 
     def sources(self) -> tuple[set[str], set[str]]:
-        """The files among them outside of Python, torch and swatcost, and those of the user's modules loaded before.
+        """The files read outside Python, torch and swatcost, and the files of user modules that were loaded before.
 
-        A compiled module counts by its source.
+        A compiled module is represented by its source file.
         """
-        apart = _apart()
+        excluded = _excluded_folders()
         opened = {os.path.abspath(_source(name)) for name in self.names}
         loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
         own = {os.path.abspath(_source(name)) for name in loaded if name and _PACKAGES not in name}
-        matter = [{path for path in each if _matters(path, apart)} for each in (opened, own - opened)]
-        return matter[0], matter[1]
+        relevant = [{path for path in each if _is_relevant(path, excluded)} for each in (opened, own - opened)]
+        return relevant[0], relevant[1]
 
 
-_LISTENING: list[FilesRead] = []
+_RECORDING: list[FilesRead] = []
 
 
 @contextlib.contextmanager
-def followed() -> Iterator[FilesRead]:
-    """Follows which files are read, by an audit hook that stays installed and idle afterwards."""
+def record_reads() -> Iterator[FilesRead]:
+    """Records which files are read, with an audit hook that stays installed but idle afterwards."""
     _install()
     files = FilesRead()
-    _LISTENING.append(files)
+    _RECORDING.append(files)
     try:
         yield files
     finally:
-        _LISTENING.remove(files)
+        _RECORDING.remove(files)
 
 
 @functools.cache
 def _install() -> None:
-    sys.addaudithook(_hear)
+    sys.addaudithook(_audit)
 
 
-def _hear(event: str, args: tuple[Any, ...]) -> None:
-    if _LISTENING and event == "open" and isinstance(args[0], str | bytes):
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if _RECORDING and event == "open" and isinstance(args[0], str | bytes):
         reads = not isinstance(args[1], str) or "+" in args[1] or set(args[1]).isdisjoint("wax")
-        for files in _LISTENING if reads else ():
+        for files in _RECORDING if reads else ():
             files.names.add(os.fsdecode(args[0]))
 
 
-def _apart() -> tuple[str, ...]:
-    """Where the files are that versions speak for."""
+def _excluded_folders() -> tuple[str, ...]:
+    """Folders whose files `versions` covers, or that hold no regular files."""
     spec = PathFinder.find_spec("torch")
     torch = tuple(spec.submodule_search_locations or ()) if spec is not None else ()
     return (os.path.abspath(_PACKAGE), *torch, "/proc/", "/sys/", "/dev/")
 
 
-def _matters(path: str, apart: tuple[str, ...]) -> bool:
-    """Whether a trace may depend on the file beyond what the versions say."""
+def _is_relevant(path: str, excluded: tuple[str, ...]) -> bool:
+    """Whether a trace may depend on the file in a way that `versions` does not cover."""
     of_python = path.startswith(os.path.dirname(os.__file__) + os.sep) and _PACKAGES not in path
-    regular = os.path.isfile(path) or not os.path.exists(path)  # one that is missing may come
-    return regular and not of_python and not path.startswith(apart)
+    regular = os.path.isfile(path) or not os.path.exists(path)  # a missing file may be created
+    return regular and not of_python and not path.startswith(excluded)
 
 
 def _source(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a training step keeps and holds in memory, densely and sparsely."""
+"""Memory of a training step, dense and sparse."""
 
 from swatcost.memory.kept_values import Memory, activation_reduction, step_memory
 

@@ -1,11 +1,11 @@
-"""What a dense training step holds in memory, and its peak, to the byte.
+"""Resident bytes of a dense training step, and their peak.
 
 Parameters, optimizer state and buffers are counted from the network; everything else follows the trace's timeline of
 storages, forward and backward, at any batch size.
 
 Assumed: gradients are set to None between steps; the optimizer updates one parameter after another; the network's
-outputs live until the step is over. Not counted: what the allocator rounds up or keeps, the workspaces of kernels, the
-program itself.
+outputs live until the step is over. Not counted: the allocator's rounding and cache, kernel workspaces, the program
+itself.
 """
 
 from collections import defaultdict
@@ -18,17 +18,17 @@ from swatcost.common.registry import Registry
 from swatcost.network import Network
 
 FULL = 4
-"""Bytes of a number in single precision."""
+"""Bytes per number in single precision."""
 
 
 @dataclass(frozen=True)
 class Precision:
     """Bytes per number of parameters and gradients, of activations, and of the optimizer's state.
 
-    They replace the 4 bytes that networks are usually traced in; a tensor traced in another size keeps that size.
+    They replace the 4 bytes per number of a trace in single precision; tensors traced at another size keep it.
 
-    `master`: bytes per number of the copy of each parameter that the optimizer updates, 0 if it updates the parameter
-    itself.
+    `master` is the bytes per number of the master copy of each parameter that the optimizer updates, 0 if it updates
+    the parameter itself.
     """
 
     name: str
@@ -42,16 +42,16 @@ class Precision:
 PRECISIONS = Registry[Precision](
     "precision",
     Precision,
-    Precision("fp32", "everything in 4 bytes", 4, 4, 4),
-    Precision("bf16", "everything in 2 bytes", 2, 2, 2),
-    Precision("fp16", "everything in 2 bytes", 2, 2, 2),
-    Precision("mixed", "parameters, gradients, activations in 2 bytes; state and master weights in 4", 2, 2, 4, 4),
+    Precision("fp32", "4 bytes per number everywhere", 4, 4, 4),
+    Precision("bf16", "2 bytes per number everywhere", 2, 2, 2),
+    Precision("fp16", "2 bytes per number everywhere", 2, 2, 2),
+    Precision("mixed", "2 bytes for parameters, gradients, activations; 4 for state, master weights", 2, 2, 4, 4),
 )
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Numbers that an optimizer keeps for each one that trains, and copies of a parameter made while it is updated."""
+    """`states` per trained parameter element, and temporary copies of a parameter while it is updated."""
 
     name: str
     title: str
@@ -64,14 +64,14 @@ OPTIMIZERS = Registry[Optimizer](
     Optimizer,
     Optimizer("sgd", "stochastic gradient descent", 0, 0),
     Optimizer("momentum", "SGD with momentum", 1, 0),
-    Optimizer("adam", "Adam: both moments; a square root and its quotient while it updates", 2, 2),
-    Optimizer("adamw", "AdamW, as Adam", 2, 2),
+    Optimizer("adam", "Adam: both moments; two temporaries, a square root and its quotient", 2, 2),
+    Optimizer("adamw", "AdamW, same memory as Adam", 2, 2),
 )
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The most that a step holds at once [bytes], in which part of the step, and how many bytes of what."""
+    """The peak memory of a step [bytes], the phase in which it occurs, and its composition [bytes]."""
 
     bytes: int
     phase: str
@@ -80,12 +80,12 @@ class Peak:
 
 @dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """What a training step of batch_size samples holds [bytes].
+    """Resident bytes of a training step of `batch_size` samples.
 
-    `constant` is held throughout: parameters, master weights, optimizer state and buffers. `saved` is what autograd
-    keeps at the end of the forward pass, by operation: each storage once, under the first operation that saves it.
-    `loss` is what a cross-entropy on the output saves, 0 where the output is not a matrix of class scores. `live` is
-    what the timeline's storages take after each of its events, the backward pass's from event `backward` on.
+    `constant` is resident throughout: parameters, master weights, optimizer state and buffers. `saved` is what autograd
+    saves by the end of the forward pass, by operation: each storage once, under the first operation that saves it.
+    `loss` is what a cross-entropy loss on the output saves, 0 if the output is not a matrix of class scores. `live`
+    holds the size of all live storages after each event of the timeline; the backward pass begins at event `backward`.
     """
 
     batch_size: int
@@ -102,20 +102,20 @@ class StepMemory:
 
     @property
     def saved_bytes(self) -> int:
-        """All that is saved for the backward pass, that of the loss included."""
+        """Everything that is saved for the backward pass [bytes], including the loss."""
         return sum(self.saved.values()) + self.loss
 
 
 def training_memory(
     network: Network, *, batch_size: int = 32, optimizer: str = "momentum", precision: str = "fp32"
 ) -> StepMemory:
-    """What a dense training step of batch_size samples holds, and its peak.
+    """Resident bytes of a dense training step of batch_size samples, and their peak.
 
-    Raises SwatcostError for an unknown optimizer or precision, and where the backward pass could not be traced.
+    Raises SwatcostError for an unknown optimizer or precision, and if the backward pass could not be traced.
     """
     updates, numbers = OPTIMIZERS.choose(optimizer), PRECISIONS.choose(precision)
     if network.timeline.backward == len(network.timeline.events) and any(each.trains for each in network.parameters):
-        raise SwatcostError(f"the backward pass of {network.name} could not be run to see what memory it takes")
+        raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
     trained = [each.elements for each in network.parameters if each.trains]
     constant = {
         "parameters": sum(each.elements * _size(each.element_bytes, numbers.parameter) for each in network.parameters),
@@ -143,7 +143,7 @@ def training_memory(
 
 
 def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[int]:
-    """The bytes of every storage in a step of batch_size samples, numbers traced in 4 bytes in that precision."""
+    """The bytes of every storage in a step of batch_size samples; numbers traced at 4 bytes take that precision."""
     gradients = frozenset(network.timeline.gradients)
 
     def size(number: int) -> int:
@@ -159,7 +159,7 @@ def _size(traced: int, wanted: int) -> int:
 
 
 def _live(network: Network, sizes: Sequence[int]) -> list[int]:
-    """The bytes of all storages that are alive after each event."""
+    """The total bytes of live storages after each event."""
     live, held = [], 0
     for event in network.timeline.events:
         held += sizes[event - 1] if event > 0 else -sizes[-event - 1]
@@ -168,7 +168,7 @@ def _live(network: Network, sizes: Sequence[int]) -> list[int]:
 
 
 def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]:
-    """The bytes that autograd keeps, by the operation that saves a storage first, in descending order."""
+    """The bytes that autograd saves, by the first operation that saves each storage, in descending order."""
     seen: set[int] = set()
     saved: dict[str, int] = defaultdict(int)
     for tensor in network.saved:
@@ -179,7 +179,7 @@ def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]
 
 
 def _cross_entropy(network: Network, batch_size: int, precision: Precision) -> int:
-    """What a cross-entropy saves: log-probabilities, a label of 8 bytes per row, and the total weight of the labels."""
+    """Bytes that a cross-entropy saves: log-probabilities, an 8-byte label per row, the labels' total weight."""
     if len(network.output_shapes) != 1 or len(network.output_shapes[0]) != 2:
         return 0
     rows, classes = network.output_shapes[0]
@@ -199,7 +199,7 @@ def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant:
 
 
 def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
-    """The bytes of the storages that are alive after `events` events, by what they hold."""
+    """The bytes of the live storages after `events` events, by their contents."""
     alive: set[int] = set()
     for event in network.timeline.events[:events]:
         (alive.add if event > 0 else alive.discard)(abs(event) - 1)

@@ -1,4 +1,4 @@
-"""The values that a training step keeps in memory, and those that sparsity leaves: the memory table of an estimate."""
+"""Bytes of values that a training step keeps, dense and sparse: the memory table of an estimate."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,20 @@ from swatcost.sparsity import SparsityPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The values that a step keeps [bytes], densely and under a plan.
+    """The values that a step keeps [bytes], dense and under a plan.
 
-    `parameters` are all kept, to be updated. `gradients` are dense, or those of active weights where the method needs
-    no others (apart from its steps with a dense gradient). `backward_weights` are the conv and linear weights that
-    autograd saves: all of them, or the active ones. `saved_activations` are the tensors that autograd saves, as torch's
-    CPU kernels have them (a dropout mask is as large as its input); sparse, the values that Top-K keeps of those that
-    layers save as their input, whatever else keeps them. `masked` is what they take as masked dense tensors, as plain
-    PyTorch code has them: each sparse layer saves its masked input beside what other operations save.
+    `parameters` are kept in full, because they are updated. `gradients` are dense, or only those of active weights if
+    the method needs no others (apart from its steps with a dense gradient). `backward_weights` are the conv and linear
+    weights that autograd saves: all of them, or only the active ones. `saved_activations` are the tensors that autograd
+    saves with torch's CPU kernels (a dropout mask is as large as its input); of the tensors that layers save as their
+    input, the sparse figure counts only the values that Top-K keeps, even if another operation saves them too. `masked`
+    is their size as masked dense tensors, as in plain PyTorch code: each sparse layer saves its masked input in
+    addition to what other operations save.
 
-    `sparsified` counts the saved tensors that the plan makes sparse, `also_held` those of them that another operation
-    keeps as well.
+    `sparsified` is the number of saved tensors that the plan makes sparse; `also_held` is how many of them another
+    operation saves too.
 
-    Indices, buffers, optimizer state, the loss and working space are not included.
+    Not included: indices, buffers, optimizer state, the loss, working space.
     """
 
     parameters: Cost
@@ -50,10 +51,9 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
     Act ↓ = Σ s_l · a_l / (Σ a_l + Σ b)
 
     a_l are the elements entering conv or linear layer l, s_l their sparsity, b the elements entering
-    normalisations, which stay dense (A.9: batch normalisation; others are taken to be like it). Elements are counted
-    layer by layer, as the paper does: what two layers share counts twice. Under a convention with
-    `first_input_sparse` the first layer's input counts at
-    the target sparsity, although the layer is dense.
+    normalisations, which stay dense (A.9 for batch normalisation; assumed for the others). Elements are counted layer
+    by layer, as in the paper: a tensor that two layers share counts twice. Under a convention with `first_input_sparse`
+    the first layer's input counts at the target sparsity, although the layer is dense.
 
     Source: inferred from SWAT's Tables 2–5, whose text gives no formula. It is within 0.1 points for WRN-16-8,
     ResNet-18 and structured DenseNet-121, within 0.15 for ResNet-50, and up to 0.9 off for WRN-50-2, VGG-16 and
@@ -72,7 +72,7 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
 
 
 def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory:
-    """The values that a training step of batch_size samples keeps, densely and under the plan."""
+    """The values that a training step of batch_size samples keeps, dense and under the plan."""
     parameters = sum(each.elements * each.element_bytes for each in network.parameters)
     gradients = sum(each.elements * each.element_bytes for each in network.parameters if each.trains)
     saved = [(each, network.storage_bytes(each.storage, batch_size)) for each in saved_storages(network, plan)]

@@ -1,7 +1,7 @@
-"""The storages that autograd saves for the backward pass, and what keeps each: layers, as their input, and operations.
+"""The storages that autograd saves for the backward pass, and the layers and operations that save each.
 
-Both accounts of sparse memory rest on it: the values that sparsity leaves (`kept_values`) and the bytes of masked dense
-tensors and of storage formats (`sparse_step`).
+Both accounts of sparse memory use it: the bytes of kept values (`kept_values`) and the bytes of masked dense tensors
+and of storage formats (`sparse_step`).
 """
 
 from collections import Counter, defaultdict
@@ -13,9 +13,9 @@ from swatcost.sparsity import SparsityPlan
 
 @dataclass(frozen=True)
 class SavedStorage:
-    """A saved storage and what keeps it.
+    """A saved storage and the layers and operations that save it.
 
-    `layers` counts the conv and linear layers that save it as their input; `sparsities` [-] are their activation
+    `layers` is the number of conv and linear layers that save it as their input; `sparsities` [-] are their activation
     sparsities, and 0 for a product of activations that needs it. `operations` are all others that save it, in order.
     """
 
@@ -26,14 +26,14 @@ class SavedStorage:
 
     @property
     def sparsity(self) -> float:
-        """The zeros that all its layers can spare [-]: those of the least sparse one; 0 if no layer keeps it."""
+        """The fraction of zeros that no layer needs [-]: that of its least sparse layer; 0 if no layer saves it."""
         return min(self.sparsities, default=0.0)
 
     @property
     def masked_copies(self) -> int:
-        """Dense tensors of its size that masked training keeps: the masked input of each sparse layer, and itself.
+        """Number of dense tensors of its size that masked training keeps: one masked input per sparse layer.
 
-        It stays itself where a dense layer or another operation keeps it.
+        The unmasked tensor is kept in addition if a dense layer or another operation saves it.
         """
         masked = sum(sparsity > 0 for sparsity in self.sparsities)
         return masked + (bool(self.operations) or masked < self.layers)
@@ -42,7 +42,7 @@ class SavedStorage:
 def saved_storages(network: Network, plan: SparsityPlan) -> list[SavedStorage]:
     """Each saved storage once, in the order of saving.
 
-    A layer that reads a storage does not keep it if it computes no gradient from it: a frozen layer saves no input.
+    A layer does not save its input if it computes no gradient from it, as a frozen layer does not.
     """
     sparsities: dict[int, list[float]] = defaultdict(list)
     for layer, sparsity in plan.by_layer(network):

@@ -1,7 +1,7 @@
-"""What sparse training saves for the backward pass, in bytes, and its peak: two views beside the dense step.
+"""Bytes that sparse training saves for the backward pass, and its peak, in two views.
 
-Masked dense tensors ("naive" in reports) are what plain PyTorch code keeps: more than dense training does. Compressed
-is every tensor in the smallest storage format that its other holders allow, with indices and thresholds.
+"Naive": masked dense tensors, which plain PyTorch code saves; more than dense training saves. "Compressed": every
+tensor in the smallest storage format that the other operations that save it allow, with indices and thresholds.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ _ONE_BIT = frozenset({"relu", "relu_", "threshold", "threshold_backward"})
 class Kept:
     """A saved tensor under a sparse method [bytes]: dense, as masked dense tensors (`naive`), and compressed.
 
-    Compressed, its values are in `format`, which may be "dense" and is None where no value is needed; with `signs`, one
-    bit per element is kept as well. `operation` is the first that saves it, or "layer input" where only layers do.
-    `sparsity` [-] is that of the least sparse of its layers.
+    `format` is the format of its compressed values: possibly "dense", and None if no value is needed. With `signs`, one
+    bit per element is kept as well. `operation` is the first that saves it, or "layer input" if only layers do.
+    `sparsity` [-] is that of its least sparse layer.
     """
 
     storage: int
@@ -37,12 +37,13 @@ class Kept:
 
 @dataclass(frozen=True)
 class SparseMemory:
-    """What a step saves for the backward pass under a sparse method [bytes], beside the dense step.
+    """What a step saves for the backward pass under a sparse method [bytes], compared with the dense step.
 
-    The first `inputs` storages are the network's inputs. The copies of weights are masked ones that the backward pass
-    reads, beside the parameters, which stay dense to be updated; compressed, there is one where a format makes it
-    smaller than the parameter (elsewhere the threshold masks the parameter). `thresholds` are those that Top-K found.
-    `break_even` is the density [-] from which on each format no longer pays, for the largest sparse activation.
+    The first `inputs` storages are the network's inputs. Weight copies are the masked weights that the backward pass
+    reads; the parameters stay dense because they are updated. Compressed, only weights that a format makes smaller than
+    the parameter have a copy (elsewhere the threshold masks the parameter). `thresholds` are the bytes of Top-K's
+    thresholds. `break_even` is the density [-] from which each format no longer saves memory, for the largest sparse
+    activation.
     """
 
     dense: StepMemory
@@ -55,12 +56,12 @@ class SparseMemory:
 
     @property
     def naive(self) -> int:
-        """Saved activations and copies of weights as masked dense tensors [bytes]."""
+        """Saved activations and weight copies as masked dense tensors [bytes]."""
         return sum(each.naive for each in self.kept) + self.weight_copies_naive + self.dense.loss
 
     @property
     def compressed(self) -> int:
-        """Saved activations and copies of weights in their smallest formats, and thresholds [bytes]."""
+        """Saved activations and weight copies in their smallest formats, and thresholds [bytes]."""
         activations = sum(each.compressed for each in self.kept)
         return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
 
@@ -75,9 +76,9 @@ class SparseMemory:
         return self.peak(self.compressed)
 
     def peak(self, saved: int) -> int:
-        """The peak [bytes] if `saved` bytes are saved in place of what is alive of them at the dense step's peak.
+        """The peak [bytes] if `saved` bytes replace the saved activations in the dense step's peak.
 
-        A tensor is dense while it is made and used: the largest one is added to what is kept compressed. The dense
+        A tensor is dense while it is computed and used, so the largest one is added to the compressed bytes. The dense
         step's peak does not contain what the loss saves.
         """
         peak, holds = self.dense.peak.bytes, self.dense.peak.holds
@@ -90,7 +91,7 @@ class SparseMemory:
 
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
-    """What the step saves under the plan, as masked dense tensors and compressed."""
+    """Bytes that the step saves under the plan, as masked dense tensors and compressed."""
     sizes = sizes_at(network, step.batch_size, step.precision)
     kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
     naive, compressed = _weight_copies(network, plan, step)
@@ -114,7 +115,7 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
 
 
 def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -> Kept:
-    """How a saved storage of `dense` bytes is kept: compressed as far as everything that keeps it allows."""
+    """How a saved storage of `dense` bytes is kept, compressed if all layers and operations that save it allow it."""
     traced = network.storages[saved.storage].float_bytes
     value = step.precision.activation if traced in (0, FULL) else traced
     elements, rows = dense / value, step.batch_size
@@ -143,9 +144,9 @@ def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -
 
 
 def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tuple[int, int]:
-    """Masked weights beside the parameters [bytes]: as dense tensors, and each in its smallest format.
+    """Bytes of masked weights in addition to the parameters: as dense tensors, and each in its smallest format.
 
-    Under a method that updates active weights only, the parameters are sparse themselves: compressed, it needs no copy.
+    If the method updates active weights only, the parameters themselves are sparse and need no compressed copy.
     """
     if "weight" not in plan.method.sparse["grad_input"]:
         return 0, 0

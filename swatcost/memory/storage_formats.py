@@ -1,8 +1,8 @@
-"""Storage formats for sparse tensors: how many bytes each takes, one function per format.
+"""Sizes of storage formats for sparse tensors, one function per format.
 
-A tensor has rows × columns places for values of value_bytes each, of which nnz are not zero: for a weight
-(F, C, R, S) a row is a filter, for activations (N, C, H, W) an image. Indices take the fewest bits, of 8, 16, 32 or 64,
-that can tell the places apart; everything is packed without gaps. All sizes are in bytes.
+A tensor has rows × columns elements of value_bytes each, of which nnz are not zero: for a weight (F, C, R, S) a row is
+a filter, for activations (N, C, H, W) an image. Indices have the smallest sufficient width of 8, 16, 32 or 64 bits;
+everything is packed without gaps. All sizes are in bytes.
 
 Sources: bitmap, coordinates, compressed rows and run lengths as surveyed by Sze et al., "Efficient Processing of Deep
 Neural Networks", 2020, Section 8.2; N:M as Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021.
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 _INDEX_BITS = (8, 16, 32, 64)
 RUN_BITS = 4
-"""Bits of a run length: up to 15 zeros before a value, as in Eyeriss (Chen et al., JSSC 2017, which has 5)."""
+"""Bits per run length: up to 15 zeros before a value. The format is Eyeriss's (Chen et al., JSSC 2017, with 5 bits)."""
 
 
 def index_bits(places: float) -> int:
-    """The fewest bits, of 8, 16, 32 or 64, that tell `places` places apart.
+    """The smallest index width, 8, 16, 32 or 64 bits, for `places` positions.
 
     >>> index_bits(256), index_bits(257)
     (8, 16)
@@ -31,7 +31,7 @@ def dense(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
 
 
 def bitmap(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
-    """One bit per place, and the values: rows · columns / 8 + nnz · b.
+    """One bit per element, and the values: rows · columns / 8 + nnz · b.
 
     >>> bitmap(2, 8, nnz=3, value_bytes=4)  # 16 bits, 3 values
     14.0
@@ -40,7 +40,7 @@ def bitmap(rows: float, columns: float, nnz: float, value_bytes: float) -> float
 
 
 def coordinates(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
-    """COO: a row index and a column index beside each value.
+    """COO: a row index and a column index per value.
 
     >>> coordinates(2, 8, nnz=3, value_bytes=4)  # 3 · (1 + 1 + 4)
     18.0
@@ -49,21 +49,21 @@ def coordinates(rows: float, columns: float, nnz: float, value_bytes: float) -> 
 
 
 def compressed_rows(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
-    """CSR: a column index beside each value, and rows + 1 pointers to where rows begin and end.
+    """CSR: a column index per value, and rows + 1 pointers to the beginnings and ends of rows.
 
-    Pointers are as wide as a tensor without zeros needs.
+    Pointers are wide enough for a tensor without zeros.
 
-    >>> compressed_rows(2, 8, nnz=3, value_bytes=4)  # 3 · (1 + 4), and 3 pointers of a byte
+    >>> compressed_rows(2, 8, nnz=3, value_bytes=4)  # 3 · (1 + 4), and 3 pointers of one byte
     18.0
     """
     return nnz * (index_bits(columns) / 8 + value_bytes) + (rows + 1) * index_bits(rows * columns + 1) / 8
 
 
 def run_lengths(rows: float, columns: float, nnz: float, value_bytes: float) -> float:
-    """The number of zeros before each value, in RUN_BITS bits; a longer run takes a value of zero in between.
+    """The number of zeros before each value, in RUN_BITS bits; a longer run stores explicit zeros in between.
 
-    Zeros are taken to lie at random, with density d = nnz / (rows · columns): a gap of k · 2^RUN_BITS zeros or more has
-    probability q^k with q = (1 − d)^(2^RUN_BITS), so each value brings q / (1 − q) more entries on average.
+    Zeros are assumed at random positions, with density d = nnz / (rows · columns): a gap of k · 2^RUN_BITS zeros or
+    more has probability q^k with q = (1 − d)^(2^RUN_BITS), so each value needs q / (1 − q) extra entries on average.
 
     >>> run_lengths(1, 8, nnz=8, value_bytes=4)  # 8 · (4 + 0.5), no zero anywhere
     36.0
@@ -75,7 +75,7 @@ def run_lengths(rows: float, columns: float, nnz: float, value_bytes: float) -> 
 
 
 def n_of_m(rows: float, columns: float, nnz: float, value_bytes: float, group: int = 4) -> float:
-    """N:M: the values, and the place of each within its group of M, in the fewest bits that tell M places apart.
+    """N:M: the values, and the position of each in its group of M, in the fewest bits that suffice for M positions.
 
     >>> n_of_m(1, 8, nnz=4, value_bytes=4)  # 2:4: 4 · (4 + 2 bits)
     17.0
@@ -85,7 +85,7 @@ def n_of_m(rows: float, columns: float, nnz: float, value_bytes: float, group: i
 
 @dataclass(frozen=True)
 class Format:
-    """A way to store a sparse tensor; one that `needs_pattern` stores only tensors with N of every M values."""
+    """A storage format for sparse tensors; if `needs_pattern`, only for tensors that keep N of every M values."""
 
     name: str
     title: str
@@ -93,9 +93,9 @@ class Format:
     needs_pattern: bool = False
 
     def break_even_density(self, rows: float, columns: float, value_bytes: float) -> float:
-        """The density [-] from which on the format is no smaller than the dense tensor: 0 if it never is smaller.
+        """The density [-] from which the format is no smaller than the dense tensor; 0 if it never is smaller.
 
-        >>> FORMATS["bitmap"].break_even_density(1, 1000, 4)  # 1/32 of the values' bits are the map's
+        >>> FORMATS["bitmap"].break_even_density(1, 1000, 4)  # the bitmap is 1/32 of the dense size
         0.96875
         """
         places, whole = rows * columns, dense(rows, columns, 0, value_bytes)
@@ -113,16 +113,16 @@ FORMATS = {
     each.name: each
     for each in (
         Format("dense", "every value", dense),
-        Format("bitmap", "one bit per place, and the values", bitmap),
+        Format("bitmap", "one bit per element, and the values", bitmap),
         Format("csr", "compressed rows: column indices and row pointers", compressed_rows),
         Format("coo", "coordinates: row and column indices", coordinates),
         Format("rle", f"run lengths of {RUN_BITS} bits", run_lengths),
-        Format("n:m", "places within groups", n_of_m, needs_pattern=True),
+        Format("n:m", "positions within groups", n_of_m, needs_pattern=True),
     )
 }
 
 
 def smallest(rows: float, columns: float, nnz: float, value_bytes: float, *, pattern: bool = False) -> str:
-    """The name of the smallest format; N:M only where the tensor has such a pattern."""
+    """The name of the smallest format; N:M only if the tensor has such a `pattern`."""
     usable = [each for each in FORMATS.values() if pattern or not each.needs_pattern]
     return min(usable, key=lambda each: each.size(rows, columns, nnz, value_bytes)).name

@@ -1,6 +1,6 @@
 """Sparse training methods (the paper's Table 1), one file each.
 
-A file of this package that defines `METHOD` is a method; a third party's is found through the entry point
+A file of this package that defines `METHOD` is a method; those of other packages are found through the entry point
 group `swatcost.methods`, each entry naming a Method.
 """
 

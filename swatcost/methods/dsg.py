@@ -1,6 +1,6 @@
-r"""Dynamic sparse graph: a low-dimensional projection picks the outputs that are worth computing.
+"""Dynamic sparse graph: a low-dimensional projection selects the outputs that are worth computing.
 
-Outputs that are not picked are computed neither forward nor, as gradients, backward.
+Outputs that are not selected are not computed in the forward pass, nor are their gradients in the backward pass.
 """
 
 import math
@@ -8,11 +8,11 @@ import math
 from swatcost.methods.method import Method, sparse_in
 from swatcost.network.layer import Layer
 
-_EPSILON = 0.5  # the error in distances that the projection may make [-]; ours
+_EPSILON = 0.5  # the projection's relative error in distances [-]; our choice
 
 
 def projected_dimension(F: int, dimension: int) -> int:
-    """Dimensions [-] left by the projection, for F filters of the given dimension C · R · S.
+    """The projected dimension [-], for F filters of dimension C · R · S.
 
     k = 4 · ln F / (ε² / 2 − ε³ / 3), rounded down, at most `dimension`
 
@@ -26,7 +26,7 @@ def projected_dimension(F: int, dimension: int) -> int:
 
 
 def search_macs(layer: Layer) -> float:
-    """MACs of estimating every output of the N images in the projected space: N · F · k · H · W."""
+    """MACs of estimating every output of N images in the projected space: N · F · k · H · W."""
     d = layer.symbols
     return d.N * d.F * projected_dimension(d.F, d.C * d.R * d.S) * d.H * d.W
 
@@ -37,6 +37,6 @@ METHOD = Method(
     citation="Liu et al., ICLR 2019",
     sparse=sparse_in(forward=("output",), grad_input=("output",), grad_weight=("output",)),
     extra_macs=search_macs,
-    departures="The search for the outputs to compute is charged to the forward pass, F · k multiplications an output "
+    departures="The search for the outputs to compute is charged to the forward pass, F · k multiplications per output "
     "position; the projection itself uses additions only (ternary matrices) and is not counted.",
 )

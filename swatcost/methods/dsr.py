@@ -10,6 +10,6 @@ METHOD = Method(
     weight_gradient="active",
     across_layers="variable",
     keeps_dense=("*downsample*", "*shortcut*"),
-    departures="Its sparsity per layer is an outcome of training: give it with a distribution, or get the target in "
-    "every layer.",
+    departures="Its sparsity per layer is an outcome of training: give it with a distribution; otherwise every layer "
+    "gets the target.",
 )

@@ -1,12 +1,12 @@
-"""Dynamic sparse training: thresholds are trained, so training starts dense and finds its sparsity."""
+"""Dynamic sparse training: thresholds are trained, so training starts dense and its sparsity is learned."""
 
 from swatcost.methods.method import Method, Phase, sparse_in
 
-_DENSE_SHARE = 1 / 160  # one epoch in 160; ours, the source has no number
+_DENSE_SHARE = 1 / 160  # one epoch of 160; our choice, the source gives no number
 
 
 def schedule(steps: int) -> tuple[Phase, ...]:
-    """Dense for the first epoch, then at the sparsity that is given."""
+    """Dense for the first epoch, then at the target sparsity."""
     return (Phase(_DENSE_SHARE, scale=0.0), Phase(1 - _DENSE_SHARE))
 
 
@@ -18,5 +18,5 @@ METHOD = Method(
     across_layers="variable",
     schedule=schedule,
     departures="Its sparsity is an outcome of training: the target stands for the average after the first epoch, which "
-    "is taken as dense.",
+    "is assumed dense.",
 )

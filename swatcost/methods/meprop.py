@@ -8,5 +8,5 @@ METHOD = Method(
     citation="Sun et al., ICML 2017",
     sparse=sparse_in(grad_input=("output",), grad_weight=("output",)),
     unstructured=False,
-    departures="Selecting the largest gradients, which it does in every iteration, costs nothing here.",
+    departures="The selection of the largest gradients in every iteration is not counted.",
 )

@@ -1,4 +1,4 @@
-"""What a method is, as data: operands, gradients, layers left dense, and how sparsity moves over a run."""
+"""A method as data: its sparse operands, gradients, layers kept dense, and sparsity schedule."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 
 Operand = Literal["weight", "activation", "output"]
-"""`output` is an output activation that need not be computed in the forward pass, and its gradient in the others."""
+"""`output` is an output activation that need not be computed in the forward pass; its gradient in the other passes."""
 
 OPERANDS: Mapping[str, Operand] = {"weights": "weight", "acts": "activation", "grads": "output"}
-"""The operand that each target sparsity is of."""
+"""The operand of each target sparsity."""
 
 _READS: Mapping[Pass, frozenset[Operand]] = {
     "forward": frozenset({"weight", "activation", "output"}),
@@ -27,7 +27,7 @@ _READS: Mapping[Pass, frozenset[Operand]] = {
 
 
 def checked_sparsity(value: float, what: str) -> float:
-    """The value as a float, or SwatcostError unless it is a fraction of zeros in [0, 1)."""
+    """The value as a float. Raises SwatcostError unless it is a fraction of zeros in [0, 1)."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not 0 <= value < 1:
         remedy = "give the fraction of zeros, at least 0 and below 1, such as 0.8"
@@ -41,7 +41,7 @@ def checked_sparsity(value: float, what: str) -> float:
 class LayerSparsity:
     """The fraction of zeros, in [0, 1), in each operand that a layer's passes read.
 
-    Each may be an array, with an element for every setting that is estimated at once.
+    Each may be an array, with one element per setting, to estimate many settings at once.
     """
 
     weight: float = 0.0
@@ -51,7 +51,7 @@ class LayerSparsity:
     def __post_init__(self) -> None:
         for operand in get_args(Operand):
             value: Any = self.of(operand)
-            if hasattr(value, "max"):  # an array of settings: all of them are in range if the ends are
+            if hasattr(value, "max"):  # an array is in range if its minimum and maximum are
                 for end in (value.min(), value.max()) if value.size else ():
                     checked_sparsity(float(end), f"{operand} sparsity")
             else:
@@ -59,7 +59,7 @@ class LayerSparsity:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether any operand has zeros; an array of answers for arrays."""
+        """Whether any operand has zeros; an array if the sparsities are arrays."""
         return (self.weight != 0) | (self.activation != 0) | (self.output != 0)
 
     def of(self, operand: Operand) -> float:
@@ -67,7 +67,7 @@ class LayerSparsity:
         return sparsity
 
     def scaled(self, scale: float) -> LayerSparsity:
-        """The sparsity of a phase that has reached this share of the target."""
+        """The sparsity in a phase that has reached this fraction of the target."""
         if scale == 1:
             return self
         return LayerSparsity(self.weight * scale, self.activation * scale, self.output * scale)
@@ -75,10 +75,10 @@ class LayerSparsity:
 
 @dataclass(frozen=True)
 class Phase:
-    """A share of a run's steps in which nothing changes.
+    """A share of a run's steps with constant sparsity.
 
-    `scale` is how much of the target sparsity the steps have reached [-]; `dense_weight_gradient` says that the
-    gradient is computed for every weight, although the method otherwise needs it for the active ones only.
+    `scale` is the fraction of the target sparsity that is reached [-]; `dense_weight_gradient` says that the gradient
+    is computed for every weight, although the method otherwise needs it for the active ones only.
     """
 
     share: float
@@ -87,7 +87,7 @@ class Phase:
 
 
 Schedule = Callable[[int], tuple[Phase, ...]]
-"""Training steps of a run → its phases, whose shares add up to 1."""
+"""Number of training steps of a run → its phases, whose shares add up to 1."""
 
 
 def constant(steps: int) -> tuple[Phase, ...]:
@@ -97,15 +97,15 @@ def constant(steps: int) -> tuple[Phase, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What an algorithm makes sparse.
+    """A sparse training algorithm.
 
-    `sparse` names the operands that are sparse in each pass, and only those that the pass reads can be named:
-    grad_input never reads activations, grad_weight never reads weights (Eqs. 2 and 3). `weight_gradient` says for
-    which weights the algorithm needs a gradient. `across_layers`, `unstructured` and `structured` are the columns
-    of the paper's Table 1. `keeps_dense` are patterns of layers that are left dense in its runs. `schedule` says how
-    sparsity moves over a run; `published_schedule` is the closed form that its authors count with, if it differs.
-    `selects` are the operands that it selects by Top-K every period. `extra_macs` is work that the method adds to
-    a layer's forward pass. `departures` says where this data departs from the source.
+    `sparse` names the operands that are sparse in each pass; they must be operands that the pass reads: grad_input
+    does not read activations, grad_weight does not read weights (Eqs. 2 and 3). `weight_gradient` says for which
+    weights the algorithm needs a gradient. `across_layers`, `unstructured` and `structured` are columns of the paper's
+    Table 1. `keeps_dense` are patterns of layers that are kept dense in its runs. `schedule` gives the sparsity over a
+    run; `published_schedule` is the closed form that its authors count with, if it differs. `selects` are the operands
+    that it selects by Top-K every period. `extra_macs` is work that the method adds to a layer's forward pass.
+    `departures` says where this data departs from the source.
     """
 
     name: str
@@ -125,8 +125,8 @@ class Method:
 
     def __post_init__(self) -> None:
         for each in PASSES:
-            if strangers := self.sparse[each] - _READS[each]:
-                raise ValueError(f"{self.name}: {each} does not read {', '.join(sorted(strangers))}")
+            if unread := self.sparse[each] - _READS[each]:
+                raise ValueError(f"{self.name}: {each} does not read {', '.join(sorted(unread))}")
         if not math.isclose(sum(phase.share for phase in self.schedule(1000)), 1):
             raise ValueError(f"{self.name}: the shares of its schedule's phases do not add up to 1")
 
@@ -136,13 +136,13 @@ class Method:
 
     @property
     def relies_on_default_sparsity(self) -> bool:
-        """Whether its weight gradient is thinned by nothing but the zeros that ReLU leaves (A.3)."""
+        """Whether its weight gradient is sparse only by default activation sparsity, the zeros of ReLU (A.3)."""
         return "weight" in self.sparse["forward"] and not self.sparse["grad_weight"]
 
     def density(self, in_pass: Pass, sparsity: LayerSparsity, phase: Phase) -> float:
         """The fraction of the dense pass's multiplications that the algorithm needs.
 
-        Zeros of two operands are taken as independent of each other.
+        Zeros of different operands are assumed independent.
         """
         now = sparsity.scaled(phase.scale)
         density = math.prod(1 - now.of(operand) for operand in sorted(self.sparse[in_pass]))
@@ -154,6 +154,6 @@ class Method:
 def sparse_in(
     *, forward: tuple[Operand, ...] = (), grad_input: tuple[Operand, ...] = (), grad_weight: tuple[Operand, ...] = ()
 ) -> Mapping[Pass, frozenset[Operand]]:
-    """The operands that are sparse, pass by pass."""
+    """The sparse operands of each pass."""
     operands = {"forward": forward, "grad_input": grad_input, "grad_weight": grad_weight}
     return FrozenMapping({each: frozenset(operands[each]) for each in PASSES})

@@ -1,13 +1,13 @@
-"""Gradual magnitude pruning: dense at first, then sparsity rises along a cubic curve."""
+"""Gradual magnitude pruning: dense at first, then sparsity follows a cubic curve."""
 
 from swatcost.methods.method import Method, Phase, sparse_in
 
-_STEPS = 32_000  # RigL's ImageNet run, and the steps between which it prunes
+_STEPS = 32_000  # RigL's ImageNet run; below, the first and last pruning step and the interval
 _BEGIN, _END, _EVERY = 10_000, 25_000, 1_000
 
 
 def cubic(progress: float) -> float:
-    """The share of the final sparsity [-] that is reached at this progress [-] from begin (0) to end (1).
+    """The fraction of the final sparsity [-] at this progress [-] from begin (0) to end (1).
 
     s_t / s_f = 1 − (1 − (t − t0) / (t1 − t0))³
 
@@ -20,17 +20,17 @@ def cubic(progress: float) -> float:
 
 
 def schedule(steps: int) -> tuple[Phase, ...]:
-    """Sparsity moves every thirty-second of the run, from 10/32 to 25/32 of it: RigL's 10k to 25k of 32k steps."""
+    """Sparsity changes every 1/32 of the run, from 10/32 to 25/32 of it: RigL's steps 10k to 25k of 32k."""
     parts = _STEPS // _EVERY
-    moments = (part * _EVERY for part in range(parts))
-    return tuple(Phase(1 / parts, cubic((moment - _BEGIN) / (_END - _BEGIN))) for moment in moments)
+    updates = (part * _EVERY for part in range(parts))
+    return tuple(Phase(1 / parts, cubic((step - _BEGIN) / (_END - _BEGIN))) for step in updates)
 
 
 def published_schedule(steps: int) -> tuple[Phase, ...]:
-    """The mean of the curve at 0, 1000, …, 32000 steps, both ends included, as RigL's public analysis has it."""
+    """The mean of the curve at steps 0, 1000, …, 32000, both ends included, as in RigL's public analysis."""
     samples = range(0, _STEPS + 1, _EVERY)
     share = 1 / len(samples)
-    return tuple(Phase(share, cubic((moment - _BEGIN) / (_END - _BEGIN))) for moment in samples)
+    return tuple(Phase(share, cubic((step - _BEGIN) / (_END - _BEGIN))) for step in samples)
 
 
 METHOD = Method(

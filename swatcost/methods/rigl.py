@@ -1,9 +1,9 @@
-"""RigL: regrows where the dense gradient is largest, and computes that gradient in some steps only."""
+"""RigL: regrows weights where the dense gradient is largest, and computes that gradient only in some steps."""
 
 from swatcost.methods.method import Method, Phase, sparse_in
 
-_EVERY = 100  # ΔT, steps from one update of the connections to the next
-_UPDATED_SHARE = 25 / 32  # connections change up to step 25k of 32k
+_EVERY = 100  # ΔT, steps between updates of the connections
+_UPDATED_SHARE = 25 / 32  # connections are updated up to step 25k of 32k
 
 
 def schedule(steps: int) -> tuple[Phase, ...]:
@@ -13,7 +13,7 @@ def schedule(steps: int) -> tuple[Phase, ...]:
 
 
 def published_schedule(steps: int) -> tuple[Phase, ...]:
-    """One dense gradient to every ΔT sparse ones: (3·f_S·ΔT + 2·f_S + f_D) / (ΔT + 1)     (appendix H)."""
+    """One dense gradient per ΔT sparse ones: (3·f_S·ΔT + 2·f_S + f_D) / (ΔT + 1)     (appendix H)."""
     dense = 1 / (_EVERY + 1)
     return (Phase(1 - dense), Phase(dense, dense_weight_gradient=True))
 

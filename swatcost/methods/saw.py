@@ -1,4 +1,4 @@
-"""SAW: SWAT's backward pass with a dense forward pass."""
+"""SAW: a dense forward pass with SWAT's backward pass."""
 
 from swatcost.methods.method import Method, sparse_in
 

@@ -1,4 +1,4 @@
-"""Sparse evolutionary training: prunes the smallest weights and regrows at random."""
+"""Sparse evolutionary training: prunes the smallest weights and regrows random ones."""
 
 from swatcost.methods.method import Method, sparse_in
 

@@ -8,6 +8,6 @@ METHOD = Method(
     citation="Dettmers and Zettlemoyer, 2019",
     sparse=sparse_in(forward=("weight",), grad_input=("weight",)),
     across_layers="variable",
-    departures="Its sparsity per layer is an outcome of training: give it with a distribution, or get the target in "
-    "every layer.",
+    departures="Its sparsity per layer is an outcome of training: give it with a distribution; otherwise every layer "
+    "gets the target.",
 )

@@ -1,6 +1,6 @@
-"""Sparse Weight Activation Training: sparse weights forward and for grad_input, sparse activations for grad_weight.
+"""Sparse Weight Activation Training: sparse weights in forward and grad_input, sparse activations in grad_weight.
 
-Every weight gets its gradient and is updated, so that the active ones can change from step to step.
+Every weight gets a gradient and is updated, so the set of active weights can change from step to step.
 """
 
 from swatcost.methods.method import Method, sparse_in

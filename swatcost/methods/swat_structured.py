@@ -1,4 +1,4 @@
-"""SWAT with whole R × S kernels of weights pruned by their L1 norm; activations stay unstructured."""
+"""SWAT that prunes whole R × S weight kernels by L1 norm; activation sparsity stays unstructured."""
 
 from swatcost.methods.method import Method, sparse_in
 

@@ -1,4 +1,4 @@
-"""What a trace says of a network: plain data that needs no torch."""
+"""The contents of a trace: a network as plain data, without torch."""
 
 from swatcost.network.layer import Layer, Symbols, first_uses
 from swatcost.network.network import (
@@ -10,12 +10,12 @@ from swatcost.network.network import (
     Storage,
     Timeline,
     Uncounted,
+    batch_is_identifiable,
     parse_network,
     read_network,
-    tells_batch,
 )
 
 __all__ = [
     "SCHEMA", "Buffer", "Layer", "Network", "Parameter", "SavedTensor", "Storage", "Symbols", "Timeline", "Uncounted",
-    "first_uses", "parse_network", "read_network", "tells_batch",
+    "batch_is_identifiable", "first_uses", "parse_network", "read_network",
 ]  # fmt: skip

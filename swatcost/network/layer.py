@@ -8,10 +8,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-LARGEST = 2**53  # beyond it floats no longer hold every integer
+LARGEST = 2**53  # floats represent every integer up to here
 Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line, nothing that steers a terminal
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line, no control characters
 Shape = tuple[Positive, ...]
 LayerKind = Literal[
     "conv", "transposed_conv", "linear", "product", "custom",
@@ -24,8 +24,8 @@ PRODUCT_KINDS = ("product", "custom")
 class Symbols(NamedTuple):
     """A convolution in the symbols of the paper's A.3.
 
-    C is the number of input channels that one filter reads (per group). In one dimension S, Y and W are 1;
-    in three, they hold the product of the last two.
+    C is the number of input channels that one filter reads (per group). For 1-D convolutions S, Y and W are 1; for 3-D
+    ones they are the product of the last two dimensions.
     """
 
     N: int
@@ -45,19 +45,21 @@ class Layer:
 
     conv: input_shape (N, C·groups, X, Y), weight_shape (F, C, R, S), output_shape (N, F, H, W), with as many
     spatial dimensions as its kernel. transposed_conv: the same with weight_shape (C·groups, F / groups, R, S).
-    linear: (…, features in · groups), (features out · groups, features in) and (…, features out · groups); groups
-    are matrices that are multiplied side by side, such as experts'.
-    product: a batch of matrices (…, M, K) by (…, K, N), the right operand in the weight's place, gives (…, M, N); it
-    has no weight. custom: an operation whose `custom_macs` a formula from outside gave: forward, and all gradients.
-    Normalisations keep the input's shape; weight_shape is that of their scale, () without one.
+    linear: (…, features in · groups), (features out · groups, features in) and (…, features out · groups); each group
+    is multiplied by a matrix of its own, as in a mixture of experts.
+    product: a batch of matrices (…, M, K) by (…, K, N), which gives (…, M, N); weight_shape is the shape of the right
+    operand, and there is no weight. custom: an operation with a user-supplied formula; `custom_macs` are its MACs:
+    forward, and all gradients. Normalisations keep the input's shape; weight_shape is the shape of their scale, () if
+    they have none.
 
-    `weight` names the weight: two layers with the same name share it. It is a parameter's name, with [start:end]
-    behind it if only that part is meant, or says in parentheses where the weight is computed. `element_bytes` is
-    the size of one of its numbers. `input_storage` is the storage that its input lives in, as in SavedTensor.
-    `input_needs_grad` and `weight_trains` say which gradients the backward pass computes: of the input (a product's
-    left operand) and of the weight (its right one). `recomputed` is how often activation checkpointing runs it again.
+    `weight` identifies the weight: layers with the same `weight` share it. It is a parameter's name, followed by
+    [start:end] for a part of the parameter, or, in parentheses, the place where the weight is computed.
+    `element_bytes` is the size of an input element. `input_storage` is the index of the input's storage, as in
+    SavedTensor. `input_needs_grad` and `weight_trains` say which gradients the backward pass computes: of the input (a
+    product's left operand) and of the weight (its right operand). `recomputed` is the number of times that activation
+    checkpointing runs the layer again.
 
-    Raises ValueError when the numbers contradict each other.
+    Raises ValueError if the fields contradict each other.
     """
 
     name: Name
@@ -80,9 +82,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         if max(prod(self.input_shape), prod(self.output_shape), self.weight_elements) > LARGEST:
-            raise ValueError(f"{self.name}: its tensors have more elements than can be counted")
+            raise ValueError(f"{self.name}: its tensors have more than 2^53 elements")
         if self.kind != "custom" and self.custom_macs != (0, 0):
-            raise ValueError(f"{self.name}: a {self.kind} has no formula from outside")
+            raise ValueError(f"{self.name}: only a custom layer has custom_macs, not a {self.kind} layer")
         if self.kind in ("conv", "transposed_conv"):
             self._check_conv()
         elif self.kind == "linear":
@@ -97,11 +99,11 @@ class Layer:
         if spatial < 1 or len(self.input_shape) != spatial + 2 or len(self.output_shape) != spatial + 2:
             raise ValueError(
                 f"{self.name}: conv shapes {self.input_shape}, {self.weight_shape} and "
-                f"{self.output_shape} differ in dimensions"
+                f"{self.output_shape} differ in their number of dimensions"
             )
         if not len(self.stride) == len(self.padding) == len(self.dilation) == spatial:
             raise ValueError(f"{self.name}: stride, padding and dilation need {spatial} numbers each")
-        # A transposed convolution is its input's gradient: what leads from its output to its input is a convolution.
+        # A transposed convolution is the input gradient of a convolution from its output to its input.
         transposed = self.kind == "transposed_conv"
         large, small = (self.output_shape, self.input_shape) if transposed else (self.input_shape, self.output_shape)
         (images, channels), (filters, per_group) = large[:2], self.weight_shape[:2]
@@ -111,13 +113,13 @@ class Layer:
                 f"{per_group} and {filters} filters"
             )
         if small[:2] != (images, filters):
-            raise ValueError(f"{self.name}: {images} images and {filters} filters give no {self.output_shape}")
+            raise ValueError(f"{self.name}: {images} images and {filters} filters do not give {self.output_shape}")
         for size, kernel, stride, padding, dilation, out in zip(
             large[2:], self.weight_shape[2:], self.stride, self.padding, self.dilation, small[2:], strict=True
         ):
-            spare = dilation - 1 if transposed else 0  # an output may be padded by less than stride or dilation
+            slack = dilation - 1 if transposed else 0  # output_padding is less than the stride or the dilation
             reached = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-            if not reached - spare <= out <= reached:
+            if not reached - slack <= out <= reached:
                 raise ValueError(
                     f"{self.name}: size {size} with kernel {kernel}, stride {stride}, padding "
                     f"{padding} and dilation {dilation} does not give {out}"
@@ -125,12 +127,12 @@ class Layer:
 
     def _check_linear(self) -> None:
         if len(self.weight_shape) != 2 or not self.input_shape:
-            raise ValueError(f"{self.name}: a linear layer takes (…, in) and a weight (out, in)")
+            raise ValueError(f"{self.name}: a linear layer takes an input (…, in) and a weight (out, in)")
         features_out, features_in = self.weight_shape
         whole = features_out % self.groups == 0 and self.input_shape[-1] == features_in * self.groups
         if not whole or self.output_shape != (*self.input_shape[:-1], features_out):
             raise ValueError(
-                f"{self.name}: weight {self.weight_shape} does not lead from {self.input_shape} to {self.output_shape}"
+                f"{self.name}: weight {self.weight_shape} does not map {self.input_shape} to {self.output_shape}"
             )
 
     def _check_product(self) -> None:
@@ -138,7 +140,7 @@ class Layer:
             raise ValueError(f"{self.name}: a product takes matrices")
         *batch, rows, common = self.input_shape
         *other, common_too, columns = self.weight_shape
-        # each head of a grouped query's keys is read by several heads of its queries
+        # in grouped-query attention several query heads share a key head
         shared = len(other) == len(batch) and all(size % part == 0 for size, part in zip(batch, other, strict=True))
         if common != common_too or not shared or self.output_shape != (*batch, rows, columns):
             raise ValueError(
@@ -147,43 +149,43 @@ class Layer:
 
     def _check_norm(self) -> None:
         if self.input_shape != self.output_shape or not self.input_shape:
-            raise ValueError(f"{self.name}: a normalisation keeps the shape {self.input_shape}")
+            raise ValueError(f"{self.name}: a normalisation has to keep the shape {self.input_shape}")
         by_channel = self.kind in ("batch_norm", "instance_norm", "group_norm")
         scaled = self.input_shape[1:2] if by_channel else self.input_shape[-len(self.weight_shape) :]
         if self.weight_shape not in ((), scaled):
-            raise ValueError(f"{self.name}: {self.weight_shape} does not scale {self.input_shape}")
+            raise ValueError(f"{self.name}: a scale of shape {self.weight_shape} does not fit {self.input_shape}")
 
     @property
     def is_weight_layer(self) -> bool:
-        """Whether it is a convolution or a linear layer: those can be sparse."""
+        """Whether it is a convolution or a linear layer; only these can be sparse."""
         return self.kind in WEIGHT_KINDS
 
     @property
     def is_product(self) -> bool:
-        """Whether it multiplies activations with each other: those are counted and stay dense."""
+        """Whether it multiplies activations with each other; such products are counted and stay dense."""
         return self.kind in PRODUCT_KINDS
 
     @property
     def is_norm(self) -> bool:
-        """Whether it is a normalisation: those are not counted."""
+        """Whether it is a normalisation; these are not counted."""
         return not self.is_weight_layer and not self.is_product
 
     @property
     def images(self) -> int:
-        """N: what the leading dimensions hold, over the whole traced batch."""
+        """N over the whole traced batch: images, or for a linear layer the rows in all leading dimensions."""
         return prod(self.input_shape[:-1]) if self.kind == "linear" else self.input_shape[0]
 
     @property
     def weight_elements(self) -> int:
-        """Elements of the weight; a product has none."""
+        """Number of weight elements; 0 for a product."""
         return 0 if self.is_product else prod(self.weight_shape)
 
     @cached_property
     def symbols(self) -> Symbols:
         """A conv or linear layer in the paper's symbols, for the traced batch.
 
-        A linear layer is a 1 × 1 convolution of 1 × 1 images. Equations 4 to 6 know no transposed convolution: its
-        weights meet each position of its input once in every pass, so H × W and X × Y are both the input's.
+        A linear layer is a 1 × 1 convolution of 1 × 1 images. Equations 4 to 6 do not cover transposed convolutions:
+        in every pass each weight is multiplied once per input position, so H × W and X × Y are both the input's size.
         """
         if not self.is_weight_layer:
             raise ValueError(f"{self.name}: a {self.kind} has no filters")
@@ -200,7 +202,7 @@ class Layer:
 
     @property
     def kernels(self) -> int:
-        """R × S kernels W[f, c] of a conv layer's weight, or elements of a linear layer's."""
+        """Number of R × S kernels W[f, c] in a conv layer's weight, or of elements in a linear layer's."""
         return self.weight_shape[0] * self.weight_shape[1]
 
     @property
@@ -209,7 +211,7 @@ class Layer:
         return self.symbols.C
 
     def product_macs(self) -> tuple[int, int]:
-        """MACs of a product over the traced batch: forward, and of all gradients that the backward pass computes.
+        """MACs of a product over the traced batch: of the forward pass, and of all gradients that are computed.
 
         (…, M, K) by (…, K, N) takes … · M · N · K; so does the gradient of each operand.
         """
@@ -220,7 +222,7 @@ class Layer:
 
 
 def first_uses(layers: Iterable[Layer]) -> list[Layer]:
-    """Each weight's first execution, so that what is shared is counted once."""
+    """The first layer that uses each weight, so that shared weights are counted once."""
     seen: dict[str, Layer] = {}
     for layer in layers:
         seen.setdefault(layer.weight, layer)

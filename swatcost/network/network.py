@@ -1,6 +1,6 @@
-"""What a trace says of a network: plain data that needs no torch, written once and read often.
+"""A traced network as plain data, without torch: written once and read often.
 
-Shapes are the ones that torch saw, batch included; `Network.batch_size` says how many samples they hold.
+Shapes are those that torch saw, batch dimension included; `Network.batch_size` is the number of samples they hold.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,9 @@ SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A parameter of the network, once however many modules share it.
+    """A parameter of the network, listed once even if several modules share it.
 
-    `mask_zeros` are the zeros of the pruning mask that its module multiplies it with, None without one.
+    `mask_zeros` is the number of zeros in its pruning mask, None if it has no mask.
     """
 
     name: Name
@@ -49,10 +49,10 @@ class Buffer:
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """The memory that one or several tensors of a training step live in, parameters and buffers left out.
+    """The memory of one or several tensors of a training step, other than parameters and buffers.
 
-    One that `scales_with_batch` holds so many bytes at the traced batch size and proportionally more at another.
-    `float_bytes` are those of one of its numbers, which another precision makes smaller; 0 for whole numbers.
+    `bytes` is its size at the traced batch size; if `scales_with_batch`, it is proportional to the batch size.
+    `float_bytes` is the size of a floating-point element, which depends on the precision; 0 for integers.
     """
 
     bytes: Natural
@@ -64,9 +64,10 @@ class Storage:
 class SavedTensor:
     """A tensor that autograd keeps for the backward pass.
 
-    `storage` is the place of its Storage in `Network.storages`: two saved tensors of one storage cost its bytes
-    once. `operation` is what saves it and `held_by` the qualified name of the innermost module that was running;
-    `as_layer_input` says that a layer of the trace keeps it as its input, not some other operation of that module.
+    `storage` is the index of its Storage in `Network.storages`: two saved tensors in one storage cost its bytes
+    once. `operation` is the operation that saves it and `held_by` the qualified name of the innermost module that was
+    running; `as_layer_input` says that a layer of the trace saves it as its input, not another operation of that
+    module.
     """
 
     storage: Natural
@@ -77,11 +78,11 @@ class SavedTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """When storages appear and go, in a forward and a backward pass.
+    """The order in which a forward and a backward pass allocate and free storages.
 
-    `events` hold n + 1 when storage n appears and −(n + 1) when it goes; those before `backward` are of the forward
-    pass. The first `inputs` storages are the network's inputs, `gradients` those of parameters' gradients. Where the
-    backward pass could not be run to see it, `backward` is the number of events.
+    An event is n + 1 where storage n is allocated and −(n + 1) where it is freed; the backward pass begins at event
+    `backward`. The first `inputs` storages are the network's inputs; `gradients` are the storages of parameters'
+    gradients. If the backward pass could not be run, `backward` is the number of events.
     """
 
     events: tuple[int, ...] = ()
@@ -90,7 +91,7 @@ class Timeline:
     inputs: Natural = 0
 
     def check(self) -> None:
-        """ValueError unless every storage appears once and goes at most once, after that."""
+        """Raises ValueError unless every storage is allocated once and freed at most once, after its allocation."""
         made: set[int] = set()
         alive: set[int] = set()
         for event in self.events:
@@ -100,14 +101,16 @@ class Timeline:
             elif event < 0 and -event in alive:
                 alive.remove(-event)
             else:
-                raise ValueError(f"its timeline makes or frees storage {abs(event) - 1} twice, or before it is there")
+                raise ValueError(
+                    f"its timeline allocates or frees storage {abs(event) - 1} twice, or frees it before allocating it"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uncounted:
-    """Operations that do arithmetic and for which no layer was recorded.
+    """Calls of an operation that does arithmetic but for which no layer was recorded.
 
-    Those that are or may be `products` of tensors weigh as much as layers do.
+    `products` says that it multiplies tensors, or may: its MACs are then comparable to a layer's.
     """
 
     operation: Name
@@ -118,12 +121,12 @@ class Uncounted:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Network(Result):
-    """A traced network: its layers in execution order, its tensors, and what was not understood. Its repr is a table.
+    """A traced network: its layers in execution order, its tensors and the uncounted operations. Its repr is a table.
 
     `embeds_input` says that an embedding runs before the first conv or linear layer.
 
-    Raises ValueError when a layer names a parameter that the network does not have, or when two of its
-    tensors contradict each other.
+    Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
+    each other.
     """
 
     report = "network"
@@ -145,10 +148,10 @@ class Network(Result):
 
     def __post_init__(self) -> None:
         if max((parameter.elements for parameter in self.parameters), default=0) > LARGEST:
-            raise ValueError("a parameter has more elements than can be counted")
+            raise ValueError("a parameter has more than 2^53 elements")
         known = {parameter.name: parameter for parameter in self.parameters}
         if len(known) != len(self.parameters):
-            raise ValueError("two parameters have one name")
+            raise ValueError("two parameters have the same name")
         for layer in self.layers:
             for name in layer.parameters:
                 if name not in known:
@@ -157,10 +160,10 @@ class Network(Result):
                 self._check_weight(layer, known)
         if self.batch_size > 1 and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
-        met = [saved.storage for saved in self.saved] + [abs(event) - 1 for event in self.timeline.events]
-        met += self.timeline.gradients
-        if met and not 0 <= min(met) <= max(met) < len(self.storages):
-            raise ValueError(f"a tensor lives in none of the {len(self.storages)} storages")
+        used = [saved.storage for saved in self.saved] + [abs(event) - 1 for event in self.timeline.events]
+        used += self.timeline.gradients
+        if used and not 0 <= min(used) <= max(used) < len(self.storages):
+            raise ValueError(f"a tensor is in none of the {len(self.storages)} storages")
         self.timeline.check()
         if self.timeline.backward > len(self.timeline.events):
             raise ValueError("its backward pass begins after its timeline ends")
@@ -169,7 +172,7 @@ class Network(Result):
     def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
         name, _, part = layer.weight.partition("[")
         if name not in layer.parameters:
-            raise ValueError(f"{layer.name}: its weight {layer.weight!r} is none of its parameters")
+            raise ValueError(f"{layer.name}: its weight {layer.weight!r} is not one of its parameters")
         elements = known[name].elements
         if elements < layer.weight_elements or (elements > layer.weight_elements and not part):
             raise ValueError(f"{layer.name}: {layer.weight} has {elements} elements, not {layer.weight_elements}")
@@ -185,14 +188,14 @@ class Network(Result):
         return tuple(layer for layer in self.layers if not layer.is_norm)
 
     @property
-    def batch_tells(self) -> bool:
-        """Whether the traced batch size tells for certain which tensors grow with the batch."""
+    def batch_is_identifiable(self) -> bool:
+        """Whether the traced batch size shows unambiguously which tensors grow with the batch."""
         shapes = [each.shape for each in self.parameters] + [each.shape for each in self.buffers]
         shapes += [shape[1:] for shape in self.input_shapes]
-        return tells_batch(self.batch_size, [size for shape in shapes for size in shape])
+        return batch_is_identifiable(self.batch_size, [size for shape in shapes for size in shape])
 
     def sample_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A traced shape as one sample has it: without the batch, or with what the batch was folded into."""
+        """A traced shape for one sample: without the batch dimension, or divided by it where it was folded in."""
         if not shape:
             return shape
         leading, *rest = shape
@@ -206,7 +209,7 @@ class Network(Result):
 
     @property
     def weight_elements(self) -> int:
-        """Weights of conv and linear layers, shared ones once, biases left out."""
+        """Weights of conv and linear layers, shared ones counted once, without biases."""
         return sum(layer.weight_elements for layer in first_uses(self.weight_layers))
 
     def divides_evenly(self, layer: Layer) -> bool:
@@ -215,18 +218,18 @@ class Network(Result):
         return work % self.batch_size == 0
 
     def input_elements(self, layer: Layer) -> float:
-        """Elements that enter the layer for one sample, on average over the traced batch."""
+        """Input elements of the layer per sample, on average over the traced batch."""
         return per_sample(prod(layer.input_shape), self.batch_size)
 
     def storage_bytes(self, storage: int, batch_size: int) -> int:
-        """The bytes of a storage in a step of so many samples."""
+        """The bytes of a storage in a step of `batch_size` samples."""
         kept = self.storages[storage]
         return kept.bytes * batch_size // self.batch_size if kept.scales_with_batch else kept.bytes
 
     def traffic_bytes(self, batch_size: int) -> int:
-        """Bytes that a step of so many samples writes and reads: each tensor that it makes once each.
+        """Bytes that a step of `batch_size` samples moves: every tensor that it creates is written once and read once.
 
-        What kernels read again, and parameters, are not counted.
+        Repeated reads and parameters are not counted.
         """
         made = (event - 1 for event in self.timeline.events if event > 0)
         return 2 * sum(self.storage_bytes(storage, batch_size) for storage in made)
@@ -241,19 +244,19 @@ class Network(Result):
 
 
 def per_sample(total: float, batch_size: int) -> float:
-    """A batch's total over its samples: exactly an integer where it divides."""
+    """A batch's total per sample: an exact integer where it divides evenly."""
     return total // batch_size if total % batch_size == 0 else total / batch_size
 
 
-_LARGEST_PRIME_LOOKED_FOR = 1000
+_LARGEST_PRIME = 1000
 
 
-def tells_batch(batch_size: int, dims: Iterable[int]) -> bool:
+def batch_is_identifiable(batch_size: int, dims: Iterable[int]) -> bool:
     """Whether a tensor's size is a multiple of this batch size if and only if it grows with the batch.
 
-    A prime that divides none of the network's dimensions has this property.
+    A prime that divides none of the network's dimensions `dims` has this property.
     """
-    if not 1 < batch_size <= _LARGEST_PRIME_LOOKED_FOR:
+    if not 1 < batch_size <= _LARGEST_PRIME:
         return False
     prime = all(batch_size % divisor for divisor in range(2, batch_size))
     return prime and all(size % batch_size for size in dims)
@@ -266,7 +269,7 @@ class _Header(msgspec.Struct):
 def read_network(path: str | Path) -> Network:
     """Reads a saved trace. The file is data: nothing in it is executed.
 
-    Raises SwatcostError when it cannot be read, is damaged, or is of another schema.
+    Raises SwatcostError if it cannot be read, is damaged, or has another schema.
     """
     path = Path(path)
     try:
@@ -277,11 +280,11 @@ def read_network(path: str | Path) -> Network:
 
 
 def parse_network(text: bytes, path: str) -> Network:
-    """A trace from its JSON text, which `path` names in errors."""
+    """A trace from its JSON text; `path` names it in errors."""
     try:
         schema = msgspec.json.decode(text, type=_Header).schema
         if schema != SCHEMA:
-            raise SwatcostError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}: trace it again")
+            raise SwatcostError(f"{path} has schema {schema!r}, but this version reads {SCHEMA!r}: trace it again")
         return msgspec.json.decode(text, type=Network)
     except SwatcostError:
         raise

@@ -11,12 +11,12 @@ import numpy
 from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import EXACT, Counting
-from swatcost.distributions import Spread
+from swatcost.distributions import Request
 from swatcost.memory import activation_reduction
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.setting import Setting
-from swatcost.sparsity import SparsityPlan, assembled, checked_sparsities, checked_target, spread_request
+from swatcost.sparsity import SparsityPlan, allocation_request, assembled, checked_sparsities, checked_target
 from swatcost.timing.selection import topk_seconds
 from swatcost.timing.times import Times
 
@@ -48,10 +48,10 @@ class Vectorised:
         return self.setting.counting(self.network)
 
     @cached_property
-    def _request(self) -> tuple[Spread, dict[str, str]]:
+    def _request(self) -> tuple[Request, dict[str, str]]:
         """What the distribution is asked, but for targets, and which layers stay dense and why."""
         asked = self.setting
-        return spread_request(
+        return allocation_request(
             self.network, asked.method, asked.distribution, asked.source, asked.first_layer, asked.last_layer,
             asked.keep_dense,
         )  # fmt: skip
@@ -74,14 +74,14 @@ class Vectorised:
         of_weights: dict[str, Array] = {}
         of_acts: dict[str, Array] = {}
         if method.uses("weight"):
-            of_weights = self._spread(weights, "weight")
+            of_weights = self._allocate(weights, "weight")
         if method.uses("activation"):
-            if distribution.spread_acts is not None:
-                of_acts = _one_by_one(distribution.spread_acts, request, acts, "activation")
+            if distribution.allocate_acts is not None:
+                of_acts = _one_by_one(distribution.allocate_acts, request, acts, "activation")
             elif distribution.acts_follow_weights:
-                of_acts = self._spread(numpy.where(numpy.isnan(acts), weights, acts), "activation")
+                of_acts = self._allocate(numpy.where(numpy.isnan(acts), weights, acts), "activation")
             elif not numpy.isnan(acts).any():
-                of_acts = self._spread(acts, "activation")
+                of_acts = self._allocate(acts, "activation")
         outputs = numpy.nan_to_num(grads) if method.uses("output") else 0.0
         numbers: dict[str, Any] = {"weights": weights, "acts": numpy.nan_to_num(acts), "grads": grads}
         return SparsityPlan(
@@ -92,20 +92,21 @@ class Vectorised:
             **numbers,
         )
 
-    def _spread(self, targets: Array, operand: str) -> dict[str, Array]:
-        """The distribution's numbers for many targets: between those where it bends, or for each different one."""
-        bends, lines = self._lines
-        if bends and bends[0] <= targets.min() and targets.max() <= bends[-1]:
-            drawn = {line: numpy.interp(targets, bends, line) for line in set(lines.values())}  # like layers share one
+    def _allocate(self, targets: Array, operand: str) -> dict[str, Array]:
+        """The distribution's sparsities for many targets: interpolated between breakpoints, or one by one."""
+        points, lines = self._lines
+        if points and points[0] <= targets.min() and targets.max() <= points[-1]:
+            drawn = {line: numpy.interp(targets, points, line) for line in set(lines.values())}  # like layers share one
             return {weight: drawn[line] for weight, line in lines.items()}
-        return _one_by_one(self.setting.distribution.spread, self._request[0], targets, operand)
+        return _one_by_one(self.setting.distribution.allocate, self._request[0], targets, operand)
 
     @cached_property
     def _lines(self) -> tuple[Sequence[float], dict[str, tuple[float, ...]]]:
         """Targets between which every weight's sparsity is linear, and its numbers at those; none where it is not."""
-        bends = self.setting.distribution.bends(self._request[0]) if self.setting.distribution.bends is not None else []
-        tables = _asked(self.setting.distribution.spread, self._request[0], bends, "weight")
-        return bends, {weight: tuple(table[weight] for table in tables) for weight in (tables[0] if tables else ())}
+        distribution, request = self.setting.distribution, self._request[0]
+        points = distribution.breakpoints(request) if distribution.breakpoints is not None else []
+        tables = _asked(distribution.allocate, request, points, "weight")
+        return points, {weight: tuple(table[weight] for table in tables) for weight in (tables[0] if tables else ())}
 
     def columns(self, weights: Array, acts: Array, grads: Array) -> dict[str, Any]:
         """What of an estimate does not depend on the period, for every setting; alike ones may be a single number."""
@@ -139,7 +140,7 @@ def times_of(columns: dict[str, Any], count: int, hidden: bool) -> Times:
 
 
 def _asked(
-    function: Callable[[Spread], Any], request: Spread, targets: Iterable[float], operand: str
+    function: Callable[[Request], Any], request: Request, targets: Iterable[float], operand: str
 ) -> list[dict[str, float]]:
     """A strategy's numbers, by weight, for each of several targets."""
     return [
@@ -148,7 +149,7 @@ def _asked(
     ]
 
 
-def _one_by_one(function: Callable[[Spread], Any], request: Spread, targets: Array, operand: str) -> dict[str, Array]:
+def _one_by_one(function: Callable[[Request], Any], request: Request, targets: Array, operand: str) -> dict[str, Array]:
     """A strategy's numbers for many targets, each different one asked for."""
     different, place = numpy.unique(targets, return_inverse=True)
     tables = _asked(function, request, different, operand)

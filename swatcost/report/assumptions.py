@@ -62,7 +62,7 @@ def _counting(estimate: Estimate) -> list[str]:
         sentences.append("Transposed convolutions, which Eqs. 4–6 do not cover, are counted as executed.")
     if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):
         sentences.append(Caveat("Nothing needs a gradient: a training step is a forward pass."))
-    if not network.batch_tells:
+    if not network.batch_is_identifiable:
         sentences.append(
             Caveat(
                 f"Traced with batch size {network.batch_size}, which divides other dimensions of the network: which "

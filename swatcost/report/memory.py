@@ -115,7 +115,7 @@ def notes(report: MemoryReport) -> list[str]:
         "allocator rounds up, workspaces of kernels and the program itself are not counted; nor, in the peak, is what "
         "the loss saves.",
     ]
-    if not report.estimate.network.batch_tells:
+    if not report.estimate.network.batch_is_identifiable:
         sentences.append(
             f"Traced at a batch of {report.estimate.network.batch_size}, which divides dimensions of the network: what "
             "grows with the batch was judged by shapes and may be wrong at another batch size."

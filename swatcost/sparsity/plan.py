@@ -1,4 +1,4 @@
-"""From a method, a distribution and targets to the sparsity of every layer."""
+"""Method + distribution + targets → the sparsity of every layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
-from swatcost.distributions import DISTRIBUTIONS, Distribution, Spread
+from swatcost.distributions import DISTRIBUTIONS, Distribution, Request
 from swatcost.methods import METHODS, LayerSparsity, Method, Operand, checked_sparsity
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
@@ -20,17 +20,18 @@ from swatcost.network.layer import Layer, first_uses
 DenseOrSparse = Literal["dense", "sparse"]
 Sparsity = Any  # a float, or an array of them
 
-_ROUNDING = 1e-12  # [-]: less than one weight of any layer, more than sums of floats are off by
+_ROUNDING = 1e-12  # [-]: less than one weight of any layer, more than the rounding error of sums of floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparsityPlan:
     """The sparsity of each conv and linear layer, in the order of `Network.weight_layers`.
 
-    A plan for many settings holds arrays, an element a setting, in place of numbers.
+    A plan for many settings has arrays with one element per setting instead of numbers.
 
-    `weights`, `acts` and `grads` are the targets, None where none was given. `kept_dense` says why a layer is
-    dense, by the name of its weight. `pattern` is (N, M) where sparse weights keep N of every M along input channels.
+    `weights`, `acts` and `grads` are the targets, None if not given. `kept_dense` gives the reason for each layer that
+    is kept dense, by the name of its weight. `pattern` is (N, M) if sparse weights keep N of every M along input
+    channels.
     """
 
     method: Method
@@ -57,7 +58,7 @@ class SparsityPlan:
 
     @cached_property
     def asks_for_sparsity(self) -> bool:
-        """Whether any layer is sparse; an array of answers in a plan for many settings."""
+        """Whether any layer is sparse; an array in a plan for many settings."""
         return reduce(or_, (each.is_sparse for each in self.layers), False)
 
     def by_layer(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
@@ -68,9 +69,9 @@ class SparsityPlan:
         ]
 
     def non_zero_weights(self, network: Network) -> float:
-        """Expected non-zero weights of the model that training ends with, conv and linear layers, shared ones once.
+        """Expected non-zero weights of the trained model in conv and linear layers, shared ones counted once.
 
-        A method whose forward pass is dense, such as SAW, ends with a dense model.
+        A method with a dense forward pass, such as SAW, trains a dense model.
         """
         if "weight" not in self.method.sparse["forward"]:
             return network.weight_elements
@@ -81,7 +82,7 @@ class SparsityPlan:
         return network.weight_elements / self.non_zero_weights(network) if network.weight_elements else 1.0
 
     def by_weight(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
-        """Each weight's first layer and its sparsity, so that what is shared counts once."""
+        """The first layer that uses each weight, and its sparsity, so that shared weights count once."""
         sparsity_of = dict(zip((layer.weight for layer in network.weight_layers), self.layers, strict=True))
         return [(layer, sparsity_of[layer.weight]) for layer in first_uses(network.weight_layers)]
 
@@ -99,31 +100,32 @@ def sparsity_plan(
     last_layer: DenseOrSparse | None = None,
     keep_dense: Sequence[str] | None = None,
 ) -> SparsityPlan:
-    """Gives every conv and linear layer its sparsities.
+    """The sparsities of every conv and linear layer.
 
     weights, acts and grads are target sparsities in [0, 1) of weights, activations and outputs (or their
-    gradients). Where acts is None, activations follow the weights if the distribution has it so, or else are
-    dense. source is what the distribution reads. first_layer and last_layer say whether the first and the last
-    layer in execution order stay dense. None leaves the first to the distribution, where it reads the network's input:
-    no layer behind an embedding does; and the last sparse. keep_dense holds patterns of layer or weight names, as in a
-    shell; None keeps what the method's own runs kept dense, unless the distribution reads what each layer really was.
+    gradients). If acts is None, activations follow the weights where the distribution's `acts_follow_weights` is set,
+    and are dense otherwise. source is what the distribution reads. first_layer and last_layer are "dense" or "sparse"
+    for the first layer that reads the network's input and the last layer in execution order; None leaves the first to
+    the distribution, unless an embedding reads the input, and makes the last sparse. keep_dense holds shell-style
+    patterns of layer or weight names; None keeps the layers dense that the method's own runs kept dense, unless the
+    distribution is `measured`.
 
-    Raises SwatcostError for a target out of range, one that the method cannot use or the distribution cannot
-    reach, and a pattern that matches no layer.
+    Raises SwatcostError for a target that is out of range, that the method cannot use or that the distribution cannot
+    reach, and for a pattern that matches no layer.
     """
     weights = checked_target(method, "weight", weights, "weights")
     acts = checked_target(method, "activation", acts, "acts")
     grads = checked_target(method, "output", grads, "grads")
-    request, kept = spread_request(network, method, distribution, source, first_layer, last_layer, keep_dense)
+    request, kept = allocation_request(network, method, distribution, source, first_layer, last_layer, keep_dense)
     of_weights: Mapping[str, float] = {}
     of_acts: Mapping[str, float] = {}
     if method.uses("weight"):
-        of_weights = checked_sparsities(distribution.spread(replace(request, target=weights)), "weight")
+        of_weights = checked_sparsities(distribution.allocate(replace(request, target=weights)), "weight")
     if method.uses("activation"):
-        if distribution.spread_acts is not None:
-            of_acts = distribution.spread_acts(replace(request, target=acts))
+        if distribution.allocate_acts is not None:
+            of_acts = distribution.allocate_acts(replace(request, target=acts))
         elif acts is not None:
-            of_acts = distribution.spread(replace(request, target=acts))
+            of_acts = distribution.allocate(replace(request, target=acts))
         elif distribution.acts_follow_weights:
             of_acts = of_weights
         of_acts = checked_sparsities(of_acts, "activation")
@@ -143,12 +145,12 @@ def sparsity_plan(
 def assembled(
     network: Network,
     method: Method,
-    request: Spread,
+    request: Request,
     of_weights: Mapping[str, Sparsity],
     of_acts: Mapping[str, Sparsity],
     output: Sparsity,
 ) -> tuple[LayerSparsity, ...]:
-    """The sparsity of each conv and linear layer from those by weight: numbers, or arrays, for many settings."""
+    """The sparsity of each conv and linear layer, from sparsities by weight: numbers, or arrays for many settings."""
     if method.structured:
         of_weights = whole_kernels(request.layers, of_weights)
     return tuple(
@@ -161,7 +163,7 @@ def assembled(
     )
 
 
-def spread_request(
+def allocation_request(
     network: Network,
     method: Method,
     distribution: Distribution,
@@ -169,12 +171,12 @@ def spread_request(
     first_layer: DenseOrSparse | None,
     last_layer: DenseOrSparse | None,
     keep_dense: Sequence[str] | None,
-) -> tuple[Spread, dict[str, str]]:
-    """What a distribution is asked, but for the target, and why layers are kept dense, by weight."""
+) -> tuple[Request, dict[str, str]]:
+    """The request to a distribution, without a target, and the reasons for layers kept dense, by weight."""
     kept = _kept_dense(network, method, distribution, first_layer, last_layer, keep_dense)
     if source is not None and not distribution.reads_source:
-        raise SwatcostError(f"distribution {distribution.name!r} reads no file: choose one that does, or leave it out")
-    request = Spread(
+        raise SwatcostError(f"distribution {distribution.name!r} reads no file: choose one that does, or omit the file")
+    request = Request(
         layers=first_uses(network.weight_layers),
         kept_dense=frozenset(kept),
         target=None,
@@ -186,39 +188,39 @@ def spread_request(
 
 
 def checked_sparsities(sparsities: Mapping[str, float], operand: str) -> dict[str, float]:
-    """A strategy's numbers, without the rounding error that may take a dense layer away from zero."""
+    """A distribution's sparsities, with rounding errors around zero removed. Raises SwatcostError outside [0, 1)."""
     checked = {}
     for weight, sparsity in sparsities.items():
         rounded = isinstance(sparsity, Real) and -_ROUNDING < sparsity < _ROUNDING
         if sparsity == 1:
-            raise SwatcostError(f"{operand} sparsity of {weight}: not one is left, which no step of training can use")
+            raise SwatcostError(f"{operand} sparsity of {weight} is 1: a layer without non-zeros cannot be trained")
         checked[weight] = 0.0 if rounded else checked_sparsity(sparsity, f"{operand} sparsity of {weight}:")
     return checked
 
 
 def whole_kernels(layers: Sequence[Layer], sparsities: Mapping[str, Sparsity]) -> dict[str, Sparsity]:
-    """The sparsity that pruning the nearest number of whole R × S kernels W[f, c] gives, at least one being kept.
+    """Sparsities rounded to whole R × S kernels W[f, c], keeping at least one kernel per layer.
 
-    What a distribution keeps in total is kept to within half a kernel a layer.
+    The distribution's total is kept to within half a kernel per layer.
     """
     kernels = {layer.weight: layer.kernels for layer in layers}
     return {weight: _pruned(sparsity, kernels[weight]) / kernels[weight] for weight, sparsity in sparsities.items()}
 
 
 def _pruned(sparsity: Any, kernels: int) -> Any:
-    """The nearest number of kernels, at least one being kept; for one sparsity or an array of them."""
+    """The nearest number of pruned kernels, with at least one kept; for one sparsity or an array of them."""
     if isinstance(sparsity, Real):
         return min(round(sparsity * kernels), kernels - 1)  # type: ignore[call-overload]
     return (sparsity * kernels).round().clip(max=kernels - 1)
 
 
 def checked_target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:
-    """The target as a float, or SwatcostError if it is out of range or the method cannot use it."""
+    """The target as a float. Raises SwatcostError if it is out of range or the method cannot use it."""
     if value is None:
         return None
     value = checked_sparsity(value, name)
     if value and not method.uses(operand):
-        raise SwatcostError(f"{name} {value:g}: method {method.name!r} has no sparse {operand}s, leave {name} out")
+        raise SwatcostError(f"{name} {value:g}: method {method.name!r} has no sparse {operand}s; leave {name} out")
     return value
 
 
@@ -230,7 +232,7 @@ def _kept_dense(
     last_layer: DenseOrSparse | None,
     keep_dense: Sequence[str] | None,
 ) -> dict[str, str]:
-    """Why layers stay dense, by weight: of the rules that apply to a layer, the first gives the reason."""
+    """Why layers are kept dense, by weight; if several rules apply to a layer, the first gives the reason."""
     layers = network.weight_layers
     for option, choice in (("first_layer", first_layer), ("last_layer", last_layer)):
         if choice not in (None, "dense", "sparse"):
@@ -239,7 +241,7 @@ def _kept_dense(
     named = [keep_dense] if isinstance(keep_dense, str) else () if keep_dense is None else keep_dense
     if not isinstance(named, Iterable):
         raise SwatcostError(f"keep_dense {keep_dense!r:.40}: give patterns of layer names")
-    # the first storages of a trace are its inputs; where none is read as it is, the first layer that runs is meant
+    # the first storages of a trace are its inputs; if no layer reads them, take the first to run
     reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
     by_default = distribution.first_layer_dense and bool(reads_input or not network.embeds_input)
     first_is_dense = by_default if first_layer is None else first_layer == "dense"
@@ -257,7 +259,7 @@ def _kept_dense(
 
 
 def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:
-    """The layers that a user's pattern names; SwatcostError if there is none."""
+    """The layers that a user's pattern names. Raises SwatcostError if there are none."""
     if matches := _called(layers, pattern):
         return matches
     names = list(dict.fromkeys(layer.name for layer in layers))
@@ -265,7 +267,7 @@ def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:
 
 
 def _called(layers: Sequence[Layer], pattern: str) -> list[Layer]:
-    """The layers that the pattern names or, where one module has several, whose weight it names."""
+    """The layers whose name or weight's name matches the pattern."""
 
     def matches(name: str) -> bool:
         return name == pattern or fnmatchcase(name, pattern)

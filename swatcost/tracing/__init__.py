@@ -1,4 +1,4 @@
-"""PyTorch → Network: runs a module's forward pass once and writes down what it does."""
+"""PyTorch → Network: runs one training step of a module and records its operations."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from swatcost.common.errors import SwatcostError
-from swatcost.network import Network, tells_batch
+from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.module_names import printable
 from swatcost.tracing.module_state import stand_in
@@ -16,7 +16,7 @@ from swatcost.tracing.traced_step import traced_step
 
 __all__ = ["trace"]
 
-_TELLING_BATCH_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
+_IDENTIFIABLE_BATCH_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 
 
 def trace(
@@ -28,25 +28,24 @@ def trace(
     batch_size: int | None = None,
     name: str | None = None,
 ) -> Network:
-    """Traces one forward pass of a training step.
+    """Traces one training step of a module.
 
-    Give either example_inputs (a tensor, or a tuple or dict of a forward call's arguments, with their batch
-    dimension) or input_shape, the shape of one sample of a network with a single input. input_dtype is the type of
-    its numbers, such as "int64" for tokens; without it they are of the parameters' type, or indices if an embedding
-    fails on those.
+    Give either example_inputs (a tensor, or a tuple or dict of the arguments of a forward call, batch dimension
+    included) or input_shape, the shape of one sample for a network with a single input. input_dtype is the input's
+    dtype, such as "int64" for tokens; the default is the parameters' dtype, or int64 if an embedding rejects that.
 
-    With input_shape the pass runs on the meta device, where nothing is allocated and nothing computed; only if
-    the module cannot run there does it run for real. Copies of example inputs are used where they are, unless
-    the module is on the meta device. batch_size says how many samples they hold, if not their first dimension.
+    With input_shape the step runs on the meta device, which allocates and computes nothing; a module that cannot run
+    there is run for real. Example inputs are copied and stay on their device, unless the module is on the meta device.
+    batch_size is the number of samples they hold; the default is the first tensor's first dimension.
 
-    A module in evaluation mode is put in training mode for the pass; one in training mode keeps the modes of
-    its parts. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before,
-    also when the module raises.
+    A module in evaluation mode is put in training mode for the step; in one that is in training mode, submodules keep
+    their modes. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before, even
+    if the module raises.
 
-    Raises SwatcostError when the module cannot take the input, naming the layer that failed.
+    Raises SwatcostError if the module does not accept the input, naming the layer that failed.
     """
     if not isinstance(model, nn.Module):
-        raise SwatcostError(f"{model!r:.80} is no torch module: trace an instance of nn.Module")
+        raise SwatcostError(f"{model!r:.80} is not a torch module: trace an instance of nn.Module")
     if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
         raise SwatcostError(f"batch_size {batch_size!r}: give a positive whole number")
     if (example_inputs is None) == (input_shape is None):
@@ -56,29 +55,29 @@ def trace(
         if nn.parameter.is_lazy(tensor):
             raise SwatcostError(f"{key} has no shape yet: run the module once on real input")
         if tensor.layout != torch.strided:
-            raise SwatcostError(f"{key} is stored as {tensor.layout}: only dense tensors can be traced")
+            raise SwatcostError(f"{key} has layout {tensor.layout}: only dense tensors can be traced")
     if name is not None and not isinstance(name, str):
         raise SwatcostError(f"name {name!r:.40}: give a string")
     name = printable(name or type(model).__name__)
     with torch.inference_mode(False), torch.enable_grad():
         if input_shape is None:
             if input_dtype is not None:
-                raise SwatcostError("example_inputs have types of their own: leave input_dtype out")
+                raise SwatcostError("example_inputs already have a dtype: leave input_dtype out")
             return _trace_examples(model, example_inputs, batch_size, name)
         shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
         return _trace_shape(model, shape, _dtype(input_dtype), batch_size, name)
 
 
 def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
-    """A type of numbers by its name in torch."""
+    """A torch dtype, by its name or as it is."""
     dtype = getattr(torch, given, None) if isinstance(given, str) else given
     if given is not None and not isinstance(dtype, torch.dtype):
-        raise SwatcostError(f"input_dtype {given!r:.40}: give a type of torch's, such as float32 or int64")
+        raise SwatcostError(f"input_dtype {given!r:.40}: give a torch dtype, such as float32 or int64")
     return dtype
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """What torch.compile or DataParallel wraps."""
+    """The module inside torch.compile or DataParallel."""
     if isinstance(model, nn.DataParallel):
         return unwrapped(model.module)
     compiled = type(model).__name__ == "OptimizedModule"
@@ -89,16 +88,17 @@ def _trace_shape(
     model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype | None, batch_size: int | None, name: str
 ) -> Network:
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
-        raise SwatcostError(f"input shape {shape} holds something other than positive whole numbers")
+        raise SwatcostError(f"input shape {shape}: give positive whole numbers")
     tensors = [*model.parameters(), *model.buffers()]
     dims = [*shape, *(size for tensor in tensors for size in tensor.shape)]
-    batch_size = batch_size or next((size for size in _TELLING_BATCH_SIZES if tells_batch(size, dims)), 2)
+    identifiable = (size for size in _IDENTIFIABLE_BATCH_SIZES if batch_is_identifiable(size, dims))
+    batch_size = batch_size or next(identifiable, 2)
     floats = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
-    numbers = dtype or next(floats, torch.get_default_dtype())
+    input_dtype = dtype or next(floats, torch.get_default_dtype())
     try:
-        sample = torch.empty((batch_size, *shape), device="meta", dtype=numbers)
+        sample = torch.empty((batch_size, *shape), device="meta", dtype=input_dtype)
     except (RuntimeError, OverflowError, TypeError, NotImplementedError):
-        raise SwatcostError(f"input shape {shape} is larger than a tensor can be") from None
+        raise SwatcostError(f"input shape {shape} is too large for a tensor") from None
     try:
         return traced_step(model, name, batch_size, (sample,), {}, meta=True)
     except ForwardError as failure:
@@ -107,7 +107,7 @@ def _trace_shape(
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         if device.type == "meta":
             raise
-    # Some modules keep tensors outside their buffers or look at values: those need a real run.
+    # Modules that keep tensors outside their buffers or read values need a real run.
     return traced_step(model, name, batch_size, (torch.zeros_like(sample, device=device),), {}, meta=False)
 
 
@@ -116,15 +116,15 @@ def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, nam
     args = tuple(args) if isinstance(args, tuple | list) else (args,)
     given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
     if not given:
-        raise SwatcostError("example_inputs hold no tensor")
+        raise SwatcostError("example_inputs contain no tensor")
     if batch_size is None:
         batch_size = given[0].shape[0] if given[0].dim() else 1
     if batch_size < 1:
-        raise SwatcostError(f"example_inputs of shape {tuple(given[0].shape)} hold no sample")
+        raise SwatcostError(f"example_inputs of shape {tuple(given[0].shape)} contain no sample")
     if batch_size > 1 and not any(batch_size in tensor.shape for tensor in given):
         raise SwatcostError(f"batch_size {batch_size}: no dimension of the example inputs has this size")
     meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
-    copies: dict[int, Tensor] = {}  # a tensor that is given twice stays one tensor
+    copies: dict[int, Tensor] = {}  # a tensor passed twice stays one tensor
     args, kwargs = tree_map_only(
         Tensor, lambda tensor: copies.setdefault(id(tensor), stand_in(tensor, meta)), (args, kwargs)
     )

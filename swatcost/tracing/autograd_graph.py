@@ -1,4 +1,4 @@
-"""What the backward pass will do, read off autograd's graph without running it."""
+"""Which gradients the backward pass computes, read off autograd's graph without running it."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -7,38 +7,38 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
-Node = Any  # torch.autograd.graph.Node; a custom function's node is none, to Python
+Node = Any  # torch.autograd.graph.Node; a custom function's node is not an instance of it
 
 
 class AutogradGraph:
-    """The nodes that autograd made for recorded operations, and which of them a loss reaches.
+    """The nodes that autograd created for recorded operations, and which of them a loss reaches.
 
-    An operation's node is known only some time after it ran: until then its result is kept.
+    An operation's node is created only after the operation has run: until then its result is kept.
     """
 
     def __init__(self) -> None:
-        self._awaited: list[tuple[int, Tensor]] = []
+        self._pending: list[tuple[int, Tensor]] = []
         self._nodes: dict[int, Node] = {}
         self._custom: dict[Node, str] = {}
 
     def await_node(self, place: int, result: Tensor) -> None:
-        """Keeps the result of a recorded operation, given by its place."""
-        self._awaited.append((place, result))
+        """Keeps the result of the recorded operation number `place` until its node exists."""
+        self._pending.append((place, result))
 
     def settle(self) -> None:
-        """Notes the nodes of the operations that were recorded last, as far as autograd has made them."""
-        if self._awaited:
-            self._nodes |= {place: result.grad_fn for place, result in self._awaited if result.grad_fn is not None}
-            self._awaited = [each for each in self._awaited if each[0] not in self._nodes]
+        """Records the nodes that autograd has created for pending operations."""
+        if self._pending:
+            self._nodes |= {place: result.grad_fn for place, result in self._pending if result.grad_fn is not None}
+            self._pending = [each for each in self._pending if each[0] not in self._nodes]
 
     def left(self, name: str, result: Any) -> None:
-        """Notes where a custom autograd function gave a module's result."""
+        """Records the module whose result a custom autograd function computed."""
         node = result.grad_fn if isinstance(result, Tensor) else None
         if isinstance(node, BackwardCFunction):
             self._custom.setdefault(node, name)
 
     def reached(self, outputs: Any) -> tuple[set[int], dict[str, list[str]]]:
-        """The recorded operations that a loss over all outputs reaches, and custom functions with their places."""
+        """The recorded operations that a loss over all outputs reaches, and the modules of each custom function."""
         self.settle()
         waiting = [tensor.grad_fn for tensor in _tensors(outputs) if tensor.grad_fn is not None]
         seen = set(waiting)
@@ -56,13 +56,13 @@ class AutogradGraph:
 
 
 def differentiable(result: Any) -> list[Tensor]:
-    """The tensors of a result that a loss can begin at, each once."""
+    """The tensors of a result that a loss can be computed from, each once."""
     found = {id(each): each for each in _tensors(result) if each.requires_grad and each.grad_fn is not None}
     return list(found.values())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors of a result, whatever it is made of."""
+    """All tensors in a result, in nested containers and objects too."""
     waiting, seen = [value], set()
     while waiting:
         each = waiting.pop()

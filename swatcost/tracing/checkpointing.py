@@ -1,4 +1,4 @@
-"""Activation checkpointing, watched: when the backward pass runs forward work again."""
+"""Detects when activation checkpointing recomputes forward operations in the backward pass."""
 
 import contextlib
 import threading
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 class Checkpointing:
-    """Follows torch.utils.checkpoint: `depth` is above 0 while the backward pass runs forward work again.
+    """Tracks torch.utils.checkpoint: `depth` is above 0 while the backward pass recomputes forward operations.
 
-    The reentrant kind is run as the other one without an early stop, which keeps and runs the same.
+    Reentrant checkpoints are run as non-reentrant ones without early stop, which save and run the same.
     """
 
     def __init__(self) -> None:
@@ -21,24 +21,24 @@ class Checkpointing:
         self._thread = threading.get_ident()
 
     @contextlib.contextmanager
-    def followed(self) -> Iterator[None]:
-        """Watches both kinds, in this thread."""
+    def tracked(self) -> Iterator[None]:
+        """Tracks both kinds in this thread."""
         hook, function = torch_checkpoint._recomputation_hook, torch_checkpoint.CheckpointFunction
-        follower = self
+        tracker = self
 
-        class Watched(hook):  # type: ignore[misc, valid-type]
+        class Tracked(hook):  # type: ignore[misc, valid-type]
             def __enter__(self) -> None:
-                follower.depth += threading.get_ident() == follower._thread
+                tracker.depth += threading.get_ident() == tracker._thread
                 super().__enter__()
 
             def __exit__(self, *exception: object) -> None:
-                follower.depth -= threading.get_ident() == follower._thread
+                tracker.depth -= threading.get_ident() == tracker._thread
                 super().__exit__(*exception)
 
         class Reentrant:
             @staticmethod
             def apply(run: Any, preserve: Any, *args: Any) -> Any:
-                if threading.get_ident() != follower._thread:
+                if threading.get_ident() != tracker._thread:
                     return function.apply(run, preserve, *args)
                 if not any(isinstance(each, Tensor) and each.requires_grad for each in args):
                     with torch.no_grad():
@@ -48,7 +48,7 @@ class Checkpointing:
                 )
 
         patched: Any = torch_checkpoint
-        patched._recomputation_hook, patched.CheckpointFunction = Watched, Reentrant
+        patched._recomputation_hook, patched.CheckpointFunction = Tracked, Reentrant
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What went wrong in a module's forward pass, and where."""
+"""The error of a module's forward pass, with the place where it was raised."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from swatcost.tracing.running_modules import Frame
 
 
 class ForwardError(SwatcostError):
-    """The module raised: what it raised, in which of its parts, and what that part was given."""
+    """The module raised an exception; the message names the submodule and the shapes of its inputs."""
 
     def __init__(
         self, error: BaseException, network: str, inputs: Sequence[Tensor], batch_size: int, place: Frame | None
@@ -18,10 +18,10 @@ class ForwardError(SwatcostError):
         given = " and ".join(_times(each.shape[1:]) for each in inputs if each.dim())
         where = ""
         if place is not None:
-            seen = " and ".join(map(_times, place.shapes))  # keyword arguments are not seen
+            seen = " and ".join(map(_times, place.shapes))  # hooks do not see keyword arguments
             where = f"{place.name} ({type(place.module).__name__}){' was given ' * bool(seen)}{seen}: "
-        batch = f"traced in a batch of {batch_size}"
-        super().__init__(f"{network} cannot take an input of {given} ({batch}): {where}{first_line(error)}")
+        batch = f"traced with a batch of {batch_size}"
+        super().__init__(f"{network} does not accept an input of {given} ({batch}): {where}{first_line(error)}")
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -1,7 +1,7 @@
 """Attention on the meta device as a fused kernel executes it.
 
-Without a device to run on, torch takes attention apart into matrix products, which keep all scores for the backward
-pass; a machine's fused kernel keeps a number a row. What is counted is the same.
+On the meta device torch decomposes attention into matrix products, which save all scores for the backward pass; a fused
+kernel saves one number per row. The MACs are the same.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _OF_TORCH = F.scaled_dot_product_attention
 
 @contextlib.contextmanager
 def fused_attention() -> Iterator[None]:
-    """Calls torch's fused kernel for attention where it can be used: without dropout, on heads of one size."""
+    """Calls torch's fused attention kernel where it applies: without dropout, with one head size."""
     thread = threading.get_ident()
 
     def attention(*args: Any, **kwargs: Any) -> Any:

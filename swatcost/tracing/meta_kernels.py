@@ -1,4 +1,4 @@
-"""Meta kernels, each asked once: what an operation gives for tensors of these shapes never changes."""
+"""A cache of meta kernels' results: an operation gives the same layout for the same input layouts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from swatcost.tracing.storages import address
 
 @dataclass(frozen=True)
 class _Made:
-    """How a result's tensor is laid out."""
+    """The layout of a result tensor."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -20,10 +20,10 @@ class _Made:
 
 
 class Kernels:
-    """Runs operations; on the meta device, one that was run on such tensors before is not run again.
+    """Runs operations on the meta device, each only once per combination of input layouts.
 
-    Networks repeat themselves, and meta kernels written in Python are slow: a batch normalisation, which torch
-    decomposes into two dozen operations, takes longer than everything else together, so that its layout is known here.
+    Networks repeat layers, and meta kernels written in Python are slow: batch normalisation, which torch decomposes
+    into two dozen operations, takes longer than everything else together, so its layout is computed here.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Kernels:
         self._makes_only: dict[Any, bool] = {}
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The operation's result: made anew, or laid out as it was before."""
+        """The operation's result: computed, or an empty tensor of the cached layout."""
         makes_only = self._makes_only.get(func)
         if makes_only is None:
             makes_only = self._makes_only[func] = _makes_only(func)
@@ -54,13 +54,13 @@ class Kernels:
 
 
 def _batch_norm(args: tuple[Any, ...]) -> tuple[_Made, _Made, _Made] | None:
-    """The result, and the mean and inverse deviation of each channel; None where torch's own kernel has to be asked."""
+    """The result, and each channel's mean and inverse deviation; None where torch's own kernel has to be run."""
     input, weight, _, _, _, training = args[:6]
     return _by_channel(input, weight) if training else None
 
 
 def _batch_norm_backward(args: tuple[Any, ...]) -> tuple[_Made, _Made, _Made] | None:
-    """The gradients of the input, and of each channel's scale and shift."""
+    """The gradients of the input, and of each channel's scale and shift; None as in `_batch_norm`."""
     grad, input, weight, _, _, _, _, training, _, wanted = args
     same = grad.is_contiguous() and grad.dtype == input.dtype
     return _by_channel(input, weight) if training and same and weight is not None and all(wanted) else None
@@ -81,16 +81,16 @@ _LAID_OUT_HERE = {
 
 
 def _makes_only(func: Any) -> bool:
-    """Whether the operation gives new tensors and leaves its arguments alone."""
+    """Whether the operation returns new tensors and does not modify its arguments."""
     schema = func._schema
     return not schema.is_mutable and all(each.alias_info is None for each in schema.returns)
 
 
-_UNKNOWN: list[None] = []  # stands for an argument that says too little: a key with a list cannot be looked up
+_UNKNOWN: list[None] = []  # for a tensor that its layout does not describe fully: a list makes the key unhashable
 
 
 def _described(values: Any) -> tuple[Any, ...]:
-    """Arguments as a key: tensors by their layout, other values with their type, since 1 == True == 1.0."""
+    """Arguments as a key: tensors as their layout, other values with their type, since 1 == True == 1.0."""
     key: list[Any] = []
     for value in values:
         kind = type(value)
@@ -107,7 +107,7 @@ def _described(values: Any) -> tuple[Any, ...]:
 
 
 def _layout(result: Any, args: tuple[Any, ...]) -> Any:
-    """How the result is laid out, or None if that is not all there is to it: shared memory, or more of it."""
+    """The result's layout; None if a tensor shares memory or its storage is larger than its layout needs."""
     if isinstance(result, Tensor):
         stride = result.stride()
         reach = 1 + sum((size - 1) * step for size, step in zip(result.shape, stride, strict=True))

@@ -1,4 +1,4 @@
-"""What a module holds and the process's random state, put back as they were found."""
+"""Saves and restores a module's state and the process's random state."""
 
 import contextlib
 import random
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# A pass swaps the tensors of the module it runs, so two passes at once would swap each other's.
+# A trace swaps the tensors of the module it runs; two traces at once would swap each other's.
 _ONE_AT_A_TIME = threading.RLock()
 
 
 class Snapshot:
-    """A module's attributes and what their containers hold; with its buffers' values if they will be written to."""
+    """A module's attributes and the contents of its containers; with `values`, also its buffers' values."""
 
     def __init__(self, module: nn.Module, *, values: bool = False) -> None:
         self.module = module
@@ -26,7 +26,7 @@ class Snapshot:
         self.values = [(buffer, buffer.clone()) for buffer in module.buffers(recurse=False)] if values else []
 
     def restore(self) -> None:
-        """Puts attributes, containers and values back; the containers stay the same objects."""
+        """Restores attributes, containers and values; the containers stay the same objects."""
         self.module.__dict__.clear()
         self.module.__dict__.update(self.attributes)
         for key, content in self.contents.items():
@@ -40,9 +40,9 @@ class Snapshot:
 
 @contextlib.contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Puts the model in training mode unless it is; everything is as before afterwards.
+    """Puts the model in training mode unless it already is, and restores everything afterwards.
 
-    Flags are set one by one: a module's own `train` may do more than set a flag.
+    Flags are set directly: a module's own `train` may do more than set a flag.
     """
     with _ONE_AT_A_TIME, _random_state(model):
         parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
@@ -72,6 +72,6 @@ def _random_state(model: nn.Module) -> Iterator[None]:
 
 
 def stand_in(tensor: Tensor, meta: bool) -> Tensor:
-    """A tensor that can be written to in place of the user's."""
+    """A copy that can be written to in place of the user's tensor; on the meta device if `meta`."""
     copy = torch.empty_like(tensor, device="meta") if meta else tensor.detach().clone()
     return copy.requires_grad_(tensor.requires_grad)

@@ -1,4 +1,4 @@
-"""What a reader takes and what it returns: calls, operands and readings, plain data without tensors."""
+"""A reader's arguments and results: calls, operands and readings, as plain data without tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Operand(NamedTuple):
     """A tensor that an operation reads or returns.
 
     `place` is its position among all tensors of the call, arguments first. `is_weight` says that it is a parameter or
-    computed from parameters alone, `matrices` how many different matrices a batch of them holds.
+    computed from parameters alone; `matrices` is the number of distinct matrices in a batch of matrices.
     """
 
     place: int
@@ -40,7 +40,7 @@ class Operand(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an operation, with operands in place of tensors, and the module that was running."""
+    """One call of an operation, with operands in place of tensors; `frame` is the module that was running."""
 
     args: tuple[Any, ...]
     result: Any
@@ -50,10 +50,10 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One layer, product or normalisation that an operation executed; the fields of the same name are as in Layer.
+    """One layer, product or normalisation that an operation executed; fields of the same name are as in Layer.
 
     `weight` is the right operand of a product and the scale of a normalisation. `others` are the remaining parameters.
-    The shapes of input and weight are those the layer has, which a tensor may hold in another form.
+    The shapes of input and weight are the layer's, which may differ from those of the tensors that hold them.
     """
 
     kind: LayerKind

@@ -1,11 +1,11 @@
-"""What torch's operations do, as far as it decides whether they belong among the counted ones."""
+"""Properties of torch's operations that decide whether they are counted."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# Operations that make, move or read numbers without computing with them. Views are told by their schema.
+# Operations that create, move or read numbers without arithmetic. Views are recognised by their schema.
 MOVES = {
     "_pack_padded_sequence", "_to_copy", "_unsafe_view", "arange", "as_strided_scatter", "bernoulli", "bernoulli_",
     "cat", "clone", "constant_pad_nd", "copy", "copy_", "detach", "detach_", "embedding", "empty", "empty_like",
@@ -18,7 +18,7 @@ MOVES = {
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "where", "zero_", "zeros", "zeros_like",
 }  # fmt: skip
 
-# Operations whose gradient torch computes from their result (its derivatives.yaml), in place or not.
+# Operations whose gradient torch computes from their result (derivatives.yaml), and their in-place forms.
 SAVE_THEIR_RESULT = {
     name + ending
     for name in ("_log_softmax", "_safe_softmax", "_softmax", "celu", "elu", "exp", "leaky_relu", "reciprocal", "relu",
@@ -26,7 +26,7 @@ SAVE_THEIR_RESULT = {
     for ending in ("", "_")
 } | {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention", "expm1"}  # fmt: skip
 
-# Operations that multiply tensors with each other: what is not counted of them is missed in the totals.
+# Operations that multiply tensors with each other: if uncounted, they are missing from the totals.
 _FAMILIES_OF_PRODUCTS = (
     "_cdist", "_convolution", "_cslt", "_cudnn_rnn", "_efficient_attention", "_euclidean_dist", "_flash_attention",
     "_flex", "_grouped_mm", "_int_mm", "_linalg", "_native_multi_head", "_scaled_dot_product", "_scaled_grouped_mm",
@@ -39,25 +39,25 @@ _OURS = ("aten", "prims", "prim", "profiler", "c10d", "_c10d_functional", "debug
 
 
 def name_of(func: Any) -> str:
-    """An operation's name as it is listed: with its library's, unless that is torch's own."""
+    """An operation's name as listed: prefixed with its library, unless that is torch's own."""
     library, _, name = func._schema.name.partition("::")
     return str(name) if library in _OURS else f"{library}.{name}"
 
 
 def may_multiply_tensors(operation: str) -> bool:
-    """Whether it weighs as much as layers do, as far as can be known: other libraries' operations may do anything."""
+    """Whether the operation multiplies tensors, or may: operations of other libraries can do anything."""
     return "." in operation or (operation not in _NO_PRODUCTS and operation.startswith(_FAMILIES_OF_PRODUCTS))
 
 
 def computes(result: Any) -> bool:
-    """Whether an operation gave floating-point numbers: counters and indices are no arithmetic of a network."""
+    """Whether an operation returned floating-point numbers; counters and indices are not counted as arithmetic."""
     if isinstance(result, Tensor):
         return result.is_floating_point() or result.is_complex()
     return isinstance(result, tuple | list) and any(map(computes, result))
 
 
 def tensors_of(values: Any) -> list[Tensor]:
-    """The tensors among an operation's arguments or results; sparse ones have no storage and are left out."""
+    """The tensors among an operation's arguments or results, except sparse ones, which have no storage."""
     if isinstance(values, Tensor):
         return [values] if values.layout == torch.strided else []
     found: list[Tensor] = []

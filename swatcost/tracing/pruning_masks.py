@@ -1,4 +1,4 @@
-"""Pruning masks that a module carries: what torch.nn.utils.prune multiplies its weights with."""
+"""The pruning masks that torch.nn.utils.prune adds to a module."""
 
 from torch import nn
 
@@ -6,7 +6,7 @@ _ORIGINAL, _MASK = "_orig", "_mask"
 
 
 def zeros_of_masks(model: nn.Module) -> dict[str, int]:
-    """The zeros of each parameter's pruning mask, by the parameter's name; masks without values are left out."""
+    """The number of zeros in each parameter's pruning mask, by parameter name; masks on the meta device are skipped."""
     buffers = dict(model.named_buffers())
     zeros: dict[str, int] = {}
     for name, parameter in model.named_parameters():

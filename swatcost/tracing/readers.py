@@ -1,4 +1,4 @@
-"""aten operations → readings: which argument is the input, which the weight, and what shapes they have."""
+"""aten operations → readings: which argument is the input, which the weight, and their shapes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
@@ -21,7 +21,7 @@ def _reads(*operations: str) -> Callable[[Reader], Reader]:
     def register(reader: Reader) -> Reader:
         for operation in operations:
             if operation in READERS:
-                raise ValueError(f"aten.{operation} has a reader already")
+                raise ValueError(f"aten.{operation} already has a reader")
             READERS[operation] = reader
         return reader
 
@@ -53,8 +53,8 @@ def _convolution(call: Call) -> Iterable[Reading]:
 
 
 def _convolution_of_activations(input: Operand, kernel: Operand, result: Operand, transposed: bool) -> Reading:
-    """A convolution whose kernel the network computes: a product of activations, in a form of its own."""
-    positions = (input if transposed else result).shape  # each element of the kernel meets each of them once per image
+    """A convolution whose kernel the network computes: a product of activations, recorded as custom."""
+    positions = (input if transposed else result).shape  # each kernel element is multiplied once per position and image
     macs = positions[0] * prod(positions[2:]) * kernel.elements
     gradients = input.needs_grad + kernel.needs_grad
     return Reading(
@@ -78,7 +78,7 @@ def _outer_product(call: Call) -> Iterable[Reading]:
 
 
 def _matmul(left: Operand, right: Operand, added: Operand | None, frame: Frame) -> Reading:
-    """A product of vectors, matrices or batches of them: with a weight, on either side, it is a linear layer."""
+    """A product of vectors, matrices or batches of them; a linear layer if either operand is a weight."""
     left = left.reshaped(1, *left.shape) if len(left.shape) == 1 else left
     right = right.reshaped(*right.shape, 1) if len(right.shape) == 1 else right
     if right.is_weight or (is_torchs(nn.Linear, frame) and frame.module.in_features == right.shape[-2]):
@@ -89,7 +89,7 @@ def _matmul(left: Operand, right: Operand, added: Operand | None, frame: Frame) 
 
 
 def _linear(input: Operand, weight: Operand, bias: Operand | None, frame: Frame) -> Reading:
-    """Rows by a matrix (in, out), or by several side by side."""
+    """Rows times a matrix (in, out), or times one matrix per group."""
     features_in, features_out = weight.shape[-2:]
     groups = weight.matrices
     rows = input.shape[:-1]
@@ -98,7 +98,7 @@ def _linear(input: Operand, weight: Operand, bias: Operand | None, frame: Frame)
     elif is_torchs(nn.Linear, frame):
         given = next(iter(frame.shapes), ())
         if given[-1:] == (features_in,) and prod(given) == input.elements:
-            rows = given[:-1]  # as the module was called, before its rows were flattened
+            rows = given[:-1]  # the module's input shape, before its rows were flattened
     return Reading(
         kind="linear",
         input=input.reshaped(*rows, groups * features_in),
@@ -121,10 +121,10 @@ def _product(left: Operand, right: Operand) -> Reading:
     "_scaled_dot_product_fused_attention_overrideable",
 )
 def _attention(call: Call) -> Iterable[Reading]:
-    """Q · Kᵀ and P · V; heads of K and V that several heads of Q share are read by each of them."""
+    """Q · Kᵀ and P · V; in grouped-query attention each head of Q counts its own products with K and V."""
     query, key, value = call.args[:3]
     yield _product(query, key.transposed)
-    scores = query.reshaped(*query.shape[:-1], key.shape[-2])  # in no tensor; their gradient leads to Q and K
+    scores = query.reshaped(*query.shape[:-1], key.shape[-2])  # no tensor holds them; their gradient is that of Q and K
     yield _product(scores._replace(needs_grad=query.needs_grad or key.needs_grad), value)
 
 
@@ -136,7 +136,7 @@ def _mkldnn_rnn(call: Call) -> Iterable[Reading]:
 
 @_reads("_cudnn_rnn")
 def _cudnn_rnn(call: Call) -> Iterable[Reading]:
-    """Every layer and direction, each with its weights in a row; the first layer reads the input."""
+    """Every layer and direction, in the order of their weights; the first layer reads the input."""
     input, weights, per_direction, _, state = call.args[:5]
     directions = 1 + call.args[13]
     for start in range(0, len(weights), per_direction):
@@ -148,7 +148,7 @@ def _cudnn_rnn(call: Call) -> Iterable[Reading]:
 def _recurrent(
     input: Operand, weight_ih: Operand, weight_hh: Operand, others: Sequence[Operand], state: Operand, output: Operand
 ) -> Iterable[Reading]:
-    """One direction of one recurrent layer: input to hidden, and hidden to hidden, whose first step reads the state."""
+    """One direction of a recurrent layer: input to hidden, and hidden to hidden, whose first step reads the state."""
     rows = prod(input.shape[:-1])  # steps × batch, or the rows of a packed sequence
     first = min(rows, state.shape[-2])
     trains = weight_hh.needs_grad or weight_ih.needs_grad or input.needs_grad
@@ -192,17 +192,17 @@ _reads("_fused_rms_norm")(lambda call: _norm("rms_norm", call.args[0], call.args
 
 
 def is_torchs(kind: type[nn.Module], frame: Frame) -> bool:
-    """Whether a module of this kind runs as torch wrote it; a subclass may do something else in its forward."""
+    """Whether torch's own forward of this kind of module is running; a subclass may override it."""
     return getattr(type(frame.module), "forward", None) is kind.forward
 
 
 def formula_reader(operation: str, formula: Formula) -> Reader:
-    """A reader by a formula from outside: it raises SwatcostError when the call has no tensor or the formula fails."""
+    """A reader for a user-supplied formula. It raises SwatcostError if the call has no tensor or the formula fails."""
 
     def read(call: Call) -> Iterable[Reading]:
         operands = [*operands_of(call.args), *operands_of(tuple(call.kwargs.values()))]
         if not operands:
-            raise SwatcostError(f"{operation} takes no tensor: a formula is for operations on tensors")
+            raise SwatcostError(f"{operation} takes no tensor: formulas are for operations on tensors")
         named = {key: _shapes(each) for key, each in (*call.kwargs.items(), ("out_shape", call.result))}
         forward, *gradients = counted(operation, formula, _shapes(call.args), named, len(operands))
         wanted = sum(macs for macs, operand in zip(gradients, operands, strict=True) if operand.needs_grad)
@@ -213,7 +213,7 @@ def formula_reader(operation: str, formula: Formula) -> Reader:
 
 
 def _shapes(value: Any) -> Any:
-    """Shapes in place of operands."""
+    """The value with shapes in place of operands."""
     if isinstance(value, Operand):
         return value.shape
     return type(value)(map(_shapes, value)) if type(value) in (tuple, list) else value

@@ -1,4 +1,4 @@
-"""What a training step did, as it is written down: its layers, the memory it took and what autograd kept of it."""
+"""Records a training step: its layers, its memory and the tensors that autograd saves."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError
-from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, tells_batch
+from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
@@ -28,7 +28,7 @@ _EMBEDDINGS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
 
 @dataclass(frozen=True)
 class _Operation:
-    """How one of torch's operations is read."""
+    """How one of torch's operations is recorded."""
 
     name: str
     moves: bool
@@ -37,7 +37,7 @@ class _Operation:
 
 
 class Recording:
-    """Takes what happens, in order: operations, saved tensors, modules that return. It executes nothing itself."""
+    """Records events in order: operations, saved tensors, modules that return. It executes nothing itself."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Recording:
         self._input_shapes = [tuple(each.shape) for each in inputs]
         own = [*parameters.values(), *buffers.values()]
         dims = [size for shape in self._input_shapes for size in shape[1:]]
-        identifiable = tells_batch(batch_size, dims + [size for tensor in own for size in tensor.shape])
+        identifiable = batch_is_identifiable(batch_size, dims + [size for tensor in own for size in tensor.shape])
         self._own = {address(tensor) for tensor in own}
         self._storages = Storages(batch_size, identifiable)
         self._weights = Weights(model, parameters, buffers, self._storages)
@@ -62,30 +62,30 @@ class Recording:
         self._saved = SavedTensors(self._own, self._storages)
         self._operations: dict[Any, _Operation] = {}
         self._layers: list[Layer] = []
-        self._again: list[Layer] = []  # what checkpointing executed again
+        self._recomputed: list[Layer] = []  # by checkpointing
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
         self._custom: dict[str, list[str]] = {}
         self._outputs: list[tuple[int, ...]] = []
         self._embeds_input = False
         self._backward_began = 0
-        self._events: list[int] | None = None  # the timeline, if the backward pass could not be run
+        self._events: list[int] | None = None  # the timeline's events, if the backward pass could not be run
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
         self._input_storages = len(self._storages.sizes)
 
     def settle(self) -> None:
-        """Another operation is about to run."""
+        """To be called before each operation of the forward pass."""
         self._graph.settle()
 
     def memory(self, result: Any) -> None:
-        """Takes the memory that an operation's results live in, unless it is that of parameters or buffers."""
+        """Records the storages of an operation's results, except those of parameters and buffers."""
         for tensor in tensors_of(result):
             if address(tensor) not in self._own:
                 self._storages.number(tensor)
 
     def forward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
-        """Takes an operation of the forward pass, other than a view."""
+        """Records an operation of the forward pass, other than a view."""
         operation = self._known(func)
         layers: list[Layer] = []
         if operation.name in _EMBEDDINGS and not any(each.is_weight_layer for each in self._layers):
@@ -98,28 +98,28 @@ class Recording:
             pass
         elif operation.formula:
             layers = self._read(operation.formula, args, kwargs, result, frame)
-        elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # which is listed as one
+        elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # RMSNorm is recorded as one layer, by `left`
             self._uncounted[operation.name].append(frame.name)
         added = [self._add(layer, result) for layer in layers]
         inputs = tensors_of(args)
-        self._weights.follow(inputs, tensors_of(result), multiplies=any(added))
+        self._weights.track(inputs, tensors_of(result), multiplies=any(added))
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
         self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
 
-    def again(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
-        """Takes an operation of the forward pass that checkpointing executes again."""
+    def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
+        """Records an operation of the forward pass that checkpointing recomputes."""
         read = self._known(func).reader
         if read is not None:
-            self._again += [each for each in self._read(read, args, {}, result, frame) if not each.is_norm]
+            self._recomputed += [each for each in self._read(read, args, {}, result, frame) if not each.is_norm]
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
-        """Takes a tensor that autograd saves."""
+        """Records a tensor that autograd saves."""
         self._saved.keep(tensor, frame.name)
 
     def left(self, frame: Frame, result: Any) -> None:
-        """Takes what a module returns."""
+        """Records a module's result."""
         self._graph.left(frame.name, result)
-        if is_torchs(nn.RMSNorm, frame) and isinstance(frame.args, tuple):  # which may run as several operations
+        if is_torchs(nn.RMSNorm, frame) and isinstance(frame.args, tuple):  # it may have run as several operations
             fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self._layers[-1:])
             inputs = [each for each in frame.args if isinstance(each, Tensor)]
             if not fused and inputs and isinstance(result, Tensor) and inputs[0].shape == result.shape:
@@ -127,17 +127,17 @@ class Recording:
                 self._layers += self._read(READERS["_fused_rms_norm"], args, {}, result, frame)
 
     def forward_ended(self, result: Any) -> None:
-        """Reads autograd's graph: what follows is the backward pass."""
+        """Reads autograd's graph; the backward pass follows."""
         self._reached, self._custom = self._graph.reached(result)
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._backward_began = len(self._storages.events)
 
     def backward_failed(self) -> None:
-        """Leaves out the memory of a backward pass that could not be run to its end."""
+        """Drops the memory events of a backward pass that failed."""
         self._events = self._storages.events[: self._backward_began]
 
     def network(self, name: str) -> Network:
-        """All of it, once the step is over."""
+        """The traced network, once the step is over."""
         kept = [each.grad for each in self._parameters.values() if each.grad is not None]
         gradients = {self._storages.gradient(each) for each in kept if each.layout == torch.strided}
         zeros = zeros_of_masks(self._model)
@@ -172,7 +172,7 @@ class Recording:
             reader, moves = READERS.get(name), name in MOVES
             formula = None if moves else formula_of(name)
             if reader and formula:
-                raise SwatcostError(f"{name} is counted already: a formula from outside is for operations that are not")
+                raise SwatcostError(f"{name} is already counted: formulas are for uncounted operations only")
             operation = _Operation(name, moves, reader, formula and formula_reader(name, formula))
             self._operations[func] = operation
         return operation
@@ -180,14 +180,14 @@ class Recording:
     def _read(
         self, read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
     ) -> list[Layer]:
-        """What an operation has executed."""
+        """The layers that an operation executed."""
         tensors: list[Tensor] = []
         named = {key: self._described(each, tensors) for key, each in kwargs.items()}
         call = Call(self._described(args, tensors), self._described(result, tensors), frame, named)
         return [self._layer(each, tensors, frame) for each in read(call) if not each.is_empty]
 
     def _described(self, value: Any, tensors: list[Tensor]) -> Any:
-        """Arguments or results with operands in place of tensors, which are added to the list."""
+        """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
         if isinstance(value, Tensor):
             shape = tuple(value.shape)
             if value.layout != torch.strided:
@@ -203,7 +203,7 @@ class Recording:
     def _layer(self, reading: Reading, tensors: list[Tensor], frame: Frame) -> Layer:
         input, weight = tensors[reading.input.place], reading.weight
         if reading.kind in ("linear", "product") and input.dim() == 1:
-            input = input.unsqueeze(0)  # a vector is read as a matrix, which is no statistic of channels
+            input = input.unsqueeze(0)  # a vector becomes a matrix, so that it is not taken for channel statistics
         behind = [None if each is None else tensors[each.place] for each in (weight, *reading.others)]
         is_product, gradients = reading.kind in PRODUCT_KINDS, torch.is_grad_enabled()
         return Layer(
@@ -226,7 +226,7 @@ class Recording:
         )
 
     def _add(self, layer: Layer, result: Any) -> bool:
-        """Adds a layer, and waits for its node if it has gradients; whether it multiplies, unlike a normalisation."""
+        """Adds a layer, and awaits its node if it has gradients. Returns whether it multiplies: not a normalisation."""
         self._layers.append(layer)
         if layer.is_norm:
             return False
@@ -237,9 +237,9 @@ class Recording:
         return True
 
     def _as_trained(self) -> Iterable[Layer]:
-        """The layers with the gradients that are really computed, and with what checkpointing runs again."""
+        """The layers, with only the gradients that the backward pass computes, and with their recomputations."""
         known = {_work(layer): place for place, layer in reversed(list(enumerate(self._layers)))}
-        recomputed = Counter(known[_work(layer)] for layer in self._again if _work(layer) in known)
+        recomputed = Counter(known[_work(layer)] for layer in self._recomputed if _work(layer) in known)
         for place, layer in enumerate(self._layers):
             if place not in self._reached and _has_gradients(layer):
                 forward, _ = layer.custom_macs
@@ -266,5 +266,5 @@ def _has_gradients(layer: Layer) -> bool:
 
 
 def _work(layer: Layer) -> tuple[Any, ...]:
-    """What two executions of the same work have in common."""
+    """A key that is equal for two executions of the same work."""
     return (layer.name, layer.kind, layer.weight, layer.input_shape, layer.weight_shape, layer.output_shape)

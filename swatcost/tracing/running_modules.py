@@ -1,4 +1,4 @@
-"""Which module is running, and where an exception began."""
+"""Tracks which module is running, and which one raised an exception."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ from swatcost.tracing.module_state import Snapshot
 
 @dataclass(frozen=True)
 class Frame:
-    """A module that is running: its qualified name and what it was called with."""
+    """A running module: its qualified name and the arguments of its call."""
 
     name: str
     module: nn.Module
@@ -25,18 +25,18 @@ class Frame:
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """The shapes of the tensors that it was called with."""
+        """The shapes of the tensors among the arguments."""
         return [tuple(leaf.shape) for leaf in tree_flatten(self.args)[0] if isinstance(leaf, Tensor)]
 
 
 class RunningModules:
-    """The modules that are running, the innermost last, and the one in which an exception began."""
+    """The running modules, innermost last, and the one that raised an exception."""
 
     def __init__(self, model: nn.Module) -> None:
         self._names = {id(module): without_wrappers(name) for name, module in model.named_modules()}
         self._names[id(model)] = type(model).__name__
         self._running = [Frame(type(model).__name__, model)]
-        self._strangers: dict[int, Snapshot] = {}  # modules that ran and that the model does not know as its parts
+        self._strangers: dict[int, Snapshot] = {}  # modules that ran but are not submodules of the model
         self._failure: tuple[BaseException, Frame] | None = None
 
     @property
@@ -44,12 +44,12 @@ class RunningModules:
         return self._running[-1]
 
     def failed_in(self, error: BaseException) -> Frame | None:
-        """The module that the exception came from."""
+        """The module that raised the exception; None if no module did."""
         return self._failure[1] if self._failure and self._failure[0] is error else None
 
     @contextlib.contextmanager
-    def followed(self, left: Callable[[Frame, Any], None]) -> Iterator[None]:
-        """Follows modules by hooks that belong to this thread's pass and to no module; `left` gets their results."""
+    def tracked(self, left: Callable[[Frame, Any], None]) -> Iterator[None]:
+        """Tracks modules with global hooks that act in this thread only; `left` is called with each module's result."""
         thread = threading.get_ident()
         outer = sys.exception()
 
@@ -69,7 +69,7 @@ class RunningModules:
             if error is None or error is outer:
                 left(frame, result)
             elif not _is_early_stop(error) and (self._failure is None or self._failure[0] is not error):
-                self._failure = (error, frame)  # which keeps what the frame holds, so only for what is one
+                self._failure = (error, frame)  # keeps the frame's tensors alive, so only for real failures
 
         handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
         try:
@@ -82,5 +82,5 @@ class RunningModules:
 
 
 def _is_early_stop(error: BaseException) -> bool:
-    """Whether checkpointing has computed again all that it needs, which it says by an exception."""
+    """Whether it is the exception by which checkpointing ends a recomputation early."""
     return type(error).__name__ == "_StopRecomputationError"

@@ -1,4 +1,4 @@
-"""Networks by name: builds and traces those of the zoo, of other libraries and of a user's module or file."""
+"""Networks by name: builds and traces networks of the zoo, of other libraries and of a user's module or file."""
 
 import contextlib
 import importlib
@@ -25,7 +25,7 @@ _IMAGENET = (3, 224, 224)
 
 @dataclass(frozen=True)
 class Built:
-    """What a factory gave: a module, and example inputs or the shape of a sample, if it says."""
+    """A factory's result: a module, with example inputs or the shape of one sample where known."""
 
     module: nn.Module
     inputs: Any = None
@@ -55,24 +55,26 @@ def trace_source(
     input_dtype: str | None = None,
     classes: int | None = None,
 ) -> Network:
-    """Traces what `library:name`, `package.module:factory` or `path/file.py:factory` names.
+    """Traces the network that `library:name`, `package.module:factory` or `path/file.py:factory` names.
 
     A factory is called with num_classes=classes, if given, or without arguments. It returns a module, or a module
-    and example inputs for it (as `trace` takes them), or a Network; a module itself will do. It is built on the meta
-    device if it can be. Input shapes come from whoever says them first: input_shape, the factory, or the module (its
-    `dummy_inputs` as in Hugging Face's, its `default_cfg` as in timm's).
+    and example inputs for it (as `trace` takes them), or a Network. The name may also refer to a module itself. The
+    module is built on the meta device where possible. The input comes from the first of these that defines it:
+    input_shape, the factory, the module (`dummy_inputs` of Hugging Face models, `default_cfg` of timm models).
 
-    Raises SwatcostError, in one line, when any of it fails.
+    Raises SwatcostError, with a one-line message, if any step fails.
     """
     with _importing(source):
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
             if any(each is not None for each in (input_shape, input_dtype, classes)):
-                raise SwatcostError(f"{source} is traced already: its input and classes are fixed, leave them out")
+                raise SwatcostError(
+                    f"{source} is already traced: leave out input_shape, input_dtype and classes, which are fixed"
+                )
             return built
         if input_shape is None and built.inputs is None and built.input_shape is None:
             raise SwatcostError(
-                f"{source} does not say what its input looks like: give --input-shape (input_shape=), "
+                f"{source} does not define an input shape: give --input-shape (input_shape=), "
                 "or let the factory return (module, example_inputs)"
             )
         try:
@@ -80,20 +82,20 @@ def trace_source(
         except SwatcostError:
             if not any(tensor.is_meta for tensor in (*built.module.parameters(), *built.module.buffers())):
                 raise
-        built = _built(source, classes, meta=False)  # it may look at values
+        built = _built(source, classes, meta=False)  # it may read values
         assert isinstance(built, Built)
         return _traced(source, built, input_shape, input_dtype)
 
 
 def build_source(source: str, classes: int | None = None) -> Built:
-    """The module itself that `trace_source` traces, with real parameters, and what it says of its input.
+    """The module that `trace_source` traces, with real parameters, and its input where it defines one.
 
-    Raises SwatcostError when it cannot be built, or is a Network and no module.
+    Raises SwatcostError if it cannot be built, or if the source gives a Network instead of a module.
     """
     with _importing(source):
         built = _built(source, classes, meta=False)
     if isinstance(built, Network):
-        raise SwatcostError(f"{source} gives a trace, which cannot be run: it has to give a module")
+        raise SwatcostError(f"{source} gives a trace, which cannot be run: let it return a module")
     return built
 
 
@@ -131,13 +133,13 @@ def _given(source: str, classes: int | None, meta: bool) -> Built | Network:
 
 
 def _called(source: str, factory: Any, arguments: dict[str, Any], meta: bool) -> Built | Network:
-    """What a factory gives: on the meta device, if that is asked for and it can be built there and needs no values."""
+    """The factory's result: on the meta device if `meta`, if it can be built there and if no values are needed."""
     if isinstance(factory, nn.Module | Network):
         if arguments:
-            raise SwatcostError(f"{source} is made already: its classes are fixed, leave classes out")
+            raise SwatcostError(f"{source} is already built: leave out classes, which are fixed")
         return _understood(source, factory)
     if not callable(factory):
-        raise SwatcostError(f"{source} is a {type(factory).__name__}, no factory of a network")
+        raise SwatcostError(f"{source} is of type {type(factory).__name__}, not a network factory")
     if meta:
         with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # or else it is built for real
             built = _understood(source, factory(**arguments))
@@ -147,7 +149,7 @@ def _called(source: str, factory: Any, arguments: dict[str, Any], meta: bool) ->
 
 
 def _carries_masks(module: nn.Module) -> bool:
-    """Whether it was pruned: how far, only values tell."""
+    """Whether it carries pruning masks, whose zeros only real values show."""
     return any(name.endswith("_mask") for name, _ in module.named_buffers())
 
 
@@ -157,7 +159,8 @@ def _understood(source: str, given: Any) -> Built | Network:
     module, *rest = given if isinstance(given, tuple) and given else (given,)
     if not isinstance(module, nn.Module) or len(rest) > 1:
         raise SwatcostError(
-            f"{source} gave a {type(given).__name__}: it should give a module, or a module and its example inputs"
+            f"{source} returned a value of type {type(given).__name__}: "
+            "it has to return a module, or a module and its example inputs"
         )
     if rest:
         return Built(module, inputs=rest[0])
@@ -165,13 +168,13 @@ def _understood(source: str, given: Any) -> Built | Network:
 
 
 def _dummy_inputs(module: nn.Module) -> dict[str, Any] | None:
-    """What Hugging Face's language models offer; models of images offer it too and cannot take it."""
+    """The dummy inputs of Hugging Face's language models; its image models have some too, but do not accept them."""
     dummy, main = getattr(module, "dummy_inputs", None), getattr(module, "main_input_name", None)
     return dummy if isinstance(dummy, dict) and dummy and main in (None, *dummy) else None
 
 
 def _shape_of_image(module: nn.Module) -> tuple[int, ...] | None:
-    """What timm's `default_cfg`, or the config of Hugging Face's models of images, says."""
+    """The input shape in timm's `default_cfg`, or in the config of Hugging Face's image models."""
     cfg, config = getattr(module, "default_cfg", None), getattr(module, "config", None)
     if isinstance(cfg, dict) and cfg.get("input_size"):
         return tuple(cfg["input_size"])
@@ -188,7 +191,7 @@ def _of_torchvision(name: str, classes: int | None, meta: bool) -> Built | Netwo
     if isinstance(built, Network):
         return built
     size = _IMAGENET
-    with contextlib.suppress(ValueError, AttributeError):  # not every model has weights that say their input's size
+    with contextlib.suppress(ValueError, AttributeError):  # not every model has weights that define an input size
         side = models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
         size = (3, side, side)
     return Built(built.module, input_shape=size)
@@ -214,13 +217,13 @@ def _imported(module: str, what: str) -> Any:
 
 
 def _file(path: Path) -> Any:
-    """Runs a Python file as a module of its own name."""
+    """Runs a Python file as a module with a unique name."""
     if not path.is_file():
         raise SwatcostError(f"cannot read {path}: no such file")
     name = f"{path.stem}_{blake2b(os.fsencode(os.path.abspath(path)), digest_size=4).hexdigest()}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise SwatcostError(f"{path} is no Python file")
+        raise SwatcostError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look for it there
     try:
@@ -232,10 +235,10 @@ def _file(path: Path) -> Any:
 
 @contextlib.contextmanager
 def _importing(source: str) -> Iterator[None]:
-    """Finds modules beside the file that is named, or else in the working directory, as Python itself would.
+    """Finds modules beside the named file, or else in the working directory, as Python itself would.
 
-    What a file brings is let go of afterwards, so that it is read again the next time. What it prints goes to standard
-    error: standard output is for data.
+    Modules imported from beside a file are unloaded afterwards, so that they are read again next time. Prints go to
+    standard error: standard output is for data.
     """
     place = source.rpartition(":")[0]
     of_file = place.endswith(".py")

@@ -1,4 +1,4 @@
-"""The memory that tensors live in: numbered as it is met, with its size, and when it goes."""
+"""Tensor storages: their numbers, sizes and lifetimes."""
 
 import weakref
 from dataclasses import replace
@@ -9,14 +9,15 @@ from swatcost.network import Storage
 
 
 def address(tensor: Tensor) -> int:
-    """Where a tensor's storage is: the same for all that share it, as long as it lives."""
+    """The address of a tensor's storage: the same for all tensors that share it, as long as it is alive."""
     return int(tensor.untyped_storage()._cdata)
 
 
 class Storages:
-    """Numbers for storages in the order in which they are met, and what happens to them.
+    """Numbers storages in the order in which they are seen, and records their lifetimes.
 
-    `events` are as in Timeline. A storage that dies gives its address to another, so that each is watched.
+    `events` are as in Timeline. The address of a freed storage may be reused, so each storage has a weak reference
+    that removes its number.
     """
 
     def __init__(self, batch_size: int, batch_is_identifiable: bool) -> None:
@@ -36,24 +37,24 @@ class Storages:
             self.sizes.append(self._size(tensor))
             self.events.append(number + 1)
 
-            def gone(_: object) -> None:
+            def freed(_: object) -> None:
                 self.events.append(-number - 1)
                 self._numbers.pop(address, None)
                 self._watched.pop(address, None)
 
-            self._watched[address] = weakref.ref(storage, gone)
+            self._watched[address] = weakref.ref(storage, freed)
         return number
 
     def gradient(self, tensor: Tensor) -> int:
-        """The number of a parameter's gradient, which no batch makes larger."""
+        """The number of a parameter gradient's storage, which does not grow with the batch."""
         number = self.number(tensor)
         self.sizes[number] = replace(self.sizes[number], scales_with_batch=False)
         return number
 
     def _size(self, tensor: Tensor) -> Storage:
-        """How large the storage is, and whether it grows with the batch.
+        """The storage's size, and whether it grows with the batch.
 
-        Where the batch size is not identifiable, what has one dimension is taken to be a statistic of channels.
+        If the batch size is not identifiable, a tensor with one dimension is assumed to hold channel statistics.
         """
         size = tensor.untyped_storage().nbytes()
         divides = size // tensor.element_size() % self._batch_size == 0

@@ -1,8 +1,7 @@
-"""One training step of a module, executed under observation.
+"""Runs one training step of a module and records it.
 
-Two of torch's own observers watch it: a dispatch mode sees every operation below autograd, whatever the network
-is written with, and saved-tensor hooks see what autograd keeps. The parameters and buffers that
-the module runs on are stand-ins, so the user's module comes back untouched.
+A torch dispatch mode sees every operation below autograd, however the network is written, and saved-tensor hooks see
+the tensors that autograd saves. The module runs on copies of its parameters and buffers, so that it is left unchanged.
 """
 
 import contextlib
@@ -33,17 +32,17 @@ from swatcost.tracing.running_modules import Frame, RunningModules
 def traced_step(
     model: nn.Module, name: str, batch_size: int, args: tuple[Any, ...], kwargs: dict[str, Any], *, meta: bool
 ) -> Network:
-    """Runs a module forward and backward, once, and returns what was seen of it.
+    """Runs a module forward and backward once and returns the trace.
 
-    Raises ForwardError when the module does.
+    Raises ForwardError if the module raises.
     """
     parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
     buffers = {key: stand_in(each, meta) for key, each in model.named_buffers()}
     inputs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
     recording, running = Recording(model, parameters, buffers, inputs, batch_size), RunningModules(model)
     observer = _Observer(recording, running, meta=meta)
-    followed = running.followed(observer.left), observer.checkpointing.followed()
-    with untouched(model), _as_written(), _unsearched(), followed[0], followed[1]:
+    tracked = running.tracked(observer.left), observer.checkpointing.tracked()
+    with untouched(model), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
         hooks = torch.autograd.graph.saved_tensors_hooks(observer.save, lambda tensor: tensor)
         device = torch.device("meta") if meta else contextlib.nullcontext()
         attention = fused_attention() if meta else contextlib.nullcontext()
@@ -59,7 +58,7 @@ def traced_step(
 
 
 class _Observer(TorchDispatchMode):
-    """Executes each operation and hands it, and what surrounds it, to the recording."""
+    """Executes each operation and passes it to the recording, with the module that is running."""
 
     def __init__(self, recording: Recording, running: RunningModules, *, meta: bool) -> None:
         super().__init__()
@@ -81,24 +80,24 @@ class _Observer(TorchDispatchMode):
         result = self.kernels.run(func, args, kwargs) if self.kernels else func(*args, **kwargs)
         self.recording.memory(result)
         if of_forward and self.in_backward:
-            self.recording.again(func, args, result, self.running.here)
+            self.recording.recomputed(func, args, result, self.running.here)
         elif of_forward:
             self.recording.forward(func, args, kwargs, result, self.running.here)
         return result
 
     def backward(self, result: Any) -> None:
-        """Runs the backward pass to see which memory it takes."""
+        """Runs the backward pass to record its memory."""
         self.recording.forward_ended(result)
         self.in_backward = True
         outputs = differentiable(result)
         if outputs:
             try:
                 torch.autograd.backward(outputs, [torch.empty_like(each) for each in outputs])
-            except (Exception, SystemExit):  # a function of the user's own may be unable to run on such tensors
+            except (Exception, SystemExit):  # a custom autograd function may not run on such tensors
                 self.recording.backward_failed()
 
     def left(self, frame: Frame, result: Any) -> None:
-        if not self.in_backward:  # or else checkpointing runs it again: it is in the trace
+        if not self.in_backward:  # a module that checkpointing recomputes is already in the trace
             self.recording.left(frame, result)
 
     def save(self, tensor: Tensor) -> Tensor:
@@ -107,7 +106,7 @@ class _Observer(TorchDispatchMode):
 
 
 class _WithBackward(nn.Module):
-    """Runs a model and, while its parameters are still replaced, what follows the forward pass; no hook sees it."""
+    """Runs a model and then `backward`, while its parameters are still replaced; module hooks do not see it."""
 
     def __init__(self, model: nn.Module, backward: Callable[[Any], None]) -> None:
         super().__init__()
@@ -120,23 +119,23 @@ class _WithBackward(nn.Module):
 
 @contextlib.contextmanager
 def _as_written() -> Iterator[None]:
-    """Runs compiled parts and attention's fast path as they were written, so that their operations are seen."""
+    """Disables torch.compile and attention's fast path, so that their operations are seen."""
     stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with stance, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Using `torch.compile")  # frames may be seen twice
+            warnings.filterwarnings("ignore", message="Using `torch.compile")  # module hooks may run twice: harmless
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 @contextlib.contextmanager
-def _unsearched() -> Iterator[None]:
-    """Leaves what is there already out of Python's searches for cycles: torch brings much to search through.
+def _existing_objects_frozen() -> Iterator[None]:
+    """Excludes existing objects from garbage collection, which torch's many objects make slow.
 
-    What the pass makes is searched as ever, so that tensors in cycles go when they would.
+    Objects created during the step are collected as usual, so that tensors in cycles are freed when they would be.
     """
     gc.freeze()
     try:

@@ -1,4 +1,4 @@
-"""Which tensors are weights, and what they are called."""
+"""Which tensors are weights, and their names."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -11,15 +11,15 @@ from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.running_modules import Frame
 from swatcost.tracing.storages import Storages, address
 
-# Modules that are one layer: what they compute a weight from (a mask, a scaling) belongs to that layer. Other
-# normalisations take their parameters as they are, so that these are known by themselves.
+# Modules that are one layer: tensors that they compute a weight from (a mask, a scaling) belong to that layer. Other
+# normalisations use their parameters directly, which identifies them.
 _SINGLE_LAYERS = (_ConvNd, nn.Linear, _BatchNorm)
 
 
 class Weights:
-    """Parameters, and what was computed from them and from nothing else of the network's but buffers and constants.
+    """Parameters, and tensors computed from parameters, buffers and constants only.
 
-    So a masked, scaled or converted weight is still known as a weight. What a product gives is an activation.
+    So a masked, scaled or converted weight still counts as a weight. The result of a product is an activation.
     """
 
     def __init__(
@@ -34,21 +34,21 @@ class Weights:
             **{address(tensor): frozenset((name,)) for name, tensor in parameters.items()},
         }
 
-    def follow(self, read: Iterable[Tensor], made: Iterable[Tensor], *, multiplies: bool) -> None:
-        """Notes what an operation made of what it read; `multiplies` says that it was a layer or a product."""
-        origins = [self._origins.get(address(tensor)) for tensor in read]
-        for tensor in made:
+    def track(self, inputs: Iterable[Tensor], results: Iterable[Tensor], *, multiplies: bool) -> None:
+        """Records the parameters behind an operation's results; `multiplies` says that it was a layer or a product."""
+        origins = [self._origins.get(address(tensor)) for tensor in inputs]
+        for tensor in results:
             if multiplies or None in origins:
                 self._origins.pop(address(tensor), None)
             else:
                 self._origins[address(tensor)] = frozenset().union(*(each for each in origins if each))
 
     def holds(self, tensor: Tensor) -> bool:
-        """Whether the tensor is a parameter, a part of one, or computed from nothing else."""
+        """Whether the tensor is a parameter, a part of one, or computed from parameters only."""
         return bool(self._of(tensor))
 
     def distinct_matrices(self, weight: Tensor) -> int:
-        """How many matrices a batch of them holds that is used as a weight, other than copies of one."""
+        """The number of matrices in a batch of them that is used as a weight; 1 if they are copies of one matrix."""
         if weight.dim() < 3 or weight.stride(0) == 0:
             return 1
         sizes = [self._parameters[name].numel() for name in self._of(weight)]
@@ -56,10 +56,10 @@ class Weights:
         return 1 if copied else int(weight.shape[0])
 
     def name(self, weight: Tensor, frame: Frame) -> str:
-        """The parameter's name, with the part of it that is meant, or a name for a weight that is computed.
+        """The parameter's name, with [start:end] for a part of it, or a name for a computed weight.
 
-        A masked, scaled or converted parameter keeps its name. A module that is one layer computes one weight
-        however often it is called; elsewhere each tensor is one.
+        A masked, scaled or converted parameter keeps its name. A module that is one layer has one computed weight,
+        however often it is called; elsewhere each computed tensor is a weight of its own.
         """
         distinct = prod(size for size, stride in zip(weight.shape, weight.stride(), strict=True) if stride)
         alone = distinct // weight.shape[0] if weight.dim() == 3 and self.distinct_matrices(weight) == 1 else distinct
@@ -74,7 +74,7 @@ class Weights:
         return f"(computed in {frame.name}{tensor})"
 
     def parameters(self, tensors: Sequence[Tensor | None], frame: Frame) -> tuple[str, ...]:
-        """The names of the parameters behind a layer's weight, bias and the like."""
+        """The names of the parameters behind a layer's weight, bias and other operands."""
         names = [name for each in tensors if each is not None for name in sorted(self._of(each))]
         if isinstance(frame.module, _SINGLE_LAYERS):
             prefix = "" if frame.module is self._model else f"{frame.name}."

@@ -1,6 +1,6 @@
-"""Traces of the zoo's networks that ship with the package, so that they need no torch.
+"""The shipped traces of the zoo's networks, which load without torch.
 
-`python -m swatcost.loading.traces` writes them anew.
+`python -m swatcost.loading.traces` rewrites them.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ _SHIPPED = Path(__file__).parent
 
 
 def shipped(name: str) -> Network | None:
-    """The shipped trace of a zoo network as it is defined; None if there is none that this version can read."""
+    """The shipped trace of a zoo network with its default input shape and classes; None if there is none."""
     try:
         content = (_SHIPPED / f"{name}.json").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Writes the shipped traces anew."""
+"""Rewrites the shipped traces."""
 
 from pathlib import Path
 
