@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from swatcost.memory.dense_step import FULL, StepMemory, sizes_at
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
-from swatcost.memory.storage_formats import FORMATS, smallest
+from swatcost.memory.storage_formats import FORMATS, formats_of, smallest
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
@@ -42,7 +42,8 @@ class SparseMemory:
     The first `inputs` storages are the network's inputs. The copies of weights are masked ones that the backward pass
     reads, beside the parameters, which stay dense to be updated; compressed, there is one where a format makes it
     smaller than the parameter (elsewhere the threshold masks the parameter). `thresholds` are those that Top-K found.
-    `break_even` is the density [-] from which on each format no longer pays, for the largest sparse activation.
+    `break_even` is the density [-] from which on each format no longer pays, for a tensor of the shape of the largest
+    sparse activation; of N:M with the M of the weights.
     """
 
     dense: StepMemory
@@ -109,7 +110,9 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
         weight_copies_naive=naive,
         weight_copies_compressed=compressed,
         thresholds=FULL * thresholds,
-        break_even={name: each.break_even_density(rows, columns, value) for name, each in FORMATS.items()},
+        break_even={
+            name: each.break_even_density(rows, columns, value) for name, each in formats_of(plan.pattern).items()
+        },
     )
 
 
@@ -125,7 +128,7 @@ def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -
     elif not saved.layers:
         format, signs = None, True
     else:
-        format, signs = smallest(rows, elements / rows, nnz, value), bool(saved.operations)
+        format, signs = smallest(rows, elements / rows, nnz, value).name, bool(saved.operations)
     values = FORMATS[format].size(rows, elements / rows, nnz, value) if format else 0.0
     compressed = values + (elements / 8 if signs else 0.0)
     if format and compressed >= dense:
@@ -155,9 +158,8 @@ def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tu
         if sparsity.weight and (layer.input_needs_grad or layer.weight_trains):
             rows, columns = layer.weight_shape[0], layer.weight_elements / layer.weight_shape[0]
             nnz = layer.weight_elements * (1 - sparsity.weight)
-            pattern = plan.distribution.name == "nm"
-            format = smallest(rows, columns, nnz, value, pattern=pattern)
+            format = smallest(rows, columns, nnz, value, pattern=plan.pattern)
             naive += layer.weight_elements * value
-            if apart and layer.input_needs_grad and format != "dense":
-                compressed += FORMATS[format].size(rows, columns, nnz, value)
+            if apart and layer.input_needs_grad and format.name != "dense":
+                compressed += format.size(rows, columns, nnz, value)
     return naive, round(compressed)

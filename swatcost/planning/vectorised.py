@@ -84,6 +84,8 @@ class Vectorised:
                 of_acts = self._spread(acts, "activation")
         outputs = numpy.nan_to_num(grads) if method.uses("output") else 0.0
         numbers: dict[str, Any] = {"weights": weights, "acts": numpy.nan_to_num(acts), "grads": grads}
+        if distribution.pattern is not None:
+            numbers["pattern"] = _patterns(distribution.pattern, request, weights)
         return SparsityPlan(
             method=method,
             distribution=distribution,
@@ -153,6 +155,14 @@ def _one_by_one(function: Callable[[Spread], Any], request: Spread, targets: Arr
     different, place = numpy.unique(targets, return_inverse=True)
     tables = _asked(function, request, different, operand)
     return {weight: numpy.array([table[weight] for table in tables])[place] for weight in tables[0]}
+
+
+def _patterns(function: Callable[[Spread], tuple[int, int]], request: Spread, targets: Array) -> tuple[Any, Any]:
+    """N and M for many targets, each different one asked for."""
+    different, place = numpy.unique(targets, return_inverse=True)
+    pairs = [function(replace(request, target=None if isnan(each) else float(each))) for each in different]
+    N, M = numpy.array(pairs)[place].T
+    return N, M
 
 
 def missing(count: int) -> Array:
