@@ -31,6 +31,20 @@ SCOPES: dict[str, Scope] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", SCOPES)
+def test_help_shows_one_default_of_each_setting(name: str) -> None:
+    command = command_named(name)
+    context = click.Context(command, show_default=False if name == "run" else None)
+    shown = {each.name: each.get_help_record(context) for each in command.params if isinstance(each, click.Option)}
+    for setting, option in SCOPES[name].options.items():
+        assert option.default is None or option.default_is is None
+        record = shown[setting]
+        assert record is not None
+        assert record[1].count("[default: ") == (
+            option.kind != "flag" and (option.default or option.default_is) is not None
+        )
+
+
 def test_type_checkers_know_the_same_keywords() -> None:
     assert Settings.__annotations__.keys() == OPTIONS.keys()
 
