@@ -80,6 +80,10 @@ def test_a_hidden_selection_adds_what_its_period_does_not_cover(network: Network
 def test_an_estimate_can_be_simulated(network: Network) -> None:
     estimate = swatcost.estimate(network, weights=0.8, acts=0.8, period=4)
     assert simulate(estimate).speedup == simulate(network, weights=0.8, acts=0.8, period=4).speedup
+    alone = simulate(network, weights=0.8, acts=0.8, period=4).estimate
+    for device in ("a100", "bit-tactical"):  # what it was estimated on leaves nothing behind
+        elsewhere = simulate(swatcost.estimate(network, weights=0.8, acts=0.8, period=4, device=device)).estimate
+        assert elsewhere.to_dict() == alone.to_dict()
     with pytest.raises(swatcost.SwatcostError, match="period: an Estimate has its settings already"):
         simulate(estimate, period=4)
 

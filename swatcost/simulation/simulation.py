@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -17,7 +17,6 @@ from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
 from swatcost.setting import Scope, Settings
 from swatcost.timing import topk
-from swatcost.timing.selection import topk_seconds
 
 if TYPE_CHECKING:
     from swatcost.accelerator.masks import MaskSource
@@ -116,19 +115,12 @@ def simulate(
     if isinstance(network, Estimate):
         if settings:
             raise SwatcostError(f"{next(iter(settings))}: an Estimate has its settings already, leave it out")
-        chosen = _on(network, architecture)
+        traced, setting = network.network, network.setting
     else:
-        setting = SIMULATING.setting(settings).but(device=device_of(architecture))
-        chosen = estimate_setting(counted_network(network), setting)
+        traced, setting = counted_network(network), SIMULATING.setting(settings)
+    chosen = estimate_setting(traced, setting.but(device=device_of(architecture)))
     layers = layer_cycles(
         chosen.network, chosen.plan, chosen.batch_size, architecture,
         masks=masks, passes=passes, threads=threads, progress=progress,
     )  # fmt: skip
     return Simulation(estimate=chosen, architecture=architecture, masks=masks, layers=layers)
-
-
-def _on(estimate: Estimate, architecture: Architecture) -> Estimate:
-    """The estimate with another machine's Top-K."""
-    device, asked = device_of(architecture), estimate.setting
-    seconds = topk_seconds(estimate.network, estimate.plan, device, asked.batch_size, asked.selecting)
-    return replace(estimate, setting=asked.but(device=device), device=device, topk_seconds=seconds)
