@@ -79,6 +79,23 @@ def test_the_record_of_what_was_asked_has_them_all() -> None:
     assert record == {name: option.default for name, option in OPTIONS.items()} | changed
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"first_layer": "maybe"}, "first_layer 'maybe': give 'dense' or 'sparse'"),
+        ({"last_layer": 0.5}, "last_layer 0.5: give 'dense' or 'sparse'"),
+        ({"keep_dense": 3}, "keep_dense 3: give patterns of layer names"),
+    ],
+)
+def test_which_layers_stay_dense_is_checked_before_any_network_is_seen(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=said):
+        Setting.of(**given)
+
+
+def test_a_single_pattern_may_be_given_as_it_is() -> None:
+    assert Setting.of(keep_dense="fc").keep_dense == ("fc",)
+
+
 def test_none_is_as_if_it_were_not_given() -> None:
     nothing: dict[str, Any] = dict.fromkeys(OPTIONS)
     assert Setting.of(**nothing) == Setting.of()
