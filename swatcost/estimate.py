@@ -105,11 +105,6 @@ class Estimate(Result):
         )
 
     @property
-    def time_reduction(self) -> float:
-        """1 − sparse / dense time of a step without Top-K: that of its FLOPs (A.4), or what was simulated."""
-        return float(self.times.reduction)
-
-    @property
     def training_reduction(self) -> float:
         """1 − sparse / dense MACs of a training step, on average over the run."""
         return self.costs.training.reduction
@@ -318,7 +313,7 @@ def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
     return replace(
         estimate,
         dense_step=StepTime(seconds, None, False),
-        simulated_reduction=float(1 - cycles.sparse / cycles.dense),
+        simulated_reduction=float(cycles.reduction),
     )
 
 

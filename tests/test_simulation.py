@@ -65,6 +65,11 @@ def test_a_simulation_and_an_estimate_on_its_architecture_agree(network: Network
     estimated = swatcost.estimate(network, device="bit-tactical", **question)
     assert simulated.speedup == pytest.approx(estimated.speedup, rel=1e-12)
     assert simulated.training.speedup == pytest.approx(estimated.speedup_limit, rel=1e-12)
+    assert simulated.times.sparse_step_seconds == pytest.approx(estimated.sparse_step_seconds, rel=1e-12)
+    assert simulated.times.break_even_period() == estimated.break_even_period
+    assert simulated.ideal_speedup == pytest.approx(
+        estimated.exact.training.dense / estimated.exact.training.sparse, rel=1e-12
+    )
     assert simulated.topk_cycles == estimated.topk_seconds * simulated.architecture.clock
 
 

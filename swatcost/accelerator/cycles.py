@@ -62,6 +62,11 @@ class Cycles:
         return self.dense / self.sparse if self.sparse else 1.0
 
     @property
+    def reduction(self) -> float:
+        """1 − sparse / dense cycles; 0 where there is no work."""
+        return 1 - self.sparse / self.dense if self.dense else 0.0
+
+    @property
     def utilisation(self) -> float:
         """Busy slots over all, in sparse cycles."""
         return self.slots.busy / self.slots.total if self.slots.total else 0.0

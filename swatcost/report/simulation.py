@@ -155,13 +155,12 @@ def _passes(simulation: Simulation) -> Table:
 
 def _step(simulation: Simulation) -> Table:
     estimate, topk = simulation.estimate, simulation.topk_cycles_per_step
-    ideal = 1 / (1 - estimate.exact.training.reduction)
     lines = [
         ["dense step", scaled(simulation.dense_step_cycles)],
         ["sparse step", scaled(simulation.step_cycles)],
         ["of it Top-K", f"{scaled(topk)}, {percent(topk / simulation.step_cycles)}"],
         ["speedup", times(simulation.speedup)],
-        ["ideal, from FLOPs", times(ideal)],
+        ["ideal, from FLOPs", times(simulation.ideal_speedup)],
     ]
     return Table([f"{estimate.batch_size} samples, Top-K every {estimate.topk_period}", "cycles"], lines)
 
