@@ -278,12 +278,17 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         exact=exact,
         activation_reduction=activation_reduction(network, plan, setting.convention),
         memory=step_memory(network, plan, setting.batch_size),
-        dense_step=device.dense_step(
-            network.name, exact.training.dense, setting.batch_size, network.traffic_bytes(setting.batch_size)
-        ),
+        dense_step=dense_step_of(network, setting, exact),
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
     return found if isinstance(setting.device, Device) else _simulated(found, setting.device)
+
+
+def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepTime:
+    """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
+    batch_size = setting.batch_size
+    traffic = network.traffic_bytes(batch_size)
+    return setting.profile.dense_step(network.name, exact.training.dense, batch_size, traffic)
 
 
 def plan_of(network: Network, setting: Setting) -> SparsityPlan:

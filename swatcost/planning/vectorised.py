@@ -12,6 +12,7 @@ from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import EXACT, Counting
 from swatcost.distributions import Spread
+from swatcost.estimate import dense_step_of
 from swatcost.memory import activation_reduction
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
@@ -59,10 +60,8 @@ class Vectorised:
     @cached_property
     def dense_step_seconds(self) -> float:
         """Of the batch [s]."""
-        batch_size = self.setting.batch_size
-        executed = self.counting.under(EXACT).total(self.network, SparsityPlan.dense(self.network)).training.dense
-        traffic = self.network.traffic_bytes(batch_size)
-        return self.setting.profile.dense_step(self.network.name, executed, batch_size, traffic).seconds
+        executed = self.counting.under(EXACT).total(self.network, SparsityPlan.dense(self.network))
+        return dense_step_of(self.network, self.setting, executed).seconds
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element a setting; NaN stands for a target that was not given."""
