@@ -8,7 +8,8 @@ from typing import Unpack
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import bytes_from, checked_count
-from swatcost.counting.costs import Cost
+from swatcost.counting import summed
+from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
 from swatcost.network import Network
@@ -16,7 +17,6 @@ from swatcost.planning.capacity import view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
 from swatcost.setting import EVERY_SETTING, Scope, Settings
 
-FLOPS_PER_MAC = 2
 _JOULES_PER_KWH = 3.6e6
 _SECONDS_PER_HOUR = 3600
 
@@ -169,13 +169,13 @@ class RunPlan(Result):
         for phases in found.counting.stages(found.plan.method):
             share = sum(each.share for each in phases)
             whole = [replace(each, share=each.share / share) for each in phases]
-            layers = found.counting.layers(found.network, found.plan, whole)
+            costs = summed(found.counting.layers(found.network, found.plan, whole), found.network)
             moments.append(
                 Moment(
                     begin=begin,
                     end=begin + share,
                     weight_sparsity=found.weight_sparsity * phases[0].scale,
-                    training_macs=sum(each.training.sparse for each in layers) / found.network.batch_size,
+                    training_macs=costs.training.sparse,
                 )
             )
             begin += share
