@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import swatcost
 from swatcost.counting.conventions import CONVENTIONS
-from swatcost.counting.costs import Pass
 from swatcost.devices import load_device
 from swatcost.methods import LayerSparsity, Method, Operand, Phase
 from swatcost.network import Network
+from swatcost.network.passes import Pass
 
 from .conftest import zoo_network
 

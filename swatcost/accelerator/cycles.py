@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swatcost.counting.costs import Pass
 from swatcost.methods import LayerSparsity
 from swatcost.network.layer import Layer
+from swatcost.network.passes import Pass
 
 
 @dataclass(frozen=True)

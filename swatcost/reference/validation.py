@@ -16,12 +16,12 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
 from swatcost.counting.conventions import EXACT
-from swatcost.counting.costs import PASSES, Pass
 from swatcost.counting.default_sparsity import default_act_sparsity
 from swatcost.counting.padding import inside_fraction, reach
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.network.layer import Layer
+from swatcost.network.passes import PASSES, Pass
 from swatcost.planning.capacity import view_of
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.counts import Counts

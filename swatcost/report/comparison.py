@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from swatcost.counting.conventions import as_rigl_counts, as_swat_counts
-from swatcost.counting.costs import PASSES, Cost
+from swatcost.counting.costs import Cost
 from swatcost.estimate import Estimate
+from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.estimate import machine, title, unmeasured

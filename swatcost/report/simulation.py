@@ -3,7 +3,7 @@
 from typing import Any
 
 from swatcost.accelerator.cycles import Cycles
-from swatcost.counting.costs import PASSES
+from swatcost.network.passes import PASSES
 from swatcost.report.estimate import title
 from swatcost.report.numbers import column_unit, percent, scaled, times
 from swatcost.report.sheet import Sheet, Table

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from swatcost.counting.costs import PASSES
+from swatcost.network.passes import PASSES
 from swatcost.published.sparse_hardware import reported_gains
 from swatcost.report.estimate import title
 from swatcost.report.numbers import percent, scaled, times

@@ -22,10 +22,10 @@ import msgspec
 from swatcost.accelerator.architecture import Architecture, load_architecture
 from swatcost.common.errors import MissingPackageError, SwatcostError
 from swatcost.common.several import pairs, several
-from swatcost.counting.costs import PASSES
 from swatcost.loading import counted_network
 from swatcost.methods import checked_sparsity
 from swatcost.network import Network
+from swatcost.network.passes import PASSES
 from swatcost.setting import OPTIONS, Settings
 from swatcost.simulation.simulation import SIMULATING, simulate
 

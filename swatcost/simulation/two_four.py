@@ -18,10 +18,10 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
-from swatcost.counting.costs import PASSES, Pass
 from swatcost.counting.workload import Workload, workloads
 from swatcost.loading import counted_network
 from swatcost.network import Network
+from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
 
 SPEEDUP = 2.0
