@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from swatcost.common.result import Result
-from swatcost.counting import EXACT, Convention, Counting, PassCosts, summed
+from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summed
 from swatcost.devices import Device, StepTime
 from swatcost.loading import counted_network
 from swatcost.memory import Memory, activation_reduction, step_memory
@@ -103,6 +103,11 @@ class Estimate(Result):
             topk_seconds=self.topk_seconds,
             hidden=self.selecting.hidden,
         )
+
+    @property
+    def run_macs(self) -> Cost:
+        """MACs of the whole run: all of its steps, of a batch each."""
+        return self.batch_size * self.steps * self.costs.training
 
     @property
     def training_reduction(self) -> float:
