@@ -1,7 +1,7 @@
 """What an estimate's numbers rest on, said in sentences that name this estimate's own values."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
 from swatcost.estimate import Estimate
@@ -152,7 +152,7 @@ def _time(estimate: Estimate) -> list[str]:
             f"Its cycles are simulated, with Top-K masks of a Gaussian: training FLOPs fall by {percent(reduction)}, "
             f"cycles by {percent(estimate.simulated_reduction)} (`swatcost simulate` says where they go)."
         )
-        return sentences
+        return sentences + final_steps([estimate])
     sentences.append(
         "The sparse step is taken to be as much faster as its FLOPs are fewer (A.4), which no dense hardware gives."
     )
@@ -226,6 +226,24 @@ def _selecting(estimate: Estimate) -> list[str]:
             "fits behind it costs no time. The first of a run, which nothing hides, is left out."
         )
     return sentences
+
+
+def final_steps(estimates: Iterable[Estimate]) -> list[str]:
+    """Which methods change over a run, where cycles were simulated of one step of it."""
+    changing = {
+        each.plan.method.name: None
+        for each in estimates
+        if each.simulated_reduction is not None
+        and each.plan.asks_for_sparsity
+        and len(each.plan.method.schedule(each.steps)) > 1
+    }
+    if not changing:
+        return []
+    change = "changes" if len(changing) == 1 else "change"
+    return [
+        f"{', '.join(changing)} {change} over a run: cycles are those of a step at the target sparsity, taken for the "
+        "whole run."
+    ]
 
 
 def dense_step_source(estimate: Estimate) -> str:
