@@ -3,8 +3,9 @@
 cosmic-ray makes the mutants: another operator, another comparison, a number that is off by one, a decorator or a loop
 taken away. Each is put before its module's tests in a process forked from one that has already imported torch and
 pytest, so that it costs the time of its tests; the mutated code exists in that process only, and no file is touched.
-A mutant is killed when a test fails, or when its tests take longer than a minute. Mutants that are not Python, or that
-differ in type annotations only, which are not evaluated, are left out.
+A mutant is killed when a test fails. Two other ends are counted apart, as no test noticed anything: its tests take
+longer than a minute, or they do not run to an end, because the mutant cannot be imported or its process dies. Mutants
+that are not Python, or that differ in type annotations only, which are not evaluated, are left out.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ JUDGES: dict[str, Sequence[str]] = {
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("MUTANTS.md")
+_ENDS = ("killed", "timed out", "crashed")
 _HEADER = "| where | as it is | mutant | why no test fails |"
 
 
@@ -141,7 +143,7 @@ def tested(files: Iterable[str]) -> int:
 
 
 def start(mutant: Mutant) -> int:
-    """Tests a mutant in a process of its own, which ends with 0 if it survives. Gives the process's number."""
+    """Tests a mutant in a process of its own, which ends with pytest's exit code. Gives the process's number."""
     if process := os.fork():
         return process
     signal.alarm(60)
@@ -149,47 +151,62 @@ def start(mutant: Mutant) -> int:
     os.dup2(null, 1), os.dup2(null, 2)
     try:
         sys.meta_path.insert(0, _Mutated(mutant))
-        os._exit(tested(judges(mutant.path)) != 0)
+        os._exit(tested(judges(mutant.path)))
     finally:
-        os._exit(1)
+        os._exit(pytest.ExitCode.INTERNAL_ERROR)
 
 
-def survivors(chosen: Sequence[Mutant], at_once: int) -> list[Mutant]:
-    """Those that no test notices."""
-    waiting, running, found = list(chosen), dict[int, Mutant](), list[Mutant]()
+def end_of(status: int) -> str:
+    """How a mutant ended, from its process's: survived, or one of _ENDS."""
+    if os.WIFSIGNALED(status):
+        return "timed out" if os.WTERMSIG(status) == signal.SIGALRM else "crashed"
+    ends: dict[int, str] = {pytest.ExitCode.OK: "survived", pytest.ExitCode.TESTS_FAILED: "killed"}
+    return ends.get(os.WEXITSTATUS(status), "crashed")
+
+
+def judged(chosen: Sequence[Mutant], at_once: int) -> list[tuple[Mutant, str]]:
+    """Each mutant and how it ended."""
+    waiting, running, found = list(chosen), dict[int, Mutant](), list[tuple[Mutant, str]]()
     while waiting or running:
         while waiting and len(running) < at_once:
             mutant = waiting.pop()
             running[start(mutant)] = mutant
         process, status = os.wait()
-        ended = running.pop(process)
-        if status == 0:
-            found.append(ended)
-            line, old, new = ended.change()
-            print(f"\nSurvived ({len(waiting)} to go): {ended.path}:{line}\n- {old}\n+ {new}", flush=True)
+        mutant = running.pop(process)
+        found.append((mutant, end := end_of(status)))
+        if end != "killed":
+            line, old, new = mutant.change()
+            print(f"\n{end.capitalize()} ({len(waiting)} to go): {mutant.path}:{line}\n- {old}\n+ {new}", flush=True)
     return sorted(found)
 
 
-def report(chosen: Sequence[Mutant], alive: Sequence[Mutant], seed: int) -> str:
+def report(found: Sequence[tuple[Mutant, str]], seed: int) -> str:
     """The whole as Markdown, with the reasons that were written into the table of survivors before."""
     rows = re.findall(r"^\| `(.*?):\d+` \| (.*) \| (.*?) \|$", RESULTS.read_text(), re.M) if RESULTS.exists() else []
     reasons = {(path, change): reason for path, change, reason in rows}
-    made, left = (Counter(each.path for each in some) for some in (chosen, alive))
+    made = Counter(mutant.path for mutant, _ in found)
+    ends, of_all = Counter((mutant.path, end) for mutant, end in found), Counter(end for _, end in found)
+    share = 100 * of_all["killed"] / len(found)
     lines = [
         "# Mutants of the formulas",
         "",
-        f"Written by `make mutants ARGS=--write`: {len(chosen)} mutants, seed {seed}. {len(chosen) - len(alive)} are "
-        f"killed ({100 * (1 - len(alive) / len(chosen)):.1f} %); the table at the end says why the others are not. "
+        f"Written by `make mutants ARGS=--write`: {len(found)} mutants, seed {seed}. {of_all['killed']} are killed "
+        f"({share:.1f} %): a test fails. Counted apart are {of_all['timed out']} that time out after a minute and "
+        f"{of_all['crashed']} that crash: they cannot be imported, or their process dies. "
+        f"{of_all['survived']} survive; the table at the end says why. "
         "Tests were written for mutants of this seed that survived at first: another seed is the fairer judge.",
         "",
-        "| module | mutants | killed |",
-        "| --- | ---: | ---: |",
-        *(f"| `{path}` | {made[path]} | {made[path] - left[path]} |" for path in sorted(made)),
+        f"| module | mutants | {' | '.join(_ENDS)} |",
+        f"| --- | ---: |{' ---: |' * len(_ENDS)}",
+        *(
+            f"| `{path}` | {made[path]} | {' | '.join(str(ends[path, end]) for end in _ENDS)} |"
+            for path in sorted(made)
+        ),
         "",
         _HEADER,
         "| --- | --- | --- | --- |",
     ]
-    for each in alive:
+    for each in (mutant for mutant, end in found if end == "survived"):
         line, *texts = each.change()
         change = " | ".join("`" + text.replace("|", "\\|") + "`" for text in texts)
         lines.append(f"| `{each.path}:{line}` | {change} | {reasons.get((each.path, change), '?')} |")
@@ -219,8 +236,7 @@ def main() -> int:
     found = mutants(paths, random.Random(options.seed))
     chosen = list(found if options.all else islice(found, options.sample))
     print(f"{len(chosen)} mutants of {len(paths)} modules", flush=True)
-    alive = survivors(chosen, os.cpu_count() or 1)
-    text = report(chosen, alive, options.seed)
+    text = report(judged(chosen, os.cpu_count() or 1), options.seed)
     print(f"\n{text}")
     if options.write:
         RESULTS.write_text(text)

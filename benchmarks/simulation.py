@@ -14,7 +14,7 @@ import swatcost
 from swatcost.accelerator import Architecture, MaskSource, load_architecture, simulate
 from swatcost.accelerator.mapping import forward_lines, grouped
 from swatcost.accelerator.schedule import CYCLES, packed, padding_of, tiles_of, walk
-from swatcost.counting.costs import PASSES
+from swatcost.network.passes import PASSES
 
 SPARSITY = 0.8
 NETWORKS = ("resnet18", "resnet50", "resnet101", "wide_resnet50_2")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from swatcost.common.result import Result
-from swatcost.counting import EXACT, Convention, Counting, PassCosts, summed
+from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summed
 from swatcost.devices import Device, StepTime
 from swatcost.loading import counted_network
 from swatcost.memory import Memory, activation_reduction, step_memory
@@ -105,9 +105,9 @@ class Estimate(Result):
         )
 
     @property
-    def time_reduction(self) -> float:
-        """1 − sparse / dense time of a step without Top-K: that of its FLOPs (A.4), or what was simulated."""
-        return float(self.times.reduction)
+    def run_macs(self) -> Cost:
+        """MACs of the whole run: all of its steps, of a batch each."""
+        return self.batch_size * self.steps * self.costs.training
 
     @property
     def training_reduction(self) -> float:
@@ -283,12 +283,17 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         exact=exact,
         activation_reduction=activation_reduction(network, plan, setting.convention),
         memory=step_memory(network, plan, setting.batch_size),
-        dense_step=device.dense_step(
-            network.name, exact.training.dense, setting.batch_size, network.traffic_bytes(setting.batch_size)
-        ),
+        dense_step=dense_step_of(network, setting, exact),
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
     return found if isinstance(setting.device, Device) else _simulated(found, setting.device)
+
+
+def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepTime:
+    """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
+    batch_size = setting.batch_size
+    traffic = network.traffic_bytes(batch_size)
+    return setting.profile.dense_step(network.name, exact.training.dense, batch_size, traffic)
 
 
 def plan_of(network: Network, setting: Setting) -> SparsityPlan:
@@ -318,7 +323,7 @@ def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
     return replace(
         estimate,
         dense_step=StepTime(seconds, None, False),
-        simulated_reduction=float(1 - cycles.sparse / cycles.dense),
+        simulated_reduction=float(cycles.reduction),
     )
 
 

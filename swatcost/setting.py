@@ -323,8 +323,9 @@ class Scope:
                 continue
             if name in self.default_is:
                 option = replace(option, default=None, default_is=self.default_is[name])
-            option = replace(option, help=self.help.get(name, option.help))
-            found[name] = replace(option, default=self.defaults[name]) if name in self.defaults else option
+            if name in self.defaults:
+                option = replace(option, default=self.defaults[name], default_is=None)
+            found[name] = replace(option, help=self.help.get(name, option.help))
         return found
 
     def given(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,11 +334,11 @@ class Scope:
             if name not in OPTIONS:
                 raise TypeError(f"there is no setting {name!r}: {nearest(name, list(OPTIONS))}")
         found = {name: value for name, value in settings.items() if value is not None}
-        if "keep_dense" in found:  # of an iterator, which is gone once it was read
-            found["keep_dense"] = _patterns(found["keep_dense"], "keep_dense")
-        for name in found:
+        for name, value in found.items():
             if name in self.without:
                 raise SwatcostError(f"{name}: {self.without[name]}")
+            if OPTIONS[name].kind == "patterns":  # perhaps of an iterator, which is gone once it was read
+                found[name] = OPTIONS[name].check(value, name)
         return found
 
     def setting(self, settings: Mapping[str, Any]) -> Setting:

@@ -120,6 +120,7 @@ def plan_of(
     *,
     method: str = "swat",
     distribution: str = "uniform",
+    pattern: tuple[int, int] | None = None,
 ) -> SparsityPlan:
     """A plan with these sparsities of weights and activations, layer by layer; one number stands for both."""
     pairs = [each if isinstance(each, tuple) else (each, each) for each in sparsities]
@@ -132,6 +133,7 @@ def plan_of(
         grads=None,
         layers=tuple(LayerSparsity(weight, activation, 0.0) for weight, activation in pairs),
         kept_dense={},
+        pattern=pattern,
     )
 
 

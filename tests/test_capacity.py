@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
 from swatcost.memory.dense_step import training_memory
-from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, view_of
+from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
 
 from .by_hand import chain, plan_of
 
@@ -46,6 +47,7 @@ def test_amounts_and_devices(text: str, expected: int) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("1.5", "'1.5' is that many bytes: give a unit, such as 1.5GB"),
         ("11", "'11' is that many bytes: give a unit, such as 11GB"),
         (" 999999 ", "such as 999999GB"),
         ("x" * 60, f"'{'x' * 39} is no amount of memory"),
@@ -56,6 +58,30 @@ def test_amounts_and_devices(text: str, expected: int) -> None:
 def test_what_is_no_capacity(text: str, message: str) -> None:
     with pytest.raises(SwatcostError, match=message):
         capacity_of(text)
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"), [("25GB", 25e9), ("1 GiB", 2.0**30), ("16000000000", 16e9), (2.5e9, 2.5e9), (16, 16.0)]
+)
+def test_rates(link: str | float, expected: float) -> None:
+    assert rate_of(link) == expected
+
+
+@pytest.mark.parametrize("link", ["16", "1.5", "0GB", "25GB/s", "fast", ""])
+def test_what_is_no_rate(link: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """16 would be bytes per second, with which a run takes millions of days."""
+    said = f"link '{link}': give bytes per second with a unit, such as 25GB"
+    with pytest.raises(SwatcostError, match=said):
+        rate_of(link)
+    for command in ("plan", "memory"):
+        assert main([command, "resnet50", "--link", link]) == 2
+        assert capsys.readouterr() == ("", f"swatcost: {said}\n")
+
+
+@pytest.mark.parametrize("link", [0, -1.0, float("nan"), float("inf")])
+def test_a_rate_is_a_positive_number(link: float) -> None:
+    with pytest.raises(SwatcostError, match="give bytes per second, such as 25e9"):
+        rate_of(link)
 
 
 def test_a_device_that_does_not_say_its_memory(tmp_path: Path) -> None:

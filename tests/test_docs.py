@@ -87,6 +87,14 @@ def test_what_a_command_leaves_out_is_in_the_table_of_differences(name: str) -> 
     assert {option for row in rows for option in re.findall("`(--[a-z-]+)`", row.split(" | ")[1])} == hidden
 
 
+def test_a_room_reads_no_other_rooms_data() -> None:
+    """Data read by a room's name would be an import that no contract sees."""
+    for file in (ROOT / "swatcost").rglob("*.py"):
+        home = ".".join(file.parent.relative_to(ROOT).parts)
+        read = re.findall(r"""files\(['"](swatcost[\w.]*)""", file.read_text(encoding="utf-8"))
+        assert set(read) <= {home}, file
+
+
 def test_every_room_is_in_the_table_of_rooms() -> None:
     names = {
         each.stem for each in (ROOT / "swatcost").iterdir() if each.suffix == ".py" or (each / "__init__.py").exists()

@@ -13,8 +13,8 @@ from torch import nn
 import swatcost
 from swatcost.cli import cli
 from swatcost.common.errors import SwatcostError
-from swatcost.counting.costs import PASSES
 from swatcost.exporting import EXPORTS, export
+from swatcost.network.passes import PASSES
 
 NETWORKS = {
     "strided": (nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 12, 5, groups=4)), (3, 17, 15)),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from swatcost.memory.storage_formats import FORMATS, RUN_BITS, Format, index_bits, n_of_m, smallest
+from swatcost.memory.storage_formats import FORMATS, RUN_BITS, Format, formats_of, index_bits, n_of_m, smallest
 
 from .by_hand import cannot_be_changed
 
@@ -95,11 +95,12 @@ def test_break_even_is_where_the_sizes_meet(name: str) -> None:
 
 
 def test_the_smallest_format_follows_the_density() -> None:
-    assert smallest(64, 4096, 64 * 4096, 4) == "dense"
-    assert smallest(64, 4096, 64 * 4096 // 2, 4) == "bitmap"
-    assert smallest(64, 4096, 64 * 41, 4) == "csr"
-    assert smallest(64, 4096, 64, 4) == "coo"  # 64 · (1 + 2 + 4) bytes; CSR has 65 pointers of 4
-    assert smallest(64, 4096, 64 * 4096 // 2, 4, pattern=True) == "bitmap"  # 1 bit a place, not 2 a value: the same
+    assert smallest(64, 4096, 64 * 4096, 4).name == "dense"
+    assert smallest(64, 4096, 64 * 4096 // 2, 4).name == "bitmap"
+    assert smallest(64, 4096, 64 * 41, 4).name == "csr"
+    assert smallest(64, 4096, 64, 4).name == "coo"  # 64 · (1 + 2 + 4) bytes; CSR has 65 pointers of 4
+    # 2:4: 1 bit per place, or 2 bits for each of half as many values: the same
+    assert smallest(64, 4096, 64 * 4096 // 2, 4, pattern=(2, 4)).name == "bitmap"
 
 
 @pytest.mark.parametrize("bits", [8, 16, 32])
@@ -140,6 +141,11 @@ def test_other_groups() -> None:
     assert n_of_m(1, 16, 2, 4, group=8) == 2 * (4 + 3 / 8)
     assert n_of_m(1, 16, 2, 4, group=9) == 2 * (4 + 4 / 8)
     assert n_of_m(1, 16, 2, 4) == 2 * (4 + 2 / 8)
+    assert smallest(4, 600, 600, 4, pattern=(4, 16)).size(4, 600, 600, 4) == 600 * (4 + 4 / 8)  # 300 of a bitmap's bits
+    # 3:8 of 2400 places: 900 values with 3 bits each take 337.5 bytes beside them, a bitmap 300; 2 bits would take 225
+    assert smallest(4, 600, 900, 4, pattern=(3, 8)).name == "bitmap"
+    assert formats_of((2, 8))["n:m"].break_even_density(3, 400, 4) == round(4 / (4 + 3 / 8), 6)
+    assert formats_of(None)["n:m"].break_even_density(3, 400, 4) == round(4 / (4 + 2 / 8), 6)
 
 
 def test_pointers_tell_apart_every_number_of_values() -> None:
@@ -179,10 +185,10 @@ def test_break_even_has_ends() -> None:
 
 def test_a_pattern_that_is_not_there_is_not_used() -> None:
     assert [each.name for each in FORMATS.values() if each.needs_pattern] == ["n:m"]
-    assert smallest(4, 600, 600, 4) == "bitmap"  # 300 + 2400
-    assert smallest(4, 600, 600, 4, pattern=True) == "n:m"  # 150 + 2400
+    assert smallest(4, 600, 600, 4).name == "bitmap"  # 300 + 2400
+    assert smallest(4, 600, 600, 4, pattern=(1, 4)).name == "n:m"  # 150 + 2400
     with pytest.raises(TypeError):
-        smallest(4, 600, 600, 4, True)  # type: ignore[misc]  # a flag has a name
+        smallest(4, 600, 600, 4, (1, 4))  # type: ignore[misc]  # it is given by name
 
 
 @settings(max_examples=60, deadline=None)
@@ -195,7 +201,7 @@ def test_laws(name: str, rows: int, columns: int, value_bytes: int, density: flo
     size, whole, places = FORMATS[name].size, rows * columns * value_bytes, rows * columns
     assert size(rows, columns, density * places, value_bytes) <= size(rows, columns, places, value_bytes) * (1 + 1e-12)
     best = smallest(rows, columns, density * places, value_bytes)
-    assert FORMATS[best].size(rows, columns, density * places, value_bytes) <= whole
+    assert best.size(rows, columns, density * places, value_bytes) <= whole
     even = FORMATS[name].break_even_density(rows, columns, value_bytes)
     assume(abs(density - even) > 1e-6)
     assert (size(rows, columns, density * places, value_bytes) < whole) == (density < even)

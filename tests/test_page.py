@@ -17,9 +17,9 @@ import pytest
 
 import swatcost
 from swatcost.cli import command_named, main
-from swatcost.counting.costs import PASSES
 from swatcost.methods import METHODS
 from swatcost.network import Uncounted
+from swatcost.network.passes import PASSES
 from swatcost.page import save, to_page
 from swatcost.page.plotly_charts import figures_of
 from swatcost.report import estimate as content

@@ -31,6 +31,20 @@ SCOPES: dict[str, Scope] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", SCOPES)
+def test_help_shows_one_default_of_each_setting(name: str) -> None:
+    command = command_named(name)
+    context = click.Context(command, show_default=False if name == "run" else None)
+    shown = {each.name: each.get_help_record(context) for each in command.params if isinstance(each, click.Option)}
+    for setting, option in SCOPES[name].options.items():
+        assert option.default is None or option.default_is is None
+        record = shown[setting]
+        assert record is not None
+        assert record[1].count("[default: ") == (
+            option.kind != "flag" and (option.default or option.default_is) is not None
+        )
+
+
 def test_type_checkers_know_the_same_keywords() -> None:
     assert Settings.__annotations__.keys() == OPTIONS.keys()
 
@@ -63,6 +77,23 @@ def test_the_record_of_what_was_asked_has_them_all() -> None:
     assert record == json.loads(json.dumps(record))
     changed = {"weights": 0.8, "keep_dense": ["fc"], "one_sample": True}
     assert record == {name: option.default for name, option in OPTIONS.items()} | changed
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"first_layer": "maybe"}, "first_layer 'maybe': give 'dense' or 'sparse'"),
+        ({"last_layer": 0.5}, "last_layer 0.5: give 'dense' or 'sparse'"),
+        ({"keep_dense": 3}, "keep_dense 3: give patterns of layer names"),
+    ],
+)
+def test_which_layers_stay_dense_is_checked_before_any_network_is_seen(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=said):
+        Setting.of(**given)
+
+
+def test_a_single_pattern_may_be_given_as_it_is() -> None:
+    assert Setting.of(keep_dense="fc").keep_dense == ("fc",)
 
 
 def test_none_is_as_if_it_were_not_given() -> None:

@@ -65,6 +65,11 @@ def test_a_simulation_and_an_estimate_on_its_architecture_agree(network: Network
     estimated = swatcost.estimate(network, device="bit-tactical", **question)
     assert simulated.speedup == pytest.approx(estimated.speedup, rel=1e-12)
     assert simulated.training.speedup == pytest.approx(estimated.speedup_limit, rel=1e-12)
+    assert simulated.times.sparse_step_seconds == pytest.approx(estimated.sparse_step_seconds, rel=1e-12)
+    assert simulated.times.break_even_period() == estimated.break_even_period
+    assert simulated.ideal_speedup == pytest.approx(
+        estimated.exact.training.dense / estimated.exact.training.sparse, rel=1e-12
+    )
     assert simulated.topk_cycles == estimated.topk_seconds * simulated.architecture.clock
 
 
@@ -80,6 +85,10 @@ def test_a_hidden_selection_adds_what_its_period_does_not_cover(network: Network
 def test_an_estimate_can_be_simulated(network: Network) -> None:
     estimate = swatcost.estimate(network, weights=0.8, acts=0.8, period=4)
     assert simulate(estimate).speedup == simulate(network, weights=0.8, acts=0.8, period=4).speedup
+    alone = simulate(network, weights=0.8, acts=0.8, period=4).estimate
+    for device in ("a100", "bit-tactical"):  # what it was estimated on leaves nothing behind
+        elsewhere = simulate(swatcost.estimate(network, weights=0.8, acts=0.8, period=4, device=device)).estimate
+        assert elsewhere.to_dict() == alone.to_dict()
     with pytest.raises(swatcost.SwatcostError, match="period: an Estimate has its settings already"):
         simulate(estimate, period=4)
 

@@ -182,6 +182,17 @@ def test_memory(resnet50: Network) -> None:
     assert dense.weights == 0  # it fits as it is
 
 
+@pytest.mark.parametrize("source", ["2:8", None])
+def test_memory_of_a_pattern(source: str | None) -> None:
+    """What a search finds takes the bytes that `memory` reports: places among 8 take 3 bits, among 4 two."""
+    pattern: dict[str, Any] = {"distribution": "nm", "source": source, "weights": 0.75}
+    found = solution("cifar_resnet18", memory="250MB", **pattern).least
+    assert found is not None
+    view = memory_of("cifar_resnet18", acts=found.acts, **pattern).memory
+    assert view.compressed < view.dense.saved_bytes
+    assert found.memory_bytes == view.compressed_peak
+
+
 def test_several_goals_are_all_reached(resnet50: Network) -> None:
     found = solution(resnet50, speedup=2, memory="2.2GB").least
     assert found is not None

@@ -12,6 +12,7 @@ from swatcost.memory import step_memory
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS, Peak, StepMemory, training_memory
 from swatcost.memory.sparse_step import Kept, SparseMemory, sparse_memory
 from swatcost.network import Network, SavedTensor, Storage
+from swatcost.planning import memory_of
 from swatcost.report.memory import kept_as
 
 from .by_hand import as_input, cannot_be_changed, chain, fork, grows, linear, plan_of, saved_by, stays, weight_of
@@ -143,11 +144,19 @@ def test_words_for_how_a_tensor_is_kept(format: str | None, signs: bool, words: 
     assert kept_as(Kept(0, "relu", 32, 64, 8, format, signs, sparsity=0.5)) == words
 
 
-def copies(sparsity: float, method: str = "swat", distribution: str = "uniform", **flags: bool) -> tuple[int, int]:
+def copies(
+    sparsity: float,
+    method: str = "swat",
+    distribution: str = "uniform",
+    pattern: tuple[int, int] | None = None,
+    **flags: bool,
+) -> tuple[int, int]:
     """Copies of one weight of 4 rows and 600 columns, as dense tensors and in its smallest format."""
     layer = linear("w", 600, 4, reads=0, first=flags.get("first", False), trains=flags.get("trains", True))
     network = replace(chain(600, 4), layers=(layer,), parameters=(weight_of(layer),), saved=())
-    memory = sparse(network, (sparsity,), method=method, distribution=distribution)
+    step = training_memory(network)
+    plan = plan_of(network, (sparsity,), method=method, distribution=distribution, pattern=pattern)
+    memory = sparse_memory(network, plan, step)
     return memory.weight_copies_naive, memory.weight_copies_compressed
 
 
@@ -156,7 +165,9 @@ def test_copies_of_weights_by_hand() -> None:
     assert copies(0.0) == (0, 0)
     assert copies(0.75) == (dense, 300 + 600 * 4)  # a bitmap
     assert copies(0.99) == (dense, 24 * (2 + 4) + 5 * 2)  # CSR: 24 values with indices of 2 bytes, 5 pointers of 2
-    assert copies(0.75, distribution="nm") == (dense, 600 * 4 + 600 * 2 // 8)  # 1:4: values and 2 bits each
+    assert copies(0.75, pattern=(1, 4)) == (dense, 600 * 4 + 600 * 2 // 8)  # values and 2 bits each
+    assert copies(0.75, pattern=(2, 8)) == (dense, 600 * 4 + 600 * 3 // 8)  # and 3 bits each
+    assert copies(0.625, pattern=(3, 8)) == (dense, 900 * 4 + 300)  # a bitmap: 3 bits each would be 337.5 bytes
     assert copies(0.75, distribution="erk") == copies(0.75, distribution="er") == copies(0.75)
     assert copies(0.02) == (dense, 0)  # 300 + 2352 · 4 is more than dense: the threshold masks the parameter
     assert copies(0.75, trains=False) == (dense, 2700)  # frozen, but the gradient passes
@@ -166,6 +177,26 @@ def test_copies_of_weights_by_hand() -> None:
     assert copies(0.75, method="snfs") == (dense, 2700)
     assert copies(0.75, method="rigl") == (dense, 0)  # its parameters are sparse themselves
     assert copies(0.75, method="meprop") == (0, 0)  # its weights are dense
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bits"),
+    [("1:4", 2), ("2:8", 3), ("1:16", 4)],  # for the place of a value among 4, 8 and 16
+)
+def test_copies_of_a_network_with_a_pattern(pattern: str, bits: int) -> None:
+    """CIFAR ResNet-18 but for its first convolution, whose 3 channels 4 does not divide: all N:M, values of 4 bytes."""
+    # four stages of 3 × 3 convolutions and, from the second on, a 1 × 1 shortcut; the classifier
+    weights = (
+        4 * 64 * 64 * 9
+        + (64 * 128 * 9 + 3 * 128 * 128 * 9 + 64 * 128)
+        + (128 * 256 * 9 + 3 * 256 * 256 * 9 + 128 * 256)
+        + (256 * 512 * 9 + 3 * 512 * 512 * 9 + 256 * 512)
+        + 512 * 10
+    )
+    N, M = map(int, pattern.split(":"))
+    assert weights == 11_162_624
+    memory = memory_of("cifar_resnet18", distribution="nm", source=pattern).memory
+    assert memory.weight_copies_compressed == weights * N // M * (4 * 8 + bits) / 8  # 2:8: 12,209,120 bytes
 
 
 def test_copies_in_half_precision() -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 from pathlib import Path
 
+import numpy
 import pytest
 from torch import nn
 
@@ -33,6 +34,35 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="module")
 def serial(small):
     return study([small], **GRID, jobs=1)
+
+
+def test_an_array_without_dimensions_is_one_value(small):
+    both = [study([small], weights=each, acts=each, jobs=1) for each in (0.5, numpy.array(0.5))]
+    assert both[0] == both[1]
+    frame = swatcost.sweep(small, weights=numpy.array(0.5), acts=0.5)
+    assert frame[["weights", "acts"]].values.tolist() == [[0.5, 0.5]]
+
+
+def test_pairs(small):
+    def targets(**given):
+        return [(row["weights"], row["acts"]) for row in study([small], paired=True, jobs=1, **given)]
+
+    assert targets(weights=[0.5, 0.9], acts=[0.1, 0.2]) == [(0.5, 0.1), (0.9, 0.2)]
+    assert targets(weights=[0.5, 0.9], acts=0.1) == [(0.5, 0.1), (0.9, 0.1)]
+    assert targets(weights=0.5, acts=[0.1, 0.2]) == [(0.5, 0.1), (0.5, 0.2)]
+    assert targets(weights=[0.5, 0.9]) == [(0.5, None), (0.9, None)]
+    with pytest.raises(SwatcostError, match="equally many, not 2 and 3"):
+        targets(weights=[0.5, 0.9], acts=[0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({}, "a study needs at least one weight sparsity"), ({"weights": []}, "weights: give at least one"),
+     ({"weights": 0.5, "acts": []}, "acts: give at least one")],
+)  # fmt: skip
+def test_nothing_to_study(given, said, small):
+    with pytest.raises(SwatcostError, match=said):
+        study([small], jobs=1, **given)
 
 
 def test_order_and_numbers(serial):

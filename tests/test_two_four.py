@@ -10,7 +10,8 @@ from torch.sparse import semi_structured
 import swatcost
 from swatcost.accelerator.masks import MaskSource
 from swatcost.common.errors import SwatcostError
-from swatcost.simulation.two_four import MULTIPLES, reports, two_four
+from swatcost.published.sparse_hardware import reported_gains
+from swatcost.simulation.two_four import MULTIPLES, two_four
 
 
 def test_multiples_are_torchs() -> None:
@@ -54,8 +55,8 @@ def test_attention_is_no_weight() -> None:
 
 
 def test_reports_have_sources() -> None:
-    assert len(reports()) == 6
-    assert all(each.source and each.value and each.unit for each in reports())
+    assert len(reported_gains()) == 6
+    assert all(each.source and each.value and each.unit for each in reported_gains())
 
 
 @pytest.mark.parametrize("module", [nn.Conv2d(8, 6, 3), nn.Linear(16, 8), nn.ConvTranspose2d(8, 4, 3, groups=2)])

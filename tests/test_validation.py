@@ -13,6 +13,7 @@ from torch import nn
 import swatcost
 from swatcost import reference
 from swatcost.cli import main
+from swatcost.reference.scopes import VALIDATING
 from swatcost.reference.validation import validate
 
 
@@ -115,6 +116,19 @@ def test_a_frozen_layer_has_no_target_of_activations(tmp_path: Path) -> None:
     }  # fmt: skip
     for model, measured in found.saved.values():
         assert model == measured
+
+
+def test_json_records_what_was_executed(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["validate", "cifar_resnet18", "--weights", "0.5", "--input-shape", "3,8,8", "--format", "json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["setting"] == {name: each.default for name, each in VALIDATING.options.items()} | {"weights": 0.5}
+    assert (found["setting"]["steps"], found["setting"]["selection"]) == (2, "exact")
+    assert len(found["steps"]) == 2
+    assert main([*words, "--steps", "1", "--selection", "sampled", "--one-sample"]) == 0
+    setting = json.loads(capsys.readouterr().out)["setting"]
+    assert (setting["steps"], setting["selection"], setting["one_sample"]) == (1, "sampled", True)
+    assert not setting.keys() & VALIDATING.without.keys()  # an estimate's, which nothing was executed with
 
 
 @pytest.mark.parametrize("format", ["csv", "markdown", "latex"])

@@ -7,7 +7,9 @@ import io
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+import swatcost
 from swatcost.cli import main
 
 SPARSE = ["--weights", "0.9"]
@@ -51,6 +53,31 @@ def test_a_comparison_says_what_was_compared(capsys: pytest.CaptureFixture[str])
     said = printed(capsys, "compare", "cifar_resnet18", "--weights", "0.9", "--acts", "0.8", "--period", "7")
     assert "weights 90 % sparse, activations 80 % sparse, outputs 90 % sparse" in said
     assert "uniform, rtx2080ti, batch 32, Top-K every 7" in said
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["a", "--method", "pruning"],
+        ["plan", "a", "--method", "pruning", "--epochs", "2", "--samples", "64"],
+        ["compare", "a"],
+        ["compare", "a", "b"],
+    ],
+)
+def test_cycles_of_one_step_are_said_to_stand_for_the_run(
+    args: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(256, 8))
+    for name in ("a", "b"):
+        swatcost.trace(module, input_shape=(3, 8, 8), name=name).save(tmp_path / f"{name}.json")
+    words = [str(tmp_path / f"{each}.json") if each in ("a", "b") else each for each in args]
+    said = printed(capsys, *words, *SPARSE, "--device", "bit-tactical")
+    assert "over a run: cycles are those of a step at the target sparsity, taken for the whole run." in said
+    assert "as its FLOPs are fewer" not in said  # which is not how its speedups came about
+    assert "cycles are those" not in printed(capsys, *words, *SPARSE)
+    if args[0] != "compare":  # where swat is not alone
+        steady = ["swat" if each == "pruning" else each for each in words]
+        assert "cycles are those" not in printed(capsys, *steady, *SPARSE, "--device", "bit-tactical")
 
 
 @pytest.mark.parametrize(

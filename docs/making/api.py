@@ -16,7 +16,8 @@ PUBLIC = (
     "swatcost", "swatcost.planning", "swatcost.setting", "swatcost.methods", "swatcost.distributions",
     "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator", "swatcost.simulation.simulation",
     "swatcost.simulation.study", "swatcost.simulation.two_four", "swatcost.exporting", "swatcost.plots",
-    "swatcost.page", "swatcost.reference", "swatcost.published", "swatcost.common.units",
+    "swatcost.page", "swatcost.reference", "swatcost.published", "swatcost.published.sparse_hardware",
+    "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.costs", "swatcost.counting.counting",

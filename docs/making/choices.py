@@ -7,11 +7,11 @@ import inspect
 from docs.making.markdown import code_options, listed, paragraphs, table
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.conventions import CONVENTIONS, Convention
-from swatcost.counting.costs import PASSES
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.estimate import Estimate, estimate
 from swatcost.exporting import EXPORTS
+from swatcost.network.passes import PASSES
 from swatcost.planning.comparison import remaining
 from swatcost.report.numbers import percent, scaled, seconds, times
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from docs.making.markdown import listed, paragraphs, table
-from swatcost.counting.costs import PASSES
 from swatcost.methods import METHODS, Method, Phase
+from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison, compare
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.numbers import percent, times

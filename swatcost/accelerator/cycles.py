@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swatcost.counting.costs import Pass
 from swatcost.methods import LayerSparsity
 from swatcost.network.layer import Layer
+from swatcost.network.passes import Pass
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Cycles:
     def speedup(self) -> float:
         """Dense over sparse cycles; 1 where there is no work."""
         return self.dense / self.sparse if self.sparse else 1.0
+
+    @property
+    def reduction(self) -> float:
+        """1 − sparse / dense cycles; 0 where there is no work."""
+        return 1 - self.sparse / self.dense if self.dense else 0.0
 
     @property
     def utilisation(self) -> float:

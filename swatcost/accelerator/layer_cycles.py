@@ -10,10 +10,10 @@ from swatcost.accelerator.architecture import Architecture
 from swatcost.accelerator.cycles import Cycles, LayerCycles
 from swatcost.accelerator.masks import GAUSSIAN, MaskSource
 from swatcost.accelerator.pass_cycles import dense_pass, sampled_pass, unmapped_pass, walked_pass
-from swatcost.counting.costs import PASSES, Pass
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.network import Network
 from swatcost.network.layer import Layer
+from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
 
 

@@ -144,9 +144,11 @@ def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[
         raise SwatcostError(f"cannot read {file}: {error.strerror or error}; or give --no-config") from None
     except ValueError as error:
         raise SwatcostError(f"{file} is no TOML: {error}; mend it, or give --no-config") from None
+    except RecursionError:
+        raise SwatcostError(f"{file} is nested too deeply to be read; mend it, or give --no-config") from None
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    known = {name: sorted(settable(command)) for name, command in commands.items() if command is not None}
-    anywhere = sorted(set().union(*known.values()))
+    known = {name: settable(command) for name, command in commands.items() if command is not None}
+    anywhere = {key: option for options in known.values() for key, option in options.items()}
     everywhere: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {}
     for name, value in content.items():
@@ -160,9 +162,11 @@ def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[
     return everywhere, own
 
 
-def _checked(where: str, key: str, value: Any, known: list[str]) -> str | int | float:
+def _checked(where: str, key: str, value: Any, known: Mapping[str, click.Option]) -> str | int | float:
     if key not in known:
-        raise SwatcostError(f"{where} is no option with a default: {nearest(key, known)}")
+        raise SwatcostError(f"{where} is no option with a default: {nearest(key, sorted(known))}")
+    if known[key].is_flag and not isinstance(value, bool | str):
+        raise SwatcostError(f"{where} = {value!r:.40}: give true or false")
     if not isinstance(value, str | int | float):
         raise SwatcostError(f"{where}: give one value, not a {type(value).__name__}")
     return value

@@ -10,9 +10,10 @@ from math import ceil, prod
 
 from swatcost.common.registry import Registry
 from swatcost.counting import equations
-from swatcost.counting.costs import Cost, Pass, PassCosts
+from swatcost.counting.costs import Cost, PassCosts
 from swatcost.methods import LayerSparsity, Method, Phase
 from swatcost.network.layer import Layer, Symbols
+from swatcost.network.passes import Pass
 
 DEFAULT_ACT_SPARSITY = 0.5
 """Zeros [-] among activations: "for our calculation we assumed default activation sparsity of 50%" (SWAT, A.3)."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
-from swatcost.counting.costs import Pass
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.network import Network
 from swatcost.network.layer import Layer
+from swatcost.network.passes import Pass
 from swatcost.sparsity import SparsityPlan
 
 Pair = tuple[int, int]

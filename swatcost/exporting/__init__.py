@@ -13,13 +13,13 @@ from typing import Unpack
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.common.registry import Registry
-from swatcost.counting.costs import PASSES, Pass
 from swatcost.counting.workload import Workload, workloads
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.exporting import csv, maestro, scalesim, timeloop, zigzag
 from swatcost.exporting.form import ExportFormat, Files, identifier
 from swatcost.loading import counted_network
 from swatcost.network import Network
+from swatcost.network.passes import PASSES, Pass
 from swatcost.setting import Scope, Settings
 
 EXPORTS = Registry(

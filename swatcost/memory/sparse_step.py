@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from swatcost.memory.dense_step import FULL, StepMemory, sizes_at
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
-from swatcost.memory.storage_formats import FORMATS, smallest
+from swatcost.memory.storage_formats import FORMATS, formats_of, smallest
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
@@ -43,7 +43,7 @@ class SparseMemory:
     reads; the parameters stay dense because they are updated. Compressed, only weights that a format makes smaller than
     the parameter have a copy (elsewhere the threshold masks the parameter). `thresholds` are the bytes of Top-K's
     thresholds. `break_even` is the density [-] from which each format no longer saves memory, for the largest sparse
-    activation.
+    activation; that of N:M is for the M of the weights.
     """
 
     dense: StepMemory
@@ -110,7 +110,9 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
         weight_copies_naive=naive,
         weight_copies_compressed=compressed,
         thresholds=FULL * thresholds,
-        break_even={name: each.break_even_density(rows, columns, value) for name, each in FORMATS.items()},
+        break_even={
+            name: each.break_even_density(rows, columns, value) for name, each in formats_of(plan.pattern).items()
+        },
     )
 
 
@@ -126,7 +128,7 @@ def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -
     elif not saved.layers:
         format, signs = None, True
     else:
-        format, signs = smallest(rows, elements / rows, nnz, value), bool(saved.operations)
+        format, signs = smallest(rows, elements / rows, nnz, value).name, bool(saved.operations)
     values = FORMATS[format].size(rows, elements / rows, nnz, value) if format else 0.0
     compressed = values + (elements / 8 if signs else 0.0)
     if format and compressed >= dense:
@@ -156,9 +158,8 @@ def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tu
         if sparsity.weight and (layer.input_needs_grad or layer.weight_trains):
             rows, columns = layer.weight_shape[0], layer.weight_elements / layer.weight_shape[0]
             nnz = layer.weight_elements * (1 - sparsity.weight)
-            pattern = plan.distribution.name == "nm"
-            format = smallest(rows, columns, nnz, value, pattern=pattern)
+            format = smallest(rows, columns, nnz, value, pattern=plan.pattern)
             naive += layer.weight_elements * value
-            if apart and layer.input_needs_grad and format != "dense":
-                compressed += FORMATS[format].size(rows, columns, nnz, value)
+            if apart and layer.input_needs_grad and format.name != "dense":
+                compressed += format.size(rows, columns, nnz, value)
     return naive, round(compressed)

@@ -8,8 +8,9 @@ Sources: bitmap, coordinates, compressed rows and run lengths as surveyed by Sze
 Neural Networks", 2020, Section 8.2; N:M as Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 _INDEX_BITS = (8, 16, 32, 64)
 RUN_BITS = 4
@@ -79,6 +80,8 @@ def n_of_m(rows: float, columns: float, nnz: float, value_bytes: float, group: i
 
     >>> n_of_m(1, 8, nnz=4, value_bytes=4)  # 2:4: 4 · (4 + 2 bits)
     17.0
+    >>> n_of_m(1, 16, nnz=4, value_bytes=4, group=8)  # 2:8: 4 · (4 + 3 bits)
+    17.5
     """
     return nnz * (value_bytes + (group - 1).bit_length() / 8)
 
@@ -122,7 +125,19 @@ FORMATS = {
 }
 
 
-def smallest(rows: float, columns: float, nnz: float, value_bytes: float, *, pattern: bool = False) -> str:
-    """The name of the smallest format; N:M only if the tensor has such a `pattern`."""
-    usable = [each for each in FORMATS.values() if pattern or not each.needs_pattern]
-    return min(usable, key=lambda each: each.size(rows, columns, nnz, value_bytes)).name
+def formats_of(pattern: tuple[int, int] | None) -> Mapping[str, Format]:
+    """The formats for a tensor with N of every M values: positions take as many bits as M needs.
+
+    Without a pattern, those for M = 4, the pattern of sparse tensor cores.
+    """
+    if pattern is None:
+        return FORMATS
+    return FORMATS | {"n:m": replace(FORMATS["n:m"], size=partial(n_of_m, group=pattern[1]))}
+
+
+def smallest(
+    rows: float, columns: float, nnz: float, value_bytes: float, *, pattern: tuple[int, int] | None = None
+) -> Format:
+    """The smallest format; N:M only if the tensor has such a pattern, (N, M)."""
+    usable = [each for each in formats_of(pattern).values() if pattern or not each.needs_pattern]
+    return min(usable, key=lambda each: each.size(rows, columns, nnz, value_bytes))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from swatcost.counting import Cost
 from swatcost.estimate import Estimate
 from swatcost.report.estimate import layer_table, merged
 from swatcost.report.estimate_data import layer_rows
@@ -39,9 +40,9 @@ def layers_of(estimate: Estimate) -> LayerTable:
     keys = [f"{each}_{how}_macs" for each in passes for how in ("dense", "sparse")]
 
     def numbers(row: dict[str, Any]) -> list[float | None]:
-        dense = row["training_dense_macs"]
-        sparsities = [row["weight_sparsity"], row["act_sparsity"]] if row["weight"] and dense else [None, None]
-        reduction = 1 - row["training_sparse_macs"] / dense if dense else None
+        training = Cost(row["training_dense_macs"], row["training_sparse_macs"])
+        sparsities = [row["weight_sparsity"], row["act_sparsity"]] if row["weight"] and training.dense else [None, None]
+        reduction = training.reduction if training.dense else None
         found = [None, *(_elements(row[key]) for key in _SHAPES), row["params"], *sparsities]
         return [*found, *(row[key] for key in keys), reduction]
 

@@ -13,21 +13,41 @@ from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
 _MOST_SAMPLES = 2**40
-_LEAST_WITHOUT_UNIT = 10**6  # bytes: no step takes fewer, and whoever writes 11 means gigabytes
+_LEAST_WITHOUT_UNIT = 10**6  # bytes: no step takes and no link moves fewer, and whoever writes 11 means gigabytes
 _MOST_SPARSITY, _FINEST = 0.999, 1e-3  # of activations [-]: the most that is looked at, and how finely
 
 
 def capacity_of(text: str) -> int:
     """Bytes of an amount of memory, or of the memory of a device of that name."""
     if text not in device_names() and not text.endswith(".toml"):
-        amount = bytes_from(text)
-        if text.strip().isdecimal() and amount < _LEAST_WITHOUT_UNIT:
-            raise SwatcostError(f"{text!r:.40} is that many bytes: give a unit, such as {text.strip()}GB")
-        return amount
+        return _amount(text)
     capacity = load_device(text).memory_bytes
     if capacity is None:
         raise SwatcostError(f"the profile of {text} does not say how much memory it has: give an amount, such as 11GB")
     return capacity
+
+
+def rate_of(link: str | float) -> float:
+    """Bytes per second of a link, from a number of them or what a person writes, such as 25GB.
+
+    Raises SwatcostError for what is no rate, and for text without a unit that would be slower than any link.
+    """
+    if isinstance(link, str):
+        try:
+            return float(_amount(link))
+        except SwatcostError:
+            raise SwatcostError(f"link {link!r:.40}: give bytes per second with a unit, such as 25GB") from None
+    if not 1 <= link < 1e18:
+        raise SwatcostError(f"link {link!r:.40}: give bytes per second, such as 25e9 or '25GB'")
+    return float(link)
+
+
+def _amount(text: str) -> int:
+    """Bytes of what a person writes, who means a larger unit where there are few of them and none is given."""
+    amount = bytes_from(text)
+    if amount < _LEAST_WITHOUT_UNIT and not any(map(str.isalpha, text)):
+        raise SwatcostError(f"{text!r:.40} is that many bytes: give a unit, such as {text.strip()}GB")
+    return amount
 
 
 def largest_batch(peak: Callable[[int], int], capacity: int) -> int:

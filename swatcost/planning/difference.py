@@ -9,7 +9,7 @@ import msgspec
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
-from swatcost.counting.costs import PASSES
+from swatcost.network.passes import PASSES
 
 _SETTINGS = (
     "model", "input_shape", "batch_size", "method", "distribution", "convention", "device", "topk_period", "steps",

@@ -1,37 +1,34 @@
 """Every combination of settings as arrays: a grid of targets and periods for each choice of the others."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy
 import pandas
 
-from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
+from swatcost.common.several import pairs, several
 from swatcost.common.units import checked_count
-from swatcost.counting import Convention
-from swatcost.devices import Device
-from swatcost.distributions import Distribution
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.vectorised import Array, Vectorised, times_of
-from swatcost.setting import EVERY_SETTING, OPTIONS
+from swatcost.setting import EVERY_SETTING, OPTIONS, Scope
 
 _PERIOD = OPTIONS["period"].default
 _MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
 
 
-def swept(network: Network, given: dict[str, Any], several: Sequence[str], paired: bool) -> pandas.DataFrame:
-    """What `planning.sweep` gives for these settings, of which those named in `several` may be several."""
+def swept(network: Network, given: dict[str, Any], scope: Scope, paired: bool) -> pandas.DataFrame:
+    """What `planning.sweep` gives for these settings, of which those that the scope says may be several."""
     targets = [_sparsities(given.pop(name, None), name) for name in OPERANDS]
-    periods = numpy.array([checked_count(each, "period") for each in _several(given.pop("period", _PERIOD))])
+    periods = numpy.array([checked_count(each, "period") for each in several(given.pop("period", _PERIOD), "period")])
     if paired:
-        *targets, periods = _pairs([*targets, periods])
-    names = [name for name in several if name not in (*OPERANDS, "period")]
-    choices = {name: list(_several(given.pop(name, OPTIONS[name].default))) for name in names}
+        count = pairs(*map(len, targets), len(periods))
+        *targets, periods = (numpy.broadcast_to(each, count) for each in (*targets, periods))
+    names = [name for name in scope.several if name not in (*OPERANDS, "period")]
+    choices = {name: several(given.pop(name, OPTIONS[name].default), name) for name in names}
     methods = [METHODS.choose(each) for each in choices["method"]]
     frames = []
     for choice in product(*choices.values()):
@@ -69,19 +66,6 @@ def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) 
     ]
 
 
-def _several(value: Any) -> Iterable[Any]:
-    """What was given, as several: a name, a number or a function is one."""
-    single = isinstance(
-        value, str | bytes | Path | Method | Distribution | Convention | Device | Architecture
-    ) or callable(value)
-    if single or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
-        return [value.item() if getattr(value, "ndim", 1) == 0 and hasattr(value, "item") else value]
-    several = list(value)
-    if not several:
-        raise SwatcostError("a setting of no choices: give at least one")
-    return several
-
-
 def _sparsities(value: Any, name: str) -> Array:
     """Targets as an array; NaN stands for one that was not given."""
     if value is None:
@@ -91,7 +75,7 @@ def _sparsities(value: Any, name: str) -> Array:
             checked_sparsity(float(value[(value < 0) | ~(value < 1)][0]), name)
         found = value.astype(float).reshape(-1)
     else:
-        found = numpy.array([checked_sparsity(each, name) for each in _several(value)])
+        found = numpy.array([checked_sparsity(each, name) for each in several(value, name)])
     if not found.size:
         raise SwatcostError(f"{name}: give at least one sparsity")
     return found
@@ -99,13 +83,6 @@ def _sparsities(value: Any, name: str) -> Array:
 
 def _grid(targets: list[Array]) -> list[Array]:
     return [each.reshape(-1) for each in numpy.meshgrid(*targets, indexing="ij")]
-
-
-def _pairs(settings: list[Array]) -> list[Array]:
-    lengths = {len(each) for each in settings} - {1}
-    if len(lengths) > 1:
-        raise SwatcostError(f"paired settings have to be equally many, not {' and '.join(map(str, sorted(lengths)))}")
-    return [numpy.broadcast_to(each, max(lengths, default=1)) for each in settings]
 
 
 def _with_periods(

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Unpack
 
 from swatcost.common.result import Result
-from swatcost.common.units import bytes_from
 from swatcost.estimate import Estimate, estimate
 from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
-from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, view_of
+from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
 from swatcost.setting import Settings
 
 
@@ -55,7 +54,7 @@ def memory_of(
     memory = view_of(traced, plan, found.batch_size, optimizer, precision)
     fits = needed = moving = None
     capacity = None if fit is None else capacity_of(str(fit))
-    rate = None if link is None else float(bytes_from(str(link)))
+    rate = None if link is None else rate_of(link)
     if capacity is not None:
 
         def view(samples: int) -> SparseMemory:

@@ -7,16 +7,16 @@ from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
-from swatcost.common.units import bytes_from, checked_count
-from swatcost.counting.costs import Cost
+from swatcost.common.units import checked_count
+from swatcost.counting import summed
+from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
 from swatcost.network import Network
-from swatcost.planning.capacity import view_of
+from swatcost.planning.capacity import rate_of, view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
 from swatcost.setting import EVERY_SETTING, Scope, Settings
 
-FLOPS_PER_MAC = 2
 _JOULES_PER_KWH = 3.6e6
 _SECONDS_PER_HOUR = 3600
 
@@ -169,13 +169,13 @@ class RunPlan(Result):
         for phases in found.counting.stages(found.plan.method):
             share = sum(each.share for each in phases)
             whole = [replace(each, share=each.share / share) for each in phases]
-            layers = found.counting.layers(found.network, found.plan, whole)
+            costs = summed(found.counting.layers(found.network, found.plan, whole), found.network)
             moments.append(
                 Moment(
                     begin=begin,
                     end=begin + share,
                     weight_sparsity=found.weight_sparsity * phases[0].scale,
-                    training_macs=sum(each.training.sparse for each in layers) / found.network.batch_size,
+                    training_macs=costs.training.sparse,
                 )
             )
             begin += share
@@ -257,7 +257,7 @@ def plan_run(
     return RunPlan(
         estimate=found, recipe=chosen, dataset=dataset or f"{samples:,} samples", samples=samples, epochs=epochs,
         batch_size=batch_size, gpus=gpus, watts=found.device.watts if watts is None else watts, pue=pue, grid=grid,
-        price=price, currency=currency, link=None if link is None else float(bytes_from(str(link))),
+        price=price, currency=currency, link=None if link is None else rate_of(link),
     )  # fmt: skip
 
 

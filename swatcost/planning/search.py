@@ -244,4 +244,5 @@ def _one_of(plan: SparsityPlan, place: int) -> SparsityPlan:
         return float(value[place] if getattr(value, "shape", ()) else value)
 
     layers = (LayerSparsity(chosen(each.weight), chosen(each.activation), chosen(each.output)) for each in plan.layers)
-    return replace(plan, layers=tuple(layers))
+    pattern = None if plan.pattern is None else (int(chosen(plan.pattern[0])), int(chosen(plan.pattern[1])))
+    return replace(plan, layers=tuple(layers), pattern=pattern)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
-from swatcost.counting.costs import PASSES, Pass
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.methods import checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
+from swatcost.network.passes import PASSES, Pass
 from swatcost.planning.capacity import capacity_of
 from swatcost.planning.goals import Answer, Goals
 from swatcost.setting import Scope, Setting, Settings

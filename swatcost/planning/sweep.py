@@ -36,4 +36,4 @@ def sweep(network: Network | str | Path, *, paired: bool = False, **settings: Un
     """
     from swatcost.planning.grid import swept
 
-    return swept(counted_network(network), SWEEPING.given(settings), SWEEPING.several, paired)
+    return swept(counted_network(network), SWEEPING.given(settings), SWEEPING, paired)

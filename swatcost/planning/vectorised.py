@@ -12,6 +12,7 @@ from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import EXACT, Counting
 from swatcost.distributions import Request
+from swatcost.estimate import dense_step_of
 from swatcost.memory import activation_reduction
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
@@ -59,10 +60,8 @@ class Vectorised:
     @cached_property
     def dense_step_seconds(self) -> float:
         """Of the batch [s]."""
-        batch_size = self.setting.batch_size
-        executed = self.counting.under(EXACT).total(self.network, SparsityPlan.dense(self.network)).training.dense
-        traffic = self.network.traffic_bytes(batch_size)
-        return self.setting.profile.dense_step(self.network.name, executed, batch_size, traffic).seconds
+        executed = self.counting.under(EXACT).total(self.network, SparsityPlan.dense(self.network))
+        return dense_step_of(self.network, self.setting, executed).seconds
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element a setting; NaN stands for a target that was not given."""
@@ -84,6 +83,8 @@ class Vectorised:
                 of_acts = self._allocate(acts, "activation")
         outputs = numpy.nan_to_num(grads) if method.uses("output") else 0.0
         numbers: dict[str, Any] = {"weights": weights, "acts": numpy.nan_to_num(acts), "grads": grads}
+        if distribution.pattern is not None:
+            numbers["pattern"] = _patterns(distribution.pattern, request, weights)
         return SparsityPlan(
             method=method,
             distribution=distribution,
@@ -154,6 +155,14 @@ def _one_by_one(function: Callable[[Request], Any], request: Request, targets: A
     different, place = numpy.unique(targets, return_inverse=True)
     tables = _asked(function, request, different, operand)
     return {weight: numpy.array([table[weight] for table in tables])[place] for weight in tables[0]}
+
+
+def _patterns(function: Callable[[Request], tuple[int, int]], request: Request, targets: Array) -> tuple[Any, Any]:
+    """N and M for many targets, each different one asked for."""
+    different, place = numpy.unique(targets, return_inverse=True)
+    pairs = [function(replace(request, target=None if isnan(each) else float(each))) for each in different]
+    N, M = numpy.array(pairs)[place].T
+    return N, M
 
 
 def missing(count: int) -> Array:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
 
-from swatcost.counting.costs import Pass
+from swatcost.counting.costs import FLOPS_PER_MAC
 from swatcost.estimate import Estimate
+from swatcost.network.passes import Pass
+from swatcost.timing.topk import speedup_limit
 
+# Training steps and samples per step of RigL's ResNet-50 (Evci et al., "Rigging the Lottery", ICML 2020, and its public
+# code), over which it gives 3.2e18 FLOPs of dense training.
 _STEPS_OF_RIGL, _BATCH_OF_RIGL = 32_000, 4_096
-_FLOPS_PER_MAC = 2
 # Per element entering batch normalisation: 2 FLOPs forward (as AC/DC's counter and fvcore have it), and three times
 # that for a step. A.9 does not say how it counts.
 BN_FLOPS_PER_ELEMENT = 2 * 3
@@ -23,8 +26,8 @@ QUANTITIES: dict[str, Callable[[Estimate], float]] = {
     "model_compression": lambda of: of.model_compression,
     "channels_pruned": lambda of: 100 * (of.channels_pruned or 0.0),
     "speedup_of_rounded": lambda of: of.speedup_at(round(of.training_reduction, 3)),
-    "dense_test_gflops": lambda of: _FLOPS_PER_MAC * of.costs.inference.dense / 1e9,
-    "dense_train_eflops": lambda of: _FLOPS_PER_MAC * of.costs.training.dense * _STEPS_OF_RIGL * _BATCH_OF_RIGL / 1e18,
+    "dense_test_gflops": lambda of: FLOPS_PER_MAC * of.costs.inference.dense / 1e9,
+    "dense_train_eflops": lambda of: FLOPS_PER_MAC * of.costs.training.dense * _STEPS_OF_RIGL * _BATCH_OF_RIGL / 1e18,
     "test_ratio": lambda of: 1 - of.inference_reduction,
     "train_ratio": lambda of: 1 - of.training_reduction,
 }
@@ -46,7 +49,7 @@ def _simulated(shape: str, in_pass: Pass) -> Callable[[Estimate], float]:
 
 
 def _ideal(in_pass: Pass) -> Callable[[Estimate], float]:
-    return lambda of: 1 / (1 - of.exact.by_pass()[in_pass].reduction)
+    return lambda of: speedup_limit(of.exact.by_pass()[in_pass].reduction)
 
 
 _TABLE_11: tuple[Pass, ...] = ("forward", "grad_input")
@@ -67,7 +70,7 @@ def _bn_computation(of: Estimate) -> float:
         prod(layer.input_shape) / of.network.batch_size for layer in of.network.layers if layer.kind == "batch_norm"
     )
     norms = BN_FLOPS_PER_ELEMENT * entering
-    return 100 * norms / (norms + _FLOPS_PER_MAC * of.exact.training.dense)
+    return 100 * norms / (norms + FLOPS_PER_MAC * of.exact.training.dense)
 
 
 def _of_swat(estimates: Sequence[Estimate]) -> list[Estimate]:

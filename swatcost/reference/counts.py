@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from swatcost.counting.costs import Pass
 from swatcost.counting.padding import Places
+from swatcost.network.passes import Pass
 from swatcost.reference.layer_kernels import ConvForm, Form
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from swatcost.common.record import LayerRecord
-from swatcost.counting.costs import PASSES
+from swatcost.network.passes import PASSES
 from swatcost.reference.conversion import Converted
 from swatcost.reference.counts import Counts
 

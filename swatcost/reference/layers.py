@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from swatcost.counting.costs import Pass
 from swatcost.methods import Operand
+from swatcost.network.passes import Pass
 from swatcost.reference.counts import Counter
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Operands, SparseProduct

@@ -16,12 +16,12 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
 from swatcost.counting.conventions import EXACT
-from swatcost.counting.costs import PASSES, Pass
 from swatcost.counting.default_sparsity import default_act_sparsity
 from swatcost.counting.padding import inside_fraction, reach
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.network.layer import Layer
+from swatcost.network.passes import PASSES, Pass
 from swatcost.planning.capacity import view_of
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.counts import Counts
@@ -117,7 +117,8 @@ class Validation(Result):
 
     `saved` are the bytes that autograd keeps, modelled and measured: of the dense step, and of the reference, which
     masks dense tensors (the naive view). `left_dense` are weights that the reference could not make sparse; `bound` is
-    the relative difference [-] from which on causes are named.
+    the relative difference [-] from which on causes are named. `selection` and `one_sample` say how thresholds were
+    found.
     """
 
     report = "validation"
@@ -129,6 +130,15 @@ class Validation(Result):
     saved: dict[str, tuple[int, int]]
     left_dense: tuple[str, ...]
     bound: float
+    selection: str
+    one_sample: bool
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What was executed, as plain data: the settings that a validation takes, defaults included."""
+        asked = self.estimate.setting.record()
+        ran = {"steps": len(self.steps), "selection": self.selection, "one_sample": self.one_sample}
+        return {name: ran.get(name, asked[name]) for name in VALIDATING.options}
 
     def work(self, in_pass: Pass) -> Work:
         """A pass's work in all steps."""
@@ -221,6 +231,8 @@ def validate(
         },
         left_dense=left_dense,
         bound=bound,
+        selection=selection,
+        one_sample=one_sample,
     )
 
 

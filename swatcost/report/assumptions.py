@@ -3,7 +3,7 @@
 Those that may change a decision are caveats, which every terminal shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
 from swatcost.estimate import Estimate
@@ -170,7 +170,7 @@ def _time(estimate: Estimate) -> list[str]:
             f"{percent(reduction)}, cycles by {percent(estimate.simulated_reduction)} (`swatcost simulate` shows where "
             "they go)."
         )
-        return sentences
+        return sentences + final_steps([estimate])
     sentences.append(
         "Ideal speedup: step time is assumed to scale with FLOPs (A.4), which dense hardware cannot deliver."
     )
@@ -246,6 +246,26 @@ def _selecting(estimate: Estimate) -> list[str]:
             "early: what fits in a period costs no time. The first one of a run, which cannot be hidden, is left out."
         )
     return sentences
+
+
+def final_steps(estimates: Iterable[Estimate]) -> list[str]:
+    """Which methods change over a run although the cycles are those of one step."""
+    changing = {
+        each.plan.method.name: None
+        for each in estimates
+        if each.simulated_reduction is not None
+        and each.plan.asks_for_sparsity
+        and len(each.plan.method.schedule(each.steps)) > 1
+    }
+    if not changing:
+        return []
+    change = "changes" if len(changing) == 1 else "change"
+    return [
+        Caveat(
+            f"{', '.join(changing)} {change} over a run: the cycles are those of a step at the target sparsity, used for "
+            "the whole run."
+        )
+    ]
 
 
 def dense_step_source(estimate: Estimate) -> str:

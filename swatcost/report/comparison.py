@@ -1,20 +1,25 @@
 """A comparison as a table, Markdown, LaTeX, CSV or JSON."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from swatcost.counting.conventions import as_rigl_counts, as_swat_counts
-from swatcost.counting.costs import PASSES, Cost
+from swatcost.counting.costs import Cost
 from swatcost.estimate import Estimate
+from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
+from swatcost.report.assumptions import final_steps
 from swatcost.report.estimate import machine, title, unmeasured
 from swatcost.report.numbers import percent, times
 from swatcost.report.sheet import Sheet, Table
 
-SPEEDUPS = (
+_SPEEDUPS = (
     "Speedups by Eqs. 7 and 8: the sparse step as much faster as its FLOPs are fewer, which no dense hardware gives, "
     "and a Top-K every so many iterations."
+)
+_SIMULATED_SPEEDUPS = (
+    "Speedups are those of simulated cycles, with Top-K masks of a Gaussian, and a Top-K every so many iterations."
 )
 
 
@@ -51,8 +56,7 @@ def notes(comparison: Comparison) -> list[str]:
     by_method = comparison.by_method
     sentences = [
         "Reductions are of MACs: of each pass, of a training step on average over the run, and of inference.",
-        SPEEDUPS,
-        *unmeasured(each.device for each in by_method.values()),
+        *time_notes(by_method.values()),
     ]
     if comparison.by_convention[comparison.convention].convention.density is as_swat_counts:
         charged = [name for name, each in by_method.items() if each.plan.method.relies_on_default_sparsity]
@@ -79,6 +83,16 @@ def notes(comparison: Comparison) -> list[str]:
             )
     sentences += _cheapest(comparison)
     return sentences + [f"{name} is left out: {reason}." for name, reason in comparison.refused.items()]
+
+
+def time_notes(estimates: Collection[Estimate]) -> list[str]:
+    """What the speedups rest on."""
+    simulated = any(each.simulated_reduction is not None for each in estimates)
+    return [
+        _SIMULATED_SPEEDUPS if simulated else _SPEEDUPS,
+        *final_steps(estimates),
+        *unmeasured(each.device for each in estimates),
+    ]
 
 
 def _cheapest(comparison: Comparison) -> list[str]:

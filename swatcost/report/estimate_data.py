@@ -38,10 +38,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "act_sparsity": estimate.act_sparsity,
             "macs": _by_name({"recompute": Cost(), **estimate.costs.totals()}),
             "exact_macs": _by_name({"recompute": Cost(), **estimate.exact.totals()}),
-            "run_macs": {
-                "dense": estimate.costs.training.dense * estimate.batch_size * estimate.steps,
-                "sparse": estimate.costs.training.sparse * estimate.batch_size * estimate.steps,
-            },
+            "run_macs": _plain(estimate.run_macs),
             "training_reduction": estimate.training_reduction,
             "inference_reduction": estimate.inference_reduction,
             "activation_reduction": estimate.activation_reduction,
@@ -69,7 +66,11 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
 
 
 def _by_name(costs: dict[str, Cost]) -> dict[str, dict[str, float]]:
-    return {name: {"dense": cost.dense, "sparse": cost.sparse} for name, cost in costs.items()}
+    return {name: _plain(cost) for name, cost in costs.items()}
+
+
+def _plain(cost: Cost) -> dict[str, float]:
+    return {"dense": cost.dense, "sparse": cost.sparse}
 
 
 def _layer(estimate: Estimate, each: LayerEstimate) -> dict[str, Any]:
@@ -150,10 +151,10 @@ def summary_rows(estimate: Estimate) -> list[dict[str, Any]]:
     named = ("swatcost_version", "model", "batch_size", "method", "distribution", "convention", "device", "topk_period")
     return [
         *(_single(name, "", value) for name, value in {**{each: settings[each] for each in named}, **targets}.items()),
-        *(_pair(name, "MACs/sample", each.dense, each.sparse) for name, each in estimate.costs.totals().items()),
-        _pair("exact_training", "MACs/sample", estimate.exact.training.dense, estimate.exact.training.sparse),
-        _pair("weights", "elements", estimate.network.weight_elements, estimate.non_zero_weights),
-        *(_pair(name, "bytes", each.dense, each.sparse) for name, each in estimate.memory.by_holder().items()),
+        *(_pair(name, "MACs/sample", each) for name, each in estimate.costs.totals().items()),
+        _pair("exact_training", "MACs/sample", estimate.exact.training),
+        _pair("weights", "elements", Cost(estimate.network.weight_elements, estimate.non_zero_weights)),
+        *(_pair(name, "bytes", each) for name, each in estimate.memory.by_holder().items()),
         _single("activation_reduction", "fraction of elements", estimate.activation_reduction),
         _single("model_compression", "ratio", estimate.model_compression),
         _single("dense_step", "seconds", estimate.dense_step.seconds),
@@ -164,10 +165,8 @@ def summary_rows(estimate: Estimate) -> list[dict[str, Any]]:
     ]
 
 
-def _pair(quantity: str, unit: str, dense: float, sparse: float) -> dict[str, Any]:
-    reduction = 1 - sparse / dense if dense else 0.0
-    row = {"quantity": quantity, "unit": unit, "dense": dense, "sparse": sparse}
-    return {**row, "reduction": reduction, "value": ""}
+def _pair(quantity: str, unit: str, cost: Cost) -> dict[str, Any]:
+    return {"quantity": quantity, "unit": unit, **_plain(cost), "reduction": cost.reduction, "value": ""}
 
 
 def _single(quantity: str, unit: str, value: str | float | None) -> dict[str, Any]:

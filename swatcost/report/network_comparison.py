@@ -5,8 +5,7 @@ from typing import Any
 
 from swatcost.estimate import Estimate
 from swatcost.planning.comparison import NetworkComparison
-from swatcost.report.comparison import SPEEDUPS, estimate_rows, settings
-from swatcost.report.estimate import unmeasured
+from swatcost.report.comparison import estimate_rows, settings, time_notes
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet, Table
 
@@ -26,7 +25,6 @@ def sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:
         [name, *map(scaled, (one.network.parameter_elements, one.costs.training.dense, one.exact.training.dense))]
         for name, one in one_of.items()
     ]
-    first = next(iter(one_of.values()))
     return Sheet(
         opening=[
             f"{len(comparison.by_network)} networks under {comparison.convention}",
@@ -39,8 +37,7 @@ def sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:
         ],
         notes=[
             "Reductions are of MACs of a training step on average over the run.",
-            SPEEDUPS,
-            *unmeasured([first.device]),
+            *time_notes([each for found in comparison.by_network.values() for each in found.values()]),
             *(f"{name} is left out: {reason}." for name, reason in comparison.refused.items()),
         ],
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from swatcost.accelerator.cycles import Cycles
-from swatcost.counting.costs import PASSES
+from swatcost.network.passes import PASSES
 from swatcost.report.estimate import title
 from swatcost.report.numbers import column_unit, percent, scaled, times
 from swatcost.report.sheet import Sheet, Table
@@ -155,13 +155,12 @@ def _passes(simulation: Simulation) -> Table:
 
 def _step(simulation: Simulation) -> Table:
     estimate, topk = simulation.estimate, simulation.topk_cycles_per_step
-    ideal = 1 / (1 - estimate.exact.training.reduction)
     lines = [
         ["dense step", scaled(simulation.dense_step_cycles)],
         ["sparse step", scaled(simulation.step_cycles)],
         ["of it Top-K", f"{scaled(topk)}, {percent(topk / simulation.step_cycles)}"],
         ["speedup", times(simulation.speedup)],
-        ["ideal, from FLOPs", times(ideal)],
+        ["ideal, from FLOPs", times(simulation.ideal_speedup)],
     ]
     return Table([f"{estimate.batch_size} samples, Top-K every {estimate.topk_period}", "cycles"], lines)
 

@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from swatcost.counting.costs import PASSES
+from swatcost.network.passes import PASSES
+from swatcost.published.sparse_hardware import reported_gains
 from swatcost.report.estimate import title
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet, Table
-from swatcost.simulation.two_four import REGIMES, Fit, TwoFour, reports
+from swatcost.simulation.two_four import REGIMES, Fit, TwoFour
 
 _PRUNED = {
     "weights": "weights 2:4 along input channels",
@@ -26,7 +27,9 @@ def sheet(found: TwoFour, layers: bool = False) -> Sheet:
         for each in PASSES
     ]
     ceilings = [[_PRUNED[regime], ", ".join(REGIMES[regime]), times(found.ceiling(regime))] for regime in REGIMES]
-    reported = [[each.what, f"{each.value} {each.unit}", each.hardware] for each in reports() if each.pattern == "2:4"]
+    reported = [
+        [each.what, f"{each.value} {each.unit}", each.hardware] for each in reported_gains() if each.pattern == "2:4"
+    ]
     tables = [
         Table([f"batch of {found.batch_size}, {found.element}", "MACs", "can be 2:4"], passes),
         Table(["pruned", "sparse passes", "step at most"], ceilings),
@@ -54,7 +57,7 @@ def notes(found: TwoFour) -> list[str]:
         shown = "; ".join(f"{each.workload.layer} ({each.reason})" for each in unfit[:3])
         more = f"; and {len(unfit) - 3} more, see --layers" if len(unfit) > 3 else ""
         sentences.append(f"Not in the forward pass: {shown}{more}.")
-    sources = dict.fromkeys(each.source for each in reports() if each.pattern == "2:4")
+    sources = dict.fromkeys(each.source for each in reported_gains() if each.pattern == "2:4")
     sentences.append(f"Reported, not measured here: {'; '.join(sources)}.")
     return sentences
 
@@ -68,7 +71,7 @@ def to_dict(found: TwoFour) -> dict[str, Any]:
         "batch_size": found.batch_size,
         "passes": {each: {"macs": found.macs(each), "fitting_macs": found.fitting_macs(each)} for each in PASSES},
         "ceilings": {regime: found.ceiling(regime) for regime in REGIMES},
-        "reported": [asdict(each) for each in reports()],
+        "reported": [asdict(each) for each in reported_gains()],
         "layers": rows(found),
         "notes": [*map(str, notes(found))],
     }

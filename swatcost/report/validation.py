@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from swatcost.counting.costs import PASSES
 from swatcost.methods import Operand
+from swatcost.network.passes import PASSES
 from swatcost.reference.validation import LayerCheck, Validation, Work
 from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled
@@ -206,7 +206,7 @@ def to_dict(validation: Validation) -> dict[str, Any]:
         "method": validation.estimate.plan.method.name,
         "distribution": validation.estimate.plan.distribution.name,
         "topk_period": validation.estimate.topk_period,
-        "setting": validation.estimate.setting.record(),
+        "setting": validation.setting,
         "totals": {each: asdict(validation.work(each)) for each in PASSES} | {"all": asdict(validation.total)},
         "saved_bytes": {name: {"model": pair[0], "measured": pair[1]} for name, pair in validation.saved.items()},
         "default_act_sparsity": validation.default_act_sparsity,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -17,7 +18,7 @@ from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
 from swatcost.setting import Scope, Settings
 from swatcost.timing import topk
-from swatcost.timing.selection import topk_seconds
+from swatcost.timing.times import Times
 
 if TYPE_CHECKING:
     from swatcost.accelerator.masks import MaskSource
@@ -61,15 +62,21 @@ class Simulation(Result):
         """A sparse step of the batch, without a Top-K."""
         return self.training.sparse * self.estimate.batch_size
 
+    @cached_property
+    def times(self) -> Times:
+        """A step's times as the clock has them, and what speedups they give."""
+        return Times(
+            reduction=self.training.reduction,
+            dense_step_seconds=self.dense_step_cycles / self.architecture.clock,
+            topk_seconds=self.estimate.topk_seconds,
+            hidden=self.estimate.selecting.hidden,
+        )
+
     @property
     def topk_cycles_per_step(self) -> float:
         """What a Top-K adds to a step; of a hidden one, what does not fit behind the steps of its period."""
-        period, cycles = self.estimate.topk_period, self.topk_cycles
-        if self.estimate.selecting.hidden:
-            cycles = topk.exposed_seconds(
-                topk_seconds=cycles, sparse_step_seconds=self.sparse_step_cycles, period=period
-            )
-        return cycles / period
+        period = self.estimate.topk_period
+        return float(self.times.added_topk_seconds(period)) * self.architecture.clock / period
 
     @property
     def step_cycles(self) -> float:
@@ -79,7 +86,12 @@ class Simulation(Result):
     @property
     def speedup(self) -> float:
         """Of a whole training step, Top-K included."""
-        return self.dense_step_cycles / self.step_cycles
+        return float(self.times.speedup(self.estimate.topk_period))
+
+    @property
+    def ideal_speedup(self) -> float:
+        """Of a step without Top-K, if cycles fell as executed MACs do."""
+        return topk.speedup_limit(self.estimate.exact.training.reduction)
 
 
 SIMULATING = Scope(without={"device": "the architecture is the device: name it by --arch"})
@@ -116,19 +128,12 @@ def simulate(
     if isinstance(network, Estimate):
         if settings:
             raise SwatcostError(f"{next(iter(settings))}: an Estimate has its settings already, leave it out")
-        chosen = _on(network, architecture)
+        traced, setting = network.network, network.setting
     else:
-        setting = SIMULATING.setting(settings).but(device=device_of(architecture))
-        chosen = estimate_setting(counted_network(network), setting)
+        traced, setting = counted_network(network), SIMULATING.setting(settings)
+    chosen = estimate_setting(traced, setting.but(device=device_of(architecture)))
     layers = layer_cycles(
         chosen.network, chosen.plan, chosen.batch_size, architecture,
         masks=masks, passes=passes, threads=threads, progress=progress,
     )  # fmt: skip
     return Simulation(estimate=chosen, architecture=architecture, masks=masks, layers=layers)
-
-
-def _on(estimate: Estimate, architecture: Architecture) -> Estimate:
-    """The estimate with another machine's Top-K."""
-    device, asked = device_of(architecture), estimate.setting
-    seconds = topk_seconds(estimate.network, estimate.plan, device, asked.batch_size, asked.selecting)
-    return replace(estimate, setting=asked.but(device=device), device=device, topk_seconds=seconds)

@@ -21,10 +21,11 @@ import msgspec
 
 from swatcost.accelerator.architecture import Architecture, load_architecture
 from swatcost.common.errors import MissingPackageError, SwatcostError
-from swatcost.counting.costs import PASSES
+from swatcost.common.several import pairs, several
 from swatcost.loading import counted_network
 from swatcost.methods import checked_sparsity
 from swatcost.network import Network
+from swatcost.network.passes import PASSES
 from swatcost.setting import OPTIONS, Settings
 from swatcost.simulation.simulation import SIMULATING, simulate
 
@@ -125,7 +126,9 @@ def study(
     networks = [counted_network(each) for each in models]
     machines = [architecture.with_shape(shape) for shape in shapes] or [architecture]
     asked = STUDYING.given(settings)
-    targets = _targets(asked.pop("weights", ()), asked.pop("acts", None), paired)
+    if "weights" not in asked:
+        raise SwatcostError("a study needs at least one weight sparsity: give weights")
+    targets = _targets(asked.pop("weights"), asked.pop("acts", None), paired)
     record_of = SIMULATING.setting(asked).record()  # what cannot be used is refused before any work
     tasks = {
         _key(task.row): task
@@ -146,7 +149,7 @@ def study(
         )
     }
     if not tasks:
-        raise SwatcostError("a study needs at least one model and one weight sparsity")
+        raise SwatcostError("a study needs at least one model")
     described = {name: record_of[name] for name in asked} | ({"masks": dict(masks)} if masks else {})
     header = {"schema": SCHEMA, "settings": described, "architecture": _described(architecture)}
     found: dict[str, Row] = {}
@@ -162,19 +165,12 @@ def study(
 
 def _targets(weights: Any, acts: Any, paired: bool) -> list[tuple[float, float | None]]:
     """The pairs of a weight sparsity and an activation sparsity; None where no activations were asked for."""
-    of_weights = [checked_sparsity(each, "weights") for each in _several(weights)]
-    of_acts = [checked_sparsity(each, "acts") for each in _several(acts)] if acts is not None else [None]
-    if not of_weights or not of_acts:
-        raise SwatcostError("a study needs at least one weight sparsity: give weights")
-    if not paired or 1 in (len(of_weights), len(of_acts)):
+    of_weights = [checked_sparsity(each, "weights") for each in several(weights, "weights")]
+    of_acts = [None] if acts is None else [checked_sparsity(each, "acts") for each in several(acts, "acts")]
+    if not paired:
         return list(itertools.product(of_weights, of_acts))
-    if len(of_weights) != len(of_acts):
-        raise SwatcostError(f"paired settings have to be equally many, not {len(of_weights)} and {len(of_acts)}")
-    return list(zip(of_weights, of_acts, strict=True))
-
-
-def _several(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    count = pairs(len(of_weights), len(of_acts))
+    return [(of_weights[place % len(of_weights)], of_acts[place % len(of_acts)]) for place in range(count)]
 
 
 def _described(architecture: Architecture) -> dict[str, Any]:

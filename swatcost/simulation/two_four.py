@@ -12,19 +12,16 @@ Training", NeurIPS 2021 (transposable masks); Chmiel et al., "Minimum Variance U
 Gradients", ICLR 2023.
 """
 
-import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
-from swatcost.counting.costs import PASSES, Pass
 from swatcost.counting.workload import Workload, workloads
 from swatcost.loading import counted_network
 from swatcost.network import Network
+from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
 
 SPEEDUP = 2.0
@@ -105,21 +102,3 @@ def _reason(product: Workload, multiple: int, of_activations: bool) -> str:
         if size % multiple:
             return f"{size} {what}, no multiple of {multiple}"
     return ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What somebody reports for sparse hardware: a value with its unit, for what, on what, and where it says so."""
-
-    pattern: str
-    what: str
-    value: str
-    unit: str
-    hardware: str
-    source: str
-
-
-def reports() -> Sequence[Report]:
-    """Reported efficiencies of sparse hardware, from abstracts and vendors' posts; none was measured here."""
-    text = (files("swatcost.published") / "sparse_hardware.csv").read_text(encoding="utf-8")
-    return [Report(**row) for row in csv.DictReader(text.splitlines())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, reduce
@@ -98,7 +98,7 @@ def sparsity_plan(
     source: Any = None,
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
-    keep_dense: Sequence[str] | None = None,
+    keep_dense: tuple[str, ...] | None = None,
 ) -> SparsityPlan:
     """The sparsities of every conv and linear layer.
 
@@ -170,7 +170,7 @@ def allocation_request(
     source: Any,
     first_layer: DenseOrSparse | None,
     last_layer: DenseOrSparse | None,
-    keep_dense: Sequence[str] | None,
+    keep_dense: tuple[str, ...] | None,
 ) -> tuple[Request, dict[str, str]]:
     """The request to a distribution, without a target, and the reasons for layers kept dense, by weight."""
     kept = _kept_dense(network, method, distribution, first_layer, last_layer, keep_dense)
@@ -230,17 +230,11 @@ def _kept_dense(
     distribution: Distribution,
     first_layer: DenseOrSparse | None,
     last_layer: DenseOrSparse | None,
-    keep_dense: Sequence[str] | None,
+    keep_dense: tuple[str, ...] | None,
 ) -> dict[str, str]:
     """Why layers are kept dense, by weight; if several rules apply to a layer, the first gives the reason."""
     layers = network.weight_layers
-    for option, choice in (("first_layer", first_layer), ("last_layer", last_layer)):
-        if choice not in (None, "dense", "sparse"):
-            raise SwatcostError(f"{option} {choice!r}: give 'dense' or 'sparse'")
     own = () if distribution.measured or keep_dense is not None else method.keeps_dense
-    named = [keep_dense] if isinstance(keep_dense, str) else () if keep_dense is None else keep_dense
-    if not isinstance(named, Iterable):
-        raise SwatcostError(f"keep_dense {keep_dense!r:.40}: give patterns of layer names")
     # the first storages of a trace are its inputs; if no layer reads them, take the first to run
     reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
     by_default = distribution.first_layer_dense and bool(reads_input or not network.embeds_input)
@@ -249,7 +243,7 @@ def _kept_dense(
         ("first layer", (reads_input or layers)[:1] if first_is_dense else ()),
         ("last layer", layers[-1:] if last_layer == "dense" else ()),
         *((f"as SWAT ran {method.name}, Section 4.2", _called(layers, pattern)) for pattern in own),
-        *((f"named by {pattern}", _named(layers, pattern)) for pattern in map(str, named)),
+        *((f"named by {pattern}", _named(layers, pattern)) for pattern in keep_dense or ()),
     ]
     kept: dict[str, str] = {}
     for reason, chosen in rules:
