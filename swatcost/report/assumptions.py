@@ -262,7 +262,7 @@ def final_steps(estimates: Iterable[Estimate]) -> list[str]:
     change = "changes" if len(changing) == 1 else "change"
     return [
         Caveat(
-            f"{', '.join(changing)} {change} over a run: the cycles are those of a step at the target sparsity, used for "
+            f"{', '.join(changing)} {change} over a run: the cycles are those of a step at the target sparsity, for "
             "the whole run."
         )
     ]
