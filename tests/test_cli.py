@@ -227,7 +227,7 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--batch-size", "0"], "batch_size 0: give a whole number"),
         (
             ["resnet50", "--input-shape", "3,4"],
-            "resnet50 does not accept an input of 3×4 (traced with a batch of 11): conv1 (Conv2d)",
+            "resnet50 does not accept a batch of 11 samples of 3×4, which it is traced with: conv1 (Conv2d)",
         ),
         (["resnet50", "--input-shape", "5,64,64"], "conv1 (Conv2d) was given 11×5×64×64: "),
         (["cifar_vgg16", "--input-shape", "3,8,8"], "features.33 (MaxPool2d) was given 11×512×1×1: "),
