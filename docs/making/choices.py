@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-
 from docs.making.markdown import code_options, listed, paragraphs, table
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.conventions import CONVENTIONS, Convention
 from swatcost.counting.costs import PASSES
+from swatcost.counting.switches import SWITCHES
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.estimate import Estimate, estimate
@@ -24,6 +23,7 @@ def pages() -> dict[str, str]:
     return {
         "generated/conventions.md": conventions(),
         "generated/convention-numbers.md": convention_numbers(),
+        "generated/switches.md": switches(),
         "generated/distributions.md": distributions(),
         "generated/distribution-numbers.md": distribution_numbers(),
         "generated/devices.md": devices(),
@@ -33,35 +33,29 @@ def pages() -> dict[str, str]:
 
 
 def conventions() -> str:
-    """A section each: what it counts, who says so, and the function of each pass."""
+    """A section each: what it counts, who says so, and its value of each switch."""
     return paragraphs(*(_convention(each) for each in CONVENTIONS))
 
 
 def _convention(convention: Convention) -> str:
-    formulas = {each: getattr(convention, each) for each in PASSES}
-    rows = [
-        [in_pass, _sentence(formula), _link(formula)]
-        for in_pass, formula in {**formulas, "sparsity": convention.density}.items()
-    ]
-    extras = []
-    if convention.fixed.__name__ != "nothing_fixed":
-        extras.append(f"Beside them, in each pass: {_sentence(convention.fixed)}")
-    if convention.published_schedules:
-        extras.append("Runs are counted by the closed forms of the methods' authors where they have one.")
-    if not convention.counts_extra_macs:
-        extras.append("Work that a method adds of its own does not count.")
-    if convention.first_input_sparse:
-        extras.append("`Act ↓` takes the first layer's input as sparse although the layer is dense.")
+    rows = [[f"`{name}`", f"`{getattr(convention, name)}`", each.title] for name, each in SWITCHES.items()]
+    for in_pass, formula in convention.formulas.items():
+        rows.append([f"`formulas`: {in_pass}", _link(formula), "a formula of its own"])
     return paragraphs(
         f"### {convention.name}",
         f"**Counts**: {convention.title}. **Source**: {convention.source}.",
-        table(["", "what counts", "function"], rows, words=3),
-        " ".join(extras),
+        table(["switch", "value", "what it decides"], rows, words=3),
     )
 
 
-def _sentence(function: object) -> str:
-    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+def switches() -> str:
+    """Every value of every switch: what a convention with it does, and who counts that way."""
+    rows = [
+        [f"`{name}`" if first else "", f"`{value}`", each.words, each.source]
+        for name, switch in SWITCHES.items()
+        for first, (value, each) in zip([True, *[False] * len(switch.values)], switch.values.items(), strict=False)
+    ]
+    return table(["switch", "value", "a convention with it", "source"], rows, words=4)
 
 
 def _link(function: object, words: str = "") -> str:

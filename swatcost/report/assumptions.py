@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
+from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
 from swatcost.methods import Phase
 from swatcost.network import Network
@@ -24,7 +24,7 @@ def _counting(estimate: Estimate) -> list[str]:
     sentences = [
         "1 MAC = 2 FLOPs, counted in conv and linear layers "
         + ("and products of activations only: no " if products else "only: no ")
-        + ("bias, activation function, " if estimate.convention.fixed is nothing_fixed else "")
+        + ("bias, activation function, " if estimate.convention.bias_and_relu == "none" else "")
         + "batch normalisation, pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
         *([] if estimate.convention is EXACT else [f"Convention {EXACT.name}: {EXACT.title}."]),
@@ -110,7 +110,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
         "A sparse pass costs its dense MACs times the fraction of its operands that is not zero.",
     ]
     method, convention, training = plan.method, estimate.convention, estimate.costs.training
-    if method.relies_on_default_sparsity and convention.density is as_swat_counts:
+    if convention.charges_default_sparsity(method):
         sentences.append(
             f"grad_weight is charged {percent(1 - estimate.default_act_sparsity)} of its dense MACs, for the zeros "
             f"that ReLU leaves among activations, whatever {method.name} itself needs, and throughout the run."
@@ -267,7 +267,7 @@ def _memory(estimate: Estimate) -> list[str]:
             + ("batch normalisation layers" if _norms_are_batch_norms(network) else "normalisation layers")
             + (
                 ", and the first input as sparse although its layer is dense, which fits the paper's tables best."
-                if first_is_dense and estimate.convention.first_input_sparse
+                if first_is_dense and estimate.convention.first_input == "sparse"
                 else "."
             )
         )

@@ -76,7 +76,7 @@ def unmeasured(devices: Iterable[Device]) -> list[str]:
 
 
 def headline(estimate: Estimate) -> str:
-    """The answer in one sentence, with what autograd executes beside what the convention counts."""
+    """The answer in one sentence, with what `exact` counts beside what the convention counts."""
     training, inference = estimate.costs.training, estimate.costs.inference
     exact, counted_exactly = estimate.exact.training, estimate.convention is EXACT
     if not estimate.plan.asks_for_sparsity:
@@ -102,7 +102,7 @@ def _every(period: int) -> str:
 
 
 def work(estimate: Estimate) -> Table:
-    """MACs per sample by pass; the last column is the reduction as autograd executes it."""
+    """MACs per sample by pass; the last column is the reduction under the convention `exact`."""
     together = "training, all four" if estimate.costs.recompute.dense else "training, all three"
     names = {"training": together}
     exact = estimate.exact.totals()
