@@ -60,6 +60,7 @@ def test_a_comparison_says_what_was_compared(capsys: pytest.CaptureFixture[str])
         ["solve", "resnet50", "--speedup", "4"],
         ["memory", "resnet50", *SPARSE],
         ["sweep", "resnet50", *SPARSE],
+        ["explain", "resnet50", *SPARSE],
         ["simulate", "cifar_resnet18", *SPARSE],
     ],
 )

@@ -30,9 +30,10 @@ BENEATH = (
 _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.common.result.Result"),
     "swatcost.planning": (
-        "swatcost.planning.difference.LayerChange", "swatcost.planning.recipes.Recipe",
-        "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals", "swatcost.planning.goals.OperatingPoint",
-        "swatcost.planning.search.Answer", "swatcost.planning.solution.Asked",
+        "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
+        "swatcost.planning.recipes.Recipe", "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals",
+        "swatcost.planning.goals.OperatingPoint", "swatcost.planning.search.Answer",
+        "swatcost.planning.solution.Asked",
     ),
     "swatcost.reference": (
         "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",

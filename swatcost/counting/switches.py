@@ -48,7 +48,7 @@ SWITCHES: Mapping[str, Switch] = {
                 "SWAT, Eq. 5 as printed, and the rows of its Tables 2–5",
             ),
             "output": Value(
-                "counts grad_input at the output resolution: each weight meets each output position once",
+                "counts grad_input at the output resolution, where each weight meets each position once",
                 "what autograd executes; Evci et al., appendix H: backward = 2 × forward",
             ),
         },
@@ -58,7 +58,7 @@ SWITCHES: Mapping[str, Switch] = {
         {
             "input": Value("counts grad_weight at the input resolution", "SWAT, Eq. 6 as printed"),
             "output": Value(
-                "counts grad_weight at the output resolution: each weight meets each output position once",
+                "counts grad_weight at the output resolution, where each weight meets each position once",
                 "what autograd executes; the rows of SWAT's Tables 2–5; Evci et al., appendix H",
             ),
         },
