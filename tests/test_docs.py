@@ -80,6 +80,13 @@ def test_what_exact_is_has_one_wording() -> None:
     assert EXACT.title in PAGES["generated/conventions.md"]
 
 
+def test_every_switch_of_every_convention_is_in_its_table() -> None:
+    found = rows_of(PAGES["generated/convention-switches.md"])
+    assert found["switch"] == [f"`{name}`" for name in CONVENTIONS.names()]
+    for name in SWITCHES:
+        assert found[name] == [getattr(each, name) for each in CONVENTIONS]
+
+
 def test_every_value_of_every_switch_is_in_its_table() -> None:
     page = PAGES["generated/switches.md"]
     for name, switch in SWITCHES.items():

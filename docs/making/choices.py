@@ -23,6 +23,7 @@ def pages() -> dict[str, str]:
     return {
         "generated/conventions.md": conventions(),
         "generated/convention-numbers.md": convention_numbers(),
+        "generated/convention-switches.md": convention_switches(),
         "generated/switches.md": switches(),
         "generated/distributions.md": distributions(),
         "generated/distribution-numbers.md": distribution_numbers(),
@@ -33,19 +34,19 @@ def pages() -> dict[str, str]:
 
 
 def conventions() -> str:
-    """A section each: what it counts, who says so, and its value of each switch."""
+    """A section each: what it counts, and who says so."""
     return paragraphs(*(_convention(each) for each in CONVENTIONS))
 
 
 def _convention(convention: Convention) -> str:
-    rows = [[f"`{name}`", f"`{getattr(convention, name)}`", each.title] for name, each in SWITCHES.items()]
-    for in_pass, formula in convention.formulas.items():
-        rows.append([f"`formulas`: {in_pass}", _link(formula), "a formula of its own"])
-    return paragraphs(
-        f"### {convention.name}",
-        f"**Counts**: {convention.title}. **Source**: {convention.source}.",
-        table(["switch", "value", "what it decides"], rows, words=3),
-    )
+    return paragraphs(f"### {convention.name}", f"**Counts**: {convention.title}. **Source**: {convention.source}.")
+
+
+def convention_switches() -> str:
+    """The value of every switch in every convention."""
+    rows = [[f"`{name}`", *(getattr(each, name) for each in CONVENTIONS)] for name in SWITCHES]
+    header = ["switch", *(f"`{name}`" for name in CONVENTIONS.names())]
+    return table(header, rows, words=len(header))
 
 
 def switches() -> str:

@@ -23,7 +23,9 @@ from swatcost.planning.explanation import EXPLAINING, Explanation, explain
 def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> Explanation:
     """Explains why a training reduction differs between two conventions, one switch at a time.
 
-    Example: swatcost explain resnet50 --method rigl --weights 0.8 --from-convention swat --to-convention rigl
+    \b
+    Example:
+      swatcost explain resnet50 --method rigl --weights 0.8 --to-convention rigl
     """
     with waiting("explaining"):
         found = explain(network, **asked)

@@ -82,7 +82,8 @@ SWITCHES: Mapping[str, Switch] = {
                 "Algorithm 1 of SWAT, and the other methods' own papers",
             ),
             "default activations": Value(
-                "reduces grad_weight by the default activation sparsity for methods that make no operand of it sparse",
+                "reduces grad_weight by the default activation sparsity for methods with sparse weights that make "
+                "nothing sparse there",
                 "SWAT, A.3",
             ),
             "weights": Value(
