@@ -102,6 +102,8 @@ def test_a_formula_of_ones_own_takes_the_place_of_a_passs_switches() -> None:
     costs = mine.count(STRIDED, METHODS["set"], LayerSparsity(weight=0.75))
     assert costs.grad_input == Cost(3 * AT_OUTPUT + HALF, 3 * AT_OUTPUT / 4 + HALF)
     assert costs.grad_weight == Cost(AT_OUTPUT + HALF, AT_OUTPUT / 4 + HALF)
+    with pytest.raises(ValueError, match=r"^formulas of grad_inputs: give forward or grad_input or grad_weight$"):
+        replace(EXACT, formulas={"grad_inputs": thrice_forward})  # type: ignore[dict-item]
 
 
 def test_a_density_of_ones_own_takes_the_place_of_the_switches_of_sparsity() -> None:

@@ -13,7 +13,7 @@ from math import ceil, prod
 
 from swatcost.common.registry import Registry
 from swatcost.counting import equations, switches
-from swatcost.counting.costs import Cost, Pass, PassCosts
+from swatcost.counting.costs import PASSES, Cost, Pass, PassCosts
 from swatcost.counting.switches import SWITCHES
 from swatcost.methods import LayerSparsity, Method, Phase
 from swatcost.network.layer import Layer, Symbols
@@ -35,7 +35,7 @@ class Convention:
     A convention that no switches can say has formulas of its own: `formulas` has a pass's MACs, whatever the switches
     of resolution, padding and the first layer say, and `own_density` what sparsity leaves of every pass.
 
-    Raises ValueError for a value that a switch does not have.
+    Raises ValueError for a value that a switch does not have, and for a formula of what is no pass.
     """
 
     name: str
@@ -57,6 +57,8 @@ class Convention:
     def __post_init__(self) -> None:
         for name, each in SWITCHES.items():
             each.check(getattr(self, name), name)
+        if strangers := [str(each) for each in self.formulas if each not in PASSES]:
+            raise ValueError(f"formulas of {', '.join(strangers)}: give {' or '.join(PASSES)}")
 
     def charges_default_sparsity(self, method: Method) -> bool:
         """Whether grad_weight is reduced by the default activation sparsity, whatever the method needs."""
