@@ -23,6 +23,7 @@ from swatcost.network.formulas import formula
 from swatcost.version import __version__
 
 if TYPE_CHECKING:
+    from swatcost.planning.explanation import explain
     from swatcost.planning.solution import solve
     from swatcost.planning.sweep import sweep
     from swatcost.tracing import trace
@@ -34,6 +35,7 @@ __all__ = [
     "SwatcostError",
     "__version__",
     "estimate",
+    "explain",
     "formula",
     "load",
     "solve",
@@ -49,4 +51,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-__getattr__ = attributes_from(__name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("solve", "sweep")})
+__getattr__ = attributes_from(
+    __name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("explain", "solve", "sweep")}
+)

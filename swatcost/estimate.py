@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class LayerEstimate:
     """One layer's share: its parameters [-], not counting those of an earlier layer, and MACs per sample.
 
-    `exact` are the MACs by the convention `exact`, whichever `costs` are by.
+    `exact` are the MACs under the convention `exact`, whichever `costs` are under.
     """
 
     layer: Layer

@@ -15,6 +15,7 @@ from swatcost_models import ZOO
 from swatcost.accelerator import architecture_names
 from swatcost.cli import COMMANDS, command_named, main
 from swatcost.cli.completion import SHELLS
+from swatcost.counting import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.exporting import EXPORTS
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
@@ -53,6 +54,7 @@ def offered(
         ("swatcost resnet50 --method swat-", ["plain,swat-structured"]),
         ("swatcost resnet50 --distribution e", ["plain,er", "plain,erk"]),
         ("swatcost compare resnet50 --convention ex", ["plain,exact"]),
+        ("swatcost explain resnet50 --to-convention ri", ["plain,rigl", "plain,rigl-padded"]),
         ("swatcost resnet50 --device ", ["file,", "plain,a100", "plain,bit-tactical"]),
         ("swatcost resnet50 --format mark", ["plain,markdown"]),
         ("swatcost memory resnet50 --optimizer adamw", ["plain,adamw"]),
@@ -87,7 +89,7 @@ NAMES = {
     "precision": PRECISIONS.names(), "recipe": RECIPES.names(), "dataset": DATASETS.names(), "to": EXPORTS.names(),
     "arch": architecture_names(), "masks": ["gaussian", "random"], "data": ["digits", "synthetic"],
     "table": ["3", "all"],
-    "fit": device_names(),
+    "fit": device_names(), "from_convention": CONVENTIONS.names(), "to_convention": CONVENTIONS.names(),
 }  # fmt: skip
 """Of parameters that are no settings, what some values can be."""
 

@@ -52,8 +52,8 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
 
     a_l are the elements entering conv or linear layer l, s_l their sparsity, b the elements entering
     normalisations, which stay dense (A.9 for batch normalisation; assumed for the others). Elements are counted layer
-    by layer, as in the paper: a tensor that two layers share counts twice. Under a convention with `first_input_sparse`
-    the first layer's input counts at the target sparsity, although the layer is dense.
+    by layer, as in the paper: a tensor that two layers share counts twice. Under a convention whose switch
+    `first_input` is "sparse" the first layer's input counts at the target sparsity, although the layer is dense.
 
     Source: inferred from SWAT's Tables 2–5, whose text gives no formula. It is within 0.1 points for WRN-16-8,
     ResNet-18 and structured DenseNet-121, within 0.15 for ResNet-50, and up to 0.9 off for WRN-50-2, VGG-16 and
@@ -62,7 +62,7 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
     entering = masked = 0.0
     for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True):
         elements = network.input_elements(layer) * layer.weight_trains  # a frozen layer's input is not saved
-        as_if_sparse = convention.first_input_sparse and plan.kept_dense.get(layer.weight) == "first layer"
+        as_if_sparse = convention.first_input == "sparse" and plan.kept_dense.get(layer.weight) == "first layer"
         entering += elements
         target = 0.0 if plan.acts is None else plan.acts
         masked += elements * (target if as_if_sparse else sparsity.activation)

@@ -5,7 +5,7 @@ Those that may change a decision are caveats, which every terminal shows.
 
 from collections.abc import Iterable, Sequence
 
-from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
+from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
 from swatcost.methods import Phase
 from swatcost.network import Network
@@ -27,7 +27,7 @@ def _counting(estimate: Estimate) -> list[str]:
     sentences = [
         "1 MAC = 2 FLOPs, counted in conv and linear layers "
         + ("and products of activations only: no " if products else "only: no ")
-        + ("bias, activation function, " if estimate.convention.fixed is nothing_fixed else "")
+        + ("bias, activation function, " if estimate.convention.bias_and_relu == "none" else "")
         + "batch normalisation, pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
         *([] if estimate.convention is EXACT else [f"Convention {EXACT.name}: {EXACT.title}."]),
@@ -114,7 +114,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
         "A sparse pass costs its dense MACs times the density of its operands.",
     ]
     method, convention, training = plan.method, estimate.convention, estimate.costs.training
-    if method.relies_on_default_sparsity and convention.density is as_swat_counts:
+    if convention.charges_default_sparsity(method):
         sentences.append(
             Caveat(
                 f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
@@ -307,7 +307,7 @@ def _memory(estimate: Estimate) -> list[str]:
             + ("batch normalisation layers" if _norms_are_batch_norms(network) else "normalisation layers")
             + (
                 ", the first input counted as sparse although its layer is dense, which fits the paper's tables best."
-                if first_is_dense and estimate.convention.first_input_sparse
+                if first_is_dense and estimate.convention.first_input == "sparse"
                 else "."
             )
         )

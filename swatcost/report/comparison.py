@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from swatcost.counting.conventions import as_rigl_counts, as_swat_counts
 from swatcost.counting.costs import Cost
 from swatcost.estimate import Estimate
 from swatcost.network.passes import PASSES
@@ -58,20 +57,22 @@ def notes(comparison: Comparison) -> list[str]:
         "Reductions are of MACs: of each pass, of a training step on average over the run, and of inference.",
         *time_notes(by_method.values()),
     ]
-    if comparison.by_convention[comparison.convention].convention.density is as_swat_counts:
-        charged = [name for name, each in by_method.items() if each.plan.method.relies_on_default_sparsity]
-        default = comparison.by_convention[comparison.convention].default_act_sparsity
+    base = comparison.by_convention[comparison.convention]
+    convention = base.convention
+    if charged := [name for name, each in by_method.items() if convention.charges_default_sparsity(each.plan.method)]:
+        default = base.default_act_sparsity
         sentences.append(
             f"{comparison.convention} charges {', '.join(charged)} {percent(1 - default)} of the dense grad_weight, "
             "for the zeros that ReLU leaves; exact follows what each needs: gradients of active weights, or of all."
         )
-    if comparison.by_convention[comparison.convention].convention.density is as_rigl_counts:
-        sentences.append("rigl counts weight sparsity only: sparse activations and outputs make no difference.")
+    if convention.counts_weight_sparsity_only:
+        sentences.append(
+            f"{convention.name} counts weight sparsity only: sparse activations and outputs make no difference."
+        )
     for name, each in by_method.items():
         if reasons := {why for why in each.plan.kept_dense.values() if why.startswith("as ")}:
             kept = [weight for weight, why in each.plan.kept_dense.items() if why in reasons]
             sentences.append(f"{name} keeps {len(kept)} more layers dense ({', '.join(reasons)}).")
-    base = comparison.by_convention[comparison.convention]
     for name, other in comparison.by_convention.items():
         in_pass = where_they_differ(base.costs, other.costs)
         if in_pass is not None:

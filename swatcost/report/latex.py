@@ -7,7 +7,7 @@ from tabulate import tabulate
 from swatcost.report.sheet import Sheet, Table, View
 
 # Characters beyond ASCII that our cells use; tabulate escapes LaTeX's own.
-_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$"}
+_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$", "→": r"$\rightarrow$"}
 
 
 def render(report: Any, result: Any, view: View) -> str:
