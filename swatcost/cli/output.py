@@ -43,6 +43,8 @@ def show(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def show_result(result: Result, format: str | None, output: Path | None, *, layers: bool = False) -> None:
+def show_result(
+    result: Result, format: str | None, output: Path | None, *, layers: bool = False, relative: bool = False
+) -> None:
     """Prints a result's report, or writes it to a file."""
-    show(render(result, form(format, output), layers=layers, width=width(output)), output)
+    show(render(result, form(format, output), layers=layers, relative=relative, width=width(output)), output)

@@ -1,6 +1,7 @@
 """Output forms: one file each, the only place that rounds; and what each result says, one file each."""
 
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from swatcost.common.errors import SwatcostError
@@ -10,19 +11,33 @@ from swatcost.common.result import Result
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 
 
-def render(result: Result, format: str, *, layers: bool = False, width: int = 80) -> str:
+def render(result: Result, format: str, *, layers: bool = False, relative: bool = False, width: int = 80) -> str:
     """A result as text in one of FORMATS, with one row per layer if asked; ends in a newline.
 
-    width is the number of columns that the terminal table may take. JSON always holds the layers.
+    width is the number of columns that the terminal table may take. JSON always holds the layers. `relative` shows
+    shares of dense in a comparison's tables, instead of reductions.
     """
-    return render_as(result.report, result, format, layers=layers, width=width)
+    report = import_module(f"{__name__}.{result.report}")
+    return _rendered(_relative(report, format) if relative else report, result, format, layers, width)
 
 
 def render_as(report: str, result: Any, format: str, *, layers: bool = False, width: int = 80) -> str:
     """The same for what does not name its report itself; report is a module of this package."""
-    said = import_module(f"{__name__}.{report}")
-    text: str = import_module(f"{__name__}.{checked_format(format)}").render(said, result, layers, width)
+    return _rendered(import_module(f"{__name__}.{report}"), result, format, layers, width)
+
+
+def _rendered(report: Any, result: Any, format: str, layers: bool, width: int) -> str:
+    text: str = import_module(f"{__name__}.{checked_format(format)}").render(report, result, layers, width)
     return text.rstrip("\n") + "\n"
+
+
+def _relative(report: Any, format: str) -> Any:
+    """The report whose tables show shares of dense, or SwatcostError where there is none."""
+    if not hasattr(report, "relative_sheet"):
+        raise SwatcostError("relative: only comparisons show shares of dense, leave it out")
+    if format in ("csv", "json"):
+        raise SwatcostError(f"relative: {format} holds reductions, and a share is 1 minus that; leave it out")
+    return SimpleNamespace(sheet=report.relative_sheet)
 
 
 def checked_format(format: str) -> str:

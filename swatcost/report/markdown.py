@@ -9,6 +9,8 @@ from swatcost.report.sheet import Sheet, Table
 
 def render(report: Any, result: Any, layers: bool, width: int) -> str:
     sheet: Sheet = report.sheet(result, layers)
+    if sheet.paper:
+        return f"{lay_out(sheet.paper)}\n\n{sheet.paper.footnote}".replace("_", r"\_")
     first, *rest = sheet.opening
     blocks = ["  \n".join([f"**{first}**", *rest])]
     blocks += map(lay_out, [*([sheet.layers("wide")] if sheet.layers and sheet.shows_layers else []), *sheet.tables])

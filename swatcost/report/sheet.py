@@ -13,7 +13,8 @@ LAYER_DETAIL = ("wide", "medium", "narrow")
 class Table:
     """A header and rows of cells; the first `text_columns` hold words, the others numbers.
 
-    `narrow` takes its place in a terminal of fewer than `room` columns.
+    `narrow` takes its place in a terminal of fewer than `room` columns; a `divisible` one may be shown in parts, some
+    columns of numbers at a time. `footnote` stands below it in a paper.
     """
 
     header: list[str]
@@ -21,6 +22,8 @@ class Table:
     text_columns: int = 1
     narrow: Table | None = None
     room: int = 0
+    divisible: bool = False
+    footnote: str = ""
 
     @property
     def alignment(self) -> list[str]:
@@ -33,7 +36,7 @@ class Sheet:
     """Opening lines, tables and notes for people; the module that gives it has `to_dict` for JSON and `rows` for CSV.
 
     `layers` gives the table of layers in a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what
-    each detail leaves out.
+    each detail leaves out. `paper` is the one table that a paper prints: LaTeX and Markdown show it alone.
     """
 
     opening: Sequence[str]
@@ -42,3 +45,4 @@ class Sheet:
     layers: Callable[[str], Table] | None = None
     shows_layers: bool = False
     left_out: Callable[[str], str] = lambda detail: ""
+    paper: Table | None = None
