@@ -27,9 +27,10 @@ from swatcost.setting import OPTIONS
 EPILOG = """\b
 Examples:
   swatcost compare resnet50 --weights 0.8
-  swatcost compare resnet50 --weights 0.8 --methods set,rigl,swat --conventions swat,exact
-  swatcost compare resnet50 --weights 0.9 --conventions exact --relative --output table.tex
-  swatcost compare resnet18 resnet50 --weights 0.9 --methods rigl,swat --conventions exact
+  swatcost compare resnet50 --weights 0.8 --methods set,rigl,swat
+  swatcost compare resnet50 --weights 0.9 --conventions swat,exact --relative
+  swatcost compare resnet50 --weights 0.9 --conventions exact --output out.tex
+  swatcost compare resnet18 resnet50 --weights 0.9 --methods rigl,swat
   swatcost compare before.json after.json
 """
 
