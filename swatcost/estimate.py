@@ -296,6 +296,23 @@ def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepT
     return setting.profile.dense_step(network.name, exact.training.dense, batch_size, traffic)
 
 
+def under(found: Estimate, convention: Convention) -> Estimate:
+    """The same estimate under another convention: what is sparse, memory and the machine's times stay."""
+    network, counting = found.network, found.counting.under(convention)
+    counted = counting.layers(network, found.plan)
+    return replace(
+        found,
+        setting=found.setting.but(convention=convention),
+        counting=counting,
+        layers=tuple(
+            replace(layer, costs=costs.per_sample(network.batch_size))
+            for layer, costs in zip(found.layers, counted, strict=True)
+        ),
+        costs=summed(counted, network),
+        activation_reduction=activation_reduction(network, found.plan, convention),
+    )
+
+
 def plan_of(network: Network, setting: Setting) -> SparsityPlan:
     """The sparsity of every operand with this setting. Raises SwatcostError as `estimate` does."""
     return sparsity_plan(

@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pandas
 import pytest
 
 import swatcost
-from swatcost.cli import main
+from swatcost.cli import COMMANDS, command_named, main
 from swatcost.cli.output import colourful
 from swatcost.network import Network
 from swatcost.report import FORMATS, render
@@ -426,3 +427,30 @@ def test_what_needs_no_torch_does_not_import_it(saved: str, code: str) -> None:
     done: Any = python(check, saved)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "set()\n"
+
+
+def single_valued() -> list[tuple[str, str]]:
+    """An option that takes one value, of each command that has one."""
+    found = []
+    for name in COMMANDS:
+        options = [each for each in command_named(name).params if isinstance(each, click.Option) and not each.hidden]
+        found += [(name, each.opts[-1]) for each in options if not (each.is_flag or each.multiple or each.count)][:1]
+    return found
+
+
+@pytest.mark.parametrize(("command", "option"), single_valued())
+def test_an_option_that_takes_one_value_is_given_once(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, option, "3", "x", f"{option}=5"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"swatcost: {option} is given as 3 and as 5: give it once")
+
+
+def test_what_is_repeatable_stays_so(capsys: pytest.CaptureFixture[str]) -> None:
+    repeated = ["--keep-dense", "fc", "--keep-dense", "conv1", "--layers", "--layers"]
+    assert main(["cifar_resnet18", "--weights", "0.8", *repeated]) == 0
+    assert "Kept dense: conv1" in capsys.readouterr().out
+    assert main(["sweep", "cifar_resnet18", "--method", "rigl", "--method", "swat"]) == 2
+    assert "give it once, with commas between the values" in capsys.readouterr().err

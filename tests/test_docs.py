@@ -27,9 +27,9 @@ PAGES = {**methods.pages(), **choices.pages(), **commands.pages(), **settings.pa
 
 
 def rows_of(page: str) -> dict[str, list[str]]:
-    """The cells of every table's rows by their first word, code and links apart."""
+    """The cells of every table's rows by their first word, code and links apart; of two rows, the first."""
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    return {re.sub(r"[`\[\]]|\(.*\)", "", first): rest for first, *rest in rows}
+    return {re.sub(r"[`\[\]]|\(.*\)", "", first): rest for first, *rest in reversed(rows)}
 
 
 @pytest.mark.parametrize("name", METHODS.names())

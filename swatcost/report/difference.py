@@ -22,9 +22,7 @@ def sheet(found: Difference, layers: bool = False) -> Sheet:
     return Sheet(
         opening=[f"first: {found.names[0]}", f"second: {found.names[1]}", opening],
         tables=[each for each in tables if each.rows],
-        notes=[
-            "What is equal is left out. MACs are per sample, of a training step, each as its own convention counts."
-        ],
+        notes=["What is equal is left out. MACs are per sample, of a training step, each under its own convention."],
     )
 
 

@@ -9,6 +9,8 @@ from swatcost.report.sheet import Figure, Sheet, Table, View
 
 def render(report: Any, result: Any, view: View) -> str:
     sheet: Sheet = report.sheet(result, view.layers)
+    if sheet.paper:
+        return f"{lay_out(sheet.paper)}\n\n{sheet.paper.footnote}".replace("_", r"\_")
     first, *rest = sheet.opening
     blocks = ["  \n".join([f"**{first}**", *rest]), "\n".join(map(_listed, sheet.summary))]
     blocks += map(lay_out, [*([sheet.layers("wide")] if sheet.layers and sheet.shows_layers else []), *sheet.tables])

@@ -14,7 +14,8 @@ class View:
     """How a report is shown: `width` in columns, `layers` with one row per layer.
 
     A terminal shows the notes that may change a decision, and says where the others are, in `more`; `notes` shows all,
-    and `quiet` none, nor tables where there is a summary. `colour` adds a terminal's bold and colours.
+    and `quiet` none, nor tables where there is a summary. `colour` adds a terminal's bold and colours. `relative` shows
+    shares of dense in a comparison's tables, instead of reductions.
     """
 
     width: int = 80
@@ -22,6 +23,7 @@ class View:
     notes: bool = False
     quiet: bool = False
     colour: bool = False
+    relative: bool = False
     more: str = ".notes"
 
 
@@ -44,7 +46,8 @@ class Figure:
 class Table:
     """A header and rows of cells; the first `text_columns` hold words, the others numbers.
 
-    `narrow` takes its place in a terminal of fewer than `room` columns.
+    `narrow` takes its place in a terminal of fewer than `room` columns; a `divisible` one may be shown in parts, some
+    columns of numbers at a time. `footnote` stands below it in a paper.
     """
 
     header: list[str]
@@ -52,6 +55,8 @@ class Table:
     text_columns: int = 1
     narrow: Table | None = None
     room: int = 0
+    divisible: bool = False
+    footnote: str = ""
 
     @property
     def alignment(self) -> list[str]:
@@ -64,7 +69,8 @@ class Sheet:
     """What people are shown; the module that gives it has `to_dict` for JSON and `rows` for CSV.
 
     `opening` says what was asked, and `summary` is the answer in a few figures. `layers` gives the table of layers in
-    a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what each detail leaves out.
+    a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what each detail leaves out. `paper` is the
+    one table that a paper prints: LaTeX and Markdown show it alone.
     """
 
     opening: Sequence[str]
@@ -74,3 +80,4 @@ class Sheet:
     layers: Callable[[str], Table] | None = None
     shows_layers: bool = False
     left_out: Callable[[str], str] = lambda detail: ""
+    paper: Table | None = None

@@ -80,20 +80,47 @@ def _layers(sheet: Sheet, width: int) -> str:
 
 
 def lay_out(table: Table, width: int | None = None) -> str:
-    """A table of cells in this form, its headings and words broken between words where width columns ask for it."""
-    if width is not None and width < table.room and table.narrow:
+    """A table of cells in this form, its headings and words broken between words where width columns ask for it.
+
+    One that is too wide even so, and divisible, is laid out as several, one below the other.
+    """
+    if width is None:
+        return _laid_out(table)
+    if width < table.room and table.narrow:
         table = table.narrow
+    text = _fitted(table, width)
+    return (_in_parts(table, width) if table.divisible and _widest(text) > width else None) or text
+
+
+def _fitted(table: Table, width: int) -> str:
+    """The table with the longest cells with which it fits, or else with the shortest."""
     text = _laid_out(table)
-    if width is None or _widest(text) <= width:
+    if _widest(text) <= width:
         return text
     narrow, wide = _NARROWEST_CELL, width
-    while narrow < wide:  # the longest cells with which it fits
+    while narrow < wide:
         middle = (narrow + wide + 1) // 2
         if _widest(_laid_out(_broken(table, middle))) <= width:
             narrow = middle
         else:
             wide = middle - 1
     return _laid_out(_broken(table, narrow))
+
+
+def _in_parts(table: Table, width: int) -> str | None:
+    """Tables with the columns of words and as many others at a time as fit; None where that does not help."""
+    words, columns = table.text_columns, len(table.header)
+    for taken in range(columns - words - 1, 0, -1):
+        chosen = [[*range(words), *range(columns)[first : first + taken]] for first in range(words, columns, taken)]
+        parts = [_fitted(_columns(table, each), width) for each in chosen]
+        if max(map(_widest, parts)) <= width:
+            return "\n\n".join(parts)
+    return None
+
+
+def _columns(table: Table, chosen: list[int]) -> Table:
+    header, *rows = ([row[column] for column in chosen] for row in (table.header, *table.rows))
+    return replace(table, header=header, rows=rows)
 
 
 _NARROWEST_CELL = 8
