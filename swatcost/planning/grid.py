@@ -1,4 +1,4 @@
-"""Every combination of settings as arrays: a grid of targets and periods for each choice of the others."""
+"""All combinations of settings as arrays: a grid of targets and periods for each choice of the other settings."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -21,11 +21,11 @@ from swatcost.planning.vectorised import Array, Vectorised, times_of
 from swatcost.setting import EVERY_SETTING, OPTIONS
 
 _PERIOD = OPTIONS["period"].default
-_MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
+_CHUNK = 50_000  # settings whose layers are in memory at once
 
 
 def swept(network: Network, given: dict[str, Any], several: Sequence[str], paired: bool) -> pandas.DataFrame:
-    """What `planning.sweep` gives for these settings, of which those named in `several` may be several."""
+    """The frame of `planning.sweep`; the settings named in `several` may have several values."""
     targets = [_sparsities(given.pop(name, None), name) for name in OPERANDS]
     periods = numpy.array([checked_count(each, "period") for each in _several(given.pop("period", _PERIOD))])
     if paired:
@@ -39,8 +39,8 @@ def swept(network: Network, given: dict[str, Any], several: Sequence[str], paire
         vectorised = Vectorised(network=network, setting=asked)
         own = _of_method(asked.method, methods, targets)
         grid = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
-        for start in range(0, len(grid[0]), _MOST_AT_ONCE):
-            part = [each[start : start + _MOST_AT_ONCE] for each in grid]
+        for start in range(0, len(grid[0]), _CHUNK):
+            part = [each[start : start + _CHUNK] for each in grid]
             try:
                 columns = vectorised.columns(*part)
             except SwatcostError as error:
@@ -55,13 +55,13 @@ def swept(network: Network, given: dict[str, Any], several: Sequence[str], paire
                 "acts": part[1],
                 "grads": part[2],
             }
-            at = periods[start : start + _MOST_AT_ONCE] if paired else periods
+            at = periods[start : start + _CHUNK] if paired else periods
             frames.append(pandas.DataFrame(_with_periods(named, columns, at, paired, asked.hidden)))
     return pandas.concat(frames, ignore_index=True)
 
 
 def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) -> list[Array]:
-    """The targets that a method of several can use: what it cannot is for the others, and not given to it."""
+    """The targets without those that only other methods of the sweep use."""
     missing = numpy.array([numpy.nan])
     return [
         target if method.uses(operand) or not any(other.uses(operand) for other in methods) else missing
@@ -70,7 +70,7 @@ def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) 
 
 
 def _several(value: Any) -> Iterable[Any]:
-    """What was given, as several: a name, a number or a function is one."""
+    """The given values; a name, a number or a function is a single one."""
     single = isinstance(
         value, str | bytes | Path | Method | Distribution | Convention | Device | Architecture
     ) or callable(value)
@@ -78,12 +78,12 @@ def _several(value: Any) -> Iterable[Any]:
         return [value.item() if getattr(value, "ndim", 1) == 0 and hasattr(value, "item") else value]
     several = list(value)
     if not several:
-        raise SwatcostError("a setting of no choices: give at least one")
+        raise SwatcostError("a setting has no values: give at least one")
     return several
 
 
 def _sparsities(value: Any, name: str) -> Array:
-    """Targets as an array; NaN stands for one that was not given."""
+    """Targets as an array; NaN if none was given."""
     if value is None:
         return numpy.array([numpy.nan])
     if isinstance(value, numpy.ndarray) and value.dtype.kind == "f":
@@ -104,14 +104,16 @@ def _grid(targets: list[Array]) -> list[Array]:
 def _pairs(settings: list[Array]) -> list[Array]:
     lengths = {len(each) for each in settings} - {1}
     if len(lengths) > 1:
-        raise SwatcostError(f"paired settings have to be equally many, not {' and '.join(map(str, sorted(lengths)))}")
+        raise SwatcostError(
+            f"paired settings must have equally many values, not {' and '.join(map(str, sorted(lengths)))}"
+        )
     return [numpy.broadcast_to(each, max(lengths, default=1)) for each in settings]
 
 
 def _with_periods(
     settings: dict[str, Any], columns: dict[str, Any], periods: Any, paired: bool, hidden: bool
 ) -> dict[str, Any]:
-    """Every setting with every period, or with its own; the speedups of each."""
+    """Every setting with every period (with its own if paired), and the resulting speedups."""
     count = len(settings["weights"])
     times = 1 if paired else len(periods)
     whole: dict[str, Any] = {
