@@ -1,5 +1,6 @@
 """`swatcost calibrate`: measures this machine and writes a profile."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,19 @@ def command(
     chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
     others = tuple(each for each in unseen or ("cifar_vgg16",) if each not in chosen)
     length = calibration.stages(chosen, others, instructions, given["on"])
-    profile = f"profile to {output}" if output else "no profile is written without --output FILE.toml"
-    click.echo(f"swatcost: {length} measurements on {given['on']}, a minute or two; {profile}", err=True)
-    with progress_bar(length, "measuring") as bar:
+    bar: Any = None
+    with ExitStack() as stack:
+
+        def progress(stage: str) -> None:
+            nonlocal bar
+            if bar is None:
+                profile = f"profile to {output}" if output else "without --output FILE no profile is written"
+                click.echo(f"swatcost: {length} measurements on {given['on']}, a minute or two; {profile}", err=True)
+                bar = stack.enter_context(progress_bar(length, "measuring"))
+            bar.update(1, stage)
+
         found = calibration.calibrate(
-            networks=chosen,
-            unseen=others,
-            count_instructions=instructions,
-            progress=lambda stage: bar.update(1, stage),
-            **given,
+            networks=chosen, unseen=others, count_instructions=instructions, progress=progress, **given
         )
     if output is not None:
         write_atomically(output, to_toml(found.device))

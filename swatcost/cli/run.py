@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,18 +95,21 @@ def command(
         record = output or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
-    click.echo(
-        f"swatcost: {settings.steps:,} steps of {settings.model} on {settings.on}, record to {record}, checkpoint to "
-        f"{record.with_suffix('.pt')}",
-        err=True,
-    )
-    with progress_bar(settings.steps, settings.model, _described) as bar:
+    bar: Any = None
+    with ExitStack() as stack:
+
+        def begin() -> None:
+            nonlocal bar
+            work = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
+            files = f"record to {record}, checkpoint to {record.with_suffix('.pt')}"
+            click.echo(f"swatcost: {work}, {files}", err=True)
+            bar = stack.enter_context(progress_bar(settings.steps, settings.model, _described))
 
         def report(progress: Progress) -> None:
             bar.update(progress.done - bar.pos, progress)
 
         try:
-            done = training.resume(record, report) if resume else training.run(settings, record, report)
+            done = training.resume(record, report, begin) if resume else training.run(settings, record, report, begin)
         except StoppedError as stopped:
             click.echo(f"swatcost: interrupted {stopped}; resume with: swatcost run --resume {record}", err=True)
             click.get_current_context().exit(_INTERRUPTED)

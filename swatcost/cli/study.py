@@ -41,13 +41,13 @@ def command(
     Example: swatcost study resnet50 --weights 0.8,0.9 --acts 0.8,0.9 --paired --shape T2,5 --shape L4,3 --seeds 5
     """
     bar: Any = None
-    with ExitStack() as shown:
+    with ExitStack() as stack:
 
         def progress(done: int, of: int) -> None:
             nonlocal bar
             if bar is None:
                 click.echo(f"swatcost: {_announced(done, of, record, output, jobs, scheduler)}", err=True)
-                bar = shown.enter_context(progress_bar(of, "study"))
+                bar = stack.enter_context(progress_bar(of, "study"))
             bar.update(done - bar.pos)
 
         rows = study(models, progress=progress, record=record, jobs=jobs, scheduler=scheduler, **asked)

@@ -48,8 +48,15 @@ class Progress:
 Report = Callable[[Progress], object]
 
 
-def run(settings: Settings, output: Path, report: Report = lambda progress: None) -> Record:
+def run(
+    settings: Settings,
+    output: Path,
+    report: Report = lambda progress: None,
+    begin: Callable[[], object] = lambda: None,
+) -> Record:
     """Trains, and writes the record to output (.jsonl) and the last checkpoint beside it (.pt).
+
+    begin is called before the first step, report after each.
 
     Raises SwatcostError for settings that cannot be run, and StoppedError if interrupted: both files are complete then,
     and `resume` continues.
@@ -58,11 +65,12 @@ def run(settings: Settings, output: Path, report: Report = lambda progress: None
     if training.checkpoint.exists() and not output.exists():
         raise SwatcostError(f"{training.checkpoint} exists already, from another run: name another --output")
     with Writer(output, training.header()) as record:
+        begin()
         training.train(record, report)
     return read_record(output)
 
 
-def resume(output: Path, report: Report = lambda progress: None) -> Record:
+def resume(output: Path, report: Report = lambda progress: None, begin: Callable[[], object] = lambda: None) -> Record:
     """Resumes an interrupted run, with bitwise the same results as without the interruption.
 
     The checkpoint is data, nothing in it is executed. Raises SwatcostError if there is nothing to resume.
@@ -81,6 +89,7 @@ def resume(output: Path, report: Report = lambda progress: None) -> Record:
             raise SwatcostError(f"{output} is complete: all {settings.steps} steps are done")
         cut(output, training.done)
     with Writer(output) as record:
+        begin()
         training.train(record, report)
     return read_record(output)
 
