@@ -1,9 +1,9 @@
 """Changes the formulas, one small mistake at a time, and sees whether the tests notice. Run by `make mutants`.
 
 cosmic-ray makes the mutants: another operator, another comparison, a number that is off by one, a decorator or a loop
-taken away. Each is put before its module's tests in a process forked from one that has already imported torch and
-pytest, so that it costs the time of its tests; the mutated code exists in that process only, and no file is touched.
-A mutant is killed when a test fails, or when its tests take longer than a minute. Mutants that are not Python, or that
+removed. Each runs against its module's tests in a process forked from one that has already imported torch and pytest,
+so that it costs only the time of its tests; the mutated code exists in that process only, and no file is changed. A
+mutant is killed when a test fails, or when its tests take longer than a minute. Mutants that are not Python, or that
 differ in type annotations only, which are not evaluated, are left out.
 """
 
@@ -36,8 +36,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
 
-# Which tests judge a module, the quickest first. They hold arithmetic by hand, laws, independent counts or what others
-# measured or published; what the program printed before, README and the documentation's examples judge nothing.
+# The tests of each module, the fastest first. They check arithmetic by hand, laws, independent counts, or numbers that
+# others measured or published; tests of earlier output, README and documentation do not count.
 _COUNTS = ("test_conventions", "test_methods", "test_macs", "test_estimate")
 JUDGES: dict[str, Sequence[str]] = {
     "counting/equations.py": _COUNTS,
@@ -60,18 +60,18 @@ JUDGES: dict[str, Sequence[str]] = {
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("MUTANTS.md")
-_HEADER = "| where | as it is | mutant | why no test fails |"
+_HEADER = "| where | original | mutant | why no test fails |"
 
 
 class Mutant(NamedTuple):
-    """A module's path, as it is and as it is with the mistake."""
+    """A module's path, its source, and its source with the mistake."""
 
     path: str
     source: str
     code: str
 
     def change(self) -> tuple[int, str, str]:
-        """The first line that differs, its number first, as it is and as the mutant has it."""
+        """The first line that differs: its number, the original and the mutant."""
         old, new = self.source.splitlines(), self.code.splitlines()
         _, i, i_end, j, j_end = next(
             each for each in difflib.SequenceMatcher(None, old, new).get_opcodes() if each[0] != "equal"
@@ -114,7 +114,7 @@ def mutants(paths: Iterable[str], order: random.Random) -> Iterator[Mutant]:
 
 
 class _Mutated(MetaPathFinder, SourceFileLoader):
-    """Imports the mutant in place of its module."""
+    """Imports the mutant instead of its module."""
 
     def __init__(self, mutant: Mutant) -> None:
         super().__init__(mutant.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__"), mutant.path)
@@ -135,13 +135,13 @@ def judges(path: str) -> list[str]:
 
 def tested(files: Iterable[str]) -> int:
     """pytest's exit code."""
-    # plain: pytest's own import hook would come before that of the mutant
+    # plain: pytest's own import hook would precede the mutant's
     options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
     return int(pytest.main([*options, *files]))
 
 
 def start(mutant: Mutant) -> int:
-    """Tests a mutant in a process of its own, which ends with 0 if it survives. Gives the process's number."""
+    """Tests a mutant in a separate process, which exits with 0 if it survives. Returns the process's id."""
     if process := os.fork():
         return process
     signal.alarm(60)
@@ -155,7 +155,7 @@ def start(mutant: Mutant) -> int:
 
 
 def survivors(chosen: Sequence[Mutant], at_once: int) -> list[Mutant]:
-    """Those that no test notices."""
+    """The mutants that no test notices."""
     waiting, running, found = list(chosen), dict[int, Mutant](), list[Mutant]()
     while waiting or running:
         while waiting and len(running) < at_once:
@@ -171,7 +171,7 @@ def survivors(chosen: Sequence[Mutant], at_once: int) -> list[Mutant]:
 
 
 def report(chosen: Sequence[Mutant], alive: Sequence[Mutant], seed: int) -> str:
-    """The whole as Markdown, with the reasons that were written into the table of survivors before."""
+    """The report as Markdown, with the reasons from the previous table of survivors."""
     rows = re.findall(r"^\| `(.*?):\d+` \| (.*) \| (.*?) \|$", RESULTS.read_text(), re.M) if RESULTS.exists() else []
     reasons = {(path, change): reason for path, change, reason in rows}
     made, left = (Counter(each.path for each in some) for some in (chosen, alive))
@@ -179,8 +179,8 @@ def report(chosen: Sequence[Mutant], alive: Sequence[Mutant], seed: int) -> str:
         "# Mutants of the formulas",
         "",
         f"Written by `make mutants ARGS=--write`: {len(chosen)} mutants, seed {seed}. {len(chosen) - len(alive)} are "
-        f"killed ({100 * (1 - len(alive) / len(chosen)):.1f} %); the table at the end says why the others are not. "
-        "Tests were written for mutants of this seed that survived at first: another seed is the fairer judge.",
+        f"killed ({100 * (1 - len(alive) / len(chosen)):.1f} %); the table at the end says why the others survive. "
+        "Tests were added for mutants of this seed that survived at first, so another seed is a fairer test.",
         "",
         "| module | mutants | killed |",
         "| --- | ---: | ---: |",
@@ -198,7 +198,9 @@ def report(chosen: Sequence[Mutant], alive: Sequence[Mutant], seed: int) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", help="such as swatcost/timing/topk.py; all that have tests named here")
+    parser.add_argument(
+        "modules", nargs="*", help="such as swatcost/timing/topk.py; by default all modules with tests named here"
+    )
     parser.add_argument("--sample", type=int, default=500, help="number of mutants (500)")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--seed", type=int, default=0)
@@ -209,13 +211,13 @@ def main() -> int:
     everything = sorted(str(path.relative_to(ROOT)) for pattern in JUDGES for path in (ROOT / "swatcost").glob(pattern))
     paths = options.modules or everything
     hypothesis.settings.register_profile("mutants", max_examples=30, deadline=None, database=None, derandomize=True)
-    if tested(dict.fromkeys(file for path in paths for file in judges(path))):  # and imports what they need
+    if tested(dict.fromkeys(file for path in paths for file in judges(path))):  # also imports what they need
         print("The tests fail without any mutant.")
         return 1
     for name in [name for name in sys.modules if name.split(".")[0] in ("swatcost", "swatcost_models", "tests")]:
         del sys.modules[name]
     gc.collect()
-    gc.freeze()  # what is shared with the processes stays shared
+    gc.freeze()  # keeps memory shared with the forked processes
     found = mutants(paths, random.Random(options.seed))
     chosen = list(found if options.all else islice(found, options.sample))
     print(f"{len(chosen)} mutants of {len(paths)} modules", flush=True)

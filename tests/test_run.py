@@ -224,7 +224,7 @@ MISUSES = [
     (["run", "MODEL", "--classes", "3"], "classes 3"),
     (["run", "MODEL", "--batch-size", "5000"], "batch_size 5000"),
     (["run", "MODEL", "--lr", "nan"], "learning_rate"),
-    (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "estimated but not run"),
+    (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "estimated, not run"),
     (["run", "MODEL", "--on", "cuda"], "no GPU"),
     (["run", "trace.json"], "cannot be run"),
     (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a resumed run"),

@@ -142,7 +142,7 @@ def convert(
         raise SwatcostError(f"{estimate!r:.60} is not an estimate: give swatcost.estimate's result for this module")
     method, plan = estimate.plan.method, estimate.plan
     if method.name not in METHODS_THAT_RUN:
-        raise SwatcostError(f"method {method.name!r} can be estimated but not run: choose from {', '.join(METHODS_THAT_RUN)}")
+        raise SwatcostError(f"method {method.name!r} is estimated, not run: choose from {', '.join(METHODS_THAT_RUN)}")
     if over is not None and over not in OVER:
         raise SwatcostError(f"over {over!r}: choose from {', '.join(OVER)}")
     if over == "kernel" and not method.structured:
