@@ -1,4 +1,4 @@
-"""Times and memory, side by side with other counters. Writes benchmarks/RESULTS.md.
+"""Times and memory, compared with other counters. Writes benchmarks/RESULTS.md.
 
 Run as `make bench`. Every ratio compares two medians of one run on one machine; times alone say little.
 """
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 NETWORKS = {"resnet50": 5, "densenet121": 5, "vit_b_16": 5, "convnext_base": 5, "Llama 70B": 3}
-"""Networks that are traced in a process, and how often."""
+"""Networks that are traced in a process, and the repetitions."""
 
 _COMMAND = [str(Path(sys.executable).parent / "swatcost"), "resnet50", "--weights", "0.8", "--acts", "0.8"]
 _COMMAND += ["--period", "1000"]
@@ -76,7 +76,7 @@ def built(name: str) -> tuple[Any, Any]:
 
 
 def tracing(name: str) -> dict[str, float]:
-    """Seconds of tracing a built module, and of torch's counter, in the same grad mode."""
+    """Time [s] to trace a built module, and of torch's counter in the same grad mode."""
     import swatcost
     from benchmarks.peers import PEERS, torch_backward
 
@@ -93,7 +93,7 @@ def tracing(name: str) -> dict[str, float]:
 
 
 def memory(name: str, tool: str) -> float:
-    """The largest resident set [MiB] of a process that counts the network once."""
+    """The peak resident set [MiB] of a process that counts the network once."""
     import swatcost
     from benchmarks.peers import PEERS
 
@@ -106,7 +106,7 @@ def memory(name: str, tool: str) -> float:
 
 
 def other_peers(name: str) -> dict[str, Any]:
-    """Seconds that the other peers take for one image, after a first call; None where they fail."""
+    """Times [s] of the other peers for one image, after a first call; None if they fail."""
     import torch
 
     from benchmarks.peers import PEERS, quiet
@@ -127,7 +127,7 @@ def other_peers(name: str) -> dict[str, Any]:
 
 
 def estimates() -> dict[str, float]:
-    """Estimates a second from a trace of ResNet-50."""
+    """Estimates per second from a trace of ResNet-50."""
     import numpy
 
     import swatcost
@@ -159,7 +159,7 @@ def estimates() -> dict[str, float]:
 
 
 def elsewhere(call: str, module: str = "bench") -> Any:
-    """What a call gives in a process of its own."""
+    """The result of a call in a separate process."""
     code = f"import json, sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks import {module}; "
     code += f"print(json.dumps({module}.{call}))"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
@@ -185,8 +185,8 @@ def report() -> str:
     blocks = [
         "# Benchmarks",
         f"Written by `make bench` on {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, torch {torch.__version__}. Medians of one run in which all took turns; ratios "
-        "are what to read.",
+        f"{platform.python_version()}, torch {torch.__version__}. Medians of one run in which all took turns; compare "
+        "ratios, not times.",
     ]
     blocks += [f"Left out: {name} ({why})." for name, why in missing.items()]
 
@@ -204,7 +204,7 @@ def report() -> str:
     own = next(iter(seconds.values()))
     blocks += [
         "## The whole process, ResNet-50",
-        markdown([["", "time", "swatcost takes"]] + [
+        markdown([["", "time", "swatcost's time"]] + [
             [name, f"{each:.2f} s", f"1/{each / own:.1f} of it" if each > own else f"{own / each:.2f}× as long"]
             for name, each in list(seconds.items())
         ]),
@@ -227,7 +227,7 @@ def report() -> str:
         "## Tracing a built module, in the process",
         "On the meta device and with gradients enabled; 11 images, or 2048 tokens through 80 layers of width 8192.",
         markdown(rows),
-        "Largest resident set of a process that imports torch, builds the network and counts it once:",
+        "Peak resident set of a process that imports torch, builds the network and counts it once:",
         markdown(sizes),
         "The other counters on one image, forward only, on the CPU (torchinfo on the meta device):",
         markdown(others),
@@ -236,8 +236,8 @@ def report() -> str:
     say("estimates")
     found = elsewhere("estimates()")
     blocks += [
-        "## Estimates of ResNet-50 a second, from a trace",
-        markdown([["", "a second"]] + [[name, f"{each:,.0f}"] for name, each in found.items()]),
+        "## Estimates of ResNet-50 per second, from a trace",
+        markdown([["", "per second"]] + [[name, f"{each:,.0f}"] for name, each in found.items()]),
     ]
 
     say("planning")

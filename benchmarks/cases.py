@@ -21,7 +21,7 @@ START, END = "<!-- cases: written by `make cases` -->", "<!-- end of cases -->"
 
 
 def ours(case: Case) -> tuple[float, float]:
-    """Forward and backward MACs of the whole batch by the convention `exact`."""
+    """Forward and backward MACs of the whole batch under the convention `exact`."""
     return macs(swatcost.trace(case.build(), case.inputs(), batch_size=case.batch_size))
 
 
@@ -42,7 +42,7 @@ def cell(found: float | None, expected: int) -> str:
 
 
 def table() -> str:
-    """The cases as a Markdown table; what is not the count by hand is in italics."""
+    """The cases as a Markdown table; numbers that differ from the count by hand are in italics."""
     peers = [peer for peer in PEERS if not peer.missing()]
     header = ["forward", "by hand", "swatcost", *(peer.name for peer in peers)]
     forward, backward = [header], [["backward", "by hand", "swatcost", "FlopCounterMode"]]

@@ -36,6 +36,20 @@ def run(*args: str) -> int:
     return main(list(args))
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [(["trace"], "characters of JSON: give --output FILE"), (["export", "--to", "zigzag"], "give --output FILE")],
+)
+def test_large_files_are_not_printed_on_a_terminal(
+    args: list[str], message: str, saved: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(args[0], saved, *args[1:]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+
+
 def test_the_headline(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(saved, "--weights", "0.8", "--acts", "0.8", "--period", "1000") == 0
     out, err = capsys.readouterr()

@@ -423,7 +423,7 @@ def test_what_cannot_be_run_is_refused(options: dict[str, Any], message: str) ->
 
 def test_other_methods_and_other_networks_are_refused() -> None:
     module = small()
-    with pytest.raises(SwatcostError, match="counted, not run"):
+    with pytest.raises(SwatcostError, match="estimated, not run"):
         reference.convert(module, estimate_of(module, 2, 6, 6, weights=0.5, method="rigl"))
     with pytest.raises(SwatcostError, match="another network"):
         reference.convert(nn.Linear(3, 3), estimate_of(module, 2, 6, 6, weights=0.5))

@@ -1,4 +1,4 @@
-"""Amounts as people write them: 80%, 1k, 11GB, and several of them: 0.5:0.95:0.05 or 1,10,100."""
+"""Amounts as people write them: 80%, 1k, 11GB, 4x, $2, and several of them: 0.5:0.95:0.05 or 1,10,100."""
 
 import re
 from collections.abc import Callable
@@ -13,6 +13,7 @@ _UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGTP", 1)
 _MOST_BYTES = 10**18
 _THOUSANDS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9}
 _MOST_IN_A_RANGE = 1_000_000
+_CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
 
 
 def bytes_from(text: str) -> int:
@@ -37,6 +38,32 @@ def fraction_from(text: str) -> float:
     (0.8, 0.8)
     """
     return float(_fraction(text))
+
+
+def factor_from(text: str) -> float:
+    """A factor from 4, 4x or 4.00×. Its range is for the caller to check.
+
+    >>> factor_from("4"), factor_from("2.5x"), factor_from("4.00 ×")
+    (4.0, 2.5, 4.0)
+    """
+    value = _decimal(re.sub(r"[xX×]$", "", text.strip()))
+    if value is None:
+        raise SwatcostError(f"{text!r:.40} is not a factor: give one such as 4 or 4x")
+    return float(value)
+
+
+def price_from(text: str) -> tuple[float, str | None]:
+    """A price from 2.5, $2.5 or 2.5 USD, and the currency if it is stated. Its range is for the caller to check.
+
+    >>> price_from("2.5"), price_from("$2"), price_from("2 EUR")
+    ((2.5, None), (2.0, 'USD'), (2.0, 'EUR'))
+    """
+    match = re.fullmatch(r"([$€£]?)\s*([^\sA-Za-z$€£]+)\s*([A-Z]{3}|[$€£])?", text.strip())
+    value = None if match is None or (match[1] and match[3]) else _decimal(match[2])
+    if match is None or value is None:
+        raise SwatcostError(f"{text!r:.40} is not a price: give one such as 2.5, $2.5 or '2.5 EUR'")
+    currency = match[1] or match[3]
+    return float(value), _CURRENCIES.get(currency, currency) or None
 
 
 def count_from(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Before a run: settings side by side, the one that reaches a goal, what a step holds, and whole runs."""
+"""Before a run: comparing settings, solving for a goal, the memory of a step, and planning whole runs."""
 
 from swatcost.planning.comparison import Comparison, NetworkComparison, compare, compare_networks
 from swatcost.planning.difference import Difference, difference

@@ -1,4 +1,4 @@
-"""A traced network as a report: its layers, and what was seen and has no formula."""
+"""A traced network as a report: its layers, and the operations without a formula."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from swatcost.report.sheet import Sheet, Table
 
 
 def sheet(network: Network, layers: bool = True) -> Sheet:
-    tensors = [f"{len(network.parameters)} parameters", f"{len(network.buffers)} buffers"]
+    tensors = [f"{len(network.parameters)} parameter tensors", f"{len(network.buffers)} buffers"]
     missed = [
         f"{each.operation} ×{each.calls} in {', '.join(each.places)}" for each in network.uncounted if each.products
     ]
@@ -19,8 +19,8 @@ def sheet(network: Network, layers: bool = True) -> Sheet:
     return Sheet(
         opening=[
             title(network),
-            f"{len(network.counted_layers)} layers that are counted, {', '.join(tensors)}",
-            *(f"Not understood, may multiply tensors: {each}" for each in missed),
+            f"{len(network.counted_layers)} counted layers, {', '.join(tensors)}",
+            *(f"Operation without a formula that may multiply tensors: {each}" for each in missed),
         ],
         tables=[],
         notes=[f"Seen but not counted: {', '.join(others) or 'nothing'}."],
@@ -45,7 +45,7 @@ def rows(network: Network) -> list[dict[str, Any]]:
             "input_shape": network.sample_shape(layer.input_shape),
             "weight_shape": layer.weight_shape,
             "output_shape": network.sample_shape(layer.output_shape),
-            "params": sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared one once
+            "params": sum(sizes.pop(name, 0) for name in layer.parameters),  # shared ones count once
         }
         for layer in network.layers
     ]
