@@ -24,6 +24,7 @@ from swatcost.version import __version__
 
 if TYPE_CHECKING:
     from swatcost.planning.solution import solve
+    from swatcost.planning.summary import summary
     from swatcost.planning.sweep import sweep
     from swatcost.tracing import trace
 
@@ -37,6 +38,7 @@ __all__ = [
     "formula",
     "load",
     "solve",
+    "summary",
     "sweep",
     "trace",
 ]
@@ -49,4 +51,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-__getattr__ = attributes_from(__name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("solve", "sweep")})
+__getattr__ = attributes_from(
+    __name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("solve", "summary", "sweep")}
+)

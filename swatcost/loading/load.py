@@ -1,4 +1,6 @@
-"""A name or a file → a Network."""
+"""A name, a file or a module → a Network."""
+
+from __future__ import annotations
 
 import os
 import sys
@@ -6,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swatcost_models import ZOO
 
@@ -16,6 +18,9 @@ from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
 from swatcost.network.formulas import registered_here
 from swatcost.network.layer import LARGEST
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ENTRY_POINTS = "swatcost.models"
 """The entry point group through which other packages offer networks: a name for a factory."""
@@ -83,15 +88,44 @@ def loading_words(
     return words + ([] if input_dtype is None else ["--input-dtype", input_dtype])
 
 
-def counted_network(network: Network | str | Path) -> Network:
-    """The network, loaded if it was named; SwatcostError if it has nothing to count."""
-    if not isinstance(network, Network):
-        network = load(network)
+def counted_network(
+    network: Network | str | Path | nn.Module,
+    *,
+    input_shape: Sequence[int] | None = None,
+    example_inputs: Any = None,
+) -> Network:
+    """The network, loaded if it was named and traced if it is a module, which needs one of the last two.
+
+    Raises SwatcostError if it has nothing to count, and as `load` and `trace` do.
+    """
+    network = _network(network, input_shape, example_inputs)
     if not network.counted_layers:
         raise SwatcostError(
             f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
         )
     return network
+
+
+def _network(
+    network: Network | str | Path | nn.Module, input_shape: Sequence[int] | None, example_inputs: Any
+) -> Network:
+    torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
+    if torch_nn is not None and isinstance(network, torch_nn.Module):
+        if input_shape is None and example_inputs is None:
+            raise SwatcostError(
+                f"{type(network).__name__} is a module: give input_shape, the shape of one sample, or example_inputs"
+            )
+        from swatcost.tracing import trace
+
+        return trace(network, example_inputs, input_shape=input_shape)
+    if example_inputs is not None:
+        raise SwatcostError("example_inputs are for a module, which this is not: leave them out")
+    if isinstance(network, Network):
+        if input_shape is not None:
+            raise SwatcostError(f"{network.name} is traced already: its input is fixed, leave input_shape out")
+        return network
+    named: Any = network  # what it is otherwise, `load` says
+    return load(named, input_shape=input_shape)
 
 
 def _whole_numbers(shape: Any) -> list[Any]:

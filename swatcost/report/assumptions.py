@@ -14,10 +14,11 @@ from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 def assumptions(estimate: Estimate) -> list[str]:
     """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
-    return [*_counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
+    return [*counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
 
 
-def _counting(estimate: Estimate) -> list[str]:
+def counting(estimate: Estimate) -> list[str]:
+    """What is counted, and how."""
     network = estimate.network
     products = [each for each in estimate.layers if each.layer.kind == "product"]
     customs = [each for each in estimate.layers if each.layer.kind == "custom"]
@@ -33,10 +34,10 @@ def _counting(estimate: Estimate) -> list[str]:
         sentences.append(_what_counts_more(estimate))
     missed = [each for each in estimate.uncounted if each.products]
     if missed:
-        listed = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
+        named = ", ".join(f"{each.operation} ×{each.calls} in {listed(list(each.places), 3)}" for each in missed)
         sentences.insert(
             0,
-            f"TOO LOW: these may multiply tensors, have no formula and are missing in every total: {listed}. "
+            f"TOO LOW: these may multiply tensors, have no formula and are missing in every total: {named}. "
             "swatcost.formula gives an operation one.",
         )
     if products:
@@ -49,7 +50,7 @@ def _counting(estimate: Estimate) -> list[str]:
     if customs:
         sentences.append(
             "Counted whole and dense, by formulas from outside or as convolutions of activations: "
-            f"{_listed(sorted({each.layer.name for each in customs}))}."
+            f"{listed(sorted({each.layer.name for each in customs}))}."
         )
     if estimate.costs.recompute.dense:
         sentences.append("Recompute is the forward work that activation checkpointing repeats in the backward pass.")
@@ -66,7 +67,7 @@ def _counting(estimate: Estimate) -> list[str]:
     if uneven:
         sentences.append(
             f"Work that is not the same for every sample is averaged over the traced batch of {network.batch_size}: "
-            f"{_listed(uneven)}."
+            f"{listed(uneven)}."
         )
     return sentences
 
@@ -104,7 +105,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
         reason = plan.kept_dense.get(layer.weight)
         if reason and layer.name not in names[reason]:
             names[reason].append(layer.name)
-    kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in names.items())
+    kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in names.items())
     sentences = [
         f"Kept dense: {kept}." if kept else "No layer is kept dense.",
         "A sparse pass costs its dense MACs times the fraction of its operands that is not zero.",
@@ -138,7 +139,8 @@ def _schedule(phases: Sequence[Phase]) -> str:
     return f"sparsity is {percent(mean)} of the final one on average"
 
 
-def _listed(names: list[str], most: int = 6) -> str:
+def listed(names: list[str], most: int = 6) -> str:
+    """The first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

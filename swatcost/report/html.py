@@ -9,9 +9,11 @@ from swatcost.report.sheet import Sheet, Table
 
 
 def to_html(result: Result) -> str:
-    """Opening lines and tables and, folded away, the layers and what the numbers rest on."""
+    """Opening lines and tables and, folded away, what the numbers rest on, and layers that the report need not show."""
     sheet: Sheet = import_module(f"swatcost.report.{result.report}").sheet(result)
-    layers = _folded("Layers", lay_out(sheet.layers("wide"))) if sheet.layers else ""
+    layers = lay_out(sheet.widest) if sheet.widest else ""
+    if layers and not sheet.shows_layers:
+        layers = _folded("Layers", layers)
     notes = _folded("Assumptions", _listed(sheet.notes)) if sheet.notes else ""
     return _opening(sheet.opening) + "".join(map(lay_out, sheet.tables)) + layers + notes
 

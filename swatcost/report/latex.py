@@ -7,13 +7,13 @@ from tabulate import tabulate
 from swatcost.report.sheet import Sheet, Table
 
 # Characters beyond ASCII that our cells use; tabulate escapes LaTeX's own.
-_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$"}
+_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "…": r"\dots{}", "\N{NO-BREAK SPACE}": "~"}
 
 
 def render(report: Any, result: Any, layers: bool, width: int) -> str:
     sheet: Sheet = report.sheet(result, layers)
     comments = [*sheet.opening, *sheet.notes, r"Needs \usepackage{booktabs}."]
-    tables = [sheet.layers("wide")] if sheet.layers and sheet.shows_layers else sheet.tables
+    tables = [sheet.widest] if sheet.widest and sheet.shows_layers else sheet.tables
     return "\n\n".join(["\n".join(f"% {comment}" for comment in comments), *map(lay_out, tables)])
 
 

@@ -11,7 +11,7 @@ def render(report: Any, result: Any, layers: bool, width: int) -> str:
     sheet: Sheet = report.sheet(result, layers)
     first, *rest = sheet.opening
     blocks = ["  \n".join([f"**{first}**", *rest])]
-    blocks += map(lay_out, [*([sheet.layers("wide")] if sheet.layers and sheet.shows_layers else []), *sheet.tables])
+    blocks += map(lay_out, [*([sheet.widest] if sheet.widest and sheet.shows_layers else []), *sheet.tables])
     blocks.append("\n".join(f"- {note}" for note in sheet.notes))
     return "\n\n".join(each for each in blocks if each).replace("_", r"\_")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LAYER_DETAIL = ("wide", "medium", "narrow")
-"""How much a table of layers shows, the most first."""
+"""How much a table of layers shows, the most first, unless a sheet has details of its own."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,19 @@ class Table:
 class Sheet:
     """Opening lines, tables and notes for people; the module that gives it has `to_dict` for JSON and `rows` for CSV.
 
-    `layers` gives the table of layers in a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what
-    each detail leaves out.
+    `layers` gives the table of layers in one of `details`, shown if `shows_layers`, and `left_out` says what each of
+    them leaves out.
     """
 
     opening: Sequence[str]
     tables: Sequence[Table]
     notes: Sequence[str]
-    layers: Callable[[str], Table] | None = None
+    layers: Callable[[Any], Table] | None = None
     shows_layers: bool = False
-    left_out: Callable[[str], str] = lambda detail: ""
+    details: Sequence[Any] = LAYER_DETAIL
+    left_out: Callable[[Any], str] = lambda detail: ""
+
+    @property
+    def widest(self) -> Table | None:
+        """The table of layers with all that it can show."""
+        return self.layers(self.details[0]) if self.layers else None

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from swatcost.report.numbers import held_together
-from swatcost.report.sheet import LAYER_DETAIL, Sheet, Table
+from swatcost.report.sheet import Sheet, Table
 
 
 def render(report: Any, result: Any, layers: bool, width: int) -> str:
@@ -22,7 +22,7 @@ def render(report: Any, result: Any, layers: bool, width: int) -> str:
 def _layers(sheet: Sheet, width: int) -> str:
     """The most detailed table of layers that fits, with a rule above the total."""
     assert sheet.layers is not None
-    for detail in LAYER_DETAIL:
+    for detail in sheet.details:
         lines = lay_out(sheet.layers(detail)).splitlines()
         if max(map(len, lines)) <= width:
             break
@@ -85,7 +85,7 @@ def _laid_out(table: Table) -> str:
             )
         if row is split[0]:
             lines.append("  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 _WIDEST_TEXT = 100
