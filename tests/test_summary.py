@@ -108,6 +108,20 @@ def frontier(summary: Summary) -> list[ModuleTotals]:
     return [module for _, module, innermost in summary.shown() if innermost]
 
 
+def numbers(totals: Totals) -> tuple[list[float], list[float]]:
+    """What is counted, and what is expected: sums of floats, whose order may differ."""
+    costs = [*totals.costs.by_part().values(), totals.costs.inference, totals.saved]
+    counted = [totals.calls, totals.params, totals.weights, *(each.dense for each in costs)]
+    expected = [totals.non_zero_params, totals.non_zero_weights, totals.input_elements, totals.masked_elements]
+    return counted, [*expected, *(each.sparse for each in costs)]
+
+
+def assert_alike(one: Totals, other: Totals) -> None:
+    (counted, expected), (counted_too, expected_too) = numbers(one), numbers(other)
+    assert counted == counted_too
+    assert expected == pytest.approx(expected_too)
+
+
 def assert_is_the_network(totals: Totals, of: Summary) -> None:
     """The same as what the network and its estimate say, which know nothing of modules."""
     found, network = of.estimate, of.estimate.network
@@ -127,7 +141,7 @@ def assert_is_the_network(totals: Totals, of: Summary) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY_NETWORK)
-@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow])
 @given(
     weights=st.floats(0, 0.99), acts=st.floats(0, 0.99), convention=st.sampled_from(CONVENTIONS.names()),
     method=st.sampled_from(["swat", "saw", "rigl"]), fold=st.booleans(),
@@ -144,7 +158,7 @@ def test_every_level_adds_up(name: str, weights: float, acts: float, convention:
         assert_is_the_network(sum((each.totals for each in frontier(level)), Totals()), level)
     for _, module in every.tree.walk():
         if module.parts:
-            assert module.totals == sum((each.totals for each in module.parts), Totals())
+            assert_alike(module.totals, sum((each.totals for each in module.parts), Totals()))
 
 
 @pytest.mark.parametrize("name", EVERY_NETWORK)
@@ -206,17 +220,29 @@ def test_what_the_network_has_itself_is_a_part_of_its_own() -> None:
     assert (alone.parts, alone.totals.params, alone.totals.costs.forward.dense) == ((), 18, 15)
 
 
+class Summed(nn.Module):
+    """A weight that is computed from two parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Parameter(torch.ones(6, 6)), nn.Parameter(torch.ones(6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.one + self.other)
+
+
 class Recurring(nn.Module):
-    """A weight that is computed, a part that runs three times, and one that checkpointing runs again."""
+    """A scaled weight, a computed one, a part that runs three times, and one that checkpointing runs again."""
 
     def __init__(self) -> None:
         super().__init__()
         self.normed = weight_norm(nn.Linear(6, 6, bias=False))
+        self.summed = Summed()
         self.step = nn.Linear(6, 6, bias=False)
         self.again = nn.Sequential(nn.Linear(6, 4, bias=False), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.normed(x)
+        x = self.summed(self.normed(x))
         for _ in range(3):
             x = self.step(x)
         y: Tensor = checkpoint(self.again, x, use_reentrant=False)
@@ -224,26 +250,21 @@ class Recurring(nn.Module):
 
 
 def test_computed_weights_calls_and_recomputation() -> None:
-    found = swatcost.summary(Recurring(), input_shape=(6,), weights=0.5, depth=None)
-    assert_is_the_network_but_for_computed_weights(found)
-    assert [each.label for each in found.tree.parts] == ["normed", "step", "again"]
-    assert part(found, "normed").totals.params == 36 + 6  # of the weight, and its rows' lengths
-    assert (part(found, "step").totals.calls, part(found, "step").kinds) == (3, ("linear ×3",))
-    assert part(found, "step").totals.costs.forward.dense == 3 * 36
-    assert part(found, "again").totals.costs.recompute.dense == 24
+    found = swatcost.summary(
+        Recurring(), input_shape=(6,), weights=0.5, first_layer="sparse", depth=None, convention="exact"
+    )
+    parts = {each.label: each.totals for each in found.tree.parts if each.label != OWN}
+    assert list(parts) == ["normed", "summed", "step", "again"]
+    assert parts["normed"].params == 36 + 6  # of the weight, and its rows' lengths
+    assert (parts["normed"].weights, parts["normed"].non_zero_params) == (36, 18 + 6)
+    # zeros of what is computed from two parameters are zeros of neither
+    assert (parts["summed"].weights, parts["summed"].non_zero_weights) == (36, 18)
+    assert parts["summed"].params == parts["summed"].non_zero_params == 72
+    assert (parts["step"].calls, part(found, "step").kinds) == (3, ("linear ×3",))
+    assert parts["step"].costs.forward.dense == 3 * 36
+    assert parts["again"].costs.recompute.dense == 24
+    assert found.tree.totals.costs.training.dense == found.estimate.costs.training.dense
     assert "recompute" in render(found, "table", width=200)
-
-
-def assert_is_the_network_but_for_computed_weights(found: Summary) -> None:
-    """A weight computed from parameters has zeros, but they are none of the parameters'."""
-    totals = found.tree.totals
-    assert totals.params == found.estimate.network.parameter_elements
-    assert totals.weights == found.estimate.network.weight_elements
-    assert totals.costs.training.dense == found.estimate.costs.training.dense
-    named = [
-        each for each in found.estimate.plan.non_zeros_by_weight(found.estimate.network) if each[0].name != "normed"
-    ]
-    assert totals.non_zero_params == totals.params - sum(layer.weight_elements - kept for layer, kept in named)
 
 
 def test_the_shape_is_that_behind_the_last_layer() -> None:
@@ -423,8 +444,9 @@ def test_every_form(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert printed(capsys, "cifar_resnet18", "--format", format, "--output", str(path)) == ""
     text = path.read_text()
     assert "layer1" in text
-    if format == "latex":
-        assert "~~0" in text  # the indentation
+    indented = {"latex": "~~0", "markdown": "&nbsp;&nbsp;0", "table": "  0"}
+    assert indented.get(format, "") in text
+    if format in ("latex", "markdown"):
         assert "\N{NO-BREAK SPACE}" not in text
 
 
@@ -464,14 +486,10 @@ def test_a_network_prints_as_a_table_that_is_cut() -> None:
     # 121 weights and as many normalisations, of which 50 first and 10 last are shown
     assert "… 182 more, in to_frame()" in repr(zoo_network("densenet121"))
     assert len(zoo_network("densenet121").to_frame()) == 242
-    assert (
-        repr(zoo_network("cifar_vgg16"))
-        .splitlines()[0]
-        .endswith("33.647 M parameters, 332.112 MMAC per sample (forward)")
-    )
+    assert repr(zoo_network("cifar_vgg16")).splitlines()[0].endswith("33.647 M parameters, 332.112 MMAC forward")
 
 
 def test_a_networks_other_parameters_are_in_its_table() -> None:
     lines = repr(network_called("LM-like")).splitlines()
     values = {line.split()[0]: line.split()[-1] for line in lines if line}
-    assert values["(other)"] == "252"  # positions 9 · 12, and the biases of two projections in, 2 · (36 + 36)
+    assert values["(other)"] == "180"  # positions 9 · 12, and in each of two blocks the bias of the projection in, 36

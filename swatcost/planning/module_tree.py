@@ -125,13 +125,13 @@ class _Shares:
 
 
 def weights_elsewhere(network: Network) -> list[tuple[str, str]]:
-    """Layers whose weight belongs to another module than the one that executes them, with that weight, each once."""
+    """Layers that use a weight of a module outside of the one that executes them, with that weight, each once."""
     places = _Places(network)
     return list(
         dict.fromkeys(
             (layer.name, layer.weight)
             for layer in network.weight_layers
-            if places.of_weight(layer) != places.of(layer.name)
+            if not f"{places.of_weight(layer)}.".startswith(f"{places.of(layer.name)}.".lstrip("."))
         )
     )
 

@@ -7,7 +7,8 @@ from tabulate import tabulate
 from swatcost.report.sheet import Sheet, Table
 
 # Characters beyond ASCII that our cells use; tabulate escapes LaTeX's own.
-_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "…": r"\dots{}", "\N{NO-BREAK SPACE}": "~"}
+_COMMANDS = {"×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "…": r"\dots{}"}
+_NO_BREAK_SPACE = "\ue000"  # stands for it while tabulate strips blanks
 
 
 def render(report: Any, result: Any, layers: bool, width: int) -> str:
@@ -20,9 +21,8 @@ def render(report: Any, result: Any, layers: bool, width: int) -> str:
 def lay_out(table: Table) -> str:
     """A table of cells in this form."""
     header = [heading.replace("\n", " ") for heading in table.header]
-    text = tabulate(
-        table.rows, headers=header, tablefmt="latex_booktabs", disable_numparse=True, colalign=table.alignment
-    )
-    for character, command in _COMMANDS.items():
+    rows = [[cell.replace("\N{NO-BREAK SPACE}", _NO_BREAK_SPACE) for cell in row] for row in table.rows]
+    text = tabulate(rows, headers=header, tablefmt="latex_booktabs", disable_numparse=True, colalign=table.alignment)
+    for character, command in {**_COMMANDS, _NO_BREAK_SPACE: "~"}.items():
         text = text.replace(character, command)
     return text

@@ -19,5 +19,5 @@ def render(report: Any, result: Any, layers: bool, width: int) -> str:
 def lay_out(table: Table) -> str:
     """A table of cells in this form."""
     header = [heading.replace("\n", " ") for heading in table.header]
-    rows = [[cell.replace("|", r"\|") for cell in row] for row in table.rows]
+    rows = [[cell.replace("|", r"\|").replace("\N{NO-BREAK SPACE}", "&nbsp;") for cell in row] for row in table.rows]
     return tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True, colalign=table.alignment)

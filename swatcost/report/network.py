@@ -27,7 +27,7 @@ def sheet(network: Network, layers: bool = False) -> Sheet:
     others = [f"{each.operation} ×{each.calls}" for each in network.uncounted if not each.products]
     return Sheet(
         opening=[
-            f"{title(network)}, {scaled(_forward_macs(network), 'MAC')} per sample (forward)",
+            f"{title(network)}, {scaled(_forward_macs(network), 'MAC')} forward",
             f"{len(network.counted_layers)} layers that are counted, {', '.join(tensors)}",
             *(f"Not understood, may multiply tensors: {each}" for each in missed),
         ],
