@@ -29,7 +29,8 @@ BENEATH = (
 _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.common.result.Result"),
     "swatcost.planning": (
-        "swatcost.planning.difference.LayerChange", "swatcost.planning.recipes.Recipe",
+        "swatcost.planning.difference.LayerChange", "swatcost.planning.module_tree.ModuleTotals",
+        "swatcost.planning.module_tree.Totals", "swatcost.planning.recipes.Recipe",
         "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals", "swatcost.planning.goals.OperatingPoint",
         "swatcost.planning.search.Answer", "swatcost.planning.solution.Asked",
     ),

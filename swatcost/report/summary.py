@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from swatcost.planning.module_tree import ModuleTotals, Totals, weights_elsewhere
+from swatcost.planning.module_tree import OWN, ModuleTotals, Totals, weights_elsewhere
 from swatcost.planning.summary import COLUMNS, Summary
 from swatcost.report.assumptions import counting, listed
 from swatcost.report.estimate import headline, setting, title
@@ -60,8 +60,10 @@ def notes(summary: Summary) -> list[str]:
     sentences = [
         *counting(found),
         "Parameters are counted once, with the module that owns them, and MACs per sample with the module that "
-        f"executes them. {_OWN_EXPLAINED}",
+        "executes them.",
     ]
+    if any(module.label == OWN for _, module, _ in summary.shown()):
+        sentences.append(f"{OWN} is what a module with parts has or executes itself.")
     if elsewhere := [f"{layer} uses {weight}" for layer, weight in weights_elsewhere(network)]:
         sentences.append(f"Weights of other modules: {listed(elsewhere, 2)}.")
     if summary.columns is not None and "saved" in summary.columns:
@@ -76,9 +78,6 @@ def notes(summary: Summary) -> list[str]:
             f"Shown to depth {summary.depth} of {summary.tree.depth}: a row holds the totals of all that is below it."
         )
     return sentences
-
-
-_OWN_EXPLAINED = "(own) is what a module with parts has or executes itself."
 
 
 def _details(summary: Summary) -> list[_Detail]:
