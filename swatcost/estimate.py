@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from swatcost.common.result import Result
 from swatcost.counting import EXACT, Convention, Counting, PassCosts, summed
 from swatcost.devices import Device, StepTime
-from swatcost.loading import counted_network
+from swatcost.loading import counted_network, with_input
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
@@ -274,8 +274,8 @@ def estimate(
     >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
     0.7612
     """
-    traced = counted_network(network, input_shape=input_shape, example_inputs=example_inputs)
-    return estimate_setting(traced, Setting.of(**settings))
+    traced = with_input(network, input_shape=input_shape, example_inputs=example_inputs)
+    return estimate_setting(counted_network(traced), Setting.of(**settings))
 
 
 def estimate_setting(network: Network, setting: Setting) -> Estimate:

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import swatcost
+from swatcost import planning
 from swatcost.cli import main
 from swatcost.counting import CONVENTIONS
 from swatcost.network import Network
@@ -321,6 +322,12 @@ def test_bad_combinations_are_one_line(function: Any, network: Any, inputs: dict
     with pytest.raises(swatcost.SwatcostError, match=re.escape(message)) as error:
         function(network(), **inputs)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("function", [planning.compare, swatcost.solve, swatcost.sweep, swatcost.load])
+def test_what_takes_no_input_says_to_trace_a_module_first(function: Any) -> None:
+    with pytest.raises(swatcost.SwatcostError, match="trace it first"):
+        function(nn.Linear(3, 3))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from swatcost_models import ZOO
 
@@ -88,17 +88,10 @@ def loading_words(
     return words + ([] if input_dtype is None else ["--input-dtype", input_dtype])
 
 
-def counted_network(
-    network: Network | str | Path | nn.Module,
-    *,
-    input_shape: Sequence[int] | None = None,
-    example_inputs: Any = None,
-) -> Network:
-    """The network, loaded if it was named and traced if it is a module, which needs one of the last two.
-
-    Raises SwatcostError if it has nothing to count, and as `load` and `trace` do.
-    """
-    network = _network(network, input_shape, example_inputs)
+def counted_network(network: Network | str | Path) -> Network:
+    """The network, loaded if it was named; SwatcostError if it has nothing to count."""
+    if not isinstance(network, Network):
+        network = load(network)
     if not network.counted_layers:
         raise SwatcostError(
             f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
@@ -106,26 +99,31 @@ def counted_network(
     return network
 
 
-def _network(
-    network: Network | str | Path | nn.Module, input_shape: Sequence[int] | None, example_inputs: Any
-) -> Network:
+def with_input(
+    network: Network | str | Path | nn.Module, *, input_shape: Sequence[int] | None, example_inputs: Any
+) -> Network | str | Path:
+    """The trace of a module, whose input one of the last two says, or what `counted_network` makes a network of.
+
+    Raises SwatcostError as `trace` and `load` do, and for an input that the network has no use for.
+    """
     torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
     if torch_nn is not None and isinstance(network, torch_nn.Module):
         if input_shape is None and example_inputs is None:
             raise SwatcostError(
-                f"{type(network).__name__} is a module: give input_shape, the shape of one sample, or example_inputs"
+                f"{type(network).__name__} is a module: give input_shape, the shape of one sample, or example_inputs, "
+                "or trace it first, with swatcost.trace"
             )
         from swatcost.tracing import trace
 
         return trace(network, example_inputs, input_shape=input_shape)
     if example_inputs is not None:
         raise SwatcostError("example_inputs are for a module, which this is not: leave them out")
-    if isinstance(network, Network):
-        if input_shape is not None:
-            raise SwatcostError(f"{network.name} is traced already: its input is fixed, leave input_shape out")
-        return network
-    named: Any = network  # what it is otherwise, `load` says
-    return load(named, input_shape=input_shape)
+    given = cast("Network | str | Path", network)
+    if input_shape is None:
+        return given
+    if isinstance(given, Network):
+        raise SwatcostError(f"{given.name} is traced already: its input is fixed, leave input_shape out")
+    return load(given, input_shape=input_shape)
 
 
 def _whole_numbers(shape: Any) -> list[Any]:
