@@ -126,6 +126,31 @@ def other_peers(name: str) -> dict[str, Any]:
     return found
 
 
+def summaries() -> dict[str, float] | None:
+    """Seconds of a summary of a built ResNet-50, made and printed, and of torchinfo's; None without torchinfo.
+
+    torchinfo runs the forward pass, swatcost forward and backward.
+    """
+    import swatcost
+    from benchmarks.peers import PEERS, quiet
+
+    if next(each for each in PEERS if each.name == "torchinfo").missing():
+        return None
+    from torchinfo import summary
+
+    module, x = built("resnet50")
+    with quiet():
+        return in_turns(
+            {
+                "swatcost": lambda: str(swatcost.summary(module, example_inputs=x, depth=3)),
+                "torchinfo": lambda: str(
+                    summary(module, input_data=x, depth=3, verbose=0, device="meta", mode="train")
+                ),
+            },
+            7,
+        )
+
+
 def estimates() -> dict[str, float]:
     """Estimates per second from a trace of ResNet-50."""
     import numpy
@@ -232,6 +257,17 @@ def report() -> str:
         "The other counters on one image, forward only, on the CPU (torchinfo on the meta device):",
         markdown(others),
     ]
+
+    say("summaries")
+    if found := elsewhere("summaries()"):
+        own, other = found["swatcost"], found["torchinfo"]
+        blocks += [
+            "## A summary of a built ResNet-50, in the process",
+            "Made and printed to depth 3, on the meta device, 11 images; torchinfo runs the forward pass, swatcost "
+            "forward and backward.",
+            markdown([["", "swatcost", "torchinfo", "ratio"],
+                      ["resnet50", f"{1000 * own:.0f} ms", f"{1000 * other:.0f} ms", f"{own / other:.2f}"]]),
+        ]  # fmt: skip
 
     say("estimates")
     found = elsewhere("estimates()")

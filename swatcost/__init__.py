@@ -25,6 +25,7 @@ from swatcost.version import __version__
 if TYPE_CHECKING:
     from swatcost.planning.explanation import explain
     from swatcost.planning.solution import solve
+    from swatcost.planning.summary import summary
     from swatcost.planning.sweep import sweep
     from swatcost.tracing import trace
 
@@ -39,6 +40,7 @@ __all__ = [
     "formula",
     "load",
     "solve",
+    "summary",
     "sweep",
     "trace",
 ]
@@ -52,5 +54,5 @@ def __dir__() -> list[str]:
 
 
 __getattr__ = attributes_from(
-    __name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("explain", "solve", "sweep")}
+    __name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("explain", "solve", "summary", "sweep")}
 )

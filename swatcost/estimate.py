@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summed
 from swatcost.devices import Device, StepTime
-from swatcost.loading import counted_network
+from swatcost.loading import counted_network, with_input
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
@@ -21,6 +21,8 @@ from swatcost.timing.selection import Selecting, masked_sizes, topk_seconds
 from swatcost.timing.times import Times
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from swatcost.accelerator import Architecture
 
 
@@ -236,10 +238,18 @@ class Estimate(Result):
         return float(replace(self.times, reduction=training_reduction).speedup(self.topk_period))
 
 
-def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Estimate:
+def estimate(
+    network: Network | str | Path | nn.Module,
+    *,
+    input_shape: Sequence[int] | None = None,
+    example_inputs: Any = None,
+    **settings: Unpack[Settings],
+) -> Estimate:
     """Estimates what a network costs to train.
 
-    network is a Network, a zoo name, or the path of a saved trace. The settings, each with a default:
+    network is a Network, what `load` takes, such as a zoo name or the path of a saved trace, or a torch module, which
+    is traced with the shape of one sample, input_shape, or with example_inputs, as `trace` takes them. The settings,
+    each with a default:
 
     - weights, acts, grads: target sparsities, fractions of zeros in [0, 1), of weights, of activations, and of outputs
       and their gradients for the methods that make those sparse. Without acts, activations follow the weights where
@@ -264,7 +274,8 @@ def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Est
     >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
     0.7612
     """
-    return estimate_setting(counted_network(network), Setting.of(**settings))
+    traced = with_input(network, input_shape=input_shape, example_inputs=example_inputs)
+    return estimate_setting(counted_network(traced), Setting.of(**settings))
 
 
 def estimate_setting(network: Network, setting: Setting) -> Estimate:

@@ -20,6 +20,7 @@ from swatcost.devices import device_names
 from swatcost.exporting import EXPORTS
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.planning.recipes import DATASETS, RECIPES
+from swatcost.planning.summary import COLUMNS
 from swatcost.reference.thresholds import SELECTIONS
 from swatcost.setting import OPTIONS
 
@@ -60,6 +61,7 @@ def offered(
         ("swatcost memory resnet50 --optimizer adamw", ["plain,adamw"]),
         ("swatcost simulate resnet50 --arch ", ["file,", "plain,bit-tactical"]),
         ("swatcost export resnet50 --to sc", ["plain,scalesim"]),
+        ("swatcost summary resnet50 --columns params,for", ["plain,params,forward"]),
         ("swatcost tables R", ["plain,RigL"]),
         ("swatcost list arch", ["plain,architectures"]),
         ("swatcost resnet50 --output o", ["file,o"]),
@@ -90,6 +92,7 @@ NAMES = {
     "arch": architecture_names(), "masks": ["gaussian", "random"], "data": ["digits", "synthetic"],
     "table": ["3", "all"],
     "fit": device_names(), "from_convention": CONVENTIONS.names(), "to_convention": CONVENTIONS.names(),
+    "columns": COLUMNS, "depth": ["all"],
 }  # fmt: skip
 """Of parameters that are no settings, what some values can be."""
 

@@ -26,9 +26,10 @@ from swatcost.simulation.simulation import SIMULATING
 from swatcost.simulation.study import STUDYING
 
 SCOPES: dict[str, Scope] = {
-    "estimate": EVERY_SETTING, "compare": COMPARING, "explain": EXPLAINING, "memory": EVERY_SETTING,
-    "sweep": SWEEPING, "solve": SOLVING, "plan": PLANNING, "report": EVERY_SETTING, "explore": EVERY_SETTING,
-    "run": RUNNING, "validate": VALIDATING, "simulate": SIMULATING, "study": STUDYING, "export": EXPORTING,
+    "estimate": EVERY_SETTING, "summary": EVERY_SETTING, "compare": COMPARING, "explain": EXPLAINING,
+    "memory": EVERY_SETTING, "sweep": SWEEPING, "solve": SOLVING, "plan": PLANNING, "report": EVERY_SETTING,
+    "explore": EVERY_SETTING, "run": RUNNING, "validate": VALIDATING, "simulate": SIMULATING, "study": STUDYING,
+    "export": EXPORTING,
 }  # fmt: skip
 
 

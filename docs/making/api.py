@@ -32,6 +32,7 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.common.result.Result"),
     "swatcost.planning": (
         "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
+        "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
         "swatcost.planning.recipes.Recipe", "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals",
         "swatcost.planning.goals.OperatingPoint", "swatcost.planning.search.Answer",
         "swatcost.planning.solution.Asked",

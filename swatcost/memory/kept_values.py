@@ -1,10 +1,11 @@
 """Bytes of values that a training step keeps, dense and sparse: the memory table of an estimate."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from swatcost.counting.conventions import Convention
 from swatcost.counting.costs import Cost
-from swatcost.memory.saved_storages import saved_storages
+from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
@@ -81,11 +82,23 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
         parameters=Cost(parameters, parameters),
         gradients=Cost(gradients, gradients - _inactive_gradients(network, plan)),
         backward_weights=_backward_weights(network, plan),
-        saved_activations=sum((Cost(size, (1 - each.sparsity) * size) for each, size in saved), Cost(0, 0.0)),
+        saved_activations=sum((_kept(each, size) for each, size in saved), Cost(0, 0.0)),
         masked=sum(each.masked_copies * size for each, size in saved),
         sparsified=len(sparse),
         also_held=sum(bool(each.operations) for each in sparse),
     )
+
+
+def saved_by_module(network: Network, plan: SparsityPlan, batch_size: int) -> dict[str, Cost]:
+    """The `saved_activations` of `step_memory` by the module that saves each storage first."""
+    saved: dict[str, Cost] = defaultdict(Cost)
+    for each in saved_storages(network, plan):
+        saved[each.held_by] += _kept(each, network.storage_bytes(each.storage, batch_size))
+    return dict(saved)
+
+
+def _kept(saved: SavedStorage, size: int) -> Cost:
+    return Cost(size, (1 - saved.sparsity) * size)
 
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:

@@ -17,10 +17,11 @@ from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 def assumptions(estimate: Estimate) -> list[str]:
     """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
-    return [*_counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
+    return [*counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
 
 
-def _counting(estimate: Estimate) -> list[str]:
+def counting(estimate: Estimate) -> list[str]:
+    """What is counted, and how."""
     network = estimate.network
     products = [each for each in estimate.layers if each.layer.kind == "product"]
     customs = [each for each in estimate.layers if each.layer.kind == "custom"]
@@ -36,12 +37,12 @@ def _counting(estimate: Estimate) -> list[str]:
         sentences.append(_what_counts_more(estimate))
     missed = [each for each in estimate.uncounted if each.products]
     if missed:
-        listed = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
+        named = ", ".join(f"{each.operation} ×{each.calls} in {listed(list(each.places), 3)}" for each in missed)
         sentences.insert(
             0,
             Caveat(
                 f"TOO LOW: these operations may multiply tensors, have no formula and are missing from every total: "
-                f"{listed}. swatcost.formula registers one."
+                f"{named}. swatcost.formula registers one."
             ),
         )
     if products:
@@ -54,7 +55,7 @@ def _counting(estimate: Estimate) -> list[str]:
     if customs:
         sentences.append(
             "Counted in full and dense, by registered formulas or as convolutions of activations: "
-            f"{_listed(sorted({each.layer.name for each in customs}))}."
+            f"{listed(sorted({each.layer.name for each in customs}))}."
         )
     if estimate.costs.recompute.dense:
         sentences.append("recompute: the forward work that activation checkpointing repeats in the backward pass.")
@@ -73,7 +74,7 @@ def _counting(estimate: Estimate) -> list[str]:
     if uneven:
         sentences.append(
             f"Work that differs between samples is averaged over the traced batch of {network.batch_size}: "
-            f"{_listed(uneven)}."
+            f"{listed(uneven)}."
         )
     return sentences
 
@@ -106,7 +107,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
     masks = Caveat(f"The network has pruning masks for {masked} parameters: --distribution mask uses their zeros.")
     if not plan.asks_for_sparsity:
         return [masks] if masked else []
-    kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
+    kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
     embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
     none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
     sentences = [
@@ -154,7 +155,8 @@ def _schedule(phases: Sequence[Phase]) -> str:
     return f"its sparsity averages {percent(mean)} of the final one"
 
 
-def _listed(names: list[str], most: int = 6) -> str:
+def listed(names: list[str], most: int = 6) -> str:
+    """The first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

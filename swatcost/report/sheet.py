@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LAYER_DETAIL = ("wide", "medium", "narrow")
-"""How much a table of layers shows, the most first."""
+"""How much a table of layers shows, the most first, unless a sheet has details of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +70,21 @@ class Sheet:
     """What people are shown; the module that gives it has `to_dict` for JSON and `rows` for CSV.
 
     `opening` says what was asked, and `summary` is the answer in a few figures. `layers` gives the table of layers in
-    a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what each detail leaves out. `paper` is the
-    one table that a paper prints: LaTeX and Markdown show it alone.
+    one of `details`, shown if `shows_layers`, and `left_out` says what each of them leaves out. `paper` is the one
+    table that a paper prints: LaTeX and Markdown show it alone.
     """
 
     opening: Sequence[str]
     summary: Sequence[Figure] = ()
     tables: Sequence[Table]
     notes: Sequence[str]
-    layers: Callable[[str], Table] | None = None
+    layers: Callable[[Any], Table] | None = None
     shows_layers: bool = False
-    left_out: Callable[[str], str] = lambda detail: ""
+    details: Sequence[Any] = LAYER_DETAIL
+    left_out: Callable[[Any], str] = lambda detail: ""
     paper: Table | None = None
+
+    @property
+    def widest(self) -> Table | None:
+        """The table of layers with all that it can show."""
+        return self.layers(self.details[0]) if self.layers else None

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from swatcost.report.numbers import held_together
-from swatcost.report.sheet import LAYER_DETAIL, Caveat, Figure, Sheet, Table, View
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table, View
 
 _BOLD, _GREEN, _YELLOW = "1", "1;32", "33"  # what a terminal is told (ECMA-48, SGR)
 
@@ -69,7 +69,7 @@ def _notes(notes: Sequence[str], view: View) -> str:
 def _layers(sheet: Sheet, width: int) -> str:
     """The most detailed table of layers that fits, with a rule above the total."""
     assert sheet.layers is not None
-    for detail in LAYER_DETAIL:
+    for detail in sheet.details:
         lines = lay_out(sheet.layers(detail)).splitlines()
         if max(map(len, lines)) <= width:
             break
@@ -159,7 +159,7 @@ def _laid_out(table: Table) -> str:
             )
         if row is split[0]:
             lines.append("  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:
