@@ -5,25 +5,40 @@ from typing import Any
 
 from swatcost.memory.sparse_step import Kept, SparseMemory
 from swatcost.planning import MemoryReport
-from swatcost.report.estimate import setting, title
-from swatcost.report.numbers import percent, scaled, seconds
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.estimate import question
+from swatcost.report.numbers import change, percent, scaled, seconds
+from swatcost.report.sheet import Figure, Sheet, Table
 
 
 def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
     return Sheet(
-        opening=[title(report.estimate.network), _settings(report)],
+        opening=[question(report.estimate), _step(report)],
+        summary=summary(report),
         tables=_tables(report),
         notes=notes(report),
     )
 
 
-def _settings(report: MemoryReport) -> str:
+def summary(report: MemoryReport) -> list[Figure]:
+    """The peak, dense and compressed, and the largest batch that fits."""
+    memory, asks = report.memory, report.estimate.plan.asks_for_sparsity
+    dense, compressed = memory.dense.peak.bytes, memory.peak(memory.compressed)
+    saved = scaled(memory.dense.saved_bytes, "B")
+    found = [Figure("dense peak", scaled(dense, "B"), f"{saved} saved for the backward pass")]
+    if asks:
+        found += [
+            Figure("compressed peak", scaled(compressed, "B"), f"{change(1 - compressed / dense)}, in sparse formats"),
+            Figure("naive peak", scaled(memory.peak(memory.naive), "B"), "with masked dense tensors"),
+        ]
+    if report.fits is not None and report.capacity is not None:
+        beside = f"dense; {report.fits['compressed']:,} compressed, {report.fits['naive']:,} naive" if asks else "dense"
+        found.append(Figure(f"largest batch in {scaled(report.capacity, 'B')}", f"{report.fits['dense']:,}", beside))
+    return found
+
+
+def _step(report: MemoryReport) -> str:
     step = report.memory.dense
-    return (
-        f"a step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name} ({step.precision.title})"
-        + (f"; {setting(report.estimate)}" if report.estimate.plan.asks_for_sparsity else "")
-    )
+    return f"a step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name} ({step.precision.title})"
 
 
 def _tables(report: MemoryReport) -> list[Table]:

@@ -5,17 +5,38 @@ from typing import Any
 
 from swatcost.counting.costs import Cost
 from swatcost.planning.run_plan import WORLD_GRID, RunPlan
-from swatcost.report.estimate import machine, notes, setting, title, unmeasured
-from swatcost.report.numbers import percent, scaled, seconds, three_digits, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.estimate import kind_of_speedup, machine, notes, question, unmeasured
+from swatcost.report.numbers import change, percent, scaled, seconds, three_digits, times
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
     return Sheet(
-        opening=[title(plan.estimate.network), setting(plan.estimate), _run(plan)],
+        opening=[question(plan.estimate), _run(plan)],
+        summary=summary(plan),
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
         notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *notes(plan.estimate)],
     )
+
+
+def summary(plan: RunPlan) -> list[Figure]:
+    """What the run takes: dense, and sparse at the ideal speedup."""
+    asks = plan.estimate.plan.asks_for_sparsity
+    ideal = f"{kind_of_speedup(plan.estimate)} " * asks
+
+    def figure(label: str, cost: Cost, show: Callable[[float], str], remark: str = "") -> Figure:
+        change_of = f" ({change(cost.reduction)}{remark})" if cost.reduction else ""
+        return Figure(label, show(cost.sparse if asks else cost.dense), f"dense {show(cost.dense)}{change_of}" * asks)
+
+    found = [
+        figure("training FLOPs", plan.training_flops, lambda value: scaled(value, "FLOP")),
+        figure(f"{ideal}time", plan.seconds, seconds, f", speedup {times(plan.speedup)}"),
+    ]
+    if plan.energy_kwh is not None:
+        found.append(figure(f"{ideal}energy", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"))
+    if plan.money is not None:
+        found.append(figure(f"{ideal}cost", plan.money, lambda value: f"{value:,.2f} {plan.currency}"))
+    return [*found, figure("peak memory per GPU", plan.peak_bytes, lambda value: scaled(value, "B"))]
 
 
 def _run(plan: RunPlan) -> str:
@@ -51,11 +72,12 @@ def _costs(plan: RunPlan) -> Table:
         if cost is not None
     ]
     if asks:
-        lines.append(["ideal speedup", "", times(plan.speedup), ""])
+        lines.append([f"{kind_of_speedup(plan.estimate)} speedup", "", times(plan.speedup), ""])
     if plan.topk_refreshes:
         share = f"Top-K refreshes ({plan.topk_refreshes:,}): {percent(plan.topk_share)} of the run"
         lines.append([share, "", seconds(plan.topk_seconds), ""])
-    return Table(["whole run", "dense", *(["sparse", "reduction"] if asks else [])], lines)
+    sparse = [f"sparse\n({kind_of_speedup(plan.estimate)})", "reduction"]
+    return Table(["whole run", "dense", *(sparse if asks else [])], lines)
 
 
 def _schedule(plan: RunPlan) -> Table:
@@ -75,6 +97,13 @@ def _schedule(plan: RunPlan) -> Table:
 def _meanings(plan: RunPlan) -> list[str]:
     method = plan.estimate.plan.method
     sentences = []
+    if plan.estimate.plan.asks_for_sparsity and plan.estimate.simulated_reduction is None:
+        sentences.append(
+            Caveat(
+                "Sparse time, energy and cost are ideal: step time is assumed to scale with FLOPs (A.4), which dense "
+                "hardware cannot deliver."
+            )
+        )
     if plan.recipe:
         remarks = f"; {plan.recipe.remarks}" if plan.recipe.remarks else ""
         rates = ", ".join(f"{rate:g} from epoch {epoch}" for epoch, rate in plan.recipe.learning_rate)
@@ -84,7 +113,7 @@ def _meanings(plan: RunPlan) -> list[str]:
         "epoch counts as a full one."
     )
     if plan.watts is None:
-        sentences.append(f"No energy: the profile of {plan.estimate.device.name} gives no power; set watts.")
+        sentences.append(Caveat(f"No energy: the profile of {plan.estimate.device.name} gives no power; set watts."))
     else:
         sentences.append(
             f"Energy: {plan.watts:g} W per GPU throughout, dense and sparse alike, times a PUE of {plan.pue:g}; hosts "

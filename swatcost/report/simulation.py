@@ -6,7 +6,7 @@ from swatcost.accelerator.cycles import Cycles
 from swatcost.network.passes import PASSES
 from swatcost.report.estimate import title
 from swatcost.report.numbers import column_unit, percent, scaled, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Figure, Sheet, Table
 from swatcost.simulation.simulation import Simulation
 
 _IDLE = ("ragged", "unfilled", "filters", "tiles")  # keys of the JSON and CSV
@@ -25,9 +25,19 @@ def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
             title(simulation.estimate.network),
             f"{architecture.title}, {architecture.shape.name}; masks: {simulation.masks.described}",
         ],
+        summary=summary(simulation),
         tables=tables,
         notes=notes(simulation),
     )
+
+
+def summary(simulation: Simulation) -> list[Figure]:
+    """The step's speedup in cycles beside the one that its FLOPs would allow."""
+    every = f"including Top-K every {simulation.estimate.topk_period:,} iterations"
+    return [
+        Figure("simulated speedup", times(simulation.speedup), f"of a training step, {every}"),
+        Figure("ideal speedup", times(simulation.ideal_speedup), "from FLOPs alone"),
+    ]
 
 
 def notes(simulation: Simulation) -> list[str]:

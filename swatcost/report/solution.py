@@ -5,8 +5,8 @@ from typing import Any
 from swatcost.planning.goals import STEP, OperatingPoint
 from swatcost.planning.solution import Solution
 from swatcost.report.estimate import machine, notes, title, unmeasured
-from swatcost.report.numbers import percent, scaled, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.numbers import change, percent, scaled, times
+from swatcost.report.sheet import Figure, Sheet, Table
 
 _NAMES = {"weights": "weights", "acts": "activations", "grads": "output gradients"}
 
@@ -18,8 +18,8 @@ def sheet(solution: Solution, layers: bool = False) -> Sheet:
             title(solution.network),
             f"{asked.method.name}, {asked.distribution.name}, convention {asked.convention.name}, "
             f"{machine(asked.profile)}, batch {asked.batch_size}: {goals(solution)}",
-            answer(solution),
         ],
+        summary=summary(solution),
         tables=tables(solution),
         notes=[*_meanings(solution), *unmeasured([asked.profile]), *notes(solution.estimate)],
     )
@@ -37,18 +37,22 @@ def goals(solution: Solution) -> str:
     return ", ".join(each for each in words if each)
 
 
-def answer(solution: Solution) -> str:
-    """The answer in a sentence."""
+def summary(solution: Solution) -> list[Figure]:
+    """The least sparse setting that reaches the goals, or why there is none."""
     least = solution.least
     if not solution.reached:
-        return f"Out of reach: {refusal(solution)}."
+        return [Figure("out of reach", refusal(solution))]
     if least is None:
-        return "No sparsity given: the shortest period for several."
+        return [Figure("no sparsity given", "the shortest period for several")]
+    every = f"Top-K every {least.period:,} iterations" if solution.setting.method.selects else ""
     if not solution.free:
-        return f"With {_sparsities(least)}, the shortest period is {least.period:,} iterations."
-    beside = f"; {percent(solution.exact)} under the exact convention" if solution.exact is not None else ""
-    every = f", Top-K every {least.period:,} iterations" if solution.setting.method.selects else ""
-    return f"Least sparse: {_sparsities(least)}{every}{beside}."
+        return [Figure("shortest period", f"{least.period:,} iterations", f"with {_sparsities(least)}")]
+    exact = f"({change(solution.exact)} under exact)" if solution.exact is not None else ""
+    return [
+        Figure("least sparse", _sparsities(least), every),
+        Figure("training FLOPs", change(1 - least.training_flops), exact),
+        Figure("ideal speedup", times(least.speedup), "from FLOPs alone; dense hardware cannot deliver it"),
+    ]
 
 
 def refusal(solution: Solution) -> str:
@@ -73,7 +77,7 @@ def refusal(solution: Solution) -> str:
 
 def _sparsities(setting: OperatingPoint) -> str:
     given = {words: getattr(setting, name) for name, words in _NAMES.items()}
-    return ", ".join(f"{words} {percent(value)} sparse" for words, value in given.items() if value is not None)
+    return ", ".join(f"{words} {percent(value)}" for words, value in given.items() if value is not None)
 
 
 def tables(solution: Solution) -> list[Table]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from swatcost.planning.module_tree import OWN, ModuleTotals, Totals, weights_elsewhere
 from swatcost.planning.summary import COLUMNS, Summary
 from swatcost.report.assumptions import counting, listed
-from swatcost.report.estimate import headline, setting, title
+from swatcost.report.estimate import question
+from swatcost.report.estimate import summary as figures
 from swatcost.report.numbers import column_unit, percent, shape
 from swatcost.report.sheet import Sheet, Table
 
@@ -44,7 +45,8 @@ def sheet(summary: Summary, layers: bool = False) -> Sheet:
         return ", ".join(name for name in details[0].columns if name not in detail.columns)
 
     return Sheet(
-        opening=[title(summary.estimate.network), setting(summary.estimate), headline(summary.estimate)],
+        opening=[question(summary.estimate)],
+        summary=figures(summary.estimate),
         tables=[],
         notes=notes(summary),
         layers=partial(_tree, summary),

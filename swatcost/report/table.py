@@ -38,18 +38,20 @@ def _headed(table: str, view: View) -> str:
     return "\n".join([*(_painted(line, _BOLD, view) for line in lines[:rule]), *lines[rule:]])
 
 
+_LONGEST_VALUE = 24  # a longer one is a sentence, which needs no column of its own
+
+
 def _summary(figures: Sequence[Figure], view: View) -> str:
     """A line for each figure, its number in one column with the others."""
-    if not figures:
-        return ""
-    labels = max(len(each.label) for each in figures) + 2
-    values = max(len(each.value) for each in figures if each.remark) + 2 if any(f.remark for f in figures) else 0
+    labels = max((len(each.label) for each in figures), default=0) + 2
+    short = [len(each.value) for each in figures if each.remark and len(each.value) <= _LONGEST_VALUE]
+    column = max(short, default=0) + 2
     lines = []
     for each in figures:
-        number = f"{each.value:<{values}}" if each.remark else each.value
-        text = wrap(f"{'':{labels}}{'':{len(number)}}{each.remark}", view.width, " " * (labels + values))
-        value = number.replace(each.value, _painted(each.value, _GREEN, view))
-        lines.append(f"{each.label:<{labels}}{value}{text[labels + len(number) :]}".rstrip())
+        value = f"{each.value:<{column}}" if each.remark and len(each.value) <= _LONGEST_VALUE else f"{each.value}  "
+        indent = " " * (labels + (column if len(each.value) <= _LONGEST_VALUE else 0))
+        text = wrap(f"{each.label:<{labels}}{value}{each.remark}".rstrip(), view.width, indent)
+        lines.append(text.replace(each.value, _painted(each.value, _GREEN, view), 1))
     return "\n".join(lines)
 
 
