@@ -96,7 +96,7 @@ def _schedule(plan: RunPlan) -> Table:
 
 def _meanings(plan: RunPlan) -> list[str]:
     method = plan.estimate.plan.method
-    sentences = []
+    sentences: list[str] = []
     if plan.estimate.plan.asks_for_sparsity and plan.estimate.simulated_reduction is None:
         sentences.append(
             Caveat(
