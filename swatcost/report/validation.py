@@ -9,7 +9,7 @@ from swatcost.network.passes import PASSES
 from swatcost.reference.validation import LayerCheck, Validation, Work
 from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Caveat, Sheet, Table
 
 _SMALLEST = 1e-6  # smaller causes [-] are not printed
 
@@ -144,7 +144,7 @@ def notes(validation: Validation) -> list[str]:
     """What was compared, and the causes of differences above the bound."""
     total = validation.total
     method = validation.estimate.plan.method
-    sentences = [
+    sentences: list[str] = [
         "Model: convention exact at the target sparsity, over all steps. Executed: pairs of operands that are both "
         "present, counted by convolving masks; an operand that the method leaves dense is present everywhere, padding "
         "nowhere. With borders: the multiplications of kept elements, from shapes and places: an element at a border "
@@ -155,8 +155,8 @@ def notes(validation: Validation) -> list[str]:
             causes = ", ".join(
                 f"{_signed(share)} {cause}" for cause, share in work.causes.items() if abs(share) >= _SMALLEST
             )
-            sentences.append(f"{name}, {_signed(work.difference)}: {causes}.")
-    sentences += _layer_findings(validation)
+            sentences.append(Caveat(f"{name}, {_signed(work.difference)}: {causes}."))
+    sentences += map(Caveat, _layer_findings(validation))
     zeros = validation.default_act_sparsity
     sentences.append(
         f"Layer inputs are {percent(zeros)} zeros before masking, weighted by grad_weight MACs: the default activation "
@@ -164,13 +164,17 @@ def notes(validation: Validation) -> list[str]:
     )
     for name, (model, measured) in validation.saved.items():
         if model and abs(measured / model - 1) > validation.bound:
-            sentences.append(f"Saved bytes, {_SAVED.get(name, name)}: off by more than the bound, cause unknown.")
+            sentences.append(
+                Caveat(f"Saved bytes, {_SAVED.get(name, name)}: off by more than the bound, cause unknown.")
+            )
     if validation.estimate.network.counted_layers != validation.estimate.network.weight_layers:
         sentences.append("Products of activations are dense in both and are not included in the MACs above.")
     if validation.left_dense:
         sentences.append(
-            f"LEFT DENSE and not included above, as no layer of torch's own multiplies them: "
-            f"{', '.join(validation.left_dense)}."
+            Caveat(
+                f"LEFT DENSE and not included above, as no layer of torch's own multiplies them: "
+                f"{', '.join(validation.left_dense)}."
+            )
         )
     if method.name == "meprop":
         sentences.append("The bias gradient is full.")
