@@ -171,7 +171,7 @@ class Setting:
     acts: float | None = _sparsity("Activation sparsity; by default that of the distribution, or 0.")
     grads: float | None = _sparsity("Sparsity of outputs' gradients, for meprop and dsg.")
     period: int = _count(1000, "Iterations between Top-K refreshes.", "P")
-    method: Method = _name("swat", METHODS, "What is sparse in which pass; see `swatcost list methods`.", "M")
+    method: Method = _name("swat", METHODS, "Sparse training method; see `swatcost list methods`.", "M")
     distribution: Distribution = _setting(
         "uniform", "name", "How sparsity is distributed over layers; see `list distributions`.", _distribution,
         metavar="D", names=DISTRIBUTIONS.names,
