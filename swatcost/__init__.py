@@ -1,12 +1,12 @@
-"""swatcost: what a neural network costs to train, densely and sparsely.
+"""swatcost estimates what it costs to train a neural network, densely and sparsely.
 
     >>> import swatcost
     >>> estimate = swatcost.estimate("resnet50", weights=0.8, acts=0.8, period=1000)
     >>> round(estimate.speedup, 2)  # Eq. 7: 4.13
     4.13
 
-Importing this package imports neither torch nor pandas; `trace`, and loading what has to be traced, import
-torch when they are called.
+Importing this package imports neither torch nor pandas; `trace`, and `load` for networks that have to be traced, import
+torch when called.
 """
 
 from __future__ import annotations

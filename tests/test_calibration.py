@@ -74,7 +74,7 @@ def test_selections_add_up_over_arrays(resnet50: Network) -> None:
     assert "EXTRAPOLATED" in repr(estimate)
     sorting = dataclasses.replace(TIMED, growth="n log n")
     assert sorting.seconds(1024) == pytest.approx(1e-6 + 1024 * 10 * 2e-9)
-    with pytest.raises(SwatcostError, match="not timed with it"):
+    with pytest.raises(SwatcostError, match="not timed on"):
         swatcost.estimate(resnet50, weights=0.8, selection="radix")
 
 

@@ -50,8 +50,8 @@ def test_amounts_and_devices(text: str, expected: int) -> None:
         ("1.5", "'1.5' means 1.5 bytes: give a unit, such as 1.5GB"),
         ("11", "'11' means 11 bytes: give a unit, such as 11GB"),
         (" 999999 ", "such as 999999GB"),
-        ("x" * 60, f"'{'x' * 39} is no amount of memory"),
-        ("bit-tactical", "is no amount of memory"),
+        ("x" * 60, f"'{'x' * 39} is not a memory size"),
+        ("bit-tactical", "is not a memory size"),
         ("none.toml", "none.toml"),
     ],
 )

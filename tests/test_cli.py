@@ -277,7 +277,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
 
 def test_a_saved_trace_has_a_fixed_shape(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(saved, "--input-shape", "3,64,64") == 2
-    assert "its input and classes are fixed" in capsys.readouterr().err
+    assert "leave out input_shape, input_dtype and classes" in capsys.readouterr().err
 
 
 def test_output_to_a_file(saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -243,12 +243,12 @@ def test_a_third_party_adds_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: thirdparty\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[swatcost.methods]\nhalf = thirdparty:METHOD\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(METHODS, "_awaited", "swatcost.methods")
+    monkeypatch.setattr(METHODS, "_pending_group", "swatcost.methods")
     monkeypatch.setattr(METHODS, "_members", dict(METHODS._members))
     assert METHODS["half"].title == "Half"
     assert "half" in METHODS.names()
     (metadata / "entry_points.txt").write_text("[swatcost.methods]\nbroken = thirdparty:NONE\n")
-    monkeypatch.setattr(METHODS, "_awaited", "swatcost.methods")
+    monkeypatch.setattr(METHODS, "_pending_group", "swatcost.methods")
     with pytest.raises(swatcost.SwatcostError, match=r"the method 'broken' \(thirdparty:NONE\) cannot be used"):
         METHODS.names()
 

@@ -109,7 +109,7 @@ def test_damaged_files_are_named(small: str, tmp_path: Path) -> None:
     run(settings_of(small, steps=2), path)
     with pytest.raises(SwatcostError, match="is complete"):
         resume(path)
-    with pytest.raises(SwatcostError, match="there already"):
+    with pytest.raises(SwatcostError, match="already exists"):
         run(settings_of(small), path)
     path.with_suffix(".pt").write_bytes(b"nothing")
     with pytest.raises(SwatcostError, match=r"run\.pt is not a usable checkpoint"):
@@ -119,7 +119,7 @@ def test_damaged_files_are_named(small: str, tmp_path: Path) -> None:
         (b"", "does not begin with a header"),
         (b"{}\n", "line 1"),
         (whole.replace(b'"loss":', b'"loss":"x",', 1), "line 2"),
-        (whole.replace(b'"weight":"3.weight"', b'"weight":"3.bias"', 1), "other layers"),
+        (whole.replace(b'"weight":"3.weight"', b'"weight":"3.bias"', 1), "are not those of the header"),
         (whole.replace(b'"steps":2', b'"steps":2,"colour":1', 1), "colour"),
         (whole.replace(b'"batch_size":32', b'"batch_size":"many"', 1), "batch_size|str"),
     ):
