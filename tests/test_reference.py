@@ -409,7 +409,7 @@ def test_frozen_layers_keep_no_masked_input() -> None:
     [
         ({"over": "rows"}, "choose from nchw"),
         ({"over": "kernel"}, "swat-structured"),
-        ({"over": "chw", "selection": "topk"}, "no use for selection"),
+        ({"over": "chw", "selection": "topk"}, "does not use selection"),
         ({"selection": "magic"}, "unknown selection"),
         ({"ahead": 9}, "between 0 and the period"),
     ],

@@ -225,7 +225,7 @@ MISUSES = [
     (["run", "MODEL", "--batch-size", "5000"], "batch_size 5000"),
     (["run", "MODEL", "--lr", "nan"], "learning_rate"),
     (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "estimated, not run"),
-    (["run", "MODEL", "--on", "cuda"], "no GPU"),
+    (["run", "MODEL", "--on", "cuda"], "no usable GPU"),
     (["run", "trace.json"], "cannot be run"),
     (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a resumed run"),
     (["run", "MODEL", "--resume", "run.jsonl"], "a resumed run keeps its settings"),

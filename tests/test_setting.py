@@ -126,7 +126,7 @@ def test_a_misspelt_setting_is_named() -> None:
 
 
 def test_what_a_function_leaves_out_is_refused_with_the_reason() -> None:
-    with pytest.raises(swatcost.SwatcostError, match="steps: a plan finds them"):
+    with pytest.raises(swatcost.SwatcostError, match="steps: a plan computes them"):
         plan_run("resnet50", steps=5)
 
 

@@ -44,7 +44,7 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 @shown("--pue", "Energy of the data centre over that of its machines.", 1.0, "X")
 @shown("--grid", "kg CO₂ per kWh; by default the world average, 2018.", WORLD_GRID, "KG")
 @click.option("--price", type=PriceType(), help="Price per GPU-hour, such as 2.5 or '$2.5'.")
-@click.option("--currency", metavar="C", help="Currency of the price.  [default: the price's, or USD]")
+@shown("--currency", "Currency of the price, unless the price states it.", "USD", "C")
 @click.option("--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.")
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
@@ -54,7 +54,7 @@ def command(
     plot: Path | None,
     plot_size: str,
     price: tuple[float, str | None] | None,
-    currency: str | None,
+    currency: str,
     **asked: Any,
 ) -> RunPlan:
     """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
@@ -64,9 +64,10 @@ def command(
     Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
     """
     amount, stated = price or (None, None)
-    if stated and currency and stated != currency:
+    given = click.get_current_context().get_parameter_source("currency") == click.core.ParameterSource.COMMANDLINE
+    if stated and given and stated != currency:
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
-    found = plan_run(network, price=amount, currency=currency or stated or "USD", **asked)
+    found = plan_run(network, price=amount, currency=stated or currency, **asked)
     if plot is not None:
         save(schedule_over_run(found, size=plot_size), plot)
     return found

@@ -157,7 +157,7 @@ class Search:
         return numpy.full(len(times.topk_seconds), self.period or self.vectorised.setting.period)
 
     def _first_within_memory(self) -> int:
-        """The first step whose compressed peak fits, by bisection; 0 if memory is no goal, `most` + 1 if none fits."""
+        """The first step whose compressed peak fits, by bisection; 0 if memory is not set, `most` + 1 if none fits."""
         if self.goals.memory_bytes is None:
             return 0
         too_large, fits = -1, self.most + 1

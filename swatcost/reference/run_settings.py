@@ -61,7 +61,7 @@ class Settings:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise SwatcostError(f"{name} {getattr(self, name)!r}: give a non-negative number")
         if self.on == "cuda" and not torch.cuda.is_available():
-            raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
+            raise SwatcostError("on 'cuda': torch finds no usable GPU")
         if self.on not in ("cpu", "cuda"):
             raise SwatcostError(f"on {self.on!r}: give cpu or cuda")
 

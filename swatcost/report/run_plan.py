@@ -52,7 +52,7 @@ def _costs(plan: RunPlan) -> Table:
     asks = plan.estimate.plan.asks_for_sparsity
     quantities: list[tuple[str, Cost | None, Callable[[float], str]]] = [
         ("training FLOPs", plan.training_flops, lambda value: scaled(value, "FLOP")),
-        ("training FLOPs (exact)", plan.exact_flops, lambda value: scaled(value, "FLOP")),
+        ("… (convention exact)", plan.exact_flops, lambda value: scaled(value, "FLOP")),
         ("time", plan.seconds, seconds),
         ("GPU time", plan.gpu_hours, lambda value: f"{three_digits(value)} GPU-h"),
         ("energy", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"),

@@ -38,7 +38,7 @@ def _verdict(validation: Validation) -> str:
     total = validation.total
     return (
         f"Modelled: {scaled(total.counted, 'MAC')}; executed: {scaled(total.executed, 'MAC')} "
-        f"({_signed(total.difference)}). Given the borders, the real sparsity and the places of zeros: "
+        f"({_signed(total.difference)}). Not explained by borders, the real sparsity and the places of zeros: "
         f"{_signed(total.unexplained)}."
     )
 
