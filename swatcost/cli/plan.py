@@ -1,16 +1,15 @@
 """`swatcost plan`: a whole training run before it is started."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import CountType, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import CountType, PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES
 from swatcost.planning.run_plan import PLANNING, WORLD_GRID, RunPlan, plan_run
-from swatcost.plots import save, schedule_over_run
+from swatcost.plots import schedule_over_run
 
 
 @click.command("plan")
@@ -35,7 +34,7 @@ from swatcost.plots import save, schedule_over_run
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
 @reporting
-def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> RunPlan:
+def command(network: Network, plot: PlotFile | None, **asked: Any) -> RunPlan:
     """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
 
     Without any sparsity it is the dense run alone. The batch is over all GPUs.
@@ -44,5 +43,5 @@ def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -
     """
     found = plan_run(network, **asked)
     if plot is not None:
-        save(schedule_over_run(found, size=plot_size), plot)
+        plot.save(schedule_over_run(found, size=plot.size))
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 import swatcost
-from swatcost.cli.options import FORMAT, OUTPUT, network_options, plot_options, setting_options
+from swatcost.cli.options import FORMAT, OUTPUT, PlotFile, network_options, plot_options, setting_options
 from swatcost.cli.output import form, show, width
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
@@ -14,7 +14,7 @@ from swatcost.common.files import write_bytes_atomically
 from swatcost.devices import load_device
 from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
-from swatcost.plots import save, speedup_by_sparsity
+from swatcost.plots import speedup_by_sparsity
 from swatcost.report import render_as
 from swatcost.report.sweep import Swept
 
@@ -23,12 +23,10 @@ from swatcost.report.sweep import Swept
 @network_options
 @setting_options(SWEEPING)
 @click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
-@plot_options("speedup against sparsity, a line for each combination of the other settings")
+@plot_options("the ideal speedup against sparsity, one line per combination of the other settings")
 @FORMAT
 @OUTPUT
-def command(
-    network: Network, plot: Path | None, plot_size: str, format: str | None, output: Path | None, **settings: Any
-) -> None:
+def command(network: Network, plot: PlotFile | None, format: str | None, output: Path | None, **settings: Any) -> None:
     """Estimates every combination of settings at once.
 
     Several values have commas between them, or are ranges FIRST:LAST:STEP. --output FILE.csv or FILE.parquet writes
@@ -40,7 +38,7 @@ def command(
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
     if plot is not None:
-        save(speedup_by_sparsity(frame, name=network.name, size=plot_size), plot)
+        plot.save(speedup_by_sparsity(frame, name=network.name, size=plot.size))
     if as_parquet and output is not None:
         write_bytes_atomically(output, _parquet(frame))
     else:

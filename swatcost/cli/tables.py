@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import FORMAT, OUTPUT, plot_options
+from swatcost.cli.options import FORMAT, OUTPUT, PlotFile, plot_options
 from swatcost.cli.output import form, show, width
 from swatcost.cli.progress import unattended
-from swatcost.plots import accuracy_by_reduction, check_accuracies, save
+from swatcost.plots import accuracy_by_reduction, check_accuracies
 from swatcost.published import cells, reproduce
 from swatcost.report.published import render
 
@@ -24,11 +24,11 @@ def _names() -> list[str]:
 @plot_options("accuracy lost against training FLOPs saved")
 @FORMAT
 @OUTPUT
-def command(table: str, plot: Path | None, plot_size: str, format: str | None, output: Path | None) -> None:
+def command(table: str, plot: PlotFile | None, format: str | None, output: Path | None) -> None:
     """Published numbers beside what the program gives: TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
 
-    --plot draws what Tables 2, 3, 4 and 5 say of accuracy and reduction, a panel for each network; the paper's
-    Figure 6 is the panel ResNet-50 of Table 3.
+    --plot draws accuracy against reduction as in Tables 2, 3, 4 and 5, one panel per network; the paper's Figure 6
+    is the ResNet-50 panel of Table 3.
 
     Example: swatcost tables 3 --plot figure6.pdf
     """
@@ -39,5 +39,5 @@ def command(table: str, plot: Path | None, plot_size: str, format: str | None, o
     with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unattended()) as bar:
         found = list(bar)
     if plot is not None:
-        save(accuracy_by_reduction(found, size=plot_size), plot)
+        plot.save(accuracy_by_reduction(found, size=plot.size))
     show(render(found, form(format, output), width=width(output)), output)

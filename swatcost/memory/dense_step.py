@@ -85,7 +85,8 @@ class StepMemory:
     `constant` is held throughout: parameters, master weights, optimizer state and buffers. `saved` is what autograd
     keeps at the end of the forward pass, by operation: each storage once, under the first operation that saves it.
     `loss` is what a cross-entropy on the output saves, 0 where the output is not a matrix of class scores. `live` is
-    what the timeline's storages take after each of its events, the backward pass's from event `backward` on.
+    what the timeline's storages take after each of its events, the backward pass's from event `backward` on. `working`
+    are the copies that the optimizer makes while it updates a parameter, the largest one's.
     """
 
     batch_size: int
@@ -99,6 +100,12 @@ class StepMemory:
     live: Sequence[int]
     backward: int
     peak: Peak
+    working: int = 0
+
+    @property
+    def at_update(self) -> int:
+        """What is held while the optimizer updates: all that the backward pass leaves, and its working copies."""
+        return sum(self.constant.values()) + (self.live[-1] if self.live else 0) + self.working
 
     @property
     def saved_bytes(self) -> int:
@@ -139,6 +146,7 @@ def training_memory(
         live=live,
         backward=network.timeline.backward,
         peak=_peak(network, sizes, live, constant, working),
+        working=working,
     )
 
 
