@@ -25,9 +25,9 @@ _FARTHEST = 100  # times the default, the largest count that is offered
 
 
 _LABELS = {
-    "acts": "activations", "grads": "outputs’ gradients", "period": "Top-K period",
-    "default_act_sparsity": "activations, from ReLU", "selection": "Top-K by", "one_sample": "Top-K on one sample",
-    "hidden": "hide Top-K",
+    "acts": "activations", "grads": "output gradients", "period": "Top-K period",
+    "default_act_sparsity": "activation sparsity from ReLU", "selection": "Top-K algorithm",
+    "one_sample": "Top-K on one sample", "hidden": "hidden Top-K",
 }  # fmt: skip
 
 
@@ -42,12 +42,12 @@ class Control:
 
     @property
     def label(self) -> str:
-        """What stands beside it."""
+        """The text beside it."""
         return _LABELS.get(self.name, self.name.replace("_", " "))
 
     @property
     def sent(self) -> Any:
-        """Where it stands, as the page sends it: of counts, the place among what is offered."""
+        """Its value as the page sends it: for counts, the place among those offered."""
         return list(self.offered).index(self.start) if self.kind == "count" else self.start
 
     def value_of(self, sent: Any) -> Any:
@@ -62,14 +62,14 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """The controls around a setting, and what was given that has none."""
+    """The controls around a setting, and the settings given that have none."""
 
     each: tuple[Control, ...]
     others: Mapping[str, Any]
 
     @property
     def sent(self) -> list[Any]:
-        """Where all stand, as the page sends it."""
+        """All values as the page sends them."""
         return [control.sent for control in self.each]
 
     def values(self, sent: Sequence[Any]) -> dict[str, Any]:

@@ -53,17 +53,17 @@ def described(row: Row, of: str) -> str:
         shapes = [str(row[key]).replace("x", "×") for key in ("input_shape", "weight_shape", "output_shape")]
         lines.append("input {}, weight {}, output {}".format(*(shape or "none" for shape in shapes)))
         lines.append(
-            f"weights {100 * row['weight_sparsity']:.4g} % sparse, acts {100 * row['act_sparsity']:.4g} % sparse"
+            f"weights {100 * row['weight_sparsity']:.4g} % sparse, activations {100 * row['act_sparsity']:.4g} % sparse"
         )
     lines.append(f"{row['params']:,} parameters")
     dense, sparse = row[f"{of}_dense_macs"], row[f"{of}_sparse_macs"]
     if dense and sparse == dense:
         lines.append(f"{of}: {scaled(dense, 'MAC')}, dense")
     elif dense:
-        spared = percent(1 - sparse / dense)
-        lines.append(f"{of}: {scaled(dense, 'MAC')} dense, {scaled(sparse, 'MAC')} sparse, down {spared}")
+        less = percent(1 - sparse / dense)
+        lines.append(f"{of}: {scaled(dense, 'MAC')} dense, {scaled(sparse, 'MAC')} sparse, down {less}")
     else:
-        lines.append(f"{of}: nothing to compute")
+        lines.append(f"{of}: no work")
     return "<br>".join(lines)
 
 

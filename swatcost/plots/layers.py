@@ -96,7 +96,8 @@ def reduction_by_layer(estimate: Estimate, *, size: str = "screen") -> Figure:
         for axes, work in zip(every, parts, strict=True)
     ]
     legend: list[Entry] = [(marks[0][0], "whole network")]
-    legend += [(marks[0][1], "dense: no reduction")] * any(dense.get_path().vertices.size for _, dense in marks)
+    dense = any(cost.dense and not cost.reduction for work in parts for cost in work.layers)
+    legend += [(marks[0][1], "dense: no reduction")] * dense
     if not saves:
         every[0].annotate(
             "dense: no layer has a reduction", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center",

@@ -92,7 +92,7 @@ def _key(axes: Axes, at: Size, breaks: Sequence[int | None]) -> list[Entry]:
     (even,) = axes.plot([], [], **mark, markerfacecolor="white", markeredgewidth=0.7 * at.line)
     (own,) = axes.plot([], [], **mark)
     (limit,) = axes.plot([], [], color=GREY, linewidth=0.9, linestyle=":")
-    found: list[Entry] = [(own, "the period asked for"), (limit, "limit without Top-K")]
+    found: list[Entry] = [(own, "chosen period"), (limit, "limit without Top-K")]
     return [(even, "break-even period"), *found] if any(each is not None for each in breaks) else found
 
 
