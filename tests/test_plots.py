@@ -376,6 +376,24 @@ def test_other_plots_are_laid_out(name: str, size: str) -> None:
     assert_laid_out(drawn()[name](size))
 
 
+def test_a_pass_too_short_for_its_name_has_none() -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)  # no backward pass but freeing what is left
+    frozen = swatcost.trace(module, input_shape=(8,))
+    figure = plots.memory_timeline(training_memory(frozen, batch_size=1), frozen, size="column")
+    assert [each.get_text() for each in figure.axes[0].texts] == ["forward", "optimizer"]
+    assert line(figure.axes[0], "backward")
+    assert_laid_out(figure)
+
+
+@pytest.mark.parametrize("size", ["screen", "column"])
+@pytest.mark.parametrize("name", ["densenet121", "cifar_vgg16", "vit_b_16", "one layer"])
+def test_memory_of_other_networks_is_laid_out(name: str, size: str) -> None:
+    step = training_memory(network(name), batch_size=1, optimizer="adam")
+    assert_laid_out(plots.memory_timeline(step, network(name), size=size))
+
+
 def test_an_unknown_size_is_refused() -> None:
     with pytest.raises(SwatcostError, match="unknown size 'poster' of a plot: choose from screen, column"):
         plots.cost_by_layer(estimate(), size="poster")

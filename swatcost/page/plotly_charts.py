@@ -190,7 +190,7 @@ def remaining(estimate: Estimate) -> Figure:
         barmode="stack",
         bargap=0.25,
         hovermode="closest",
-        xaxis=axis(f"share of {left} [%]{rest}", rangemode="tozero"),
+        xaxis=axis(f"{left} [%]{rest}", rangemode="tozero"),
         yaxis=axis("", autorange="reversed", type="category", showgrid=False, ticksuffix=" "),
     )
 

@@ -60,7 +60,7 @@ def memory_timeline(step: StepMemory, network: Network, *, size: str = "screen")
     name_layers(axes, [*names, *[""] * (len(held) - 1 - len(names))], at)
     axes.set_xlim(0, events[-1])
     for phase in phases:
-        _mark(axes, phase, at)
+        _mark(axes, phase, at, at.across / phases[-1].end)
     during = step.peak.phase + ("" if step.peak.phase == "optimizer step" else " pass")
     return finish(
         axes,
@@ -87,10 +87,12 @@ def _phases(step: StepMemory, at: Size) -> Iterator[_Phase]:
     yield _Phase("optimizer", last, last + update)
 
 
-def _mark(axes: Axes, phase: _Phase, at: Size) -> None:
-    """A line where the phase begins, and its name above the data."""
+def _mark(axes: Axes, phase: _Phase, at: Size, points: float) -> None:
+    """A line where the phase begins and, if it is long enough, its name above the data; an event is `points` wide."""
     if phase.begin:
         axes.axvline(phase.begin, color=BLACK, linewidth=0.9, linestyle=(0, (1, 1.2)), label=phase.name)
+    if points * (phase.end - phase.begin) < text_points(phase.name, at.small):
+        return
     axes.annotate(
         phase.name, ((phase.begin + phase.end) / 2, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, -2),
         textcoords="offset points", ha="center", va="top", fontsize=at.small, path_effects=halo(at),
