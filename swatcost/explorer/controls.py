@@ -1,4 +1,4 @@
-"""What can be moved on the page: a control for each setting, and what its values ask of an estimate."""
+"""The controls of the page, one for each setting, and the estimate that their values ask for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _LABELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A setting's control: its kind, what it offers, and where it starts. A sparsity is free in [0, 1)."""
+    """A setting's control: its kind, the values that it offers, and its first value. A sparsity is any in [0, 1)."""
 
     name: str
     kind: Kind
@@ -77,7 +77,7 @@ class Controls:
         return {control.name: control.value_of(value) for control, value in zip(self.each, sent, strict=True)}
 
     def setting(self, values: Mapping[str, Any]) -> Setting:
-        """What an estimate is asked for when the controls have these values. Raises SwatcostError for what it refuses.
+        """The setting that these values of the controls ask for. Raises SwatcostError where it is refused.
 
         A target of 0 is left out, for methods that have none of the kind and for what a file says; not that of
         activations where they would follow the weights then.

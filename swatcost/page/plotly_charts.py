@@ -55,11 +55,11 @@ _SIMULATED_CHARTS = {
 _PASSES = {"forward": BLUE, "grad_input": VERMILION, "grad_weight": GREEN, "recompute": PURPLE}
 _PATTERNS = {"forward": "", "grad_input": "/", "grad_weight": ".", "recompute": "x"}  # stacked, they differ in grey too
 _PLAIN, _MARKED = BLUE, VERMILION
-_PALE = 0.28  # opacity of what is dense, beside what is sparse
+_PALE = 0.28  # opacity of dense bars behind sparse ones
 _SHOWN_LAYERS = 15  # bars of the remaining work; the sum of the others is given in words
 _CHART_PIXELS, _PANEL_PIXELS, _FRAME_PIXELS, _BAR_PIXELS = 390, 150, 120, 22
-_WIDEST_SCALE = 20  # times the largest bar of a panel: on a wider one its bars could not be told apart
-_DECADES_BEYOND = 1  # of periods, past the one that was asked for
+_WIDEST_SCALE = 20  # times the largest bar of a panel: on a wider scale its bars would be too low to compare
+_DECADES_BEYOND = 1  # of periods, past the chosen one
 _LAST_DECADE = 4  # periods are drawn up to 10^4 at least
 _POINTS_PER_DECADE = 24  # of the curve, at whole periods, which the pointer reads out
 

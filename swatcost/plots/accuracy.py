@@ -121,7 +121,7 @@ def _tens_below(percent: float) -> int:
 
 
 def _draw(axes: Axes, points: list[_Point], look: dict[str, Any], at: Size, method: str) -> None:
-    """A method's line through what is computed, and a thin one from each point to what is printed."""
+    """A method's line through its computed points, and a thin one from each to its printed point."""
     computed = [(point.computed, point) for point in points if point.computed is not None]
     for reduction, point in computed:
         axes.plot([reduction, point.printed], [point.drop] * 2, color=look["color"], linewidth=0.5 * at.line,

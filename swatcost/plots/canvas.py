@@ -146,7 +146,7 @@ def text_points(text: str, points: float) -> float:
     return _EM * points * len(text)
 
 
-# what a line must not end between: a number and its unit, and what it is the number of
+# spaces where a line must not end: between a number and its unit, and before the number of a batch
 _BOUND = re.compile(r"(?<=\d) (?=(?:%|[kMGTPE]?(?:MAC|B|bytes)\b))|(?<=batch) (?=\d)")
 
 
@@ -167,7 +167,7 @@ def _legend_shape(texts: Sequence[str], across: float, points: float) -> tuple[i
 
 
 def halo(size: Size) -> list[Any]:
-    """A white border of what is drawn over data, so that both can be read."""
+    """A white border around text or lines over data, so that both can be read."""
     from matplotlib.patheffects import withStroke
 
     return [withStroke(linewidth=size.line + 1, foreground="white")]

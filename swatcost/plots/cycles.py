@@ -66,14 +66,17 @@ def _layers(simulation: Simulation) -> tuple[list[str], list[Cycles]]:
 
 
 def _cycles(axes: Axes, names: Sequence[str], layers: Sequence[Cycles], training: Cycles, at: Size) -> list[Entry]:
-    """Dense bars, pale, behind sparse ones."""
+    """Dense bars, pale, behind sparse ones, hatched so that they differ from the slots below in grey, too."""
     prefix, unit = axis_unit(max(max(each.dense, each.sparse) for each in layers))
     dense, sparse = ([getattr(each, how) / unit for each in layers] for how in ("dense", "sparse"))
     width, places = bar_width(len(layers), at), range(len(layers))
     behind = axes.bar(
         places, dense, width, color=PALE, edgecolor=GREY, linewidth=0.5 if width < 1 else 0, label="dense"
     )
-    front = axes.bar(places, sparse, width, color=GREY, linewidth=0, label="sparse")
+    hatch = "\\\\\\\\" if points_per_layer(len(layers), at) >= HATCHED else "----"
+    front = axes.bar(
+        places, sparse, width, color=GREY, edgecolor="white", linewidth=0, hatch=hatch, label="sparse"
+    )  # fmt: skip
     axes.set_ylabel(f"{prefix}cycles per sample")
     cut_off(axes, list(map(max, dense, sparse)), names, f"{prefix}cycles dense", at)
     return [

@@ -1,4 +1,4 @@
-"""An axis of layers that can be read whether there are one or hundreds: names of layers, or of what holds them."""
+"""An axis of layers, one or hundreds, that can be read: it names layers, or the modules that hold them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def name_layers(axes: Axes, names: Sequence[str], size: Size) -> None:
 
 
 def bar_width(layers: int, size: Size) -> float:
-    """The width of a layer's bar, of its room on the axis: many layers leave no room for gaps."""
+    """The width of a layer's bar as a share of its room on the axis: many layers leave no room for gaps."""
     return 0.85 if points_per_layer(layers, size) >= _APART else 1.0
 
 

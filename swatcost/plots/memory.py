@@ -36,8 +36,8 @@ def memory_timeline(step: StepMemory, network: Network, *, size: str = "screen")
     """Memory [B] over a dense step of the network: parameters, state and buffers below, the rest on top.
 
     step is what `swatcost.memory.dense_step.training_memory` returns for it. The axis is time as the trace orders it:
-    a unit is one allocation or release. It names the layers that run, or what holds them, and the passes; the optimizer
-    step is as wide as its name.
+    a unit is one allocation or release. It names the layers, or the modules that hold them, and the passes; the
+    optimizer step is as wide as its name.
     """
     at = size_named(size)
     (axes,) = panels(at)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from swatcost.plots.canvas import Entry
 
 _POINTS_PER_DECADE = 40  # of a curve, whose periods need not be whole: it is smooth
-_BEYOND = 100  # how far the axis goes on after the last break-even or period asked for, before it is rounded up
+_BEYOND = 100  # times the last break-even period at which the axis ends, before it is rounded up
 _LEAST_END = 10**4
-_MOST_DECADES = 9  # longer than any run; what breaks even later does so beyond the page
+_MOST_DECADES = 9  # longer than any run; a later break-even is off the axis
 _WRITTEN_OUT = 5  # decades whose powers of ten have room for all their digits
 
 
@@ -116,7 +116,7 @@ def _told_apart(every: Sequence[Estimate]) -> tuple[list[str], str]:
 
 
 def _machine(estimate: Estimate) -> str:
-    """The device, and where its times come from if nobody measured them."""
+    """The device, and the source of its times if they are not measured."""
     source = "" if estimate.device.measured else " (data sheet)"
     return estimate.device.name + (source if estimate.simulated_reduction is None else " (simulated)")
 
@@ -127,7 +127,7 @@ def _target(name: str, target: float | None) -> str:
 
 
 def _selecting(estimate: Estimate) -> str:
-    """A.4's ideas that were asked for."""
+    """The chosen ideas of A.4."""
     chosen = estimate.selecting
     parts = (chosen.algorithm, "Top-K on one sample" * chosen.one_sample, "Top-K hidden" * chosen.hidden)
     return ", ".join(filter(None, parts))

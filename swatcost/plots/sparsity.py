@@ -1,4 +1,4 @@
-"""The ideal speedup against sparsity, for methods and machines: what `swatcost.sweep` gives."""
+"""The ideal speedup against sparsity, for methods and machines, from a frame of `swatcost.sweep`."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _WORDS = {
     "acts": "activations {:.4g} %",
     "grads": "outputs {:.4g} %",
 }
-_MOST = (len(COLOURS), len(LINES), 6)  # choices told by colour, by kind of line, by panel
+_MOST = (len(COLOURS), len(LINES), 6)  # choices shown by colour, by kind of line, by panel
 _MOST_MARKERS = 12  # on a line
 _TOUCH = 0.002  # of the highest speedup: lines that are nearer cannot be told apart
 
 _Row = dict[str, Any]
-"""A row of the frame; None is what is not given."""
+"""A row of the frame; None where a setting is not given."""
 _Looks = dict[tuple[Any, ...], dict[str, Any]]
 """How the lines of a colour are drawn, by the values that the colour stands for."""
 
 
 class _Key(NamedTuple):
-    """What one way of telling lines apart stands for: columns, and the values that they have together."""
+    """What colour, kind of line or panel stands for: columns, and the combinations of values that they have."""
 
     columns: tuple[str, ...]
     values: list[tuple[Any, ...]]
@@ -48,7 +48,7 @@ class _Key(NamedTuple):
         return tuple(row[column] for column in self.columns)
 
     def said(self, values: Sequence[Any]) -> str:
-        """These values in words, or which ones are not given."""
+        """These values in words, or the columns that have none."""
         absent = f"no {' or '.join(_TARGETS.get(column, column) for column in self.columns)}"
         return _said(self.columns, values) or absent
 
@@ -112,7 +112,7 @@ def speedup_by_sparsity(frame: pandas.DataFrame, *, name: str = "", size: str = 
 
 
 def _given(rows: Sequence[_Row], column: str) -> list[Any]:
-    """The different values in a column, without what is not given."""
+    """The different values in a column, without None."""
     return [value for (value,) in _together(rows, [column]) if value is not None]
 
 
@@ -138,7 +138,7 @@ def _on_axis(rows: Sequence[_Row], axis: str) -> tuple[dict[str, list[str]], lis
 
 
 def _keys(rows: Sequence[_Row], axis: str) -> tuple[_Key, _Key, _Key]:
-    """How lines are told apart, by colour, kind of line and panel: each by a setting with those that it decides."""
+    """What colour, kind of line and panel stand for: each for a setting and those that it decides."""
     varying = [column for column in _SETTINGS if len(_given(rows, column)) > 1]
     for target in _TARGETS:  # a target that follows from the others is no line of its own
         if target != axis and not _decided(rows, [*varying, axis], target):
@@ -225,7 +225,7 @@ def _said(columns: Sequence[str], values: Sequence[Any]) -> str:
 
 
 def _caption(rows: Sequence[_Row], axis: str, told: Collection[str], stand_in: dict[str, list[str]]) -> str:
-    """What all lines have in common, and how the other targets vary along."""
+    """What all lines share, and how the other targets vary with the axis."""
     given = {column: _given(rows, column) for column in (*_SETTINGS, *_TARGETS) if column not in told}
     alike = {column: values[0] for column, values in given.items() if len(values) == 1}
     varying = [column for column in _TARGETS if column != axis and len(given.get(column, [])) > 1]

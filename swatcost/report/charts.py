@@ -85,9 +85,9 @@ def unique_names(layers: Sequence[tuple[str, str, str]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Share:
-    """One layer, by its place in execution order: its share of what is left of training, and of dense training [%].
+    """One layer, by its place in execution order: its share of the remaining training MACs, and of the dense ones [%].
 
-    `by_pass` is what the share of what is left adds up from.
+    `by_pass` splits the share of the remaining MACs.
     """
 
     layer: int
