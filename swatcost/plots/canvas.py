@@ -43,7 +43,11 @@ def panels(size: Size, *, down: int = 1, across: int = 1, height: float | None =
     matplotlib_or_error()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size.width, height or size.height), dpi=size.dpi, layout="constrained", facecolor="white")
+    from swatcost.plots.layout import RoundedLayout
+
+    figure = Figure(
+        figsize=(size.width, height or size.height), dpi=size.dpi, layout=RoundedLayout(), facecolor="white"
+    )
     found: list[Axes] = list(figure.subplots(down, across, squeeze=False, **shape).flat)
     for axes in found:
         axes.spines[["top", "right"]].set_visible(False)
