@@ -1,6 +1,6 @@
-"""The peak of a real training step on a GPU, beside the model's. Writes benchmarks/GPU_MEMORY.md.
+"""Peak memory of a real training step on a GPU, compared with the model's. Writes benchmarks/GPU_MEMORY.md.
 
-Run as `python -m benchmarks.gpu_memory` where torch sees a GPU.
+Run as `python -m benchmarks.gpu_memory` on a machine where torch has a GPU.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from pathlib import Path
 
 NETWORKS = ("resnet18", "resnet50", "densenet121", "vit_b_16", "convnext_base")
 BATCHES = (8, 32)
-_STEPS = 3  # the last is measured: the optimizer's state is there, and libraries have taken their workspaces
+_STEPS = 3  # the last one is measured: by then optimizer state and libraries' workspaces are allocated
 RESULTS = Path(__file__).parent / "GPU_MEMORY.md"
 
 
 def measured_peak(name: str, batch_size: int) -> int:
-    """What torch's allocator held at most [bytes] in a step of SGD with momentum, above what was there before."""
+    """Peak bytes allocated by torch in a step of SGD with momentum, less what was allocated before."""
     import torch
     from swatcost_models import ZOO
 
@@ -34,7 +34,7 @@ def measured_peak(name: str, batch_size: int) -> int:
 
 
 def report() -> str:
-    """The whole as Markdown."""
+    """The report as Markdown."""
     import torch
 
     from benchmarks.cases import markdown
@@ -48,10 +48,10 @@ def report() -> str:
             rows.append([name, str(batch_size), f"{model:,}", f"{peak:,}", f"{peak / model:.4f}"])
     where = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     blocks = [
-        "# The peak of a training step on a GPU",
+        "# Peak memory of a training step on a GPU",
         f"Written by `python -m benchmarks.gpu_memory` on {where}: a step of SGD with momentum in fp32, "
-        "`torch.cuda.max_memory_allocated` less what was allocated before. What is held beyond the model's peak was "
-        "not taken apart; the model leaves out workspaces of libraries, the loss, and rounding by the allocator.",
+        "`torch.cuda.max_memory_allocated` less what was allocated before. The excess over the model's peak was not "
+        "broken down; the model excludes library workspaces, the loss, and rounding by the allocator.",
         markdown(rows),
     ]
     return "\n\n".join(blocks) + "\n"

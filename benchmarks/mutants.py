@@ -1,11 +1,12 @@
-"""Changes the formulas, one small mistake at a time, and sees whether the tests notice. Run by `make mutants`.
+"""Puts small mistakes into the formulas, one at a time, and reports which the tests catch. Run by `make mutants`.
 
-cosmic-ray makes the mutants: another operator, another comparison, a number that is off by one, a decorator or a loop
-taken away. Each is put before its module's tests in a process forked from one that has already imported torch and
-pytest, so that it costs the time of its tests; the mutated code exists in that process only, and no file is touched.
-A mutant is killed when a test fails. Two other ends are counted apart, as no test noticed anything: its tests take
-longer than a minute, or they do not run to an end, because the mutant cannot be imported or its process dies. Mutants
-that are not Python, or that differ in type annotations only, which are not evaluated, are left out.
+cosmic-ray makes the mutants: another operator or comparison, a number off by one, a decorator or loop removed. Each
+runs its module's tests in a process forked from one that has already imported torch and pytest, so that only the tests
+take time; the mutated code exists in that process only, and no file is changed.
+
+A mutant is killed when a test fails. Two other outcomes are counted separately, because no test failed: the tests take
+longer than a minute, or they do not finish, because the mutant cannot be imported or its process dies. Mutants that are
+not valid Python, or that differ only in type annotations, which are not evaluated, are skipped.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
 
-# Which tests judge a module, the quickest first. They hold arithmetic by hand, laws, independent counts or what others
-# measured or published; what the program printed before, README and the documentation's examples judge nothing.
+# Which tests judge a module, the fastest first. They check against arithmetic by hand, laws, independent counts, or
+# what others measured or published. Tests of shown output, such as README's, are not judges.
 _COUNTS = ("test_conventions", "test_methods", "test_macs", "test_estimate")
 JUDGES: dict[str, Sequence[str]] = {
     "counting/equations.py": _COUNTS,
@@ -62,18 +63,18 @@ JUDGES: dict[str, Sequence[str]] = {
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("MUTANTS.md")
 _ENDS = ("killed", "timed out", "crashed")
-_HEADER = "| where | as it is | mutant | why no test fails |"
+_HEADER = "| where | original | mutant | why no test fails |"
 
 
 class Mutant(NamedTuple):
-    """A module's path, as it is and as it is with the mistake."""
+    """A module's path, its source, and its code with the mistake."""
 
     path: str
     source: str
     code: str
 
     def change(self) -> tuple[int, str, str]:
-        """The first line that differs, its number first, as it is and as the mutant has it."""
+        """The number of the first line that differs, the original, and the mutant's version."""
         old, new = self.source.splitlines(), self.code.splitlines()
         _, i, i_end, j, j_end = next(
             each for each in difflib.SequenceMatcher(None, old, new).get_opcodes() if each[0] != "equal"
@@ -99,7 +100,7 @@ def _behaviour(source: str) -> str | None:
 
 
 def mutants(paths: Iterable[str], order: random.Random) -> Iterator[Mutant]:
-    """All mutants of these modules, shuffled."""
+    """All mutants of these modules, in random order."""
     with use_db(":memory:", WorkDB.Mode.create) as database:
         init(map(Path, paths), database, {})
         found = sorted(
@@ -116,7 +117,7 @@ def mutants(paths: Iterable[str], order: random.Random) -> Iterator[Mutant]:
 
 
 class _Mutated(MetaPathFinder, SourceFileLoader):
-    """Imports the mutant in place of its module."""
+    """Imports the mutant instead of its module."""
 
     def __init__(self, mutant: Mutant) -> None:
         super().__init__(mutant.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__"), mutant.path)
@@ -130,20 +131,20 @@ class _Mutated(MetaPathFinder, SourceFileLoader):
 
 
 def judges(path: str) -> list[str]:
-    """The tests of a module: the examples in its own docstrings, and files."""
+    """What tests a module: the examples in its docstrings, and test files."""
     (files,) = (files for pattern, files in JUDGES.items() if Path(path).match(pattern))
     return [path, *(f"tests/{each}.py" for each in files)]
 
 
 def tested(files: Iterable[str]) -> int:
     """pytest's exit code."""
-    # plain: pytest's own import hook would come before that of the mutant
+    # plain, because pytest's own import hook would run before the mutant's
     options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
     return int(pytest.main([*options, *files]))
 
 
 def start(mutant: Mutant) -> int:
-    """Tests a mutant in a process of its own, which ends with pytest's exit code. Gives the process's number."""
+    """Tests a mutant in a process of its own, which exits with pytest's exit code. Returns the process id."""
     if process := os.fork():
         return process
     signal.alarm(60)
@@ -157,7 +158,7 @@ def start(mutant: Mutant) -> int:
 
 
 def end_of(status: int) -> str:
-    """How a mutant ended, from its process's: survived, or one of _ENDS."""
+    """A mutant's outcome from its process's wait status: survived, or one of _ENDS."""
     if os.WIFSIGNALED(status):
         return "timed out" if os.WTERMSIG(status) == signal.SIGALRM else "crashed"
     ends: dict[int, str] = {pytest.ExitCode.OK: "survived", pytest.ExitCode.TESTS_FAILED: "killed"}
@@ -165,7 +166,7 @@ def end_of(status: int) -> str:
 
 
 def judged(chosen: Sequence[Mutant], at_once: int) -> list[tuple[Mutant, str]]:
-    """Each mutant and how it ended."""
+    """Each mutant and its outcome."""
     waiting, running, found = list(chosen), dict[int, Mutant](), list[tuple[Mutant, str]]()
     while waiting or running:
         while waiting and len(running) < at_once:
@@ -181,7 +182,7 @@ def judged(chosen: Sequence[Mutant], at_once: int) -> list[tuple[Mutant, str]]:
 
 
 def report(found: Sequence[tuple[Mutant, str]], seed: int) -> str:
-    """The whole as Markdown, with the reasons that were written into the table of survivors before."""
+    """The report as Markdown; reasons already written in the table of survivors are kept."""
     rows = re.findall(r"^\| `(.*?):\d+` \| (.*) \| (.*?) \|$", RESULTS.read_text(), re.M) if RESULTS.exists() else []
     reasons = {(path, change): reason for path, change, reason in rows}
     made = Counter(mutant.path for mutant, _ in found)
@@ -191,10 +192,10 @@ def report(found: Sequence[tuple[Mutant, str]], seed: int) -> str:
         "# Mutants of the formulas",
         "",
         f"Written by `make mutants ARGS=--write`: {len(found)} mutants, seed {seed}. {of_all['killed']} are killed "
-        f"({share:.1f} %): a test fails. Counted apart are {of_all['timed out']} that time out after a minute and "
-        f"{of_all['crashed']} that crash: they cannot be imported, or their process dies. "
-        f"{of_all['survived']} survive; the table at the end says why. "
-        "Tests were written for mutants of this seed that survived at first: another seed is the fairer judge.",
+        f"({share:.1f} %): a test fails. Counted separately are {of_all['timed out']} that time out after a minute "
+        f"and {of_all['crashed']} that crash: they cannot be imported, or their process dies. "
+        f"{of_all['survived']} survive, for the reasons in the last table. "
+        "Tests were written for mutants of this seed that first survived, so another seed is a fairer test.",
         "",
         f"| module | mutants | {' | '.join(_ENDS)} |",
         f"| --- | ---: |{' ---: |' * len(_ENDS)}",
@@ -215,7 +216,7 @@ def report(found: Sequence[tuple[Mutant, str]], seed: int) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", help="such as swatcost/timing/topk.py; all that have tests named here")
+    parser.add_argument("modules", nargs="*", help="such as swatcost/timing/topk.py (all modules with judges)")
     parser.add_argument("--sample", type=int, default=500, help="number of mutants (500)")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--seed", type=int, default=0)
@@ -226,13 +227,15 @@ def main() -> int:
     everything = sorted(str(path.relative_to(ROOT)) for pattern in JUDGES for path in (ROOT / "swatcost").glob(pattern))
     paths = options.modules or everything
     hypothesis.settings.register_profile("mutants", max_examples=30, deadline=None, database=None, derandomize=True)
-    if tested(dict.fromkeys(file for path in paths for file in judges(path))):  # and imports what they need
-        print("The tests fail without any mutant.")
+    if tested(
+        dict.fromkeys(file for path in paths for file in judges(path))
+    ):  # this run also imports what the tests need
+        print("The tests fail even without a mutant.")
         return 1
     for name in [name for name in sys.modules if name.split(".")[0] in ("swatcost", "swatcost_models", "tests")]:
         del sys.modules[name]
     gc.collect()
-    gc.freeze()  # what is shared with the processes stays shared
+    gc.freeze()  # keeps memory shared with the forked processes
     found = mutants(paths, random.Random(options.seed))
     chosen = list(found if options.all else islice(found, options.sample))
     print(f"{len(chosen)} mutants of {len(paths)} modules", flush=True)

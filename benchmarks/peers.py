@@ -1,6 +1,6 @@
-"""Other counters, each asked for what it calls MACs or FLOPs, as MACs of one forward pass over the whole input.
+"""Other counters: what each calls MACs or FLOPs, converted to MACs of one forward pass over the whole input.
 
-What cannot be imported is left out and named.
+Counters that cannot be imported are left out, and the reports name them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Inputs = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Peer:
-    """A counter: `count` gives MACs of a forward pass; `on_meta` says that it needs no numbers."""
+    """A counter: `count` returns the MACs of a forward pass; `on_meta` means that it runs on the meta device."""
 
     name: str
     module: str
@@ -30,7 +30,7 @@ class Peer:
     on_meta: bool = False
 
     def missing(self) -> str:
-        """Why it cannot be used, or nothing."""
+        """Why it cannot be imported; empty if it can."""
         try:
             with quiet():
                 importlib.import_module(self.module)
@@ -41,7 +41,7 @@ class Peer:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Peers talk while they count."""
+    """Silences the counters, which print and warn."""
     logging.disable(logging.CRITICAL)
     with (
         warnings.catch_warnings(),
@@ -64,7 +64,7 @@ def _torch(module: nn.Module, inputs: Inputs) -> float:
 
 
 def torch_backward(module: nn.Module, inputs: Inputs) -> float:
-    """What torch's counter gives for a backward pass, with a loss over all outputs."""
+    """MACs of a backward pass by torch's counter, with a loss over all outputs."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -75,7 +75,7 @@ def torch_backward(module: nn.Module, inputs: Inputs) -> float:
 
 
 def total(output: Any) -> Tensor:
-    """A loss that every output reaches."""
+    """A loss that depends on every output."""
     if isinstance(output, Tensor):
         return output.sum()
     return torch.stack([total(each) for each in output]).sum()
@@ -109,7 +109,7 @@ def _ptflops(module: nn.Module, inputs: Inputs) -> float:
 
 
 class _Single(nn.Module):
-    """Takes its first input by name."""
+    """Takes its first input by the name `x`."""
 
     def __init__(self, module: nn.Module, inputs: Inputs) -> None:
         super().__init__()
