@@ -1,1 +1,1 @@
-"""Speed, and the counts of others, side by side; see the Makefile."""
+"""Speed and counts, compared with other counters; see the Makefile."""

@@ -1,6 +1,6 @@
 """Times and memory, compared with other counters. Writes benchmarks/RESULTS.md.
 
-Run as `make bench`. Every ratio compares two medians of one run on one machine; absolute times say little.
+Run as `make bench`. Every ratio compares two medians of one run on one machine; times alone say little.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 NETWORKS = {"resnet50": 5, "densenet121": 5, "vit_b_16": 5, "convnext_base": 5, "Llama 70B": 3}
-"""Networks traced within a process, and the number of rounds."""
+"""Networks that are traced in a process, and the repetitions."""
 
 _COMMAND = [str(Path(sys.executable).parent / "swatcost"), "resnet50", "--weights", "0.8", "--acts", "0.8"]
 _COMMAND += ["--period", "1000"]
@@ -43,7 +43,7 @@ print(macs)
 
 
 def whole_process(commands: dict[str, Sequence[str]], rounds: int = 5) -> dict[str, float]:
-    """The median time [s] of each command, in turns."""
+    """The median time [s] of each command, taking turns."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     quietly: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     run = partial(subprocess.run, env=environment, **quietly)
@@ -51,7 +51,7 @@ def whole_process(commands: dict[str, Sequence[str]], rounds: int = 5) -> dict[s
 
 
 def in_turns(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The median time [s] of each function, in turns; the first call of each is not counted."""
+    """The median time [s] of each function, taking turns after a first call of each."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(rounds + 1):
         for name, function in functions.items():
@@ -76,7 +76,7 @@ def built(name: str) -> tuple[Any, Any]:
 
 
 def tracing(name: str) -> dict[str, float]:
-    """Seconds to trace a built module, and to count it with torch's counter, both with gradients enabled."""
+    """Time [s] to trace a built module, and of torch's counter in the same grad mode."""
     import swatcost
     from benchmarks.peers import PEERS, torch_backward
 
@@ -93,7 +93,7 @@ def tracing(name: str) -> dict[str, float]:
 
 
 def memory(name: str, tool: str) -> float:
-    """Peak resident memory [MiB] of a process that counts the network once."""
+    """The peak resident set [MiB] of a process that counts the network once."""
     import swatcost
     from benchmarks.peers import PEERS
 
@@ -106,7 +106,7 @@ def memory(name: str, tool: str) -> float:
 
 
 def other_peers(name: str) -> dict[str, Any]:
-    """Seconds that the other counters take for one image, after a first call; None where they fail."""
+    """Times [s] of the other peers for one image, after a first call; None if they fail."""
     import torch
 
     from benchmarks.peers import PEERS, quiet
@@ -124,6 +124,31 @@ def other_peers(name: str) -> dict[str, Any]:
         except Exception:
             found[peer.name] = None
     return found
+
+
+def summaries() -> dict[str, float] | None:
+    """Seconds of a summary of a built ResNet-50, made and printed, and of torchinfo's; None without torchinfo.
+
+    torchinfo runs the forward pass, swatcost forward and backward.
+    """
+    import swatcost
+    from benchmarks.peers import PEERS, quiet
+
+    if next(each for each in PEERS if each.name == "torchinfo").missing():
+        return None
+    from torchinfo import summary
+
+    module, x = built("resnet50")
+    with quiet():
+        return in_turns(
+            {
+                "swatcost": lambda: str(swatcost.summary(module, example_inputs=x, depth=3)),
+                "torchinfo": lambda: str(
+                    summary(module, input_data=x, depth=3, verbose=0, device="meta", mode="train")
+                ),
+            },
+            7,
+        )
 
 
 def estimates() -> dict[str, float]:
@@ -159,7 +184,7 @@ def estimates() -> dict[str, float]:
 
 
 def elsewhere(call: str, module: str = "bench") -> Any:
-    """The result of a call in a process of its own."""
+    """The result of a call in a separate process."""
     code = f"import json, sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks import {module}; "
     code += f"print(json.dumps({module}.{call}))"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
@@ -185,7 +210,7 @@ def report() -> str:
     blocks = [
         "# Benchmarks",
         f"Written by `make bench` on {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, torch {torch.__version__}. Medians of one run, measured in turns; compare "
+        f"{platform.python_version()}, torch {torch.__version__}. Medians of one run in which all took turns; compare "
         "ratios, not times.",
     ]
     blocks += [f"Left out: {name} ({why})." for name, why in missing.items()]
@@ -204,8 +229,8 @@ def report() -> str:
     own = next(iter(seconds.values()))
     blocks += [
         "## The whole process, ResNet-50",
-        markdown([["", "time", "time of swatcost"]] + [
-            [name, f"{each:.2f} s", f"1/{each / own:.1f} of this" if each > own else f"{own / each:.2f}× this"]
+        markdown([["", "time", "swatcost's time"]] + [
+            [name, f"{each:.2f} s", f"1/{each / own:.1f} of it" if each > own else f"{own / each:.2f}× as long"]
             for name, each in list(seconds.items())
         ]),
     ]  # fmt: skip
@@ -225,13 +250,24 @@ def report() -> str:
             others.append([name, *("fails" if each is None else f"{1000 * each:.0f} ms" for each in times.values())])
     blocks += [
         "## Tracing a built module, in the process",
-        "On the meta device, with gradients enabled; 11 images, or 2048 tokens through 80 layers of width 8192.",
+        "On the meta device and with gradients enabled; 11 images, or 2048 tokens through 80 layers of width 8192.",
         markdown(rows),
-        "Peak resident memory of a process that imports torch, builds the network and counts it once:",
+        "Peak resident set of a process that imports torch, builds the network and counts it once:",
         markdown(sizes),
         "The other counters on one image, forward only, on the CPU (torchinfo on the meta device):",
         markdown(others),
     ]
+
+    say("summaries")
+    if found := elsewhere("summaries()"):
+        own, other = found["swatcost"], found["torchinfo"]
+        blocks += [
+            "## A summary of a built ResNet-50, in the process",
+            "Made and printed to depth 3, on the meta device, 11 images; torchinfo runs the forward pass, swatcost "
+            "forward and backward.",
+            markdown([["", "swatcost", "torchinfo", "ratio"],
+                      ["resnet50", f"{1000 * own:.0f} ms", f"{1000 * other:.0f} ms", f"{own / other:.2f}"]]),
+        ]  # fmt: skip
 
     say("estimates")
     found = elsewhere("estimates()")

@@ -1,4 +1,4 @@
-"""Small networks counted by hand, by swatcost and by other counters: the tables in docs/cases.md and README.md.
+"""Small networks counted by hand, by swatcost and by other counters: the tables of docs/cases.md and of the README.
 
 Run as `make cases`.
 """
@@ -42,7 +42,7 @@ def cell(found: float | None, expected: int) -> str:
 
 
 def table() -> str:
-    """The cases as Markdown tables; numbers that differ from the count by hand are in italics."""
+    """The cases as a Markdown table; numbers that differ from the count by hand are in italics."""
     peers = [peer for peer in PEERS if not peer.missing()]
     header = ["forward", "by hand", "swatcost", *(peer.name for peer in peers)]
     forward, backward = [header], [["backward", "by hand", "swatcost", "FlopCounterMode"]]
@@ -68,12 +68,12 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def between_marks(text: str) -> str:
-    """The text between the marks of a page."""
+    """What stands between the marks of a page."""
     return text.partition(START)[2].partition(END)[0].strip("\n")
 
 
 def written(page: Path, tables: str) -> None:
-    """Replaces the text between the marks of a page by the tables."""
+    """Puts tables between the marks of a page."""
     before, _, rest = page.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{START}\n\n{tables}\n\n{END}{after}", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Peak memory of a real training step on a GPU, compared with the model's. Writes benchmarks/GPU_MEMORY.md.
 
-Run as `python -m benchmarks.gpu_memory` on a machine where torch has a GPU.
+Run as `python -m benchmarks.gpu_memory` where torch sees a GPU.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from pathlib import Path
 
 NETWORKS = ("resnet18", "resnet50", "densenet121", "vit_b_16", "convnext_base")
 BATCHES = (8, 32)
-_STEPS = 3  # the last one is measured: by then optimizer state and libraries' workspaces are allocated
+_STEPS = 3  # the last is measured: by then the optimizer state and library workspaces are allocated
 RESULTS = Path(__file__).parent / "GPU_MEMORY.md"
 
 
 def measured_peak(name: str, batch_size: int) -> int:
-    """Peak bytes allocated by torch in a step of SGD with momentum, less what was allocated before."""
+    """The peak of torch's allocator [bytes] in a step of SGD with momentum, above what was allocated before."""
     import torch
     from swatcost_models import ZOO
 
@@ -50,8 +50,8 @@ def report() -> str:
     blocks = [
         "# Peak memory of a training step on a GPU",
         f"Written by `python -m benchmarks.gpu_memory` on {where}: a step of SGD with momentum in fp32, "
-        "`torch.cuda.max_memory_allocated` less what was allocated before. The excess over the model's peak was not "
-        "broken down; the model excludes library workspaces, the loss, and rounding by the allocator.",
+        "`torch.cuda.max_memory_allocated` less what was allocated before. The excess over the model was not "
+        "analysed; the model leaves out library workspaces, the loss and allocator rounding.",
         markdown(rows),
     ]
     return "\n\n".join(blocks) + "\n"

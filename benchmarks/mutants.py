@@ -1,12 +1,11 @@
-"""Puts small mistakes into the formulas, one at a time, and reports which the tests catch. Run by `make mutants`.
+"""Changes the formulas, one small mistake at a time, and sees whether the tests notice. Run by `make mutants`.
 
-cosmic-ray makes the mutants: another operator or comparison, a number off by one, a decorator or loop removed. Each
-runs its module's tests in a process forked from one that has already imported torch and pytest, so that only the tests
-take time; the mutated code exists in that process only, and no file is changed.
-
-A mutant is killed when a test fails. Two other outcomes are counted separately, because no test failed: the tests take
-longer than a minute, or they do not finish, because the mutant cannot be imported or its process dies. Mutants that are
-not valid Python, or that differ only in type annotations, which are not evaluated, are skipped.
+cosmic-ray makes the mutants: another operator, another comparison, a number that is off by one, a decorator or a loop
+removed. Each runs against its module's tests in a process forked from one that has already imported torch and pytest,
+so that it costs only the time of its tests; the mutated code exists in that process only, and no file is changed. A
+mutant is killed when a test fails. Two other ends are counted separately, because no test noticed anything: its tests
+take longer than a minute, or they do not finish, because the mutant cannot be imported or its process dies. Mutants
+that are not Python, or that differ in type annotations only, which are not evaluated, are left out.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
 
-# Which tests judge a module, the fastest first. They check against arithmetic by hand, laws, independent counts, or
-# what others measured or published. Tests of shown output, such as README's, are not judges.
+# The tests of each module, the fastest first. They check arithmetic by hand, laws, independent counts, or numbers that
+# others measured or published; tests of earlier output, README and documentation do not count.
 _COUNTS = ("test_conventions", "test_methods", "test_macs", "test_estimate")
 JUDGES: dict[str, Sequence[str]] = {
     "counting/equations.py": _COUNTS,
@@ -67,14 +66,14 @@ _HEADER = "| where | original | mutant | why no test fails |"
 
 
 class Mutant(NamedTuple):
-    """A module's path, its source, and its code with the mistake."""
+    """A module's path, its source, and its source with the mistake."""
 
     path: str
     source: str
     code: str
 
     def change(self) -> tuple[int, str, str]:
-        """The number of the first line that differs, the original, and the mutant's version."""
+        """The first line that differs: its number, the original and the mutant."""
         old, new = self.source.splitlines(), self.code.splitlines()
         _, i, i_end, j, j_end = next(
             each for each in difflib.SequenceMatcher(None, old, new).get_opcodes() if each[0] != "equal"
@@ -100,7 +99,7 @@ def _behaviour(source: str) -> str | None:
 
 
 def mutants(paths: Iterable[str], order: random.Random) -> Iterator[Mutant]:
-    """All mutants of these modules, in random order."""
+    """All mutants of these modules, shuffled."""
     with use_db(":memory:", WorkDB.Mode.create) as database:
         init(map(Path, paths), database, {})
         found = sorted(
@@ -131,20 +130,20 @@ class _Mutated(MetaPathFinder, SourceFileLoader):
 
 
 def judges(path: str) -> list[str]:
-    """What tests a module: the examples in its docstrings, and test files."""
+    """The tests of a module: the examples in its own docstrings, and files."""
     (files,) = (files for pattern, files in JUDGES.items() if Path(path).match(pattern))
     return [path, *(f"tests/{each}.py" for each in files)]
 
 
 def tested(files: Iterable[str]) -> int:
     """pytest's exit code."""
-    # plain, because pytest's own import hook would run before the mutant's
+    # plain: pytest's own import hook would precede the mutant's
     options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
     return int(pytest.main([*options, *files]))
 
 
 def start(mutant: Mutant) -> int:
-    """Tests a mutant in a process of its own, which exits with pytest's exit code. Returns the process id."""
+    """Tests a mutant in a separate process, which exits with pytest's exit code. Returns the process's id."""
     if process := os.fork():
         return process
     signal.alarm(60)
@@ -158,7 +157,7 @@ def start(mutant: Mutant) -> int:
 
 
 def end_of(status: int) -> str:
-    """A mutant's outcome from its process's wait status: survived, or one of _ENDS."""
+    """How a mutant ended, from its process's status: survived, or one of _ENDS."""
     if os.WIFSIGNALED(status):
         return "timed out" if os.WTERMSIG(status) == signal.SIGALRM else "crashed"
     ends: dict[int, str] = {pytest.ExitCode.OK: "survived", pytest.ExitCode.TESTS_FAILED: "killed"}
@@ -166,7 +165,7 @@ def end_of(status: int) -> str:
 
 
 def judged(chosen: Sequence[Mutant], at_once: int) -> list[tuple[Mutant, str]]:
-    """Each mutant and its outcome."""
+    """Each mutant and how it ended."""
     waiting, running, found = list(chosen), dict[int, Mutant](), list[tuple[Mutant, str]]()
     while waiting or running:
         while waiting and len(running) < at_once:
@@ -182,7 +181,7 @@ def judged(chosen: Sequence[Mutant], at_once: int) -> list[tuple[Mutant, str]]:
 
 
 def report(found: Sequence[tuple[Mutant, str]], seed: int) -> str:
-    """The report as Markdown; reasons already written in the table of survivors are kept."""
+    """The report as Markdown, with the reasons from the previous table of survivors."""
     rows = re.findall(r"^\| `(.*?):\d+` \| (.*) \| (.*?) \|$", RESULTS.read_text(), re.M) if RESULTS.exists() else []
     reasons = {(path, change): reason for path, change, reason in rows}
     made = Counter(mutant.path for mutant, _ in found)
@@ -192,10 +191,10 @@ def report(found: Sequence[tuple[Mutant, str]], seed: int) -> str:
         "# Mutants of the formulas",
         "",
         f"Written by `make mutants ARGS=--write`: {len(found)} mutants, seed {seed}. {of_all['killed']} are killed "
-        f"({share:.1f} %): a test fails. Counted separately are {of_all['timed out']} that time out after a minute "
-        f"and {of_all['crashed']} that crash: they cannot be imported, or their process dies. "
-        f"{of_all['survived']} survive, for the reasons in the last table. "
-        "Tests were written for mutants of this seed that first survived, so another seed is a fairer test.",
+        f"({share:.1f} %): a test fails. Counted separately: {of_all['timed out']} time out after a minute and "
+        f"{of_all['crashed']} crash: they cannot be imported, or their process dies. "
+        f"{of_all['survived']} survive; the table at the end says why. "
+        "Tests were added for mutants of this seed that survived at first, so another seed is a fairer test.",
         "",
         f"| module | mutants | {' | '.join(_ENDS)} |",
         f"| --- | ---: |{' ---: |' * len(_ENDS)}",
@@ -216,7 +215,9 @@ def report(found: Sequence[tuple[Mutant, str]], seed: int) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", help="such as swatcost/timing/topk.py (all modules with judges)")
+    parser.add_argument(
+        "modules", nargs="*", help="such as swatcost/timing/topk.py; by default all modules with tests named here"
+    )
     parser.add_argument("--sample", type=int, default=500, help="number of mutants (500)")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--seed", type=int, default=0)
@@ -227,10 +228,8 @@ def main() -> int:
     everything = sorted(str(path.relative_to(ROOT)) for pattern in JUDGES for path in (ROOT / "swatcost").glob(pattern))
     paths = options.modules or everything
     hypothesis.settings.register_profile("mutants", max_examples=30, deadline=None, database=None, derandomize=True)
-    if tested(
-        dict.fromkeys(file for path in paths for file in judges(path))
-    ):  # this run also imports what the tests need
-        print("The tests fail even without a mutant.")
+    if tested(dict.fromkeys(file for path in paths for file in judges(path))):  # also imports what they need
+        print("The tests fail without any mutant.")
         return 1
     for name in [name for name in sys.modules if name.split(".")[0] in ("swatcost", "swatcost_models", "tests")]:
         del sys.modules[name]

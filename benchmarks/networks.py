@@ -1,4 +1,4 @@
-"""Networks used only by the benchmarks."""
+"""Networks that only the benchmarks need."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Llama70B(nn.Module):
-    """80 such layers, applied to the hidden states of 2048 tokens."""
+    """80 such layers, for the hidden states of 2048 tokens."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Other counters: what each calls MACs or FLOPs, converted to MACs of one forward pass over the whole input.
+"""Other counters: what each calls MACs or FLOPs, as MACs of one forward pass over the whole input.
 
-Counters that cannot be imported are left out, and the reports name them.
+What cannot be imported is left out and named.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Inputs = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Peer:
-    """A counter: `count` returns the MACs of a forward pass; `on_meta` means that it runs on the meta device."""
+    """A counter: `count` returns the MACs of a forward pass; `on_meta`: it runs on the meta device."""
 
     name: str
     module: str
@@ -30,7 +30,7 @@ class Peer:
     on_meta: bool = False
 
     def missing(self) -> str:
-        """Why it cannot be imported; empty if it can."""
+        """Why it cannot be used; empty if it can."""
         try:
             with quiet():
                 importlib.import_module(self.module)
@@ -41,7 +41,7 @@ class Peer:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the counters, which print and warn."""
+    """Silences the peers, which print while they count."""
     logging.disable(logging.CRITICAL)
     with (
         warnings.catch_warnings(),
@@ -64,7 +64,7 @@ def _torch(module: nn.Module, inputs: Inputs) -> float:
 
 
 def torch_backward(module: nn.Module, inputs: Inputs) -> float:
-    """MACs of a backward pass by torch's counter, with a loss over all outputs."""
+    """torch's count of a backward pass, with a loss over all outputs."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -75,7 +75,7 @@ def torch_backward(module: nn.Module, inputs: Inputs) -> float:
 
 
 def total(output: Any) -> Tensor:
-    """A loss that depends on every output."""
+    """A loss over all outputs."""
     if isinstance(output, Tensor):
         return output.sum()
     return torch.stack([total(each) for each in output]).sum()
@@ -109,7 +109,7 @@ def _ptflops(module: nn.Module, inputs: Inputs) -> float:
 
 
 class _Single(nn.Module):
-    """Takes its first input by the name `x`."""
+    """Passes the first input by name."""
 
     def __init__(self, module: nn.Module, inputs: Inputs) -> None:
         super().__init__()

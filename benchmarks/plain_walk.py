@@ -1,4 +1,4 @@
-"""The rule of swatcost.accelerator.schedule as a plain compiled loop: per tile, row and lane, without bit packing."""
+"""The rule of swatcost.accelerator.schedule as a plain compiled loop: per tile, row and lane, without packed bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times of planning: a sweep of 100,000 settings compared with as many single estimates, and solves."""
+"""Times of planning: a sweep of 100,000 settings against single estimates, and solves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ONE_BY_ONE = 50
 
 
 def sweeps() -> dict[str, float]:
-    """Seconds of the grid, and of the same number of single estimates (extrapolated)."""
+    """Time [s] of the grid, and of the same number of estimates one by one (extrapolated)."""
     import numpy
 
     import swatcost
@@ -35,7 +35,7 @@ def sweeps() -> dict[str, float]:
 
 
 def solves() -> dict[str, float]:
-    """Seconds of a solve from a trace, by its goal."""
+    """Time [s] of a solve from a trace, by goal."""
     import swatcost
     from benchmarks.bench import in_turns
     from swatcost.planning import solution
@@ -56,14 +56,14 @@ def solves() -> dict[str, float]:
 
 
 def section(elsewhere: Callable[[str], Any]) -> list[str]:
-    """Blocks of Markdown; `elsewhere` runs a call of this module in a process of its own."""
+    """Blocks of Markdown; elsewhere runs a call of this module in a separate process."""
     from benchmarks.cases import markdown
 
     swept, solved = elsewhere("sweeps()"), elsewhere("solves()")
     ratio = swept["one by one"] / swept["sweep"]
     return [
         "## Planning, ResNet-50 from a trace",
-        f"A grid of {GRID:,} settings (two methods under five conventions) takes {swept['sweep']:.2f} s; the "
-        f"same estimates one by one would take {swept['one by one']:.0f} s, {ratio:.0f} times as long.",
+        f"A grid of {GRID:,} settings (two methods under five conventions) takes {swept['sweep']:.2f} s; the same "
+        f"estimates one by one would take {swept['one by one']:.0f} s, {ratio:.0f} times as long.",
         markdown([["solve", "time"]] + [[f"`{name}`", f"{1000 * each:.0f} ms"] for name, each in solved.items()]),
     ]

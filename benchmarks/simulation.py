@@ -1,4 +1,4 @@
-"""Time and memory of the accelerator simulation: compared with a plain loop, by network and by shape."""
+"""Times and memory of the accelerator simulation: against a plain loop, and by network and shape."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROUNDS = 5
 
 
 def lines_of(name: str) -> list[Any]:
-    """Each layer's filters in the order of the forward pass, bool [filters, positions, channels]."""
+    """Each layer's filters in the order of the forward walk, bool [filters, positions, channels]."""
     network, masks = swatcost.load(name), MaskSource()
     plan = swatcost.estimate(network, weights=SPARSITY).plan
     return [
@@ -39,7 +39,7 @@ def _offsets(architecture: Architecture) -> tuple[Any, Any]:
 
 
 def walked(lines: list[Any], architecture: Architecture) -> list[Any]:
-    """Cycles of each layer's tiles, one layer after the other; includes packing the masks."""
+    """Cycles of each layer's tiles, layer by layer; includes packing the masks."""
     ahead, aside = _offsets(architecture)
     lanes, lookahead = architecture.lanes, architecture.shape.lookahead
     found = []
@@ -51,7 +51,7 @@ def walked(lines: list[Any], architecture: Architecture) -> list[Any]:
 
 
 def plainly_walked(lines: list[Any], architecture: Architecture) -> list[Any]:
-    """The same by the plain loop; includes laying out the masks in lines of lanes."""
+    """The same by the plain loop; includes arranging the masks in lines of lanes."""
     from benchmarks.plain_walk import plain_walk
 
     ahead, aside = _offsets(architecture)
@@ -66,7 +66,7 @@ def plainly_walked(lines: list[Any], architecture: Architecture) -> list[Any]:
 
 
 def beside_the_plain_loop() -> dict[str, float]:
-    """Seconds for ResNet-50's layers; both loops must return the same cycles, tile by tile."""
+    """Time [s] of ResNet-50's layers; both loops must give the same cycles, tile by tile."""
     from benchmarks.bench import in_turns
 
     architecture, lines, network = load_architecture("bit-tactical"), lines_of("resnet50"), swatcost.load("resnet50")
@@ -83,8 +83,8 @@ def beside_the_plain_loop() -> dict[str, float]:
 
     return in_turns(
         {
-            "`simulate`, including drawing masks, two threads": simulated(2),
-            "`simulate`, including drawing masks, one thread": simulated(1),
+            "`simulate`, with drawing masks, two threads": simulated(2),
+            "`simulate`, with drawing masks, one thread": simulated(1),
             "its loop alone, two threads": on_two_threads,
             "its loop alone, one thread": lambda: walked(lines, architecture),
             "a plain loop compiled with numba, one thread": lambda: plainly_walked(lines, architecture),
@@ -94,13 +94,13 @@ def beside_the_plain_loop() -> dict[str, float]:
 
 
 def memory() -> float:
-    """Peak resident memory [MiB] of a process that simulates ResNet-50's forward pass once."""
+    """The peak resident set [MiB] of a process that simulates ResNet-50's forward pass once."""
     simulate("resnet50", weights=SPARSITY, passes=("forward",), threads=2)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def of_networks() -> dict[str, list[float]]:
-    """Millions of weights, and seconds for the forward pass and for a training step."""
+    """Millions of weights, and time [s] of the forward pass and of a training step."""
     from benchmarks.bench import in_turns
 
     networks = {name: swatcost.load(name) for name in NETWORKS}
@@ -121,7 +121,7 @@ def of_networks() -> dict[str, list[float]]:
 
 
 def of_shapes() -> dict[str, float]:
-    """Seconds for the loop alone over ResNet-50's forward pass, one thread, by shape."""
+    """Time [s] of the loop alone over ResNet-50's forward pass, one thread, by shape."""
     from benchmarks.bench import in_turns
 
     lines, architecture = lines_of("resnet50"), load_architecture("bit-tactical")
@@ -130,7 +130,7 @@ def of_shapes() -> dict[str, float]:
 
 
 def section(elsewhere: Callable[[str], Any]) -> list[str]:
-    """This section of the report; each measurement runs in a process of its own."""
+    """This section of the report, each measurement in a separate process."""
     from benchmarks.cases import markdown
     from swatcost.accelerator import parse_shape
 
@@ -148,11 +148,11 @@ def section(elsewhere: Callable[[str], Any]) -> list[str]:
     return [
         "## Simulating an accelerator",
         f"All 54 layers of ResNet-50 forward, {SPARSITY:.0%} sparse, T⟨2,5⟩, after a first run. Both loops must "
-        "return the same cycles, tile by tile.",
-        markdown([["", "time", "time of the plain loop"], *rows]),
-        f"Peak resident memory of a process that does this once with two threads: {resident:.0f} MiB.",
+        "give the same cycles, tile by tile.",
+        markdown([["", "time", "plain loop's time"], *rows]),
+        f"Peak resident set of a process that simulates once with two threads: {resident:.0f} MiB.",
         "By network size, two threads; time grows roughly with the number of weights:",
-        markdown([["", "weights", "forward", "forward per million weights", "training step"], *growth]),
-        "By shape, the loop alone over ResNet-50 forward, one thread: first increasing lookahead, then lookaside.",
+        markdown([["", "weights", "forward", "per million weights", "training step"], *growth]),
+        "By shape, the loop alone over ResNet-50 forward, one thread: growing lookahead, then growing lookaside.",
         markdown([["", "time"], *by_shape]),
     ]

@@ -1,4 +1,4 @@
-"""The zoo: one file a network family, one row a network. Importing this package does not import torch."""
+"""The zoo: one file per network family, one row per network. Importing this package does not import torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LIU = "Liu et al. 2022"
 
 @dataclass(frozen=True)
 class ZooNetwork:
-    """A network of the zoo: where its factory is, what one sample of its input is shaped like, its source."""
+    """A network of the zoo: the module of its factory, the shape of one input sample, its classes and source."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class ZooNetwork:
     citation: str
 
     def build(self, classes: int | None = None) -> nn.Module:
-        """Builds the module, on whatever device torch is told to use."""
+        """Builds the module on torch's default device."""
         factory: Callable[[int], nn.Module] = getattr(import_module(f"{__name__}.{self.module}"), self.name)
         return factory(classes or self.classes)
 

@@ -2,8 +2,8 @@
 
 Source
 ------
-Liu et al., "A ConvNet for the 2020s", CVPR 2022 (arXiv 2201.03545), as torchvision's convnext_base defines it;
-stochastic depth, which drops whole blocks for a sample, scales the others and keeps a number a sample, is left out.
+Liu et al., "A ConvNet for the 2020s", CVPR 2022 (arXiv 2201.03545), as in torchvision's convnext_base, but without
+stochastic depth, which drops whole blocks for a sample, scales the others and saves one number per sample.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Block(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """A stem, four stages with a downsampling before each but the first, and a linear head."""
+    """A stem, four stages with downsampling before all but the first, and a linear head."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

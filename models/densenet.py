@@ -21,7 +21,7 @@ _DEPTHS = (6, 12, 24, 16)
 
 
 class DenseLayer(nn.Module):
-    """BN, ReLU, 1×1 convolution, BN, ReLU, 3×3 convolution; the output joins everything before it."""
+    """BN, ReLU, 1×1 convolution, BN, ReLU, 3×3 convolution, on the concatenation of all features before it."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

@@ -5,9 +5,9 @@ Sources
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv 1512.03385).
 Zagoruyko, Komodakis, "Wide Residual Networks", BMVC 2016 (arXiv 1605.07146), for the ImageNet WRN-50-2.
 
-The ImageNet networks are torchvision's: a bottleneck strides in its 3×3 convolution ("v1.5"), the wide one
-doubles the inner width only. The CIFAR networks keep the four stages and put a 3×3 stem without pooling in
-front, as the sparse-training literature does for 32×32 images.
+The ImageNet networks are torchvision's: a bottleneck strides in its 3×3 convolution ("v1.5"), and the wide one
+doubles the inner width only. The CIFAR networks keep the four stages and have a 3×3 stem without pooling, as in the
+sparse-training literature for 32×32 images.
 """
 
 from __future__ import annotations

@@ -6,20 +6,20 @@ Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Rec
 (arXiv 1409.1556), configuration D. Batch normalisation follows every convolution; the convolutions keep
 their bias, as torchvision's do.
 
-The CIFAR network keeps the whole head (512 → 4096 → 4096 → classes): SWAT's ERK rows for VGG-16 come out
-with that head only.
+The CIFAR network keeps the whole head (512 → 4096 → 4096 → classes): SWAT's ERK rows for VGG-16 are reproduced only
+with that head.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-# Configuration D of the paper's Table 1: channels of each 3×3 convolution, one tuple a stage.
+# Configuration D of the paper's Table 1: channels of each 3×3 convolution, one tuple per stage.
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 class VGG16(nn.Module):
-    """Thirteen convolutions in five stages, each closed by a 2×2 max pooling, and three linear layers."""
+    """Thirteen convolutions in five stages, each followed by 2×2 max pooling, and three linear layers."""
 
     def __init__(self, pooled_size: int, num_classes: int) -> None:
         """`pooled_size` is the height and width, in pixels, that the classifier sees."""

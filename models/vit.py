@@ -2,8 +2,8 @@
 
 Source
 ------
-Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arXiv 2010.11929), Table 1, as torchvision's vit_b_16
-defines it: normalisation before attention and MLP, a class token, learned positions, no dropout.
+Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arXiv 2010.11929), Table 1, as in torchvision's
+vit_b_16: normalisation before attention and MLP, a class token, learned position embeddings, no dropout.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_PATCH = 16  # pixels a side
+_PATCH = 16  # pixels per side
 _POSITIONS = (224 // _PATCH) ** 2 + 1  # patches, and the class token
 _WIDTH, _HEADS, _MLP, _BLOCKS = 768, 12, 3072, 12
 

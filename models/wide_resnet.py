@@ -66,5 +66,5 @@ def cifar_wrn_16_8(num_classes: int = 10) -> WideResNet:
 
 
 def cifar_wrn_28_10(num_classes: int = 10) -> WideResNet:
-    """WRN-28-10 for 32×32 images, with the dropout of 0.3 that SWAT trains it with (Table 13)."""
+    """WRN-28-10 for 32×32 images, with a dropout of 0.3 as in SWAT (Table 13)."""
     return WideResNet(depth=28, widen=10, num_classes=num_classes, dropout=0.3)

@@ -1,12 +1,12 @@
-"""swatcost: what a neural network costs to train, densely and sparsely.
+"""swatcost estimates what it costs to train a neural network, densely and sparsely.
 
     >>> import swatcost
     >>> estimate = swatcost.estimate("resnet50", weights=0.8, acts=0.8, period=1000)
     >>> round(estimate.speedup, 2)  # Eq. 7: 4.13
     4.13
 
-Importing this package imports neither torch nor pandas; `trace`, and loading what has to be traced, import
-torch when they are called.
+Importing this package imports neither torch nor pandas; `trace`, and `load` for networks that have to be traced, import
+torch when called.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from swatcost.network.formulas import formula
 from swatcost.version import __version__
 
 if TYPE_CHECKING:
+    from swatcost.planning.explanation import explain
     from swatcost.planning.solution import solve
+    from swatcost.planning.summary import summary
     from swatcost.planning.sweep import sweep
     from swatcost.tracing import trace
 
@@ -34,9 +36,11 @@ __all__ = [
     "SwatcostError",
     "__version__",
     "estimate",
+    "explain",
     "formula",
     "load",
     "solve",
+    "summary",
     "sweep",
     "trace",
 ]
@@ -49,4 +53,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-__getattr__ = attributes_from(__name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("solve", "sweep")})
+__getattr__ = attributes_from(
+    __name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("explain", "solve", "summary", "sweep")}
+)

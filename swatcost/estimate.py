@@ -1,4 +1,4 @@
-"""The pipeline: a network, what is made sparse, how it is counted, on which machine → an Estimate."""
+"""The pipeline: network, sparsity plan, counting convention, device → Estimate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summed
 from swatcost.devices import Device, StepTime
-from swatcost.loading import counted_network
+from swatcost.loading import counted_network, with_input
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
@@ -21,14 +21,16 @@ from swatcost.timing.selection import Selecting, masked_sizes, topk_seconds
 from swatcost.timing.times import Times
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from swatcost.accelerator import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerEstimate:
-    """One layer's share: its parameters [-], not counting those of an earlier layer, and MACs per sample.
+    """One layer: its parameters [-], without those of an earlier layer, and its MACs per sample.
 
-    `exact` are the MACs by the convention `exact`, whichever `costs` are by.
+    `costs` are under the chosen convention, `exact` under the convention `exact`.
     """
 
     layer: Layer
@@ -40,11 +42,12 @@ class LayerEstimate:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Estimate(Result):
-    """What a network costs to train densely and sparsely. Its repr is the table.
+    """The cost of training a network, dense and sparse. Its repr is the table.
 
     `layers` holds the conv and linear layers and the products of activations in execution order; `costs` is their
-    sum and `exact` the same under the convention `exact`, in MACs per sample. `dense_step` and `topk_seconds` are of
-    one step of batch_size samples. `simulated_reduction` is of its cycles where the device is an architecture.
+    sum and `exact` the same under the convention `exact`, in MACs per sample. `dense_step` and `topk_seconds` are times
+    for one step of batch_size samples. If the device is an architecture, `simulated_reduction` is the reduction of its
+    cycles.
     """
 
     report = "estimate"
@@ -75,17 +78,17 @@ class Estimate(Result):
 
     @property
     def topk_period(self) -> int:
-        """Iterations from one Top-K to the next."""
+        """Iterations from one Top-K refresh to the next."""
         return self.setting.period
 
     @property
     def steps(self) -> int:
-        """Training steps of the run over which the method's schedule is averaged."""
+        """Length of the run over which the method's schedule is averaged [training steps]."""
         return self.setting.steps
 
     @property
     def default_act_sparsity(self) -> float:
-        """Zeros that ReLU leaves among activations [-], as given or as a run's record has them."""
+        """Fraction of zeros that ReLU leaves among activations [-], as given or from the record of a run."""
         return self.counting.default_act_sparsity
 
     @property
@@ -95,7 +98,7 @@ class Estimate(Result):
 
     @cached_property
     def times(self) -> Times:
-        """A step's times, and what speedups they give: by its FLOPs (A.4), or by what was simulated."""
+        """The times and speedups of a step, from its FLOPs (A.4) or from simulated cycles."""
         simulated = self.simulated_reduction
         return Times(
             reduction=self.training_reduction if simulated is None else simulated,
@@ -106,17 +109,17 @@ class Estimate(Result):
 
     @property
     def run_macs(self) -> Cost:
-        """MACs of the whole run: all of its steps, of a batch each."""
+        """MACs of the whole run: all of its steps, of one batch each."""
         return self.batch_size * self.steps * self.costs.training
 
     @property
     def training_reduction(self) -> float:
-        """1 − sparse / dense MACs of a training step, on average over the run."""
+        """1 − sparse / dense MACs of a training step, averaged over the run."""
         return self.costs.training.reduction
 
     @property
     def inference_reduction(self) -> float:
-        """1 − sparse / dense MACs of a forward pass of the model that training ends with."""
+        """1 − sparse / dense MACs of a forward pass of the trained model."""
         return self.costs.inference.reduction
 
     @cached_property
@@ -136,7 +139,7 @@ class Estimate(Result):
 
     @property
     def act_sparsity(self) -> float:
-        """The fraction of elements entering conv and linear layers that is masked."""
+        """The fraction of elements entering conv and linear layers that are masked."""
         layers = [each for each in self.layers if each.layer.is_weight_layer]
         elements = [self.network.input_elements(each.layer) for each in layers]
         masked = sum(size * each.sparsity.activation for size, each in zip(elements, layers, strict=True))
@@ -144,7 +147,7 @@ class Estimate(Result):
 
     @property
     def channels_pruned(self) -> float | None:
-        """Of the R × S kernels in layers that are not kept dense, the fraction pruned; None if it prunes none whole."""
+        """The pruned fraction of R × S kernels in layers not kept dense; None if the method is not structured."""
         if not self.plan.method.structured:
             return None
         by_weight = self.plan.by_weight(self.network)
@@ -154,17 +157,17 @@ class Estimate(Result):
 
     @property
     def sparse_step_seconds(self) -> float:
-        """A sparse step [s] without Top-K."""
+        """The time of a sparse step without Top-K [s]."""
         return float(self.times.sparse_step_seconds)
 
     @property
     def speedup(self) -> float:
-        """Dense time over sparse time with Top-K every topk_period iterations (Eqs. 7 and 8)."""
+        """Dense time over sparse time with a Top-K refresh every topk_period iterations (Eqs. 7 and 8)."""
         return self.speedup_every(self.topk_period)
 
     @property
     def speedup_limit(self) -> float:
-        """The speedup without any Top-K overhead."""
+        """The speedup without Top-K overhead."""
         return float(self.times.speedup_limit)
 
     @property
@@ -175,9 +178,9 @@ class Estimate(Result):
 
     @property
     def topk_seconds_by_idea(self) -> dict[str, float]:
-        """One Top-K [s] as the device's profile did it, and as each idea of A.4 that was asked for changes it, in turn.
+        """The time of one Top-K refresh [s] as measured in the profile, and after each chosen idea of A.4 in turn.
 
-        What `hidden` leaves is what a period does not cover (`topk.exposed_seconds`).
+        With `hidden` it is the exposed time (`topk.exposed_seconds`).
         """
         by_idea = {"as measured": self._topk_seconds(Selecting())}
         chosen = self.selecting
@@ -191,7 +194,7 @@ class Estimate(Result):
 
     @property
     def exposed_topk_seconds(self) -> float:
-        """What a Top-K that runs beside training adds to its period [s]."""
+        """The time that an overlapped Top-K refresh adds to its period [s]."""
         return float(self.times.exposed_topk_seconds(self.topk_period))
 
     def _topk_seconds(self, selecting: Selecting) -> float:
@@ -199,8 +202,9 @@ class Estimate(Result):
 
     @property
     def masked_step_seconds(self) -> float | None:
-        """A step [s] on this machine with dense kernels on masked tensors, which is what can be run without sparse
-        hardware: the dense step, masking, and a Top-K's share. None where the device has no time for masking.
+        """The time of a step with dense kernels on masked tensors [s], which needs no sparse hardware.
+
+        It is the dense step, masking, and the Top-K time per step. None if the device has no time for masking.
         """
         if self.device.masking is None:
             return None
@@ -210,25 +214,25 @@ class Estimate(Result):
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
-        """What was met and not counted, normalisations included, by operation."""
+        """Operations that were seen but not counted, including normalisations."""
         norms: dict[str, list[str]] = {}
         for layer in self.network.layers:
             if layer.is_norm:
                 norms.setdefault(layer.kind, []).append(layer.name)
-        met = [
+        seen = [
             Uncounted(operation=kind, products=False, calls=len(names), places=tuple(dict.fromkeys(names)))
             for kind, names in norms.items()
         ]
-        return (*met, *self.network.uncounted)
+        return (*seen, *self.network.uncounted)
 
     @property
     def assumptions(self) -> list[str]:
-        """What the numbers rest on, in sentences."""
+        """The assumptions behind the numbers, in sentences."""
         sentences: list[str] = self._reported("assumptions")
         return sentences
 
     def speedup_every(self, period: float) -> float:
-        """The speedup with a Top-K every `period` iterations."""
+        """The speedup with a Top-K refresh every `period` iterations."""
         return float(self.times.speedup(period))
 
     def speedup_at(self, training_reduction: float) -> float:
@@ -236,27 +240,35 @@ class Estimate(Result):
         return float(replace(self.times, reduction=training_reduction).speedup(self.topk_period))
 
 
-def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Estimate:
+def estimate(
+    network: Network | str | Path | nn.Module,
+    *,
+    input_shape: Sequence[int] | None = None,
+    example_inputs: Any = None,
+    **settings: Unpack[Settings],
+) -> Estimate:
     """Estimates what a network costs to train.
 
-    network is a Network, a zoo name, or the path of a saved trace. The settings, each with a default:
+    network is a Network, what `load` takes, such as a zoo name or the path of a saved trace, or a torch module, which
+    is traced with the shape of one sample, input_shape, or with example_inputs, as `trace` takes them. The settings,
+    each with a default:
 
     - weights, acts, grads: target sparsities, fractions of zeros in [0, 1), of weights, of activations, and of outputs
-      and their gradients for the methods that make those sparse. Without acts, activations follow the weights where
-      the distribution has it so (ERK), or else are dense;
-    - period: the number of iterations from one Top-K to the next, 1000;
-    - method, distribution, convention: names ("swat", "uniform", "swat") or such objects themselves; distribution may
-      also be a function (layers, target) → sparsities, and source is the file or mapping that it reads;
+      and their gradients for the methods that make those sparse. Without acts, activations follow the weights under
+      distributions such as ERK, and are dense otherwise;
+    - period: iterations from one Top-K refresh to the next, 1000;
+    - method, distribution, convention: names ("swat", "uniform", "swat") or objects; distribution may also be a
+      function (layers, target) → sparsities, and source is the file or mapping that the distribution reads;
     - device: a name ("rtx2080ti"), the path of a profile, a Device, or an architecture (`swatcost.accelerator`), whose
       speedup is simulated;
     - batch_size: samples in a training step, 32;
-    - steps: the length of the run over which a method's schedule is averaged, 32,000;
-    - default_act_sparsity: the zeros that ReLU leaves, for the methods that conventions charge with it, 0.5, or the
-      record of a run (.jsonl) that measured it;
-    - first_layer, last_layer: "dense" or "sparse"; without, the first is left to the distribution (uniform keeps it
-      dense) and the last is sparse. keep_dense holds patterns of layer names that stay dense; without, the method says;
-    - selection: another way to find thresholds than the device's own; one_sample: those of activations are found on
-      one sample for the batch; hidden: selections run beside training (A.4).
+    - steps: length of the run over which a method's schedule is averaged, 32,000;
+    - default_act_sparsity: fraction of zeros that ReLU leaves, by which conventions reduce the cost of some methods,
+      0.5, or the record of a run (.jsonl) that measured it;
+    - first_layer, last_layer: "dense" or "sparse"; by default the distribution decides about the first (uniform keeps
+      it dense) and the last is sparse. keep_dense: patterns of layer names to keep dense; by default the method's;
+    - selection: an algorithm to find thresholds, instead of the device's own; one_sample: find activation thresholds
+      on one sample of the batch; hidden: overlap selections with training (A.4).
 
     Raises SwatcostError for anything that cannot be used.
 
@@ -264,11 +276,12 @@ def estimate(network: Network | str | Path, **settings: Unpack[Settings]) -> Est
     >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
     0.7612
     """
-    return estimate_setting(counted_network(network), Setting.of(**settings))
+    traced = with_input(network, input_shape=input_shape, example_inputs=example_inputs)
+    return estimate_setting(counted_network(traced), Setting.of(**settings))
 
 
 def estimate_setting(network: Network, setting: Setting) -> Estimate:
-    """What a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
+    """Estimates what a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
     counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
     exact = summed(executed, network)
@@ -296,6 +309,23 @@ def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepT
     return setting.profile.dense_step(network.name, exact.training.dense, batch_size, traffic)
 
 
+def under(found: Estimate, convention: Convention) -> Estimate:
+    """The same estimate under another convention: what is sparse, memory and the machine's times stay."""
+    network, counting = found.network, found.counting.under(convention)
+    counted = counting.layers(network, found.plan)
+    return replace(
+        found,
+        setting=found.setting.but(convention=convention),
+        counting=counting,
+        layers=tuple(
+            replace(layer, costs=costs.per_sample(network.batch_size))
+            for layer, costs in zip(found.layers, counted, strict=True)
+        ),
+        costs=summed(counted, network),
+        activation_reduction=activation_reduction(network, found.plan, convention),
+    )
+
+
 def plan_of(network: Network, setting: Setting) -> SparsityPlan:
     """The sparsity of every operand with this setting. Raises SwatcostError as `estimate` does."""
     return sparsity_plan(
@@ -315,7 +345,7 @@ def plan_of(network: Network, setting: Setting) -> SparsityPlan:
 def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
     """The estimate with the times of a simulated step in place of ideal ones."""
     from swatcost.accelerator.cycles import Cycles
-    from swatcost.accelerator.layer_cycles import layer_cycles  # imports numpy, which other devices do without
+    from swatcost.accelerator.layer_cycles import layer_cycles  # imports numpy, which other devices do not need
 
     layers = layer_cycles(estimate.network, estimate.plan, estimate.batch_size, architecture)
     cycles = sum((each.training for each in layers), Cycles())
@@ -330,7 +360,7 @@ def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
 def _layer_estimates(
     network: Network, plan: SparsityPlan, counted: Sequence[PassCosts], executed: Sequence[PassCosts]
 ) -> tuple[LayerEstimate, ...]:
-    """Each layer's share, from what it costs over the traced batch under the convention asked for and under exact."""
+    """Each layer's estimate, from its costs over the traced batch under the chosen convention and under exact."""
     sizes = {parameter.name: parameter.elements for parameter in network.parameters}
     return tuple(
         LayerEstimate(

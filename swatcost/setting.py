@@ -1,8 +1,8 @@
-"""The question that is asked of a network: what is made sparse, how it is counted, on which machine.
+"""Settings of an estimate: what is made sparse, how it is counted, on which device.
 
-`Setting` is the home of every setting: its default, its check, its words, how it is written. The library's keywords,
-the command line's options, the keys of the config file, the explorer's controls, the JSON's record of what was asked
-and the commands that reports show are derived from its fields. Type checkers read the keywords from `Settings`.
+`Setting` defines every setting: its default, check, help and notation. The library's keywords, the command line's
+options, the keys of the config file, the explorer's controls, `setting` in the JSON and the commands that reports show
+are derived from its fields. Type checkers read the keywords from `Settings`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 class Settings(TypedDict, total=False):
-    """The keywords of every function that takes a setting. None is as if it were not given.
+    """The keywords of every function that takes settings; None means the default.
 
-    Several values are for the functions that answer several questions at once.
+    Several values are for functions that estimate several settings at once.
     """
 
     weights: float | Iterable[float] | None
@@ -41,7 +41,7 @@ class Settings(TypedDict, total=False):
     grads: float | Iterable[float] | None
     period: int | Iterable[int] | None
     method: str | Method | Iterable[str | Method] | None
-    distribution: Any  # a function or an object of one's own, too
+    distribution: Any  # also a user's function or Distribution
     convention: str | Convention | Iterable[str | Convention] | None
     device: str | Path | Device | Architecture | Iterable[str | Path | Device | Architecture] | None
     batch_size: int | Iterable[int] | None
@@ -61,12 +61,12 @@ Kind = Literal["sparsity", "count", "name", "choice", "flag", "patterns", "file"
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What people and programs are told of a setting, and how a value of it is checked.
+    """How a setting is documented, written and checked.
 
-    `kind` is how it is written and moved. `names` gives what can be chosen, `files` says that a file will do as well.
-    `check` turns a value that was given, and the setting's name, into the one that is used, or raises SwatcostError.
-    `flag` is its option on the command line. `default_is` says in words what stands for a default that depends on the
-    rest.
+    `kind` decides its notation and its control in the explorer. `names` gives the choices; `files` says that a file is
+    accepted too. `check` converts a given value, with the setting's name for messages, to the one that is used, or
+    raises SwatcostError. `flag` is its option on the command line. `default_is` describes a default that depends on
+    other settings.
     """
 
     default: Any
@@ -121,7 +121,7 @@ def _device(value: Any, name: str) -> Device | Architecture:
         return value
     if isinstance(value, str) and value in device_names():
         return load_device(value)
-    from swatcost.accelerator.architecture import architecture_named  # which most estimates need nothing of
+    from swatcost.accelerator.architecture import architecture_named  # not needed by most estimates
 
     return architecture_named(value) or load_device(value)
 
@@ -133,7 +133,7 @@ def _devices() -> list[str]:
 
 
 def _default_act_sparsity(value: Any, name: str) -> float | str:
-    """A fraction, or the path of a run's record, which only a network can be looked up in."""
+    """A fraction, or the path of a run's record, which is read once the network is known."""
     if isinstance(value, str | Path):
         try:
             value = fraction_from(str(value))
@@ -161,30 +161,30 @@ def _timed_selections() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is asked: made by `Setting.of`, which takes names and paths and refuses what cannot be used by its name.
+    """The settings of an estimate. `Setting.of` makes them from names and paths, and checks them.
 
     `weights`, `acts` and `grads` are target sparsities [-] of weights, activations, and outputs and their gradients.
-    `asked` is what was given, by name, before names became objects.
+    `asked` holds the values as given, by name, before names were resolved to objects.
     """
 
     weights: float | None = _sparsity("Weight sparsity: the fraction of zeros, in [0, 1).")
-    acts: float | None = _sparsity("Activation sparsity; by default as the distribution has it, or 0.")
+    acts: float | None = _sparsity("Activation sparsity; by default that of the distribution, or 0.")
     grads: float | None = _sparsity("Sparsity of outputs' gradients, for meprop and dsg.")
-    period: int = _count(1000, "Iterations between two Top-K selections.", "P")
-    method: Method = _name("swat", METHODS, "What is sparse in which pass; see `swatcost list methods`.", "M")
+    period: int = _count(1000, "Iterations between Top-K refreshes.", "P")
+    method: Method = _name("swat", METHODS, "Sparse training method; see `swatcost list methods`.", "M")
     distribution: Distribution = _setting(
-        "uniform", "name", "How sparsity is spread over layers; see `list distributions`.", _distribution,
+        "uniform", "name", "How sparsity is distributed over layers; see `list distributions`.", _distribution,
         metavar="D", names=DISTRIBUTIONS.names,
     )  # fmt: skip
     convention: Convention = _name("swat", CONVENTIONS, "How MACs are counted; see `list conventions`.", "C")
     device: Device | Architecture = _setting(
-        "rtx2080ti", "name", "Machine profile, or a .toml file; see `list devices`.", _device,
+        "rtx2080ti", "name", "Device profile, or a .toml file; see `list devices`.", _device,
         metavar="D", names=_devices, files=True,
     )  # fmt: skip
     batch_size: int = _count(32, "Samples in a training step.")
     steps: int = _count(32_000, "Training steps over which a method's schedule is averaged.")
     source: Any = _setting(
-        None, "file", "What the distribution reads: a table, a checkpoint, a run's record.", lambda value, name: value,
+        None, "file", "Input of the distribution: a table, a checkpoint, a run's record.", lambda value, name: value,
         metavar="FILE", flag="--from", files=True,
     )  # fmt: skip
     default_act_sparsity: float | str = _setting(
@@ -192,18 +192,20 @@ class Setting:
         _default_act_sparsity, metavar="S", files=True,
     )  # fmt: skip
     first_layer: DenseOrSparse | None = _choice(
-        get_args(DenseOrSparse), "as the distribution has it", "The first layer."
+        get_args(DenseOrSparse), "the distribution's", "Keep the first layer dense, or make it sparse."
     )
-    last_layer: DenseOrSparse | None = _choice(get_args(DenseOrSparse), "sparse", "The last layer.")
+    last_layer: DenseOrSparse | None = _choice(
+        get_args(DenseOrSparse), "sparse", "Keep the last layer dense, or make it sparse."
+    )
     keep_dense: tuple[str, ...] | None = _setting(
         None, "patterns", "Layers to keep dense, such as '*.downsample.*'; repeatable.", _patterns, metavar="PATTERN"
     )
     selection: str | None = _setting(
-        None, "name", "Find thresholds by another algorithm that the device was timed with.",
+        None, "name", "Selection algorithm; the device needs a time for it.",
         lambda value, name: str(value), metavar="A", names=_timed_selections, default_is="the device's own",
     )  # fmt: skip
-    one_sample: bool = _flag("--one-sample", "Find activations' thresholds on one sample (A.4).")
-    hidden: bool = _flag("--hide-topk", "Run selections beside training (A.4).")
+    one_sample: bool = _flag("--one-sample", "Find activation thresholds on one sample (A.4).")
+    hidden: bool = _flag("--hide-topk", "Overlap selections with training (A.4).")
     asked: Mapping[str, Any] = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -211,14 +213,14 @@ class Setting:
 
     @staticmethod
     def of(**given: Unpack[Settings]) -> Setting:
-        """The setting with these values; None, and what is not given, is the default.
+        """The setting with these values; None, or leaving a value out, means the default.
 
-        Raises SwatcostError for what cannot be used, and TypeError for a setting that does not exist.
+        Raises SwatcostError for invalid values, and TypeError for a setting that does not exist.
         """
         return EVERY_SETTING.setting(given)
 
     def but(self, **given: Unpack[Settings]) -> Setting:
-        """This setting with other values for some; None is the default again."""
+        """This setting with some values replaced; None restores the default."""
         return EVERY_SETTING.setting({**self.asked, **given})
 
     @property
@@ -228,7 +230,7 @@ class Setting:
 
     @property
     def profile(self) -> Device:
-        """The machine's times; an architecture's are those of its multipliers at full use."""
+        """The device's times; an architecture's are those of its multipliers at full utilisation."""
         if isinstance(self.device, Device):
             return self.device
         from swatcost.accelerator.architecture import device_of
@@ -236,7 +238,7 @@ class Setting:
         return device_of(self.device)
 
     def counting(self, network: Network) -> Counting:
-        """How the network's work is counted. Raises SwatcostError for the record of another network's run."""
+        """How the network's work is counted. Raises SwatcostError if a run's record is of another network."""
         zeros = self.default_act_sparsity
         if isinstance(zeros, str):
             from swatcost.counting.default_sparsity import measured_default
@@ -245,11 +247,11 @@ class Setting:
         return Counting(convention=self.convention, steps=self.steps, default_act_sparsity=zeros)
 
     def record(self) -> dict[str, Any]:
-        """What was asked as plain data, defaults included."""
+        """The settings as plain data, including defaults."""
         return {name: _plain(self._said(name, option)) for name, option in OPTIONS.items()}
 
     def words(self) -> list[str]:
-        """The options of a command line that asks this, defaults left out."""
+        """The settings as command-line options, without defaults."""
         found: list[str] = []
         for name, option in OPTIONS.items():
             value, flag = _plain(self._said(name, option)), option_name(name)
@@ -266,7 +268,7 @@ class Setting:
         return found
 
     def _said(self, name: str, option: Option) -> Any:
-        """A value as it is said: of what is chosen by name or path, that; of anything else, what is used."""
+        """A value as written: as given if chosen by name or path, otherwise as used."""
         return self.asked.get(name, option.default) if option.kind in ("name", "file") else getattr(self, name)
 
 
@@ -287,11 +289,11 @@ def _written(value: Any) -> str:
 OPTIONS: Mapping[str, Option] = {
     each.name: each.metadata["option"] for each in fields(Setting) if "option" in each.metadata
 }
-"""What is said of each setting, by its name, in the order in which help shows them."""
+"""The Option of each setting, by name, in the order in which help shows them."""
 
 
 def command_line(model: Sequence[str], setting: Setting) -> str:
-    """The command of an estimate of a model, given with the options that load it, with this setting."""
+    """The command that estimates a model with this setting; `model` includes the options that load it."""
     return shlex.join(["swatcost", *model, *setting.words()])
 
 
@@ -302,10 +304,10 @@ def option_name(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """The settings that a function takes, where those are not all of them, or not with their defaults.
+    """The settings that a function takes, if it does not take all of them, or takes them with other defaults.
 
-    `without` says why some are left out; `defaults` has other defaults; `default_is` says in words what a default
-    depends on, where the function finds one itself; `help` has other words; `several` may be several values.
+    `without` gives the reasons why some are not taken. `defaults` and `help` override those of the settings.
+    `default_is` describes defaults that the function chooses itself. `several` are those that take several values.
     """
 
     without: Mapping[str, str] = field(default_factory=dict)
@@ -316,7 +318,7 @@ class Scope:
 
     @property
     def options(self) -> dict[str, Option]:
-        """The settings that are taken, with the defaults they have here."""
+        """The settings that are taken, with their defaults in this scope."""
         found = {}
         for name, option in OPTIONS.items():
             if name in self.without:
@@ -329,7 +331,7 @@ class Scope:
         return found
 
     def given(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """What was given and is not None. Raises TypeError for unknown names, SwatcostError for those left out."""
+        """The given values that are not None. Raises TypeError for unknown names, SwatcostError for those not taken."""
         for name in settings:
             if name not in OPTIONS:
                 raise TypeError(f"there is no setting {name!r}: {nearest(name, list(OPTIONS))}")
@@ -342,7 +344,7 @@ class Scope:
         return found
 
     def setting(self, settings: Mapping[str, Any]) -> Setting:
-        """The setting that these keywords ask for."""
+        """The setting that these keywords define."""
         asked = {**self.defaults, **self.given(settings)}
         values: dict[str, Any] = {}
         for name, option in OPTIONS.items():
@@ -352,4 +354,4 @@ class Scope:
 
 
 EVERY_SETTING = Scope()
-"""That of an estimate."""
+"""The scope of an estimate: all settings with their own defaults."""

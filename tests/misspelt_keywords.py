@@ -16,6 +16,8 @@ from swatcost.simulation.study import study
 
 def misspelt() -> None:
     swatcost.estimate("resnet50", weigths=0.8)  # type: ignore[call-arg]
+    swatcost.explain("resnet50", weigths=0.8)  # type: ignore[call-arg]
+    swatcost.summary("resnet50", weigths=0.8)  # type: ignore[call-arg]
     swatcost.sweep("resnet50", weigths=[0.8, 0.9])  # type: ignore[call-arg]
     swatcost.solve("resnet50", weigths=0.8)  # type: ignore[call-arg]
     solution("resnet50", speed_up=2.0)  # type: ignore[call-arg]

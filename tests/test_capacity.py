@@ -47,11 +47,11 @@ def test_amounts_and_devices(text: str, expected: int) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1.5", "'1.5' is that many bytes: give a unit, such as 1.5GB"),
-        ("11", "'11' is that many bytes: give a unit, such as 11GB"),
+        ("1.5", "'1.5' means 1.5 bytes: give a unit, such as 1.5GB"),
+        ("11", "'11' means 11 bytes: give a unit, such as 11GB"),
         (" 999999 ", "such as 999999GB"),
-        ("x" * 60, f"'{'x' * 39} is no amount of memory"),
-        ("bit-tactical", "is no amount of memory"),
+        ("x" * 60, f"'{'x' * 39} is not a memory size"),
+        ("bit-tactical", "is not a memory size"),
         ("none.toml", "none.toml"),
     ],
 )
@@ -88,9 +88,7 @@ def test_a_device_that_does_not_say_its_memory(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     profile = files("swatcost.devices").joinpath("v100.toml").read_text()
     path.write_text(profile.replace("memory_bytes", "# memory_bytes"))
-    with pytest.raises(
-        SwatcostError, match=r"own.toml does not say how much memory it has: give an amount, such as 11GB"
-    ):
+    with pytest.raises(SwatcostError, match=r"own.toml gives no memory size: give an amount, such as 11GB"):
         capacity_of(str(path))
 
 

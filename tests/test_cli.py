@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pandas
 import pytest
 
 import swatcost
-from swatcost.cli import main
+from swatcost.cli import COMMANDS, command_named, main
 from swatcost.cli.output import colourful
 from swatcost.network import Network
 from swatcost.report import FORMATS, render
@@ -33,6 +34,20 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(*args: str) -> int:
     return main(list(args))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [(["trace"], "characters of JSON: give --output FILE"), (["export", "--to", "zigzag"], "give --output FILE")],
+)
+def test_large_files_are_not_printed_on_a_terminal(
+    args: list[str], message: str, saved: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(args[0], saved, *args[1:]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
 
 
 def test_the_headline(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +242,7 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--batch-size", "0"], "batch_size 0: give a whole number"),
         (
             ["resnet50", "--input-shape", "3,4"],
-            "resnet50 does not accept an input of 3×4 (traced with a batch of 11): conv1 (Conv2d)",
+            "resnet50 does not accept a batch of 11 samples of 3×4, which it is traced with: conv1 (Conv2d)",
         ),
         (["resnet50", "--input-shape", "5,64,64"], "conv1 (Conv2d) was given 11×5×64×64: "),
         (["cifar_vgg16", "--input-shape", "3,8,8"], "features.33 (MaxPool2d) was given 11×512×1×1: "),
@@ -262,7 +277,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
 
 def test_a_saved_trace_has_a_fixed_shape(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(saved, "--input-shape", "3,64,64") == 2
-    assert "its input and classes are fixed" in capsys.readouterr().err
+    assert "leave out input_shape, input_dtype and classes" in capsys.readouterr().err
 
 
 def test_output_to_a_file(saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -426,3 +441,30 @@ def test_what_needs_no_torch_does_not_import_it(saved: str, code: str) -> None:
     done: Any = python(check, saved)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "set()\n"
+
+
+def single_valued() -> list[tuple[str, str]]:
+    """An option that takes one value, of each command that has one."""
+    found = []
+    for name in COMMANDS:
+        options = [each for each in command_named(name).params if isinstance(each, click.Option) and not each.hidden]
+        found += [(name, each.opts[-1]) for each in options if not (each.is_flag or each.multiple or each.count)][:1]
+    return found
+
+
+@pytest.mark.parametrize(("command", "option"), single_valued())
+def test_an_option_that_takes_one_value_is_given_once(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, option, "3", "x", f"{option}=5"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"swatcost: {option} is given as 3 and as 5: give it once")
+
+
+def test_what_is_repeatable_stays_so(capsys: pytest.CaptureFixture[str]) -> None:
+    repeated = ["--keep-dense", "fc", "--keep-dense", "conv1", "--layers", "--layers"]
+    assert main(["cifar_resnet18", "--weights", "0.8", *repeated]) == 0
+    assert "Kept dense: conv1" in capsys.readouterr().out
+    assert main(["sweep", "cifar_resnet18", "--method", "rigl", "--method", "swat"]) == 2
+    assert "give it once, with commas between the values" in capsys.readouterr().err

@@ -15,10 +15,12 @@ from swatcost_models import ZOO
 from swatcost.accelerator import architecture_names
 from swatcost.cli import COMMANDS, command_named, main
 from swatcost.cli.completion import SHELLS
+from swatcost.counting import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.exporting import EXPORTS
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.planning.recipes import DATASETS, RECIPES
+from swatcost.planning.summary import COLUMNS
 from swatcost.reference.thresholds import SELECTIONS
 from swatcost.setting import OPTIONS
 
@@ -53,11 +55,13 @@ def offered(
         ("swatcost resnet50 --method swat-", ["plain,swat-structured"]),
         ("swatcost resnet50 --distribution e", ["plain,er", "plain,erk"]),
         ("swatcost compare resnet50 --convention ex", ["plain,exact"]),
+        ("swatcost explain resnet50 --to-convention ri", ["plain,rigl", "plain,rigl-padded"]),
         ("swatcost resnet50 --device ", ["file,", "plain,a100", "plain,bit-tactical"]),
         ("swatcost resnet50 --format mark", ["plain,markdown"]),
         ("swatcost memory resnet50 --optimizer adamw", ["plain,adamw"]),
         ("swatcost simulate resnet50 --arch ", ["file,", "plain,bit-tactical"]),
         ("swatcost export resnet50 --to sc", ["plain,scalesim"]),
+        ("swatcost summary resnet50 --columns params,for", ["plain,params,forward"]),
         ("swatcost tables R", ["plain,RigL"]),
         ("swatcost list arch", ["plain,architectures"]),
         ("swatcost resnet50 --output o", ["file,o"]),
@@ -87,7 +91,8 @@ NAMES = {
     "precision": PRECISIONS.names(), "recipe": RECIPES.names(), "dataset": DATASETS.names(), "to": EXPORTS.names(),
     "arch": architecture_names(), "masks": ["gaussian", "random"], "data": ["digits", "synthetic"],
     "table": ["3", "all"],
-    "fit": device_names(),
+    "fit": device_names(), "from_convention": CONVENTIONS.names(), "to_convention": CONVENTIONS.names(),
+    "columns": COLUMNS, "depth": ["all"],
 }  # fmt: skip
 """Of parameters that are no settings, what some values can be."""
 

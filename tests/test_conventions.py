@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import numpy
 import pytest
 
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import default_sparsity
-from swatcost.counting.conventions import CONVENTIONS
+from swatcost.counting.conventions import CONVENTIONS, EXACT, Convention
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.counting import Counting, summed
 from swatcost.counting.default_sparsity import default_act_sparsity
+from swatcost.counting.switches import SWITCHES
 from swatcost.methods import METHODS, LayerSparsity, Phase
 from swatcost.network.layer import Layer
 
@@ -75,6 +77,43 @@ def test_half_a_mac_stays_half_a_mac() -> None:
     )
     costs = CONVENTIONS["rigl"].count(one, METHODS["set"], LayerSparsity(weight=0.75))
     assert (costs.forward.dense, costs.forward.sparse) == (1.5, 0.25 + 0.5)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_has_the_values_that_its_type_says_and_no_others(name: str) -> None:
+    assert get_args(get_type_hints(Convention)[name]) == tuple(SWITCHES[name].values)
+    for value in SWITCHES[name].values:
+        assert getattr(replace(EXACT, **{name: value}), name) == value
+    for wrong in ("inputs", None, 3, ["input"]):
+        with pytest.raises(ValueError, match=rf"^{name} .*: give '{next(iter(SWITCHES[name].values))}' or "):
+            replace(EXACT, **{name: wrong})
+
+
+def test_every_value_of_a_switch_is_some_conventions() -> None:
+    for name, switch in SWITCHES.items():
+        assert {getattr(each, name) for each in CONVENTIONS} == set(switch.values)
+
+
+def test_a_formula_of_ones_own_takes_the_place_of_a_passs_switches() -> None:
+    def thrice_forward(layer: Layer, density: float) -> float:
+        return 3 * EXACT.macs("forward", layer, density)
+
+    mine = replace(EXACT, name="mine", formulas={"grad_input": thrice_forward}, bias_and_relu="half a MAC per output")
+    costs = mine.count(STRIDED, METHODS["set"], LayerSparsity(weight=0.75))
+    assert costs.grad_input == Cost(3 * AT_OUTPUT + HALF, 3 * AT_OUTPUT / 4 + HALF)
+    assert costs.grad_weight == Cost(AT_OUTPUT + HALF, AT_OUTPUT / 4 + HALF)
+    with pytest.raises(ValueError, match=r"^formulas of grad_inputs: give forward or grad_input or grad_weight$"):
+        replace(EXACT, formulas={"grad_inputs": thrice_forward})  # type: ignore[dict-item]
+
+
+def test_a_density_of_ones_own_takes_the_place_of_the_switches_of_sparsity() -> None:
+    mine = replace(CONVENTIONS["swat"], name="mine", own_density=lambda *given: 0.125)
+    costs = mine.count(STRIDED, METHODS["set"], LayerSparsity(weight=0.75), default_act_sparsity=0.5)
+    assert [each.sparse for each in costs.by_pass().values()] == [AT_OUTPUT / 8, AT_INPUT / 8, AT_OUTPUT / 8]
+    assert CONVENTIONS["swat"].charges_default_sparsity(METHODS["set"])
+    assert not mine.charges_default_sparsity(METHODS["set"])
+    assert CONVENTIONS["rigl"].counts_weight_sparsity_only
+    assert not replace(CONVENTIONS["rigl"], own_density=lambda *given: 0.125).counts_weight_sparsity_only
 
 
 def test_phases_are_averaged_by_their_shares() -> None:

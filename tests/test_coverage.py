@@ -551,5 +551,5 @@ def test_a_module_that_exits_is_a_failure() -> None:
     def function(self: Any, x: Tensor) -> Tensor:
         raise SystemExit(7)
 
-    with pytest.raises(swatcost.SwatcostError, match="does not accept an input of 6"):
+    with pytest.raises(swatcost.SwatcostError, match="samples of 6"):
         swatcost.trace(Applied(function, {"part": nn.Linear(6, 5)}), torch.zeros(2, 6))

@@ -14,7 +14,8 @@ from docs.build import loaded_from_network
 from docs.making import api, choices, commands, methods, settings
 from docs.making.markdown import table
 from swatcost.cli import COMMANDS, command_named
-from swatcost.counting.conventions import CONVENTIONS
+from swatcost.counting.conventions import CONVENTIONS, EXACT
+from swatcost.counting.switches import SWITCHES
 from swatcost.devices import device_names
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS
@@ -26,9 +27,9 @@ PAGES = {**methods.pages(), **choices.pages(), **commands.pages(), **settings.pa
 
 
 def rows_of(page: str) -> dict[str, list[str]]:
-    """The cells of every table's rows by their first word, code and links apart."""
+    """The cells of every table's rows by their first word, code and links apart; of two rows, the first."""
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    return {re.sub(r"[`\[\]]|\(.*\)", "", first): rest for first, *rest in rows}
+    return {re.sub(r"[`\[\]]|\(.*\)", "", first): rest for first, *rest in reversed(rows)}
 
 
 @pytest.mark.parametrize("name", METHODS.names())
@@ -70,6 +71,27 @@ def test_every_choice_is_in_its_table() -> None:
     assert set(device_names()) <= set(rows_of(PAGES["generated/device-numbers.md"]))
     for name in CONVENTIONS.names():
         assert f"### {name}\n" in PAGES["generated/conventions.md"]
+
+
+def test_what_exact_is_has_one_wording() -> None:
+    for page in ("conventions", "glossary"):
+        assert EXACT.title in " ".join(Document(ROOT / "docs" / f"{page}.md").text.split())
+    assert EXACT.title in PAGES["generated/conventions.md"]
+
+
+def test_every_switch_of_every_convention_is_in_its_table() -> None:
+    found = rows_of(PAGES["generated/convention-switches.md"])
+    assert found["switch"] == [f"`{name}`" for name in CONVENTIONS.names()]
+    for name in SWITCHES:
+        assert found[name] == [getattr(each, name) for each in CONVENTIONS]
+
+
+def test_every_value_of_every_switch_is_in_its_table() -> None:
+    page = PAGES["generated/switches.md"]
+    for name, switch in SWITCHES.items():
+        assert f"| `{name}` |" in page
+        for value, each in switch.values.items():
+            assert f"| `{value}` | {each.words} | {each.source} |" in page
 
 
 def test_every_setting_is_in_its_table() -> None:

@@ -101,7 +101,7 @@ def test_what_is_moved_is_what_is_estimated(network: swatcost.Network, moved: di
         ({"method": "meprop"}, "method 'meprop' has no sparse weights"),
         ({"method": "rigl"}, "method 'rigl' has no sparse activations"),
         ({"distribution": "momentum"}, "needs shares by layer or a checkpoint"),
-        ({"distribution": "nm"}, "weights 0.8 is no N:4 sparsity: give 0.25, 0.5 (2:4) or 0.75"),
+        ({"distribution": "nm"}, "weights 0.8 is not an N:4 sparsity: give 0.25, 0.5 (2:4) or 0.75"),
     ],
 )
 def test_what_cannot_be_is_said_and_the_last_result_stays(

@@ -76,13 +76,14 @@ def saving(*saved: SavedTensor) -> Network:
 @pytest.mark.parametrize(
     ("network", "sparsities", "expected", "sparsity", "copies"),
     [
-        # layers that keep it, all else that does: the least sparse layer decides, and each sparse one has a copy
-        (saving(as_input(2, "b"), as_input(2, "c")), (0, 0.5, 0.75), (2, (0.5, 0.75), ()), 0.5, 2),
-        (saving(as_input(2, "b"), as_input(2, "c")), (0, 0.5, 0), (2, (0.5, 0.0), ()), 0.0, 2),
-        (saving(as_input(2, "b"), as_input(2, "c")), (0, 0, 0), (2, (0.0, 0.0), ()), 0.0, 1),
-        (saving(as_input(2, "b")), (0, 0.5, 0.75), (1, (0.5, 0.75), ()), 0.5, 2),
-        (saving(as_input(2, "b"), saved_by(2, "relu")), (0, 0.5, 0.75), (1, (0.5, 0.75), ("relu",)), 0.5, 3),
-        (saving(saved_by(2, "relu"), saved_by(2, "mul")), (0, 0.5, 0.5), (0, (), ("relu", "mul")), 0.0, 1),
+        # layers that keep it, all else that does, who is first: the least sparse layer decides, each sparse one has a
+        # copy
+        (saving(as_input(2, "b"), as_input(2, "c")), (0, 0.5, 0.75), (2, (0.5, 0.75), (), "b"), 0.5, 2),
+        (saving(as_input(2, "b"), as_input(2, "c")), (0, 0.5, 0), (2, (0.5, 0.0), (), "b"), 0.0, 2),
+        (saving(as_input(2, "b"), as_input(2, "c")), (0, 0, 0), (2, (0.0, 0.0), (), "b"), 0.0, 1),
+        (saving(as_input(2, "b")), (0, 0.5, 0.75), (1, (0.5, 0.75), (), "b"), 0.5, 2),
+        (saving(as_input(2, "b"), saved_by(2, "relu")), (0, 0.5, 0.75), (1, (0.5, 0.75), ("relu",), "b"), 0.5, 3),
+        (saving(saved_by(2, "relu"), saved_by(2, "mul")), (0, 0.5, 0.5), (0, (), ("relu", "mul"), ""), 0.0, 1),
     ],
 )
 def test_what_keeps_a_storage(

@@ -70,7 +70,7 @@ def test_a_checkpoint_of_pruned_weights_is_walked_without_a_target(tmp_path: Pat
     layer = next(each for each in pruned.layers if each.layer.name == "layer1.0.conv1").passes["forward"]
     # every other lane is zero in every line: the empty slots of one take all of the next, by (1, +1) and (1, −1)
     assert layer.dense == 2 * layer.sparse
-    more = "more zeros than the sparsity asked for"
+    more = "more zeros than the target sparsity"
     assert more in " ".join(notes(pruned))
     assert more not in " ".join(notes(full))
 

@@ -219,8 +219,6 @@ def test_comparison(resnet50: Network) -> None:
     # RigL at 80 %: 77 % in its own paper, 67.2 % in SWAT's, and the weight gradient is where they differ
     assert comparison.by_convention["rigl"].training_reduction == pytest.approx(0.7733, abs=5e-5)
     assert comparison.by_method["rigl"].training_reduction == pytest.approx(0.6720, abs=5e-5)
-    words = " ".join(repr(comparison).split())
-    assert "rigl is down 67.20 % as swat counts and 77.33 % as rigl counts, mostly for grad_weight" in words
 
 
 def test_a_comparison_names_what_cannot_be_reached(resnet50: Network) -> None:
@@ -245,12 +243,12 @@ def test_a_third_party_adds_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: thirdparty\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[swatcost.methods]\nhalf = thirdparty:METHOD\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(METHODS, "_awaited", "swatcost.methods")
+    monkeypatch.setattr(METHODS, "_pending_group", "swatcost.methods")
     monkeypatch.setattr(METHODS, "_members", dict(METHODS._members))
     assert METHODS["half"].title == "Half"
     assert "half" in METHODS.names()
     (metadata / "entry_points.txt").write_text("[swatcost.methods]\nbroken = thirdparty:NONE\n")
-    monkeypatch.setattr(METHODS, "_awaited", "swatcost.methods")
+    monkeypatch.setattr(METHODS, "_pending_group", "swatcost.methods")
     with pytest.raises(swatcost.SwatcostError, match=r"the method 'broken' \(thirdparty:NONE\) cannot be used"):
         METHODS.names()
 

@@ -19,7 +19,7 @@ def test_an_old_name_is_the_same_module(old: str) -> None:
 
 
 def test_what_readme_documentation_and_notebooks_imported_is_where_it_was() -> None:
-    from swatcost.conventions import CONVENTIONS, Convention, as_swat_counts, forward
+    from swatcost.conventions import CONVENTIONS, Convention
     from swatcost.costs import PASSES
     from swatcost.errors import SwatcostError
     from swatcost.planning.comparing import remaining, where_they_differ
@@ -33,7 +33,7 @@ def test_what_readme_documentation_and_notebooks_imported_is_where_it_was() -> N
     assert macs.conv_forward(N=1, F=2, C=3, R=1, S=1, H=1, W=1) == 2 * 3
     assert topk.speedup_limit(0.75) == 4
     found = (
-        MaskSource, from_checkpoint, parse_shape, simulate, CONVENTIONS, Convention, as_swat_counts, forward, PASSES,
+        MaskSource, from_checkpoint, parse_shape, simulate, CONVENTIONS, Convention, PASSES,
         activation_reduction, remaining, where_they_differ, percent, scaled, seconds, times, training_memory,
     )  # fmt: skip
     assert all(found)

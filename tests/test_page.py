@@ -331,7 +331,9 @@ def test_notebooks_show_a_network() -> None:
     shown = Page(replace(network, name=HOSTILE, layers=layers, uncounted=(*network.uncounted, missed))._repr_html_())
     assert HOSTILE in shown.text
     assert "86.568 M parameters" in shown.text  # torchvision's 86,567,656
-    assert "Not understood, may multiply tensors: my::<i>op ×3 in blocks.<b>0" in shown.text
+    assert "Operation without a formula that may multiply tensors: my::<i>op ×3 in blocks.<b>0" in shown.text
     assert shown.tables[0][1][:5] == [HOSTILE, "conv", "3×224×224", "768×3×16×16", "768×14×14"]
-    assert len(shown.tables[0]) == 1 + len(network.layers) + 1  # the header and the total
+    # of 99 layers 60 and a row for the others, between the header and two rows: other parameters, and the total
+    assert len(network.layers) == 99
+    assert len(shown.tables[0]) == 1 + 60 + 1 + 2
     assert {"script", "i"} & set(shown.tags) == set()

@@ -409,7 +409,7 @@ def test_frozen_layers_keep_no_masked_input() -> None:
     [
         ({"over": "rows"}, "choose from nchw"),
         ({"over": "kernel"}, "swat-structured"),
-        ({"over": "chw", "selection": "topk"}, "no use for selection"),
+        ({"over": "chw", "selection": "topk"}, "does not use selection"),
         ({"selection": "magic"}, "unknown selection"),
         ({"ahead": 9}, "between 0 and the period"),
     ],
@@ -423,7 +423,7 @@ def test_what_cannot_be_run_is_refused(options: dict[str, Any], message: str) ->
 
 def test_other_methods_and_other_networks_are_refused() -> None:
     module = small()
-    with pytest.raises(SwatcostError, match="counted, not run"):
+    with pytest.raises(SwatcostError, match="estimated, not run"):
         reference.convert(module, estimate_of(module, 2, 6, 6, weights=0.5, method="rigl"))
     with pytest.raises(SwatcostError, match="another network"):
         reference.convert(nn.Linear(3, 3), estimate_of(module, 2, 6, 6, weights=0.5))

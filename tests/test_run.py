@@ -109,17 +109,17 @@ def test_damaged_files_are_named(small: str, tmp_path: Path) -> None:
     run(settings_of(small, steps=2), path)
     with pytest.raises(SwatcostError, match="is complete"):
         resume(path)
-    with pytest.raises(SwatcostError, match="there already"):
+    with pytest.raises(SwatcostError, match="already exists"):
         run(settings_of(small), path)
     path.with_suffix(".pt").write_bytes(b"nothing")
-    with pytest.raises(SwatcostError, match=r"run\.pt is no usable checkpoint"):
+    with pytest.raises(SwatcostError, match=r"run\.pt is not a usable checkpoint"):
         resume(path)
     whole = path.read_bytes()
     for damage, message in (
         (b"", "does not begin with a header"),
         (b"{}\n", "line 1"),
         (whole.replace(b'"loss":', b'"loss":"x",', 1), "line 2"),
-        (whole.replace(b'"weight":"3.weight"', b'"weight":"3.bias"', 1), "other layers"),
+        (whole.replace(b'"weight":"3.weight"', b'"weight":"3.bias"', 1), "are not those of the header"),
         (whole.replace(b'"steps":2', b'"steps":2,"colour":1', 1), "colour"),
         (whole.replace(b'"batch_size":32', b'"batch_size":"many"', 1), "batch_size|str"),
     ):
@@ -132,7 +132,7 @@ def test_damaged_files_are_named(small: str, tmp_path: Path) -> None:
 
 def test_another_run_s_checkpoint_is_not_taken(small: str, tmp_path: Path) -> None:
     (tmp_path / "run.pt").write_bytes(b"")
-    with pytest.raises(SwatcostError, match=r"run\.pt is there already"):
+    with pytest.raises(SwatcostError, match=r"run\.pt exists already"):
         run(settings_of(small), tmp_path / "run.jsonl")
     assert not (tmp_path / "run.jsonl").exists()
 
@@ -194,8 +194,10 @@ def test_the_command_and_its_interruption(small: str, tmp_path: Path, second: bo
     process.send_signal(signal.SIGTERM if second else signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
+    begun, _, interrupted = err.partition("\n")
+    assert begun.endswith("record to run.jsonl, checkpoint to run.pt")
     assert re.fullmatch(
-        r"swatcost: interrupted after \d+ of 100000 steps; go on with: swatcost run --resume run.jsonl\n", err
+        r"swatcost: interrupted after \d+ of 100000 steps; resume with: swatcost run --resume run.jsonl\n", interrupted
     )
     assert (tmp_path / "run.pt").exists()
 
@@ -204,7 +206,9 @@ def test_run_prints_what_came_of_it(small: str, capsys: pytest.CaptureFixture[st
     words = [small, "--input-shape", "1,8,8", "--steps", "6", "--weights", "0.8", "--record-every", "3"]
     assert main(["run", *words]) == 0
     out, err = capsys.readouterr()
-    assert (err, max(map(len, out.splitlines())) <= 80) == ("", True)
+    begun = "6 steps of small.py:build on cpu, record to swatcost-run.jsonl, checkpoint to swatcost-run.pt"
+    assert err == f"swatcost: {begun}\n"
+    assert max(map(len, out.splitlines())) <= 80
     assert "accuracy on held-out samples" in out
     assert main(["run", *words, "--output", "a.jsonl", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps_done"] == 6
@@ -216,12 +220,12 @@ MISUSES = [
     (["run", "MODEL", "--steps", "0"], "steps 0"),
     (["run", "MODEL", "--output", "run.txt"], "name it .jsonl"),
     (["run", "MODEL", "--data", "nowhere"], "give digits"),
-    (["run", "MODEL", "--data", "bad.npz"], "no usable .npz"),
+    (["run", "MODEL", "--data", "bad.npz"], "not a usable .npz"),
     (["run", "MODEL", "--classes", "3"], "classes 3"),
     (["run", "MODEL", "--batch-size", "5000"], "batch_size 5000"),
     (["run", "MODEL", "--lr", "nan"], "learning_rate"),
-    (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "counted, not run"),
-    (["run", "MODEL", "--on", "cuda"], "no GPU"),
+    (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "estimated, not run"),
+    (["run", "MODEL", "--on", "cuda"], "no usable GPU"),
     (["run", "trace.json"], "cannot be run"),
     (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a resumed run"),
     (["run", "MODEL", "--resume", "run.jsonl"], "a resumed run keeps its settings"),
@@ -276,10 +280,10 @@ def test_data_of_the_user(tmp_path: Path) -> None:
     for image, label in zip(pets.images, pets.labels, strict=True):
         assert round(float(image.mean()) * 255) // 50 == label
     (tmp_path / "pets" / "cat" / "torn.png").write_bytes(b"\x89PNG")
-    with pytest.raises(SwatcostError, match=r"torn\.png is no usable image"):
+    with pytest.raises(SwatcostError, match=r"torn\.png is not a usable image"):
         samples(str(tmp_path / "pets"), **shape)
     numpy.savez(tmp_path / "objects.npz", x=numpy.array([{}], dtype=object), y=numpy.zeros(1, int))
-    with pytest.raises(SwatcostError, match="no usable"):
+    with pytest.raises(SwatcostError, match="not a usable"):
         samples(str(tmp_path / "objects.npz"), **shape)
 
 

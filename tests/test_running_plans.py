@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import swatcost
-from swatcost.cli import cli
+from swatcost.cli import cli, main
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import plan_run
@@ -97,13 +97,13 @@ def test_gradients_of_active_weights_travel_only_when_they_do(resnet50: Network)
 
 def test_what_cannot_be_used(resnet50: Network) -> None:
     small = swatcost.load("cifar_wrn_16_8")
-    with pytest.raises(SwatcostError, match="no recipe for it: give epochs and dataset or samples"):
+    with pytest.raises(SwatcostError, match="no recipe for this network: give epochs and dataset or samples"):
         plan_run(small)
-    with pytest.raises(SwatcostError, match="cannot share it alike"):
+    with pytest.raises(SwatcostError, match="cannot split it evenly"):
         plan_run(resnet50, batch_size=100, gpus=8)
     with pytest.raises(SwatcostError, match="unknown dataset 'imagnet'"):
         plan_run(resnet50, dataset="imagnet")
-    with pytest.raises(SwatcostError, match="leave one of them out"):
+    with pytest.raises(SwatcostError, match="leave one of the two out"):
         plan_run(resnet50, dataset="imagenet", samples=5)
     with pytest.raises(SwatcostError, match=r"pue 0\.5"):
         plan_run(resnet50, pue=0.5)
@@ -141,9 +141,28 @@ def test_the_command_adds_up() -> None:
     done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
     assert done.exit_code == 0, done.output
     content = json.loads(done.stdout)
-    assert content["run"]["energy_kwh"] is None  # nobody says what it draws
+    assert content["run"]["energy_kwh"] is None  # its power is unknown
     assert content["run"]["seconds"]["dense"] == pytest.approx(
         content["iterations"] * content["step"]["totals"]["dense_step_seconds"]
     )
     said = " ".join(CliRunner().invoke(cli, arguments).stdout.split())
-    assert "No energy: the profile of xeon2 says no power, give watts." in said
+    assert "No energy: the profile of xeon2 gives no power; set watts." in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "currency"),
+    [(["$2"], "USD"), (["2 EUR"], "EUR"), (["2", "--currency", "CHF"], "CHF"), (["2"], "USD"), (["$2.00"], "USD")],
+)
+def test_a_price_states_its_currency(arguments: list[str], currency: str) -> None:
+    done = CliRunner().invoke(cli, ["plan", "resnet50", "--format", "json", "--price", *arguments])
+    content = json.loads(done.stdout)
+    assert (content["price"], content["currency"]) == (2, currency)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["$2", "--currency", "EUR"], "the price is in USD"), (["two"], "'two' is not a price: give one such as 2.5")],
+)
+def test_prices_that_cannot_be_used(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "resnet50", "--price", *arguments]) == 2
+    assert message in capsys.readouterr().err

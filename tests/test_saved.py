@@ -80,6 +80,8 @@ def test_the_command_knows_saved_estimates(tmp_path: Path, resnet50: Network) ->
     assert "53 of 54 layers differ" in done.stdout
     alone = CliRunner().invoke(cli, ["compare", str(one)])
     assert isinstance(alone.exception, SwatcostError)
+    asked = CliRunner().invoke(cli, ["compare", str(one), str(other), "--from", "x"])
+    assert str(asked.exception) == "--from: saved estimates are compared as they are, leave it out"
     with_trace = CliRunner().invoke(cli, ["compare", str(tmp_path / "trace.json"), "--weights", "0.9"])
     assert with_trace.exit_code == 0
 
@@ -101,7 +103,7 @@ def test_the_matrix_is_each_methods_estimate(resnet50: Network) -> None:
     for method, convention in (("rigl", "exact"), ("dsg", "equations"), ("swat", "rigl")):
         targets = {"swat": {"weights": 0.9, "acts": 0.9}, "rigl": {"weights": 0.9}, "dsg": {"grads": 0.9}}[method]
         one = swatcost.estimate(resnet50, method=method, convention=convention, **targets)  # type: ignore[arg-type]
-        assert found.matrix[method][convention].training == one.costs.training
+        assert found.estimates[method][convention].costs == one.costs
     best, methods = found.ranked("swat")[0]
     assert methods == ["swat", "swat-structured"]
     assert best == pytest.approx(0.8563, abs=5e-5)  # Table 3: 85.6 %

@@ -16,6 +16,7 @@ from swatcost.cli import command_named, main
 from swatcost.cli.config import settable
 from swatcost.exporting import EXPORTING
 from swatcost.planning.comparison import COMPARING
+from swatcost.planning.explanation import EXPLAINING
 from swatcost.planning.run_plan import PLANNING, plan_run
 from swatcost.planning.solution import SOLVING, solution
 from swatcost.planning.sweep import SWEEPING
@@ -25,9 +26,10 @@ from swatcost.simulation.simulation import SIMULATING
 from swatcost.simulation.study import STUDYING
 
 SCOPES: dict[str, Scope] = {
-    "estimate": EVERY_SETTING, "compare": COMPARING, "memory": EVERY_SETTING, "sweep": SWEEPING, "solve": SOLVING,
-    "plan": PLANNING, "report": EVERY_SETTING, "explore": EVERY_SETTING, "run": RUNNING, "validate": VALIDATING,
-    "simulate": SIMULATING, "study": STUDYING, "export": EXPORTING,
+    "estimate": EVERY_SETTING, "summary": EVERY_SETTING, "compare": COMPARING, "explain": EXPLAINING,
+    "memory": EVERY_SETTING, "sweep": SWEEPING, "solve": SOLVING, "plan": PLANNING, "report": EVERY_SETTING,
+    "explore": EVERY_SETTING, "run": RUNNING, "validate": VALIDATING, "simulate": SIMULATING, "study": STUDYING,
+    "export": EXPORTING,
 }  # fmt: skip
 
 
@@ -124,7 +126,7 @@ def test_a_misspelt_setting_is_named() -> None:
 
 
 def test_what_a_function_leaves_out_is_refused_with_the_reason() -> None:
-    with pytest.raises(swatcost.SwatcostError, match="steps: a plan finds them"):
+    with pytest.raises(swatcost.SwatcostError, match="steps: a plan computes them"):
         plan_run("resnet50", steps=5)
 
 

@@ -228,7 +228,7 @@ def test_moving_to_the_host(resnet50: Network) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--fit", "eleven"], "is no amount of memory"),
+        (["--fit", "eleven"], "is not a memory size"),
         (["--optimizer", "lion"], "unknown optimizer 'lion'"),
         (["--precision", "fp8"], "unknown precision 'fp8'"),
         (["--batch-size", "0"], "batch_size 0"),

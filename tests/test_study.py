@@ -94,10 +94,10 @@ def test_a_study_goes_on(small, serial, tmp_path, monkeypatch):
     ("text", "said"),
     [
         ("something else\n", "damaged"),
-        ('{"schema": "swatcost.run/1"}\n', "no record of a study"),
-        ("precious", "no record of a study"),
-        ('{"schema": "mine, without an end', "no record of a study"),
-        (b"\x86\xff", "no record of a study"),
+        ('{"schema": "swatcost.run/1"}\n', "not a record of a study"),
+        ("precious", "not a record of a study"),
+        ('{"schema": "mine, without an end', "not a record of a study"),
+        (b"\x86\xff", "not a record of a study"),
         ('{"schema": "swatcost.study/2", "settings": {"batch_size": 3}}\n', "other settings"),
     ],
 )
@@ -121,7 +121,7 @@ def test_figures_of_a_record_are_numbers(small, figure, tmp_path):
 def test_a_record_is_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for endless in ("/dev/zero", tmp_path / "pipe"):
-        with pytest.raises(SwatcostError, match="no file that a study could go on from"):
+        with pytest.raises(SwatcostError, match="not a file that a study can resume from"):
             study(["cifar_resnet18"], weights=[0.5], record=endless)
 
 
@@ -198,7 +198,10 @@ def test_command(small, tmp_path, capsys, serial):
     record = str(tmp_path / "s.jsonl")
     arguments = ["study", small, "--weights", "0.5,0.9", "--shape", "T2,5", "--record", record]
     assert main([*arguments, "--format", "json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    out, err = capsys.readouterr()
+    assert err.startswith("swatcost: 2 simulations in ")
+    assert f", rows to {record}\n" in err
+    rows = json.loads(out)["rows"]
     assert rows == [row for row in serial if row["shape"] == "T⟨2,5⟩" and row["seed"] == 0]
 
 

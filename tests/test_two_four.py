@@ -39,12 +39,12 @@ def test_ceilings_of_a_layer_that_fits_by_hand() -> None:
 def test_what_does_not_fit_says_why() -> None:
     found = two_four("resnet50", batch_size=1)
     reasons = {(each.workload.layer, each.workload.in_pass): each.reason for each in found.fits}
-    assert reasons["conv1", "forward"] == "147 columns to reduce over, no multiple of 16"  # 3 · 7 · 7
-    assert reasons["fc", "forward"] == "1000 rows, no multiple of 16"
+    assert reasons["conv1", "forward"] == "147 columns, not a multiple of 16"  # 3 · 7 · 7
+    assert reasons["fc", "forward"] == "1000 rows, not a multiple of 16"
     assert reasons["layer1.0.conv2", "forward"] == ""
-    assert reasons["layer4.2.conv3", "grad_weight"] == "49 columns to reduce over, no multiple of 16"  # 7 · 7, 1 image
+    assert reasons["layer4.2.conv3", "grad_weight"] == "49 columns, not a multiple of 16"  # 7 · 7, 1 image
     depthwise = two_four(swatcost.trace(nn.Conv2d(32, 32, 3, groups=32), input_shape=(32, 8, 8)))
-    assert {each.reason for each in depthwise.fits} == {"1 rows, no multiple of 16"}
+    assert {each.reason for each in depthwise.fits} == {"1 rows, not a multiple of 16"}
     with pytest.raises(SwatcostError, match="element 'float61'"):
         two_four("resnet50", element="float61")
 

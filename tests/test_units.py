@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.units import bytes_from, count_from, counts_from, fraction_from, fractions_from, names_from
+from swatcost.common.units import (
+    bytes_from,
+    count_from,
+    counts_from,
+    factor_from,
+    fraction_from,
+    fractions_from,
+    names_from,
+    price_from,
+)  # fmt: skip
 
 
 def test_fractions_as_people_write_them() -> None:
@@ -29,19 +38,19 @@ def test_counts_as_people_write_them() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "0.8x", "nan", "inf", "80%%", "1e999999"])
 def test_no_fraction(text: str) -> None:
-    with pytest.raises(SwatcostError, match="no fraction"):
+    with pytest.raises(SwatcostError, match="not a fraction"):
         fraction_from(text)
 
 
 @pytest.mark.parametrize("text", ["", "1.5", "k", "1kk", "1e400", "0x10", "."])
 def test_no_count(text: str) -> None:
-    with pytest.raises(SwatcostError, match="no whole number"):
+    with pytest.raises(SwatcostError, match="not a whole number"):
         count_from(text)
 
 
 @pytest.mark.parametrize("text", ["0.5:0.9", "0.9:0.5:0.1", "0.5:0.9:0", "0.5:0.9:-0.1", "1:2:3:4"])
 def test_no_range(text: str) -> None:
-    with pytest.raises(SwatcostError, match="no range"):
+    with pytest.raises(SwatcostError, match="not a range"):
         fractions_from(text)
 
 
@@ -50,9 +59,31 @@ def test_a_range_of_too_many() -> None:
         fractions_from("0:0.9:0.0000001")
 
 
+def test_factors_as_the_output_prints_them() -> None:
+    assert [factor_from(each) for each in ("4", "4x", "4X", "4.00×", " 2.5 × ")] == [4, 4, 4, 4, 2.5]
+
+
+@pytest.mark.parametrize("text", ["", "x", "4xx", "nan", "inf", "4 %"])
+def test_no_factor(text: str) -> None:
+    with pytest.raises(SwatcostError, match="is not a factor"):
+        factor_from(text)
+
+
+def test_prices_as_the_output_prints_them() -> None:
+    assert [price_from(each) for each in ("2", "$2", "2.50 USD", "€ 3", "3£", "10 CHF")] == [
+        (2, None), (2, "USD"), (2.5, "USD"), (3, "EUR"), (3, "GBP"), (10, "CHF"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "$", "USD", "$2 EUR", "2 dollars", "nan", "two"])
+def test_no_price(text: str) -> None:
+    with pytest.raises(SwatcostError, match="is not a price"):
+        price_from(text)
+
+
 def test_names() -> None:
     assert names_from("swat, rigl") == ["swat", "rigl"]
-    with pytest.raises(SwatcostError, match="names nothing"):
+    with pytest.raises(SwatcostError, match="has no names"):
         names_from(" , ")
 
 

@@ -88,7 +88,7 @@ def test_zeros_that_were_there_before_are_named(capsys: pytest.CaptureFixture[st
     words = ["validate", "cifar_resnet18", "--acts", "0.2", "--input-shape", "3,8,8", "--steps", "1"]
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert "it has more zeros than that before it is masked" in " ".join(out.split())
+    assert "there are more zeros than that before masking" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
     assert main([*words, "--layers", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)

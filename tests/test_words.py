@@ -87,6 +87,7 @@ def test_cycles_of_one_step_are_said_to_stand_for_the_run(
         ["solve", "resnet50", "--speedup", "4"],
         ["memory", "resnet50", *SPARSE],
         ["sweep", "resnet50", *SPARSE],
+        ["explain", "resnet50", *SPARSE],
         ["simulate", "cifar_resnet18", *SPARSE],
     ],
 )

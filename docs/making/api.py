@@ -20,19 +20,22 @@ PUBLIC = (
     "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
-    "swatcost.counting.equations", "swatcost.counting.costs", "swatcost.counting.counting",
-    "swatcost.counting.default_sparsity", "swatcost.timing.topk", "swatcost.timing.selection", "swatcost.timing.times",
-    "swatcost.sparsity", "swatcost.memory", "swatcost.memory.dense_step", "swatcost.memory.sparse_step",
-    "swatcost.memory.storage_formats", "swatcost.network", "swatcost.common.record",
+    "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.costs",
+    "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
+    "swatcost.timing.selection", "swatcost.timing.times", "swatcost.sparsity", "swatcost.memory",
+    "swatcost.memory.dense_step", "swatcost.memory.sparse_step", "swatcost.memory.storage_formats",
+    "swatcost.network", "swatcost.common.record",
 )  # fmt: skip
 """Where numbers are made: what the pages about them point to."""
 
 _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.common.result.Result"),
     "swatcost.planning": (
-        "swatcost.planning.difference.LayerChange", "swatcost.planning.recipes.Recipe",
-        "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals", "swatcost.planning.goals.OperatingPoint",
-        "swatcost.planning.search.Answer", "swatcost.planning.solution.Asked",
+        "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
+        "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
+        "swatcost.planning.recipes.Recipe", "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals",
+        "swatcost.planning.goals.OperatingPoint", "swatcost.planning.search.Answer",
+        "swatcost.planning.solution.Asked",
     ),
     "swatcost.reference": (
         "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",

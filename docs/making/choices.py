@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-
 from docs.making.markdown import code_options, listed, paragraphs, table
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.conventions import CONVENTIONS, Convention
+from swatcost.counting.switches import SWITCHES
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.estimate import Estimate, estimate
@@ -24,6 +23,8 @@ def pages() -> dict[str, str]:
     return {
         "generated/conventions.md": conventions(),
         "generated/convention-numbers.md": convention_numbers(),
+        "generated/convention-switches.md": convention_switches(),
+        "generated/switches.md": switches(),
         "generated/distributions.md": distributions(),
         "generated/distribution-numbers.md": distribution_numbers(),
         "generated/devices.md": devices(),
@@ -33,35 +34,29 @@ def pages() -> dict[str, str]:
 
 
 def conventions() -> str:
-    """A section each: what it counts, who says so, and the function of each pass."""
+    """A section each: what it counts, and who says so."""
     return paragraphs(*(_convention(each) for each in CONVENTIONS))
 
 
 def _convention(convention: Convention) -> str:
-    formulas = {each: getattr(convention, each) for each in PASSES}
+    return paragraphs(f"### {convention.name}", f"**Counts**: {convention.title}. **Source**: {convention.source}.")
+
+
+def convention_switches() -> str:
+    """The value of every switch in every convention."""
+    rows = [[f"`{name}`", *(getattr(each, name) for each in CONVENTIONS)] for name in SWITCHES]
+    header = ["switch", *(f"`{name}`" for name in CONVENTIONS.names())]
+    return table(header, rows, words=len(header))
+
+
+def switches() -> str:
+    """Every value of every switch: what a convention with it does, and who counts that way."""
     rows = [
-        [in_pass, _sentence(formula), _link(formula)]
-        for in_pass, formula in {**formulas, "sparsity": convention.density}.items()
+        [f"`{name}`" if first else "", f"`{value}`", each.words, each.source]
+        for name, switch in SWITCHES.items()
+        for first, (value, each) in zip([True, *[False] * len(switch.values)], switch.values.items(), strict=False)
     ]
-    extras = []
-    if convention.fixed.__name__ != "nothing_fixed":
-        extras.append(f"Beside them, in each pass: {_sentence(convention.fixed)}")
-    if convention.published_schedules:
-        extras.append("Runs are counted by the closed forms of the methods' authors where they have one.")
-    if not convention.counts_extra_macs:
-        extras.append("Work that a method adds of its own does not count.")
-    if convention.first_input_sparse:
-        extras.append("`Act ↓` takes the first layer's input as sparse although the layer is dense.")
-    return paragraphs(
-        f"### {convention.name}",
-        f"**Counts**: {convention.title}. **Source**: {convention.source}.",
-        table(["", "what counts", "function"], rows, words=3),
-        " ".join(extras),
-    )
-
-
-def _sentence(function: object) -> str:
-    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+    return table(["switch", "value", "a convention with it", "source"], rows, words=4)
 
 
 def _link(function: object, words: str = "") -> str:

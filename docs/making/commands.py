@@ -37,12 +37,15 @@ def _help(command: click.Command) -> tuple[str, str]:
         paragraphs_of_it += inspect.cleandoc(command.epilog).split("\n\n")
     texts, examples = [], []
     for each in paragraphs_of_it:
+        as_written = each.startswith("\b")
         each = each.replace("\b\n", "").replace("\b", "")
         if found := re.match(r"Examples?:?\s*", each):
             lines = " ".join(each[found.end() :].split())
             examples += [
                 f"swatcost{line}".rstrip() for line in re.split(r"(?:^|;?\s)swatcost(?=\s)", lines) if line.strip()
             ]
+        elif as_written:
+            texts.append(f"```text\n{each}\n```")
         else:
             texts.append(" ".join(each.split()).replace("<", "&lt;"))
     return "\n\n".join(texts), "```sh\n" + "\n".join(examples) + "\n```" if examples else ""

@@ -152,7 +152,7 @@ def _phases(phases: Sequence[Phase], weight_gradient: str) -> str:
 def _numbers(method: Method) -> str:
     """The worked number: every pass under every convention, and why they differ."""
     found = compare(NETWORK, weights=TARGET, method=method)
-    header = ["convention", *PASSES, "training", "inference", "speedup"]
+    header = ["convention", *PASSES, "training", "inference", "ideal speedup"]
     rows = [
         [f"[{name}](../conventions.md#{name})", *(percent(cost.reduction) for cost in each.costs.by_pass().values()),
          percent(each.training_reduction), percent(each.inference_reduction), times(each.speedup)]
@@ -161,21 +161,24 @@ def _numbers(method: Method) -> str:
     return paragraphs(
         f"```sh\nswatcost compare {NETWORK} --weights {TARGET:g} --method {method.name}\n```",
         "Reductions of MACs in each pass, of a training step on average over the run, and of inference. "
-        "The speedup is that of a step on an RTX 2080 Ti by [Eq. 7](../numbers.md#top-k).",
+        "The ideal speedup is that of a step on an RTX 2080 Ti by [Eq. 7](../numbers.md#top-k), from FLOPs alone.",
         table(header, rows),
-        _differences(method, found),
+        _differences(found),
     )
 
 
-def _differences(method: Method, found: Comparison) -> str:
-    """Under which convention the number differs from that of `exact`, and in which pass mostly."""
+def _differences(found: Comparison) -> str:
+    """What each convention leaves of the passes, where it does not agree with `exact`, and in which pass mostly."""
     exact = found.by_convention["exact"].costs
-    sentences = []
-    for name, each in found.by_convention.items():
-        in_pass = where_they_differ(exact, each.costs)
-        if in_pass is not None:
-            sentences.append(
-                f"- {name} differs from exact mostly in {in_pass}, of which {percent(remaining(each.costs, in_pass))} "
-                f"of dense training is left as {name} counts and {percent(remaining(exact, in_pass))} as exact counts."
-            )
-    return "\n".join(sentences)
+    differing = {name: where_they_differ(exact, each.costs) for name, each in found.by_convention.items()}
+    if not any(differing.values()):
+        return ""
+    rows = [
+        [name, differing[name] or "–", *(percent(remaining(each.costs, in_pass)) for in_pass in PASSES)]
+        for name, each in found.by_convention.items()
+    ]
+    return paragraphs(
+        "What is left of each pass, as a share of dense training, and the pass in which a convention differs most from "
+        "`exact`:",
+        table(["convention", "differs from exact in", *PASSES], rows, words=2),
+    )

@@ -12,6 +12,7 @@ from swatcost.cli.config import settable
 from swatcost.explorer.controls import EXPLORING
 from swatcost.exporting import EXPORTING
 from swatcost.planning.comparison import COMPARING, COMPARING_NETWORKS
+from swatcost.planning.explanation import EXPLAINING
 from swatcost.planning.run_plan import PLANNING
 from swatcost.planning.solution import SOLVING
 from swatcost.planning.sweep import SWEEPING
@@ -24,8 +25,8 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 SCOPES = {
     "sweep": SWEEPING, "solve": SOLVING, "compare": COMPARING, "compare, several models": COMPARING_NETWORKS,
-    "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING, "export": EXPORTING, "run": RUNNING,
-    "validate": VALIDATING, "explore, as controls": EXPLORING,
+    "explain": EXPLAINING, "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING, "export": EXPORTING,
+    "run": RUNNING, "validate": VALIDATING, "explore, as controls": EXPLORING,
 }  # fmt: skip
 """Commands whose settings differ from those of an estimate."""
 

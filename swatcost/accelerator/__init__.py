@@ -19,7 +19,7 @@ __getattr__ = attributes_from(
     {
         "swatcost.accelerator.cycles": ("Cycles", "LayerCycles", "Slots"),
         "swatcost.accelerator.masks": ("MaskSource", "from_checkpoint"),
-        # above this room, as they take an estimate: they are found by name because callers import them from here
+        # these take an estimate and live above this room; looked up by name because callers import them from here
         "swatcost.simulation.simulation": ("Simulation", "simulate"),
     },
 )

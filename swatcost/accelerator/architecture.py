@@ -1,4 +1,4 @@
-"""What a weight-skipping accelerator looks like: geometry and promotion shape, from a TOML file."""
+"""A weight-skipping accelerator: geometry and promotion shape, from a TOML file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from swatcost.common.profiles import Profiles
 from swatcost.devices import Device, Measured, Rates, TopkTimes
 
 _Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
-_MOST_LANES = 64  # a line of lanes is held in the bits of one machine word
-_ANY_ELEMENTS = 10**9  # a Top-K's time is proportional to its elements: any number gives its seconds an element
-_NEVER_WAITS = 1e30  # [bytes/s]: the cycle model has no memory
+_MAX_LANES = 64  # the lanes of a line are the bits of one machine word
+_ANY_ELEMENTS = 10**9  # a Top-K's time is proportional to its elements: any number gives its time per element
+_UNLIMITED = 1e30  # [bytes/s]: the cycle model has no memory
 _SHAPE = re.compile(r"(?:([LT])(\d+),(\d+)|X(\d+))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Where an empty slot may take a later weight from: `lookahead` lines h, `lookaside` d more connections.
+    """Where an empty slot may take a later weight from: `lookahead` lines h and `lookaside` d further connections.
 
-    Kinds, each offset being (lines ahead Δt, lanes aside Δlane), lanes modulo the lanes of a tile:
+    Kinds, by their offsets (lines ahead Δt, lanes aside Δlane), lanes modulo the lanes of a tile:
 
     - "L": (1 … h, 0) and (1, −1 … −d);
     - "T": (1 … h, 0) and d more, alternating (r, +k), (r, −k), with r cycling through 1 … h and k counting pairs;
-    - "X": a full crossbar: any lane of the next h lines, an upper bound of ours that nobody builds.
+    - "X": a full crossbar, any lane of the next h lines: an upper bound of ours, not a buildable design.
 
     Source: Delmas Lascorz et al., "Bit-Tactical", ASPLOS 2019, for L and T.
     """
@@ -45,11 +45,11 @@ class Shape:
 
     @property
     def name(self) -> str:
-        """Such as T⟨2,5⟩."""
+        """A name such as T⟨2,5⟩."""
         return f"X⟨{self.lookahead}⟩" if self.kind == "X" else f"{self.kind}⟨{self.lookahead},{self.lookaside}⟩"
 
     def offsets(self, lanes: int) -> tuple[tuple[int, int], ...]:
-        """(Δt, Δlane) that a slot can take a weight from, in the order in which candidates are taken.
+        """The offsets (Δt, Δlane) that a slot can take a weight from, in order of preference.
 
         >>> Shape("L", 1, 2).offsets(16)
         ((1, -2), (1, -1), (1, 0))
@@ -69,7 +69,7 @@ class Shape:
         every = [(step, 0) for step in ahead] + aside
         reached = {(step, lane % lanes) for step, lane in every}
         if len(reached) < len(every):
-            raise SwatcostError(f"shape {self.name}: {lanes} lanes are too few for so many connections")
+            raise SwatcostError(f"shape {self.name}: {lanes} lanes are too few for its connections")
         return tuple(sorted(every))
 
 
@@ -95,17 +95,17 @@ def parse_shape(text: str) -> Shape:
 class Architecture:
     """An accelerator whose front end skips zeros of one operand of each convolution.
 
-    A tile holds `rows` filters by `lanes` weights each and works on `columns` windows at a time; `tiles` tiles work on
-    other filters and wait for each other. `clock` is in cycles a second. `topk_elements` are how many elements a cycle
-    one pass of a Top-K reads, and `topk_passes` how often it reads them.
+    A tile holds `rows` filters of `lanes` weights each and works on `columns` windows at a time; the `tiles` tiles work
+    on different filters and wait for each other. `clock` is in cycles/s. A Top-K reads all its elements `topk_passes`
+    times, `topk_elements` per cycle.
 
-    A second architecture is another file; see bit-tactical.toml.
+    Another architecture is another file; see bit-tactical.toml.
     """
 
     name: str
     title: str
     source: str
-    lanes: Annotated[int, msgspec.Meta(ge=1, le=_MOST_LANES)]
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=_MAX_LANES)]
     rows: _Size
     columns: _Size
     tiles: _Size
@@ -120,7 +120,7 @@ class Architecture:
 
     @property
     def macs_per_cycle(self) -> int:
-        """Multiply-accumulates a cycle with no slot empty."""
+        """Multiply-accumulates per cycle with no slot empty."""
         return self.tiles * self.rows * self.lanes * self.columns
 
     def with_shape(self, shape: str | Shape) -> Architecture:
@@ -137,7 +137,7 @@ def architecture_names() -> list[str]:
 
 
 def load_architecture(name: str | Path) -> Architecture:
-    """Reads a shipped architecture by its name, or one of one's own by the path of its .toml file.
+    """Reads a shipped architecture by its name, or your own by the path of its .toml file.
 
     Raises SwatcostError for an unknown name and for a file that is not an architecture.
     """
@@ -145,14 +145,14 @@ def load_architecture(name: str | Path) -> Architecture:
 
 
 def architecture_named(device: object) -> Architecture | None:
-    """The architecture that a device's name or .toml file means, None where it means a profile."""
+    """The architecture with this device name or .toml file; None if that is a profile."""
     if isinstance(device, str | Path) and _PROFILES.has(device):
         return load_architecture(device)
     return device if isinstance(device, Architecture) else None
 
 
 def device_of(architecture: Architecture) -> Device:
-    """The architecture as a device: its Top-K, and its multipliers at full use."""
+    """The architecture as a device: its Top-K, and its multipliers at full utilisation."""
     seconds = _ANY_ELEMENTS * architecture.topk_passes / (architecture.topk_elements * architecture.clock)
     topk = Measured(seconds=seconds, elements=_ANY_ELEMENTS)
     return Device(
@@ -160,6 +160,6 @@ def device_of(architecture: Architecture) -> Device:
         title=architecture.title,
         source=architecture.source,
         topk=TopkTimes(weights=topk, activations=topk),
-        rates=Rates(macs_per_second=architecture.macs_per_cycle * architecture.clock, bytes_per_second=_NEVER_WAITS),
+        rates=Rates(macs_per_second=architecture.macs_per_cycle * architecture.clock, bytes_per_second=_UNLIMITED),
         measured=False,
     )

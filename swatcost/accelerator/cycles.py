@@ -1,4 +1,4 @@
-"""Cycles and slots, which add up over passes and layers."""
+"""Cycles and slots, summed over passes and layers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from swatcost.network.passes import Pass
 
 @dataclass(frozen=True)
 class Slots:
-    """What became of the slots (a multiplier in a cycle) of a sparse pass, in slots: they add up to all of its cycles'.
+    """How a sparse pass uses its slots (a slot is one multiplier in one cycle); the counts add up to all slots.
 
-    - `busy`: multiplied by a weight that is not zero, which includes what is dense;
-    - `ragged`: idle as filters, channels or windows do not fill rows, lanes, tiles or columns;
-    - `unfilled`: idle as no weight was within reach, while the filter had other work;
-    - `filters`: of filters that had nothing within reach and waited for others of their tile;
-    - `tiles`: of tiles that waited for the slowest of those that work together.
+    - `busy`: multiplied by a non-zero weight, dense operands included;
+    - `ragged`: idle at an edge, as filters, channels or windows do not fill rows, lanes, tiles or columns;
+    - `unfilled`: idle with no weight in reach, while the filter had other work;
+    - `filters`: idle as their filter had no weight in reach and waited for others of its tile;
+    - `tiles`: idle as their tile waited for the slowest tile of its round.
     """
 
     busy: float = 0.0
@@ -41,9 +41,9 @@ class Slots:
 
 @dataclass(frozen=True)
 class Cycles:
-    """Cycles of one sample, dense and with zeros skipped, and what became of the latter's slots.
+    """Cycles of one sample, dense and with zeros skipped (sparse), and how the sparse cycles use their slots.
 
-    `limit` are the fewest cycles that the slots allow: what is not zero over all multipliers.
+    `limit` is the minimum number of cycles: non-zero work over all multipliers.
     """
 
     dense: float = 0.0
@@ -68,13 +68,13 @@ class Cycles:
 
     @property
     def utilisation(self) -> float:
-        """Busy slots over all, in sparse cycles."""
+        """Busy slots over all slots of the sparse cycles."""
         return self.slots.busy / self.slots.total if self.slots.total else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCycles:
-    """One layer's cycles a sample, by pass; without the passes that its training step does not have."""
+    """One layer's cycles per sample, by pass; only the passes that its training step has."""
 
     layer: Layer
     sparsity: LayerSparsity
@@ -82,5 +82,5 @@ class LayerCycles:
 
     @property
     def training(self) -> Cycles:
-        """The passes together."""
+        """The sum of the passes."""
         return sum(self.passes.values(), Cycles())

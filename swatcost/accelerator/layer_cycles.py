@@ -30,8 +30,8 @@ def layer_cycles(
 ) -> tuple[LayerCycles, ...]:
     """The cycles of each counted layer in execution order, per sample of a training step of batch_size samples.
 
-    threads are as many as there are processors by default, and the numbers do not depend on them; progress is called
-    with each layer's name as it is done. Raises SwatcostError where the masks' weights are not the network's.
+    threads defaults to the number of processors and does not change the numbers; progress is called with the name of
+    each finished layer. Raises SwatcostError if the masks' weights are not those of the network.
     """
     places: dict[str, int] = {}
     tasks = [
@@ -51,18 +51,18 @@ def layer_cycles(
     return tuple(done.result() for done in sorted(waiting, key=waiting.__getitem__))
 
 
-_LAID: dict[Pass, tuple[Callable[..., mapping.Filters], Callable[[Layer, mapping.Mask], mapping.Mask]]] = {
+_LAYOUTS: dict[Pass, tuple[Callable[..., mapping.Filters], Callable[[Layer, mapping.Mask], mapping.Mask]]] = {
     "forward": (mapping.forward_filters, mapping.forward_lines),
     "grad_input": (mapping.grad_input_filters, mapping.grad_input_lines),
 }
-"""How the passes that schedule weights are laid out."""
+"""The layouts of the passes that schedule weights."""
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What all layers share. `pruned`: some weight is zero; otherwise nothing is scheduled, every line costs a cycle.
+    """What all layers share. `pruned`: some weight is zero; if none is, every line costs a cycle.
 
-    The network was traced with `traced_batch` samples, the step has `batch_size`.
+    The network was traced with `traced_batch` samples; the step has `batch_size`.
     """
 
     architecture: Architecture
@@ -78,7 +78,7 @@ class _Step:
         return LayerCycles(layer=layer, sparsity=sparsity, passes=found)
 
     def _product(self, layer: Layer) -> dict[Pass, Cycles]:
-        """Both gradients of a product of activations are its grad_input."""
+        """For a product of activations, grad_input has both gradients."""
         if layer.kind == "custom":
             works = (macs / self.traced_batch for macs in layer.custom_macs)
             forward, gradients = (unmapped_pass(each, self.architecture) for each in works)
@@ -98,7 +98,7 @@ class _Step:
             if in_pass == "grad_weight":
                 found[in_pass] = self._grad_weight(layer, sparsity, images, place)
                 continue
-            filters_of, lines_of = _LAID[in_pass]
+            filters_of, lines_of = _LAYOUTS[in_pass]
             filters = filters_of(layer, images, self.architecture.columns)
             if not (self.pruned and "weight" in self.plan.method.sparse[in_pass]):
                 found[in_pass] = dense_pass(filters, self.architecture)
@@ -111,7 +111,7 @@ class _Step:
         return found
 
     def _grad_weight(self, layer: Layer, sparsity: LayerSparsity, images: float, place: int) -> Cycles:
-        """Its scheduled operand is the layer's input, or its output's gradient where only that is sparse."""
+        """The scheduled operand is the layer's input, or the output gradient if only that is sparse."""
         skipped = self.plan.method.sparse["grad_weight"]
         operand: Operand = "output" if "output" in skipped and "activation" not in skipped else "activation"
         filters = mapping.grad_weight_filters(layer, images, self.architecture.columns, self.batch_size, operand)

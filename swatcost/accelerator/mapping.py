@@ -1,7 +1,8 @@
-"""How a layer's passes are laid on the machine: which operand is scheduled, in which lines, for how many windows.
+"""How a layer's passes map to the machine: which operand is scheduled, in which lines, for how many windows.
 
-Lines are laid as Section 4.4's machine reads filters: the last kernel dimension outermost, then the first, then blocks
-of channels. A tile's filters share activations, so they are of one group; other tiles may work on other groups.
+Lines follow the order in which Section 4.4's machine reads filters: the last kernel dimension outermost, then the
+first, then blocks of channels. A tile's filters share activations, so they belong to one group; other tiles may work
+on other groups.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """The scheduled operand of one pass over one sample: in each of so many groups `filters` rows of `positions` ·
-    `channels` weights, each row used for `windows` dot products, `window_blocks` columns' worth of them.
+    """The scheduled operand of one pass over one sample: `filters` rows in each of `groups` groups.
+
+    Each row has `positions` · `channels` weights and is used for `windows` dot products, in `window_blocks` blocks of
+    as many as the machine has columns.
     """
 
     groups: int
@@ -35,22 +38,22 @@ class Filters:
         return self.positions * ceil(self.channels / lanes)
 
     def tiles(self, rows: int) -> int:
-        """Tiles' worth of filters, over all groups."""
+        """Tiles needed for the filters of all groups."""
         return self.groups * ceil(self.filters / rows)
 
     def dense_cycles(self, architecture: Architecture) -> float:
-        """ceil(ceil(F / rows) / tiles) · T · ceil(windows / columns) for one group: every line costs a cycle."""
+        """ceil(ceil(F / rows) / tiles) · T · ceil(windows / columns), for one group: one cycle per line."""
         rounds = ceil(self.tiles(architecture.rows) / architecture.tiles)
         return rounds * self.lines(architecture.lanes) * self.window_blocks
 
     @property
     def macs(self) -> float:
-        """Multiply-accumulates without any zero skipped."""
+        """Multiply-accumulates with no zero skipped."""
         return self.groups * self.filters * self.positions * self.channels * self.windows
 
 
 def _per_group(layer: Layer) -> tuple[int, int, tuple[int, ...]]:
-    """Output channels F and input channels C of one group, and the kernel: (R, S) with what is deeper in S."""
+    """Output channels F and input channels C of one group, and the kernel (R, S), with further dimensions in S."""
     if layer.kind == "linear":
         return layer.weight_shape[0], layer.weight_shape[1], (1, 1)
     first, second, *kernel = layer.weight_shape
@@ -65,7 +68,7 @@ def _windows(layer: Layer, shape: tuple[int, ...]) -> int:
 
 
 def is_folded(layer: Layer) -> bool:
-    """Whether it is a 3-channel strided convolution, whose few channels would leave most lanes idle."""
+    """Whether the layer is a strided convolution of 3 channels, which would leave most lanes idle."""
     strides = set(layer.stride)
     plain = layer.kind == "conv" and len(layer.weight_shape) == 4 and layer.groups == 1
     return plain and layer.weight_shape[1] == 3 and len(strides) == 1 and strides != {1}
@@ -134,7 +137,7 @@ def grad_input_filters(layer: Layer, images: float, columns: int) -> Filters:
 def _over_windows(
     layer: Layer, filters: int, positions: int, channels: int, shape: tuple[int, ...], images: float, columns: int
 ) -> Filters:
-    """One window for each position in an image of this shape, or for each row (token) of a linear layer's sample."""
+    """One window per position in an image of this shape, or per row (token) of a linear layer's sample."""
     groups, windows, blocks = 1, images, float(ceil(images / columns))
     if layer.kind != "linear":
         groups, windows, blocks = layer.groups, images * prod(shape[2:]), images * ceil(prod(shape[2:]) / columns)
@@ -144,16 +147,16 @@ def _over_windows(
 
 
 def grad_weight_filters(layer: Layer, images: float, columns: int, batch_size: int, operand: str) -> Filters:
-    """The gradient of the weight over a batch, as a sample's share: dot products over images and positions.
+    """The gradient of the weight over a batch, per sample: dot products over images and positions.
 
-    Rows of input activations, one for each of C · R · S weights of a filter, are scheduled, in lines of successive
-    positions of the whole batch, and meet the F output gradients of those positions as windows. Where `operand` is
-    "output" it is the F rows of output gradients that are scheduled, and C · R · S windows.
+    The scheduled rows are input activations, one row for each of the C · R · S weights of a filter, in lines of
+    successive positions of the whole batch; the windows are the F output gradients of those positions. If `operand` is
+    "output", the F rows of output gradients are scheduled, with C · R · S windows.
     """
     F, C, (R, S) = _per_group(layer)
     unfolded, plain = C * R * S, F
     positions = _windows(layer, layer.output_shape)
-    if layer.kind == "transposed_conv":  # it is the output that is unfolded over the kernel
+    if layer.kind == "transposed_conv":  # here the output is unfolded over the kernel
         unfolded, plain, positions = C, F * R * S, _windows(layer, layer.input_shape)
     rows, windows = (plain, unfolded) if operand == "output" else (unfolded, plain)
     return Filters(
@@ -163,7 +166,7 @@ def grad_weight_filters(layer: Layer, images: float, columns: int, batch_size: i
 
 
 def product_filters(layer: Layer, batch_size: int, columns: int) -> tuple[Filters, Filters, Filters]:
-    """A product (…, M, K) · (…, K, N) of activations and the gradients of its right and left operands, densely."""
+    """A product (…, M, K) · (…, K, N) of activations and the gradients of its right and left operands, all dense."""
     M, K = layer.input_shape[-2:]
     N = layer.output_shape[-1]
     images = prod(layer.output_shape[:-2]) / batch_size

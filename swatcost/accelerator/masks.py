@@ -1,4 +1,4 @@
-"""Which weights and activations are zero: drawn at random, or the Top-K of weights that are given."""
+"""Which weights and activations are zero: drawn at random, or from the Top-K of given weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ Weights = Mapping[str, npt.NDArray[Any]]
 class MaskSource:
     """Where masks come from.
 
-    - "gaussian": the Top-K of a standard normal weight, which keeps exactly its share of every layer; `filter_spread`
-      multiplies each filter with exp(σ · normal), as trained networks have uneven filters;
-    - "random": each weight is zero with the layer's sparsity, independently.
+    - "gaussian": the Top-K of standard normal weights, which gives every layer exactly its sparsity; `filter_spread`
+      multiplies each filter by exp(σ · normal), as filters of trained networks are uneven;
+    - "random": each weight is zero independently, with the layer's sparsity as the probability.
 
-    With `weights`, arrays by name, it is the Top-K of those instead. `seed` and a layer's place give its numbers.
+    With `weights`, arrays by name, it is the Top-K of those instead. `seed` and a layer's place seed its numbers.
     """
 
     kind: MaskKind = "gaussian"
@@ -45,20 +45,20 @@ class MaskSource:
 
     @property
     def described(self) -> str:
-        """In words."""
+        """The masks in words."""
         if self.weights is not None:
             return f"Top-K of the weights in {self.origin}"
         if self.kind == "random":
-            return f"at random, seed {self.seed}"
+            return f"random, seed {self.seed}"
         uneven = f", filters scaled by exp({self.filter_spread:g} · normal)" if self.filter_spread else ""
         return f"Top-K of a Gaussian{uneven}, seed {self.seed}"
 
     def numbers(self, *place: int) -> np.random.Generator:
-        """The random numbers of a place, the same whichever thread or process asks."""
+        """The random numbers of a place, the same in every thread and process."""
         return np.random.default_rng([self.seed, *place])
 
     def brings_zeros(self, network: Network) -> bool:
-        """Whether given weights are zero in places, whatever sparsity is asked for."""
+        """Whether the given weights have zeros of their own."""
         layers = network.weight_layers if self.weights is not None else ()
         return any(not self._given(layer).all() for layer in layers)
 
@@ -71,16 +71,16 @@ class MaskSource:
         whole_kernels: bool,
         pattern: tuple[int, int] | None = None,
     ) -> npt.NDArray[np.bool_]:
-        """Which elements of the layer's weight are kept: bool, of the weight's shape.
+        """Which elements of the layer's weight are kept: bool, in the weight's shape.
 
-        With whole_kernels, kernels W[f, c] are kept or pruned whole, by their L1 norm. With a pattern (N, M), the N
-        largest of every M along the input channels are kept, in a layer that is sparse at all.
+        With whole_kernels, kernels W[f, c] are kept or pruned as a whole, by their L1 norm. With a pattern (N, M), the
+        N largest of every M along the input channels are kept, unless the layer is dense.
         """
         if sparsity == 0 and self.weights is None:
             return np.ones(layer.weight_shape, dtype=bool)
         numbers = self.numbers(place, 0)
         if pattern is not None and sparsity and self.weights is None:
-            # which of M independent and equal numbers are largest does not depend on their distribution
+            # which of M independent, identically distributed numbers are largest does not depend on the distribution
             drawn = numbers.random(layer.weight_shape, dtype=np.float32)
             return largest_of_groups(drawn, pattern, _channel_axis(layer))
         if self.weights is not None:
@@ -113,11 +113,11 @@ class MaskSource:
 
 
 GAUSSIAN = MaskSource()
-"""What is taken where none is given."""
+"""The default."""
 
 
 def largest(magnitude: npt.NDArray[Any], sparsity: float) -> npt.NDArray[np.bool_]:
-    """The largest round((1 − sparsity) · size) elements; of equal ones at the threshold all that are not zero."""
+    """The largest round((1 − sparsity) · size) elements; of ties at the threshold all that are not zero."""
     keep = round((1 - sparsity) * magnitude.size)
     if keep >= magnitude.size:
         return magnitude > 0
@@ -129,7 +129,7 @@ def largest(magnitude: npt.NDArray[Any], sparsity: float) -> npt.NDArray[np.bool
 
 
 def largest_of_groups(magnitude: npt.NDArray[Any], pattern: tuple[int, int], axis: int) -> npt.NDArray[np.bool_]:
-    """The N largest of every M consecutive elements along the axis, whose length M divides.
+    """The N largest of every M consecutive elements along the axis, whose length is a multiple of M.
 
     >>> largest_of_groups(np.array([3, 1, 2, 4]), (2, 4), axis=0)
     array([ True, False, False,  True])
@@ -143,7 +143,7 @@ def largest_of_groups(magnitude: npt.NDArray[Any], pattern: tuple[int, int], axi
 
 
 def _channel_axis(layer: Layer) -> int:
-    """Along which a weight's input channels lie."""
+    """The axis of a weight's input channels."""
     return 0 if layer.kind == "transposed_conv" else 1
 
 
@@ -155,7 +155,7 @@ def _spread_over(kept: npt.NDArray[np.bool_], layer: Layer) -> npt.NDArray[np.bo
 
 
 def masks_from(given: str, network: Network, *, seed: int = 0, filter_spread: float = 0.0) -> MaskSource:
-    """Masks by their kind, "gaussian" or "random", or those of a checkpoint or of a run's record by its path."""
+    """Masks by kind, "gaussian" or "random", or by the path of a checkpoint or of a run's record."""
     if given in get_args(MaskKind):
         return MaskSource(kind=cast(MaskKind, given), seed=seed, filter_spread=filter_spread)
     return from_checkpoint(network, given)

@@ -1,4 +1,4 @@
-"""The cycles of one pass: with its zeros skipped by the front end, or with every line costing a cycle."""
+"""The cycles of one pass: with zeros skipped by the front end, or with every line costing a cycle."""
 
 from math import ceil, sqrt
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from swatcost.accelerator.mapping import Filters, Mask
 Counts = npt.NDArray[np.int64]
 
 _SAMPLED_LINES = 2048
-"""The most lines of a drawn operand that are walked, in one round of tiles; longer walks are taken to go on alike."""
+"""Lines of a randomly drawn operand that are walked at most, in one round of tiles; longer walks are extrapolated."""
 
 
 class _Walked(NamedTuple):
-    """What was counted in each tile, int64 [tiles] each: its cycles; and for one window, slots.
+    """The counts of each tile, int64 [tiles] each: its cycles, and slots for one window.
 
-    `busy` did work, `ragged` are beyond the last channel, `waiting` are of filters that had no work within reach while
-    another had, and `present` are all slots of the filters that exist.
+    `busy` did work, `ragged` are beyond the last channel, `waiting` belong to filters with no work in reach while
+    another had some, and `present` are all slots of existing filters.
     """
 
     cycles: Counts
@@ -31,7 +31,7 @@ class _Walked(NamedTuple):
 
 
 def unmapped_pass(macs: float, architecture: Architecture) -> Cycles:
-    """Work of which only the amount [MACs] is known, with every slot busy."""
+    """Work known only by its amount [MACs], with every slot busy."""
     cycles = macs / architecture.macs_per_cycle
     return Cycles(cycles, cycles, cycles, Slots(busy=macs))
 
@@ -52,7 +52,7 @@ def walked_pass(filters: Filters, mask: Mask, architecture: Architecture) -> Cyc
 
 
 def sampled_pass(filters: Filters, sparsity: float, numbers: np.random.Generator, architecture: Architecture) -> Cycles:
-    """A pass whose operand is zero at random places: one round of tiles is walked, over a sample of its lines."""
+    """A pass whose operand has randomly placed zeros: one round of tiles is walked, over a sample of its lines."""
     every_tile = filters.tiles(architecture.rows)
     rows = min(filters.filters, min(every_tile, architecture.tiles) * architecture.rows)
     length = min(filters.channels, _SAMPLED_LINES * architecture.lanes)
@@ -60,7 +60,7 @@ def sampled_pass(filters: Filters, sparsity: float, numbers: np.random.Generator
     walked = _walk(kept, rows, 1, architecture)
     longer = filters.lines(architecture.lanes) / ceil(length / architecture.lanes)
     mean = walked.cycles.mean()
-    # a sum of many lines strays from its mean as the square root of their number
+    # a sum of many lines deviates from its mean by the square root of their number
     one_round = mean * longer + (walked.cycles.max() - mean) * sqrt(longer)
     cycles = np.full(ceil(every_tile / architecture.tiles), one_round).sum()
     repeated = [np.repeat(each, ceil(every_tile / len(each)))[:every_tile] for each in walked]
@@ -70,8 +70,8 @@ def sampled_pass(filters: Filters, sparsity: float, numbers: np.random.Generator
 
 
 def _walk(mask: Mask, filters: int, groups: int, architecture: Architecture) -> _Walked:
-    """What the walks of all tiles count; a tile's filters are of one group."""
-    from swatcost.accelerator import schedule  # imports numba, which a dense step does without
+    """The counts of all tiles' walks; a tile's filters belong to one group."""
+    from swatcost.accelerator import schedule  # imports numba, which a dense step does not need
 
     lanes = architecture.lanes
     of_group = schedule.tiles_of(filters, architecture.rows)
@@ -86,7 +86,7 @@ def _walk(mask: Mask, filters: int, groups: int, architecture: Architecture) -> 
 
 
 def connections(architecture: Architecture) -> tuple[Counts, Counts]:
-    """Offsets as arrays: lines ahead, and lanes aside modulo the lanes; none for a full crossbar."""
+    """Offsets as arrays: lines ahead, and lanes aside modulo the lanes; empty for a full crossbar."""
     offsets = () if architecture.shape.kind == "X" else architecture.shape.offsets(architecture.lanes)
     ahead = np.array([step for step, _ in offsets], dtype=np.int64)
     aside = np.array([lane % architecture.lanes for _, lane in offsets], dtype=np.int64)
@@ -94,21 +94,21 @@ def connections(architecture: Architecture) -> tuple[Counts, Counts]:
 
 
 def _cycles(filters: Filters, walked: _Walked, cycles: float, scale: float, architecture: Architecture) -> Cycles:
-    """The cycles and slots of a sample, from the cycles of one column's worth of windows, all rounds together.
+    """The cycles and slots of a sample, from the cycles of one block of windows, all rounds together.
 
-    `scale` is the whole pass over what was walked.
+    `scale` is the whole pass relative to the walked part.
     """
     in_tiles, *of_window = (float(each.sum()) * scale for each in walked)
     windows = filters.windows
     busy, padded, waiting, present = (each * windows for each in of_window)
-    in_walks = in_tiles * architecture.rows * architecture.lanes * windows  # in tiles that are at work
+    in_walks = in_tiles * architecture.rows * architecture.lanes * windows  # in working tiles
     in_rounds = cycles * architecture.tiles * architecture.rows * architecture.lanes * windows
     sparse = cycles * filters.window_blocks
     every = sparse * architecture.macs_per_cycle
     tiles = len(walked.cycles)
     places = ceil(tiles / architecture.tiles) * architecture.tiles
     idle = in_rounds - in_walks
-    missing = min(idle, in_rounds * ((places - tiles) / places))  # of tiles that the last round lacks
+    missing = min(idle, in_rounds * ((places - tiles) / places))  # of tiles missing in the last round
     slots = Slots(
         busy=busy,
         ragged=padded + (in_walks - present) + missing + (every - in_rounds),

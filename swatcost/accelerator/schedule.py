@@ -1,12 +1,12 @@
 """The front end itself: which weights share a cycle. Compiled by numba.
 
-A tile's filters are lines of lanes, T of them, walked from the first to the last. Line t of filter f is one word,
+A tile's filters are lines of lanes, T of them, walked from first to last. Line t of filter f is one word,
 `lines[f, t]`, with lane l in bit l. The rule, for h lines of lookahead:
 
-- a line that is zero in every filter of the tile is free, unless h lines in a row were;
-- any other costs a cycle, in which each filter fills its empty slots: again and again, of the slots that can take
-  a weight, the one that could take most (the lowest lane of several) takes its first one in the order of the offsets;
-  a weight that is taken leaves its place empty.
+- a line that is zero in every filter of the tile is free, unless the h lines before it were free;
+- any other line costs a cycle, in which each filter fills its empty slots. Repeatedly, of the slots that can take a
+  weight, the one with the most candidates (the lowest lane on ties) takes its first candidate in the order of the
+  offsets, whose place is then empty.
 
 Source: Delmas Lascorz et al., "Bit-Tactical", ASPLOS 2019.
 """
@@ -28,16 +28,16 @@ Words = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
 
 CYCLES, BUSY, RAGGED, WAITING, UNSKIPPED = range(5)
-"""What the walk of a tile counts: cycles; in slots (a lane of a filter in a cycle) those that did work, those that
-idled beyond the last channel, and those of filters that had no work within reach while another filter had; and the
-cycles of lines that were zero but came after h free ones."""
+"""The counts of a tile's walk: cycles; slots (a lane of a filter in a cycle) that did work, that were idle beyond the
+last channel, and that belong to filters with no work in reach while another filter had some; and cycles of zero lines
+that came after h free ones."""
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    """Compiled, and kept for the next process where there is a folder to keep it in."""
+    """Compiled, and cached for the next process if a cache folder is writable."""
     try:
         return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+    except RuntimeError:  # neither the package's folder nor the user's cache is writable
         return numba.njit(nogil=True)(function)
 
 
@@ -62,7 +62,7 @@ def _turned(word: np.uint64, aside: int, lanes: int, full: np.uint64) -> Any:
 
 @_compiled
 def _most_candidates(slots: np.uint64, seen: Words, counts: Words) -> Any:
-    """Of these slots the one with the most candidates, the lowest on ties: `counts` adds up all slots at once."""
+    """The slot with the most candidates, the lowest on ties: `counts` counts all slots at once, one word per bit."""
     used = 0
     for each in range(len(seen)):
         carry, plane = seen[each] & slots, 0
@@ -83,7 +83,7 @@ def _most_candidates(slots: np.uint64, seen: Words, counts: Words) -> Any:
 def _filled(
     lines: Words, t: int, ahead: Counts, aside: Counts, lanes: int, full: np.uint64, seen: Words, counts: Words
 ) -> Any:
-    """The busy slots of one filter's line t after promotion, which takes weights out of its later lines."""
+    """The busy slots of one filter's line t after promotion, which removes the promoted weights from later lines."""
     busy, last = lines[t], len(lines) - 1
     reach = np.uint64(0)
     for each in range(len(ahead)):
@@ -112,7 +112,7 @@ def _filled(
 
 @_compiled
 def _filled_from_any_lane(lines: Words, t: int, lookahead: int, full: np.uint64) -> Any:
-    """As `_filled` with a full crossbar: earlier lines first, whichever lanes."""
+    """`_filled` with a full crossbar: earlier lines first, from any lane."""
     busy = lines[t]
     for later in range(t + 1, min(t + lookahead, len(lines) - 1) + 1):
         empty = full & ~busy
@@ -127,10 +127,11 @@ def _filled_from_any_lane(lines: Words, t: int, lookahead: int, full: np.uint64)
 def walk(
     lines: Words, ends: Counts, lookahead: int, ahead: Counts, aside: Counts, lanes: int, padding: Words
 ) -> Counts:
-    """What each tile's walk counts, int64 [tiles, 5]; consumes `lines`, uint64 [filters, T].
+    """The counts of each tile's walk, int64 [tiles, 5]; consumes `lines`, uint64 [filters, T].
 
-    Tile n holds the filters from ends[n] to ends[n + 1]. ahead and aside are the offsets, aside modulo lanes; without
-    any, a slot takes weights from every lane (a full crossbar). padding [T] has the lanes beyond the last channel.
+    Tile n holds the filters from ends[n] to ends[n + 1]. ahead and aside are the offsets, aside modulo lanes; if they
+    are empty, a slot takes weights from every lane (a full crossbar). padding [T] marks the lanes beyond the last
+    channel.
     """
     full = ~np.uint64(0) >> np.uint64(64 - lanes)
     counted = np.zeros((len(ends) - 1, 5), dtype=np.int64)
@@ -160,14 +161,14 @@ def walk(
 
 
 def tiles_of(filters: int, rows: int) -> npt.NDArray[np.int64]:
-    """Where each tile's filters end: so many rows a tile, the last one with what is left."""
+    """Where each tile's filters end: `rows` filters per tile, the rest in the last one."""
     return np.append(np.arange(0, filters, rows, dtype=np.int64), filters)
 
 
 def packed(mask: npt.NDArray[np.bool_], lanes: int) -> Words:
     """Lines of lanes as words, uint64 [filters, T], from a mask [filters, kernel positions, channels].
 
-    Each position's channels begin a line of their own: T = positions · ceil(channels / lanes).
+    The channels of each position start a new line: T = positions · ceil(channels / lanes).
     """
     filters, positions, channels = mask.shape
     blocks = -(-channels // lanes)
@@ -183,6 +184,6 @@ def packed(mask: npt.NDArray[np.bool_], lanes: int) -> Words:
 
 
 def padding_of(positions: int, channels: int, lanes: int) -> Words:
-    """The lanes of each of a filter's lines that no channel fills, uint64 [T]."""
+    """The lanes that no channel fills, for each line of a filter, uint64 [T]."""
     idle: Words = packed(np.ones((1, positions, channels), dtype=bool), lanes)[0] ^ np.uint64((1 << lanes) - 1)
     return idle

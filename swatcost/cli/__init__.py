@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from swatcost.cli.config import Taken, add_no_config
+from swatcost.cli.repeated import refuse_repeated
 from swatcost.common.errors import SwatcostError
 from swatcost.version import __version__, environment
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS = (
-    "estimate", "trace", "compare", "memory", "tables", "list", "sweep", "solve", "plan", "report", "explore", "run",
-    "validate", "calibrate", "simulate", "study", "export", "two-four", "completion",
+    "estimate", "summary", "trace", "compare", "explain", "memory", "tables", "list", "sweep", "solve", "plan",
+    "report", "explore", "run", "validate", "calibrate", "simulate", "study", "export", "two-four", "completion",
 )  # fmt: skip
 """Every command, in the order of the documentation; each is a file of this package."""
 
@@ -54,6 +55,14 @@ class EstimateByDefault(click.Group):
         if first < len(args) and args[first] not in COMMANDS:
             args = [*args[:first], "estimate", *args[first:]]
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            refuse_repeated(command, ctx, rest)
+        return name, command, rest
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offers commands and, for an estimate, models and options."""

@@ -1,5 +1,6 @@
-"""`swatcost calibrate`: this machine, measured, as a profile."""
+"""`swatcost calibrate`: measures this machine and writes a profile."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,15 @@ from swatcost.devices import to_toml
 
 
 @click.command("calibrate")
-@shown("--name", "What the profile is called.", "this-machine", "NAME")
+@shown("--name", "Name of the profile.", "this-machine", "NAME")
 @click.option(
     "--network", "networks", shell_complete=offering(models, files=True), multiple=True, metavar="MODEL",
-    help="Networks whose dense step is measured; repeatable.  [default: cifar_resnet18, cifar_densenet121, "
+    help="Network whose dense step is measured; repeatable.  [default: cifar_resnet18, cifar_densenet121, "
     "cifar_wrn_16_8]",
 )  # fmt: skip
 @click.option(
     "--unseen", shell_complete=offering(models, files=True), multiple=True, metavar="MODEL",
-    help="Networks to predict without having measured them; repeatable.  [default: cifar_vgg16]",
+    help="Network to predict, with nothing fitted to it; repeatable.  [default: cifar_vgg16]",
 )  # fmt: skip
 @shown("--batch-size", "Samples in a step.", 8, "N")
 @click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What to measure.  [default: cpu]")
@@ -42,27 +43,34 @@ def command(
     display: Display,
     **given: Any,
 ) -> None:
-    """Measures this machine and writes a profile that --device takes everywhere.
+    """Measures this machine and writes a profile for --device.
 
-    Dense steps, rates, and what Top-K costs by algorithm and array size; what the profile predicts beside what is
-    measured, for a network, too, that it was not fitted to. A minute or two, on a machine that does nothing else.
+    Measures dense steps, rates, and the cost of Top-K by algorithm and array size, and compares the profile's
+    predictions with measured times, also for a network that it was not fitted to. Takes a minute or two on an
+    otherwise idle machine.
 
     Example: swatcost calibrate --output mine.toml; swatcost resnet50 --weights 0.8 --acts 0.8 --device mine.toml
     """
     if profile is not None and profile.suffix != ".toml":
-        raise SwatcostError(f"{profile}: a profile is a .toml file")
+        raise SwatcostError(f"{profile}: a profile is a .toml file, name it so")
     from swatcost.reference import calibration
 
     chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
     others = tuple(each for each in unseen or ("cifar_vgg16",) if each not in chosen)
     length = calibration.stages(chosen, others, instructions, given["on"])
-    with progress_bar(length, "measuring") as bar:
+    bar: Any = None
+    with ExitStack() as stack:
+
+        def progress(stage: str) -> None:
+            nonlocal bar
+            if bar is None:
+                where = f"profile to {profile}" if profile else "without --output FILE no profile is written"
+                click.echo(f"swatcost: {length} measurements on {given['on']}, a minute or two; {where}", err=True)
+                bar = stack.enter_context(progress_bar(length, "measuring"))
+            bar.update(1, stage)
+
         found = calibration.calibrate(
-            networks=chosen,
-            unseen=others,
-            count_instructions=instructions,
-            progress=lambda stage: bar.update(1, stage),
-            **given,
+            networks=chosen, unseen=others, count_instructions=instructions, progress=progress, **given
         )
     if profile is not None:
         write_atomically(profile, to_toml(found.device))

@@ -4,36 +4,77 @@ from typing import Any
 
 import click
 
+from swatcost.cli.completion import completing
 from swatcost.cli.config import forget_defaults
-from swatcost.cli.options import MODELS, Loading, loaded, loading_options, reporting, setting_options
+from swatcost.cli.options import (
+    MODELS,
+    NAMES,
+    Loading,
+    loaded,
+    loading_options,
+    reporting,
+    setting_options,
+    typed,
+    without_defaults,
+)
 from swatcost.cli.progress import waiting
+from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
-from swatcost.planning.comparison import COMPARING, compare, compare_networks
+from swatcost.planning.comparison import COMPARING, COMPARING_NETWORKS, compare, compare_networks
 from swatcost.planning.difference import difference, saved_estimates
+from swatcost.setting import OPTIONS
+
+EPILOG = """\b
+Examples:
+  swatcost compare resnet50 --weights 0.8
+  swatcost compare resnet50 --weights 0.8 --methods set,rigl,swat
+  swatcost compare resnet50 --weights 0.9 --conventions swat,exact --relative
+  swatcost compare resnet50 --weights 0.9 --conventions exact --output out.tex
+  swatcost compare resnet18 resnet50 --weights 0.9 --methods rigl,swat
+  swatcost compare before.json after.json
+"""
 
 
-@click.command("compare")
+@click.command("compare", epilog=EPILOG)
 @MODELS
+@click.option(
+    "--methods", type=NAMES, shell_complete=completing(OPTIONS["method"]), help="Methods to compare.  [default: all]"
+)
+@click.option(
+    "--conventions",
+    type=NAMES,
+    shell_complete=completing(OPTIONS["convention"]),
+    help="Conventions to compare them under.  [default: all; with several models, --convention]",
+)
+@click.option("--relative", is_flag=True, help="Show shares of dense, such as 0.23×, instead of reductions.")
 @setting_options(COMPARING)
 @loading_options
 @reporting
-def command(models: tuple[str, ...], loading: Loading, **settings: Any) -> Result:
-    """Compares methods with each other, and one method under every convention.
+def command(
+    models: tuple[str, ...], methods: list[str] | None, conventions: list[str] | None, loading: Loading,
+    relative: bool, **settings: Any,
+) -> Result:  # fmt: skip
+    """Compares training methods with each other, under one or more conventions.
 
-    With several models, every method on each of them. With two saved estimates (--format json), what changed from the
-    first to the second, layer by layer. --method is the one that is compared under every convention.
+    With several models, compares the methods on each of them. With two saved estimates (--format json), shows what
+    changed from the first to the second, layer by layer.
 
-    Example: swatcost compare resnet50 --weights 0.8
+    LaTeX and Markdown hold one table with a footnote: methods × passes under one convention, methods × conventions
+    under several, methods × models for several models.
     """
     if saved := saved_estimates(models):
         forget_defaults()
+        for name, option in typed().items():
+            if name not in ("models", "format", "output"):
+                raise SwatcostError(f"{option}: saved estimates are compared as they are, leave it out")
         return difference(*saved)
+    unused = {"method": methods, "convention": conventions}
+    settings = without_defaults(settings, *(name for name, selected in unused.items() if selected))
+    if len(models) == 1:
+        network = loaded(models[0], **loading)
+        with waiting("comparing"):
+            return compare(network, methods=methods, conventions=conventions, **settings)
+    settings = without_defaults(settings, *COMPARING_NETWORKS.without)
     networks = [loaded(each, **loading) for each in models]
-    context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     with waiting("comparing"):
-        if len(networks) == 1:
-            return compare(networks[0], **settings)
-        if context.get_parameter_source("method") != typed:
-            settings.pop("method")  # a default, which several networks have no use for
-            forget_defaults("method")
-        return compare_networks(networks, **settings)
+        return compare_networks(networks, methods=methods, conventions=conventions, **settings)

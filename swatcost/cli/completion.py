@@ -1,4 +1,4 @@
-"""What a shell offers when Tab is pressed: names that can be chosen, and files where files are taken."""
+"""Shell completion: names, and files where an option takes files."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 SHELLS = ("bash", "zsh", "fish")
-_VARIABLE = "_SWATCOST_COMPLETE"  # what click makes of the program's name
+_VARIABLE = "_SWATCOST_COMPLETE"  # click's variable for this program name
 
 
 def offering(names: Callable[[], Iterable[str]], *, files: bool = False) -> Complete:
-    """Completes a name, the last one after commas, or else a file, where one is taken."""
+    """Completes a name (the last one after commas) or, if allowed, a file."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
         before, comma, begun = incomplete.rpartition(",")
         found = [CompletionItem(before + comma + each) for each in names() if each.startswith(begun)]
-        # Bash offers files where it is told to and no name fits; it forgets the names before.
+        # Bash offers files only if no name fits, and ignores names listed before this item.
         return [CompletionItem(incomplete, type="file"), *found] if files else found
 
     return complete
 
 
 def completing(option: Option) -> Complete | None:
-    """What completes a setting's values: its names, and its default, which a command may have of its own."""
+    """The completion of a setting's values: its names, and its default, which a command may have of its own."""
     if option.names is None and not option.files:
         return None
     names, own = option.names or list, [option.default] if isinstance(option.default, str) else []
@@ -40,7 +40,7 @@ def completing(option: Option) -> Complete | None:
 
 
 def models() -> list[str]:
-    """Networks that have a name: the zoo's, and what other packages offer."""
+    """The names of networks: the zoo's, and those of other packages."""
     from importlib.metadata import entry_points
 
     from swatcost_models import ZOO
@@ -54,7 +54,7 @@ def models() -> list[str]:
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Prints what makes a shell complete models, options and names when Tab is pressed.
+    """Prints a script for shell completion of models, options and names.
 
     \b
     bash, in ~/.bashrc:                     eval "$(swatcost completion bash)"

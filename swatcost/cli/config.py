@@ -1,7 +1,7 @@
-"""Defaults of the user's own: in a config file, or in the environment.
+"""The user's own defaults, from a config file or the environment.
 
-The command line comes before the environment, the environment before the file, the file before what is built in. The
-library knows nothing of it. What a command took from here is said on standard error: a number says what it rests on.
+The command line overrides the environment, the environment the file, and the file the built-in defaults. The library
+ignores them all. A command prints the defaults that it took from here on standard error.
 """
 
 import os
@@ -19,12 +19,12 @@ C = TypeVar("C", bound=click.Command)
 FILE_VARIABLE = "SWATCOST_CONFIG"
 _PREFIX = "SWATCOST_"
 _NOT_DEFAULTS = {FILE_VARIABLE, "SWATCOST_CACHE_DIR"}
-_FIXED = {"format", "no-config", "help"}  # whoever reads the output relies on the form that was asked for
+_FIXED = {"format", "no-config", "help"}  # programs that read the output rely on its format
 _IGNORED = "swatcost.no_config"
 
 
 class Default(NamedTuple):
-    """A value, and the file or the variable that it is from."""
+    """A value, and the file or variable that sets it."""
 
     value: Any
     origin: str
@@ -32,13 +32,13 @@ class Default(NamedTuple):
 
 @dataclass
 class Taken:
-    """Which defaults a command took from elsewhere; none before it was parsed."""
+    """The defaults that a command took from here; none before it is parsed."""
 
     context: click.Context | None = None
     defaults: Mapping[str, tuple[str, Default]] = field(default_factory=dict)
 
     def said(self) -> list[str]:
-        """`device = a100 from FILE`, for each that differs from what is built in and was not given."""
+        """`device = a100 from FILE`, for each that was used and differs from the built-in default."""
         if self.context is None:
             return []
         built_in = {
@@ -54,10 +54,10 @@ class Taken:
 
 
 def add_no_config(command: C) -> C:
-    """Gives a command the option --no-config, and with it the user's defaults."""
+    """Adds the option --no-config to a command, and with it the user's defaults."""
     decorate = click.option(
         "--no-config", is_flag=True, expose_value=False, is_eager=True, callback=_take,
-        help=f"Leave aside the config file and what {_PREFIX}… variables say.",
+        help=f"Ignore the config file and {_PREFIX}… variables.",
     )  # fmt: skip
     return decorate(command)
 
@@ -78,13 +78,13 @@ def _take(context: click.Context, option: click.Parameter, ignored: bool) -> Non
 
 
 def forget_defaults(*names: str) -> None:
-    """Says nothing of the defaults of these parameters, or of any, where a command turns out not to use them."""
+    """Does not print the defaults of these parameters (or of all), for a command that does not use them."""
     if taken := click.get_current_context().find_object(Taken):
         taken.defaults = {name: each for name, each in taken.defaults.items() if names and name not in names}
 
 
 def settable(command: click.Command) -> dict[str, click.Option]:
-    """The options that have a default to change, by the name that a file has for them."""
+    """The options whose default can be changed, by their name in a config file."""
     options = {_key(each): each for each in command.params if isinstance(each, click.Option)}
     return {
         key: each
@@ -98,7 +98,7 @@ def _key(option: click.Option) -> str:
 
 
 def _defaults(context: click.Context, options: Mapping[str, click.Option], group: click.Group) -> dict[str, Default]:
-    """What the file and then the environment say for a command, by the option's name."""
+    """A command's defaults from the file and then the environment, by option name."""
     file, command = config_file(), context.command
     found: dict[str, Default] = {}
     if file is not None:
@@ -113,7 +113,7 @@ def _defaults(context: click.Context, options: Mapping[str, click.Option], group
 
 
 def _variables(command: str, key: str) -> Iterator[str]:
-    """What an option is called in the environment, the command's own name last."""
+    """An option's environment variables, the one with the command's name last."""
     for name in (key, f"{command}-{key}"):
         variable = _PREFIX + name.upper().replace("-", "_")
         if variable not in _NOT_DEFAULTS:
@@ -121,10 +121,10 @@ def _variables(command: str, key: str) -> Iterator[str]:
 
 
 def config_file() -> Path | None:
-    """The file of defaults: what SWATCOST_CONFIG says, none if that is empty, or the user's, if there is one."""
-    told = os.environ.get(FILE_VARIABLE)
-    if told is not None:
-        return Path(told) if told else None
+    """The config file: SWATCOST_CONFIG, none if that is empty, or by default the user's, if it exists."""
+    configured = os.environ.get(FILE_VARIABLE)
+    if configured is not None:
+        return Path(configured) if configured else None
     from platformdirs import user_config_path
 
     try:
@@ -135,7 +135,7 @@ def config_file() -> Path | None:
 
 
 def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What a file says for all commands, and for each: every key is one that some command knows."""
+    """A file's defaults for all commands, and those of each command; unknown keys are refused."""
     import tomllib
 
     try:
@@ -143,9 +143,9 @@ def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[
     except OSError as error:
         raise SwatcostError(f"cannot read {file}: {error.strerror or error}; or give --no-config") from None
     except ValueError as error:
-        raise SwatcostError(f"{file} is no TOML: {error}; mend it, or give --no-config") from None
+        raise SwatcostError(f"{file} is not valid TOML: {error}; correct it, or give --no-config") from None
     except RecursionError:
-        raise SwatcostError(f"{file} is nested too deeply to be read; mend it, or give --no-config") from None
+        raise SwatcostError(f"{file} is nested too deeply; correct it, or give --no-config") from None
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     known = {name: settable(command) for name, command in commands.items() if command is not None}
     anywhere = {key: option for options in known.values() for key, option in options.items()}
@@ -156,7 +156,7 @@ def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[
             everywhere[name] = _checked(f"{file}: {name}", name, value, anywhere)
         elif not known.get(name):
             remedy = nearest(name, [each for each in known if known[each]])
-            raise SwatcostError(f"{file}: [{name}] is no command with defaults: {remedy}")
+            raise SwatcostError(f"{file}: [{name}] is not a command with defaults: {remedy}")
         else:
             own[name] = {key: _checked(f"{file}: {key} in [{name}]", key, value[key], known[name]) for key in value}
     return everywhere, own
@@ -164,7 +164,7 @@ def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[
 
 def _checked(where: str, key: str, value: Any, known: Mapping[str, click.Option]) -> str | int | float:
     if key not in known:
-        raise SwatcostError(f"{where} is no option with a default: {nearest(key, sorted(known))}")
+        raise SwatcostError(f"{where} is not an option with a default: {nearest(key, sorted(known))}")
     if known[key].is_flag and not isinstance(value, bool | str):
         raise SwatcostError(f"{where} = {value!r:.40}: give true or false")
     if not isinstance(value, str | int | float):

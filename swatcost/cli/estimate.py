@@ -22,6 +22,7 @@ Examples:
   swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
   swatcost my_network.py:build --input-shape 3,64,64 --weights 0.8
   swatcost compare resnet50 --weights 0.8
+  swatcost explain resnet50 --method rigl --weights 0.8 --to-convention rigl
   swatcost run cifar_resnet18 --weights 0.8 --acts 0.8 --period 100 --epochs 5
   swatcost validate cifar_resnet18 --weights 0.8 --acts 0.8
   swatcost simulate resnet50 --weights 0.9 --arch bit-tactical

@@ -7,6 +7,8 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import network_options, setting_options
+from swatcost.cli.progress import to_terminal
+from swatcost.common.errors import SwatcostError
 from swatcost.exporting import EXPORTING, EXPORTS, export
 from swatcost.network import Network
 from swatcost.network.passes import PASSES
@@ -22,12 +24,12 @@ from swatcost.report.numbers import scaled
 @setting_options(EXPORTING)
 @click.option(
     "--passes", type=click.Choice(["forward", "training"]), default="forward", show_default=True,
-    help="training: grad_input and grad_weight too.",
+    help="training adds grad_input and grad_weight.",
 )  # fmt: skip
-@click.option("--bits", type=click.IntRange(1, 64), help="Bits of a value.  [default: the network's own]")
+@click.option("--bits", type=click.IntRange(1, 64), help="Bits per value.  [default: the network's own]")
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="PATH",
-    help="The file or, for formats of several files, the new folder.  [default: the screen, or a folder by its name]",
+    help="File or, for formats of several files, new folder.  [default: standard output, or folder MODEL-FORMAT]",
 )  # fmt: skip
 def command(network: Network, to: str, passes: str, bits: int | None, output: Path | None, **settings: Any) -> None:
     """Writes a network's layers as files for another simulator.
@@ -38,13 +40,16 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
     if found.format.folder and output is None:
         output = Path(f"{network.name}-{found.format.name}".replace("/", "_"))
     if output is None:
-        click.echo(next(iter(found.files.values())), nl=False)
+        ((name, text),) = found.files.items()
+        if to_terminal():
+            raise SwatcostError(f"{name} is {len(text):,} characters: give --output FILE, or redirect the output")
+        click.echo(text, nl=False)
     else:
         found.save(output)
     written = f" in {output}" if output else ""
     macs = sum(each.macs for each in found.workloads)
     click.echo(
-        f"swatcost: {len(found.workloads)} layers and passes, {scaled(macs)} MACs, batch of "
+        f"swatcost: {len(found.workloads)} layers and passes, {scaled(macs, 'MAC')}, batch "
         f"{found.batch_size}, {len(found.files)} file{'s' * (len(found.files) > 1)}{written}",
         err=True,
     )

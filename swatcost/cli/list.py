@@ -1,4 +1,4 @@
-"""`swatcost list`: what can be chosen by name."""
+"""`swatcost list`: models, methods, devices, … by name."""
 
 import click
 
@@ -11,7 +11,7 @@ from swatcost.report.choices import choices
     "what", type=click.Choice(["models", "methods", "distributions", "conventions", "devices", "architectures"])
 )
 def command(what: str) -> None:
-    """Lists what can be chosen by name.
+    """Lists the models, methods, devices, … that can be chosen by name.
 
     Example: swatcost list methods
     """

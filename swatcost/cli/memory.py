@@ -1,4 +1,4 @@
-"""`swatcost memory`: what a training step holds in memory, and what fits."""
+"""`swatcost memory`: the memory of a training step, and what fits."""
 
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from swatcost.plots import memory_timeline, save
 @shown("--precision", "fp32, bf16, fp16, or mixed (with master weights).", "fp32", "P", offering(PRECISIONS.names))
 @click.option(
     "--fit", metavar="MEMORY", shell_complete=offering(device_names),
-    help="The largest batch in so much memory: 11GB, 24GiB, or a device.",
+    help="Find the largest batch that fits in MEMORY: 11GB, 24GiB, or a device.",
 )  # fmt: skip
-@click.option("--link", metavar="RATE", help="Time of moving saved tensors to the host at this rate per second: 16GB.")
+@click.option("--link", metavar="RATE", help="Time to offload saved tensors at this rate per second, such as 16GB.")
 @setting_options()
 @plot_options("memory over the step")
 @reporting
 def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> MemoryReport:
-    """Shows what a training step holds in memory, its peak, and what sparsity saves.
+    """Shows the memory of a training step, its peak, and what sparsity saves.
 
     Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
     """

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from swatcost.cli.completion import Complete, completing, models, offering
+from swatcost.cli.config import forget_defaults
 from swatcost.cli.output import Display
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
@@ -178,6 +179,23 @@ def _refused(name: str, reason: str) -> Decorator:
     return click.option(option_name(name), name, hidden=True, expose_value=False, callback=refuse, is_flag=is_flag)
 
 
+def typed() -> dict[str, str]:
+    """The parameters of the running command that were given on its command line, and their options, by name."""
+    context, on_command_line = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    return {
+        str(each.name): max(each.opts, key=len)
+        for each in context.command.params
+        if each.name in context.params and context.get_parameter_source(each.name) is on_command_line
+    }
+
+
+def without_defaults(settings: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Settings without those of these names that nobody typed: built in or configured, a default has no use here."""
+    if unused := set(names) - typed().keys():
+        forget_defaults(*unused)
+    return {name: value for name, value in settings.items() if name not in unused}
+
+
 MODEL = click.argument("model", shell_complete=offering(models, files=True))
 """The argument MODEL, of one network."""
 
@@ -263,7 +281,7 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
     def shown(*, display: Display, **given: Any) -> None:
         result = command(**given)
         if result is not None:
-            display.result(result, layers=given.get("layers", False))
+            display.result(result, **{name: given.get(name, False) for name in ("layers", "relative")})
 
     return displaying(shown)
 

@@ -1,4 +1,4 @@
-"""`swatcost plan`: a whole training run before it is started."""
+"""`swatcost plan`: a whole training run, planned."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,24 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import CountType, network_options, plot_options, reporting, setting_options, shown
+from swatcost.common.errors import SwatcostError
+from swatcost.common.units import price_from
 from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES
 from swatcost.planning.run_plan import PLANNING, WORLD_GRID, RunPlan, plan_run
 from swatcost.plots import save, schedule_over_run
+
+
+class PriceType(click.ParamType[tuple[float, str | None]]):
+    """A price, such as 2.5 or $2.5, and the currency if it is stated."""
+
+    name = "P"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, str | None]:
+        try:
+            return price_from(str(value))
+        except SwatcostError as error:
+            self.fail(f"{error}.", param, ctx)
 
 
 @click.command("plan")
@@ -29,20 +43,31 @@ from swatcost.plots import save, schedule_over_run
 @click.option("--watts", type=float, metavar="W", help="Power of one GPU.  [default: its board power]")
 @shown("--pue", "Energy of the data centre over that of its machines.", 1.0, "X")
 @shown("--grid", "kg CO₂ per kWh; by default the world average, 2018.", WORLD_GRID, "KG")
-@click.option("--price", type=float, metavar="P", help="Price per GPU-hour.")
-@shown("--currency", "Currency of the price.", "USD", "C")
+@click.option("--price", type=PriceType(), help="Price per GPU-hour, such as 2.5 or '$2.5'.")
+@shown("--currency", "Currency of the price, unless the price states it.", "USD", "C")
 @click.option("--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.")
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
 @reporting
-def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> RunPlan:
+def command(
+    network: Network,
+    plot: Path | None,
+    plot_size: str,
+    price: tuple[float, str | None] | None,
+    currency: str,
+    **asked: Any,
+) -> RunPlan:
     """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
 
-    Without any sparsity it is the dense run alone. The batch is over all GPUs.
+    Without sparsities, only the dense run. The batch is over all GPUs.
 
     Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
     """
-    found = plan_run(network, **asked)
+    amount, stated = price or (None, None)
+    given = click.get_current_context().get_parameter_source("currency") == click.core.ParameterSource.COMMANDLINE
+    if stated and given and stated != currency:
+        raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
+    found = plan_run(network, price=amount, currency=stated or currency, **asked)
     if plot is not None:
         save(schedule_over_run(found, size=plot_size), plot)
     return found

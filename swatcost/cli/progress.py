@@ -1,4 +1,4 @@
-"""What a person who waits is shown on standard error; nothing where that is no terminal."""
+"""Progress on standard error, for people who wait; nothing if that is not a terminal."""
 
 import shutil
 import sys
@@ -9,25 +9,30 @@ from typing import Any
 
 import click
 
-_PATIENCE_SECONDS = 0.4  # what is done before needs no word
+_PATIENCE_SECONDS = 0.4  # shorter waits show nothing
 
 
 def unattended() -> bool:
-    """Whether nobody looks at a progress bar: standard error is no terminal."""
+    """Whether standard error is not a terminal, so that nobody sees a progress bar."""
     return sys.stderr is None or not sys.stderr.isatty()
 
 
-def progress_bar(length: int, label: str, said: Callable[[Any], str] = str) -> Any:
-    """click's bar, on standard error; `said` puts what it is moved with into words."""
+def to_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def progress_bar(length: int, label: str, described: Callable[[Any], str] = str) -> Any:
+    """click's bar, on standard error; `described` turns the current item into words."""
     return click.progressbar(
         length=length, label=label, file=sys.stderr, hidden=unattended(),
-        item_show_func=lambda item: None if item is None else said(item),
+        item_show_func=lambda item: None if item is None else described(item),
     )  # fmt: skip
 
 
 @contextmanager
 def waiting(label: str) -> Iterator[None]:
-    """Shows `label …` on standard error if what is done takes a while, and wipes it out afterwards."""
+    """Shows `label …` on standard error while a slow block runs, and erases it afterwards."""
     if unattended():
         yield
         return
@@ -38,14 +43,14 @@ def waiting(label: str) -> Iterator[None]:
         shown.set()
         _write(text)
 
-    word = threading.Timer(_PATIENCE_SECONDS, show)
-    word.daemon = True
-    word.start()
+    timer = threading.Timer(_PATIENCE_SECONDS, show)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        word.cancel()
-        word.join()
+        timer.cancel()
+        timer.join()
         if shown.is_set():
             _write(f"\r{' ' * len(text)}\r")
 

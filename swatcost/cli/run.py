@@ -1,7 +1,8 @@
-"""`swatcost run`: a network trained by Algorithm 1, and a record of every layer."""
+"""`swatcost run`: trains a network by Algorithm 1 and records every layer."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
 _RECORD = "swatcost-run.jsonl"
 _INTERRUPTED = 130  # the exit code of a program that was interrupted
 
-OUTCOME = click.option("--format", type=click.Choice(FORMATS), default="table", help="How the outcome is printed.")
+OUTCOME = click.option("--format", type=click.Choice(FORMATS), default="table", help="Output format.")
 REFERENCE = together(
-    click.option("--over", metavar="DIMS", help="What a threshold spans: nchw, chw, hw, kernel or random (Figure 9)."),
+    click.option("--over", metavar="DIMS", help="Span of a threshold: nchw, chw, hw, kernel or random (Figure 9)."),
     shown("--ahead", "Start each selection this many iterations early (A.4).", 0, "N"),
     INPUT_SHAPE,
     CLASSES,
     shown("--seed", "Seed of initial weights and of the order of samples.", 0, "N"),
 )
-"""How the reference runs."""
+"""The options of the reference."""
 
 
 def data_option(default: str) -> Decorator:
@@ -55,7 +56,7 @@ def data_option(default: str) -> Decorator:
 @setting_options(RUNNING)
 @click.option("--epochs", type=float, metavar="N", help="Length of the run in epochs.  [default: 5]")
 @data_option("digits")
-@shown("--lr", "Learning rate; a tenth after one and two thirds of the run.", 0.05, "R")
+@shown("--lr", "Learning rate; divided by ten at one and two thirds of the run.", 0.05, "R")
 @shown("--momentum", "Momentum of SGD.", 0.9, "M")
 @shown("--weight-decay", "Weight decay of SGD.", 5e-4, "W")
 @REFERENCE
@@ -64,7 +65,7 @@ def data_option(default: str) -> Decorator:
     "--record-every",
     type=CountType(),
     metavar="N",
-    help="Measure layers in every N-th step.  [default: a twentieth of the run]",
+    help="Measure layers every N steps.  [default: a twentieth of the run]",
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Resume an interrupted run.")
 @click.option(
@@ -83,8 +84,8 @@ def command(
 ) -> None:
     """Trains a network by Algorithm 1 and records every layer: thresholds, sparsities, work, bytes, times.
 
-    The record is JSON lines; beside it lies the last checkpoint (.pt). An interrupted run keeps both. The record gives
-    plans: --distribution momentum --from RECORD, --distribution file --from RECORD, --default-act-sparsity RECORD.
+    The record is JSON lines, the last checkpoint is beside it (.pt). An interrupted run keeps both. Estimates read the
+    record: --distribution momentum --from RECORD, --distribution file --from RECORD, --default-act-sparsity RECORD.
 
     Example: swatcost run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --epochs 5
     """
@@ -106,21 +107,29 @@ def command(
         record = record or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
-    with progress_bar(settings.steps, settings.model, _said) as bar:
+    bar: Any = None
+    with ExitStack() as stack:
+
+        def begin() -> None:
+            nonlocal bar
+            work = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
+            files = f"record to {record}, checkpoint to {record.with_suffix('.pt')}"
+            click.echo(f"swatcost: {work}, {files}", err=True)
+            bar = stack.enter_context(progress_bar(settings.steps, settings.model, _described))
 
         def report(progress: Progress) -> None:
             bar.update(progress.done - bar.pos, progress)
 
         try:
-            done = training.resume(record, report) if resume else training.run(settings, record, report)
+            done = training.resume(record, report, begin) if resume else training.run(settings, record, report, begin)
         except StoppedError as stopped:
-            click.echo(f"swatcost: interrupted {stopped}; go on with: swatcost run --resume {record}", err=True)
+            click.echo(f"swatcost: interrupted {stopped}; resume with: swatcost run --resume {record}", err=True)
             click.get_current_context().exit(_INTERRUPTED)
     display.result(done)
 
 
 def _only_resume() -> None:
-    """A resumed run has its settings in the record."""
+    """Refuses other options: a resumed run has its settings in the record."""
     context = click.get_current_context()
     source = click.core.ParameterSource.COMMANDLINE
     own = ("resume", "format", "notes", "quiet")
@@ -132,9 +141,9 @@ def _only_resume() -> None:
     forget_defaults()
 
 
-def _said(progress: Progress) -> str:
-    """What stands behind the bar."""
+def _described(progress: Progress) -> str:
+    """The text beside the bar."""
     return (
         f"loss {progress.loss:.3f}, accuracy {100 * progress.accuracy:.0f} %, "
-        f"zeros {100 * progress.weight_sparsity:.1f} % w {100 * progress.act_sparsity:.1f} % a"
+        f"sparsity {100 * progress.weight_sparsity:.1f} % weights, {100 * progress.act_sparsity:.1f} % acts"
     )

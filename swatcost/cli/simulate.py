@@ -12,7 +12,7 @@ from swatcost.network import Network
 from swatcost.simulation.simulation import SIMULATING, Simulation, simulate
 
 ARCH = shown(
-    "--arch", "Architecture, or a .toml file; see `list architectures`.", "bit-tactical", "A",
+    "--arch", "Architecture or .toml file; see `list architectures`.", "bit-tactical", "A",
     offering(architecture_names, files=True),
 )  # fmt: skip
 
@@ -25,7 +25,7 @@ ARCH = shown(
 @click.option(
     "--masks", default="gaussian", show_default=True, metavar="M",
     shell_complete=offering(lambda: ("gaussian", "random"), files=True),
-    help="gaussian, random, a checkpoint, or a run's record (.jsonl).",
+    help="gaussian, random, a checkpoint or a run's record (.jsonl).",
 )  # fmt: skip
 @shown("--filter-spread", "σ of gaussian filters' log-normal scales.", 0.0, "σ")
 @shown("--seed", "Seed of the masks.", 0, "N")

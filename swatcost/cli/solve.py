@@ -7,29 +7,43 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import FractionType, network_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
+from swatcost.common.errors import SwatcostError
+from swatcost.common.units import factor_from
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
 
 
+class FactorType(click.ParamType[float]):
+    """A factor, such as 4 or 4x; its range is the library's to check."""
+
+    name = "X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return factor_from(str(value))
+        except SwatcostError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
 @click.command("solve")
 @network_options
-@click.option("--speedup", type=float, metavar="X", help="Goal: a training step this many times as fast as dense.")
+@click.option("--speedup", type=FactorType(), help="Goal: an ideal speedup of a training step, such as 4 or 4x.")
 @click.option("--training-flops", type=FractionType(), help="Goal: at most this share of dense training FLOPs.")
-@click.option("--memory", metavar="MEMORY", help="Goal: a step's peak, compressed, within 11GB, 24GiB or a device.")
+@click.option("--memory", metavar="MEMORY", help="Goal: peak memory, compressed, within 11GB, 24GiB or a device.")
 @click.option(
     "--top-k-overhead", "topk_overhead", type=FractionType(),
-    help="Goal: what a Top-K adds to the sparse steps of its period; solves for the period.",
+    help="Goal: a Top-K's time over that of the sparse steps of its period; solves for the period.",
 )  # fmt: skip
 @shown("--optimizer", "sgd, momentum, adam or adamw; for --memory.", "momentum", "O", offering(OPTIMIZERS.names))
 @shown("--precision", "fp32, bf16, fp16 or mixed; for --memory.", "fp32", "P", offering(PRECISIONS.names))
 @setting_options(SOLVING)
 @reporting
 def command(network: Network, **asked: Any) -> Solution:
-    """Looks for the least sparse setting that reaches a goal.
+    """Finds the least sparse setting that reaches a goal, or several.
 
-    With several goals, all of them. Sparsities that are given are fixed and the others move together; where none is
-    left to move, the period is looked for. A goal out of reach says what the limit is and exits with 1.
+    Sparsities that are given are fixed and the others vary together; if none is left to vary, the period is solved for.
+    If a goal is out of reach, the limit is printed and the exit code is 1.
 
     Example: swatcost solve wide_resnet50_2 --speedup 3 --device rtx2080ti
     """

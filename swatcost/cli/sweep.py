@@ -21,14 +21,14 @@ from swatcost.report.sweep import Swept
 @click.command("sweep")
 @network_options
 @setting_options(SWEEPING)
-@click.option("--paired", is_flag=True, help="The first with the first, not each with each.")
-@plot_options("speedup against sparsity, a line for each combination of the other settings")
+@click.option("--paired", is_flag=True, help="Combine first with first, second with second, not each with each.")
+@plot_options("ideal speedup against sparsity, one line per combination of the other settings")
 @displaying
 def command(network: Network, plot: Path | None, plot_size: str, display: Display, **settings: Any) -> None:
     """Estimates every combination of settings at once.
 
-    Several values have commas between them, or are ranges FIRST:LAST:STEP. --output FILE.csv or FILE.parquet writes
-    every column of every row.
+    Give several values with commas between them, or ranges FIRST:LAST:STEP. --output FILE.csv or FILE.parquet writes
+    all columns and rows.
 
     Example: swatcost sweep resnet50 --weights 0.5:0.95:0.05 --acts 0.5,0.8,0.9 --period 1,10,100,1k --method swat,rigl
     """

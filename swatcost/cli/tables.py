@@ -1,4 +1,4 @@
-"""`swatcost tables`: published numbers beside what the program gives."""
+"""`swatcost tables`: published numbers beside computed ones."""
 
 import sys
 from pathlib import Path
@@ -16,18 +16,18 @@ from swatcost.report.published import render
 
 def _names() -> list[str]:
     every = [*dict.fromkeys(each.table for each in cells()), "all"]
-    return [each for each in every if " " not in each]  # shells differ in how they take a word with a space
+    return [each for each in every if " " not in each]  # shells differ in how they complete a word with a space
 
 
 @click.command("tables")
 @click.argument("table", default="all", shell_complete=offering(_names))
-@plot_options("accuracy lost against training FLOPs saved")
+@plot_options("accuracy loss against training FLOP reduction")
 @displaying
 def command(table: str, plot: Path | None, plot_size: str, display: Display) -> None:
-    """Published numbers beside what the program gives: TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
+    """Shows published numbers beside computed ones. TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
 
-    --plot draws what Tables 2, 3, 4 and 5 say of accuracy and reduction, a panel for each network; the paper's
-    Figure 6 is the panel ResNet-50 of Table 3.
+    --plot draws accuracy against reduction from Tables 2, 3, 4 and 5, one panel per network; the paper's Figure 6 is
+    the panel ResNet-50 of Table 3.
 
     Example: swatcost tables 3 --plot figure6.pdf
     """

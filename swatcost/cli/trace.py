@@ -6,6 +6,8 @@ import click
 
 from swatcost.cli.options import OUTPUT, network_options
 from swatcost.cli.output import show
+from swatcost.cli.progress import to_terminal
+from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 
 
@@ -13,8 +15,11 @@ from swatcost.network import Network
 @network_options
 @OUTPUT
 def command(network: Network, output: Path | None) -> None:
-    """Traces a network and saves it as JSON, to be named as MODEL later.
+    """Traces a network and saves it as JSON, which every command takes as MODEL.
 
     Example: swatcost trace resnet50 --output resnet50.json
     """
-    show(network.to_json(), output)
+    text = network.to_json()
+    if output is None and to_terminal():
+        raise SwatcostError(f"a trace is {len(text):,} characters of JSON: give --output FILE, or redirect the output")
+    show(text, output)

@@ -1,4 +1,4 @@
-"""`swatcost two-four`: what 2:4 sparsity fits, and what it gives at most."""
+"""`swatcost two-four`: what fits 2:4 sparsity, and the most that it can gain."""
 
 import click
 
@@ -14,7 +14,7 @@ from swatcost.simulation.two_four import TwoFour, two_four
 @click.option("--layers", is_flag=True, help="Also print one row per layer and pass.")
 @reporting
 def command(network: Network, element: str, batch_size: int, layers: bool) -> TwoFour:
-    """Says which layers and passes 2:4 sparsity fits, and what it gives at most.
+    """Shows which layers and passes fit 2:4 sparsity, and the most that it can gain.
 
     Example: swatcost two-four vit_b_16 --layers
     """

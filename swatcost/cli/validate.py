@@ -1,4 +1,4 @@
-"""`swatcost validate`: the model's numbers beside those of executed steps."""
+"""`swatcost validate`: the model's numbers against executed steps."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from swatcost.reference.scopes import VALIDATING
 @MODEL
 @setting_options(VALIDATING)
 @data_option("synthetic")
-@shown("--lr", "Learning rate of the steps.", 0.05, "R")
-@shown("--bound", "Relative difference from which on causes are named.", 0.01, "B")
+@shown("--lr", "Learning rate.", 0.05, "R")
+@shown("--bound", "Relative difference above which causes are named.", 0.01, "B")
 @REFERENCE
 @LAYERS
 @reporting
 def command(model: str, layers: bool, lr: float, **asked: Any) -> Result:
-    """Executes a few steps by Algorithm 1 and compares the model's numbers with what was measured.
+    """Executes a few steps of Algorithm 1 and compares the model's numbers with measured ones.
 
     Example: swatcost validate cifar_resnet18 --weights 0.8 --acts 0.8 --layers
     """

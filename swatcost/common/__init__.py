@@ -1,1 +1,1 @@
-"""What knows no network: errors, files, names to choose by, amounts, colours."""
+"""What does not depend on networks: errors, files, registries, units, colours."""

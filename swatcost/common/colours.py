@@ -1,4 +1,4 @@
-"""Colours that the colour-blind tell apart, for whatever draws.
+"""A colour-blind-safe palette for plots and pages.
 
 Source: Okabe and Ito, "Color Universal Design", 2008 (jfly.uni-koeln.de/color).
 """

@@ -1,11 +1,11 @@
-"""Arithmetic on numbers and on arrays alike, without numpy where there are only numbers."""
+"""Arithmetic on numbers and arrays; numbers need no numpy."""
 
 import math
 from typing import Any
 
 
 def ceiling(value: Any) -> Any:
-    """The next whole number: an int, or an array of floats.
+    """The value rounded up: an int, or an array of floats.
 
     >>> ceiling(4.2)
     5
@@ -14,7 +14,7 @@ def ceiling(value: Any) -> Any:
 
 
 def where(condition: Any, value: Any, otherwise: Any) -> Any:
-    """The value where the condition holds; both are computed first. None becomes NaN in arrays.
+    """The value where the condition holds, or else otherwise; both are evaluated first. None becomes NaN in arrays.
 
     >>> where(2 > 1, "more", None)
     'more'

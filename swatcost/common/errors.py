@@ -10,5 +10,5 @@ class MissingPackageError(SwatcostError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, as far as one line goes; its type if it says nothing."""
+    """The first line of an exception's message; its type if there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+"""Atomic writes: a reader sees the old file or the complete new one, never a part."""
 
 import contextlib
 import os
@@ -6,19 +6,19 @@ from pathlib import Path
 
 from swatcost.common.errors import SwatcostError
 
-_NEW_FILE_MODE = 0o666  # what open() asks for; the process's umask takes away from it
+_NEW_FILE_MODE = 0o666  # as in open(); the process's umask is subtracted
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes text to path by way of a temporary file beside it.
+    """Writes text to path, through a temporary file beside it.
 
-    A link is followed and a device or pipe is written to directly; an existing file keeps its permissions.
-    Raises SwatcostError when the path cannot be written, and leaves nothing behind then.
+    Links are followed, and devices and pipes are written to directly; an existing file keeps its permissions.
+    Raises SwatcostError if the path cannot be written, and then leaves no file behind.
     """
     try:
         target = Path(os.path.realpath(path))
         if path.is_relative_to("/dev") or (target.exists() and not target.is_file()):
-            with open(path, "a", encoding="utf-8") as stream:  # what is behind /dev/stdout must not be cut off
+            with open(path, "a", encoding="utf-8") as stream:  # a file behind /dev/stdout must not be truncated
                 stream.write(text)
         else:
             _replace(target, text.encode())
@@ -27,7 +27,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
-    """Writes bytes to a file by way of a temporary one beside it. Raises SwatcostError as `write_atomically` does."""
+    """Writes bytes to a file, through a temporary one beside it. Raises SwatcostError as `write_atomically` does."""
     try:
         _replace(Path(os.path.realpath(path)), content)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Packages whose parts are imported when they are asked for."""
+"""Packages whose attributes are imported on first use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def attributes_from(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """A package's `__getattr__`: `homes` holds the names of each module, which is imported when one is asked for."""
+    """A package's `__getattr__`: `homes` has the names that each module defines; it is imported when one is used."""
     home_of = {name: home for home, names in homes.items() for name in names}
 
     def attribute(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Profiles: data in .toml files, shipped ones chosen by name, one's own by the path of the file."""
+"""Profiles: data in .toml files, chosen by name if shipped, or by the path of the file."""
 
 import tomllib
 from dataclasses import dataclass, is_dataclass
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Profiles(Generic[T]):
-    """The profiles of one kind, each a frozen dataclass `of` what its file says; the shipped ones are in `folder`.
+    """The profiles of one kind, each a frozen dataclass of type `of`; the shipped ones are in `folder`.
 
-    A file with the key `mark` is of this kind. Messages call a choice by `kind`, and a file a `noun`.
+    A file with the key `mark` is of this kind. Messages call a choice a `kind`, and a file a `noun`.
     """
 
     kind: str
@@ -27,14 +27,14 @@ class Profiles(Generic[T]):
     mark: str
 
     def names(self) -> list[str]:
-        """The shipped profiles."""
+        """The names of the shipped profiles."""
         return sorted(each.name.removesuffix(".toml") for each in self.folder.iterdir() if each.name.endswith(".toml"))
 
     def load(self, name: str | Path) -> T:
-        """A shipped profile by its name, or one's own by the path of its .toml file.
+        """A shipped profile by name, or any profile by the path of its .toml file.
 
-        Raises SwatcostError for an unknown name, and for a file that cannot be read, has an unknown key, or whose
-        values are refused.
+        Raises SwatcostError for an unknown name, and for a file that cannot be read or has unknown keys or invalid
+        values.
         """
         if not _is_path(name) and name not in (names := self.names()):
             raise SwatcostError(f"unknown {self.kind} {name!r}: {nearest(str(name), names)}")
@@ -46,7 +46,7 @@ class Profiles(Generic[T]):
             raise SwatcostError(f"{name} is not a usable {self.noun}: {error}") from None
 
     def has(self, name: str | Path) -> bool:
-        """Whether it is a shipped profile's name, or the path of a file of this kind; not if it cannot be read."""
+        """Whether it is a shipped profile's name, or the path of a readable file of this kind."""
         try:
             return self.mark in tomllib.loads(self._text(name)) if _is_path(name) else name in self.names()
         except (OSError, ValueError, RecursionError):
@@ -65,16 +65,16 @@ def _is_path(name: str | Path) -> bool:
 
 
 def parsed(text: str, of: type[T]) -> T:
-    """A dataclass from TOML. Raises ValueError for what is not TOML, for unknown keys, and for values it refuses."""
+    """A dataclass from TOML. Raises ValueError for invalid TOML, unknown keys and invalid values."""
     given = tomllib.loads(text)
     _check_keys(given, of, "")
     return msgspec.convert(given, of)
 
 
 def _check_keys(given: Any, of: Any, place: str) -> None:
-    """ValueError for the first key of a table, at any depth, that its dataclass does not have.
+    """Raises ValueError for the first key, at any depth, that the table's dataclass does not have.
 
-    A type of tables may be a dataclass, an optional one, or a tuple of them.
+    `of` may be a dataclass, an optional one, or a tuple of them.
     """
     if isinstance(given, list):
         for number, each in enumerate(given, 1):

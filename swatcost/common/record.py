@@ -1,4 +1,4 @@
-"""The record of a training run: JSON lines, written as the run goes and read as data."""
+"""The record of a training run: JSON lines, written during the run and read as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs into one record are not kept apart
+except ImportError:  # Windows: nothing prevents two runs from writing to the same record
     fcntl = None  # type: ignore[assignment]
 
 from swatcost.common.errors import SwatcostError
@@ -23,12 +23,12 @@ SCHEMA: Literal["swatcost.record/1"] = "swatcost.record/1"
 
 
 class LayerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One weight at a step.
+    """Measurements of one weight at one step.
 
-    Thresholds are magnitudes (L1 norms by kernel), absent where there is none or more than one; sparsities are those
-    that masks really have, and `default_act_sparsity` the zeros that the input has before. `momentum_share` is the mean
-    |momentum| of active weights over that of all layers. `macs` are multiplications executed, by pass, and
-    `kept_bytes` of the masked copies that are kept for the backward pass.
+    Thresholds are magnitudes (L1 norms per kernel), absent if there is none or more than one; sparsities are those of
+    the actual masks, and `default_act_sparsity` is the fraction of zeros in the input before masking. `momentum_share`
+    is the mean |momentum| of active weights over that of all layers. `macs` are the multiplications executed, by pass,
+    and `kept_bytes` the bytes of the masked copies kept for the backward pass.
     """
 
     weight: str
@@ -45,7 +45,7 @@ class LayerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Header(msgspec.Struct, kw_only=True, tag="header", tag_field="kind"):
-    """What a run is: all that is needed to go on with it."""
+    """The description of a run: everything that is needed to resume it."""
 
     schema: Literal["swatcost.record/1"] = SCHEMA
     version: str
@@ -60,7 +60,7 @@ class Header(msgspec.Struct, kw_only=True, tag="header", tag_field="kind"):
 class Step(msgspec.Struct, kw_only=True, omit_defaults=True, tag="step", tag_field="kind"):
     """One training step: the mean loss and the accuracy on its batch [-], its time and that of its Top-K [s].
 
-    Some steps are measured: those have `layers`, the bytes that autograd keeps, and a time that counting is part of.
+    Some steps are measured: these have `layers` and the bytes that autograd saves, and their time includes counting.
     """
 
     step: int
@@ -73,9 +73,9 @@ class Step(msgspec.Struct, kw_only=True, omit_defaults=True, tag="step", tag_fie
 
 
 class Test(msgspec.Struct, kw_only=True, tag="test", tag_field="kind"):
-    """The accuracy on held-out samples [-] after so many steps."""
+    """The accuracy on held-out samples [-] after `steps` steps."""
 
-    __test__ = False  # no test case, whatever its name
+    __test__ = False  # despite its name not a pytest class
     steps: int
     accuracy: float
 
@@ -97,13 +97,14 @@ class Record(Result):
 
     @property
     def measured(self) -> tuple[Step, ...]:
-        """The steps in which layers were looked at."""
+        """The steps in which layers were measured."""
         return tuple(step for step in self.steps if step.layers)
 
     def by_layer(self) -> dict[str, dict[str, float]]:
-        """Columns by weight: sparsities as means over the measured steps, the momentum's share as it was last.
+        """Columns by weight: weights, acts, zeros, and share where momentum was recorded.
 
-        weights, acts, zeros (what the input has before it is masked) and share, where momentum was recorded.
+        Sparsities are means over the measured steps; zeros are those of the input before masking. share is the
+        momentum's share at the last measured step.
         """
         if not self.measured:
             raise SwatcostError(f"{self.path} has no step in which layers were measured")
@@ -120,9 +121,9 @@ class Record(Result):
 
 
 def read_record(path: str | Path) -> Record:
-    """Reads a record. A last line that was cut off, by a run that was killed, is left out.
+    """Reads a record. An incomplete last line, as a killed run leaves, is dropped.
 
-    Raises SwatcostError when the file cannot be read or is damaged, naming the line.
+    Raises SwatcostError if the file cannot be read or is damaged, naming the line.
     """
     try:
         lines = Path(path).read_bytes().splitlines(keepends=True)
@@ -135,20 +136,20 @@ def read_record(path: str | Path) -> Record:
         try:
             entries.append(_DECODER.decode(line))
         except (msgspec.DecodeError, RecursionError) as error:
-            raise SwatcostError(f"{path} is no usable record of a run: line {number}: {error}") from None
+            raise SwatcostError(f"{path} is not a usable record of a run: line {number}: {error}") from None
     if not entries or not isinstance(header := entries[0], Header):
-        raise SwatcostError(f"{path} is no record of a run: it does not begin with a header")
+        raise SwatcostError(f"{path} is not the record of a run: it does not begin with a header")
     steps = tuple(each for each in entries if isinstance(each, Step))
     for step in steps:
         if step.layers and tuple(layer.weight for layer in step.layers) != header.weights:
             raise SwatcostError(
-                f"{path} is no usable record of a run: step {step.step} has other layers than its header"
+                f"{path} is not a usable record of a run: the layers of step {step.step} are not those of the header"
             )
     return Record(str(path), header, steps, tuple(each for each in entries if isinstance(each, Test)))
 
 
 def cut(path: Path, steps: int) -> None:
-    """Takes everything after so many steps out of a record, as if the run had stopped there."""
+    """Removes everything after the first `steps` steps from a record, as if the run had stopped there."""
     record = read_record(path)
     kept: list[_Line] = [record.header]
     kept += sorted(
@@ -166,13 +167,13 @@ class Writer:
     """Appends to a record, a whole line at a time. Raises SwatcostError when the file cannot be written."""
 
     def __init__(self, path: Path, header: Header | None = None) -> None:
-        """With a header, begins a new record, which must not be there yet; without, goes on with one."""
+        """With a header, begins a new record, which must not exist yet; without, appends to an existing one."""
         self._path = path
         flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if header else 0)
         try:
             self._file = os.fdopen(os.open(path, flags, 0o666), "ab")
         except FileExistsError:
-            raise SwatcostError(f"{path} is there already: name another --output, or go on with --resume") from None
+            raise SwatcostError(f"{path} already exists: give another --output, or continue it with --resume") from None
         except (OSError, ValueError) as error:
             raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
         if fcntl is not None:
@@ -185,7 +186,7 @@ class Writer:
             self.append(header)
 
     def append(self, line: _Line) -> None:
-        """Writes a line and hands it to the system, so that an interrupted run keeps it."""
+        """Writes a line and flushes it, so that an interrupted run keeps it."""
         try:
             self._file.write(_encoded(line))
             self._file.flush()

@@ -1,4 +1,4 @@
-"""Things that a user chooses by name."""
+"""Registries of things that a user chooses by name."""
 
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
@@ -7,7 +7,7 @@ from swatcost.common.errors import SwatcostError
 
 
 class Named(Protocol):
-    """What a registry holds: a name to choose it by and a title to show."""
+    """A member of a registry: a name to choose it by and a title to show."""
 
     @property
     def name(self) -> str: ...
@@ -20,25 +20,25 @@ T = TypeVar("T", bound=Named)
 
 
 class Registry(Generic[T]):
-    """Named choices of one kind, in the order they were given.
+    """Named choices of one kind, in the order of registration.
 
-    Registering a name twice raises ValueError; asking for an unknown one raises SwatcostError with the
-    nearest names. `entry_points` is the group through which other packages add theirs: they are looked up when
-    a name is not known here, and when all choices are listed.
+    Registering a name twice raises ValueError; looking up an unknown one raises SwatcostError with the nearest names.
+    `entry_points` is the group through which other packages add members; they are loaded when a name is not known, and
+    when all choices are listed.
     """
 
     def __init__(self, kind: str, of: type[T], *members: T, entry_points: str | None = None) -> None:
         self.kind = kind
         self._of = of
-        self._awaited = entry_points
+        self._pending_group = entry_points
         self._members: dict[str, T] = {}
         for member in members:
             self.register(member)
 
     def register(self, member: T) -> T:
-        """Adds a choice and gives it back."""
+        """Adds a member and returns it."""
         if member.name in self._members:
-            raise ValueError(f"there is a {self.kind} called {member.name!r} already")
+            raise ValueError(f"there is already a {self.kind} called {member.name!r}")
         self._members[member.name] = member
         return member
 
@@ -50,7 +50,7 @@ class Registry(Generic[T]):
         return self._members[name]
 
     def choose(self, choice: str | T) -> T:
-        """The member of that name, or a member itself."""
+        """The member of that name; a member is returned as it is."""
         if isinstance(choice, self._of):
             return choice
         if not isinstance(choice, str):
@@ -58,17 +58,17 @@ class Registry(Generic[T]):
         return self[choice]
 
     def __iter__(self) -> Iterator[T]:
-        self._admit()
+        self._load_entry_points()
         return iter(self._members.values())
 
     def names(self) -> list[str]:
         """All names."""
-        self._admit()
+        self._load_entry_points()
         return list(self._members)
 
-    def _admit(self) -> None:
-        """Registers, once, what other packages offer."""
-        group, self._awaited = self._awaited, None
+    def _load_entry_points(self) -> None:
+        """Registers, once, the members that other packages add."""
+        group, self._pending_group = self._pending_group, None
         if group is None:
             return
         from importlib.metadata import entry_points
@@ -77,7 +77,7 @@ class Registry(Generic[T]):
             try:
                 member = entry.load()
                 if not isinstance(member, self._of):
-                    raise TypeError(f"it is no {self._of.__name__}")
+                    raise TypeError(f"it is not a {self._of.__name__}")
                 self.register(member)
             except Exception as error:
                 raise SwatcostError(
@@ -89,7 +89,7 @@ _FEW = 16
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """A remedy for a misspelt name: the nearest ones, or all of them (of many, some) when nothing is near."""
+    """A suggestion for an unknown name: the nearest names, or else all of them (some if there are many)."""
     import difflib
 
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)

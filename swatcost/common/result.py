@@ -1,4 +1,4 @@
-"""What the library answers with: it prints as its report, without knowing it."""
+"""The base class of results, which print as their reports without importing them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class Result:
     """A result, whose repr is its report.
 
-    `report` is the name of a module of swatcost.report, which writes it in every form. Reports import results and take
-    them apart; a result only names its report, which is imported when it is asked for.
+    `report` names the module of swatcost.report that writes it in every format. Reports import results; a result only
+    names its report, which is imported when needed.
     """
 
     report: ClassVar[str]
@@ -22,7 +22,7 @@ class Result:
         return getattr(import_module(f"swatcost.report.{self.report}"), function)(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as `--format json` prints it."""
+        """The result as plain data, as printed by `--format json`."""
         data: dict[str, Any] = self._reported("to_dict")
         return data
 

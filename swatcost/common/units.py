@@ -1,4 +1,4 @@
-"""Amounts as people write them: 80%, 1k, 11GB, and several of them: 0.5:0.95:0.05 or 1,10,100."""
+"""Amounts as people write them: 80%, 1k, 11GB, 4x, $2, ranges such as 0.5:0.95:0.05 and lists such as 1,10,100."""
 
 import re
 from collections.abc import Callable
@@ -13,17 +13,18 @@ _UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGTP", 1)
 _MOST_BYTES = 10**18
 _THOUSANDS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9}
 _MOST_IN_A_RANGE = 1_000_000
+_CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
 
 
 def bytes_from(text: str) -> int:
-    """Bytes from what a person writes: 11GB is 11 · 10⁹, 11GiB is 11 · 2³⁰.
+    """Bytes from text: 11GB is 11 · 10⁹, 11GiB is 11 · 2³⁰.
 
     >>> bytes_from("11GB"), bytes_from("1.5 KiB")
     (11000000000, 1536)
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].upper() not in _UNITS:
-        raise SwatcostError(f"{text!r:.40} is no amount of memory: give one such as 11GB or 24GiB, or a device's name")
+        raise SwatcostError(f"{text!r:.40} is not a memory size: give one such as 11GB or 24GiB, or a device's name")
     amount = float(match[1]) * _UNITS[match[2].upper()]
     if not 1 <= amount <= _MOST_BYTES:
         raise SwatcostError(f"{text!r:.40}: give more than 0 and at most {_MOST_BYTES / 1e15:g}PB")
@@ -31,12 +32,38 @@ def bytes_from(text: str) -> int:
 
 
 def fraction_from(text: str) -> float:
-    """A fraction from 0.8 or 80%. Its range is for whoever takes it to check.
+    """A fraction from 0.8 or 80%. The caller checks its range.
 
     >>> fraction_from("0.8"), fraction_from("80 %")
     (0.8, 0.8)
     """
     return float(_fraction(text))
+
+
+def factor_from(text: str) -> float:
+    """A factor from 4, 4x or 4.00×. Its range is for the caller to check.
+
+    >>> factor_from("4"), factor_from("2.5x"), factor_from("4.00 ×")
+    (4.0, 2.5, 4.0)
+    """
+    value = _decimal(re.sub(r"[xX×]$", "", text.strip()))
+    if value is None:
+        raise SwatcostError(f"{text!r:.40} is not a factor: give one such as 4 or 4x")
+    return float(value)
+
+
+def price_from(text: str) -> tuple[float, str | None]:
+    """A price from 2.5, $2.5 or 2.5 USD, and the currency if it is stated. Its range is for the caller to check.
+
+    >>> price_from("2.5"), price_from("$2"), price_from("2 EUR")
+    ((2.5, None), (2.0, 'USD'), (2.0, 'EUR'))
+    """
+    match = re.fullmatch(r"([$€£]?)\s*([^\sA-Za-z$€£]+)\s*([A-Z]{3}|[$€£])?", text.strip())
+    value = None if match is None or (match[1] and match[3]) else _decimal(match[2])
+    if match is None or value is None:
+        raise SwatcostError(f"{text!r:.40} is not a price: give one such as 2.5, $2.5 or '2.5 EUR'")
+    currency = match[1] or match[3]
+    return float(value), _CURRENCIES.get(currency, currency) or None
 
 
 def count_from(text: str) -> int:
@@ -49,7 +76,7 @@ def count_from(text: str) -> int:
 
 
 def fractions_from(text: str) -> list[float]:
-    """Fractions with commas between them, and ranges FIRST:LAST:STEP of them, both ends included.
+    """Fractions from a comma-separated list of values and ranges FIRST:LAST:STEP, both ends included.
 
     >>> fractions_from("0.5:0.8:0.1,90%")
     [0.5, 0.6, 0.7, 0.8, 0.9]
@@ -58,7 +85,7 @@ def fractions_from(text: str) -> list[float]:
 
 
 def counts_from(text: str) -> list[int]:
-    """Whole numbers with commas between them, and ranges FIRST:LAST:STEP of them, both ends included.
+    """Whole numbers from a comma-separated list of values and ranges FIRST:LAST:STEP, both ends included.
 
     >>> counts_from("1,10,1k"), counts_from("32:128:32")
     ([1, 10, 1000], [32, 64, 96, 128])
@@ -67,14 +94,14 @@ def counts_from(text: str) -> list[int]:
 
 
 def names_from(text: str) -> list[str]:
-    """Names with commas between them.
+    """Names from a comma-separated list.
 
     >>> names_from("swat,rigl")
     ['swat', 'rigl']
     """
     names = [each.strip() for each in text.split(",") if each.strip()]
     if not names:
-        raise SwatcostError(f"{text!r:.40} names nothing: give names with commas between them")
+        raise SwatcostError(f"{text!r:.40} has no names: give names separated by commas")
     return names
 
 
@@ -82,7 +109,7 @@ def _fraction(text: str) -> Decimal:
     number = text.strip()
     value = _decimal(number.removesuffix("%"))
     if value is None:
-        raise SwatcostError(f"{text!r:.40} is no fraction: give one such as 0.8 or 80%")
+        raise SwatcostError(f"{text!r:.40} is not a fraction: give one such as 0.8 or 80%")
     return value / 100 if number.endswith("%") else value
 
 
@@ -90,10 +117,10 @@ def _count(text: str) -> Decimal:
     match = re.fullmatch(r"([+-]?[\d_]*\.?[\d_]*)\s*([A-Za-z]?)", text.strip())
     value = _decimal(match[1]) if match and match[2] in _THOUSANDS else None
     if match is None or value is None:
-        raise SwatcostError(f"{text!r:.40} is no whole number: give one such as 1000 or 1k")
+        raise SwatcostError(f"{text!r:.40} is not a whole number: give one such as 1000 or 1k")
     value = value.scaleb(_THOUSANDS[match[2]])
     if value != value.to_integral_value():
-        raise SwatcostError(f"{text!r:.40} is no whole number: give one such as 1000 or 1k")
+        raise SwatcostError(f"{text!r:.40} is not a whole number: give one such as 1000 or 1k")
     return value
 
 
@@ -106,7 +133,7 @@ def _decimal(text: str) -> Decimal | None:
 
 
 def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
-    """What lies between commas, ranges written out: in decimals, so that 0.1 three times is 0.3."""
+    """The values of a list, with ranges expanded: as decimals, so that three times 0.1 is 0.3."""
     found: list[Decimal] = []
     for part in text.split(","):
         ends = [one(each) for each in part.split(":")]
@@ -114,7 +141,7 @@ def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
             found.append(ends[0])
             continue
         if len(ends) != 3 or ends[2] <= 0 or ends[1] < ends[0]:
-            raise SwatcostError(f"{part!r:.40} is no range: give FIRST:LAST:STEP, such as 0.5:0.95:0.05")
+            raise SwatcostError(f"{part!r:.40} is not a range: give FIRST:LAST:STEP, such as 0.5:0.95:0.05")
         first, last, step = ends
         count = int((last - first) / step) + 1
         if len(found) + count > _MOST_IN_A_RANGE:
@@ -123,11 +150,11 @@ def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
     return found
 
 
-_LARGEST_COUNT = 10**12  # samples, steps or iterations: more than any run has
+_LARGEST_COUNT = 10**12  # samples, steps or iterations; larger than in any run
 
 
 def checked_count(value: int, name: str) -> int:
-    """The value as an int, or SwatcostError unless it is a whole number that a run may have."""
+    """The value as an int. Raises SwatcostError unless it is a whole number from 1 to 10^12."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= _LARGEST_COUNT:
         raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 1 to 10^12")
     return int(value)

@@ -1,4 +1,4 @@
-"""How work is counted: the paper's equations, conventions, costs that add."""
+"""How work is counted: the paper's equations, conventions, and costs that add up."""
 
 from swatcost.counting.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
 from swatcost.counting.costs import Cost, PassCosts

@@ -1,19 +1,23 @@
-"""How work is counted: which formula counts which pass.
+"""How work is counted: the equations of SWAT's A.3, and the switches that conventions turn.
 
 The paper's tables, its printed equations and what a machine executes differ in the resolution at which a
-strided layer's gradients are counted; papers agree on less than that. A convention is one consistent choice.
+strided layer's gradients are counted; papers agree on less than that. A convention is one consistent choice: a row of
+values, one for each switch (`swatcost.counting.switches`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil, prod
 
 from swatcost.common.registry import Registry
-from swatcost.counting import equations
+from swatcost.counting import equations, switches
 from swatcost.counting.costs import Cost, PassCosts
+from swatcost.counting.switches import SWITCHES
 from swatcost.methods import LayerSparsity, Method, Phase
 from swatcost.network.layer import Layer, Symbols
-from swatcost.network.passes import Pass
+from swatcost.network.passes import PASSES, Pass
 
 DEFAULT_ACT_SPARSITY = 0.5
 """Zeros [-] among activations: "for our calculation we assumed default activation sparsity of 50%" (SWAT, A.3)."""
@@ -21,44 +25,56 @@ DEFAULT_ACT_SPARSITY = 0.5
 Formula = Callable[[Layer, float], float]
 """(layer, density of the pass) → MACs of the traced batch; with the int 1 as density, an exact int."""
 
-
 Density = Callable[[Pass, Method, LayerSparsity, Phase, float], float]
 """(pass, method, target sparsity, phase, default activation sparsity) → the fraction of dense work that counts."""
 
 
-def nothing_fixed(layer: Layer) -> float:
-    """No work beside multiply-accumulates."""
-    return 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """One way to count a training step.
+    """One way to count a training step: a name, and a value for each switch.
 
-    `forward`, `grad_input` and `grad_weight` count a pass's MACs, `density` says what sparsity leaves of them.
-    `counts_extra_macs`: what a method adds of its own counts too. `fixed` is work [MACs] in each pass that no sparsity
-    reduces.
-    `published_schedules`: runs are counted by the closed forms of the methods' authors where they differ from what
-    the algorithm does. `first_input_sparse`: the first layer's input counts as sparsified in the `Act ↓` column
-    although the layer is computed densely, as the paper's tables have it.
+    A convention that no switches can say has formulas of its own: `formulas` has a pass's MACs, whatever the switches
+    of resolution, padding and the first layer say, and `own_density` what sparsity leaves of every pass.
+
+    Raises ValueError for a value that a switch does not have, and for a formula of what is no pass.
     """
 
     name: str
     title: str
     source: str
-    forward: Formula
-    grad_input: Formula
-    grad_weight: Formula
-    density: Density
-    counts_extra_macs: bool = True
-    fixed: Callable[[Layer], float] = nothing_fixed
-    published_schedules: bool = False
-    first_input_sparse: bool = False
+    grad_input_resolution: switches.Resolution
+    grad_weight_resolution: switches.Resolution
+    first_grad_input: switches.FirstGradInput
+    grad_weight_sparsity: switches.GradWeightSparsity
+    other_passes_sparsity: switches.OtherPassesSparsity
+    bias_and_relu: switches.BiasAndReLU
+    first_padding: switches.FirstPadding
+    schedule: switches.Scheduling
+    extra_macs: switches.ExtraMacs
+    first_input: switches.FirstInput
+    formulas: Mapping[Pass, Formula] = field(default_factory=dict, hash=False)
+    own_density: Density | None = None
+
+    def __post_init__(self) -> None:
+        for name, each in SWITCHES.items():
+            each.check(getattr(self, name), name)
+        if strangers := [str(each) for each in self.formulas if each not in PASSES]:
+            raise ValueError(f"formulas of {', '.join(strangers)}: give {' or '.join(PASSES)}")
+
+    def charges_default_sparsity(self, method: Method) -> bool:
+        """Whether grad_weight is reduced by the default activation sparsity, whatever the method needs."""
+        charges = self.own_density is None and self.grad_weight_sparsity == "default activations"
+        return charges and method.relies_on_default_sparsity
+
+    @property
+    def counts_weight_sparsity_only(self) -> bool:
+        """Whether sparse activations and outputs make no difference to any pass."""
+        return self.own_density is None and self.grad_weight_sparsity == self.other_passes_sparsity == "weights"
 
     def phases(self, method: Method, steps: int) -> tuple[Phase, ...]:
         """The phases of a run as this convention counts them."""
-        schedule = (self.published_schedules and method.published_schedule) or method.schedule
-        return schedule(steps)
+        published = method.published_schedule if self.schedule == "published" else None
+        return (published or method.schedule)(steps)
 
     def count(
         self,
@@ -76,31 +92,85 @@ class Convention:
         """
         if layer.is_product:
             return _of_product(layer)
-        added = method.extra_macs(layer) if method.extra_macs and self.counts_extra_macs else 0
+        added = method.extra_macs(layer) if method.extra_macs and self.extra_macs == "counted" else 0
         extra = added * sparsity.is_sparse
 
-        def cost(in_pass: Pass, formula: Formula, phases: Sequence[Phase]) -> Cost:
+        def cost(in_pass: Pass, phases: Sequence[Phase]) -> Cost:
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
             density = 1 - sum(
                 phase.share * (1 - self.density(in_pass, method, sparsity, phase, default_act_sparsity))
                 for phase in phases
             )
-            dense = formula(layer, 1)
+            dense = self.macs(in_pass, layer, 1)
             if not dense:
                 return Cost()
-            fixed = self.fixed(layer)
+            fixed = self.fixed_macs(layer)
             dense += fixed
-            sparse = formula(layer, density) + fixed + (extra if in_pass == "forward" else 0)
+            sparse = self.macs(in_pass, layer, density) + fixed + (extra if in_pass == "forward" else 0)
             return Cost(int(dense) if dense == int(dense) else dense, sparse)
 
-        forward = cost("forward", self.forward, phases)
+        forward = cost("forward", phases)
         return PassCosts(
             forward=forward,
-            grad_input=cost("grad_input", self.grad_input, phases),
-            grad_weight=cost("grad_weight", self.grad_weight, phases),
+            grad_input=cost("grad_input", phases),
+            grad_weight=cost("grad_weight", phases),
             recompute=layer.recomputed * forward,
-            inference=cost("forward", self.forward, (Phase(1.0),)),
+            inference=cost("forward", (Phase(1.0),)),
         )
+
+    def macs(self, in_pass: Pass, layer: Layer, density: float) -> float:
+        """MACs of a pass of a conv or linear layer (Eqs. 4–6), for the traced batch; an exact int for a density of 1.
+
+        Papers' networks train whole, so their formulas do not say what happens without a gradient: where the backward
+        pass does not come by, and for a frozen weight, nothing is counted.
+        """
+        if in_pass in self.formulas:
+            return self.formulas[in_pass](layer, density)
+        d = self._symbols(layer)
+        if in_pass == "forward":
+            return _equation_4(d, density)
+        if in_pass == "grad_weight":
+            at = d if self.grad_weight_resolution == "input" else _at_output(d)
+            return _equation_6(at, density) if layer.weight_trains else 0
+        has_gradient = layer.input_needs_grad or (self.first_grad_input == "always" and layer.weight_trains)
+        at = d if self.grad_input_resolution == "input" else _at_output(d)
+        return _equation_5(at, density) if has_gradient else 0
+
+    def fixed_macs(self, layer: Layer) -> float:
+        """MACs of bias and ReLU in each pass that is computed, for the traced batch: no sparsity reduces them."""
+        if self.bias_and_relu == "none":
+            return 0
+        d = self._symbols(layer)
+        outputs = prod(layer.output_shape) if d is layer.symbols else d.N * d.F * d.H * d.W
+        return 0.5 * outputs
+
+    def density(
+        self, in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
+    ) -> float:
+        """The fraction of a pass's dense work that counts in a phase of a run."""
+        if self.own_density is not None:
+            return self.own_density(in_pass, method, sparsity, phase, default_act_sparsity)
+        if in_pass == "grad_weight":
+            if self.charges_default_sparsity(method):
+                return 1 - default_act_sparsity
+            if self.grad_weight_sparsity == "weights":
+                every = method.weight_gradient == "all" or phase.dense_weight_gradient
+                return 1.0 if every else 1 - sparsity.scaled(phase.scale).weight
+        elif self.other_passes_sparsity == "weights":
+            return 1 - sparsity.scaled(phase.scale).weight if "weight" in method.sparse[in_pass] else 1.0
+        return method.density(in_pass, sparsity, phase)
+
+    def _symbols(self, layer: Layer) -> Symbols:
+        """The layer's dimensions, the first convolution's output as the switch of padding has it.
+
+        The network's first convolution is the one that reads the first storage of the trace, which is its input.
+        """
+        d = layer.symbols
+        if self.first_padding == "as run" or layer.kind != "conv" or layer.input_storage != 0:
+            return d
+        sizes = zip(layer.input_shape[2:], layer.padding, layer.stride, strict=True)
+        H, *W = (ceil((size + 2 * padding) / stride) for size, padding, stride in sizes)
+        return d._replace(H=H, W=prod(W))
 
 
 def _of_product(layer: Layer) -> PassCosts:
@@ -108,107 +178,8 @@ def _of_product(layer: Layer) -> PassCosts:
     return PassCosts(forward=forward, grad_input=gradients, recompute=layer.recomputed * forward, inference=forward)
 
 
-def needed_by_algorithm(
-    in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
-) -> float:
-    """What the algorithm needs, no more and no less."""
-    return method.density(in_pass, sparsity, phase)
-
-
-def as_swat_counts(
-    in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
-) -> float:
-    """A.3: sparse learning algorithms get a grad_weight thinned by the default activation sparsity only."""
-    if in_pass == "grad_weight" and method.relies_on_default_sparsity:
-        return 1 - default_act_sparsity
-    return method.density(in_pass, sparsity, phase)
-
-
-def as_rigl_counts(
-    in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
-) -> float:
-    """Appendix H: only weight sparsity counts, and in grad_weight where the gradient is needed for active weights."""
-    if in_pass == "grad_weight" and (method.weight_gradient == "all" or phase.dense_weight_gradient):
-        return 1.0
-    sparse = in_pass == "grad_weight" or "weight" in method.sparse[in_pass]
-    return 1 - sparsity.scaled(phase.scale).weight if sparse else 1.0
-
-
-def forward(layer: Layer, density: float) -> float:
-    """Eq. 4."""
-    return _equation_4(layer.symbols, density)
-
-
-def input_gradient(layer: Layer, density: float) -> float:
-    """Eq. 5 as printed: at the input resolution, also where a trained layer's own input needs no gradient."""
-    return _equation_5(layer.symbols, density) if _has_gradient(layer) else 0
-
-
-def input_gradient_at_output(layer: Layer, density: float) -> float:
-    """Eq. 5 at the output resolution: each weight meets each output position once."""
-    return _equation_5(_at_output(layer.symbols), density) if _has_gradient(layer) else 0
-
-
-def input_gradient_executed(layer: Layer, density: float) -> float:
-    """Eq. 5 at the output resolution, and nothing where no gradient flows further back."""
-    return _equation_5(_at_output(layer.symbols), density) if layer.input_needs_grad else 0
-
-
-def weight_gradient(layer: Layer, density: float) -> float:
-    """Eq. 6 as printed: at the input resolution; nothing for a frozen weight."""
-    return _equation_6(layer.symbols, density) if layer.weight_trains else 0
-
-
-def weight_gradient_at_output(layer: Layer, density: float) -> float:
-    """Eq. 6 at the output resolution: each weight meets each output position once; nothing for a frozen weight."""
-    return _equation_6(_at_output(layer.symbols), density) if layer.weight_trains else 0
-
-
-def bias_and_relu(layer: Layer) -> float:
-    """RigL's O = F · H · W FLOPs an output: half a MAC each, as if every layer had a bias and a ReLU."""
-    return 0.5 * prod(layer.output_shape)
-
-
-def forward_padded(layer: Layer, density: float) -> float:
-    """Eq. 4 with the first layer's output as RigL's code has it."""
-    return _equation_4(_padded(layer), density)
-
-
-def input_gradient_padded(layer: Layer, density: float) -> float:
-    """As much as `forward_padded`, where a gradient is computed at all."""
-    return forward_padded(layer, density) if _has_gradient(layer) else 0
-
-
-def weight_gradient_padded(layer: Layer, density: float) -> float:
-    """As much as `forward_padded`; nothing for a frozen weight."""
-    return forward_padded(layer, density) if layer.weight_trains else 0
-
-
-def bias_and_relu_padded(layer: Layer) -> float:
-    """`bias_and_relu` with the first layer's output as RigL's code has it."""
-    d = _padded(layer)
-    return bias_and_relu(layer) if d is layer.symbols else 0.5 * d.N * d.F * d.H * d.W
-
-
-def _has_gradient(layer: Layer) -> bool:
-    """Whether the backward pass comes by: papers' networks train whole, so their formulas do not say."""
-    return layer.input_needs_grad or layer.weight_trains
-
-
-def _padded(layer: Layer) -> Symbols:
-    """The network's first convolution on an input that is padded first and then counted as 'same': 230 / 2 = 115.
-
-    It is the one that reads the first storage of the trace, which is the network's input.
-    """
-    d = layer.symbols
-    if layer.kind != "conv" or layer.input_storage != 0:
-        return d
-    sizes = zip(layer.input_shape[2:], layer.padding, layer.stride, strict=True)
-    H, *W = (ceil((size + 2 * padding) / stride) for size, padding, stride in sizes)
-    return d._replace(H=H, W=prod(W))
-
-
 def _at_output(d: Symbols) -> Symbols:
+    """Eqs. 5 and 6 with H · W in place of X · Y."""
     return d._replace(X=d.H, Y=d.W)
 
 
@@ -228,35 +199,50 @@ SWAT = Convention(
     name="swat",
     title="grad_input at the input resolution, the first layer's too, grad_weight at the output resolution",
     source="inferred from the rows of SWAT's Tables 2–5; its Eq. 6 says otherwise",
-    forward=forward,
-    grad_input=input_gradient,
-    grad_weight=weight_gradient_at_output,
-    density=as_swat_counts,
-    first_input_sparse=True,
-)
-
-RIGL = Convention(
-    name="rigl",
-    title="output resolution in every pass, the first layer's grad_input too; half a MAC an output for bias and "
-    "ReLU; weight sparsity only, in grad_weight where the method needs the active weights' gradient",
-    source="Evci et al., ICML 2020, appendix H, and its public code",
-    forward=forward,
-    grad_input=input_gradient_at_output,
-    grad_weight=weight_gradient_at_output,
-    density=as_rigl_counts,
-    counts_extra_macs=False,
-    fixed=bias_and_relu,
-    published_schedules=True,
+    grad_input_resolution="input",
+    grad_weight_resolution="output",
+    first_grad_input="always",
+    grad_weight_sparsity="default activations",
+    other_passes_sparsity="method",
+    bias_and_relu="none",
+    first_padding="as run",
+    schedule="as run",
+    extra_macs="counted",
+    first_input="sparse",
 )
 
 EXACT = Convention(
     name="exact",
-    title="output resolution in every pass, no gradient that nobody needs",
-    source="what autograd executes, as torch's own counter has it",
-    forward=forward,
-    grad_input=input_gradient_executed,
-    grad_weight=weight_gradient_at_output,
-    density=needed_by_algorithm,
+    title="output resolution in every pass, only the gradients that are needed; its dense counts are what autograd "
+    "executes, its sparse counts are what the method needs, whereas autograd on masked tensors multiplies zeros too",
+    source="for the dense counts, torch's own counter",
+    grad_input_resolution="output",
+    grad_weight_resolution="output",
+    first_grad_input="where needed",
+    grad_weight_sparsity="method",
+    other_passes_sparsity="method",
+    bias_and_relu="none",
+    first_padding="as run",
+    schedule="as run",
+    extra_macs="counted",
+    first_input="dense",
+)
+
+RIGL = Convention(
+    name="rigl",
+    title="output resolution in every pass, the first layer's grad_input too; half a MAC per output for bias and "
+    "ReLU; weight sparsity only, in grad_weight where the method needs the active weights' gradient",
+    source="Evci et al., ICML 2020, appendix H, and its public code",
+    grad_input_resolution="output",
+    grad_weight_resolution="output",
+    first_grad_input="always",
+    grad_weight_sparsity="weights",
+    other_passes_sparsity="weights",
+    bias_and_relu="half a MAC per output",
+    first_padding="as run",
+    schedule="published",
+    extra_macs="left out",
+    first_input="dense",
 )
 
 CONVENTIONS = Registry[Convention](
@@ -268,7 +254,7 @@ CONVENTIONS = Registry[Convention](
         name="equations",
         title="both gradients at the input resolution, the first layer's too",
         source="SWAT, A.3, Eqs. 4–6 as printed",
-        grad_weight=weight_gradient,
+        grad_weight_resolution="input",
     ),
     EXACT,
     RIGL,
@@ -277,10 +263,7 @@ CONVENTIONS = Registry[Convention](
         name="rigl-padded",
         title="as rigl, with the first convolution's input padded and its output counted as 'same': 115² for ResNet-50",
         source="the public code of Evci et al., which counts a Keras ResNet-50",
-        forward=forward_padded,
-        grad_input=input_gradient_padded,
-        grad_weight=weight_gradient_padded,
-        fixed=bias_and_relu_padded,
+        first_padding="same",
     ),
     entry_points="swatcost.conventions",
 )

@@ -1,4 +1,4 @@
-"""Costs that add: a layer sums its passes, a network its layers."""
+"""Costs that add up: of passes to layers, of layers to networks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ FLOPS_PER_MAC = 2
 """One multiplication and one addition (SWAT, A.3.1)."""
 
 AGREEMENT = 5e-5
-"""Fractions that differ by less are alike to the two decimals of a per cent that reports show."""
+"""Fractions that differ by less agree to the two decimals of a percentage that reports show."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Work [MACs] or memory [bytes] when done densely, an exact integer, and expected when done sparsely.
+    """Dense and sparse work [MACs] or memory [bytes]: an exact integer and an expected value.
 
-    Per sample the dense figure is no integer where a batch's work does not divide by its samples.
+    Per sample the dense figure is not an integer if the batch's work is not divisible by the batch size.
     """
 
     dense: float = 0
@@ -32,13 +32,13 @@ class Cost:
 
     @property
     def reduction(self) -> float:
-        """1 − sparse / dense; 0 where there was no work to begin with."""
+        """1 − sparse / dense; 0 if there is no dense work."""
         return 1 - self.sparse / self.dense if self.dense else 0.0
 
 
 @dataclass(frozen=True)
 class PassCosts:
-    """The costs [MACs] of a training step's three passes, a step on average over a run, and of inference after it.
+    """The costs [MACs] of a training step's three passes, averaged over a run, and of inference with the trained model.
 
     `recompute` is forward work that activation checkpointing repeats in the backward pass.
     """
@@ -59,7 +59,7 @@ class PassCosts:
         )
 
     def per_sample(self, batch_size: int) -> PassCosts:
-        """A batch's costs over its samples."""
+        """A batch's costs per sample."""
         each = (self.forward, self.grad_input, self.grad_weight, self.recompute, self.inference)
         return PassCosts(*(Cost(per_sample(cost.dense, batch_size), cost.sparse / batch_size) for cost in each))
 
@@ -68,15 +68,15 @@ class PassCosts:
         return {"forward": self.forward, "grad_input": self.grad_input, "grad_weight": self.grad_weight}
 
     def by_part(self) -> dict[str, Cost]:
-        """What a training step adds up from, by name: the three passes, and what is recomputed."""
+        """The parts of a training step by name: the three passes and recompute."""
         return {**self.by_pass(), "recompute": self.recompute}
 
     def totals(self) -> dict[str, Cost]:
-        """The three passes, what is recomputed if anything is, their sum, and inference."""
+        """The three passes, recompute if there is any, their sum, and inference."""
         recompute = {"recompute": self.recompute} if self.recompute.dense else {}
         return {**self.by_pass(), **recompute, "training": self.training, "inference": self.inference}
 
     @property
     def training(self) -> Cost:
-        """A training step: all three passes, and what is recomputed."""
+        """A training step: all three passes and recompute."""
         return self.forward + self.grad_input + self.grad_weight + self.recompute

@@ -1,4 +1,4 @@
-"""A plan's work as a convention counts it: layer by layer, summed over the network, and along a run."""
+"""A plan's work under a convention: per layer, summed over the network, and over a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from swatcost.sparsity import SparsityPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Counting:
-    """How work is counted: under a convention, as the mean of a run of `steps` training steps.
+    """How work is counted: under a convention, as the mean over a run of `steps` training steps.
 
-    `default_act_sparsity` is the fraction of zeros that ReLU leaves among activations [-], with which some conventions
-    charge sparse training. Sparse costs are arrays if the plan's sparsities are.
+    `default_act_sparsity` is the fraction of zeros that ReLU leaves among activations [-], by which some conventions
+    reduce the cost of sparse training. Sparse costs are arrays if the plan's sparsities are.
     """
 
     convention: Convention
@@ -30,9 +30,9 @@ class Counting:
         return replace(self, convention=convention)
 
     def layers(self, network: Network, plan: SparsityPlan, phases: Sequence[Phase] | None = None) -> list[PassCosts]:
-        """What each counted layer costs over the traced batch [MACs]: the mean over phases, by default the whole run's.
+        """Each counted layer's cost over the traced batch [MACs]: the mean over `phases`, by default of the whole run.
 
-        Dense training is the baseline, and is not charged with zeros that ReLU leaves.
+        The dense baseline is not reduced by the zeros that ReLU leaves.
         """
         charged = self.default_act_sparsity * plan.asks_for_sparsity
         phases = self.convention.phases(plan.method, self.steps) if phases is None else phases
@@ -42,15 +42,15 @@ class Counting:
         ]
 
     def total(self, network: Network, plan: SparsityPlan) -> PassCosts:
-        """What the network costs [MACs per sample]."""
+        """The cost of the network [MACs per sample]."""
         return summed(self.layers(network, plan), network)
 
     def stages(self, method: Method) -> Iterator[tuple[Phase, ...]]:
-        """The run's successive phases, grouped where the sparsity is the same: those take turns."""
+        """The run's phases in order; consecutive ones with the same sparsity are one stage, in which they alternate."""
         for _, phases in groupby(self.convention.phases(method, self.steps), key=lambda phase: phase.scale):
             yield tuple(phases)
 
 
 def summed(layers: Sequence[PassCosts], network: Network) -> PassCosts:
-    """All layers together [MACs per sample], from what each costs over the traced batch."""
+    """The cost of all layers [MACs per sample], from their costs over the traced batch."""
     return sum(layers, PassCosts()).per_sample(network.batch_size)

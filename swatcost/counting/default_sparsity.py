@@ -1,4 +1,4 @@
-"""The zeros that ReLU leaves among activations, as a training run had them."""
+"""Default activation sparsity, the zeros that ReLU leaves, as recorded in a training run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +9,10 @@ from swatcost.network import Network
 
 
 def default_act_sparsity(network: Network, zeros: Mapping[str, float]) -> float:
-    """The zeros [-] among layers' inputs, weighted by what each costs in grad_weight, at the output resolution.
+    """The fraction of zeros [-] among layers' inputs, weighted by each layer's grad_weight MACs at output resolution.
 
-    That is the fraction of the dense grad_weight that a machine which skips those zeros is spared, as A.3 has it.
-    zeros is the fraction of each weight's inputs [-].
+    That is the fraction of the dense grad_weight pass that hardware saves by skipping those zeros, as in A.3.
+    zeros is the fraction of zeros among the inputs of each weight [-].
     """
     found = total = 0.0
     for layer in network.weight_layers:
@@ -25,12 +25,12 @@ def default_act_sparsity(network: Network, zeros: Mapping[str, float]) -> float:
 
 
 def measured_default(source: str | Path, network: Network) -> float:
-    """The default activation sparsity [-] of a network as a record of its run has it.
+    """The default activation sparsity [-] of a network, from the record of a run.
 
-    Raises SwatcostError when it is of another network.
+    Raises SwatcostError if the run trained another network.
     """
     rows = read_record(source).by_layer()
     names = {layer.weight for layer in network.weight_layers}
     if names != rows.keys():
-        raise SwatcostError(f"{source} is a run of another network than {network.name}: its layers have other names")
+        raise SwatcostError(f"{source} is a run of another network than {network.name}: its layer names differ")
     return default_act_sparsity(network, {weight: columns["zeros"] for weight, columns in rows.items()})

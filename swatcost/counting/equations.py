@@ -1,14 +1,14 @@
-r"""The paper's FLOP equations (A.3), one function an equation, in multiply-accumulates.
+r"""The paper's FLOP equations (A.3), one function per equation, in multiply-accumulates.
 
-Symbols, as the paper has them: an input tensor of N samples with C channels of X × Y, a weight tensor of F
-filters with C channels of R × S, an output tensor of N samples with F channels of H × W. Where a convolution
+Symbols, as in the paper: an input tensor of N samples with C channels of X × Y, a weight tensor of F
+filters with C channels of R × S, an output tensor of N samples with F channels of H × W. If a convolution
 has groups, C is the number of channels that one filter reads.
 
 The paper's s1 (weights) and s2 (activations) multiply the work, so they are densities: 1 − sparsity. With the
 default of 1 every count is an exact integer. 1 MAC = 2 FLOPs (one multiplication and one addition, A.3.1).
 
-A linear layer from X to Y features (A.3.2) is the case F = Y, C = X and everything else 1: each of its passes
-costs s × N × X × Y.
+A linear layer from X to Y features (A.3.2) is the case F = Y, C = X, with all other dimensions but N equal to 1: each
+of its passes costs s × N × X × Y.
 
 Not counted: bias, batch normalisation, activation functions, pooling, the optimizer, and Top-K (see topk.py).
 
@@ -36,8 +36,8 @@ def conv_input_gradient(*, N: int, F: int, C: int, R: int, S: int, X: int, Y: in
 
     Input Gradient FLOP = s1 × C × (F × R × S) × N × X × Y      (Eq. 5)
 
-    s1 is the fraction of weights that are not zero [-]. The equation counts every input position as if each filter
-    element met it; where the layer strides, a machine that skips the inserted zeros does H × W / (X × Y) of it.
+    s1 is the fraction of weights that are not zero [-]. The equation multiplies every filter element by every input
+    position; in a strided layer, hardware that skips the inserted zeros executes H × W / (X × Y) of that.
 
     >>> conv_input_gradient(N=1, F=64, C=3, R=7, S=7, X=224, Y=224)  # 3 · (64·7·7) · 1 · 224·224
     472055808

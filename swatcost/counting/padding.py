@@ -1,8 +1,8 @@
-"""Which multiplications of a convolution meet padding instead of data, from shapes alone.
+"""Which multiplications of a convolution involve padding instead of data, from shapes alone.
 
-Equations 4 to 6 let every weight meet every position of the output. At an image's border some of those meet padding:
-multiplications by zeros that nobody stores. So a weight or an activation that is kept at the border has less work than
-one in the middle, and what sparsity saves depends, a little, on where the zeros are.
+Equations 4 to 6 multiply every weight at every output position. At an image's border some of these multiplications are
+by padding zeros, which are not stored. So a weight or activation at the border causes less work than one in the middle,
+and what sparsity saves depends slightly on where the zeros are.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ import numpy
 from swatcost.network.layer import Layer
 
 Places = numpy.ndarray[Any, numpy.dtype[numpy.int64]]
-"""Numbers by place: a dimension for each spatial dimension of the layer."""
+"""Counts by position: one dimension per spatial dimension of the layer."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """With how many partners each place of an operand meets, of one image and one pair of channels.
+    """The number of multiplications by data of each operand position, for one image and one pair of channels.
 
-    An element of the weight at a place of its kernel meets positions of the input; an element of the input, or of the
-    output's gradient, at its position meets places of the kernel. All three add up to the same.
+    A kernel position is multiplied by positions of the input; a position of the input, or of the output's gradient,
+    by positions of the kernel. All three arrays have the same sum.
     """
 
     weight: Places
@@ -31,15 +31,15 @@ class Reach:
 
     @property
     def total(self) -> int:
-        """All meetings of an input element, a weight and an output element."""
+        """The number of multiplications by data."""
         return int(self.weight.sum())
 
 
 def reach(layer: Layer) -> Reach:
-    """The meetings of a conv, transposed conv or linear layer's operands.
+    """The multiplications by data of each operand position in a conv, transposed conv or linear layer.
 
-    An input at x, a weight at r and an output at h meet where  x = h · stride − padding + r · dilation, 0 ≤ x < X.
-    In a transposed convolution input and output change places.
+    Input x is multiplied by weight r for output h where  x = h · stride − padding + r · dilation, 0 ≤ x < X.
+    In a transposed convolution input and output are swapped.
 
     >>> from swatcost.network import Network
     >>> import swatcost

@@ -1,4 +1,4 @@
-"""The loops of each layer's passes, in the dimensions that simulators of accelerators take."""
+"""The loop dimensions of each layer's passes, as accelerator simulators take them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Pair = tuple[int, int]
 class Workload:
     """One pass of one layer over a batch: B images, and in each of G groups K filters of C · FY · FX weights.
 
-    conv: O[b][g][k][oy][ox] += W[g][k][c][fy][fx] · I[b][g][c][iy][ix], with iy = stride · oy + dilation · fy, over an
-    input that is padded already. product: a matrix (B, C) by a matrix (C, K) in each group, as a conv of 1 × 1 images.
+    conv: O[b][g][k][oy][ox] += W[g][k][c][fy][fx] · I[b][g][c][iy][ix], with iy = stride · oy + dilation · fy, over a
+    padded input. product: a matrix (B, C) by a matrix (C, K) in each group, as a conv of 1 × 1 images.
 
-    Densities are the fractions of values that are not zero, at random places unless `pattern` (N, M) says that the
-    second operand keeps N of every M along C. `bits` are those of a value.
+    Densities are the fractions of values that are not zero, at random positions unless `pattern` (N, M) says that the
+    second operand keeps N of every M along C. `bits` are the bits per value.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Workload:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, zeros not skipped."""
+        """Multiply-accumulates, including those by zeros."""
         return prod((self.B, self.G, self.K, self.C, self.OY, self.OX, self.FY, self.FX))
 
     @property
@@ -71,10 +71,11 @@ class Workload:
 def workloads(
     network: Network, plan: SparsityPlan, batch_size: int, passes: Sequence[Pass], bits: int | None
 ) -> tuple[list[Workload], list[str]]:
-    """The passes of every layer in execution order, over a batch; and the layers whose loops are not known.
+    """The passes of every layer in execution order, over a batch; and the layers whose loops are unknown.
 
-    A 1-D or 2-D convolution's forward pass is a conv. All else is a product: the gradients of convolutions, over
-    unfolded windows, and what 2-D convolutions cannot say (3-D and transposed ones).
+    The forward pass of a 1-D or 2-D convolution is a conv. Everything else is a product: linear layers and products of
+    activations, gradients of convolutions (over unfolded windows), and 3-D and transposed convolutions, which a 2-D
+    conv cannot express.
     """
     found: list[Workload] = []
     left_out: list[str] = []
@@ -107,7 +108,7 @@ def _weight_layer(layer: Layer, in_pass: Pass, batch_size: int, traced_batch: in
             stride=_in_2d(layer.stride), dilation=_in_2d(layer.dilation),
         )  # fmt: skip
     filters, channels = shape.F // groups, shape.C
-    # (rows, reduced over, columns) of a convolution's three products; a transposed one's are those of its gradients
+    # (rows, reduction, columns) of each pass's product; a transposed convolution's are those of a conv's gradients
     forward = (images * positions, channels * kernel, filters)
     backward = (images * positions, filters, channels * kernel)
     if layer.kind == "transposed_conv":
@@ -142,7 +143,7 @@ _OPERANDS: dict[Pass, tuple[Operand, Operand]] = {
 
 
 def _sparse(dense: Workload, sparsity: LayerSparsity, plan: SparsityPlan) -> Workload:
-    """With the densities of what the method makes sparse in that pass."""
+    """The workload with the densities of the operands that the method makes sparse in that pass."""
     skipped = plan.method.sparse[dense.in_pass]
     first, second = (1.0 - sparsity.of(operand) if operand in skipped else 1.0 for operand in _OPERANDS[dense.in_pass])
     output = 1.0 - sparsity.output if dense.in_pass == "forward" and "output" in skipped else 1.0
@@ -151,7 +152,7 @@ def _sparse(dense: Workload, sparsity: LayerSparsity, plan: SparsityPlan) -> Wor
 
 
 def _distinct(found: Sequence[Workload]) -> list[Workload]:
-    """With names that say the pass, and which of several executions it is."""
+    """The workloads with unique names: by pass, and numbered if a layer runs several times."""
     seen: Counter[str] = Counter()
     named = []
     for each in found:

@@ -1,4 +1,4 @@
-"""What work costs on a machine: profiles as TOML files, and their loader."""
+"""Device profiles: the cost of work on a machine, as TOML files, and their loader."""
 
 import math
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A measured time [s] for so many elements."""
+    """A measured time [s] for a number of elements."""
 
     seconds: PositiveSeconds
     elements: PositiveCount
 
     @property
     def per_element(self) -> float:
-        """Seconds an element."""
+        """Seconds per element."""
         return self.seconds / self.elements
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopkTimes:
-    """What selecting the K largest costs in weights and in activations."""
+    """Times of Top-K selection in weights and in activations."""
 
     weights: Measured
     activations: Measured
@@ -39,13 +39,13 @@ class TopkTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionTime:
-    """What finding one threshold costs by array size: fixed + elements · per_element [s], fitted to measurements.
+    """The time of finding one threshold, by array size: fixed + elements · per_element [s], fitted to measurements.
 
-    With `growth` "n log n", log₂(elements) is a factor of the second term.
+    With `growth` "n log n", the second term has the factor log₂(elements).
 
-    `smallest` and `largest` are the array sizes that were measured [elements], beyond which it extrapolates;
-    `worst_residual` is the largest |measured / fitted − 1| [-] among them. One that is not `exact` finds a threshold
-    near the one that is asked for.
+    `smallest` and `largest` bound the array sizes that were measured [elements], beyond which the fit extrapolates;
+    `worst_residual` is the largest |measured / fitted − 1| [-] among them. An algorithm that is not `exact` finds an
+    approximate threshold.
     """
 
     algorithm: str
@@ -63,16 +63,16 @@ class SelectionTime:
 
 
 def steps(elements: float, growth: str) -> float:
-    """What the time of an algorithm grows with: the elements, or those times their binary logarithm."""
+    """The factor that an algorithm's time is proportional to: elements, or elements · log₂(elements)."""
     return elements * math.log2(max(2, elements)) if growth == "n log n" else elements
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What a machine does in a second: multiply-accumulates in single precision, and bytes to and from its memory.
+    """A machine's throughput: multiply-accumulates per second, and bytes per second to and from its memory.
 
     `worst_residual` is the largest |measured / fitted − 1| [-] of the dense steps that they were fitted to; without it
-    they are no fit but bounds, such as a data sheet's.
+    they are upper bounds, such as a data sheet's.
     """
 
     macs_per_second: Annotated[float, msgspec.Meta(gt=0)]
@@ -80,11 +80,11 @@ class Rates:
     worst_residual: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
     def seconds(self, macs: float, bytes: float) -> float:
-        """The time [s] of so much work, one after the other: macs / macs_per_second + bytes / bytes_per_second."""
+        """The time [s] if arithmetic and traffic do not overlap: macs / macs_per_second + bytes / bytes_per_second."""
         return macs / self.macs_per_second + bytes / self.bytes_per_second
 
     def bound(self, macs: float, bytes: float) -> float:
-        """The least time [s] that both need when nothing waits for the other: the longer of the two (roofline)."""
+        """The lower bound [s] if arithmetic and traffic overlap fully: the longer of the two (roofline)."""
         return max(macs / self.macs_per_second, bytes / self.bytes_per_second)
 
 
@@ -92,8 +92,8 @@ class Rates:
 class DenseStep:
     """A measured dense forward and backward pass of a network.
 
-    `training_macs` are the network's own, per sample, as autograd executes them (convention `exact`): they
-    tell the network from another of the same name and give the throughput.
+    `training_macs` are the network's MACs per sample as autograd executes them (convention `exact`): they distinguish
+    networks of the same name, and give the throughput.
     """
 
     network: str
@@ -104,10 +104,10 @@ class DenseStep:
 
 @dataclass(frozen=True)
 class StepTime:
-    """The time of a dense training step [s], and the measured step that it was taken or scaled from.
+    """The time of a dense training step [s], and the measured step that it is taken or scaled from.
 
-    `same_network` says whether that was a step of the network itself; otherwise its throughput was used. Without a
-    reference the time is from the device's rates.
+    `same_network` says whether that is a step of the network itself; otherwise its throughput is used. Without a
+    reference the time comes from the device's rates.
     """
 
     seconds: float
@@ -120,12 +120,12 @@ class Device:
     """A machine's profile.
 
     A network without a dense step of its own is timed by `rates`, or else by the throughput of the first dense step.
-    `topk` is one Top-K as the profile's source did it; `selections` are other ways to find thresholds, and `masking` is
-    zeroing what does not exceed them, on this machine. `peaks` are what its memory and its matrix products reach at
-    best. `memory_bytes` is what its memory holds and `watts` what its board draws at most [W], if it says. `measured`
-    is false where the numbers are a data sheet's.
+    `topk` is one Top-K refresh with the algorithm of the profile's source; `selections` are other algorithms that find
+    thresholds, and `masking` sets values below them to zero. `peaks` are the best rates that its matrix products and
+    its memory reach. `memory_bytes` is its memory capacity and `watts` its maximum board power [W], None if unknown.
+    `measured` is false if the numbers are from a data sheet.
 
-    Raises ValueError unless it says how long a step takes.
+    Raises ValueError if it has neither dense steps nor rates.
     """
 
     name: str
@@ -143,26 +143,26 @@ class Device:
 
     def __post_init__(self) -> None:
         if not self.dense_steps and self.rates is None:
-            raise ValueError("it has neither dense_steps nor rates: it does not say how long a step takes")
+            raise ValueError("it has neither dense_steps nor rates, so a step cannot be timed")
 
     @property
     def macs_per_second(self) -> float:
-        """Executed multiply-accumulates a second in the first measured dense step."""
+        """Executed multiply-accumulates per second in the first measured dense step."""
         step = self.dense_steps[0]
         return step.training_macs * step.batch_size / step.seconds
 
     def selection(self, algorithm: str) -> SelectionTime:
-        """How long an algorithm takes here. Raises SwatcostError where that was not measured."""
+        """The time of a selection algorithm on this device. Raises SwatcostError if it was not measured."""
         names = [each.algorithm for each in self.selections]
         if algorithm not in names:
-            known = nearest(algorithm, names) if names else "`swatcost calibrate` times those of a machine"
-            raise SwatcostError(f"selection {algorithm!r}: {self.name} was not timed with it: {known}")
+            known = nearest(algorithm, names) if names else "`swatcost calibrate` measures a machine's"
+            raise SwatcostError(f"selection {algorithm!r} was not timed on {self.name}: {known}")
         return self.selections[names.index(algorithm)]
 
     def dense_step(self, network: str, training_macs: float, batch_size: int, traffic_bytes: float = 0) -> StepTime:
         """The time of a dense training step of batch_size samples.
 
-        training_macs are per sample, as autograd executes them; traffic_bytes what the whole step writes and reads.
+        training_macs are per sample, as autograd executes them; traffic_bytes are the bytes that the whole step moves.
         """
         own = [step for step in self.dense_steps if (step.network, step.training_macs) == (network, training_macs)]
         if own:
@@ -175,7 +175,7 @@ class Device:
 
 
 def to_toml(device: Device) -> str:
-    """The profile as the text of a TOML file, which `load_device` reads; what it does not say is left out."""
+    """The profile as the text of a TOML file that `load_device` reads, without unset fields."""
     import tomli_w
 
     content = msgspec.to_builtins(device)
@@ -183,7 +183,7 @@ def to_toml(device: Device) -> str:
 
 
 def _stated(value: Any) -> Any:
-    """A table without the entries that are None."""
+    """A table without entries that are None."""
     if isinstance(value, dict):
         return {name: each for name, each in value.items() if each is not None}
     return [_stated(each) for each in value] if isinstance(value, list | tuple) else value
@@ -193,12 +193,12 @@ _PROFILES = Profiles("device", "device profile", Device, Path(__file__).parent, 
 
 
 def device_names() -> list[str]:
-    """The shipped profiles."""
+    """The names of the shipped profiles."""
     return _PROFILES.names()
 
 
 def load_device(name: str | Path) -> Device:
-    """Reads a shipped profile by its name, or a profile of one's own by the path of its .toml file.
+    """Reads a shipped profile by name, or any profile by the path of its .toml file.
 
     Raises SwatcostError for an unknown name and for a file that is not a profile.
     """

@@ -1,4 +1,4 @@
-"""From measured times to what a device profile says: straight lines, and how far off they are."""
+"""Linear fits of measured times for device profiles, with their residuals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ class Fit:
 
     @property
     def worst_residual(self) -> float:
-        """The largest one, whatever its sign."""
+        """The largest absolute residual."""
         return max(map(abs, self.residuals))
 
 
 def fitted(xs: Sequence[tuple[float, float]], ys: Sequence[float]) -> Fit:
-    """The least squares of relative errors, so that small and large measurements count alike.
+    """The least-squares fit of relative errors, so that small and large measurements have the same weight.
 
-    Σ (1 − (a · x₁ + b · x₂) / y)² is least for a, b ≥ 0; where one would be negative it is 0 and the other is solved
+    Minimises Σ (1 − (a · x₁ + b · x₂) / y)² over a, b ≥ 0; if one would be negative, it is 0 and the other is solved
     alone. ys are positive.
 
     >>> fit = fitted([(1, 10), (1, 100)], [25, 205])  # 5 + 2 · x₂
@@ -35,7 +35,7 @@ def fitted(xs: Sequence[tuple[float, float]], ys: Sequence[float]) -> Fit:
     a = b = -1.0
     if determinant > 1e-12 * aa * bb:
         a, b = (a1 * bb - b1 * ab) / determinant, (b1 * aa - a1 * ab) / determinant
-    if a < 0 or b < 0:  # on the edge one of them is 0: the one that then leaves the smaller error
+    if a < 0 or b < 0:  # one of them is 0: whichever leaves the smaller error
         alone = [(a1 / aa if aa else 0.0, 0.0), (0.0, b1 / bb if bb else 0.0)]
         a, b = min(alone, key=lambda pair: sum((1 - pair[0] * r[0] - pair[1] * r[1]) ** 2 for r in rows))
     residuals = tuple(y / (a * x1 + b * x2) - 1 for (x1, x2), y in zip(xs, ys, strict=True))

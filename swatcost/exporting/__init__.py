@@ -1,6 +1,6 @@
 """Files for other tools: an Estimate → its layers' loops and densities in a simulator's own format.
 
-A format is a file of its own with a FORMAT. Other packages add theirs through the entry points `swatcost.exports`.
+Each format is a module with a FORMAT. Other packages add theirs through the entry points `swatcost.exports`.
 """
 
 import secrets
@@ -33,7 +33,7 @@ __all__ = ["EXPORTS", "Export", "ExportFormat", "Workload", "export"]
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """The files of an export, by name, the workloads in them, and in sentences what they cannot say."""
+    """The files of an export by name, their workloads, and notes on what the format cannot express."""
 
     format: ExportFormat
     batch_size: int
@@ -42,9 +42,9 @@ class Export:
     notes: tuple[str, ...]
 
     def save(self, path: str | Path) -> Path:
-        """Writes the one file to path, or the several into a new folder there; gives the path back.
+        """Writes a single file to path, or several into a new folder there; returns the path.
 
-        Raises SwatcostError when it cannot be written, and leaves nothing behind then.
+        Raises SwatcostError if it cannot be written, and leaves nothing behind.
         """
         path = Path(path)
         if not self.format.folder:
@@ -52,7 +52,7 @@ class Export:
             return path
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise SwatcostError(
-                f"{path} exists already: {self.format.name} is {len(self.files)} files, name a new folder"
+                f"{path} exists already: {self.format.name} writes {len(self.files)} files, name a new folder"
             )
         beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
         try:
@@ -70,7 +70,7 @@ class Export:
 
 
 EXPORTING = Scope(defaults={"batch_size": 1})
-"""Settings as an export takes them: one sample, unless a batch is asked for."""
+"""The settings of an export: one sample by default."""
 
 
 def export(
@@ -83,8 +83,8 @@ def export(
 ) -> Export:
     """A network's layers over a batch, in the format of another tool.
 
-    settings are those of `estimate`; an Estimate brings its own. passes are those to write, forward, grad_input and
-    grad_weight. bits are those of a value, the network's own by default.
+    settings are those of `estimate`; an Estimate brings its own. passes are the passes to write: forward, grad_input,
+    grad_weight. bits is the width of a value, by default the network's own.
 
     Raises SwatcostError for an unknown format or pass.
     """
@@ -93,7 +93,7 @@ def export(
     if unknown or not passes:
         raise SwatcostError(f"passes {', '.join(unknown) or 'none'}: choose from {', '.join(PASSES)}")
     if bits is not None and not 1 <= bits <= 64:
-        raise SwatcostError(f"bits {bits}: give the bits of a value, from 1 to 64")
+        raise SwatcostError(f"bits {bits}: give the bits per value, from 1 to 64")
     if isinstance(network, Estimate):
         if settings:
             raise SwatcostError(f"{next(iter(settings))}: an Estimate has its settings already, leave it out")
@@ -102,7 +102,7 @@ def export(
         estimate = estimate_setting(counted_network(network), EXPORTING.setting(settings))
     found, left_out = workloads(estimate.network, estimate.plan, estimate.batch_size, passes, bits)
     if not found:
-        raise SwatcostError(f"{estimate.network.name} has no layer whose loops could be written")
+        raise SwatcostError(f"{estimate.network.name} has no layer whose loops can be exported")
     return Export(
         format=format,
         batch_size=estimate.batch_size,
@@ -113,16 +113,16 @@ def export(
 
 
 def _notes(estimate: Estimate, found: Sequence[Workload], left_out: Sequence[str]) -> list[str]:
-    """What holds for every format."""
+    """The notes that hold for every format."""
     notes = []
     if left_out:
-        notes.append(f"Left out, as only their amount of work is known: {', '.join(left_out)}.")
+        notes.append(f"Left out, as only their MACs are known: {', '.join(left_out)}.")
     if any(each.in_pass != "forward" for each in found):
         notes.append(
-            "Backward passes are products over unfolded windows: that windows overlap in the input is not seen."
+            "Backward passes are products over unfolded windows, which hides that windows overlap in the input."
         )
     if len(estimate.plan.method.schedule(estimate.steps)) > 1:
         notes.append(f"{estimate.plan.method.name} changes over a run: densities are those at the target sparsity.")
     if estimate.plan.method.structured:
-        notes.append(f"{estimate.plan.method.name} prunes whole kernels: a density alone does not say so.")
+        notes.append(f"{estimate.plan.method.name} prunes whole kernels, which a density alone does not express.")
     return notes

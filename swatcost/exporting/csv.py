@@ -1,4 +1,4 @@
-"""A table of loop bounds and densities, for tools of one's own."""
+"""A table of loop bounds and densities, for your own tools."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _COLUMNS = (
 
 
 def write(model: str, workloads: Sequence[Workload]) -> Files:
-    """One row a layer and pass."""
+    """One row per layer and pass."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_COLUMNS)
@@ -35,4 +35,4 @@ def cannot(workloads: Sequence[Workload]) -> list[str]:
     return []
 
 
-FORMAT = ExportFormat("csv", "loop bounds and densities, a row a layer and pass", "", write, cannot)
+FORMAT = ExportFormat("csv", "loop bounds and densities, one row per layer and pass", "", write, cannot)

@@ -1,4 +1,4 @@
-"""What a format for another tool is."""
+"""The definition of an export format."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ Files = dict[str, str]
 class ExportFormat:
     """A file format of another tool.
 
-    `write` gives the text of each file by its name, from the model's name and its workloads; `cannot` says in sentences
-    what of those workloads the format cannot hold. `folder`: there is always more than one file.
+    `write` returns the text of each file by file name, from the model's name and its workloads; `cannot` returns notes
+    on what the format cannot express. `folder`: the format always has several files.
     """
 
     name: str
@@ -26,16 +26,16 @@ class ExportFormat:
 
 
 def identifier(name: str) -> str:
-    """A name of letters, digits and _ only."""
+    """The name with only letters, digits and _."""
     return re.sub(r"\W", "_", name, flags=re.ASCII)
 
 
 def is_sparse(each: Workload) -> bool:
-    """Whether any operand has zeros to skip."""
+    """Whether any operand is sparse."""
     return min(each.input_density, each.weight_density, each.output_density) < 1
 
 
 def named(some: Sequence[Workload]) -> str:
-    """The first few by name."""
+    """The first few names."""
     names = [each.name for each in some]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""MAESTRO's model file: a network of layers, to which its tools add a dataflow."""
+"""MAESTRO's model file: a network of layers, to which MAESTRO's tools add a dataflow."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ def write(model: str, workloads: Sequence[Workload]) -> Files:
 
 
 def _layers(workload: Workload) -> list[str]:
-    """One layer a group: a CONV has no groups."""
+    """One layer per group, as a CONV has no groups."""
     each = workload if workload.dilation == (1, 1) else workload.unfolded()
     name = identifier(workload.name)
     iy, ix = each.padded_input
-    images, iy = (1, each.B) if each.kind == "product" else (each.B, iy)  # a product's rows are its image's
+    images, iy = (1, each.B) if each.kind == "product" else (each.B, iy)  # a product's rows become image rows
     layer = (
         "Type: CONV\n"
         f"Stride {{ X: {each.stride[1]}, Y: {each.stride[0]} }}\n"
@@ -28,11 +28,11 @@ def _layers(workload: Workload) -> list[str]:
 
 
 def cannot(workloads: Sequence[Workload]) -> list[str]:
-    """No zeros, no dataflow."""
-    notes = ["Y and X are of inputs that are padded already. MAESTRO asks for a Dataflow in every layer: add yours."]
+    """Sparsity and dataflow."""
+    notes = ["Y and X are of padded inputs. MAESTRO requires a Dataflow in every layer: add yours."]
     sparse = [each for each in workloads if is_sparse(each)]
     if sparse:
-        notes.append(f"The file says no sparsity: {named(sparse)} are written dense.")
+        notes.append(f"The format has no sparsity: {named(sparse)} are written dense.")
     return notes
 
 

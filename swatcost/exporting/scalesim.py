@@ -18,7 +18,7 @@ _ORDERS = (
 _LAYOUT = ", ".join(("Layer name", *(f"{each} Intraline Factor" for each in _INTRALINE), *_ORDERS)) + ","
 
 _CONFIGURATION = """\
-# Where SCALE-Sim starts from: the array and memories are an example, put your own machine here.
+# The array and memories are an example: replace them by those of your machine.
 [general]
 run_name = {model}
 
@@ -77,9 +77,9 @@ _ORDER = ", ".join(str(place) for group in (3, 3, 4, 4) for place in range(group
 
 
 def _rows(workload: Workload) -> list[tuple[str, Workload]]:
-    """One row a group: SCALE-Sim has no loop over groups. It has one stride and no dilation either."""
-    sayable = workload.kind == "product" or (workload.dilation == (1, 1) and workload.stride[0] == workload.stride[1])
-    each = workload if sayable else workload.unfolded()
+    """One row per group: SCALE-Sim has no loop over groups, a single stride, and no dilation."""
+    supported = workload.kind == "product" or (workload.dilation == (1, 1) and workload.stride[0] == workload.stride[1])
+    each = workload if supported else workload.unfolded()
     name = workload.name.replace(",", "_").replace("DP", "Dp")  # a comma ends the name; DP means depthwise there
     return [(name if each.G == 1 else f"{name}.group{group}", each) for group in range(each.G)]
 
@@ -91,23 +91,23 @@ def _topology(name: str, each: Workload) -> str:
 
 
 def _sparsity(each: Workload) -> str:
-    """N:M where it is that, up to half of M; 1:1 means dense."""
+    """N:M with N ≤ M / 2, if the weights have that pattern; 1:1 means dense."""
     if each.pattern is None or 2 * each.pattern[0] > each.pattern[1]:
         return "1:1"
     return f"{each.pattern[0]}:{each.pattern[1]}"
 
 
 def cannot(workloads: Sequence[Workload]) -> list[str]:
-    """No batch, no unstructured sparsity."""
-    notes = ["IFMAPs are padded already. The array and memories in the .cfg are an example: put your own there."]
+    """Batches and unstructured sparsity."""
+    notes = ["IFMAPs are padded. The array and memories in the .cfg are an example: replace them by your own."]
     lost = [each for each in workloads if is_sparse(each) and _sparsity(each) == "1:1"]
     if lost:
-        notes.append(f"SCALE-Sim knows N:M sparsity of filters alone, with N ≤ M / 2: {named(lost)} are written dense.")
+        notes.append(f"SCALE-Sim supports only N:M filters with N ≤ M / 2: {named(lost)} are written dense.")
     several = [each for each in workloads if each.kind == "conv" and each.B > 1]
     if several:
-        notes.append(f"SCALE-Sim has no batch: {named(several)} are one image each, of {several[0].B}.")
+        notes.append(f"SCALE-Sim has no batch: {named(several)} are written for one image of {several[0].B}.")
     if any(_sparsity(each) != "1:1" for each in workloads):
-        notes.append("SCALE-Sim keeps the first N of every M in all filters alike, along rows of filter elements.")
+        notes.append("SCALE-Sim keeps the first N of every M along rows of filter elements, the same in all filters.")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Timeloop's and Sparseloop's problems, version 0.4: one file a layer and pass."""
+"""Timeloop's and Sparseloop's problems, version 0.4: one file per layer and pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ _COEFFICIENTS = ("Pstride", "Qstride", "Rdilation", "Sdilation")
 
 
 def write(model: str, workloads: Sequence[Workload]) -> Files:
-    """`NUMBER_LAYER.yaml` each, in execution order."""
+    """One `NUMBER_LAYER.yaml` each, in execution order."""
     import yaml
 
     digits = len(str(len(workloads)))
@@ -60,11 +60,11 @@ def _problem(each: Workload) -> dict[str, Any]:
 
 
 def cannot(workloads: Sequence[Workload]) -> list[str]:
-    """How zeros lie."""
-    notes = ["Inputs are padded already; zeros lie at random over a tensor (hypergeometric), as one Top-K gives them."]
+    """The places of zeros."""
+    notes = ["Inputs are padded; zeros are at random places of a tensor (hypergeometric), as from one Top-K."]
     patterned = [each for each in workloads if each.pattern]
     if patterned:
-        notes.append(f"N:M weights are fixed-structured, the same share in every tile: {named(patterned)}.")
+        notes.append(f"N:M weights are fixed-structured, with the same density in every tile: {named(patterned)}.")
     return notes
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files, is_sparse, named
 
-_MOST_BITS = 32  # of a partial sum, which has twice its operands' bits up to here
+_MAX_BITS = 32  # of a partial sum, which has twice its operands' bits up to this
 
 
 def write(model: str, workloads: Sequence[Workload]) -> Files:
@@ -18,7 +18,7 @@ def write(model: str, workloads: Sequence[Workload]) -> Files:
 
 
 def _layer(number: int, each: Workload) -> dict[str, Any]:
-    partial = max(each.bits, min(2 * each.bits, _MOST_BITS))
+    partial = max(each.bits, min(2 * each.bits, _MAX_BITS))
     precision = {"W": each.bits, "I": each.bits, "O": partial, "O_final": each.bits}
     common = {"id": number, "name": each.name}
     # an operand whose source is the layer itself comes from the outermost memory
@@ -56,14 +56,13 @@ def _layer(number: int, each: Workload) -> dict[str, Any]:
 
 
 def cannot(workloads: Sequence[Workload]) -> list[str]:
-    """ZigZag knows no zeros."""
+    """Sparsity and data kept between layers."""
     sparse = [each for each in workloads if is_sparse(each)]
     notes = [
-        "Inputs are padded already, and every layer reads its operands from the outermost memory: nothing is kept from "
-        "one layer to the next."
+        "Inputs are padded; each layer reads its operands from the outermost memory, keeping nothing between layers."
     ]
     if sparse:
-        notes.append(f"ZigZag knows no sparsity: {named(sparse)} are written dense.")
+        notes.append(f"ZigZag has no sparsity: {named(sparse)} are written dense.")
     return notes
 
 

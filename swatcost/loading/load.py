@@ -1,4 +1,6 @@
-"""Name or file → Network."""
+"""Name, file or module → Network."""
+
+from __future__ import annotations
 
 import os
 import sys
@@ -6,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from swatcost_models import ZOO
 
@@ -16,6 +18,9 @@ from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
 from swatcost.network.formulas import registered_here
 from swatcost.network.layer import LARGEST
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ENTRY_POINTS = "swatcost.models"
 """The entry point group through which other packages add networks: each entry names a factory."""
@@ -95,6 +100,33 @@ def counted_network(network: Network | str | Path) -> Network:
             f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
         )
     return network
+
+
+def with_input(
+    network: Network | str | Path | nn.Module, *, input_shape: Sequence[int] | None, example_inputs: Any
+) -> Network | str | Path:
+    """The trace of a module, whose input one of the last two says, or what `counted_network` makes a network of.
+
+    Raises SwatcostError as `trace` and `load` do, and for an input that the network has no use for.
+    """
+    torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
+    if torch_nn is not None and isinstance(network, torch_nn.Module):
+        if input_shape is None and example_inputs is None:
+            raise SwatcostError(
+                f"{type(network).__name__} is a module: give input_shape, the shape of one sample, or example_inputs, "
+                "or trace it first, with swatcost.trace"
+            )
+        from swatcost.tracing import trace
+
+        return trace(network, example_inputs, input_shape=input_shape)
+    if example_inputs is not None:
+        raise SwatcostError("example_inputs are for a module, which this is not: leave them out")
+    given = cast("Network | str | Path", network)
+    if input_shape is None:
+        return given
+    if isinstance(given, Network):
+        raise SwatcostError(f"{given.name} is traced already: its input is fixed, leave input_shape out")
+    return load(given, input_shape=input_shape)
 
 
 def _whole_numbers(shape: Any) -> list[Any]:

@@ -95,8 +95,8 @@ def read(key: Mapping[str, Any]) -> Network | None:
 def write(key: Mapping[str, Any], network: Network, files: FilesRead, started: int) -> None:
     """Caches a trace and removes the oldest ones; failures to write are ignored.
 
-    Nothing is cached if a file may have changed since it was read, which was while tracing or, for a module loaded
-    earlier, after `started` [ns].
+    Nothing is cached if a file may have changed after it was read: one read while tracing, since tracing began; one
+    of a module loaded earlier, since `started` [ns].
     """
     path = _place(key)
     opened, loaded = files.sources()

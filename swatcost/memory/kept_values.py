@@ -1,10 +1,11 @@
 """Bytes of values that a training step keeps, dense and sparse: the memory table of an estimate."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from swatcost.counting.conventions import Convention
 from swatcost.counting.costs import Cost
-from swatcost.memory.saved_storages import saved_storages
+from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
@@ -52,8 +53,8 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
 
     a_l are the elements entering conv or linear layer l, s_l their sparsity, b the elements entering
     normalisations, which stay dense (A.9 for batch normalisation; assumed for the others). Elements are counted layer
-    by layer, as in the paper: a tensor that two layers share counts twice. Under a convention with `first_input_sparse`
-    the first layer's input counts at the target sparsity, although the layer is dense.
+    by layer, as in the paper: a tensor that two layers share counts twice. Under a convention whose switch
+    `first_input` is "sparse" the first layer's input counts at the target sparsity, although the layer is dense.
 
     Source: inferred from SWAT's Tables 2–5, whose text gives no formula. It is within 0.1 points for WRN-16-8,
     ResNet-18 and structured DenseNet-121, within 0.15 for ResNet-50, and up to 0.9 off for WRN-50-2, VGG-16 and
@@ -62,7 +63,7 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
     entering = masked = 0.0
     for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True):
         elements = network.input_elements(layer) * layer.weight_trains  # a frozen layer's input is not saved
-        as_if_sparse = convention.first_input_sparse and plan.kept_dense.get(layer.weight) == "first layer"
+        as_if_sparse = convention.first_input == "sparse" and plan.kept_dense.get(layer.weight) == "first layer"
         entering += elements
         target = 0.0 if plan.acts is None else plan.acts
         masked += elements * (target if as_if_sparse else sparsity.activation)
@@ -81,11 +82,23 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
         parameters=Cost(parameters, parameters),
         gradients=Cost(gradients, gradients - _inactive_gradients(network, plan)),
         backward_weights=_backward_weights(network, plan),
-        saved_activations=sum((Cost(size, (1 - each.sparsity) * size) for each, size in saved), Cost(0, 0.0)),
+        saved_activations=sum((_kept(each, size) for each, size in saved), Cost(0, 0.0)),
         masked=sum(each.masked_copies * size for each, size in saved),
         sparsified=len(sparse),
         also_held=sum(bool(each.operations) for each in sparse),
     )
+
+
+def saved_by_module(network: Network, plan: SparsityPlan, batch_size: int) -> dict[str, Cost]:
+    """The `saved_activations` of `step_memory` by the module that saves each storage first."""
+    saved: dict[str, Cost] = defaultdict(Cost)
+    for each in saved_storages(network, plan):
+        saved[each.held_by] += _kept(each, network.storage_bytes(each.storage, batch_size))
+    return dict(saved)
+
+
+def _kept(saved: SavedStorage, size: int) -> Cost:
+    return Cost(size, (1 - saved.sparsity) * size)
 
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:

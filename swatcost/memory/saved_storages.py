@@ -17,12 +17,14 @@ class SavedStorage:
 
     `layers` is the number of conv and linear layers that save it as their input; `sparsities` [-] are their activation
     sparsities, and 0 for a product of activations that needs it. `operations` are all others that save it, in order.
+    `held_by` is the qualified name of the module that saves it first.
     """
 
     storage: int
     layers: int
     sparsities: tuple[float, ...]
     operations: tuple[str, ...]
+    held_by: str
 
     @property
     def sparsity(self) -> float:
@@ -50,9 +52,17 @@ def saved_storages(network: Network, plan: SparsityPlan) -> list[SavedStorage]:
             sparsities[layer.input_storage].append(sparsity.activation)
     layers = Counter(tensor.storage for tensor in network.saved if tensor.as_layer_input)
     operations: dict[int, list[str]] = defaultdict(list)
+    held_by: dict[int, str] = {}
     for tensor in network.saved:
+        held_by.setdefault(tensor.storage, tensor.held_by)
         operations[tensor.storage] += [] if tensor.as_layer_input else [tensor.operation]
     return [
-        SavedStorage(storage, layers[storage], tuple(sparsities[storage] if layers[storage] else ()), tuple(others))
+        SavedStorage(
+            storage=storage,
+            held_by=held_by[storage],
+            layers=layers[storage],
+            sparsities=tuple(sparsities[storage] if layers[storage] else ()),
+            operations=tuple(others),
+        )
         for storage, others in operations.items()
     ]

@@ -48,9 +48,9 @@ class Layer:
     linear: (…, features in · groups), (features out · groups, features in) and (…, features out · groups); each group
     is multiplied by a matrix of its own, as in a mixture of experts.
     product: a batch of matrices (…, M, K) by (…, K, N), which gives (…, M, N); weight_shape is the shape of the right
-    operand, and there is no weight. custom: an operation with a user-supplied formula; `custom_macs` are its MACs:
-    forward, and all gradients. Normalisations keep the input's shape; weight_shape is the shape of their scale, () if
-    they have none.
+    operand, and there is no weight. custom: an operation with a user-supplied formula, or a convolution of activations;
+    `custom_macs` are its MACs: forward, and of all gradients that are computed. Normalisations keep the input's shape;
+    weight_shape is the shape of their scale, () if they have none.
 
     `weight` identifies the weight: layers with the same `weight` share it. It is a parameter's name, followed by
     [start:end] for a part of the parameter, or, in parentheses, the place where the weight is computed.

@@ -1,13 +1,16 @@
-"""Before a run: settings side by side, the one that reaches a goal, what a step holds, and whole runs."""
+"""Before a run: costs by module, comparisons, solving for a goal, the memory of a step, and planning whole runs."""
 
 from swatcost.planning.comparison import Comparison, NetworkComparison, compare, compare_networks
 from swatcost.planning.difference import Difference, difference
+from swatcost.planning.explanation import Explanation, explain
 from swatcost.planning.memory import MemoryReport, memory_of
 from swatcost.planning.run_plan import RunPlan, plan_run
 from swatcost.planning.solution import Solution, solution, solve
+from swatcost.planning.summary import Summary, summary
 from swatcost.planning.sweep import sweep
 
 __all__ = [
-    "Comparison", "Difference", "MemoryReport", "NetworkComparison", "RunPlan", "Solution", "compare",
-    "compare_networks", "difference", "memory_of", "plan_run", "solution", "solve", "sweep",
+    "Comparison", "Difference", "Explanation", "MemoryReport", "NetworkComparison", "RunPlan", "Solution", "Summary",
+    "compare", "compare_networks", "difference", "explain", "memory_of", "plan_run", "solution", "solve", "summary",
+    "sweep",
 ]  # fmt: skip

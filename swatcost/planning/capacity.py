@@ -1,4 +1,4 @@
-"""What fits: the largest batch, the sparsity that a batch needs; and what moving tensors to the host costs."""
+"""What fits in memory: the largest batch and the sparsity that a batch needs; and the time to offload to the host."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,18 +12,18 @@ from swatcost.methods import LayerSparsity
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
-_MOST_SAMPLES = 2**40
-_LEAST_WITHOUT_UNIT = 10**6  # bytes: no step takes and no link moves fewer, and whoever writes 11 means gigabytes
-_MOST_SPARSITY, _FINEST = 0.999, 1e-3  # of activations [-]: the most that is looked at, and how finely
+_MAX_SAMPLES = 2**40
+_MIN_WITHOUT_UNIT = 10**6  # bytes: no step needs fewer, no link moves fewer; someone who writes 11 means gigabytes
+_MAX_SPARSITY, _RESOLUTION = 0.999, 1e-3  # of the search over activation sparsities [-]
 
 
 def capacity_of(text: str) -> int:
-    """Bytes of an amount of memory, or of the memory of a device of that name."""
+    """Bytes of an amount such as "11GB", or of the memory of the device of that name."""
     if text not in device_names() and not text.endswith(".toml"):
         return _amount(text)
     capacity = load_device(text).memory_bytes
     if capacity is None:
-        raise SwatcostError(f"the profile of {text} does not say how much memory it has: give an amount, such as 11GB")
+        raise SwatcostError(f"the profile of {text} gives no memory size: give an amount, such as 11GB")
     return capacity
 
 
@@ -43,19 +43,19 @@ def rate_of(link: str | float) -> float:
 
 
 def _amount(text: str) -> int:
-    """Bytes of what a person writes, who means a larger unit where there are few of them and none is given."""
+    """Bytes, as a person writes them. Raises SwatcostError for so few without a unit that a larger one is meant."""
     amount = bytes_from(text)
-    if amount < _LEAST_WITHOUT_UNIT and not any(map(str.isalpha, text)):
-        raise SwatcostError(f"{text!r:.40} is that many bytes: give a unit, such as {text.strip()}GB")
+    if amount < _MIN_WITHOUT_UNIT and not any(map(str.isalpha, text)):
+        raise SwatcostError(f"{text!r:.40} means {text.strip()} bytes: give a unit, such as {text.strip()}GB")
     return amount
 
 
 def largest_batch(peak: Callable[[int], int], capacity: int) -> int:
-    """The most samples whose peak [bytes] is within capacity; 0 if not even one is."""
+    """The largest batch whose peak [bytes] is within capacity; 0 if even one sample is too large."""
     if peak(1) > capacity:
         return 0
     fits, too_many = 1, 2
-    while too_many < _MOST_SAMPLES and peak(too_many) <= capacity:
+    while too_many < _MAX_SAMPLES and peak(too_many) <= capacity:
         fits, too_many = too_many, 2 * too_many
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
@@ -64,7 +64,7 @@ def largest_batch(peak: Callable[[int], int], capacity: int) -> int:
 
 
 def view_of(network: Network, plan: SparsityPlan, batch_size: int, optimizer: str, precision: str) -> SparseMemory:
-    """The three views of a step of so many samples."""
+    """The memory of a step of `batch_size` samples: dense, as masked dense tensors, and compressed."""
     step = training_memory(network, batch_size=batch_size, optimizer=optimizer, precision=precision)
     return sparse_memory(network, plan, step)
 
@@ -72,9 +72,9 @@ def view_of(network: Network, plan: SparsityPlan, batch_size: int, optimizer: st
 def needed_sparsity(
     network: Network, plan: SparsityPlan, batch_size: int, optimizer: str, precision: str, capacity: int
 ) -> float | None:
-    """The least activation sparsity [-], alike in all layers that are sparse, with which the compressed step fits.
+    """The lowest activation sparsity [-], the same in all sparse layers, at which the compressed step fits.
 
-    None if no sparsity makes it fit; 0 if the dense step does.
+    None if no sparsity does; 0 if the dense step fits.
     """
 
     def peak(sparsity: float) -> int:
@@ -86,19 +86,19 @@ def needed_sparsity(
 
     if peak(0.0) <= capacity:
         return 0.0
-    low, high = 0.0, _MOST_SPARSITY
+    low, high = 0.0, _MAX_SPARSITY
     if peak(high) > capacity:
         return None
-    while high - low > _FINEST:
+    while high - low > _RESOLUTION:
         middle = (low + high) / 2
         low, high = (low, middle) if peak(middle) <= capacity else (middle, high)
     return high
 
 
 def moving_seconds(saved_bytes: int, bytes_per_second: float) -> float:
-    """The time [s] of moving what is saved to the host and back over a link, if nothing else hides it.
+    """Time [s] to offload the saved tensors to the host and bring them back over a link, with no overlap.
 
-    >>> moving_seconds(16_000_000_000, 16e9)  # out, and in again
+    >>> moving_seconds(16_000_000_000, 16e9)  # out and back
     2.0
     """
     return 2 * saved_bytes / bytes_per_second

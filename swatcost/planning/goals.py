@@ -1,4 +1,4 @@
-"""What is asked of a setting, and what one gives."""
+"""The goals of a search, and the operating points that it finds."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,16 @@ from swatcost.common.errors import SwatcostError
 from swatcost.methods.method import OPERANDS
 
 STEP = 1e-4
-"""Sparsities are looked for in steps of this [-]; the last one below 1 is taken as the most that can be asked for."""
+"""Resolution of the search over sparsities [-]; the largest sparsity tried is 1 − STEP."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goals:
-    """What is to be reached; None where nothing was asked.
+    """The goals; None for those not set.
 
-    `speedup` is of a training step, Top-K included [-]; `training_flops` what may be left of a dense step's FLOPs [-];
-    `memory_bytes` the peak of a step with everything in its smallest storage format [bytes]; `topk_overhead` what a
-    Top-K may add to the sparse steps of its period [-].
+    `speedup`: at least this ideal speedup of a training step, Top-K included [-]; `training_flops`: at most this share
+    of a dense step's FLOPs [-]; `memory_bytes`: at most this peak of a step, each tensor in its smallest storage
+    format [bytes]; `topk_overhead`: at most this ratio of a Top-K's time to that of the sparse steps of its period [-].
     """
 
     speedup: float | None = None
@@ -30,7 +30,7 @@ class Goals:
             raise SwatcostError(f"speedup {self.speedup:g}: give a factor above 0, such as 4")
         if self.training_flops is not None and not 0 < self.training_flops <= 1:
             raise SwatcostError(
-                f"training FLOPs {self.training_flops:g}: give what may be left of dense training, such as 0.3 or 30%"
+                f"training FLOPs {self.training_flops:g}: give a share of dense training, such as 0.3 or 30%"
             )
         if self.topk_overhead is not None and not 0 < self.topk_overhead < 1e9:
             raise SwatcostError(f"Top-K overhead {self.topk_overhead:g}: give a share above 0, such as 1%")
@@ -38,10 +38,10 @@ class Goals:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """Sparsities [-], a period [iterations] and what they give; None for what the method does not make sparse.
+    """Sparsities [-], a period [iterations] and what they cost; None for operands that the method keeps dense.
 
-    `training_flops` is what is left of dense training [-], `topk_overhead` a Top-K's time over that of the sparse steps
-    of its period [-], `memory_bytes` the peak where memory was a goal.
+    The speedups are ideal. `training_flops` is relative to dense training [-], `topk_overhead` a Top-K's time over that
+    of the sparse steps of its period [-], `memory_bytes` the peak, if memory was a goal.
     """
 
     weights: float | None
@@ -56,13 +56,13 @@ class OperatingPoint:
 
     @property
     def targets(self) -> dict[str, float]:
-        """The sparsities that are given, by name."""
+        """The sparsities that are set, by name."""
         return {name: getattr(self, name) for name in OPERANDS if getattr(self, name) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a search found; see `planning.Solution`."""
+    """The result of a search; see `planning.Solution`."""
 
     least: OperatingPoint | None = None
     exact: float | None = None

@@ -1,4 +1,4 @@
-"""Every combination of settings as arrays: a grid of targets and periods for each choice of the others."""
+"""All combinations of settings as arrays: a grid of targets and periods for each choice of the other settings."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -17,11 +17,11 @@ from swatcost.planning.vectorised import Array, Vectorised, times_of
 from swatcost.setting import EVERY_SETTING, OPTIONS, Scope
 
 _PERIOD = OPTIONS["period"].default
-_MOST_AT_ONCE = 50_000  # settings whose layers are held in memory together
+_CHUNK = 50_000  # settings whose layers are in memory at once
 
 
 def swept(network: Network, given: dict[str, Any], scope: Scope, paired: bool) -> pandas.DataFrame:
-    """What `planning.sweep` gives for these settings, of which those that the scope says may be several."""
+    """The frame of `planning.sweep`; the settings that the scope allows several of may have several values."""
     targets = [_sparsities(given.pop(name, None), name) for name in OPERANDS]
     periods = numpy.array([checked_count(each, "period") for each in several(given.pop("period", _PERIOD), "period")])
     if paired:
@@ -36,8 +36,8 @@ def swept(network: Network, given: dict[str, Any], scope: Scope, paired: bool) -
         vectorised = Vectorised(network=network, setting=asked)
         own = _of_method(asked.method, methods, targets)
         grid = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
-        for start in range(0, len(grid[0]), _MOST_AT_ONCE):
-            part = [each[start : start + _MOST_AT_ONCE] for each in grid]
+        for start in range(0, len(grid[0]), _CHUNK):
+            part = [each[start : start + _CHUNK] for each in grid]
             try:
                 columns = vectorised.columns(*part)
             except SwatcostError as error:
@@ -52,13 +52,13 @@ def swept(network: Network, given: dict[str, Any], scope: Scope, paired: bool) -
                 "acts": part[1],
                 "grads": part[2],
             }
-            at = periods[start : start + _MOST_AT_ONCE] if paired else periods
+            at = periods[start : start + _CHUNK] if paired else periods
             frames.append(pandas.DataFrame(_with_periods(named, columns, at, paired, asked.hidden)))
     return pandas.concat(frames, ignore_index=True)
 
 
 def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) -> list[Array]:
-    """The targets that a method of several can use: what it cannot is for the others, and not given to it."""
+    """The targets without those that only other methods of the sweep use."""
     missing = numpy.array([numpy.nan])
     return [
         target if method.uses(operand) or not any(other.uses(operand) for other in methods) else missing
@@ -67,7 +67,7 @@ def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) 
 
 
 def _sparsities(value: Any, name: str) -> Array:
-    """Targets as an array; NaN stands for one that was not given."""
+    """Targets as an array; NaN if none was given."""
     if value is None:
         return numpy.array([numpy.nan])
     if isinstance(value, numpy.ndarray) and value.dtype.kind == "f":
@@ -88,7 +88,7 @@ def _grid(targets: list[Array]) -> list[Array]:
 def _with_periods(
     settings: dict[str, Any], columns: dict[str, Any], periods: Any, paired: bool, hidden: bool
 ) -> dict[str, Any]:
-    """Every setting with every period, or with its own; the speedups of each."""
+    """Every setting with every period (with its own if paired), and the resulting speedups."""
     count = len(settings["weights"])
     times = 1 if paired else len(periods)
     whole: dict[str, Any] = {

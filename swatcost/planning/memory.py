@@ -1,4 +1,4 @@
-"""What a training step holds in memory, and what fits."""
+"""The memory of a training step, and what fits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ from swatcost.setting import Settings
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MemoryReport(Result):
-    """What is printed: an estimate's network and plan, the step's memory, and what was asked about it.
+    """The memory of a training step, and whether it fits. Its repr is the report.
 
-    `fits` are the largest batches, "dense", "naive" and "compressed", in `capacity` bytes; `needed` the activation
-    sparsity that the batch needs to fit; `moving` seconds to the host and back, dense and compressed, at `link` bytes a
-    second.
+    `fits` are the largest batches ("dense", "naive" and "compressed") that fit in `capacity` bytes; `needed` is the
+    activation sparsity at which the batch fits; `moving` is the time [s] to offload the saved tensors and bring them
+    back at `link` bytes per second, dense and compressed.
     """
 
     report = "memory"
@@ -41,13 +41,13 @@ def memory_of(
     link: str | float | None = None,
     **settings: Unpack[Settings],
 ) -> MemoryReport:
-    """What a training step holds, densely and sparsely. Its repr is the report.
+    """The memory of a training step, dense and sparse.
 
-    optimizer is sgd, momentum, adam or adamw; precision fp32, bf16, fp16 or mixed. fit is the memory [bytes, or such
-    as "11GB", or a device] that the largest batch is looked for in; link what moves to the host in a second, likewise.
-    settings are those of `estimate`: weights, acts, method, distribution, batch_size and so on.
+    optimizer is sgd, momentum, adam or adamw; precision is fp32, bf16, fp16 or mixed. fit is a memory size [bytes, a
+    string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or a
+    string such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so on.
 
-    Raises SwatcostError for anything that cannot be used.
+    Raises SwatcostError for invalid arguments.
     """
     found = estimate(network, **settings)
     traced, plan = found.network, found.plan

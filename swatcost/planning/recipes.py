@@ -11,9 +11,9 @@ from swatcost.sparsity import DenseOrSparse
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Hyperparameters of published runs; `batch_size` is over all `gpus`, `learning_rate` (first epoch, rate).
+    """Hyperparameters of a published run; `batch_size` is over all `gpus`, `learning_rate` is (first epoch, rate).
 
-    `models` are those that it is taken for when no recipe is named.
+    `models` are those that use it by default.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """How many samples an epoch has."""
+    """A dataset and its samples per epoch."""
 
     name: str
     title: str
@@ -58,5 +58,5 @@ DATASETS = Registry("dataset", Dataset, *_file().datasets)
 
 
 def recipe_of(model: str) -> Recipe | None:
-    """The recipe that the paper trained a network of this name with."""
+    """The paper's recipe for a network of this name, if it has one."""
     return next((RECIPES[name] for name in RECIPES.names() if model in RECIPES[name].models), None)

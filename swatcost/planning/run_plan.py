@@ -1,4 +1,4 @@
-"""A whole training run before it is started: iterations, FLOPs, hours, energy, money, gradients on the wire."""
+"""A whole training run, planned: iterations, FLOPs, hours, energy, cost and all-reduce traffic."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -21,14 +21,14 @@ _JOULES_PER_KWH = 3.6e6
 _SECONDS_PER_HOUR = 3600
 
 WORLD_GRID = 0.475
-"""Carbon dioxide of a kilowatt-hour [kg/kWh]: the world's mean of 2018 (IEA, Global Energy & CO2 Status Report)."""
+"""Carbon intensity of electricity [kg CO₂/kWh]: world average, 2018 (IEA, Global Energy & CO2 Status Report)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """What a step costs from one point of a run to another, both as shares of it [-].
+    """The cost of a step from `begin` to `end` of a run, both as shares of it [-].
 
-    `weight_sparsity` is that of all conv and linear weights [-], `training_macs` are per sample.
+    `weight_sparsity` is over all conv and linear weights [-], `training_macs` are per sample.
     """
 
     begin: float
@@ -39,11 +39,11 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunPlan(Result):
-    """A run of so many epochs, dense and sparse. Its repr is the report.
+    """A run of `epochs` epochs, dense and sparse. Its repr is the report.
 
     `estimate` is of a step on one GPU: its batch size is a GPU's share of `batch_size`, its steps are the iterations.
-    `watts` is what a GPU draws [W], None where nobody says; `pue` what the data centre draws over that; `grid` is in
-    kg CO₂ a kWh; `price` of a GPU and hour in `currency`; `link` the bandwidth between GPUs [bytes/s].
+    `watts` is the power of a GPU [W], None if unknown; `pue` the data centre's power over its machines' [-]; `grid` the
+    carbon intensity [kg CO₂/kWh]; `price` per GPU-hour in `currency`; `link` the bandwidth between GPUs [bytes/s].
     """
 
     report = "run_plan"
@@ -64,17 +64,17 @@ class RunPlan(Result):
 
     @property
     def iterations(self) -> int:
-        """Optimizer steps: epochs · ceil(samples / batch_size), the last batch of an epoch being what is left."""
+        """Optimizer steps: epochs · ceil(samples / batch_size); the last batch of an epoch may be smaller."""
         return self.epochs * ceil(self.samples / self.batch_size)
 
     @property
     def training_flops(self) -> Cost:
-        """Of the whole run, 2 to a MAC."""
+        """FLOPs of the whole run, 2 per MAC."""
         return self._flops(self.estimate.costs.training)
 
     @property
     def exact_flops(self) -> Cost:
-        """Of the whole run as the convention `exact` counts."""
+        """FLOPs of the whole run under the convention `exact`."""
         return self._flops(self.estimate.exact.training)
 
     def _flops(self, training: Cost) -> Cost:
@@ -82,89 +82,89 @@ class RunPlan(Result):
 
     @property
     def topk_refreshes(self) -> int:
-        """How often thresholds are found: in the first iteration, and every period after it."""
+        """How often thresholds are recomputed: in the first iteration, and once per period after it."""
         selects = self.estimate.topk_seconds > 0
         return ceil(self.iterations / self.estimate.topk_period) if selects else 0
 
     @property
     def topk_seconds(self) -> float:
-        """What all refreshes add to the run [s]."""
+        """The time that all refreshes add to the run [s]."""
         found = self.estimate
         return self.topk_refreshes * float(found.times.added_topk_seconds(found.topk_period))
 
     @property
     def seconds(self) -> Cost:
-        """Of the whole run [s]: its iterations, and what Top-K adds to the sparse one."""
+        """The time of the whole run [s], Top-K included."""
         found = self.estimate
         steps = self.iterations * Cost(found.dense_step.seconds, found.sparse_step_seconds)
         return steps + Cost(0, self.topk_seconds)
 
     @property
     def speedup(self) -> float:
-        """Dense over sparse time of the run [-]: with a whole number of Top-K, not the share of an estimate's."""
+        """Ideal speedup of the run [-]; unlike an estimate's, with a whole number of Top-K refreshes."""
         return self.seconds.dense / self.seconds.sparse
 
     @property
     def topk_share(self) -> float:
-        """What of the sparse run is Top-K [-]."""
+        """Top-K's share of the sparse run's time [-]."""
         return self.topk_seconds / self.seconds.sparse
 
     @property
     def gpu_hours(self) -> Cost:
-        """Hours of all GPUs."""
+        """GPU-hours."""
         return self.gpus / _SECONDS_PER_HOUR * self.seconds
 
     @property
     def energy_kwh(self) -> Cost | None:
-        """At `watts` throughout, as dense and sparse steps are taken to draw alike; None where nobody says."""
+        """Energy [kWh] at `watts` throughout, assumed the same for dense and sparse steps; None if unknown."""
         if self.watts is None:
             return None
         return self.gpus * self.watts * self.pue / _JOULES_PER_KWH * self.seconds
 
     @property
     def co2_kg(self) -> Cost | None:
-        """Carbon dioxide of that energy [kg]."""
+        """Carbon dioxide emitted for that energy [kg]."""
         energy = self.energy_kwh
         return None if energy is None else self.grid * energy
 
     @property
     def money(self) -> Cost | None:
-        """GPU hours at the price; None without one."""
+        """The cost of the GPU-hours in `currency`; None without a price."""
         return None if self.price is None else self.price * self.gpu_hours
 
     @property
     def gradient_bytes(self) -> Cost:
-        """The gradients of a step, on average over the run [bytes].
+        """Gradients per step, averaged over the run [bytes].
 
-        Fewer only where the method needs those of active weights alone, in the steps that it does so.
+        Fewer than dense only in steps where the method needs the gradients of active weights alone.
         """
         found = self.estimate.memory.gradients
         phases = self.estimate.plan.method.schedule(self.estimate.steps)
-        spared = sum(each.share * each.scale for each in phases if not each.dense_weight_gradient)
-        return Cost(found.dense, found.dense - spared * (found.dense - found.sparse))
+        saved = sum(each.share * each.scale for each in phases if not each.dense_weight_gradient)
+        return Cost(found.dense, found.dense - saved * (found.dense - found.sparse))
 
     @property
     def traffic_bytes(self) -> Cost:
-        """What each GPU sends in an iteration of data-parallel training: 2 · (G − 1) / G of the gradients.
+        """All-reduce traffic per GPU and step [bytes]: 2 · (G − 1) / G of the gradients, for G GPUs.
 
-        A ring all-reduce (Patarasuk and Yuan, 2009). Sparse gradients travel as values: all GPUs know the mask.
+        A ring all-reduce (Patarasuk and Yuan, 2009). Sparse gradients are sent without indices: all GPUs know the mask.
         """
         return 2 * (self.gpus - 1) / self.gpus * self.gradient_bytes
 
     @property
     def traffic_seconds(self) -> Cost | None:
-        """That over the link, in all iterations [s], if no computation hides it; None without a link."""
+        """Communication time of all iterations with no overlap [s]; None without a link."""
         return None if self.link is None else self.iterations / self.link * self.traffic_bytes
 
     @property
     def peak_bytes(self) -> Cost:
-        """A GPU's peak with SGD and momentum in fp32 [bytes], dense and with everything in its smallest format."""
+        """Peak memory per GPU, SGD with momentum in fp32 [bytes]; sparse: each tensor in its smallest format."""
         found = self.estimate
         view = view_of(found.network, found.plan, found.batch_size, "momentum", "fp32")
         return Cost(view.dense.peak.bytes, view.compressed_peak)
 
     def curve(self) -> list[Moment]:
-        """The method's schedule over the run; phases that alternate within it are one moment, at their mean."""
+        """The method's schedule over the run; alternating phases are averaged into one moment."""
         found, moments, begin = self.estimate, [], 0.0
         for phases in found.counting.stages(found.plan.method):
             share = sum(each.share for each in phases)
@@ -183,7 +183,7 @@ class RunPlan(Result):
 
 
 PLANNING = Scope(
-    without={"steps": "a plan finds them from epochs, samples and batch size, leave them out"},
+    without={"steps": "a plan computes them from epochs, samples and batch size, leave them out"},
     default_is={
         "batch_size": "the recipe's, or 32",
         "period": "the recipe's, or 1000",
@@ -191,7 +191,7 @@ PLANNING = Scope(
         "last_layer": "the recipe's, or sparse",
     },
 )
-"""Settings as a plan takes them: `batch_size` is over all GPUs, and what is not given is the recipe's."""
+"""The settings of a plan: `batch_size` is over all GPUs, and defaults are the recipe's."""
 
 
 def plan_run(
@@ -212,13 +212,13 @@ def plan_run(
 ) -> RunPlan:
     """Plans a whole run.
 
-    recipe is one of the paper's (Tables 12 to 14), by default the network's own if it has one; what is given beside it
-    goes before it. dataset says how many samples an epoch has, or samples does. The batch is over all gpus. watts is
-    what a GPU draws, by default its board power where the device's profile says so; pue the data centre's energy over
-    its machines'; grid kg CO₂ a kWh; price of a GPU and hour; link the bandwidth between GPUs [bytes/s, or such as
-    "25GB"]. settings are those of `estimate`.
+    recipe is one of the paper's (Tables 12 to 14), by default the network's own if it has one; other arguments override
+    it. dataset or samples sets the samples per epoch. The batch is over all gpus. watts is the power of a GPU, by
+    default the board power in the device's profile; pue the data centre's energy over its machines'; grid the carbon
+    intensity [kg CO₂/kWh]; price per GPU-hour; link the bandwidth between GPUs [bytes/s, or a string such as "25GB"].
+    settings are those of `estimate`.
 
-    Raises SwatcostError for what cannot be used, and where epochs, samples or the batch size are not known.
+    Raises SwatcostError for invalid arguments, and if the epochs or the samples are not known.
 
     >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
     450450
@@ -231,7 +231,7 @@ def plan_run(
         samples = None if named is None else DATASETS[named].samples
         dataset = named
     elif dataset is not None:
-        raise SwatcostError("samples: a dataset says how many it has, leave one of them out")
+        raise SwatcostError("samples: the dataset sets them already, leave one of the two out")
     if chosen is not None:
         epochs, gpus = _or(epochs, chosen.epochs), _or(gpus, chosen.gpus)
         asked = {
@@ -241,17 +241,17 @@ def plan_run(
     missing = [name for name, value in (("epochs", epochs), ("dataset or samples", samples)) if value is None]
     if missing or epochs is None or samples is None:
         raise SwatcostError(
-            f"{network.name}: the paper has no recipe for it: give {' and '.join(missing)}, or a recipe "
+            f"{network.name}: the paper has no recipe for this network: give {' and '.join(missing)}, or a recipe "
             f"({', '.join(RECIPES.names())})"
         )
     samples, epochs = checked_count(samples, "samples"), checked_count(epochs, "epochs")
     setting, gpus = EVERY_SETTING.setting(asked), checked_count(_or(gpus, 1), "gpus")
     batch_size = setting.batch_size
     if batch_size % gpus:
-        raise SwatcostError(f"batch_size {batch_size}: {gpus} GPUs cannot share it alike, give a multiple")
+        raise SwatcostError(f"batch_size {batch_size}: {gpus} GPUs cannot split it evenly, give a multiple of {gpus}")
     for name, value, least in (("watts", watts, 0), ("pue", pue, 1), ("grid", grid, 0), ("price", price, 0)):
         if value is not None and not least <= value < 1e9:
-            raise SwatcostError(f"{name} {value:g}: give a number from {least}")
+            raise SwatcostError(f"{name} {value:g}: give a number of at least {least}")
     steps = epochs * ceil(samples / batch_size)
     found = estimate_setting(network, setting.but(batch_size=batch_size // gpus, steps=steps))
     return RunPlan(

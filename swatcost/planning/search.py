@@ -19,18 +19,18 @@ from swatcost.sparsity import SparsityPlan
 from swatcost.timing import topk
 from swatcost.timing.times import Times
 
-_MOST = round(1 / STEP) - 1
-_COARSE = 64  # steps looked at together before those between two of them
+_MAX_STEPS = round(1 / STEP) - 1
+_COARSE = 64  # spacing of the coarse grid [steps]
 _ISO_WEIGHTS = numpy.arange(0.05, 0.96, 0.05).round(2)
 _OVERHEAD_SPARSITIES = numpy.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Goals, the targets that are fixed, and those that move together.
+    """The goals, the targets that are fixed, and those that vary together.
 
-    `period` is None where it may be looked for. Memory is of a step with this optimizer and precision; it fits from
-    some sparsity on, and the goals of speed and FLOPs are looked for from there.
+    `period` is None if it may be solved for. `optimizer` and `precision` are for the memory goal: a step fits above
+    some sparsity, and the search for the goals of speed and FLOPs starts there.
     """
 
     vectorised: Vectorised
@@ -42,44 +42,44 @@ class Search:
     precision: str
 
     def answer(self) -> Answer:
-        """The least setting and others that reach the goals, or the limit."""
+        """The least sparse setting and others that reach the goals, or the limit."""
         if self._only_overhead:
-            looked_at = numpy.unique(numpy.minimum(_OVERHEAD_SPARSITIES, self.most * STEP))
-            return Answer(freedom=tuple(self._settings(looked_at)))
+            tried = numpy.unique(numpy.minimum(_OVERHEAD_SPARSITIES, self.most * STEP))
+            return Answer(freedom=tuple(self._settings(tried)))
         iso = _ISO_WEIGHTS[self.most * STEP >= _ISO_WEIGHTS]
         held = {"weights": numpy.append(numpy.nan, iso)} if self._trades else {}
-        start = self._first_of_memory()
-        number, *others = self._first_of_flops(held, len(held["weights"]) if held else 1, start)
+        start = self._first_within_memory()
+        number, *others = self._first_reaching(held, len(held["weights"]) if held else 1, start)
         if number > self.most:
             (limit,) = self._with_memory(self._settings(numpy.array([self.most * STEP])))
-            return Answer(limit=limit, unreached=self._beyond(limit))
+            return Answer(limit=limit, unreached=self._unreached_at(limit))
         moving = numpy.array([number, *others]) * STEP
-        shown = [True, *_of_use(others, self.most)]
+        shown = [True, *_worth_showing(others, self.most)]
         found = self._settings(moving[shown], {name: each[shown] for name, each in held.items()})
         (least,) = self._with_memory(found[:1])
-        return Answer(least=least, exact=self._exactly(), freedom=tuple(found[1:]))
+        return Answer(least=least, exact=self._under_exact(), freedom=tuple(found[1:]))
 
     @cached_property
     def most(self) -> int:
-        """The last step that the distribution can give, which layers that are kept dense may hold below _MOST.
+        """The largest step that the distribution can reach; layers kept dense may hold it below _MAX_STEPS.
 
-        Raises SwatcostError where it cannot give the first ones, such as one that says itself how sparse weights are.
+        Raises SwatcostError if it cannot reach the first ones, as when the distribution sets the sparsity itself.
         """
-        if self._refusal(_MOST) is None:
-            return _MOST
+        if self._refusal(_MAX_STEPS) is None:
+            return _MAX_STEPS
         if (why := self._refusal(0) or self._refusal(1)) is not None:
             if "weights" not in self.free:
                 raise why
             name = self.vectorised.setting.distribution.name
-            raise SwatcostError(f"distribution {name!r} leaves no sparsity of weights to look for: {_reason(why)}")
-        given, refused = 0, _MOST
+            raise SwatcostError(f"distribution {name!r} leaves no weight sparsity to solve for: {_reason(why)}")
+        given, refused = 0, _MAX_STEPS
         while refused - given > 1:
             middle = (given + refused) // 2
             given, refused = (middle, refused) if self._refusal(middle) is None else (given, middle)
         return given
 
     def _refusal(self, number: int) -> SwatcostError | None:
-        """Why no plan has this step."""
+        """The error of a plan at this step, None if there is none."""
         try:
             self._plan(numpy.array([number * STEP]))
         except SwatcostError as error:
@@ -96,29 +96,29 @@ class Search:
         """Whether weights can be traded for activations."""
         return {"weights", "acts"} <= set(self.free) and self.goals.memory_bytes is None
 
-    def _exactly(self) -> float | None:
-        """The sparsity that the goals need as `exact` counts; None where they are about more, or it is out of reach."""
+    def _under_exact(self) -> float | None:
+        """The sparsity that the goals need under `exact`; None if memory is a goal, or they are out of reach."""
         if not self.free or self.vectorised.setting.convention is EXACT or self.goals.memory_bytes is not None:
             return None
         exact = self.vectorised.setting.but(convention=EXACT)
         counted = replace(self, vectorised=replace(self.vectorised, setting=exact))
-        number = int(counted._first_of_flops({}, 1)[0])
+        number = int(counted._first_reaching({}, 1)[0])
         return number * STEP if number <= self.most else None
 
-    def _beyond(self, limit: OperatingPoint) -> tuple[str, ...]:
+    def _unreached_at(self, limit: OperatingPoint) -> tuple[str, ...]:
         """The goals that the limit does not reach."""
         goals = self.goals
-        beyond = {
+        unreached = {
             "speedup": goals.speedup is not None and limit.speedup < goals.speedup,
             "training_flops": goals.training_flops is not None and limit.training_flops > goals.training_flops,
             "memory_bytes": goals.memory_bytes is not None and (limit.memory_bytes or 0) > goals.memory_bytes,
         }
-        return tuple(name for name, is_beyond in beyond.items() if is_beyond)
+        return tuple(name for name, is_unreached in unreached.items() if is_unreached)
 
-    def _first_of_flops(self, held: dict[str, Array], lines: int, start: int = 0) -> Any:
-        """On each of so many lines the first step that meets the goals of speed and FLOPs; beyond the last if none.
+    def _first_reaching(self, held: dict[str, Array], lines: int, start: int = 0) -> Any:
+        """The first step on each of `lines` lines that meets the goals of speed and FLOPs; `most` + 1 if none does.
 
-        held are operands that do not move along a line, one value a line; NaN where they do.
+        held are operands that are constant along a line, one value per line; NaN where they vary.
         """
         if start > self.most:
             return numpy.full(lines, self.most + 1)
@@ -133,7 +133,7 @@ class Search:
         return numpy.where(first < len(coarse), found, self.most + 1)
 
     def _first(self, steps: Any, held: dict[str, Array]) -> Any:
-        """On each line of steps the place of the first that meets the goals; their number if none does."""
+        """The index of the first step on each line that meets the goals; the number of steps if none does."""
         lines, width = steps.shape
         on_lines = {name: numpy.repeat(values, width) for name, values in held.items()}
         met = self._meets(self.vectorised.times(self._targets(steps.reshape(-1) * STEP, on_lines)))
@@ -149,15 +149,15 @@ class Search:
         return met
 
     def _period(self, times: Times) -> Any:
-        """The period that was given; or the shortest that the goals allow, where it is what is looked for."""
+        """The given period, or the shortest that the goals allow if the period is solved for."""
         if self.goals.topk_overhead is not None:
             return times.period_of_overhead(self.goals.topk_overhead)
         if self.period is None and not self.free and self.goals.speedup is not None:
             return times.period_of_speedup(self.goals.speedup)
         return numpy.full(len(times.topk_seconds), self.period or self.vectorised.setting.period)
 
-    def _first_of_memory(self) -> int:
-        """The first step whose compressed peak fits, by halving; 0 where memory is no goal, beyond the last if none."""
+    def _first_within_memory(self) -> int:
+        """The first step whose compressed peak fits, by bisection; 0 if memory is not set, `most` + 1 if none fits."""
         if self.goals.memory_bytes is None:
             return 0
         too_large, fits = -1, self.most + 1
@@ -176,7 +176,7 @@ class Search:
         return fits
 
     def _with_memory(self, found: list[OperatingPoint]) -> list[OperatingPoint]:
-        """The one setting with its peak, where memory is a goal."""
+        """The one setting, with its peak if memory is a goal."""
         if self.goals.memory_bytes is None:
             return found
         moving = next((getattr(found[0], name) for name in self.free), 0.0)
@@ -198,7 +198,7 @@ class Search:
         return self.vectorised.plan(*(targets.get(name, missing(len(moving))) for name in OPERANDS))
 
     def _targets(self, moving: Array, held: dict[str, Array]) -> dict[str, Array]:
-        """Every operand's target: what is fixed, what is held on a line, and what moves."""
+        """Every operand's target: fixed, held on a line, or varying."""
         fixed = {name: numpy.full(len(moving), value) for name, value in self.fixed.items()}
         on_lines = {name: numpy.where(numpy.isnan(values), moving, values) for name, values in held.items()}
         return {**dict.fromkeys(self.free, moving), **fixed, **on_lines}
@@ -223,18 +223,18 @@ class Search:
         ]
 
 
-def _of_use(acts: Sequence[int], most: int) -> list[bool]:
-    """Which weights of the iso-line are a choice: those that reach it, up to the first that need no activations."""
+def _worth_showing(acts: Sequence[int], most: int) -> list[bool]:
+    """Which points of the iso-line are useful: those that exist, up to the first that needs no sparse activations."""
     return [each <= most and 0 not in acts[:place] for place, each in enumerate(acts)]
 
 
 def _reason(error: SwatcostError) -> str:
-    """What a distribution said, without the target that nobody gave."""
+    """The distribution's error, without the target, which the user did not give."""
     return str(error).partition(": ")[2].removesuffix(", leave weights out") or str(error)
 
 
 def _at(target: Array | None, place: int) -> float | None:
-    return None if target is None else float(target[place].round(6))  # a step times STEP has dust
+    return None if target is None else float(target[place].round(6))  # step · STEP has rounding errors
 
 
 def _one_of(plan: SparsityPlan, place: int) -> SparsityPlan:

@@ -1,4 +1,4 @@
-"""The least sparse setting that reaches a goal, the freedom that is left, or why it cannot be reached."""
+"""The least sparse setting that reaches a goal, other settings that do, or why it is out of reach."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     import pandas
 
 SHARES = (0.001, 0.01, 0.1)
-"""Shares of the sparse step that a Top-K may take [-], for which a solution says the period."""
+"""Top-K overheads, relative to the sparse steps of a period [-], for which a solution gives the period."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Solution(Result, Answer):
-    """What was found. Its repr is the report.
+    """The settings that reach the goals. Its repr is the report.
 
-    `least` is the least sparse setting that reaches the goals, in steps of `STEP`. It is None where there is none, and
-    then `limit` is as near as this method comes and `unreached` names the goals beyond it; and where only the overhead
-    was asked for with no sparsity given: the periods are in `freedom` then. `exact` is the sparsity that the goals need
-    as the convention `exact` counts, where they are about FLOPs. `freedom` are other settings that reach the goals:
-    weights against activations. `fixed` were given, `free` were looked for, `setting` has the rest.
+    `least` is the least sparse one, in steps of `STEP`. If there is none, it is None, `limit` is the best that this
+    method can do and `unreached` names the goals beyond it. It is also None if the overhead is the only goal and no
+    sparsity is given; the periods are then in `freedom`. `exact` is the sparsity that the goals need under the
+    convention `exact`, if memory is not a goal. `freedom` are other settings that reach the goals: weights against
+    activations. `fixed` were given, `free` were solved for, `setting` has the rest.
     """
 
     report = "solution"
@@ -54,24 +54,24 @@ class Solution(Result, Answer):
 
     @property
     def refusal(self) -> str:
-        """Which goal is out of reach, what the limit is and what holds it there."""
+        """Which goal is out of reach, the limit, and the pass that sets it."""
         return str(self._reported("refusal"))
 
     @cached_property
     def estimate(self) -> Estimate:
-        """The estimate at the least setting, at the limit where there is none, or at the last of several."""
+        """The estimate at the least sparse setting; if there is none, at the limit or the last of `freedom`."""
         at = self.least or self.limit or self.freedom[-1]
         asked: dict[str, Any] = {**at.targets, "period": at.period}
         return estimate_setting(self.network, self.setting.but(**asked))
 
     @property
     def remaining(self) -> dict[Pass, float]:
-        """Each pass's share of the FLOPs that the setting leaves [-]."""
+        """Each pass's share of the remaining FLOPs [-]."""
         costs = self.estimate.costs
         return {each: costs.by_pass()[each].sparse / costs.training.sparse for each in PASSES}
 
     def periods(self) -> dict[float, int]:
-        """The shortest period [iterations] at the least setting that keeps a Top-K below each of SHARES."""
+        """The shortest period [iterations] at the least sparse setting for each overhead of SHARES."""
         if self.least is None or not self.setting.method.selects:
             return {}
         from swatcost.planning.vectorised import Vectorised, single
@@ -81,15 +81,15 @@ class Solution(Result, Answer):
         return {share: int(times.period_of_overhead(share)[0]) for share in SHARES}
 
     def to_frame(self) -> pandas.DataFrame:
-        """A pandas DataFrame: the least setting, then the other settings that reach the goals."""
+        """A pandas DataFrame: the least sparse setting, then the others that reach the goals."""
         import pandas
 
         rows = ([("least", self.least)] if self.least else []) + [("freedom", each) for each in self.freedom]
         return pandas.DataFrame([{"what": what, **vars(each)} for what, each in rows])
 
 
-SOLVING = Scope(default_is={"period": "1000, or looked for"})
-"""Settings as a search takes them: a period that is not given may be what is looked for."""
+SOLVING = Scope(default_is={"period": "1000, or solved for"})
+"""The settings of a search: a period that is not given may be solved for."""
 
 
 _GOALS = ("speedup", "training_flops", "memory", "topk_overhead")
@@ -108,17 +108,16 @@ class Asked(Settings, total=False):
 
 
 def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
-    """Looks for the least sparse setting that reaches every goal that is given.
+    """Finds the least sparse setting that reaches every goal.
 
-    speedup is of a training step with its share of a Top-K; training_flops what may be left of dense training [-];
-    memory the peak of a step [bytes, or such as "11GB", or a device], everything in its smallest storage format, with
-    optimizer and precision as `planning.memory_of` takes them; topk_overhead what a Top-K may add to the sparse steps
-    of its period [-], which has the period solved for. Of weights, acts and grads, those that are given are fixed and
-    the others move together. Where none is left to move, it is the period that is looked for. period is 1000 unless
-    given.
-    settings are those of `estimate`: method, distribution, convention, device, batch_size and so on.
+    speedup is the ideal speedup of a training step, Top-K included [-]; training_flops the share of dense training
+    FLOPs [-]; memory the peak of a step [bytes, a string such as "11GB", or a device], each tensor in its smallest
+    storage format, with optimizer and precision as in `planning.memory_of`; topk_overhead the time that a Top-K adds to
+    the sparse steps of its period [-]: with it the period is solved for. Of weights, acts and grads, those that are
+    given are fixed and the others vary together; if none is left to vary, the period is solved for. It is 1000
+    otherwise. settings are those of `estimate`: method, distribution, convention, device, batch_size and so on.
 
-    Raises SwatcostError for what cannot be used; a goal out of reach is an answer.
+    Raises SwatcostError for invalid arguments; a goal out of reach is not an error.
 
     >>> round(solution("resnet50", training_flops=0.239).least.weights, 2)  # Table 3: 76.1 % fewer at 80 %
     0.8
@@ -139,7 +138,7 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     goals = Goals(**wanted, memory_bytes=None if memory is None else capacity_of(str(memory)))
     topk_overhead = goals.topk_overhead
     if period is not None and topk_overhead is not None:
-        raise SwatcostError("period: a Top-K overhead says how long it has to be, leave one of them out")
+        raise SwatcostError("period: a Top-K overhead determines it, leave one of the two out")
     used = [name for name, operand in OPERANDS.items() if setting.method.uses(operand)]
     if not used:
         raise SwatcostError(f"method {setting.method.name!r} makes nothing sparse: there is nothing to solve for")
@@ -159,9 +158,9 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
 
 
 def solve(network: Network | str | Path, **asked: Unpack[Asked]) -> pandas.DataFrame:
-    """What `planning.solution` finds, as a pandas DataFrame: the least setting, and others that reach the goals.
+    """`planning.solution` as a pandas DataFrame: the least sparse setting, then others that reach the goals.
 
-    Raises SwatcostError also where the goals cannot be reached, and says what the limit is.
+    A goal out of reach raises SwatcostError, which states the limit.
     """
     found = solution(network, **asked)
     if not found.reached:

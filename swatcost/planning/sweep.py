@@ -1,4 +1,4 @@
-"""Many estimates at once: the same formulas as one estimate, on arrays of settings."""
+"""Many estimates at once: the formulas of one estimate, applied to arrays of settings."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     import pandas
 
 SWEEPING = Scope(several=(*OPERANDS, "period", "method", "distribution", "convention", "device", "batch_size"))
-"""Settings as a sweep takes them."""
+"""The settings of a sweep."""
 
 
 def sweep(network: Network | str | Path, *, paired: bool = False, **settings: Unpack[Settings]) -> pandas.DataFrame:
     """Estimates every combination of settings, by array arithmetic.
 
-    Each setting is what `estimate` takes; sparsities, periods, names and batch sizes may be several. With `paired`,
-    weights, acts, grads and period are taken together, the first with the first, instead of each with each; those that
-    are single go with all. The frame has one row per combination, the settings in the first columns. A target that some
-    of the methods cannot use is missing (NaN) for those, which have no row for each of its values. Sparsities and
-    reductions are fractions, times seconds; training_macs and inference_macs are sparse ones per sample. A period that
-    never pays is missing (NaN).
+    Settings are those of `estimate`; sparsities, periods, names and batch sizes may be lists. With `paired`, weights,
+    acts, grads and period are combined first with first, second with second, instead of each with each; a single value
+    goes with all. The frame has one row per combination, the settings in the first columns. A target that a method does
+    not use is NaN in that method's rows, and its values are not combined there. Sparsities and reductions are
+    fractions, times are in seconds, speedups are ideal; training_macs and inference_macs are sparse, per sample.
+    break_even_period is NaN where no period pays off.
 
-    Raises SwatcostError for whatever `estimate` refuses.
+    Raises SwatcostError for settings that `estimate` refuses.
 
     >>> import swatcost
     >>> frame = swatcost.sweep("resnet50", weights=[0.8, 0.9], acts=[0.8, 0.9], period=1000, paired=True)

@@ -26,11 +26,11 @@ Array = numpy.ndarray[Any, numpy.dtype[numpy.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Vectorised:
-    """A network and a setting, estimated at targets that are arrays, one element for each estimate.
+    """A network and a setting, estimated for arrays of targets, one element per estimate.
 
-    The setting's own targets and its period have no say here.
+    The setting's own targets and period are ignored.
 
-    Raises SwatcostError for what `estimate` refuses, and for an architecture.
+    Raises SwatcostError for settings that `estimate` refuses, and for an architecture.
     """
 
     network: Network
@@ -39,18 +39,18 @@ class Vectorised:
     def __post_init__(self) -> None:
         if isinstance(device := self.setting.device, Architecture):
             raise SwatcostError(
-                f"device {device.name}: its cycles are simulated one setting at a time: see `swatcost study`"
+                f"device {device.name}: an accelerator is simulated one setting at a time: see `swatcost study`"
             )
-        _ = self._request  # refused now rather than with the first targets
+        _ = self._request  # so that errors appear now, not with the first targets
 
     @cached_property
     def counting(self) -> Counting:
-        """How work is counted."""
+        """How MACs are counted."""
         return self.setting.counting(self.network)
 
     @cached_property
     def _request(self) -> tuple[Request, dict[str, str]]:
-        """What the distribution is asked, but for targets, and which layers stay dense and why."""
+        """The request to the distribution, without targets, and the layers that stay dense, with reasons."""
         asked = self.setting
         return allocation_request(
             self.network, asked.method, asked.distribution, asked.source, asked.first_layer, asked.last_layer,
@@ -59,12 +59,12 @@ class Vectorised:
 
     @cached_property
     def dense_step_seconds(self) -> float:
-        """Of the batch [s]."""
+        """The time of a dense step of the batch [s]."""
         executed = self.counting.under(EXACT).total(self.network, SparsityPlan.dense(self.network))
         return dense_step_of(self.network, self.setting, executed).seconds
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
-        """A plan whose numbers are arrays, one element a setting; NaN stands for a target that was not given."""
+        """A plan whose numbers are arrays, one element per setting; NaN is a target that was not given."""
         for (name, operand), asked in zip(OPERANDS.items(), (weights, acts, grads), strict=True):
             if not numpy.isnan(asked).all():
                 checked_target(self.setting.method, operand, float(numpy.nanmax(asked)), name)
@@ -94,7 +94,7 @@ class Vectorised:
         )
 
     def _allocate(self, targets: Array, operand: str) -> dict[str, Array]:
-        """The distribution's sparsities for many targets: interpolated between breakpoints, or one by one."""
+        """Sparsities for many targets: interpolated between breakpoints, or computed for each distinct target."""
         points, lines = self._lines
         if points and points[0] <= targets.min() and targets.max() <= points[-1]:
             drawn = {line: numpy.interp(targets, points, line) for line in set(lines.values())}  # like layers share one
@@ -103,14 +103,14 @@ class Vectorised:
 
     @cached_property
     def _lines(self) -> tuple[Sequence[float], dict[str, tuple[float, ...]]]:
-        """Targets between which every weight's sparsity is linear, and its numbers at those; none where it is not."""
+        """Breakpoints between which every weight's sparsity is linear in the target, and the sparsities at them."""
         distribution, request = self.setting.distribution, self._request[0]
         points = distribution.breakpoints(request) if distribution.breakpoints is not None else []
         tables = _asked(distribution.allocate, request, points, "weight")
         return points, {weight: tuple(table[weight] for table in tables) for weight in (tables[0] if tables else ())}
 
     def columns(self, weights: Array, acts: Array, grads: Array) -> dict[str, Any]:
-        """What of an estimate does not depend on the period, for every setting; alike ones may be a single number."""
+        """The columns that do not depend on the period; one that is equal for all settings may be a single number."""
         plan, network, asked = self.plan(weights, acts, grads), self.network, self.setting
         costs = self.counting.total(network, plan)
         compression = plan.model_compression(network)
@@ -127,7 +127,7 @@ class Vectorised:
         }
 
     def times(self, targets: dict[str, Array]) -> Times:
-        """The times at these targets, by name: arrays of one length."""
+        """The times at these targets, which are arrays of one length by name."""
         count = len(next(iter(targets.values())))
         found = self.columns(*(targets.get(name, missing(count)) for name in OPERANDS))
         return times_of(found, count, self.setting.selecting.hidden)
@@ -143,7 +143,7 @@ def times_of(columns: dict[str, Any], count: int, hidden: bool) -> Times:
 def _asked(
     function: Callable[[Request], Any], request: Request, targets: Iterable[float], operand: str
 ) -> list[dict[str, float]]:
-    """A strategy's numbers, by weight, for each of several targets."""
+    """A distribution's sparsities, by weight, for each target."""
     return [
         checked_sparsities(function(replace(request, target=None if isnan(each) else float(each))), operand)
         for each in targets
@@ -151,7 +151,7 @@ def _asked(
 
 
 def _one_by_one(function: Callable[[Request], Any], request: Request, targets: Array, operand: str) -> dict[str, Array]:
-    """A strategy's numbers for many targets, each different one asked for."""
+    """A distribution's sparsities for many targets, computed for each distinct one."""
     different, place = numpy.unique(targets, return_inverse=True)
     tables = _asked(function, request, different, operand)
     return {weight: numpy.array([table[weight] for table in tables])[place] for weight in tables[0]}
@@ -166,7 +166,7 @@ def _patterns(function: Callable[[Request], tuple[int, int]], request: Request, 
 
 
 def missing(count: int) -> Array:
-    """Targets that are not given."""
+    """Targets that were not given."""
     return numpy.full(count, numpy.nan)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from swatcost.estimate import Estimate
     from swatcost.plots.accuracy import accuracy_by_reduction, check_accuracies
+    from swatcost.plots.explanation import reduction_by_switch
     from swatcost.plots.layers import cost_by_layer, reduction_by_layer, remaining_by_layer
     from swatcost.plots.memory import memory_timeline
     from swatcost.plots.period import speedup_by_period
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from swatcost.plots.sparsity import speedup_by_sparsity
 
 __all__ = [
-    "CHARTS", "Chart", "accuracy_by_reduction", "check_accuracies", "check_path", "cost_by_layer", "memory_timeline",
-    "reduction_by_layer", "remaining_by_layer", "save", "schedule_over_run", "speedup_by_period", "speedup_by_sparsity",
+    "CHARTS", "Chart", "accuracy_by_reduction", "check_accuracies", "check_path", "cost_by_layer",
+    "memory_timeline", "reduction_by_layer", "reduction_by_switch", "remaining_by_layer", "save",
+    "schedule_over_run", "speedup_by_period", "speedup_by_sparsity",
 ]  # fmt: skip
 
 
@@ -40,6 +42,7 @@ __getattr__ = attributes_from(
     __name__,
     {
         "swatcost.plots.accuracy": ("accuracy_by_reduction", "check_accuracies"),
+        "swatcost.plots.explanation": ("reduction_by_switch",),
         "swatcost.plots.layers": ("cost_by_layer", "reduction_by_layer", "remaining_by_layer"),
         "swatcost.plots.memory": ("memory_timeline",),
         "swatcost.plots.period": ("speedup_by_period",),

@@ -1,14 +1,14 @@
-"""Published numbers as data, and what the program gives for each.
+"""Published numbers as data, and the program's number for each.
 
-`cells.csv` has a line a printed number: table, network, method and setting as printed, the quantity, the number, its
-unit and tolerance, the settings (a row of `rows.csv`) that should give it, and, where they cannot, why:
+`cells.csv` has one line per printed number: table, network, method and setting as printed, the quantity, the number,
+its unit and tolerance, the settings (a row of `rows.csv`) that should reproduce it, and a reason if they cannot:
 
 - `statistic`: the number needs a statistic of a training run. `supplied_row` names settings that supply one.
 - `contradiction`: the paper contradicts itself or does not say how it counted.
-- `quoted`: the number is no cost, or is an input of this program, and is repeated as printed.
+- `quoted`: the number is not a cost, or is an input of this program, and is repeated as printed.
 
-Numbers that a reason states about the program's own result are in the column `states`, as QUANTITY=NUMBER, and fill the
-{} of the reason in order.
+The program's own numbers in a reason are in the column `states`, as QUANTITY=NUMBER, and fill the {} of the reason in
+order.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 Verdict = Literal["reproduced", "needs a statistic", "not reproducible", "quoted", "not computed", "MISMATCH"]
 _EXCUSES: dict[str, Verdict] = {"statistic": "needs a statistic", "contradiction": "not reproducible"}
 REPEATED = {"6": "11"}
-"""Tables that print another one's numbers again."""
+"""Tables that repeat the numbers of another one."""
 
 _DATA = files(__package__)
-_EQUAL_SHARES = "equal shares"  # rows for what does not depend on SWAT-M's momentum shares
+_EQUAL_SHARES = "equal shares"  # rows for numbers that do not depend on SWAT-M's momentum shares
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A printed number. Percentages are in per cent, as printed."""
+    """A printed number. Percentages are as printed, in per cent."""
 
     table: str
     network: str
@@ -60,11 +60,11 @@ class Cell:
 
     @property
     def identity(self) -> str:
-        """What names the cell among all."""
+        """A unique name of the cell."""
         return "/".join(filter(None, (self.table, self.network, self.method, self.setting, self.quantity)))
 
     def holds(self, computed: float) -> bool:
-        """Whether a computed number is the printed one, to the tolerance or on the printed side of it."""
+        """Whether a computed number matches the printed one within the tolerance, or satisfies the printed bound."""
         if self.relation == "=":
             return abs(computed - self.printed) <= self.tolerance + 1e-9
         return computed >= self.printed if self.relation == ">=" else computed <= self.printed
@@ -72,11 +72,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """A cell, what the program computes for it (None where it cannot), also with a supplied statistic, and a verdict.
+    """A cell, the computed number (None if there is none), the number with a supplied statistic, and a verdict.
 
-    A cell whose number comes out is reproduced whatever the file says of it; MISMATCH is one that does not come
-    out although nothing explains it. A cell whose computation needs a package that is not installed is not computed,
-    and its reason says what to install.
+    A cell whose number matches is reproduced, whatever its status; MISMATCH is a difference without an explanation. A
+    cell that needs a package that is not installed is not computed, and its reason says what to install.
     """
 
     cell: Cell
@@ -86,12 +85,12 @@ class Reproduction:
 
     @property
     def difference(self) -> float | None:
-        """Computed less printed, in the printed unit: with the supplied statistic where there is one."""
+        """Computed less printed, in the printed unit; with the supplied statistic if there is one."""
         best = self.computed if self.supplied is None else self.supplied
         return None if best is None else best - self.cell.printed
 
     def to_dict(self) -> dict[str, Any]:
-        """The cell and what came of it as plain data."""
+        """The cell and its reproduction as plain data."""
         found = {"computed": self.computed, "supplied": self.supplied, "difference": self.difference}
         return {**asdict(self.cell), **found, "verdict": self.verdict}
 
@@ -107,17 +106,17 @@ def cells(table: str = "all") -> list[Cell]:
 
 
 def stated_numbers() -> list[tuple[Cell, dict[str, str]]]:
-    """The cells whose reason states what the program gives, each with the numbers by quantity, as stated."""
+    """The cells whose reason states numbers of the program, each with these numbers by quantity."""
     return [(_cell(dict(line)), _numbers_stated(line)) for line in _lines("cells.csv") if line["states"]]
 
 
 def reproduce(table: str = "all") -> Iterator[Reproduction]:
-    """Computes each printed number of a table, one after the other."""
+    """Computes the printed numbers of a table, one by one."""
     return map(_reproduced, cells(table))
 
 
 def frame(table: str = "all") -> pandas.DataFrame:
-    """A pandas DataFrame with a row a printed number: what was printed, what is computed, and the verdict."""
+    """A pandas DataFrame with one row per printed number: printed, computed, and the verdict."""
     import pandas
 
     return pandas.DataFrame([each.to_dict() for each in reproduce(table)])

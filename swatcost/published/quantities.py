@@ -1,4 +1,4 @@
-"""How a printed quantity is read off an estimate, in its printed unit."""
+"""How each printed quantity is computed from an estimate, in its printed unit."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,8 +12,8 @@ from swatcost.timing.topk import speedup_limit
 # Training steps and samples per step of RigL's ResNet-50 (Evci et al., "Rigging the Lottery", ICML 2020, and its public
 # code), over which it gives 3.2e18 FLOPs of dense training.
 _STEPS_OF_RIGL, _BATCH_OF_RIGL = 32_000, 4_096
-# Per element entering batch normalisation: 2 FLOPs forward (as AC/DC's counter and fvcore have it), and three times
-# that for a step. A.9 does not say how it counts.
+# Per element entering batch normalisation: 2 FLOPs forward (as in AC/DC's counter and fvcore), and three times that for
+# a step. A.9 does not say how it counts.
 BN_FLOPS_PER_ELEMENT = 2 * 3
 
 
@@ -33,7 +33,7 @@ QUANTITIES: dict[str, Callable[[Estimate], float]] = {
 }
 
 
-# Bit-Tactical's shapes, and a full crossbar of ours over nine lines.
+# Bit-Tactical's shapes, and our full crossbar over nine lines.
 _SHAPES = ("L1,6", "L2,5", "L4,3", "T2,5", "X8")
 
 

@@ -1,4 +1,4 @@
-"""SWAT itself, executed in PyTorch, to hold the model against (the paper's Algorithm 1)."""
+"""SWAT itself (the paper's Algorithm 1), executed in PyTorch, to validate the model against."""
 
 from typing import TYPE_CHECKING
 

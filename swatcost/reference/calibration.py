@@ -31,20 +31,20 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 """Array sizes [elements]: those of Table 9."""
 
 _LARGE = 8_000_000  # one more size, as large as a layer's activations
-_SPARSITY = 0.8  # of the threshold that is looked for [-]
-_AT_LEAST = 0.05  # seconds that one measurement is repeated for
-_REPEATS = (3, 50)  # at least and at most so often
-_ELEMENTS = 4_000_000  # of all arrays of one size together, at most
-_OTHERS = 16_000_000  # numbers that are touched between two measurements, more than most caches hold
+_SPARSITY = 0.8  # that thresholds are computed for [-]
+_MIN_SECONDS = 0.05  # that one measurement is repeated for
+_REPEATS = (3, 50)  # minimum and maximum
+_ELEMENTS = 4_000_000  # maximum over all arrays of one size
+_OTHERS = 16_000_000  # numbers touched between two measurements, more than most caches hold
 _STEPS = 5  # timed steps of a network
-_WARM_UP = 8  # steps before those, until the allocator keeps what a step needs
+_WARM_UP = 8  # steps before those, until the allocator has cached what a step needs
 _MATRIX = 1024  # rows and columns of the products that peak throughput is measured with
 _COPIED = 2**28  # bytes that peak bandwidth is measured with
 
 
 @dataclass(frozen=True)
 class TimedSelection:
-    """One algorithm on one array [s], measured and as the fitted line has it."""
+    """The time of one algorithm on one array [s], measured and on the fitted line."""
 
     algorithm: str
     elements: int
@@ -54,7 +54,7 @@ class TimedSelection:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A time [s] of one network as the profile predicts it, and as it was measured."""
+    """A time [s] of one network, predicted by the profile and measured."""
 
     network: str
     batch_size: int
@@ -71,7 +71,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Calibration(Result):
-    """A device profile, the measurements that it was fitted to, and its predictions beside other measurements."""
+    """A device profile, the measurements that it was fitted to, and its predictions beside measured times."""
 
     report = "calibration"
 
@@ -93,19 +93,18 @@ def calibrate(
 ) -> Calibration:
     """Measures this machine.
 
-    networks are those whose dense steps are measured; with two or more the machine's rates are fitted to them, and
-    predict other networks. unseen are networks that nothing is fitted to: their steps are predicted and measured.
-    batch_size is that of all steps, on is cpu or cuda. progress is told each stage before it begins; there are
-    as many as `stages` says.
+    The dense steps of networks are measured; with two or more, the machine's rates are fitted to them and predict other
+    networks. The steps of unseen networks are predicted and measured, with nothing fitted to them. batch_size is that
+    of all steps, on is cpu or cuda. progress is called with the name of each of the `stages` before it begins.
 
-    Raises SwatcostError for a network that cannot be run, and without a GPU for cuda.
+    Raises SwatcostError for a network that cannot be run, and for cuda without a GPU.
     """
     if on == "cuda" and not torch.cuda.is_available():
-        raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
+        raise SwatcostError("on 'cuda': torch finds no usable GPU")
     checked_count(batch_size, "batch_size")
     unseen = [network for network in unseen if network not in networks]
     if not networks:
-        raise SwatcostError("calibrate needs a network whose dense step is measured")
+        raise SwatcostError("calibrate needs at least one network to measure")
     steps: list[tuple[DenseStep, Runnable]] = []
     for network in networks:
         progress(f"dense step of {network}")
@@ -113,7 +112,10 @@ def calibrate(
     for place, (before, built) in enumerate(steps):
         progress(f"dense step of {before.network} again")
         again = _step_seconds(built.module, *_batch(built, batch_size, on), on)
-        steps[place] = replace(before, seconds=min(before.seconds, again)), built  # whatever disturbed one of them
+        steps[place] = (
+            replace(before, seconds=min(before.seconds, again)),
+            built,
+        )  # in case something disturbed one of them
     progress("products and copies")
     peaks = _peaks(on)
     timed: list[TimedSelection] = []
@@ -156,20 +158,20 @@ def calibrate(
 
 
 def stages(networks: Sequence[str], unseen: Sequence[str], count_instructions: bool, on: str) -> int:
-    """How many stages `calibrate` tells of."""
+    """The number of stages that `calibrate` reports."""
     return 3 * len(networks) + len(unseen) + len(algorithms(on)) + 3 + count_instructions
 
 
 def algorithms(on: str) -> list[str]:
-    """The selections that can be timed there: introselect is numpy's, and runs on the CPU."""
+    """The selections that can be timed there: introselect is numpy's and runs only on the CPU."""
     return [name for name in SELECTIONS.names() if name != "exact" and (on == "cpu" or name != "partition")]
 
 
 def _timed(action: Callable[[], object], on: str, before_each: Callable[[], object] = lambda: None) -> float:
-    """The median time [s] of an action, which has run once before."""
+    """The median time [s] of an action, after a warm-up run."""
     action()
     times: list[float] = []
-    while len(times) < _REPEATS[0] or (sum(times) < _AT_LEAST and len(times) < _REPEATS[1]):
+    while len(times) < _REPEATS[0] or (sum(times) < _MIN_SECONDS and len(times) < _REPEATS[1]):
         before_each()
         began = now(on)
         action()
@@ -178,9 +180,9 @@ def _timed(action: Callable[[], object], on: str, before_each: Callable[[], obje
 
 
 def _by_size(action: Callable[[Tensor], object], on: str) -> dict[int, float]:
-    """The time [s] of an action on normal numbers, by array size [elements], as it would be within a training step.
+    """The time [s] of an action on normal numbers, by array size [elements], under the conditions of a training step.
 
-    Every time another array, for a branch predictor learns a small one by heart; and caches full of something else.
+    Each run gets another array, as a branch predictor memorises a small one, and caches full of other data.
     """
     generator = torch.Generator().manual_seed(0)
     others = torch.zeros(_OTHERS, device=on)
@@ -197,7 +199,7 @@ def _next(action: Callable[[Tensor], object], arrays: Iterator[Tensor]) -> Calla
 
 
 def _timed_selection(algorithm: str, on: str) -> list[TimedSelection]:
-    """From a tensor to its threshold, taking magnitudes included."""
+    """The time from a tensor to its threshold, magnitudes included."""
     find = SELECTIONS[algorithm].find
     seconds = _by_size(lambda x: find(x.abs(), round(_SPARSITY * x.numel())), on)
     return [TimedSelection(algorithm, size, each, 0.0) for size, each in seconds.items()]
@@ -226,13 +228,13 @@ def _fitted_time(algorithm: str, elements: Sequence[int], seconds: Sequence[floa
 
 
 def _masking(on: str) -> SelectionTime:
-    """Zeroing what does not exceed a threshold."""
+    """The time to zero the elements that do not exceed a threshold."""
     seconds = _by_size(lambda x: torch.where(x.abs() > 1.0, x, 0), on)
     return _fitted_time("masking", list(seconds), list(seconds.values()))
 
 
 def _peaks(on: str) -> Rates:
-    """What matrix products and copies reach."""
+    """The throughput of matrix products and the bandwidth of copies."""
     left, right = (torch.randn(_MATRIX, _MATRIX, device=on) for _ in range(2))
     source = torch.zeros(_COPIED, dtype=torch.uint8, device=on)
     target = torch.empty_like(source)
@@ -267,7 +269,7 @@ def _dense_step(network: str, batch_size: int, on: str) -> tuple[DenseStep, Runn
 
 
 def _rates(steps: Sequence[tuple[DenseStep, Runnable]]) -> Rates | None:
-    """Throughput and bandwidth that explain the dense steps best; one step cannot tell them apart."""
+    """The throughput and bandwidth that best fit the dense steps; one step is not enough to separate them."""
     if len(steps) < 2:
         return None
     work = [
@@ -276,12 +278,12 @@ def _rates(steps: Sequence[tuple[DenseStep, Runnable]]) -> Rates | None:
     ]
     fit = fitted(work, [step.seconds for step, _ in steps])
     if not fit.first or not fit.second:
-        return None  # all work or all traffic: the throughput of the first step says as much
+        return None  # only work or only traffic explains the times: the first step's throughput is as good
     return Rates(macs_per_second=1 / fit.first, bytes_per_second=1 / fit.second, worst_residual=fit.worst_residual)
 
 
 def _topk(built: Runnable, batch_size: int, on: str) -> TopkTimes:
-    """One Top-K over every weight and every layer's input, as the reference does it in a training step."""
+    """One Top-K over every weight and every layer's input, measured in the reference's training step."""
     found = _sparse(built, batch_size=batch_size, period=1)
     images, labels = _batch(built, batch_size, on)
     times = []
@@ -304,18 +306,18 @@ def _topk(built: Runnable, batch_size: int, on: str) -> TopkTimes:
 
 
 def _sparse(built: Runnable, **settings: Any) -> Estimate:
-    """SWAT-U at the sparsity that everything is measured at."""
+    """SWAT-U at the sparsity of all measurements."""
     return estimate(built.network, weights=_SPARSITY, acts=_SPARSITY, first_layer="sparse", **settings)
 
 
 def _predictions(
     network: str, batch_size: int, on: str, device: Device, *, calibrated_on: bool
 ) -> Iterator[Prediction]:
-    """A dense step, one Top-K and a step of the reference, predicted by the profile and measured."""
+    """A dense step, one Top-K and a step of the reference: predicted by the profile, and measured."""
     built = runnable(network)
     images, labels = _batch(built, batch_size, on)
     module = built.module.to(on)
-    period = 2  # every other step has a Top-K, so that a pair of them is a period
+    period = 2  # every other step has a Top-K, so a pair of steps is a period
     found = _sparse(built, device=device, batch_size=batch_size, period=period)
     plain = replace(device, dense_steps=device.dense_steps if calibrated_on or device.rates is None else ())
     dense = _sparse(built, device=plain, batch_size=batch_size, period=period)
@@ -352,5 +354,5 @@ def _title(on: str) -> str:
 
 
 def _memory(on: str) -> int | None:
-    """What the GPU's memory holds [bytes]; a CPU's is shared with everything else."""
+    """The GPU's memory [bytes]; None for a CPU, which shares its memory with everything else."""
     return int(torch.cuda.get_device_properties(0).total_memory) if on == "cuda" else None

@@ -1,4 +1,4 @@
-"""Swapping a network's layers for those of Algorithm 1, and back."""
+"""Replaces a network's layers by those of Algorithm 1, and restores them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ METHODS_THAT_RUN = ("dense", "swat", "swat-structured", "saw", "meprop")
 
 @dataclass
 class Converted:
-    """A module whose layers compute Algorithm 1. As a context manager, it undoes the conversion at the end.
+    """A module whose layers compute Algorithm 1. As a context manager, it undoes the conversion on exit.
 
-    `layers` are by the name of their weight, in the order of the network. `left_dense` are weights that the trace
-    has and no layer of torch's own multiplies, such as one that a module of the user's passes to a function.
+    `layers` are by weight name, in network order. `left_dense` are weights in the trace that no layer of torch's own
+    multiplies, such as one that a user's module passes to a function.
     """
 
     module: nn.Module
@@ -39,7 +39,7 @@ class Converted:
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def undo(self) -> None:
-        """Gives every layer its own class back; parameters keep their values."""
+        """Restores every layer's own class; parameters keep their values."""
         self._undo.close()
 
     def __enter__(self) -> Converted:
@@ -50,7 +50,7 @@ class Converted:
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[dict[str, list[Counts]]]:
-        """Counts, while it lasts, what each call of each layer multiplies; the dictionary is filled when it ends."""
+        """Counts what each call of each layer multiplies; the dictionary is filled when the context ends."""
         found: dict[str, list[Counts]] = {}
         for layer in self.layers.values():
             layer.counters = []
@@ -62,7 +62,7 @@ class Converted:
                 layer.counters = None
 
     def topk_seconds(self) -> dict[str, float]:
-        """What finding thresholds took since this was asked last [s], by layer."""
+        """The time spent on thresholds since the last call of this method [s], by layer."""
         seconds = {}
         for name, layer in self.layers.items():
             seconds[name] = sum(each.seconds for each in layer.operands.values())
@@ -71,14 +71,14 @@ class Converted:
         return seconds
 
     def follow(self, plan: SparsityPlan) -> None:
-        """Takes another plan's sparsities: each threshold that is found from now on is for those."""
+        """Switches to another plan's sparsities, for all thresholds found from now on."""
         for layer, sparsity in plan.by_weight(self.estimate.network):
             if layer.weight in self.layers:
                 for operand, each in self.layers[layer.weight].operands.items():
                     each.sparsity = sparsity.of(operand)
 
     def state_dict(self) -> dict[str, Any]:
-        """Thresholds, targets and the iteration; the module's own state_dict stays what it was."""
+        """Thresholds, targets and the iteration; the module's own state_dict is unchanged."""
         return {
             "iteration": self.clock.iteration,
             "layers": {
@@ -88,13 +88,13 @@ class Converted:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where another conversion of the same network was.
+        """Resumes from the state of another conversion of the same network.
 
-        Raises SwatcostError when the state is of another network.
+        Raises SwatcostError if the state belongs to another network.
         """
         layers = state.get("layers")
         if not isinstance(layers, Mapping) or layers.keys() != self.layers.keys():
-            raise SwatcostError("this state is of another network, or of none: its layers have other names")
+            raise SwatcostError("this state belongs to another network: its layers have other names")
         try:
             self.clock.iteration = int(state["iteration"])
             for name, layer in self.layers.items():
@@ -115,20 +115,20 @@ def convert(
     ahead: int = 0,
     seed: int = 0,
 ) -> Converted:
-    """Makes a module train by the method, sparsities and Top-K period of an estimate of it.
+    """Makes a module train with the method, sparsities and Top-K period of its estimate.
 
-    The module's convolutions, linear layers and attention projections get another class, nothing else changes:
-    parameters, buffers, hooks, names and optimizers stay what they are, and it can be copied and saved. `undo` gives
-    the classes back. Each training forward pass of the whole module is an iteration; thresholds are found in every
+    The module's convolutions, linear layers and attention projections get another class; nothing else changes:
+    parameters, buffers, hooks, names and optimizers stay, and the module can be copied and saved. `undo` restores the
+    classes. Each training forward pass of the whole module is an iteration; thresholds are found in every
     estimate.topk_period-th. In evaluation mode the last thresholds mask the weights, if the method's forward pass is
     sparse.
 
-    over says what one threshold spans (Figure 9): "nchw" (the paper's runs), "chw", "hw", "kernel" (structured; what
-    swat-structured does) or "random". selection is how a threshold is found (SELECTIONS). one_sample finds that of
-    activations on the first sample and uses it for the batch; ahead starts each selection so many iterations early
+    over is the span of one threshold (Figure 9): "nchw" (the paper's runs), "chw", "hw", "kernel" (structured, used by
+    swat-structured) or "random". selection is the algorithm for thresholds (SELECTIONS). one_sample finds the threshold
+    of activations on the first sample and uses it for the batch; ahead starts each selection that many iterations early
     (A.4). seed is for "random".
 
-    Raises SwatcostError when the estimate is of another network, or its method is none that is run here.
+    Raises SwatcostError if the estimate belongs to another network, or its method cannot be run.
 
     >>> import swatcost, torch
     >>> module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
@@ -139,16 +139,16 @@ def convert(
     0.5
     """
     if not isinstance(estimate, Estimate):
-        raise SwatcostError(f"{estimate!r:.60} is no estimate: give what swatcost.estimate gave for this module")
+        raise SwatcostError(f"{estimate!r:.60} is not an estimate: give swatcost.estimate's result for this module")
     method, plan = estimate.plan.method, estimate.plan
     if method.name not in METHODS_THAT_RUN:
-        raise SwatcostError(f"method {method.name!r} is counted, not run: choose from {', '.join(METHODS_THAT_RUN)}")
+        raise SwatcostError(f"method {method.name!r} is estimated, not run: choose from {', '.join(METHODS_THAT_RUN)}")
     if over is not None and over not in OVER:
         raise SwatcostError(f"over {over!r}: choose from {', '.join(OVER)}")
     if over == "kernel" and not method.structured:
         raise SwatcostError("over 'kernel' prunes whole kernels: choose method 'swat-structured'")
     if over in ("chw", "hw", "random") and selection != "exact":
-        raise SwatcostError(f"over {over!r} has no use for selection {selection!r}: leave it out")
+        raise SwatcostError(f"over {over!r} does not use selection {selection!r}: leave it out")
     if ahead and not 0 < ahead < estimate.topk_period:
         raise SwatcostError(f"ahead {ahead}: give iterations between 0 and the period, {estimate.topk_period}")
     module = unwrapped(module)
@@ -200,7 +200,7 @@ def _nothing(module: nn.Module, args: Any) -> None:
 
 def _swap(part: nn.Module, sparse: type[nn.Module], swat: Any, undo: contextlib.ExitStack) -> None:
     own = type(part)
-    # with a hook, torch's encoder layers do not take the fast path, which passes the module by
+    # with a hook, torch's encoder layers do not take the fast path, which bypasses the module
     hook = part.register_forward_pre_hook(_nothing)
     part.__class__ = sparse
     part.swat = swat
@@ -216,7 +216,7 @@ def _swap(part: nn.Module, sparse: type[nn.Module], swat: Any, undo: contextlib.
 def _of_attention(
     part: Any, names: Mapping[int, str], traced: list[str], layer_of: Any
 ) -> dict[int | str, Layer] | None:
-    """The layers of an attention's projections, by the first row that each multiplies; None where it has others."""
+    """The layers of an attention's projections, by their first row in the weight; None for unsupported variants."""
     if part.in_proj_weight is None or part.bias_k is not None or part.add_zero_attn:
         return None
     name, out, width = names[id(part.in_proj_weight)], names[id(part.out_proj.weight)], part.embed_dim
@@ -235,7 +235,7 @@ def _check_same(module: nn.Module, estimate: Estimate) -> None:
     for parameter in estimate.network.parameters:
         if shapes.get(parameter.name) != parameter.shape:
             raise SwatcostError(
-                f"the estimate is of {estimate.network.name}, another network: this module has no {parameter.name} of "
+                f"the estimate is for another network, {estimate.network.name}: this module has no {parameter.name} of "
                 f"shape {parameter.shape}"
             )
 
@@ -260,5 +260,5 @@ def _restore(each: Sparsifier, state: Mapping[str, Any]) -> None:
 
 def _tensor(value: Any) -> Tensor:
     if not isinstance(value, Tensor):
-        raise TypeError(f"a {type(value).__name__} is no threshold")
+        raise TypeError(f"a {type(value).__name__} is not a threshold")
     return value.clone()

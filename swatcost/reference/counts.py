@@ -1,4 +1,4 @@
-"""What a converted layer really multiplies: pairs of operands that are both present, counted by convolving masks."""
+"""What a converted layer really multiplies: pairs of non-zero operands, counted by convolving masks."""
 
 from dataclasses import dataclass, field
 
@@ -14,11 +14,11 @@ from swatcost.reference.layer_kernels import ConvForm, Form
 class Counts:
     """The counts of one call of a layer, forward and backward, over the whole batch.
 
-    `macs` are multiplications of which both operands are present: no padding, no masked element. `dense_macs` are
-    those of the same step with nothing masked. `kept` elements are those that are not zero as the backward pass reads
-    them, by place: of the kernel, of the input, of the output's gradient; None where nothing masks the operand, which
-    counts as present everywhere then. `input_zeros` are zeros that the input has before it is masked, such as ReLU's;
-    `copied_bytes` are of masked copies kept for the backward pass beside the layer's own input and weight.
+    `macs` are multiplications whose operands are both present: no padding, no masked element. `dense_macs` are those of
+    the same step with nothing masked. The `…_kept` are the counts of non-zero elements that the backward pass reads, by
+    place in the kernel, the input or the output gradient; None if the operand is not masked, and then it counts as
+    present everywhere. `input_zeros` are zeros of the input before masking, such as ReLU's; `copied_bytes` are those
+    of masked copies saved for the backward pass beside the layer's own input and weight.
     """
 
     macs: dict[Pass, int] = field(default_factory=dict)
@@ -34,22 +34,22 @@ class Counts:
 
     @property
     def weight_sparsity(self) -> float:
-        """Zeros of the masked weight [-]; 0 where nothing masks it."""
+        """Zeros of the masked weight [-]; 0 if it is not masked."""
         return _zeros(self.weight_kept, self.weight_elements)
 
     @property
     def act_sparsity(self) -> float:
-        """Zeros of the masked input [-], those included that it had before; 0 where nothing masks it."""
+        """Zeros of the masked input [-], its own included; 0 if it is not masked."""
         return _zeros(self.act_kept, self.act_elements)
 
     @property
     def output_sparsity(self) -> float:
-        """Zeros of the output's gradient after it is thinned [-]; 0 where nothing thins it."""
+        """Zeros of the sparsified output gradient [-]; 0 if it is not sparsified."""
         return _zeros(self.output_kept, self.output_elements)
 
     @property
     def default_act_sparsity(self) -> float:
-        """Zeros that the input has before it is masked [-]."""
+        """Zeros of the input before masking [-]."""
         return self.input_zeros / self.act_elements if self.act_elements else 0.0
 
 
@@ -66,7 +66,7 @@ class Counter:
     def forward(self, form: Form, x: Tensor, weights: tuple[Tensor, Tensor, Tensor], kept_input: Tensor) -> None:
         """Counts the forward pass, which reads the whole input: SWAT does not sparsify it there.
 
-        weights are the parameter, what the forward pass reads of it and what the backward pass will read.
+        weights are the parameter, and its versions for the forward and the backward pass.
         """
         own, weight, kept_weight = weights
         if self.counts.macs:
@@ -90,9 +90,9 @@ class Counter:
     def backward(
         self, form: Form, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool], *, thinned: bool
     ) -> None:
-        """Counts both gradients: they read the output's, and what is left of the weight or of the input.
+        """Counts both gradients, which read the output gradient and the masked weight or input.
 
-        What nothing masks counts as present everywhere, whatever its values.
+        An operand that is not masked counts as present everywhere, even where its values are zero.
         """
         present = _present(grad) if thinned else None
         ones = _ones(x), _ones(weight)
@@ -128,7 +128,7 @@ def _ones(x: Tensor) -> Tensor:
 
 
 def _pairs(form: Form, x: Tensor, weight: Tensor, grad: Tensor | None) -> int:
-    """Triples of an input element, a weight and an output element that meet, all present: the layer run on masks.
+    """Multiplications of an input element and a weight for an output element, all present: the layer run on masks.
 
     Each output holds at most C · R · S pairs, which single precision counts exactly up to 2^24.
     """

@@ -1,4 +1,4 @@
-"""What a run trains on: images and labels in memory."""
+"""The training data of a run: images and labels in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn import functional
 from swatcost.common.errors import SwatcostError, first_line
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".webp")
-_HELD_OUT = 5  # of so many samples, one is kept for testing, where the data does not say which
+_HELD_OUT = 5  # one sample in five is held out for testing, unless the data has a test set
 _SYNTHETIC = 512  # samples
 
 
@@ -34,7 +34,7 @@ class Samples:
     def at(self, shape: tuple[int, ...]) -> Samples:
         """The samples at a network's input shape: images are interpolated, gray ones repeated as colours.
 
-        Raises SwatcostError where that would make something else of them.
+        Raises SwatcostError if the shapes cannot be matched that way.
         """
         if tuple(self.images.shape[1:]) == shape:
             return self
@@ -42,7 +42,7 @@ class Samples:
         if len(shape) != 3 or self.images.dim() != 4 or channels not in (1, shape[0]):
             have = "×".join(map(str, self.images.shape[1:]))
             raise SwatcostError(
-                f"{self.title} has samples of {have}, which are no input of {'×'.join(map(str, shape))}"
+                f"{self.title} has samples of {have}, which do not fit an input of {'×'.join(map(str, shape))}"
             )
 
         def made(images: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Samples:
         return replace(self, images=made(self.images), test_images=made(self.test_images))
 
     def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Training batches without end, from the start-th on; each epoch in an order of its own, the rest dropped."""
+        """Endless training batches from the start-th on; each epoch is shuffled, its incomplete batch dropped."""
         count = len(self.images) // batch_size
         epoch, first = divmod(start, count)
         while True:
@@ -65,13 +65,13 @@ class Samples:
 
 
 def samples(source: str, *, input_shape: tuple[int, ...], classes: int | None, seed: int = 0) -> Samples:
-    """What --data names, at a network's input shape.
+    """The samples that --data names, at a network's input shape.
 
-    source is "digits" (UCI's 1,797 handwritten digits), "synthetic" (normal noise with labels by chance, for
-    measuring), an .npz file (arrays x and y, or x_train, y_train, x_test, y_test) or a folder with a folder of images
-    for each class. Nothing in a file is executed.
+    source is "digits" (UCI's 1,797 handwritten digits), "synthetic" (normal noise with random labels, for measuring),
+    an .npz file (arrays x and y, or x_train, y_train, x_test, y_test) or a folder with one folder of images per class.
+    Nothing in a file is executed.
 
-    Raises SwatcostError when it cannot be read or is none of these.
+    Raises SwatcostError if it cannot be read or is none of these.
     """
     if source == "digits":
         return _digits(seed).at(input_shape)
@@ -86,7 +86,7 @@ def samples(source: str, *, input_shape: tuple[int, ...], classes: int | None, s
 
 
 def synthetic(shape: tuple[int, ...], classes: int, seed: int) -> Samples:
-    """Normal noise, labels by chance: nothing can be learnt from it."""
+    """Normal noise with random labels: nothing can be learnt from it."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(_SYNTHETIC, *shape, generator=generator)
     labels = torch.randint(0, classes, (_SYNTHETIC,), generator=generator)
@@ -111,7 +111,7 @@ def _arrays(path: Path, seed: int) -> Samples:
     except OSError as error:
         raise SwatcostError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
     except Exception as error:  # zip, header and pickle errors of many kinds
-        raise SwatcostError(f"{path} is no usable .npz file: {first_line(error)}") from None
+        raise SwatcostError(f"{path} is not a usable .npz file: {first_line(error)}") from None
     names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
     if not all(name in arrays for name in names):
         raise SwatcostError(f"{path} holds {', '.join(arrays) or 'nothing'}: it needs arrays x and y, or x_train …")
@@ -122,7 +122,7 @@ def _arrays(path: Path, seed: int) -> Samples:
     if "x_test" in arrays and "y_test" in arrays:
         tests = _images(path, arrays["x_test"]), _labels(path, arrays["y_test"])
         if len(tests[0]) != len(tests[1]) or tests[0].shape[1:] != images.shape[1:]:
-            raise SwatcostError(f"{path}: x_test {tuple(tests[0].shape)} does not go with its labels, or with x_train")
+            raise SwatcostError(f"{path}: x_test {tuple(tests[0].shape)} does not match y_test or x_train")
         classes = max(classes, int(tests[1].max()) + 1 if len(tests[1]) else 0)
         return Samples(
             title=path.name, images=images, labels=labels, test_images=tests[0], test_labels=tests[1], classes=classes
@@ -133,7 +133,7 @@ def _arrays(path: Path, seed: int) -> Samples:
 def _images(path: Path, array: Any) -> Tensor:
     """(n, H, W), (n, C, H, W) or (n, H, W, C) numbers as (n, C, H, W); bytes are scaled to [0, 1]."""
     if array.dtype.kind not in "fiub":
-        raise SwatcostError(f"{path}: images of type {array.dtype} are no numbers")
+        raise SwatcostError(f"{path}: images of dtype {array.dtype} are not numbers")
     images = torch.as_tensor(array.astype("float32"))
     if array.dtype.kind == "u" and array.dtype.itemsize == 1:
         images = images / 255
@@ -148,18 +148,18 @@ def _images(path: Path, array: Any) -> Tensor:
 
 def _labels(path: Path, array: Any) -> Tensor:
     if array.dtype.kind not in "iu" or array.ndim != 1 or (array.size and array.min() < 0):
-        raise SwatcostError(f"{path}: labels have to be whole numbers from 0, one a sample")
+        raise SwatcostError(f"{path}: labels must be whole numbers from 0, one per sample")
     return torch.as_tensor(array.astype("int64"))
 
 
 def _folder(path: Path, shape: tuple[int, ...], seed: int) -> Samples:
-    """Images by class: the folders' names in order are the classes."""
+    """Images by class: the sorted folder names are the classes."""
     try:
         from PIL import Image
     except ImportError:
         raise SwatcostError("reading a folder of images needs Pillow: install pillow, or give an .npz file") from None
     if len(shape) != 3 or shape[0] not in (1, 3):
-        raise SwatcostError(f"{path} holds images: the network takes {'×'.join(map(str, shape))}")
+        raise SwatcostError(f"{path} holds images, but the network takes {'×'.join(map(str, shape))}")
     folders = sorted(each for each in path.iterdir() if each.is_dir())
     images, labels = [], []
     for label, folder in enumerate(folders):
@@ -168,17 +168,17 @@ def _folder(path: Path, shape: tuple[int, ...], seed: int) -> Samples:
                 with Image.open(file) as image:
                     pixels = image.convert("L" if shape[0] == 1 else "RGB").resize(shape[:0:-1])
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                raise SwatcostError(f"{file} is no usable image: {first_line(error)}") from None
+                raise SwatcostError(f"{file} is not a usable image: {first_line(error)}") from None
             images.append(torch.as_tensor(numpy.asarray(pixels, dtype="float32") / 255).reshape(*shape[1:], shape[0]))
             labels.append(label)
     if not images:
-        raise SwatcostError(f"{path} has no folder of images: it needs one for each class")
+        raise SwatcostError(f"{path} has no folders of images: it needs one per class")
     stacked = torch.stack(images).permute(0, 3, 1, 2).contiguous()
     return _split(path.name or str(path), stacked, torch.tensor(labels), len(folders), seed)
 
 
 def _split(title: str, images: Tensor, labels: Tensor, classes: int, seed: int) -> Samples:
-    """A fifth, chosen by the seed, for testing."""
+    """Holds out a fifth, chosen by the seed, for testing."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     held_out = len(images) // _HELD_OUT
     test, train = order[:held_out], order[held_out:]

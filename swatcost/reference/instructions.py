@@ -1,4 +1,4 @@
-"""Retired instructions of numpy.partition: the paper's Table 9, for this machine, where they can be counted."""
+"""Retired instructions of numpy.partition: the paper's Table 9 for this machine, if they can be counted."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_ARRAYS = 5  # of each size, for introselect's cost depends on where its pivots fall
-_SECONDS = 240  # that a child may take
+_ARRAYS = 5  # per size, as introselect's cost depends on where its pivots fall
+_SECONDS = 240  # time limit of a child process
 _SUMMARY = re.compile(r"^==(\d+)== I\s+refs:\s+([\d,]+)$", re.MULTILINE)
 
-# Run in processes of their own, for numpy chooses its code paths when it is imported, and valgrind a process at a time.
+# Run in separate processes: numpy chooses its code paths on import, and valgrind counts whole processes.
 _CHILD = f"""
 import ctypes, json, os, platform, struct, sys
 import numpy
@@ -26,7 +26,7 @@ except ImportError:
 sizes, how = json.loads(sys.argv[1]), sys.argv[2]
 paths = [each for each in core.__cpu_dispatch__ if core.__cpu_features__.get(each)]
 here = {{*paths, *core.__cpu_baseline__}}
-# numpy/_core/src/npysort/selection.cpp: float32 has vector paths on x86 alone
+# numpy/_core/src/npysort/selection.cpp: float32 has vector paths only on x86
 sorts = [each for each in ("X86_V4", "AVX512_SKX", "X86_V3", "AVX2") if each in here]
 found = {{"paths": paths, "dispatch": sorts[0] if sorts else "introselect", "counts": {{}}, "processes": {{}}}}
 draw = numpy.random.default_rng(0).standard_normal
@@ -36,7 +36,7 @@ def work(size):
     for array in arrays[size]:
         numpy.partition(array, int(0.8 * size))
 
-work(9)  # what happens only the first time
+work(9)  # one-time costs
 if how == "perf" and sys.platform == "linux":
     # struct perf_event_attr: type hardware, its size, config instructions; no kernel, no hypervisor
     attributes = bytearray(128)
@@ -53,7 +53,7 @@ if how == "perf" and sys.platform == "linux":
             work(size)
             found["counts"][size] = (read() - before) / {_ARRAYS}
 elif how == "valgrind":
-    # each fork is summed up by itself when it exits, with what its parent did before; the one of size 0 did no more
+    # valgrind reports each fork when it exits, including its parent's work until then; the fork of size 0 is only that
     for size in [0, *sizes]:
         process = os.fork()
         if not process:
@@ -68,9 +68,9 @@ print(json.dumps(found), flush=True)
 
 @dataclass(frozen=True)
 class Instructions:
-    """Instructions that one numpy.partition of single-precision numbers retires, the copy that it makes included.
+    """Instructions retired by one numpy.partition of single-precision numbers, including its copy.
 
-    `counter` says what counted them, `dispatch` which of numpy's code paths ran.
+    `counter` is what counted them, `dispatch` the numpy code path that ran.
     """
 
     elements: int
@@ -80,20 +80,20 @@ class Instructions:
 
     @property
     def per_element(self) -> float:
-        """Instructions an element: the third column of Table 9."""
+        """Instructions per element: the third column of Table 9."""
         return self.instructions / self.elements
 
 
 def partition_instructions(sizes: Sequence[int], *, simd: bool) -> list[Instructions]:
-    """Counts for arrays of normal magnitudes in these sizes, of a search for the threshold that zeroes 80 %.
+    """Counts for arrays of normal magnitudes of these sizes, searching the threshold that zeroes 80 %.
 
-    The mean of five arrays; numpy's call itself, of some ten thousand instructions, is part of it. Counted by the
-    processor, or else by valgrind, which knows no AVX-512; empty where neither can be used. simd=False turns numpy's
-    vector paths off, which leaves introselect, the algorithm that Table 9 profiled.
+    The mean of five arrays, including the call overhead of some ten thousand instructions. Counted by the processor, or
+    else by valgrind, which does not support AVX-512; empty if neither is available. simd=False turns off numpy's vector
+    paths, which leaves introselect, the algorithm that Table 9 profiled.
     """
     off = "" if simd else _vector_paths()
     found = _child(sizes, "perf", [], off)
-    if found is not None and any(found[0]["counts"].values()):  # some virtual machines' counters stand still
+    if found is not None and any(found[0]["counts"].values()):  # the counters of some virtual machines stay at zero
         counts, counter = {int(size): count for size, count in found[0]["counts"].items()}, "the processor"
     elif (valgrind := shutil.which("valgrind")) is None:
         return []
@@ -112,7 +112,7 @@ def partition_instructions(sizes: Sequence[int], *, simd: bool) -> list[Instruct
 
 
 def _of_forks(log: str, processes: dict[str, int]) -> dict[int, float]:
-    """Instructions of one partition by size, from valgrind's summaries of each process.
+    """Instructions of one partition by size, from valgrind's per-process summaries.
 
     >>> log = "==7== I   refs:      1,000" + chr(10) + "==8== I   refs:      6,000"
     >>> _of_forks(log, {"7": 0, "8": 100})  # (6000 − 1000) / 5 arrays
@@ -125,13 +125,13 @@ def _of_forks(log: str, processes: dict[str, int]) -> dict[int, float]:
 
 
 def _vector_paths(tool: Sequence[str] = ()) -> str:
-    """The code paths that numpy would choose from here, to be turned off."""
+    """The vector paths that numpy could choose here, to be turned off."""
     found = _child([], "none", tool, "")
     return " ".join(found[0]["paths"]) if found else ""
 
 
 def _child(sizes: Sequence[int], how: str, tool: Sequence[str], off: str) -> tuple[dict[str, Any], str] | None:
-    """What the child found, and what was written to standard error; None if it failed."""
+    """The child's result and its standard error; None if it failed."""
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": off, "OPENBLAS_NUM_THREADS": "1"}
     if not off:
         del environment["NPY_DISABLE_CPU_FEATURES"]

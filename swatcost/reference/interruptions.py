@@ -1,4 +1,4 @@
-"""Stopping between two steps, not in one."""
+"""Stopping between steps, not within one."""
 
 import contextlib
 import signal
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class StoppedError(KeyboardInterrupt):
-    """A run was interrupted, and can be resumed."""
+    """A run was interrupted and can be resumed."""
 
 
 @contextlib.contextmanager
 def interruptions() -> Iterator[threading.Event]:
-    """Set by the first interruption, so that a step is finished first; the second one interrupts at once."""
+    """An event set by the first interruption, so that the current step finishes; a second one interrupts at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Form(Protocol):
-    """How a layer multiplies its input with its weight, and the gradients of that."""
+    """How a layer multiplies its input by its weight, and the gradients."""
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor: ...
 

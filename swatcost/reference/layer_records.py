@@ -1,4 +1,4 @@
-"""What a record says of the layers of a step."""
+"""The layers of a step, as a run's record stores them."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,7 +16,7 @@ def layer_records(
     topk_seconds: Mapping[str, float],
     shares: Mapping[str, float],
 ) -> tuple[LayerRecord, ...]:
-    """Every layer, its calls taken together. topk_seconds and shares are by weight, in seconds and as fractions."""
+    """One record per layer, over all its calls. topk_seconds [s] and shares [-] are by weight."""
     return tuple(
         LayerRecord(
             weight=name,

@@ -1,4 +1,4 @@
-"""Layers that compute Algorithm 1: torch's own, given another class, so that parameters, hooks and names stay."""
+"""Layers that compute Algorithm 1: torch's own with another class, so that parameters, hooks and names stay."""
 
 import math
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from swatcost.reference.sparsifier import Clock, Sparsifier, in_backward
 
 @dataclass
 class Layer:
-    """One weight and how it is multiplied: what a method sparsifies of its operands, in which pass.
+    """One weight and how it is multiplied: which operands the method sparsifies in which pass.
 
-    `name` is the weight's name in the trace, `sparse` the operands that are sparse in each pass. While `counters` is a
-    list, each call in an iteration adds one, which counts what it multiplies.
+    `name` is the weight's name in the trace, `sparse` the operands that are sparse in each pass. If `counters` is a
+    list, each call in an iteration appends one, which counts what it multiplies.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Layer:
 
     @property
     def operands(self) -> dict[Operand, Sparsifier]:
-        """What makes each of its operands sparse."""
+        """The sparsifier of each operand."""
         return {"weight": self.weight, "activation": self.activation, "output": self.output}
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, training: bool) -> Tensor:
-        """The layer's output; its backward pass is Eqs. 2 and 3 on what the method leaves of the operands."""
+        """The layer's output; its backward pass is Eqs. 2 and 3 on the sparsified operands."""
         x, weight, bias = _as_autocast(x, weight, bias)
         sparse, learning = self.sparse, training and torch.is_grad_enabled()
         call = self._call() if learning else 0
@@ -63,11 +63,11 @@ class Layer:
             return SparseProduct.apply(x, weight, bias, form, operands, counter)  # type: ignore[no-any-return, no-untyped-call]
 
     def _masks_weight(self, learning: bool) -> bool:
-        """A method that is dense in the forward pass leaves the trained model dense."""
+        """Whether to mask the weight; a method with a dense forward pass leaves it dense outside of training."""
         return "weight" in self.sparse["forward"] or (learning and "weight" in self.sparse["grad_input"])
 
     def _counter(self, call: int) -> Counter | None:
-        """What counts this call; the same one again where checkpointing runs it again."""
+        """The counter of this call; when checkpointing recomputes the call, the same counter."""
         if self.counters is None:
             return None
         if not in_backward():
@@ -76,7 +76,7 @@ class Layer:
         return self.counters[call] if call < len(self.counters) else None
 
     def _call(self) -> int:
-        """How often the layer ran before in this iteration; run again by checkpointing, the same number again."""
+        """How often the layer ran before in this iteration; when checkpointing recomputes a call, its own number."""
         if self.called_in != self.clock.iteration:
             self.called_in, self.calls, self.calls_again = self.clock.iteration, 0, 0
         if in_backward():
@@ -87,7 +87,7 @@ class Layer:
 
 
 def _as_autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What autocast makes of the operands of a convolution or linear layer."""
+    """The operands of a convolution or linear layer in autocast's dtype."""
     if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:
         return x, weight, bias
     dtype = torch.get_autocast_dtype(x.device.type)
@@ -171,10 +171,9 @@ class SparseConvTranspose3d(_TransposedConvolution, nn.ConvTranspose3d):
 
 
 class SparseAttention(nn.MultiheadAttention):
-    """nn.MultiheadAttention whose projections are by Algorithm 1; the products of activations stay dense.
+    """nn.MultiheadAttention with projections by Algorithm 1; the products of activations stay dense.
 
-    `swat` holds a layer for each part of in_proj_weight that is multiplied on its own, by its first row, and one for
-    out_proj.
+    `swat` holds a layer for each separately multiplied part of in_proj_weight, by its first row, and one for out_proj.
     """
 
     swat: dict[int | str, Layer]
@@ -224,7 +223,7 @@ class SparseAttention(nn.MultiheadAttention):
         return output, weights
 
     def _projected(self, x: Tensor, start: int, end: int) -> Tensor:
-        """x by a part of in_proj_weight: queries' rows are the first, then keys', then values'."""
+        """x times a part of in_proj_weight, whose rows are those of queries, keys and values, in this order."""
         rows = slice(start * self.embed_dim, end * self.embed_dim)
         whole = end - start == 3
         weight = self.in_proj_weight if whole else self.in_proj_weight[rows]
@@ -233,7 +232,7 @@ class SparseAttention(nn.MultiheadAttention):
         return layer.product(x, weight, bias, LinearForm(), self.training)
 
     def _mask(self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None) -> Tensor | None:
-        """What is added to the scores (N, heads, L, S): both masks, truth values (True: not looked at) or numbers."""
+        """The sum of both masks, to be added to the scores (N, heads, L, S); boolean ones are True where masked."""
         N, heads, L, S = *q.shape[:3], k.shape[2]
         given = []
         if mask is not None:
@@ -263,4 +262,4 @@ SPARSE: dict[type[nn.Module], type[nn.Module]] = {
     nn.ConvTranspose3d: SparseConvTranspose3d,
     nn.MultiheadAttention: SparseAttention,
 }
-"""What takes the place of each of torch's classes. A subclass is left alone: it may compute something else."""
+"""The replacement of each of torch's classes. Subclasses are left alone: they may compute something else."""

@@ -14,9 +14,9 @@ from swatcost.reference.layer_kernels import Form, LinearForm
 
 @dataclass(frozen=True)
 class Operands:
-    """What the three products read: dense or sparsified tensors, and what thins the output's gradient, if anything.
+    """What the three products read: dense or sparsified tensors, and the sparsifier of the output gradient, if any.
 
-    Each gradient is thinned for both products alike; the bias's gradient is full.
+    Both gradient products read the same sparsified gradient; the bias gradient is full.
     """
 
     forward_weight: Tensor
@@ -30,8 +30,8 @@ class SparseProduct(torch.autograd.Function):
 
     a_l = forward(W_l, a_{l−1});  ∇a_{l−1} = G_l(∇a_l, W_l);  ∇w_l = H_l(∇a_l, a_{l−1})      (Eqs. 1 to 3)
 
-    Forward and grad_input read the active weights, grad_weight the largest activations; the output's gradient is full
-    (but in meProp), so every weight gets its gradient.
+    Forward and grad_input read the active weights, grad_weight the largest activations; the output gradient is full
+    (except in meProp), so every weight gets a gradient.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The module and the data of a training run, and how long it is in epochs of those."""
+"""The module and the data of a training run, and its length in epochs."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,12 +9,12 @@ from swatcost.reference.run_settings import Settings
 from swatcost.reference.runnable import Runnable, runnable
 from swatcost.reference.scores import classes_of
 
-_LONGEST = 10**6  # epochs
-_EPOCHS = 5  # of a run, unless told
+_MAX_EPOCHS = 10**6
+_EPOCHS = 5  # default length of a run
 
 
 def matched(settings: Settings) -> tuple[Runnable, Samples]:
-    """The network and its data, with as many classes as the data needs."""
+    """The network, with as many classes as the data has, and the data."""
     classes = settings.classes
     for _ in range(2):
         built = runnable(settings.model, classes=classes, input_shape=settings.input_shape, seed=settings.seed)
@@ -35,9 +35,9 @@ def matched(settings: Settings) -> tuple[Runnable, Samples]:
 
 
 def settings_of_length(epochs: float | None = None, *, steps: int | None = None, **settings: Any) -> Settings:
-    """A run of this many epochs of its data, 5 by default, or of this many steps; None is as if it were not given.
+    """The settings of a run of `epochs` epochs, 5 by default, or of `steps` steps; None means not given.
 
-    Raises SwatcostError for both, and for what cannot be used.
+    Raises SwatcostError if both are given, and for invalid settings.
     """
     if steps is not None and epochs is not None:
         raise SwatcostError("give --steps or --epochs, not both")
@@ -48,11 +48,11 @@ def settings_of_length(epochs: float | None = None, *, steps: int | None = None,
 
 
 def epochs_to_steps(settings: Settings, epochs: float) -> Settings:
-    """The same run with a length of so many epochs of its data, at least one step.
+    """The same run with a length of `epochs` epochs, at least one step.
 
-    Raises SwatcostError when that is no length, or the data cannot be read.
+    Raises SwatcostError if epochs is not positive or the data cannot be read.
     """
-    if not 0 < epochs <= _LONGEST:
+    if not 0 < epochs <= _MAX_EPOCHS:
         raise SwatcostError(f"epochs {epochs:g}: give a positive number")
     _, data = matched(settings)
     return replace(settings, steps=max(1, round(epochs * (len(data.images) // settings.batch_size))))

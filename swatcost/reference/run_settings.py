@@ -1,4 +1,4 @@
-"""What a training run depends on."""
+"""The settings of a training run."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,17 +12,17 @@ from swatcost.common.record import Header
 from swatcost.common.units import checked_count
 from swatcost.reference.scopes import RUNNING
 
-_MEASURED = 20  # steps of a run in which layers are looked at, unless told
+_MEASURED = 20  # default number of steps of a run in which layers are measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that a run depends on. Names are those of `estimate`, `convert` and `samples`.
+    """All settings that a run depends on. Names are those of `estimate`, `convert` and `samples`.
 
-    `steps` is the length of the run in training steps; `record_every` the steps from one in which layers are measured
-    to the next. The optimizer is SGD with momentum; the learning rate is divided by ten at one and two thirds of the
-    run (Table 12). `on` is cpu or cuda. `distribution` momentum without a source is uniform in the first epoch, and
-    follows the run's own momentum from each epoch to the next (SWAT-M).
+    `steps` is the length of the run in training steps; layers are measured every `record_every` steps. The optimizer is
+    SGD with momentum; the learning rate is divided by ten at one and two thirds of the run (Table 12). `on` is cpu or
+    cuda. `distribution` momentum without a source is uniform in the first epoch and then follows the run's own momentum
+    from epoch to epoch (SWAT-M).
     """
 
     model: str
@@ -59,15 +59,15 @@ class Settings:
             checked_count(self.record_every, "record_every")
         for name in ("learning_rate", "momentum", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise SwatcostError(f"{name} {getattr(self, name)!r}: give a number that is not negative")
+                raise SwatcostError(f"{name} {getattr(self, name)!r}: give a non-negative number")
         if self.on == "cuda" and not torch.cuda.is_available():
-            raise SwatcostError("on 'cuda': there is no GPU here that torch can use")
+            raise SwatcostError("on 'cuda': torch finds no usable GPU")
         if self.on not in ("cpu", "cuda"):
             raise SwatcostError(f"on {self.on!r}: give cpu or cuda")
 
     @property
     def measures_every(self) -> int:
-        """Steps from one in which layers are measured to the next."""
+        """The interval at which layers are measured [steps]."""
         return self.record_every or max(1, self.steps // _MEASURED)
 
     @property
@@ -77,9 +77,9 @@ class Settings:
 
 
 def settings_of(header: Header, path: Path) -> Settings:
-    """The settings of the run that a record's header is of.
+    """The settings of the run that a record's header describes.
 
-    Raises SwatcostError when they are of another version, or damaged.
+    Raises SwatcostError if another version wrote them, or they are damaged.
     """
     if unknown := header.settings.keys() - {each.name for each in fields(Settings)}:
         raise SwatcostError(f"{path} was written by version {header.version}, with a setting {sorted(unknown)[0]!r}")
@@ -88,4 +88,4 @@ def settings_of(header: Header, path: Path) -> Settings:
     except SwatcostError:
         raise
     except ValueError as error:
-        raise SwatcostError(f"{path} is no usable record of a run: {error}") from None
+        raise SwatcostError(f"{path} is not a usable record of a run: {error}") from None

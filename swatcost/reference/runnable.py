@@ -1,4 +1,4 @@
-"""A name → a module that can be trained, and its trace for the input that it will get."""
+"""A name → a trainable module, and its trace for the input that it will get."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from swatcost.tracing.sources import build_source
 
 @dataclass(frozen=True)
 class Runnable:
-    """A module with its own parameters, the shape (C, H, W) of one sample of its input, and its trace."""
+    """A module with parameters, the shape (C, H, W) of one input sample, and its trace."""
 
     module: nn.Module
     input_shape: tuple[int, ...]
@@ -27,11 +27,11 @@ class Runnable:
 def runnable(
     model: str, *, classes: int | None = None, input_shape: Sequence[int] | None = None, seed: int = 0
 ) -> Runnable:
-    """Builds what MODEL names and traces it.
+    """Builds and traces MODEL.
 
-    model is what `swatcost.load` takes, but for saved traces. seed is of its initial parameters.
+    model is what `swatcost.load` takes, except saved traces. seed sets the initial parameters.
 
-    Raises SwatcostError when it cannot be built, or does not take images of input_shape.
+    Raises SwatcostError if it cannot be built, or does not take images of input_shape.
     """
     if model.endswith(".json"):
         raise SwatcostError(f"{model} is a trace, which cannot be run: name the network itself")
@@ -49,12 +49,12 @@ def runnable(
         given = input_shape or built.input_shape or _shape_of(built.inputs)
         if given is None:
             raise SwatcostError(
-                f"{model} does not say what its input looks like: let the factory return (module, example_inputs), "
-                "or give input_shape where that can be given"
+                f"{model} does not state its input shape: let the factory return (module, example_inputs), or give "
+                "input_shape where that can be given"
             )
         shape = tuple(given)
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise SwatcostError(f"{model} has no parameter that trains")
+        raise SwatcostError(f"{model} has no trainable parameters")
     return Runnable(module.train(), shape, trace(module, input_shape=shape, name=model))
 
 

@@ -1,4 +1,4 @@
-"""What autograd really keeps for a backward pass."""
+"""The bytes that autograd really saves for a backward pass."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 def saved_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> int:
     """Bytes of the storages that autograd saves while forward runs, each once, without parameters and buffers.
 
-    forward runs the module and gives what keeps its graph alive.
+    forward runs the module and returns a tensor that keeps its graph alive.
     """
     kept: dict[int, Tensor] = {}
 

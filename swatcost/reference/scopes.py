@@ -1,31 +1,31 @@
-"""Settings as the reference takes them, which need no torch."""
+"""The settings of the reference; this file does not import torch."""
 
 from swatcost.setting import Scope
 
 _WITHOUT = {
-    "convention": "what is executed is counted as `exact` does",
-    "device": "it runs on this machine",
-    "default_act_sparsity": "the zeros of activations are measured",
-    "hidden": "the reference starts selections early instead: --ahead",
+    "convention": "executed work is counted under `exact`, leave it out",
+    "device": "the reference runs on this machine, leave it out",
+    "default_act_sparsity": "the zeros of activations are measured, leave it out",
+    "hidden": "use --ahead, which starts selections early",
 }
 _HELP = {
     "method": "dense, swat, swat-structured, saw or meprop.",
-    "grads": "Sparsity of outputs' gradients, for meprop.",
-    "selection": "How a threshold is found: exact, kthvalue, topk, sort, partition, radix, sampled, histogram.",
+    "grads": "Sparsity of output gradients, for meprop.",
+    "selection": "Algorithm for thresholds: exact, kthvalue, topk, sort, partition, radix, sampled, histogram.",
     "one_sample": "Find activations' thresholds on the first sample (A.4).",
 }
 
 RUNNING = Scope(
     without=_WITHOUT,
     defaults={"period": 100, "batch_size": 64, "selection": "exact"},
-    default_is={"steps": "that of --epochs"},
+    default_is={"steps": "from --epochs"},
     help={**_HELP, "steps": "Length of the run in training steps."},
 )
-"""Of a training run."""
+"""The settings of a training run."""
 
 VALIDATING = Scope(
     without=_WITHOUT,
     defaults={"steps": 2, "batch_size": 4, "selection": "exact"},
     help={**_HELP, "steps": "Training steps to execute."},
 )
-"""Of a validation."""
+"""The settings of a validation."""

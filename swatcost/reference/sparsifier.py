@@ -1,4 +1,4 @@
-"""f_TOPK of Algorithm 1 for one operand of one layer: a threshold found every P iterations and reused between."""
+"""f_TOPK of Algorithm 1 for one operand of one layer: a threshold found every P iterations and reused in between."""
 
 import time
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from torch import Tensor
 from swatcost.reference.thresholds import SELECTIONS, Selection
 
 Over = Literal["nchw", "chw", "hw", "kernel", "random"]
-"""What one threshold spans (Figure 9): the whole tensor; a sample or filter; a channel of it; the whole tensor by
-kernels W[f, c] and their L1 norm (Section 3.3.1; weights only); or none, a random choice (the null hypothesis)."""
+"""The span of one threshold (Figure 9): the whole tensor; a sample or filter; one of its channels; the whole tensor, by
+the L1 norms of kernels W[f, c] (Section 3.3.1; weights only); or no threshold, a random choice (null hypothesis)."""
 
 OVER: tuple[Over, ...] = get_args(Over)
 _SEEDS = 2**31
@@ -21,8 +21,8 @@ _SEEDS = 2**31
 class Clock:
     """The iteration that a converted network is in, and when thresholds are found.
 
-    `iteration` counts training forward passes of the whole network from 0; −1 before the first. `ahead` is how many
-    iterations before it is needed a selection starts, on what the operand is then (A.4: hiding its latency).
+    `iteration` counts training forward passes of the whole network from 0; −1 before the first. A selection starts
+    `ahead` iterations early, on the operand's values at that time (A.4: hiding its latency).
     """
 
     period: int = 1
@@ -31,7 +31,7 @@ class Clock:
     iteration: int = -1
 
     def tick(self, module: torch.nn.Module, args: Any) -> None:
-        """A forward pre-hook of the whole network: a training forward pass is an iteration."""
+        """A forward pre-hook of the whole network: each training forward pass is an iteration."""
         if module.training and torch.is_grad_enabled() and not in_backward():
             self.iteration += 1
 
@@ -47,7 +47,7 @@ class Clock:
 
 
 def in_backward() -> bool:
-    """Whether activation checkpointing is running a forward pass again."""
+    """Whether activation checkpointing is recomputing a forward pass."""
     return bool(torch._C._current_graph_task_id() != -1)
 
 
@@ -55,8 +55,8 @@ def in_backward() -> bool:
 class Sparsifier:
     """Keeps an operand's largest elements: |x| ≤ t becomes 0 (Algorithm 1, f_TOPK).
 
-    `sparsity` is the target [-], asked for whenever a threshold is found. A layer that runs several times in an
-    iteration has a threshold for each time. `seconds` is what finding thresholds took in this iteration.
+    `sparsity` is the target [-] of each new threshold. A layer that runs several times in an iteration has one
+    threshold per call. `seconds` is the time spent on thresholds in this iteration.
     """
 
     clock: Clock
@@ -72,12 +72,12 @@ class Sparsifier:
     seconds: float = 0.0
 
     def __call__(self, x: Tensor, call: int = 0, *, training: bool = True) -> Tensor:
-        """x with zeros where it is masked; x itself where nothing is."""
+        """x with masked elements set to zero; x itself if nothing is masked."""
         kept = self.kept(x, call, training)
         return x if kept is None else torch.where(kept, x, 0)
 
     def kept(self, x: Tensor, call: int = 0, training: bool = True) -> Tensor | None:
-        """Which elements stay, in a shape that x's broadcasts with; None if all do."""
+        """Which elements are kept, in a shape that broadcasts with x; None if all are."""
         if self.over == "random":
             return self._random(x, call)
         threshold = self._threshold(x, call, training)
@@ -85,12 +85,12 @@ class Sparsifier:
 
     @property
     def threshold(self) -> float | None:
-        """The threshold in use, where it is one number."""
+        """The threshold in use, if it is a single number."""
         numbers = list(self.thresholds.values())
         return float(numbers[0]) if len(numbers) == 1 and numbers[0].numel() == 1 else None
 
     def _measure(self, x: Tensor) -> Tensor:
-        """What is compared with the threshold: magnitudes, or kernels' L1 norms."""
+        """The quantity compared with the threshold: magnitudes, or L1 norms of kernels."""
         if self.over == "kernel" and x.dim() > 2:
             return x.abs().sum(dim=tuple(range(2, x.dim())), keepdim=True)
         return x.abs()
@@ -114,7 +114,7 @@ class Sparsifier:
 
     @property
     def _lasts(self) -> bool:
-        """Another batch has other samples, so a threshold for each of them does not last."""
+        """Whether thresholds can be reused; those of single samples cannot, as another batch has other samples."""
         return not self.of_samples or self.over in ("nchw", "kernel")
 
     @staticmethod
@@ -124,7 +124,7 @@ class Sparsifier:
             place[call] = threshold
 
     def _found(self, x: Tensor) -> Tensor | None:
-        """The threshold, or several in a shape that broadcasts with x; None if nothing is to be zeroed."""
+        """The threshold, or several in a shape that broadcasts with x; None if no element is to be zeroed."""
         if self.sparsity == 0 or x.numel() == 0:
             return None
         before = now(x.device)
@@ -147,7 +147,7 @@ class Sparsifier:
         return self.selection.find(magnitudes, zeros) if zeros else None
 
     def _random(self, x: Tensor, call: int) -> Tensor | None:
-        """A random choice of exactly so many, drawn anew with every refresh; of activations with every batch."""
+        """A random mask with the exact number of zeros, redrawn at every refresh; for activations, with every batch."""
         zeros = _zeros(x.numel(), self.sparsity)
         if not zeros:
             return None
@@ -160,12 +160,12 @@ class Sparsifier:
 
 
 def _zeros(elements: int, sparsity: float) -> int:
-    """How many of so many elements become zero; at least one stays."""
+    """How many of `elements` elements become zero; at least one is kept."""
     return min(round(elements * sparsity), elements - 1)
 
 
 def now(on: str | torch.device) -> float:
-    """The time [s] when a device has done what it was given to do."""
+    """The time [s] once a device has finished its queued work."""
     if torch.device(on).type == "cuda":
         torch.cuda.synchronize(on)
     return time.perf_counter()

@@ -14,14 +14,14 @@ from swatcost.common.registry import Registry
 
 Find = Callable[[Tensor, int], Tensor]
 
-_SAMPLE = 4096  # elements that the sampled threshold looks at: a standard error of 0.8 % of all at the median
+_SAMPLE = 4096  # elements of the sampled threshold: at the median, a standard error of 0.8 % of all elements
 _BINS = 2048  # of the approximate histogram
-_DIGIT = 16  # bits that one pass of the radix selection looks at
+_DIGIT = 16  # bits per pass of the radix selection
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A way to find a threshold. `exact`: as many elements do not exceed it as were asked for, but for ties."""
+    """A way to find a threshold. `exact`: except for ties, exactly `zeros` elements do not exceed it."""
 
     name: str
     title: str
@@ -30,12 +30,12 @@ class Selection:
 
 
 def by_sorting(magnitudes: Tensor, zeros: int) -> Tensor:
-    """The whole array in order, O(n log n)."""
+    """Sorts the whole array, O(n log n)."""
     return magnitudes.sort().values[zeros - 1]
 
 
 def by_topk(magnitudes: Tensor, zeros: int) -> Tensor:
-    """The largest ones and their places, of which only the smallest is asked for: what Table 10 timed."""
+    """Finds the largest elements and their indices, of which only the smallest is used: what Table 10 timed."""
     return magnitudes.topk(magnitudes.numel() - zeros + 1).values[-1]
 
 
@@ -66,8 +66,8 @@ def by_radix(magnitudes: Tensor, zeros: int) -> Tensor:
 
 
 def by_sample(magnitudes: Tensor, zeros: int) -> Tensor:
-    """The threshold of every n-th element, about 4096 of them."""
-    step = max(1, magnitudes.numel() // _SAMPLE) | 1  # odd, or it would meet the same pixel of every image
+    """The threshold of a sample: every n-th element, about 4096 in total."""
+    step = max(1, magnitudes.numel() // _SAMPLE) | 1  # odd, or it would hit the same pixel of every image
     sample = magnitudes[::step]
     rank = round(zeros / magnitudes.numel() * sample.numel())
     return by_kthvalue(sample, max(1, min(rank, sample.numel() - 1)))
@@ -85,7 +85,7 @@ def by_histogram(magnitudes: Tensor, zeros: int) -> Tensor:
 
 
 def by_fastest(magnitudes: Tensor, zeros: int) -> Tensor:
-    """Introselect on the CPU, where numpy's is many times as fast as torch's quickselect; that on other devices."""
+    """Introselect on the CPU, where numpy's is many times as fast as torch's quickselect; quickselect elsewhere."""
     takes = magnitudes.device.type == "cpu" and magnitudes.dtype in (torch.float32, torch.float64)
     return by_partition(magnitudes, zeros) if takes else by_kthvalue(magnitudes, zeros)
 
@@ -95,8 +95,8 @@ SELECTIONS = Registry[Selection](
     Selection,
     Selection("exact", "partition on the CPU, kthvalue elsewhere", by_fastest),
     Selection("kthvalue", "torch.kthvalue: quickselect for the threshold alone", by_kthvalue),
-    Selection("topk", "torch.topk: the K largest and their places", by_topk),
-    Selection("sort", "torch.sort: the whole array in order", by_sorting),
+    Selection("topk", "torch.topk: the K largest and their indices", by_topk),
+    Selection("sort", "torch.sort: the whole array", by_sorting),
     Selection("partition", "numpy.partition: introselect (on the CPU)", by_partition),
     Selection("radix", "histograms of 16 bits at a time", by_radix),
     Selection("sampled", "the threshold of every n-th element, about 4096", by_sample, exact=False),

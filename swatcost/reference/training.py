@@ -1,4 +1,4 @@
-"""A training run of the reference: record, checkpoint, and going on where it stopped."""
+"""A training run of the reference: record, checkpoint and resuming."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TEST_BATCH = 256  # samples
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run is at: steps done, the mean loss and accuracy of the last batch, sparsities as last measured [-]."""
+    """The progress of a run: steps done, loss and accuracy of the last batch, and the last measured sparsities [-]."""
 
     done: int
     loss: float
@@ -48,40 +48,49 @@ class Progress:
 Report = Callable[[Progress], object]
 
 
-def run(settings: Settings, output: Path, report: Report = lambda progress: None) -> Record:
+def run(
+    settings: Settings,
+    output: Path,
+    report: Report = lambda progress: None,
+    begin: Callable[[], object] = lambda: None,
+) -> Record:
     """Trains, and writes the record to output (.jsonl) and the last checkpoint beside it (.pt).
 
-    Raises SwatcostError for anything that cannot be run, and StoppedError when interrupted: then both files are whole,
-    and `resume` goes on.
+    begin is called before the first step, report after each.
+
+    Raises SwatcostError for settings that cannot be run, and StoppedError if interrupted: both files are complete then,
+    and `resume` continues.
     """
     training = _Training.prepared(settings, output)
     if training.checkpoint.exists() and not output.exists():
-        raise SwatcostError(f"{training.checkpoint} is there already, of another run: name another --output")
+        raise SwatcostError(f"{training.checkpoint} exists already, from another run: name another --output")
     with Writer(output, training.header()) as record:
-        training.go_on(record, report)
+        begin()
+        training.train(record, report)
     return read_record(output)
 
 
-def resume(output: Path, report: Report = lambda progress: None) -> Record:
-    """Goes on with a run that was interrupted: what follows is what would have followed, to the bit.
+def resume(output: Path, report: Report = lambda progress: None, begin: Callable[[], object] = lambda: None) -> Record:
+    """Resumes an interrupted run, with bitwise the same results as without the interruption.
 
-    The checkpoint is data, nothing in it is executed. Raises SwatcostError where there is nothing to go on with.
+    The checkpoint is data, nothing in it is executed. Raises SwatcostError if there is nothing to resume.
     """
     header = read_record(output).header
     settings = settings_of(header, output)
     training = _Training.prepared(settings, output)
     if training.header().weights != header.weights:
-        raise SwatcostError(f"{output} is a run of a network with other layers than {settings.model} has now")
+        raise SwatcostError(f"{output} is a run of a network whose layers differ from those of {settings.model} now")
     with Writer(output):  # locks the record against another run
         if training.checkpoint.exists():
             training.load()
         if training.done > len(read_record(output).steps):
-            raise SwatcostError(f"{training.checkpoint} is of another run, or ahead of {output}: it cannot go on")
+            raise SwatcostError(f"{training.checkpoint} is from another run, or ahead of {output}: cannot resume")
         if training.done == settings.steps:
             raise SwatcostError(f"{output} is complete: all {settings.steps} steps are done")
         cut(output, training.done)
     with Writer(output) as record:
-        training.go_on(record, report)
+        begin()
+        training.train(record, report)
     return read_record(output)
 
 
@@ -154,8 +163,8 @@ class _Training:
             weights=tuple(self.converted.layers),
         )
 
-    def go_on(self, record: Writer, report: Report) -> None:
-        """Trains to the end; whatever stops it, the checkpoint is of the last step in the record."""
+    def train(self, record: Writer, report: Report) -> None:
+        """Trains to the end; if interrupted, the checkpoint matches the last step in the record."""
         torch.set_rng_state(self.random_state)
         batches = self.data.batches(self.settings.batch_size, self.settings.seed, start=self.done)
         saved_at = time.monotonic()
@@ -177,7 +186,7 @@ class _Training:
                     raise StoppedError(f"after {self.done} of {self.settings.steps} steps")
 
     def _step(self, images: Tensor, labels: Tensor) -> Step:
-        """One iteration; in some of them everything is measured, which takes part of their time."""
+        """One iteration; in measured ones all layers are counted, which takes extra time."""
         every = self.settings.measures_every
         measured = self.done % every == 0 or self.done == self.settings.steps - 1
         thirds = min(2, 3 * self.done // self.settings.steps)
@@ -225,7 +234,7 @@ class _Training:
         return momentum_shares(self.converted, self.optimizer)
 
     def _redistribute(self) -> None:
-        """SWAT-M: the next Top-K follows the momentum that the epoch ends with."""
+        """SWAT-M: the next Top-K follows the momentum at the end of the epoch."""
         shares = self._shares() if self.settings.follows_momentum else {}
         if shares:
             source = {name: {"share": share} for name, share in shares.items()}
@@ -233,7 +242,7 @@ class _Training:
             self.converted.follow(plan_of(self.built.network, setting))
 
     def _tested(self) -> float:
-        """The accuracy on the held-out samples, with the weights as the method leaves them."""
+        """The accuracy on held-out samples, with the weights sparse if the method's forward pass is."""
         module, right = self.built.module, 0
         module.eval()
         with torch.no_grad():
@@ -245,7 +254,7 @@ class _Training:
         return right / max(1, len(self.data.test_images))
 
     def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Writes the checkpoint, completely or not at all."""
         content = io.BytesIO()
         state = {
             "step": self.done,
@@ -260,9 +269,9 @@ class _Training:
         write_bytes_atomically(self.checkpoint, content.getvalue())
 
     def load(self) -> None:
-        """Takes the state of the checkpoint."""
+        """Restores the state of the checkpoint."""
         try:
-            with warnings.catch_warnings(action="ignore"):  # torch's about files that are none of its own
+            with warnings.catch_warnings(action="ignore"):  # torch's, about files not its own
                 state = torch.load(self.checkpoint, map_location=self.settings.on, weights_only=True)
             self.built.module.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -273,11 +282,13 @@ class _Training:
                 torch.cuda.set_rng_state(state["random_cuda"].cpu())
         except SwatcostError:
             raise
-        except Exception as error:  # what a damaged file makes of itself has no end of kinds
-            raise SwatcostError(f"{self.checkpoint} is no usable checkpoint of this run: {first_line(error)}") from None
+        except Exception as error:  # a damaged file can raise anything
+            raise SwatcostError(
+                f"{self.checkpoint} is not a usable checkpoint of this run: {first_line(error)}"
+            ) from None
 
 
 def _appended(outputs: list[Tensor], found: tuple[Tensor, Tensor]) -> Tensor:
-    """Keeps what a forward pass gave; gives what keeps its graph alive."""
+    """Appends the results of a forward pass; returns the loss, which keeps its graph alive."""
     outputs.extend(found)
     return found[1]

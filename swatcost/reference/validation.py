@@ -1,4 +1,4 @@
-"""The model beside what runs: a few steps of the reference, pass by pass and layer by layer."""
+"""The model validated against a few executed steps of the reference, by pass and by layer."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from swatcost.setting import EVERY_SETTING, Settings
 
 @dataclass(frozen=True)
 class Work:
-    """A pass's multiplications over a batch [MACs], from what the model counts to what was executed.
+    """A pass's multiplications over a batch [MACs], from the model's count to the executed ones.
 
-    `counted`: convention exact at the sparsity asked for. `reached`: at the sparsity that the masks really have.
-    `inside`: without what meets padding, zeros taken as spread evenly. `placed`: the same with zeros where they are.
-    `executed`: pairs of operands that were both present, counted by convolving the masks.
+    `counted`: convention exact at the target sparsity. `reached`: at the real sparsity of the masks. `inside`: without
+    multiplications by padding, assuming evenly spread zeros. `placed`: the same with the zeros in their real places.
+    `executed`: pairs of operands that are both present, counted by convolving the masks.
     """
 
     counted: float = 0.0
@@ -64,13 +64,13 @@ class Work:
 
     @property
     def unexplained(self) -> float:
-        """Executed over what is expected of the masks and borders, less 1 [-]."""
+        """Executed over the count expected from masks and borders, less 1 [-]."""
         return _difference(self.executed, self.placed)
 
     @property
     def causes(self) -> dict[str, float]:
-        """What leads from counted to executed, each as a share of what is counted [-]; they add up."""
-        names = ("sparsity reached", "padding at borders", "where the zeros are", "unexplained")
+        """The causes of the difference between counted and executed, relative to counted [-]; they add up."""
+        names = ("from the real sparsity", "from padding", "from the places of zeros", "unexplained")
         pairs = zip(self.steps, self.steps[1:], strict=False)
         return {
             name: (after - before) / self.counted if self.counted else 0.0
@@ -84,9 +84,9 @@ def _difference(found: float, expected: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCheck:
-    """One weight in one step: its work by pass, its sparsity asked for and reached, its thresholds.
+    """One weight in one step: its work by pass, and its target and reached sparsities.
 
-    `default_act_sparsity` are the zeros that its input has before anything is masked [-].
+    `default_act_sparsity` is the sparsity of its input before masking [-].
     """
 
     weight: str
@@ -99,7 +99,7 @@ class LayerCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class StepCheck:
-    """One training step; `refreshed` says whether thresholds were found in it."""
+    """One training step; `refreshed`: whether thresholds were recomputed in it."""
 
     iteration: int
     refreshed: bool
@@ -107,7 +107,7 @@ class StepCheck:
     layers: tuple[LayerCheck, ...]
 
     def work(self, in_pass: Pass) -> Work:
-        """All layers' work in a pass."""
+        """The work of all layers in a pass."""
         return sum((layer.work[in_pass] for layer in self.layers if in_pass in layer.work), Work())
 
 
@@ -115,10 +115,9 @@ class StepCheck:
 class Validation(Result):
     """The model's numbers beside measured ones. Its repr is the tables.
 
-    `saved` are the bytes that autograd keeps, modelled and measured: of the dense step, and of the reference, which
-    masks dense tensors (the naive view). `left_dense` are weights that the reference could not make sparse; `bound` is
-    the relative difference [-] from which on causes are named. `selection` and `one_sample` say how thresholds were
-    found.
+    `saved` are the bytes that autograd saves, modelled and measured: for the dense step, and for the reference, which
+    masks dense tensors (the naive view). `left_dense` are weights that the reference could not make sparse; causes are
+    named for relative differences above `bound` [-]. `selection` and `one_sample` say how thresholds were found.
     """
 
     report = "validation"
@@ -141,17 +140,17 @@ class Validation(Result):
         return {name: ran.get(name, asked[name]) for name in VALIDATING.options}
 
     def work(self, in_pass: Pass) -> Work:
-        """A pass's work in all steps."""
+        """The work of a pass in all steps."""
         return sum((step.work(in_pass) for step in self.steps), Work())
 
     @property
     def total(self) -> Work:
-        """All passes, all steps."""
+        """The work of all passes and steps."""
         return sum((self.work(each) for each in PASSES), Work())
 
     @property
     def default_act_sparsity(self) -> float:
-        """Zeros among inputs before anything is masked [-], weighted by the multiplications of grad_weight."""
+        """The sparsity of inputs before masking [-], weighted by the multiplications of grad_weight."""
         zeros: dict[str, list[float]] = defaultdict(list)
         for step in self.steps:
             for layer in step.layers:
@@ -174,14 +173,14 @@ def validate(
     progress: Callable[[int], object] = lambda step: None,
     **settings: Unpack[Settings],
 ) -> Validation:
-    """Trains a network for a few steps by the reference, and lays the model's numbers beside what it did.
+    """Trains a network with the reference for a few steps, and compares the model's numbers with the executed ones.
 
-    model is what `runnable` takes; data what `samples` takes. settings are those of `estimate`, as `VALIDATING` has
-    them: weights, acts, method, distribution, period and so on, with steps to execute; over and ahead are those of
-    `convert`, and so are selection and one_sample here. bound is the relative
-    difference [-] from which on causes are named. progress is called after each step.
+    model is what `runnable` takes, data what `samples` takes. settings are those of `estimate` in the scope
+    `VALIDATING`: weights, acts, method, distribution, period and so on; steps is how many to execute. over, ahead,
+    selection and one_sample are those of `convert`. Causes are named for relative differences above bound [-]. progress
+    is called after each step.
 
-    Raises SwatcostError for anything that cannot be run.
+    Raises SwatcostError for settings that cannot be run.
     """
     asked = {**VALIDATING.defaults, **VALIDATING.given(settings)}
     steps = checked_count(asked.pop("steps"), "steps")
@@ -214,7 +213,7 @@ def validate(
                 loss = functional.cross_entropy(scores(built.module, images), labels)
                 loss.backward()  # type: ignore[no-untyped-call]
             if not torch.isfinite(loss):
-                raise SwatcostError(f"the loss is {float(loss.detach())} in step {step}: nothing can be compared then")
+                raise SwatcostError(f"the loss is {float(loss.detach())} in step {step}: a smaller --lr may help")
             optimizer.step()
             checks.append(_checked(found, converted, counts, float(loss.detach())))
             progress(step)
@@ -248,8 +247,8 @@ def _checked(found: Estimate, converted: Converted, counts: dict[str, list[Count
     for weight, calls in counts.items():
         if len(calls) != len(executions[weight]):
             raise SwatcostError(
-                f"{weight} is multiplied {len(calls)} times in this step and {len(executions[weight])} times in the "
-                "trace: a network whose layers depend on values cannot be compared"
+                f"{weight} is multiplied {len(calls)} times in this step, but {len(executions[weight])} times in the "
+                "trace: a network whose layers depend on values cannot be validated"
             )
         checks.append(_layer(found, weight, targets[weight], executions[weight], calls))
     clock = converted.clock
@@ -275,7 +274,7 @@ def _layer(
 
 
 def _reached(calls: list[Counts]) -> LayerSparsity:
-    """The sparsities that all calls of a layer have together."""
+    """The sparsities over all calls of a layer."""
     return LayerSparsity(
         weight=_below_one(calls[0].weight_sparsity),
         activation=_below_one(mean(calls, lambda each: (each.act_sparsity, each.act_elements))),
@@ -284,12 +283,12 @@ def _reached(calls: list[Counts]) -> LayerSparsity:
 
 
 def _below_one(sparsity: float) -> float:
-    """A measured sparsity; one of 1, where nothing is left, as the largest below it."""
+    """A measured sparsity; 1 becomes the largest number below 1."""
     return min(max(0.0, sparsity), float(numpy.nextafter(1, 0)))
 
 
 def _work(found: Estimate, layer: Layer, in_pass: Pass, target: LayerSparsity, counts: Counts, executed: int) -> Work:
-    """A pass of one call: the model's MACs, corrected step by step, and those executed."""
+    """A pass of one call: the model's MACs, corrected step by step, and the executed ones."""
     method, batches = found.plan.method, found.batch_size / found.network.batch_size
     reached = LayerSparsity(*map(_below_one, (counts.weight_sparsity, counts.act_sparsity, counts.output_sparsity)))
 
@@ -306,7 +305,7 @@ def _work(found: Estimate, layer: Layer, in_pass: Pass, target: LayerSparsity, c
 
 
 def _placed(layer: Layer, sparse: Collection[Operand], counts: Counts, images: float) -> float:
-    """The meetings that shapes allow the elements which are kept, each with all that the other operand has [MACs]."""
+    """The MACs of the kept elements with a dense other operand, given the shapes and the elements' places."""
     d, meetings = layer.symbols, reach(layer)
     if "weight" in sparse and counts.weight_kept is not None:
         return float((counts.weight_kept * meetings.weight).sum()) * images

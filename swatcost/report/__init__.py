@@ -1,6 +1,7 @@
 """Output forms: one file each, the only place that rounds; and what each result says, one file each."""
 
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from swatcost.common.errors import SwatcostError
@@ -21,9 +22,22 @@ def render(result: Result, format: str = "table", **view: Any) -> str:
 
 def render_as(report: str, result: Any, format: str = "table", **view: Any) -> str:
     """The same for what does not name its report itself; report is a module of this package."""
-    said = import_module(f"{__name__}.{report}")
-    text: str = import_module(f"{__name__}.{checked_format(format)}").render(said, result, View(**view))
+    return _rendered(import_module(f"{__name__}.{report}"), result, format, View(**view))
+
+
+def _rendered(report: Any, result: Any, format: str, view: View) -> str:
+    form = import_module(f"{__name__}.{checked_format(format)}")
+    text: str = form.render(_relative(report, format) if view.relative else report, result, view)
     return text.rstrip("\n") + "\n"
+
+
+def _relative(report: Any, format: str) -> Any:
+    """The report whose tables show shares of dense, or SwatcostError where there is none."""
+    if not hasattr(report, "relative_sheet"):
+        raise SwatcostError("relative: only comparisons show shares of dense, leave it out")
+    if format in ("csv", "json"):
+        raise SwatcostError(f"relative: {format} holds reductions, and a share is 1 minus that; leave it out")
+    return SimpleNamespace(sheet=report.relative_sheet)
 
 
 def checked_format(format: str) -> str:

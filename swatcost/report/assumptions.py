@@ -5,7 +5,7 @@ Those that may change a decision are caveats, which every terminal shows.
 
 from collections.abc import Iterable, Sequence
 
-from swatcost.counting.conventions import EXACT, as_swat_counts, nothing_fixed
+from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
 from swatcost.methods import Phase
 from swatcost.network import Network
@@ -17,17 +17,18 @@ from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 def assumptions(estimate: Estimate) -> list[str]:
     """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
-    return [*_counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
+    return [*counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
 
 
-def _counting(estimate: Estimate) -> list[str]:
+def counting(estimate: Estimate) -> list[str]:
+    """What is counted, and how."""
     network = estimate.network
     products = [each for each in estimate.layers if each.layer.kind == "product"]
     customs = [each for each in estimate.layers if each.layer.kind == "custom"]
     sentences = [
         "1 MAC = 2 FLOPs, counted in conv and linear layers "
         + ("and products of activations only: no " if products else "only: no ")
-        + ("bias, activation function, " if estimate.convention.fixed is nothing_fixed else "")
+        + ("bias, activation function, " if estimate.convention.bias_and_relu == "none" else "")
         + "batch normalisation, pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
         *([] if estimate.convention is EXACT else [f"Convention {EXACT.name}: {EXACT.title}."]),
@@ -36,12 +37,12 @@ def _counting(estimate: Estimate) -> list[str]:
         sentences.append(_what_counts_more(estimate))
     missed = [each for each in estimate.uncounted if each.products]
     if missed:
-        listed = ", ".join(f"{each.operation} ×{each.calls} in {_listed(list(each.places), 3)}" for each in missed)
+        named = ", ".join(f"{each.operation} ×{each.calls} in {listed(list(each.places), 3)}" for each in missed)
         sentences.insert(
             0,
             Caveat(
                 f"TOO LOW: these operations may multiply tensors, have no formula and are missing from every total: "
-                f"{listed}. swatcost.formula registers one."
+                f"{named}. swatcost.formula registers one."
             ),
         )
     if products:
@@ -54,7 +55,7 @@ def _counting(estimate: Estimate) -> list[str]:
     if customs:
         sentences.append(
             "Counted in full and dense, by registered formulas or as convolutions of activations: "
-            f"{_listed(sorted({each.layer.name for each in customs}))}."
+            f"{listed(sorted({each.layer.name for each in customs}))}."
         )
     if estimate.costs.recompute.dense:
         sentences.append("recompute: the forward work that activation checkpointing repeats in the backward pass.")
@@ -73,7 +74,7 @@ def _counting(estimate: Estimate) -> list[str]:
     if uneven:
         sentences.append(
             f"Work that differs between samples is averaged over the traced batch of {network.batch_size}: "
-            f"{_listed(uneven)}."
+            f"{listed(uneven)}."
         )
     return sentences
 
@@ -106,7 +107,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
     masks = Caveat(f"The network has pruning masks for {masked} parameters: --distribution mask uses their zeros.")
     if not plan.asks_for_sparsity:
         return [masks] if masked else []
-    kept = "; ".join(f"{_listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
+    kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
     embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
     none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
     sentences = [
@@ -114,7 +115,7 @@ def _sparsity(estimate: Estimate) -> list[str]:
         "A sparse pass costs its dense MACs times the density of its operands.",
     ]
     method, convention, training = plan.method, estimate.convention, estimate.costs.training
-    if method.relies_on_default_sparsity and convention.density is as_swat_counts:
+    if convention.charges_default_sparsity(method):
         sentences.append(
             Caveat(
                 f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
@@ -154,7 +155,8 @@ def _schedule(phases: Sequence[Phase]) -> str:
     return f"its sparsity averages {percent(mean)} of the final one"
 
 
-def _listed(names: list[str], most: int = 6) -> str:
+def listed(names: list[str], most: int = 6) -> str:
+    """The first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -307,7 +309,7 @@ def _memory(estimate: Estimate) -> list[str]:
             + ("batch normalisation layers" if _norms_are_batch_norms(network) else "normalisation layers")
             + (
                 ", the first input counted as sparse although its layer is dense, which fits the paper's tables best."
-                if first_is_dense and estimate.convention.first_input_sparse
+                if first_is_dense and estimate.convention.first_input == "sparse"
                 else "."
             )
         )

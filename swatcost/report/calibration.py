@@ -1,4 +1,4 @@
-"""A calibration as tables: what was measured, what the profile makes of it, and how far off that is."""
+"""A calibration as tables: the measurements, the fitted profile, and its errors."""
 
 from dataclasses import asdict
 from typing import Any
@@ -34,7 +34,7 @@ def _rates(calibration: Calibration) -> Table:
     rows = []
     for name, rates in (
         ("dense steps, fitted", calibration.device.rates),
-        ("products and copies, at best", calibration.device.peaks),
+        ("products and copies, peak", calibration.device.peaks),
     ):
         if rates is not None:
             rows.append([name, f"{scaled(rates.macs_per_second, 'MAC')}/s", f"{scaled(rates.bytes_per_second, 'B')}/s"])
@@ -42,17 +42,17 @@ def _rates(calibration: Calibration) -> Table:
 
 
 def _selections(calibration: Calibration) -> Table:
-    """Time an element by array size."""
+    """Time per element, by array size."""
     sizes = sorted({each.elements for each in calibration.selections})
     by_name: dict[str, dict[int, float]] = {}
     for each in calibration.selections:
         by_name.setdefault(each.algorithm, {})[each.elements] = each.seconds
     rows = [[name, *(f"{seconds[size] / size * 1e9:.2f}" for size in sizes)] for name, seconds in by_name.items()]
-    return Table(["threshold by,\nns an element of", *(scaled(size) for size in sizes)], rows)
+    return Table(["threshold,\nns per element", *(f"{scaled(size)}\nelements" for size in sizes)], rows)
 
 
 def _lines(calibration: Calibration) -> Table:
-    """The line through each algorithm's times, and how far off it is at worst."""
+    """The line fitted to each algorithm's times, and its largest error."""
     rows = [
         [
             fit.algorithm,
@@ -63,7 +63,7 @@ def _lines(calibration: Calibration) -> Table:
         ]
         for fit in calibration.device.selections
     ]
-    return Table(["line through them", "fixed", "slope", "times", "worst residual"], rows)
+    return Table(["fitted line", "fixed", "slope", "per", "largest error"], rows)
 
 
 def _instructions(calibration: Calibration) -> Table:
@@ -76,9 +76,9 @@ def _instructions(calibration: Calibration) -> Table:
         + [cell for found in by_path.values() for cell in _counted(found.get(size), size)]
         for size, printed in TABLE_9.items()
     ]
-    header = ["array size", "Table 9", "a\nnumber"]
+    header = ["instructions,\narray size", "Table 9", "per\nelement"]
     for path in by_path:
-        header += [path, "a\nnumber"]
+        header += [path, "per\nelement"]
     return Table(header, rows)
 
 
@@ -104,47 +104,45 @@ def _notes(calibration: Calibration) -> list[str]:
     device = calibration.device
     batch = calibration.predictions[0].batch_size
     sentences = [
-        f"Steps are a forward and backward pass of {batch} samples, single precision, without the optimizer. Those of "
-        "networks that were measured are their own measured ones, those of unseen ones come from the fitted rates.",
-        "A selection's time is fixed + slope · elements, fitted to relative errors over the sizes above; beyond them "
-        "it extrapolates, and an estimate says so.",
-        "The SWAT step is the reference's: dense kernels on masked tensors. A machine with sparse hardware would take "
-        "the fewer FLOPs that an estimate counts.",
+        f"A step is a forward and backward pass of {batch} samples in single precision, without the optimizer. "
+        "Predictions use the measured step of a measured network, and the fitted rates for an unseen one.",
+        "The time of a selection is fixed + slope · elements (n log n for sort), fitted to relative errors over the "
+        "sizes above; estimates beyond them are marked as extrapolated.",
+        "The SWAT step is the reference's: dense kernels on masked tensors, which save no time.",
     ]
     scattered = [fit.algorithm for fit in device.selections if fit.exact and fit.worst_residual > _SCATTERED]
     if scattered:
         sentences.append(
-            f"The times of {', '.join(scattered)} are more than a factor of two off their lines: cost does not grow "
-            "linearly there, or the machine was not quiet."
+            f"The times of {', '.join(scattered)} are off their lines by more than a factor of two: their cost is not "
+            "linear, or the machine was busy."
         )
     if device.rates is not None:
         sentences.append(
-            f"The fitted rates are up to {percent(device.rates.worst_residual or 0)} off the steps that they were "
-            "fitted to."
+            f"The fitted rates are off by up to {percent(device.rates.worst_residual or 0)} for the measured steps."
         )
     else:
         sentences.append(
-            "Throughput and bandwidth were not told apart: other networks are timed by the first one's throughput."
+            "Throughput and bandwidth could not be separated: other networks use the first network's throughput."
         )
     counters = {each.counter for each in calibration.instructions}
     if counters:
         sentences.append(f"Instructions of numpy.partition: counted by {', '.join(sorted(counters))}.")
         sentences += _growth(calibration)
     else:
-        sentences.append("Instructions were not counted: not asked for, or without hardware counters and valgrind.")
+        sentences.append("Instructions were not counted: switched off, or neither hardware counters nor valgrind here.")
     return sentences
 
 
 def _growth(calibration: Calibration) -> list[str]:
-    """Whether instructions grow linearly: the line through them and its residuals."""
+    """Whether instructions grow linearly: the fitted line and its largest error."""
     sentences = []
     for path in dict.fromkeys(each.dispatch for each in calibration.instructions):
         own = [each for each in calibration.instructions if each.dispatch == path]
         if len(own) > 2:
             fit = fitted([(1.0, each.elements) for each in own], [each.instructions for each in own])
             sentences.append(
-                f"{path}: {fit.first:,.0f} + {fit.second:.1f} · elements instructions, up to "
-                f"{percent(fit.worst_residual)} off."
+                f"{path}: {fit.first:,.0f} + {fit.second:.1f} · elements instructions, off by up to "
+                f"{percent(fit.worst_residual)}."
             )
     return sentences
 
@@ -162,7 +160,7 @@ def to_dict(calibration: Calibration) -> dict[str, Any]:
 
 
 def rows(calibration: Calibration) -> list[dict[str, Any]]:
-    """A row a measurement."""
+    """One row per measurement."""
     rows = [
         {"kind": "selection", "name": each.algorithm, "size": each.elements, "measured": each.seconds,
          "predicted": each.fitted, "unit": "s"}

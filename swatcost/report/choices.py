@@ -1,4 +1,4 @@
-"""What can be chosen by name, as a table for a terminal."""
+"""The models, methods, devices, … that can be chosen by name, as a table for a terminal."""
 
 from swatcost_models import ZOO
 from tabulate import tabulate
@@ -14,9 +14,9 @@ _ROOM_FOR_ALL = 130  # columns
 
 
 def choices(what: str, *, width: int) -> str:
-    """A table of whatever has names to choose by; long cells wrap to fit width columns.
+    """The table of `what`; long cells wrap to fit width columns.
 
-    Wide enough, methods show the rest of the paper's Table 1 and what they keep dense.
+    In a wide terminal, methods also show the rest of the paper's Table 1 and the layers they keep dense.
     """
     header, rows = _methods_in_full() if what == "methods" and width >= _ROOM_FOR_ALL else _ROWS[what]()
     text = ""
@@ -38,7 +38,7 @@ def _methods() -> tuple[list[str], list[list[str]]]:
         operands = [", ".join(sorted(each)) or "-" for each in method.sparse.values()]
         return [method.name, f"{method.title} ({method.citation})", *operands, method.weight_gradient]
 
-    return ["method", "title and source", "sparse\nforward", "grad\ninput", "grad\nweight", "needs\ngradient\nof"], [
+    return ["method", "title and source", "sparse\nforward", "grad\ninput", "grad\nweight", "gradient\nneeded\nfor"], [
         row(each) for each in METHODS
     ]
 
@@ -47,7 +47,7 @@ def _methods_in_full() -> tuple[list[str], list[list[str]]]:
     def more(method: Method) -> list[str]:
         networks = [word for word in ("unstructured", "structured") if getattr(method, word)]
         schedule = "constant" if len(method.schedule(1000)) == 1 else "changes over the run"
-        relies = "ReLU's zeros" if method.relies_on_default_sparsity else "-"
+        relies = "ReLU sparsity" if method.relies_on_default_sparsity else "-"
         kept = ", ".join(method.keeps_dense) or "-"
         return [method.across_layers, ", ".join(networks) or "-", schedule, relies, kept, method.departures or "-"]
 

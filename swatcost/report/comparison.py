@@ -1,9 +1,10 @@
 """A comparison as a table, Markdown, LaTeX, CSV or JSON."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from swatcost.counting.conventions import as_rigl_counts, as_swat_counts
+from swatcost.counting import Convention
 from swatcost.counting.costs import Cost
 from swatcost.estimate import Estimate
 from swatcost.network.passes import PASSES
@@ -11,110 +12,234 @@ from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.assumptions import final_steps
 from swatcost.report.estimate import machine, title, unmeasured
-from swatcost.report.numbers import percent, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.numbers import percent, scaled, times
+from swatcost.report.sheet import Caveat, Sheet, Table
+from swatcost.version import __version__
 
-_SPEEDUPS = (
-    "Speedups by Eqs. 7 and 8: the sparse step as much faster as its FLOPs are fewer, which no dense hardware gives, "
-    "and a Top-K every so many iterations."
-)
-_SIMULATED_SPEEDUPS = (
-    "Speedups are those of simulated cycles, with Top-K masks of a Gaussian, and a Top-K every so many iterations."
-)
+_ROOM_FOR_ALL = 110  # columns of the widest table, with names of the usual length
 
 
 def sheet(comparison: Comparison, layers: bool = False) -> Sheet:
-    one = comparison.by_convention[comparison.convention]
+    return _sheet(comparison, relative=False)
+
+
+def relative_sheet(comparison: Comparison, layers: bool = False) -> Sheet:
+    """The same with shares of dense in place of reductions."""
+    return _sheet(comparison, relative=True)
+
+
+def _sheet(comparison: Comparison, relative: bool) -> Sheet:
+    by_method, conventions = comparison.by_method, comparison.by_convention
+    under_one = _passes(f"method (convention {comparison.convention})", by_method, relative)
+    matrix = _matrix(comparison, relative)
+    under_each = [
+        _passes(f"convention (method {comparison.method})", conventions, relative),
+        *([matrix] if len(by_method) > 1 else []),
+        _left(comparison),
+        *_cheapest(comparison),
+    ]
+    several = len(conventions) > 1
     return Sheet(
-        opening=[title(one.network), settings(comparison.by_method.values())],
+        opening=[title(comparison.by_convention[comparison.convention].network), settings(by_method.values())],
         tables=[
-            _table(f"under {comparison.convention}", comparison.by_method),
-            _table(f"{comparison.method} under", comparison.by_convention),
-            _matrix(comparison),
+            *([under_one] if len(by_method) > 1 or not several else []),
+            *(under_each if several else []),
         ],
-        notes=notes(comparison),
+        notes=notes(comparison, relative),
+        paper=_every_convention(comparison, matrix, relative) if several else _one(comparison, under_one, relative),
     )
 
 
 def settings(estimates: Iterable[Estimate]) -> str:
     """What all were asked for: targets, each for the methods that have such an operand, and the machine."""
     every = list(estimates)
-    words = {"weights": "weights", "acts": "activations", "grads": "outputs"}
-    targets = {
-        words[name]: value for name in words for each in every if (value := getattr(each.plan, name)) is not None
-    }
-    asked = ", ".join(f"{operands} {100 * value:.4g} % sparse" for operands, value in targets.items())
     one = every[0]
+    return f"{sparsity_asked(every)}, {machine(one.device)}, batch {one.batch_size}, Top-K every {one.topk_period:,}"
+
+
+def sparsity_asked(estimates: Iterable[Estimate]) -> str:
+    """The targets and the distribution."""
+    words = {"weights": "weights", "acts": "activations", "grads": "outputs"}
+    plans = [each.plan for each in estimates]
+    targets = {words[name]: value for name in words for each in plans if (value := getattr(each, name)) is not None}
+    asked = [f"{operands} {100 * value:.4g} % sparse" for operands, value in targets.items()]
+    if targets:
+        asked.append("where the method uses them")
+    elif not any(each.asks_for_sparsity for each in plans):
+        asked.append("no sparsity asked for")
+    return "; ".join(filter(None, [", ".join(asked), plans[0].distribution.name]))
+
+
+def notes(comparison: Comparison, relative: bool = False) -> list[str]:
+    """What the numbers are, what a convention charges, and which methods could not be estimated."""
+    by_method = comparison.by_method
+    return [
+        f"{'Shares of dense' if relative else 'Reductions'} are of MACs: of each pass, of a training step averaged "
+        "over the run, and of inference.",
+        *time_notes(by_method.values()),
+        *_charged(comparison),
+        *(sentence for name, each in by_method.items() for sentence in _kept_dense(name, each)),
+        *left_out(comparison.refused),
+    ]
+
+
+def speedup_name(one: Estimate) -> str:
+    """What the speedup of such estimates is called."""
+    return "ideal speedup" if one.simulated_reduction is None else "simulated speedup"
+
+
+def speedup_note(one: Estimate) -> str:
+    """What the speedup rests on."""
+    if one.simulated_reduction is not None:
+        return f"Simulated speedup: cycles of {one.device.name}, and a Top-K once per period."
     return (
-        f"{asked or 'no sparsity asked for'}, as far as a method has them; {one.plan.distribution.name}, "
-        f"{machine(one.device)}, batch {one.batch_size}, Top-K every {one.topk_period:,}"
+        "Ideal speedup, from FLOPs alone (Eqs. 7 and 8): step time is assumed to scale with FLOPs, which dense "
+        "hardware cannot deliver, and a Top-K is added once per period."
     )
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """Where conventions differ, in words, and which methods could not be estimated."""
-    by_method = comparison.by_method
-    sentences = [
-        "Reductions are of MACs: of each pass, of a training step on average over the run, and of inference.",
-        *time_notes(by_method.values()),
-    ]
-    if comparison.by_convention[comparison.convention].convention.density is as_swat_counts:
-        charged = [name for name, each in by_method.items() if each.plan.method.relies_on_default_sparsity]
-        default = comparison.by_convention[comparison.convention].default_act_sparsity
-        sentences.append(
-            f"{comparison.convention} charges {', '.join(charged)} {percent(1 - default)} of the dense grad_weight, "
-            "for the zeros that ReLU leaves; exact follows what each needs: gradients of active weights, or of all."
-        )
-    if comparison.by_convention[comparison.convention].convention.density is as_rigl_counts:
-        sentences.append("rigl counts weight sparsity only: sparse activations and outputs make no difference.")
-    for name, each in by_method.items():
-        if reasons := {why for why in each.plan.kept_dense.values() if why.startswith("as ")}:
-            kept = [weight for weight, why in each.plan.kept_dense.items() if why in reasons]
-            sentences.append(f"{name} keeps {len(kept)} more layers dense ({', '.join(reasons)}).")
-    base = comparison.by_convention[comparison.convention]
-    for name, other in comparison.by_convention.items():
-        in_pass = where_they_differ(base.costs, other.costs)
-        if in_pass is not None:
-            sentences.append(
-                f"{comparison.method} is down {percent(base.training_reduction)} as {comparison.convention} counts and "
-                f"{percent(other.training_reduction)} as {name} counts, mostly for {in_pass}: what is left of it is "
-                f"{percent(remaining(base.costs, in_pass))} of dense training under {comparison.convention} and "
-                f"{percent(remaining(other.costs, in_pass))} under {name}."
-            )
-    sentences += _cheapest(comparison)
-    return sentences + [f"{name} is left out: {reason}." for name, reason in comparison.refused.items()]
-
-
-def time_notes(estimates: Collection[Estimate]) -> list[str]:
+def time_notes(estimates: Iterable[Estimate]) -> list[str]:
     """What the speedups rest on."""
-    simulated = any(each.simulated_reduction is not None for each in estimates)
-    return [
-        _SIMULATED_SPEEDUPS if simulated else _SPEEDUPS,
-        *final_steps(estimates),
-        *unmeasured(each.device for each in estimates),
+    every = list(estimates)
+    return [speedup_note(every[0]), *final_steps(every), *unmeasured([every[0].device])]
+
+
+def left_out(refused: Mapping[str, str]) -> list[str]:
+    """Who is missing, and why."""
+    return [Caveat(f"{name} is left out: {reason}.") for name, reason in refused.items()]
+
+
+def _charged(comparison: Comparison) -> Iterator[str]:
+    """What the first table's convention does beside a method's own truth."""
+    one = comparison.by_convention[comparison.convention]
+    by_method = comparison.by_method.items()
+    charged = [name for name, each in by_method if one.convention.charges_default_sparsity(each.plan.method)]
+    if charged and one.plan.asks_for_sparsity:
+        yield Caveat(
+            f"Convention {comparison.convention} charges {_listed(charged)} {percent(1 - one.default_act_sparsity)} of "
+            "dense grad_weight, for the activation sparsity assumed from ReLU; exact charges what each method needs: "
+            "the gradients of active weights, or of all."
+        )
+    if one.convention.counts_weight_sparsity_only:
+        yield Caveat(
+            f"Convention {comparison.convention} counts weight sparsity only: sparse activations and outputs make no "
+            "difference."
+        )
+
+
+def _kept_dense(name: str, estimate: Estimate) -> Iterator[str]:
+    """The layers that a method's own runs keep dense."""
+    kept = estimate.plan.kept_dense
+    if reasons := {why for why in kept.values() if why.startswith("as ")}:
+        more = sum(why in reasons for why in kept.values())
+        yield Caveat(f"{name} keeps {more} more layer{'s' if more > 1 else ''} dense ({', '.join(reasons)}).")
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def shown(cost: Cost, relative: bool) -> str:
+    """A cost beside the dense one: 76.12 % less, or 0.24× of it."""
+    return times(1 - cost.reduction) if relative else percent(cost.reduction)
+
+
+def _passes(heading: str, estimates: Mapping[str, Estimate], relative: bool) -> Table:
+    """What each pass saves, and the speedup; in a wide terminal, what is left in MACs per sample."""
+    one = next(iter(estimates.values()))
+    header = [heading, *reductions(one), speedup_name(one)]
+    rows = [
+        [name, *(shown(cost, relative) for cost in reductions(each).values()), times(each.speedup)]
+        for name, each in estimates.items()
     ]
+    left = [scaled(each.costs.training.sparse) for each in estimates.values()]
+    broken = (each.replace("_", "\n").replace("speedup", "speed-\nup").replace(" ", "\n") for each in header[1:])
+    return Table(
+        [*header, "training MACs"],
+        [[*row, macs] for row, macs in zip(rows, left, strict=True)],
+        narrow=Table([heading, *broken], rows),
+        room=_ROOM_FOR_ALL,
+    )
 
 
-def _cheapest(comparison: Comparison) -> list[str]:
+def _matrix(comparison: Comparison, relative: bool) -> Table:
+    """Training reductions of every method under every convention."""
+    rows = [
+        [name, *(shown(each.costs.training, relative) for each in found.values())]
+        for name, found in comparison.estimates.items()
+    ]
+    return Table([training_heading(relative), *comparison.by_convention], rows, divisible=True)
+
+
+def training_heading(relative: bool) -> str:
+    """Above methods, where the cells are of a training step."""
+    return "training (× dense)" if relative else "training reduction"
+
+
+def _left(comparison: Comparison) -> Table:
+    """Where the conventions differ: what each leaves of the compared method's passes."""
+    base = comparison.by_convention[comparison.convention].costs
+    rows = [
+        [
+            name,
+            where_they_differ(base, each.costs) or "–",
+            *(percent(remaining(each.costs, in_pass)) for in_pass in PASSES),
+            percent(1 - each.training_reduction),
+        ]
+        for name, each in comparison.by_convention.items()
+    ]
+    header = [f"{comparison.method}: left of dense training", f"differs from {comparison.convention} in"]
+    return Table([*header, *PASSES, "in all"], rows, text_columns=2)
+
+
+def _cheapest(comparison: Comparison) -> list[Table]:
     """Which methods cost least under each convention, and the pass that sets them apart from the next."""
-    sentences = []
+    rows = []
     for convention in comparison.by_convention:
         (most, first), *others = comparison.ranked(convention)
         if not most or not others:
             continue
         _, after = others[0]
-        winner, next_one = (comparison.matrix[each[0]][convention] for each in (first, after))
-        in_pass = max(PASSES, key=lambda each: remaining(next_one, each) - remaining(winner, each))
-        left = " and ".join(percent(remaining(each, in_pass)) for each in (winner, next_one))
-        sentences.append(
-            f"Least work as {convention} counts: {_all_of(first)}; then {_all_of(after)}. They part in {in_pass}, of "
-            f"which {left} of dense training are left."
-        )
-    return sentences
+        cheapest, following = (comparison.estimates[each[0]][convention].costs for each in (first, after))
+        in_pass = max(PASSES, key=lambda each: remaining(following, each) - remaining(cheapest, each))
+        left = " vs ".join(percent(remaining(each, in_pass)) for each in (cheapest, following))
+        rows.append([convention, ", ".join(first), ", ".join(after), in_pass, left])
+    header = ["convention", "cheapest", "next", "they differ in", "left of dense training"]
+    return [Table(header, rows, text_columns=4)] if rows else []
 
 
-def _all_of(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def _one(comparison: Comparison, table: Table, relative: bool) -> Table:
+    """Methods × passes, as a paper prints them."""
+    one = comparison.by_convention[comparison.convention]
+    asked = settings(comparison.by_method.values())
+    below = footnote(f"MACs of {title(one.network)}", asked, [one.convention], relative, speedup_note(one))
+    columns = len(table.header) - 1  # without MACs
+    return Table(table.header[:columns], [row[:columns] for row in table.rows], footnote=below)
+
+
+def _every_convention(comparison: Comparison, table: Table, relative: bool) -> Table:
+    """Methods × conventions, as a paper prints them."""
+    conventions = [each.convention for each in comparison.by_convention.values()]
+    network = title(comparison.by_convention[comparison.convention].network)
+    asked = sparsity_asked(comparison.by_method.values())
+    return replace(table, footnote=footnote(f"training MACs of {network}", asked, conventions, relative))
+
+
+def footnote(counted: str, asked: str, conventions: Sequence[Convention], relative: bool, more: str = "") -> str:
+    """What a table in a paper has to say: what was counted, what was asked, and how it was counted."""
+    one = conventions[0]
+    by = f"convention {one.name}: {one.title} ({one.source})"
+    if len(conventions) > 1:
+        by = f"conventions {_listed([each.name for each in conventions])}"
+    sentences = [
+        f"{counted}, relative to dense" if relative else f"reductions of {counted}",
+        "training is averaged over the run",
+        asked,
+        by,
+        more.rstrip("."),
+        f"computed with swatcost {__version__}",
+    ]
+    return " ".join(f"{each[0].upper()}{each[1:]}." for each in sentences if each)
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -128,33 +253,20 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "model": network.name,
         "distribution": plan.distribution.name,
         "weights": plan.weights,
-        "setting": base.setting.record(),
+        "setting": comparison.setting.record(),
         "by_method": {name: each.to_dict()["totals"] for name, each in comparison.by_method.items()},
         "by_convention": {name: each.to_dict()["totals"] for name, each in comparison.by_convention.items()},
-        "matrix": {
-            name: {under: costs.training.reduction for under, costs in found.items()}
-            for name, found in comparison.matrix.items()
-        },
+        "matrix": training_reductions(comparison.estimates),
+        "refused": comparison.refused,
         "notes": [*map(str, notes(comparison))],
     }
 
 
-def _table(heading: str, estimates: Mapping[str, Estimate]) -> Table:
-    header = [heading, "forward", "grad\ninput", "grad\nweight", "training", "inference", "speed\nup"]
-    rows = [
-        [name, *(percent(cost.reduction) for cost in reductions(each).values()), times(each.speedup)]
-        for name, each in estimates.items()
-    ]
-    return Table(header, rows)
-
-
-def _matrix(comparison: Comparison) -> Table:
-    """Training reductions of every method under every convention."""
-    rows = [
-        [name, *(percent(costs.training.reduction) for costs in under.values())]
-        for name, under in comparison.matrix.items()
-    ]
-    return Table(["training, under", *comparison.by_convention], rows)
+def training_reductions(estimates: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, float]]:
+    """Training reductions by method and convention."""
+    return {
+        name: {under: each.training_reduction for under, each in found.items()} for name, found in estimates.items()
+    }
 
 
 def reductions(estimate: Estimate) -> dict[str, Cost]:
@@ -163,19 +275,22 @@ def reductions(estimate: Estimate) -> dict[str, Cost]:
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """One row per estimate."""
-    return estimate_rows([*comparison.by_method.values(), *comparison.by_convention.values()])
+    """One row per method and convention."""
+    return [row_of(each) for found in comparison.estimates.values() for each in found.values()]
 
 
-def estimate_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
-    """What a row says of each estimate."""
-    return [
-        {
-            "method": each.plan.method.name,
-            "convention": each.convention.name,
-            **{f"{name}_reduction": cost.reduction for name, cost in reductions(each).items()},
-            "model_compression": each.model_compression,
-            "speedup": each.speedup,
-        }
-        for each in estimates
-    ]
+def row_of(estimate: Estimate) -> dict[str, Any]:
+    """What a row says of an estimate: MACs are per sample, reductions fractions."""
+    training, inference = estimate.costs.training, estimate.costs.inference
+    return {
+        "model": estimate.network.name,
+        "method": estimate.plan.method.name,
+        "convention": estimate.convention.name,
+        **{f"{name}_reduction": cost.reduction for name, cost in reductions(estimate).items()},
+        "model_compression": estimate.model_compression,
+        "speedup": estimate.speedup,
+        "training_dense_macs": training.dense,
+        "training_sparse_macs": training.sparse,
+        "inference_dense_macs": inference.dense,
+        "inference_sparse_macs": inference.sparse,
+    }

@@ -1,4 +1,4 @@
-"""What changed between two saved estimates, as a table, Markdown, LaTeX, CSV or JSON."""
+"""The difference between two saved estimates as a table, Markdown, LaTeX, CSV or JSON."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def sheet(found: Difference, layers: bool = False) -> Sheet:
     if found.layers:
         opening = f"{len(found.layers)} of {len(found.layers) + found.alike} layers differ"
     else:
-        opening = f"all {found.alike} layers are alike"
+        opening = f"all {found.alike} layers are the same"
     tables = [
         Table(["setting", "first", "second"], [[name, *map(_word, pair)] for name, pair in found.settings.items()]),
         Table(["total", "first", "second", "change"], [_total(name, *pair) for name, pair in found.totals.items()]),
@@ -22,9 +22,7 @@ def sheet(found: Difference, layers: bool = False) -> Sheet:
     return Sheet(
         opening=[f"first: {found.names[0]}", f"second: {found.names[1]}", opening],
         tables=[each for each in tables if each.rows],
-        notes=[
-            "What is equal is left out. MACs are per sample, of a training step, each as its own convention counts."
-        ],
+        notes=["Equal values are left out. MACs are per sample and training step, each under its own convention."],
     )
 
 
@@ -70,7 +68,7 @@ def _layers(found: Difference) -> Table:
             ]
         )
     total = sum(each.added_macs for each in found.layers)
-    return Table(header, [*lines, ["all of these", *[""] * 6, f"{total / factor:+.3f}"]] if lines else [])
+    return Table(header, [*lines, ["total", *[""] * 6, f"{total / factor:+.3f}"]] if lines else [])
 
 
 def _row(change: LayerChange) -> dict[str, Any]:

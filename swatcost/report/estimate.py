@@ -160,7 +160,7 @@ def _every(period: int) -> str:
 
 
 def work(estimate: Estimate) -> Table:
-    """MACs per sample by pass; the last column is the reduction as autograd executes it."""
+    """MACs per sample by pass; the last column is the reduction under the convention `exact`."""
     together = "training, all four" if estimate.costs.recompute.dense else "training, all three"
     names = {"training": together}
     exact = estimate.exact.totals()

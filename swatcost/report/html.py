@@ -9,9 +9,11 @@ from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
 
 def to_html(result: Result) -> str:
-    """Opening lines, summary, tables and caveats and, folded away, the layers and what the numbers rest on."""
+    """Opening lines, summary, tables and caveats and, folded away, other notes, and layers that need not be shown."""
     sheet: Sheet = import_module(f"swatcost.report.{result.report}").sheet(result)
-    layers = _folded("Layers", lay_out(sheet.layers("wide"))) if sheet.layers else ""
+    layers = lay_out(sheet.widest) if sheet.widest else ""
+    if layers and not sheet.shows_layers:
+        layers = _folded("Layers", layers)
     caveats = [each for each in sheet.notes if isinstance(each, Caveat)]
     shown = _listed(caveats) if caveats else ""
     notes = _folded("Assumptions", _listed(sheet.notes)) if sheet.notes else ""

@@ -9,9 +9,11 @@ from swatcost.report.sheet import Figure, Sheet, Table, View
 
 def render(report: Any, result: Any, view: View) -> str:
     sheet: Sheet = report.sheet(result, view.layers)
+    if sheet.paper:
+        return f"{lay_out(sheet.paper)}\n\n{sheet.paper.footnote}".replace("_", r"\_")
     first, *rest = sheet.opening
     blocks = ["  \n".join([f"**{first}**", *rest]), "\n".join(map(_listed, sheet.summary))]
-    blocks += map(lay_out, [*([sheet.layers("wide")] if sheet.layers and sheet.shows_layers else []), *sheet.tables])
+    blocks += map(lay_out, [*([sheet.widest] if sheet.widest and sheet.shows_layers else []), *sheet.tables])
     blocks.append("\n".join(f"- {note}" for note in sheet.notes))
     return "\n\n".join(each for each in blocks if each).replace("_", r"\_")
 
@@ -23,5 +25,5 @@ def _listed(figure: Figure) -> str:
 def lay_out(table: Table) -> str:
     """A table of cells in this form."""
     header = [heading.replace("\n", " ") for heading in table.header]
-    rows = [[cell.replace("|", r"\|") for cell in row] for row in table.rows]
+    rows = [[cell.replace("|", r"\|").replace("\N{NO-BREAK SPACE}", "&nbsp;") for cell in row] for row in table.rows]
     return tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True, colalign=table.alignment)

@@ -1,48 +1,63 @@
-"""What a training step holds, as a table, JSON, CSV, Markdown or LaTeX."""
+"""The memory of a training step as a table, JSON, CSV, Markdown or LaTeX."""
 
 from collections import defaultdict
 from typing import Any
 
 from swatcost.memory.sparse_step import Kept, SparseMemory
 from swatcost.planning import MemoryReport
-from swatcost.report.estimate import setting, title
-from swatcost.report.numbers import percent, scaled, seconds
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.estimate import question
+from swatcost.report.numbers import change, percent, scaled, seconds
+from swatcost.report.sheet import Figure, Sheet, Table
 
 
 def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
     return Sheet(
-        opening=[title(report.estimate.network), _settings(report)],
+        opening=[question(report.estimate), _step(report)],
+        summary=summary(report),
         tables=_tables(report),
         notes=notes(report),
     )
 
 
-def _settings(report: MemoryReport) -> str:
+def summary(report: MemoryReport) -> list[Figure]:
+    """The peak, dense and compressed, and the largest batch that fits."""
+    memory, asks = report.memory, report.estimate.plan.asks_for_sparsity
+    dense, compressed = memory.dense.peak.bytes, memory.peak(memory.compressed)
+    saved = scaled(memory.dense.saved_bytes, "B")
+    found = [Figure("dense peak", scaled(dense, "B"), f"{saved} saved for the backward pass")]
+    if asks:
+        found += [
+            Figure("compressed peak", scaled(compressed, "B"), f"{change(1 - compressed / dense)}, in sparse formats"),
+            Figure("naive peak", scaled(memory.peak(memory.naive), "B"), "with masked dense tensors"),
+        ]
+    if report.fits is not None and report.capacity is not None:
+        beside = f"dense; {report.fits['compressed']:,} compressed, {report.fits['naive']:,} naive" if asks else "dense"
+        found.append(Figure(f"largest batch in {scaled(report.capacity, 'B')}", f"{report.fits['dense']:,}", beside))
+    return found
+
+
+def _step(report: MemoryReport) -> str:
     step = report.memory.dense
-    return (
-        f"a step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name} ({step.precision.title})"
-        + (f"; {setting(report.estimate)}" if report.estimate.plan.asks_for_sparsity else "")
-    )
+    return f"a step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name} ({step.precision.title})"
 
 
 def _tables(report: MemoryReport) -> list[Table]:
     step = report.memory.dense
     kept = Table(
-        ["held for the step", ""],
+        ["resident during the step", ""],
         [[name, scaled(size, "B")] for name, size in step.constant.items()]
         + [["gradients", scaled(step.gradients, "B")], ["input", scaled(step.input, "B")]],
     )
     saved = Table(
-        ["saved for backward, by what saves it", ""],
+        ["saved for backward, by operation", ""],
         [[name, scaled(size, "B")] for name, size in step.saved.items()]
         + ([["cross-entropy loss", scaled(step.loss, "B")]] if step.loss else [])
-        + [["all", scaled(step.saved_bytes, "B")]],
+        + [["total", scaled(step.saved_bytes, "B")]],
     )
     peak = Table(
         [f"peak, in the {step.peak.phase}" + (" pass" if step.peak.phase != "optimizer step" else ""), ""],
         [[name, scaled(size, "B")] for name, size in step.peak.holds.items() if size]
-        + [["all", scaled(step.peak.bytes, "B")]],
+        + [["total", scaled(step.peak.bytes, "B")]],
     )
     tables = [kept, saved, peak]
     if report.estimate.plan.asks_for_sparsity:
@@ -51,13 +66,13 @@ def _tables(report: MemoryReport) -> list[Table]:
         tables.append(_fits(report))
     if report.moving is not None and report.link is not None:
         dense, compressed = report.moving
-        over = f"to the host and back over {scaled(report.link, 'B')}/s"
+        over = f"offloading to the host and back at {scaled(report.link, 'B')}/s"
         tables.append(Table([over, ""], [["dense", seconds(dense)], ["compressed", seconds(compressed)]]))
     return tables
 
 
 def _views(report: MemoryReport) -> Table:
-    """The paper's elements, what masked dense tensors keep, and what formats can save."""
+    """The paper's element count, masked dense tensors, and compressed tensors."""
     memory, estimate = report.memory, report.estimate
     dense = memory.dense.saved_bytes
     rows = [
@@ -71,7 +86,7 @@ def _views(report: MemoryReport) -> Table:
 
 
 def _holders(memory: SparseMemory) -> Table:
-    """Saved tensors by how they can be kept and which operation holds them."""
+    """Saved tensors by storage format and by the operation that saves them."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for each in memory.kept:
         row = groups[kept_as(each), each.operation]
@@ -81,16 +96,16 @@ def _holders(memory: SparseMemory) -> Table:
         [how, operation, str(count), scaled(dense, "B"), scaled(compressed, "B")]
         for (how, operation), (count, dense, compressed) in sorted(groups.items(), key=lambda each: -each[1][1])
     ]
-    rows.append(["copies of weights", "", "", "", scaled(memory.weight_copies_compressed, "B")])
+    rows.append(["sparse weight copy for backward", "", "", "", scaled(memory.weight_copies_compressed, "B")])
     if memory.thresholds:
         rows.append(["thresholds", "", "", "", scaled(memory.thresholds, "B")])
-    return Table(["kept as", "held by", "tensors", "dense", "compressed"], rows, text_columns=2)
+    return Table(["stored as", "saved by", "tensors", "dense", "compressed"], rows, text_columns=2)
 
 
 def kept_as(kept: Kept) -> str:
-    """How a compressed tensor is kept, in words: its format, and a bit per element for ReLU's gradient."""
+    """How a compressed tensor is stored, in words: its format, and a bit per element for ReLU's gradient."""
     words = [kept.format] if kept.format else []
-    return ", ".join([*words, "ReLU's bit"] if kept.signs else words)
+    return ", ".join([*words, "ReLU bit"] if kept.signs else words)
 
 
 def _fits(report: MemoryReport) -> Table:
@@ -100,40 +115,39 @@ def _fits(report: MemoryReport) -> Table:
     if report.estimate.plan.asks_for_sparsity:
         rows.append(["largest batch, naive", f"{report.fits['naive']:,}"])
         rows.append(["largest batch, compressed", f"{report.fits['compressed']:,}"])
-        needed = "none is enough" if report.needed is None else percent(report.needed)
-        needed = "none, it fits densely" if report.needed == 0 else needed
-        rows.append([f"activation sparsity for batch {report.memory.dense.batch_size}", needed])
-    return Table([f"in {scaled(report.capacity, 'B')}", ""], rows)
+        needed = "no sparsity is enough" if report.needed is None else percent(report.needed)
+        needed = "not needed: the dense step fits" if report.needed == 0 else needed
+        rows.append([f"activation sparsity needed for batch {report.memory.dense.batch_size}", needed])
+    return Table([f"within {scaled(report.capacity, 'B')}", ""], rows)
 
 
 def notes(report: MemoryReport) -> list[str]:
-    """What the numbers rest on."""
+    """The assumptions behind the numbers."""
     sentences = [
-        "Each storage counts once, with the operation that saves it first; parameters and buffers are not among the "
-        "saved tensors. Attention without dropout keeps what fused kernels keep.",
-        "Gradients are set to None between steps, and the optimizer updates one parameter after another. What the "
-        "allocator rounds up, workspaces of kernels and the program itself are not counted; nor, in the peak, is what "
-        "the loss saves.",
+        "Each storage counts once, under the operation that saves it first; saved tensors exclude parameters and "
+        "buffers. Attention without dropout saves what fused kernels save.",
+        "Gradients are set to None between steps, and the optimizer updates parameters one by one. Not counted: "
+        "allocator rounding, kernel workspaces and the program itself; in the peak, what the loss saves.",
     ]
     if not report.estimate.network.batch_is_identifiable:
         sentences.append(
-            f"Traced at a batch of {report.estimate.network.batch_size}, which divides dimensions of the network: what "
-            "grows with the batch was judged by shapes and may be wrong at another batch size."
+            f"Traced with batch {report.estimate.network.batch_size}, which divides dimensions of the network: the "
+            "tensors that grow with the batch were inferred from shapes and may be wrong at another batch size."
         )
     if report.memory.dense.precision.name != "fp32":
-        sentences.append("All floating-point activations are taken to be in that precision, statistics included.")
+        sentences.append("All floating-point activations are assumed to be in that precision, statistics included.")
     if report.estimate.plan.asks_for_sparsity:
         even = ", ".join(
             f"{name} {100 * density:.3g} %" for name, density in report.memory.break_even.items() if name != "dense"
         )
         sentences += [
-            "elements: masked values over all that enter convolutions, linear layers and normalisations (Act ↓). "
-            "naive: every layer keeps its masked input as a dense tensor of its own beside what other operations keep, "
-            "and a masked copy of its weights. compressed: the smallest format of each tensor, zeros at random; where "
-            "only ReLU keeps it too, a bit an element for that; dense where any other operation needs it.",
-            f"A format pays below a density of: {even}.",
-            "A tensor is dense while it is made and used: the compressed peak allows for the largest one. At low "
-            "sparsity copies of weights may cost more than activations spare.",
+            "elements: the masked share of the elements entering conv, linear and normalisation layers (Act ↓). naive: "
+            "every layer saves its masked input as a separate dense tensor, beside what other operations save, and a "
+            "masked copy of its weights. compressed: each tensor in its smallest format, zeros at random; plus one bit "
+            "per element if ReLU saves it too; dense if any other operation needs it.",
+            f"A format saves memory below a density of: {even}.",
+            "A tensor is dense while it is produced and used: the compressed peak includes the largest one. At low "
+            "sparsity, weight copies may cost more than compressed activations save.",
         ]
     return sentences
 

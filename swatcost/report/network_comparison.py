@@ -1,46 +1,98 @@
-"""Every method on several networks, as a report."""
+"""Methods on several networks, as a report."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from swatcost.estimate import Estimate
 from swatcost.planning.comparison import NetworkComparison
-from swatcost.report.comparison import estimate_rows, settings, time_notes
-from swatcost.report.numbers import percent, scaled, times
+from swatcost.report.comparison import (
+    footnote,
+    left_out,
+    row_of,
+    settings,
+    shown,
+    sparsity_asked,
+    speedup_name,
+    time_notes,
+    training_heading,
+    training_reductions,
+)
+from swatcost.report.numbers import scaled, times
 from swatcost.report.sheet import Sheet, Table
 
 
 def sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:
-    methods = list(dict.fromkeys(name for found in comparison.by_network.values() for name in found))
+    return _sheet(comparison, relative=False)
 
-    def table(heading: str, of: Callable[[Estimate], str]) -> Table:
-        lines = [
-            [method, *(of(found[method]) if method in found else "" for found in comparison.by_network.values())]
-            for method in methods
-        ]
-        return Table([heading, *comparison.by_network], lines)
 
-    one_of = {name: next(iter(found.values())) for name, found in comparison.by_network.items()}
-    dense = [
-        [name, *map(scaled, (one.network.parameter_elements, one.costs.training.dense, one.exact.training.dense))]
-        for name, one in one_of.items()
-    ]
+def relative_sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:
+    """The same with shares of dense in place of reductions."""
+    return _sheet(comparison, relative=True)
+
+
+def _sheet(comparison: NetworkComparison, relative: bool) -> Sheet:
+    under = _under_each(comparison)
+    one = next(iter(under.values()))
+    every = [each for found in comparison.by_network.values() for each in found.values()]
+    training = _by_method(
+        comparison,
+        training_heading(relative),
+        lambda each: shown(each.costs.training, relative),
+    )
+    conventions = [each.convention for each in under.values()]
+    below = footnote("training MACs", sparsity_asked(every), conventions, relative)
     return Sheet(
-        opening=[
-            f"{len(comparison.by_network)} networks under {comparison.convention}",
-            settings(each for found in comparison.by_network.values() for each in found.values()),
-        ],
+        opening=[f"{len(comparison.estimates)} networks under {', '.join(under)}", settings(every)],
         tables=[
-            Table(["dense, a sample", "parameters", "training MACs", "exact"], dense),
-            table("training reduction", lambda each: percent(each.training_reduction)),
-            table("speedup", lambda each: times(each.speedup)),
+            _dense(comparison),
+            training,
+            _by_method(comparison, speedup_name(one), lambda each: times(each.speedup)),
         ],
         notes=[
-            "Reductions are of MACs of a training step on average over the run.",
-            *time_notes([each for found in comparison.by_network.values() for each in found.values()]),
-            *(f"{name} is left out: {reason}." for name, reason in comparison.refused.items()),
+            f"{'Shares of dense' if relative else 'Reductions'} are of MACs of a training step averaged over the run.",
+            *time_notes(every),
+            *left_out(comparison.refused),
         ],
+        paper=replace(training, footnote=below),
     )
+
+
+def _under_each(comparison: NetworkComparison) -> dict[str, Estimate]:
+    """The first estimate under each convention."""
+    methods = next(iter(comparison.estimates.values()))
+    return next(iter(methods.values()))
+
+
+def _dense(comparison: NetworkComparison) -> Table:
+    """What dense training takes under each convention, and executed."""
+    under = _under_each(comparison)
+    rows = []
+    for name, methods in comparison.estimates.items():
+        by_convention = next(iter(methods.values()))
+        dense = {each: found.costs.training.dense for each, found in by_convention.items()}
+        one = by_convention[comparison.convention]
+        dense["exact"] = one.exact.training.dense
+        rows.append([name, *map(scaled, (one.network.parameter_elements, *dense.values()))])
+    heads = [f"training MACs ({each})" for each in {**under, "exact": None}]
+    return Table(["dense, per sample", "parameters", *heads], rows, divisible=True)
+
+
+def _by_method(comparison: NetworkComparison, heading: str, of: Callable[[Estimate], str]) -> Table:
+    """One row per method under each convention, one column per network."""
+    methods = list(dict.fromkeys(name for found in comparison.estimates.values() for name in found))
+    under = list(_under_each(comparison))
+    rows = [
+        [
+            *([convention] if len(under) > 1 else []),
+            method,
+            *(of(found[method][convention]) if method in found else "" for found in comparison.estimates.values()),
+        ]
+        for convention in under
+        for method in methods
+    ]
+    words = ["convention", heading] if len(under) > 1 else [heading]
+    return Table([*words, *comparison.estimates], rows, text_columns=len(words), divisible=True)
 
 
 def to_dict(comparison: NetworkComparison) -> dict[str, Any]:
@@ -48,19 +100,21 @@ def to_dict(comparison: NetworkComparison) -> dict[str, Any]:
     return {
         "schema": "swatcost.network_comparison/1",
         "convention": comparison.convention,
-        "setting": next(iter(next(iter(comparison.by_network.values())).values())).setting.record(),
+        "setting": {**comparison.setting.record(), "method": None},
         "by_network": {
             name: {method: each.to_dict()["totals"] for method, each in found.items()}
             for name, found in comparison.by_network.items()
         },
+        "matrix": {name: training_reductions(found) for name, found in comparison.estimates.items()},
         "refused": comparison.refused,
     }
 
 
 def rows(comparison: NetworkComparison) -> list[dict[str, Any]]:
-    """One row per network and method."""
+    """One row per network, method and convention."""
     return [
-        {"model": name, **row}
-        for name, found in comparison.by_network.items()
-        for row in estimate_rows(list(found.values()))
+        row_of(each)
+        for methods in comparison.estimates.values()
+        for found in methods.values()
+        for each in found.values()
     ]

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers formatted for people."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400  # [s]
 
 
 def seconds(value: float) -> str:
-    """A time in the units that people would say it in: 3.20 ms, 41.30 s, 2 min 5 s, 3 h 12 min, 2 d 4 h."""
+    """A time in readable units: 3.2 ms, 41.30 s, 2 min 5 s, 3 h 12 min, 2 d 4 h."""
     whole = round(value)
     if whole < _MINUTE:
         if round(value, 2) >= 1:
@@ -70,7 +70,7 @@ def seconds(value: float) -> str:
 
 
 def held_together(text: str) -> str:
-    """The text with numbers and their per cent signs on one line."""
+    """The text with no-break spaces before per cent signs."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 

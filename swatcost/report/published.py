@@ -11,17 +11,17 @@ from swatcost.report.sheet import Table, View
 from swatcost.report.table import wrap
 
 _LEGEND = (
-    "Paper (printed): as published, reductions (↓), activations (Act) and channels pruned (CP) in %, MC is model "
-    "compression. Ours (computed): with the settings of the row. Given (supplied): with the statistic that the reason "
-    "names. Quoted: no cost, or an input of ours."
+    "Paper (printed): as published; reductions (↓), activations (Act) and channels pruned (CP) in %; MC is model "
+    "compression. Ours (computed): with the settings of the row. Given (supplied): with the statistic named in the "
+    "reason. Quoted: not a cost, or an input of ours."
 )
 _ROOM_FOR_ALL = 110  # columns
-_RARE = ("not computed", "MISMATCH")  # mentioned only where there are some
+_RARE = ("not computed", "MISMATCH")  # listed only if there are any
 _VERDICTS = ("reproduced", "needs a statistic", "not reproducible", "quoted", "not computed", "MISMATCH")
 
 
 def render(found: Sequence[Reproduction], format: str, **view: Any) -> str:
-    """The reproductions as text in one of FORMATS, shown as a `View` has it; forms for people end with the counts."""
+    """The reproductions as text in one of FORMATS, shown as a `View` has it; formats for people end with the counts."""
     if format in ("json", "csv"):
         return render_as("published", found, format)
     shown = View(**view)
@@ -50,7 +50,7 @@ def rows(found: Sequence[Reproduction]) -> list[dict[str, Any]]:
 
 
 def counts_line(found: Sequence[Reproduction]) -> str:
-    """How many cells there are, and how many of each verdict."""
+    """The number of cells, in total and by verdict."""
     counts: Counter[str] = Counter(each.verdict for each in found)
     parts = [f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict] or verdict not in _RARE]
     return f"{len(found)} cell{'' if len(found) == 1 else 's'}: {', '.join(parts)}."
@@ -64,7 +64,7 @@ def _heading(table: str) -> str:
     return f"Section {table}" if table[0].isdigit() else table
 
 
-# The paper's column heads, where it has one.
+# The paper's column heads, if it has one.
 _HEADS = {
     "training_reduction": "training ↓",
     "inference_reduction": "inference ↓",
@@ -81,7 +81,7 @@ _SHORT = {"needs a statistic": "statistic", "not reproducible": "not repr.", "no
 
 
 def _table(found: Sequence[Reproduction], width: int) -> Table:
-    """Printed beside computed; in a narrow terminal with shorter words."""
+    """Printed and computed numbers; with shorter words in a narrow terminal."""
     narrow, supplies = width < _ROOM_FOR_ALL, any(each.supplied is not None for each in found)
     printed, computed, supplied, difference = (
         ("paper", "ours", "given", "diff") if narrow else ("printed", "computed", "supplied", "difference")
@@ -107,7 +107,7 @@ def _number(value: float | None) -> str:
 
 
 def _reasons(found: Sequence[Reproduction]) -> list[str]:
-    """What there is to say about cells, each reason once with the cells that it explains."""
+    """The reasons, each once, with the cells that it explains."""
     explained: dict[str, list[str]] = {}
     for each in found:
         if each.cell.reason and not each.cell.reason.startswith("accuracy"):
@@ -118,7 +118,7 @@ def _reasons(found: Sequence[Reproduction]) -> list[str]:
 
 
 def _commented(text: str) -> str:
-    """Lines that are no LaTeX as comments."""
+    """The text with all lines outside of tables as LaTeX comments."""
     inside, lines = False, []
     for line in text.splitlines():
         inside = inside or line.startswith(r"\begin{tabular}")

@@ -1,4 +1,4 @@
-"""What a run came to, as a table, Markdown, LaTeX, CSV or JSON."""
+"""The outcome of a run as a table, Markdown, LaTeX, CSV or JSON."""
 
 from statistics import median
 from typing import Any
@@ -25,13 +25,13 @@ def _opening(record: Record) -> list[str]:
     asked = [f"{name} {100 * settings[name]:.4g} %" for name in ("weights", "acts", "grads") if name in settings]
     return [
         f"{settings['model']}, input {shape(header.input_shape)}, on {header.data}, {header.classes} classes",
-        f"{settings['method']}, {settings['distribution']}: {', '.join(asked) or 'no sparsity asked for'}; Top-K every "
+        f"{settings['method']}, {settings['distribution']}: {', '.join(asked) or 'no target sparsity'}; Top-K every "
         f"{settings['period']} iterations; batch {settings['batch_size']}, seed {settings['seed']}, {settings['on']}",
     ]
 
 
 def _outcome(record: Record) -> Table:
-    """Loss, accuracy and time; steps in which layers were measured take longer and are left out of the time."""
+    """Loss, accuracy and time; measured steps take longer and are left out of the time."""
     last = record.steps[-1]
     plain = [step for step in record.steps if not step.layers] or list(record.steps)
     selecting = [step.topk_seconds for step in record.steps if step.topk_seconds]
@@ -49,17 +49,17 @@ def _outcome(record: Record) -> Table:
 
 
 def _work(record: Record) -> Table:
-    """Multiplications executed in a step, by pass, when layers were first and last measured."""
+    """Multiplications executed per sample, by pass, in the first and the last measured step."""
     first, last = record.measured[0], record.measured[-1]
     rows = []
     for in_pass in ("forward", "grad_input", "grad_weight"):
         found = [sum(layer.macs.get(in_pass, 0) for layer in step.layers) for step in (first, last)]
-        rows.append([in_pass, *(scaled(macs / record.header.settings["batch_size"], "") for macs in found)])
-    return Table(["MACs executed per sample", f"step {first.step}", f"step {last.step}"], rows)
+        rows.append([in_pass, *(scaled(macs / record.header.settings["batch_size"], "MAC") for macs in found)])
+    return Table(["executed per sample", f"step {first.step}", f"step {last.step}"], rows)
 
 
 def _layers(record: Record) -> Table:
-    """Every weight when it was last measured; thresholds' drift since the first time."""
+    """Every weight in the last measured step; the drift of its threshold since the first."""
     first = {layer.weight: layer for layer in record.measured[0].layers}
     rows = [
         [
@@ -75,14 +75,14 @@ def _layers(record: Record) -> Table:
     ]
     header = [
         "layer",
-        "weights\nzero",
-        "acts\nzero",
+        "weight\nsparsity",
+        "act\nsparsity",
         "before\nmasking",
         "weight\nthreshold",
-        "since the\nfirst",
-        "momentum",
+        "drift",
+        "momentum\nshare",
     ]
-    # Where there is less room, without zeros before masking and momentum.
+    # A narrow terminal shows neither sparsity before masking nor momentum.
     narrow = Table([*header[:3], *header[4:6]], [[*row[:3], *row[4:6]] for row in rows])
     return Table(header, rows, narrow=narrow, room=_ROOM_FOR_ALL)
 
@@ -99,17 +99,17 @@ def _drift(first: LayerRecord, last: LayerRecord) -> str:
 
 def _notes(record: Record) -> list[str]:
     return [
-        f"Every layer, at {len(record.measured)} of the steps, is in {record.path}; the weights, the optimizer's state "
-        "and the thresholds are beside it (.pt).",
-        "Zeros before masking are those that the input of a layer has already, such as ReLU's. Executed "
-        "multiplications are pairs of operands that are both present: no padding, no masked element.",
-        "The time of a step is of those in which layers were not measured; measuring takes longer.",
+        f"{record.path} has every layer in {len(record.measured)} measured steps; weights, optimizer state and "
+        "thresholds are in the .pt file beside it.",
+        "Before masking: zeros of a layer's input such as ReLU's. Drift: of the weight threshold since the first "
+        "measured step. Executed: pairs of operands that are both present (no padding, no masked element).",
+        "The step time excludes measured steps, which take longer.",
         "Masked tensors are dense here: the reference saves neither time nor memory, it counts what could be saved.",
     ]
 
 
 def to_dict(record: Record) -> dict[str, Any]:
-    """The run as plain data: its settings and outcome, and the layers as they were last measured."""
+    """The run as plain data: settings, outcome, and the layers in the last measured step."""
     measured = record.measured[-1:]
     return {
         "schema": "swatcost.run/1",
@@ -123,7 +123,7 @@ def to_dict(record: Record) -> dict[str, Any]:
 
 
 def rows(record: Record) -> list[dict[str, Any]]:
-    """A row a layer and measured step."""
+    """One row per layer and measured step."""
     return [
         {"step": step.step, "loss": step.loss, **_flat(msgspec.structs.asdict(layer))}
         for step in record.measured

@@ -5,46 +5,66 @@ from typing import Any
 
 from swatcost.counting.costs import Cost
 from swatcost.planning.run_plan import WORLD_GRID, RunPlan
-from swatcost.report.estimate import machine, notes, setting, title, unmeasured
-from swatcost.report.numbers import percent, scaled, seconds, three_digits, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.estimate import kind_of_speedup, machine, notes, question, unmeasured
+from swatcost.report.numbers import change, percent, scaled, seconds, three_digits, times
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
     return Sheet(
-        opening=[title(plan.estimate.network), setting(plan.estimate), _run(plan)],
+        opening=[question(plan.estimate), _run(plan)],
+        summary=summary(plan),
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
         notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *notes(plan.estimate)],
     )
 
 
+def summary(plan: RunPlan) -> list[Figure]:
+    """What the run takes: dense, and sparse at the ideal speedup."""
+    asks = plan.estimate.plan.asks_for_sparsity
+    ideal = f"{kind_of_speedup(plan.estimate)} " * asks
+
+    def figure(label: str, cost: Cost, show: Callable[[float], str], remark: str = "") -> Figure:
+        change_of = f" ({change(cost.reduction)}{remark})" if cost.reduction else ""
+        return Figure(label, show(cost.sparse if asks else cost.dense), f"dense {show(cost.dense)}{change_of}" * asks)
+
+    found = [
+        figure("training FLOPs", plan.training_flops, lambda value: scaled(value, "FLOP")),
+        figure(f"{ideal}time", plan.seconds, seconds, f", speedup {times(plan.speedup)}"),
+    ]
+    if plan.energy_kwh is not None:
+        found.append(figure(f"{ideal}energy", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"))
+    if plan.money is not None:
+        found.append(figure(f"{ideal}cost", plan.money, lambda value: f"{value:,.2f} {plan.currency}"))
+    return [*found, figure("peak memory per GPU", plan.peak_bytes, lambda value: scaled(value, "B"))]
+
+
 def _run(plan: RunPlan) -> str:
     recipe = f" ({plan.recipe.source}: {plan.recipe.title})" if plan.recipe else ""
-    gpus = f"{plan.gpus} × {machine(plan.estimate.device)}, {plan.estimate.batch_size} samples each"
-    return (
-        f"{plan.epochs} epochs of {plan.dataset}, {plan.samples:,} samples, in batches of {plan.batch_size}{recipe}: "
-        f"{plan.iterations:,} iterations on {gpus}"
-    )
+    gpus = f"{plan.gpus} × {machine(plan.estimate.device)}, {plan.estimate.batch_size} samples per GPU"
+    samples = f"{plan.samples:,} samples"
+    data = samples if plan.dataset == samples else f"{plan.dataset} ({samples})"
+    return f"{plan.epochs} epochs of {data}, batch {plan.batch_size}{recipe}: {plan.iterations:,} iterations on {gpus}"
 
 
 def _costs(plan: RunPlan) -> Table:
-    """Dense and sparse, what is not known left out."""
+    """Dense and sparse costs, without those that are unknown."""
     asks = plan.estimate.plan.asks_for_sparsity
     quantities: list[tuple[str, Cost | None, Callable[[float], str]]] = [
-        ("training FLOPs", plan.training_flops, scaled),
-        ("… as convention exact counts", plan.exact_flops, scaled),
+        ("training FLOPs", plan.training_flops, lambda value: scaled(value, "FLOP")),
+        ("… (convention exact)", plan.exact_flops, lambda value: scaled(value, "FLOP")),
         ("time", plan.seconds, seconds),
-        ("GPU hours", plan.gpu_hours, three_digits),
+        ("GPU time", plan.gpu_hours, lambda value: f"{three_digits(value)} GPU-h"),
         ("energy", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"),
         ("CO₂", plan.co2_kg, lambda value: f"{three_digits(value)} kg"),
-        ("money", plan.money, lambda value: f"{value:,.2f} {plan.currency}"),
-        ("peak of a GPU's step", plan.peak_bytes, lambda value: scaled(value, "B")),
+        ("cost", plan.money, lambda value: f"{value:,.2f} {plan.currency}"),
+        ("peak memory per GPU", plan.peak_bytes, lambda value: scaled(value, "B")),
     ]
     if plan.gpus > 1:
         quantities += [
-            ("gradients of a step", plan.gradient_bytes, lambda value: scaled(value, "B")),
-            ("a GPU sends in a step", plan.traffic_bytes, lambda value: scaled(value, "B")),
-            ("time of sending, if not hidden", plan.traffic_seconds, seconds),
+            ("gradients per step", plan.gradient_bytes, lambda value: scaled(value, "B")),
+            ("all-reduce traffic per GPU and step", plan.traffic_bytes, lambda value: scaled(value, "B")),
+            ("communication time (no overlap)", plan.traffic_seconds, seconds),
         ]
     lines = [
         [name, show(cost.dense), *([show(cost.sparse), percent(cost.reduction)] if asks else [])]
@@ -52,11 +72,12 @@ def _costs(plan: RunPlan) -> Table:
         if cost is not None
     ]
     if asks:
-        lines.append(["speedup", "", times(plan.speedup), ""])
+        lines.append([f"{kind_of_speedup(plan.estimate)} speedup", "", times(plan.speedup), ""])
     if plan.topk_refreshes:
-        share = f"{plan.topk_refreshes:,} times: {percent(plan.topk_share)} of it"
-        lines.append([f"Top-K, {share}", "", seconds(plan.topk_seconds), ""])
-    return Table(["the whole run", "dense", *(["sparse", "less"] if asks else [])], lines)
+        share = f"Top-K refreshes ({plan.topk_refreshes:,}): {percent(plan.topk_share)} of the run"
+        lines.append([share, "", seconds(plan.topk_seconds), ""])
+    sparse = [f"sparse\n({kind_of_speedup(plan.estimate)})", "reduction"]
+    return Table(["whole run", "dense", *(sparse if asks else [])], lines)
 
 
 def _schedule(plan: RunPlan) -> Table:
@@ -65,55 +86,62 @@ def _schedule(plan: RunPlan) -> Table:
         [
             f"{plan.epochs * each.begin:.1f} – {plan.epochs * each.end:.1f}",
             percent(each.weight_sparsity),
-            scaled(each.training_macs),
+            scaled(each.training_macs, "MAC"),
             percent(1 - each.training_macs / dense),
         ]
         for each in plan.curve()
     ]
-    return Table(["epochs", "weights sparse", "MACs of a step\na sample", "less"], lines)
+    return Table(["epochs", "weight sparsity", "training,\nper sample", "reduction"], lines)
 
 
 def _meanings(plan: RunPlan) -> list[str]:
     method = plan.estimate.plan.method
-    sentences = []
+    sentences: list[str] = []
+    if plan.estimate.plan.asks_for_sparsity and plan.estimate.simulated_reduction is None:
+        sentences.append(
+            Caveat(
+                "Sparse time, energy and cost are ideal: step time is assumed to scale with FLOPs (A.4), which dense "
+                "hardware cannot deliver."
+            )
+        )
     if plan.recipe:
         remarks = f"; {plan.recipe.remarks}" if plan.recipe.remarks else ""
         rates = ", ".join(f"{rate:g} from epoch {epoch}" for epoch, rate in plan.recipe.learning_rate)
         sentences.append(f"{plan.recipe.source}: {plan.recipe.optimizer}; learning rate {rates}{remarks}.")
     sentences.append(
-        "Time is of training steps alone: no validation, loading of data, communication or restarts; a GPU's step is "
-        "that of its share of the batch, and the last batch of an epoch counts as a whole one."
+        "Time covers training steps only: no validation, data loading, communication or restarts. The last batch of an "
+        "epoch counts as a full one."
     )
     if plan.watts is None:
-        sentences.append(f"No energy: the profile of {plan.estimate.device.name} says no power, give watts.")
+        sentences.append(Caveat(f"No energy: the profile of {plan.estimate.device.name} gives no power; set watts."))
     else:
         sentences.append(
-            f"Energy: {plan.watts:g} W a GPU throughout, dense and sparse alike, times a PUE of {plan.pue:g}; no host. "
-            f"CO₂: {plan.grid:g} kg a kWh{_world(plan)}."
+            f"Energy: {plan.watts:g} W per GPU throughout, dense and sparse alike, times a PUE of {plan.pue:g}; hosts "
+            f"are not counted. CO₂: {plan.grid:g} kg per kWh{_world(plan)}."
         )
     if plan.price is not None:
-        sentences.append(f"Money: {plan.price:g} {plan.currency} for a GPU and hour, the price that was given.")
+        sentences.append(f"Price per GPU-hour: {plan.price:g} {plan.currency}, as given.")
     if plan.gpus > 1:
         sparse = (
-            f"{method.name} needs gradients of active weights only; they travel as values, as all GPUs know the mask"
+            f"{method.name} needs gradients of active weights only, sent without indices as all GPUs know the mask"
             if method.weight_gradient == "active"
             else f"{method.name}'s gradients are dense: every weight is updated, so sparsity saves no traffic"
         )
-        sentences.append(f"Gradients are averaged by a ring all-reduce: {sparse}.")
+        sentences.append(f"Gradients are averaged by a ring all-reduce; {sparse}.")
     if (
         len({each.scale for each in method.schedule(plan.estimate.steps)}) == 1
         and len(method.schedule(plan.estimate.steps)) > 1
     ):
-        sentences.append(f"{method.name} computes a dense gradient in some steps: costs are means over all.")
+        sentences.append(f"{method.name} computes a dense gradient in some steps: costs are averages over all steps.")
     return sentences
 
 
 def _world(plan: RunPlan) -> str:
-    return ", the world's mean of 2018 (IEA)" if plan.grid == WORLD_GRID else ", as given"
+    return " (world average, 2018, IEA)" if plan.grid == WORLD_GRID else ", as given"
 
 
 def summary_rows(plan: RunPlan) -> list[dict[str, Any]]:
-    """A row a quantity of the whole run, dense and sparse; the schedule is in the other forms."""
+    """One row per quantity of the whole run, dense and sparse; the schedule is in the other formats."""
     counts = [("iterations", plan.iterations), ("topk_refreshes", plan.topk_refreshes)]
     costs = [(name, cost) for name, cost in _run_costs(plan).items() if cost is not None]
     return [
@@ -123,7 +151,7 @@ def summary_rows(plan: RunPlan) -> list[dict[str, Any]]:
 
 
 def rows(plan: RunPlan) -> list[dict[str, Any]]:
-    """A row a moment of the method's schedule."""
+    """One row per moment of the method's schedule."""
     dense = plan.estimate.costs.training.dense
     return [
         {

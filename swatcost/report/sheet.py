@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LAYER_DETAIL = ("wide", "medium", "narrow")
-"""How much a table of layers shows, the most first."""
+"""How much a table of layers shows, the most first, unless a sheet has details of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,8 @@ class View:
     """How a report is shown: `width` in columns, `layers` with one row per layer.
 
     A terminal shows the notes that may change a decision, and says where the others are, in `more`; `notes` shows all,
-    and `quiet` none, nor tables where there is a summary. `colour` adds a terminal's bold and colours.
+    and `quiet` none, nor tables where there is a summary. `colour` adds a terminal's bold and colours. `relative` shows
+    shares of dense in a comparison's tables, instead of reductions.
     """
 
     width: int = 80
@@ -22,6 +24,7 @@ class View:
     notes: bool = False
     quiet: bool = False
     colour: bool = False
+    relative: bool = False
     more: str = ".notes"
 
 
@@ -44,7 +47,8 @@ class Figure:
 class Table:
     """A header and rows of cells; the first `text_columns` hold words, the others numbers.
 
-    `narrow` takes its place in a terminal of fewer than `room` columns.
+    `narrow` takes its place in a terminal of fewer than `room` columns; a `divisible` one may be shown in parts, some
+    columns of numbers at a time. `footnote` stands below it in a paper.
     """
 
     header: list[str]
@@ -52,6 +56,8 @@ class Table:
     text_columns: int = 1
     narrow: Table | None = None
     room: int = 0
+    divisible: bool = False
+    footnote: str = ""
 
     @property
     def alignment(self) -> list[str]:
@@ -64,13 +70,21 @@ class Sheet:
     """What people are shown; the module that gives it has `to_dict` for JSON and `rows` for CSV.
 
     `opening` says what was asked, and `summary` is the answer in a few figures. `layers` gives the table of layers in
-    a detail of LAYER_DETAIL, shown if `shows_layers`, and `left_out` says what each detail leaves out.
+    one of `details`, shown if `shows_layers`, and `left_out` says what each of them leaves out. `paper` is the one
+    table that a paper prints: LaTeX and Markdown show it alone.
     """
 
     opening: Sequence[str]
     summary: Sequence[Figure] = ()
     tables: Sequence[Table]
     notes: Sequence[str]
-    layers: Callable[[str], Table] | None = None
+    layers: Callable[[Any], Table] | None = None
     shows_layers: bool = False
-    left_out: Callable[[str], str] = lambda detail: ""
+    details: Sequence[Any] = LAYER_DETAIL
+    left_out: Callable[[Any], str] = lambda detail: ""
+    paper: Table | None = None
+
+    @property
+    def widest(self) -> Table | None:
+        """The table of layers with all that it can show."""
+        return self.layers(self.details[0]) if self.layers else None

@@ -6,16 +6,18 @@ from swatcost.accelerator.cycles import Cycles
 from swatcost.network.passes import PASSES
 from swatcost.report.estimate import title
 from swatcost.report.numbers import column_unit, percent, scaled, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Figure, Sheet, Table
 from swatcost.simulation.simulation import Simulation
 
-_IDLE = ("ragged", "unfilled", "filters", "tiles")
-_ROUNDING = 1e-3  # by which a Top-K of whole weights may keep less than its share
+_IDLE = ("ragged", "unfilled", "filters", "tiles")  # keys of the JSON and CSV
+_SLOTS = ["utilisation", "edge", "no weight\nin reach", "filter\nsync", "tile\nsync"]
+_ROUNDING = 1e-3  # relative, of what a Top-K of whole weights keeps
+_ROOM_FOR_ALL = 116  # columns
 
 
 def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
     architecture = simulation.architecture
-    tables = [_passes(simulation), _step(simulation)]
+    tables = [_passes(simulation), _slots(simulation), _step(simulation)]
     if layers:
         tables.append(_layers(simulation))
     return Sheet(
@@ -23,39 +25,52 @@ def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
             title(simulation.estimate.network),
             f"{architecture.title}, {architecture.shape.name}; masks: {simulation.masks.described}",
         ],
+        summary=summary(simulation),
         tables=tables,
         notes=notes(simulation),
     )
 
 
+def summary(simulation: Simulation) -> list[Figure]:
+    """The step's speedup in cycles beside the one that its FLOPs would allow."""
+    every = f"including Top-K every {simulation.estimate.topk_period:,} iterations"
+    return [
+        Figure("simulated speedup", times(simulation.speedup), f"of a training step, {every}"),
+        Figure("ideal speedup", times(simulation.ideal_speedup), "from FLOPs alone"),
+    ]
+
+
 def notes(simulation: Simulation) -> list[str]:
-    """What the cycles rest on."""
+    """The assumptions behind the cycles."""
     architecture, estimate = simulation.architecture, simulation.estimate
     method = estimate.plan.method
     bound = architecture.shape.lookahead + 1
     sentences = [
-        f"Ideal is dense over executed MACs; no walk is faster than {bound}× dense, the lookahead and one, "
-        "but for free lines at its end. Cycles are of the multipliers: memory is taken to keep up.",
-        "Idle slots: ragged, where filters, channels or windows do not fill the machine; unfilled, where no weight was "
-        "within reach; filters and tiles, waiting for the slowest of those that share a line or a round.",
-        "A dense step costs every line a cycle, and so does one without any zero. With zeros somewhere every layer is "
-        "walked, dense ones too: lanes that no channel fills then take weights of later lines.",
+        "The ideal speedup is dense over sparse MACs, convention exact. The simulated speedup of a pass is at most "
+        f"{bound}× (lookahead + 1), except for free lines at its end. Only multipliers are simulated: memory is "
+        "assumed to keep up.",
+        "A slot is one multiplier in one cycle. Idle slots: edge, where filters, channels or windows do not fill the "
+        "machine; no weight in reach; filter and tile sync: waiting for the slowest filter or tile.",
+        "In a dense step, and in one without zero weights, every line costs a cycle. Otherwise all layers are "
+        "scheduled, dense ones too: lanes that no channel fills then take weights of later lines.",
         f"Top-K: {architecture.topk_source}.",
     ]
     if method.sparse["grad_weight"]:
         sentences.append(
-            "grad_weight: rows of activations are scheduled, their zeros drawn at random and, where there are many, "
-            "from a sample of lines; real ones are less even."
+            "grad_weight: rows of activations are scheduled, with zeros at random places; long rows are extrapolated "
+            "from a sample of lines. Real zeros are less even."
         )
     idle = [each for each in PASSES if not method.sparse[each]]
     if idle and estimate.plan.asks_for_sparsity:
-        sentences.append(f"{method.name} has nothing in {', '.join(idle)} that this front end could skip.")
+        sentences.append(f"{method.name} leaves this front end nothing to skip in {', '.join(idle)}.")
     if any("weight" not in method.sparse[each] and method.sparse[each] for each in ("forward", "grad_input")):
-        sentences.append("The front end schedules weights in forward and grad_input: zeros of other operands stay.")
+        sentences.append(
+            "The front end schedules weights in forward and grad_input: zeros of other operands are not skipped."
+        )
     if _more_zeros(simulation):
         sentences.append(
-            "The weights given have more zeros than the sparsity asked for: cycles skip them, and the ideal and "
-            "layers' sparsities do not count them."
+            "The given weights have more zeros than the target sparsity: cycles skip them, but the ideal speedup and "
+            "the layers' sparsities do not count them."
         )
     if len(method.schedule(estimate.steps)) > 1:
         sentences.append(f"{method.name} changes over a run: this is a step at the target sparsity.")
@@ -63,7 +78,7 @@ def notes(simulation: Simulation) -> list[str]:
 
 
 def _more_zeros(simulation: Simulation) -> bool:
-    """Whether weights that masks are of bring zeros beyond those of the plan, so that cycles can beat the ideal."""
+    """Whether the given weights have zeros beyond those of the plan, so that cycles can beat the ideal."""
     if simulation.masks.weights is None or not any("forward" in each.passes for each in simulation.layers):
         return False
     asked = simulation.estimate.exact.forward.sparse / simulation.architecture.macs_per_cycle
@@ -71,7 +86,7 @@ def _more_zeros(simulation: Simulation) -> bool:
 
 
 def to_dict(simulation: Simulation) -> dict[str, Any]:
-    """Plain data: cycles a sample, and of a step."""
+    """Plain data: cycles per sample and per step."""
     estimate, architecture = simulation.estimate, simulation.architecture
     return {
         "schema": "swatcost.simulation/1",
@@ -100,7 +115,7 @@ def to_dict(simulation: Simulation) -> dict[str, Any]:
 
 
 def rows(simulation: Simulation) -> list[dict[str, Any]]:
-    """A row a layer and pass."""
+    """One row per layer and pass."""
     return [
         {
             "layer": each.layer.name,
@@ -132,44 +147,48 @@ def _shares(cycles: Cycles) -> list[float]:
 
 
 def _line(name: str, cycles: Cycles, factor: float) -> list[str]:
-    shares = _shares(cycles)
-    return [
-        name,
-        f"{cycles.dense / factor:,.0f}",
-        f"{cycles.sparse / factor:,.0f}",
-        times(cycles.speedup),
-        *(f"{100 * each:.1f}" for each in shares),
-    ]
+    return [name, f"{cycles.dense / factor:,.0f}", f"{cycles.sparse / factor:,.0f}", times(cycles.speedup)]
+
+
+def _percents(cycles: Cycles) -> list[str]:
+    return [f"{100 * each:.1f} %" for each in _shares(cycles)]
 
 
 def _header(first: str, unit: str) -> list[str]:
-    shares = ["busy\n%", "rag-\nged", "un-\nfil-\nled", "fil-\nters", "til-\nes"]
-    return [first, f"dense\n{unit}cycles", f"sparse\n{unit}cycles", "speed\nup", *shares]
+    return [first, f"dense\n{unit}cycles", f"sparse\n{unit}cycles", "simulated\nspeedup"]
 
 
 def _passes(simulation: Simulation) -> Table:
     unit, factor = column_unit(simulation.training.dense)
     lines = [_line(each, simulation.of(each), factor) for each in PASSES]
-    return Table(_header("a sample", unit), [*lines, _line("training", simulation.training, factor)])
+    return Table(_header("per sample", unit), [*lines, _line("training", simulation.training, factor)])
+
+
+def _slots(simulation: Simulation) -> Table:
+    """How the sparse cycles use their slots."""
+    lines = [[each, *_percents(simulation.of(each))] for each in PASSES]
+    return Table(["slots", *_SLOTS], [*lines, ["training", *_percents(simulation.training)]])
 
 
 def _step(simulation: Simulation) -> Table:
     estimate, topk = simulation.estimate, simulation.topk_cycles_per_step
     lines = [
-        ["dense step", scaled(simulation.dense_step_cycles)],
-        ["sparse step", scaled(simulation.step_cycles)],
-        ["of it Top-K", f"{scaled(topk)}, {percent(topk / simulation.step_cycles)}"],
-        ["speedup", times(simulation.speedup)],
-        ["ideal, from FLOPs", times(simulation.ideal_speedup)],
+        ["dense step", f"{scaled(simulation.dense_step_cycles)} cycles"],
+        ["sparse step", f"{scaled(simulation.step_cycles)} cycles"],
+        ["… of it Top-K", f"{scaled(topk)} cycles, {percent(topk / simulation.step_cycles)}"],
+        ["simulated speedup", times(simulation.speedup)],
+        ["ideal speedup", times(simulation.ideal_speedup)],
     ]
-    return Table([f"{estimate.batch_size} samples, Top-K every {estimate.topk_period}", "cycles"], lines)
+    return Table([f"{estimate.batch_size} samples, Top-K every {estimate.topk_period} iterations", ""], lines)
 
 
 def _layers(simulation: Simulation) -> Table:
     unit, factor = column_unit(simulation.training.dense)
     lines = [
-        _line(f"{each.layer.name} {in_pass}", cycles, factor)
+        [*_line(f"{each.layer.name} {in_pass}", cycles, factor), *_percents(cycles)]
         for each in simulation.layers
         for in_pass, cycles in each.passes.items()
     ]
-    return Table(_header("layer and pass", unit), lines)
+    header = [*_header("layer and pass", unit), *_SLOTS]
+    narrow = Table(header[:5], [line[:5] for line in lines])
+    return Table(header, lines, narrow=narrow, room=_ROOM_FOR_ALL)

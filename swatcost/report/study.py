@@ -10,7 +10,8 @@ from swatcost.report.sheet import Sheet, Table
 Rows = Sequence[dict[str, Any]]
 
 _NOTES = (
-    "Speedups are of simulated cycles, dense over sparse; step is a whole training step with its share of a Top-K.",
+    "Speedups are simulated: dense over sparse cycles; step is a whole training step, Top-K included. Utilisation: the "
+    "share of multiplier slots that do work.",
 )
 
 
@@ -19,7 +20,18 @@ def _networks(rows: Rows) -> set[tuple[str, str]]:
 
 
 def sheet(rows: Rows, layers: bool = False) -> Sheet:
-    header = ["model", "shape", "weights", "acts", "seed", "forward", "grad\ninput", "grad\nweight", "step", "busy"]
+    header = [
+        "model",
+        "shape",
+        "weights",
+        "acts",
+        "seed",
+        "forward",
+        "grad\ninput",
+        "grad\nweight",
+        "step",
+        "utili-\nsation",
+    ]
     ambiguous = {name for name, count in Counter(name for name, _ in _networks(rows)).items() if count > 1}
     lines = [
         [

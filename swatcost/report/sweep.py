@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import pandas
 
 MOST_ROWS = 1000
-"""Rows that forms for people show; files of numbers hold all."""
+"""Rows shown in tables; CSV, JSON and Parquet have all."""
 
 _SETTINGS = ("method", "distribution", "convention", "device", "batch_size", "weights", "acts", "grads", "period")
 _HEADINGS = {"batch_size": "batch"}
 
 
 class Swept(NamedTuple):
-    """A network's sweep, and the devices whose times are in it."""
+    """A network's sweep and its devices."""
 
     network: Network
     frame: pandas.DataFrame
@@ -45,14 +45,14 @@ def to_dict(swept: Swept) -> dict[str, Any]:
 
 
 def rows(swept: Swept) -> list[dict[str, Any]]:
-    """Rows with None for what is missing."""
+    """The rows, with None for NaN."""
     frame = swept.frame
     records: Any = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return list(records)
 
 
 def _constant(frame: pandas.DataFrame, varying: list[str]) -> str:
-    """What is the same in all rows."""
+    """The settings that are the same in all rows."""
     first = frame.iloc[0]
     said = [
         f"{name.replace('_', ' ')} {_value(name, first[name])}"
@@ -60,7 +60,7 @@ def _constant(frame: pandas.DataFrame, varying: list[str]) -> str:
         if name not in varying and first[name] == first[name]  # NaN is not itself: nothing was given
     ]
     once = frame["topk_seconds"].nunique() == 1
-    said += [f"a Top-K takes {_topk(first['topk_seconds'])}"] if once else []
+    said += [f"Top-K time {_topk(first['topk_seconds'])}"] if once else []
     return f"{len(frame):,} setting{'s' * (len(frame) > 1)}: {', '.join(said)}"
 
 
@@ -92,22 +92,24 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
         for row in shown.to_dict("records")
     ]
     header = [_HEADINGS.get(name, name) for name in (*words, *numbers)]
-    header += ["training\nless", *(["Top-K"] if frame["topk_seconds"].nunique() > 1 else [])]
-    header += ["speed\nup", "limit", "break\neven"]
+    header += ["training\nreduction", *(["Top-K"] if frame["topk_seconds"].nunique() > 1 else [])]
+    header += ["ideal\nspeedup", "limit", "break\neven"]
     return Table(header, lines, text_columns=len(words))
 
 
 def _notes(frame: pandas.DataFrame) -> list[str]:
     sentences = []
     if len(frame) > MOST_ROWS:
-        sentences.append(f"The first {MOST_ROWS:,} of {len(frame):,} rows: --output FILE.csv or .parquet has all.")
+        sentences.append(
+            f"The first {MOST_ROWS:,} of {len(frame):,} rows; --output FILE.csv or FILE.parquet writes all."
+        )
     if frame["acts"].isna().any() and frame["acts"].notna().any():
         methods = ", ".join(dict.fromkeys(frame[frame["acts"].isna()]["method"]))
-        sentences.append(f"{methods}: no sparse activations, so none of their settings.")
+        sentences.append(f"{methods}: activations stay dense, so acts does not apply.")
     sentences.append(
-        "Less: of a training step's MACs, on average over a run; CSV has inference and memory too. Speedups by Eqs. 7 "
-        "and 8, the sparse step as much faster as its FLOPs are fewer; limit: without Top-K; break even: the shortest "
-        "period at which it pays."
+        "Training reduction: of the MACs of a training step, averaged over the run; CSV has inference and memory too. "
+        "Ideal speedup (Eqs. 7 and 8): step time is assumed to scale with FLOPs; limit: without Top-K; break even: the "
+        "shortest period [iterations] at which sparse training is no slower than dense."
     )
-    sentences.append("What the numbers of a setting rest on is said by `swatcost MODEL` with that setting.")
+    sentences.append("For the assumptions behind a row, run `swatcost MODEL` with its settings.")
     return sentences

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from swatcost.report.numbers import held_together
-from swatcost.report.sheet import LAYER_DETAIL, Caveat, Figure, Sheet, Table, View
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table, View
 
 _BOLD, _GREEN, _YELLOW = "1", "1;32", "33"  # what a terminal is told (ECMA-48, SGR)
 
@@ -38,18 +38,20 @@ def _headed(table: str, view: View) -> str:
     return "\n".join([*(_painted(line, _BOLD, view) for line in lines[:rule]), *lines[rule:]])
 
 
+_LONGEST_VALUE = 24  # a longer one is a sentence, which needs no column of its own
+
+
 def _summary(figures: Sequence[Figure], view: View) -> str:
     """A line for each figure, its number in one column with the others."""
-    if not figures:
-        return ""
-    labels = max(len(each.label) for each in figures) + 2
-    values = max(len(each.value) for each in figures if each.remark) + 2 if any(f.remark for f in figures) else 0
+    labels = max((len(each.label) for each in figures), default=0) + 2
+    short = [len(each.value) for each in figures if each.remark and len(each.value) <= _LONGEST_VALUE]
+    column = max(short, default=0) + 2
     lines = []
     for each in figures:
-        number = f"{each.value:<{values}}" if each.remark else each.value
-        text = wrap(f"{'':{labels}}{'':{len(number)}}{each.remark}", view.width, " " * (labels + values))
-        value = number.replace(each.value, _painted(each.value, _GREEN, view))
-        lines.append(f"{each.label:<{labels}}{value}{text[labels + len(number) :]}".rstrip())
+        value = f"{each.value:<{column}}" if each.remark and len(each.value) <= _LONGEST_VALUE else f"{each.value}  "
+        indent = " " * (labels + (column if len(each.value) <= _LONGEST_VALUE else 0))
+        text = wrap(f"{each.label:<{labels}}{value}{each.remark}".rstrip(), view.width, indent)
+        lines.append(text.replace(each.value, _painted(each.value, _GREEN, view), 1))
     return "\n".join(lines)
 
 
@@ -69,7 +71,7 @@ def _notes(notes: Sequence[str], view: View) -> str:
 def _layers(sheet: Sheet, width: int) -> str:
     """The most detailed table of layers that fits, with a rule above the total."""
     assert sheet.layers is not None
-    for detail in LAYER_DETAIL:
+    for detail in sheet.details:
         lines = lay_out(sheet.layers(detail)).splitlines()
         if max(map(len, lines)) <= width:
             break
@@ -80,20 +82,47 @@ def _layers(sheet: Sheet, width: int) -> str:
 
 
 def lay_out(table: Table, width: int | None = None) -> str:
-    """A table of cells in this form, its headings and words broken between words where width columns ask for it."""
-    if width is not None and width < table.room and table.narrow:
+    """A table of cells in this form, its headings and words broken between words where width columns ask for it.
+
+    One that is too wide even so, and divisible, is laid out as several, one below the other.
+    """
+    if width is None:
+        return _laid_out(table)
+    if width < table.room and table.narrow:
         table = table.narrow
+    text = _fitted(table, width)
+    return (_in_parts(table, width) if table.divisible and _widest(text) > width else None) or text
+
+
+def _fitted(table: Table, width: int) -> str:
+    """The table with the longest cells with which it fits, or else with the shortest."""
     text = _laid_out(table)
-    if width is None or _widest(text) <= width:
+    if _widest(text) <= width:
         return text
     narrow, wide = _NARROWEST_CELL, width
-    while narrow < wide:  # the longest cells with which it fits
+    while narrow < wide:
         middle = (narrow + wide + 1) // 2
         if _widest(_laid_out(_broken(table, middle))) <= width:
             narrow = middle
         else:
             wide = middle - 1
     return _laid_out(_broken(table, narrow))
+
+
+def _in_parts(table: Table, width: int) -> str | None:
+    """Tables with the columns of words and as many others at a time as fit; None where that does not help."""
+    words, columns = table.text_columns, len(table.header)
+    for taken in range(columns - words - 1, 0, -1):
+        chosen = [[*range(words), *range(columns)[first : first + taken]] for first in range(words, columns, taken)]
+        parts = [_fitted(_columns(table, each), width) for each in chosen]
+        if max(map(_widest, parts)) <= width:
+            return "\n\n".join(parts)
+    return None
+
+
+def _columns(table: Table, chosen: list[int]) -> Table:
+    header, *rows = ([row[column] for column in chosen] for row in (table.header, *table.rows))
+    return replace(table, header=header, rows=rows)
 
 
 _NARROWEST_CELL = 8
@@ -132,7 +161,7 @@ def _laid_out(table: Table) -> str:
             )
         if row is split[0]:
             lines.append("  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What 2:4 sparsity can reach, as a table, Markdown, LaTeX, CSV or JSON."""
+"""The most that 2:4 sparsity can gain, as a table, Markdown, LaTeX, CSV or JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,9 +11,9 @@ from swatcost.report.sheet import Sheet, Table
 from swatcost.simulation.two_four import REGIMES, Fit, TwoFour
 
 _PRUNED = {
-    "weights": "weights 2:4 along input channels",
-    "transposable weights": "weights 2:4 along both, transposable",
-    "and gradients": "those, and gradients of outputs",
+    "weights": "weights, along input channels",
+    "transposable weights": "weights, along both dimensions (transposable mask)",
+    "and gradients": "the same, and output gradients",
 }
 
 
@@ -21,7 +21,7 @@ def sheet(found: TwoFour, layers: bool = False) -> Sheet:
     passes = [
         [
             each,
-            scaled(found.macs(each)),
+            scaled(found.macs(each), "MAC"),
             percent(found.fitting_macs(each) / found.macs(each) if found.macs(each) else 0),
         ]
         for each in PASSES
@@ -31,35 +31,41 @@ def sheet(found: TwoFour, layers: bool = False) -> Sheet:
         [each.what, f"{each.value} {each.unit}", each.hardware] for each in reported_gains() if each.pattern == "2:4"
     ]
     tables = [
-        Table([f"batch of {found.batch_size}, {found.element}", "MACs", "can be 2:4"], passes),
-        Table(["pruned", "sparse passes", "step at most"], ceilings),
-        Table(["reported", "gain", "on"], reported),
+        Table([f"batch {found.batch_size}, {found.element}", "work", "fits 2:4"], passes),
+        Table(["pruned 2:4", "sparse passes", "step speedup\nat most"], ceilings),
+        Table(["reported elsewhere", "gain", "hardware"], reported),
     ]
     if layers:
-        tables.append(Table(["layer and pass", "MACs", "2:4"], [_line(each) for each in found.fits]))
+        tables.append(Table(["layer and pass", "work", "fits 2:4"], [_line(each) for each in found.fits]))
     return Sheet(
-        opening=[title(found.network), "2:4 sparsity, as sparse tensor cores (Ampere and later) take it"],
+        opening=[title(found.network), "2:4 sparsity on sparse tensor cores (Ampere and later)"],
         tables=tables,
         notes=notes(found),
     )
 
 
 def notes(found: TwoFour) -> list[str]:
-    """What the ceilings rest on."""
+    """The assumptions behind the upper bounds."""
     sentences = [
-        "A ceiling halves the time of what qualifies and counts nothing else: no pruning, compressing, memory or "
-        "other layers. Convolutions are taken as products of matrices; GPU libraries offer 2:4 for those.",
-        "grad_input needs transposable masks, 2 of 4 along both dimensions of the weight. grad_weight has no weight in "
-        "it: gradients or activations have to be pruned, which changes what is trained.",
+        "The upper bounds halve the time of the products that fit 2:4 and count nothing else: no pruning, compression, "
+        "memory or other layers. Convolutions are treated as matrix products, for which GPU libraries offer 2:4.",
+        "grad_input needs transposable masks, 2 of 4 along both dimensions of the weight. grad_weight does not read "
+        "the weight: gradients or activations must be pruned, which changes the training.",
     ]
-    unfit = [each for each in found.fits if each.reason and each.workload.in_pass == "forward"]
+    unfit: dict[str, dict[str, None]] = {}
+    for each in found.fits:
+        if each.reason and each.workload.in_pass == "forward":
+            unfit.setdefault(each.reason, {})[each.workload.layer] = None
     if unfit:
-        shown = "; ".join(f"{each.workload.layer} ({each.reason})" for each in unfit[:3])
-        more = f"; and {len(unfit) - 3} more, see --layers" if len(unfit) > 3 else ""
-        sentences.append(f"Not in the forward pass: {shown}{more}.")
+        shown = "; ".join(f"{_first_few(list(layers))} ({reason})" for reason, layers in unfit.items())
+        sentences.append(f"Layers that do not fit 2:4 in the forward pass: {shown}.")
     sources = dict.fromkeys(each.source for each in reported_gains() if each.pattern == "2:4")
     sentences.append(f"Reported, not measured here: {'; '.join(sources)}.")
     return sentences
+
+
+def _first_few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def to_dict(found: TwoFour) -> dict[str, Any]:
@@ -78,7 +84,7 @@ def to_dict(found: TwoFour) -> dict[str, Any]:
 
 
 def rows(found: TwoFour) -> list[dict[str, Any]]:
-    """A row a layer and pass."""
+    """One row per layer and pass."""
     return [
         {
             "layer": each.workload.layer,
@@ -92,4 +98,4 @@ def rows(found: TwoFour) -> list[dict[str, Any]]:
 
 
 def _line(each: Fit) -> list[str]:
-    return [f"{each.workload.layer} {each.workload.in_pass}", scaled(each.workload.macs), each.reason or "yes"]
+    return [f"{each.workload.layer} {each.workload.in_pass}", scaled(each.workload.macs, "MAC"), each.reason or "yes"]

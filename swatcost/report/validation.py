@@ -1,4 +1,4 @@
-"""The model beside what ran, as a table, Markdown, LaTeX, CSV or JSON."""
+"""A validation as a table, Markdown, LaTeX, CSV or JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,9 +9,9 @@ from swatcost.network.passes import PASSES
 from swatcost.reference.validation import LayerCheck, Validation, Work
 from swatcost.report.estimate import setting, title
 from swatcost.report.numbers import percent, scaled
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Caveat, Sheet, Table
 
-_AT_LEAST = 1e-6  # causes below it would be printed as zero [-]
+_SMALLEST = 1e-6  # smaller causes [-] are not printed
 
 
 def sheet(validation: Validation, layers: bool = False) -> Sheet:
@@ -20,7 +20,7 @@ def sheet(validation: Validation, layers: bool = False) -> Sheet:
         opening=[
             title(validation.estimate.network),
             f"{setting(validation.estimate)}; {steps} step{'s' if steps > 1 else ''} of {validation.batch_size} "
-            f"samples of {validation.data}",
+            f"samples, data: {validation.data}",
             _verdict(validation),
         ],
         tables=[
@@ -34,12 +34,12 @@ def sheet(validation: Validation, layers: bool = False) -> Sheet:
 
 
 def _verdict(validation: Validation) -> str:
-    """The answer in a sentence."""
+    """The result in a sentence."""
     total = validation.total
     return (
-        f"The model counts {scaled(total.counted, 'MAC')}, {scaled(total.executed, 'MAC')} were executed: "
-        f"{_signed(total.difference)}, of which {_signed(total.unexplained)} is left when borders, the sparsity "
-        "reached and the places of zeros are accounted for."
+        f"Modelled: {scaled(total.counted, 'MAC')}; executed: {scaled(total.executed, 'MAC')} "
+        f"({_signed(total.difference)}). Not explained by borders, the real sparsity and the places of zeros: "
+        f"{_signed(total.unexplained)}."
     )
 
 
@@ -53,7 +53,7 @@ def _points(share: float) -> str:
 
 
 def _work(validation: Validation) -> Table:
-    """Multiplications by pass: as counted, corrected for what masks and borders explain, and executed."""
+    """Multiplications by pass: modelled, modelled with masks and borders, and executed."""
     passes = {each: validation.work(each) for each in PASSES} | {"all": validation.total}
     rows = [
         [
@@ -66,11 +66,12 @@ def _work(validation: Validation) -> Table:
         ]
         for name, work in passes.items()
     ]
-    return Table(["MACs", "model\n(exact)", "executed", "differ-\nence", "model with\nborders", "differ-\nence"], rows)
+    header = ["MACs", "model\n(exact)", "executed", "difference", "model with\nborders", "difference"]
+    return Table(header, rows)
 
 
 def _layers(validation: Validation) -> Table:
-    """Every weight, all passes and steps."""
+    """One row per weight, over all passes and steps."""
     rows = []
     for checks in _by_weight(validation):
         work = _sum(checks)
@@ -86,8 +87,8 @@ def _layers(validation: Validation) -> Table:
                 _signed(work.unexplained),
             ]
         )
-    header = ["layer", "weights\n[%]", "reached", "acts\n[%]", "reached", "model", "executed", "differ-\nence"]
-    return Table([*header, "with\nborders"], rows)
+    header = ["layer", "weights\n[%]", "reached\n[%]", "acts\n[%]", "reached\n[%]", "model\nMACs", "executed\nMACs"]
+    return Table([*header, "differ-\nence", "with\nborders"], rows)
 
 
 def _by_weight(validation: Validation) -> list[tuple[LayerCheck, ...]]:
@@ -106,7 +107,7 @@ _OPERANDS: tuple[tuple[Operand, str], ...] = (
 
 
 def _sparsity(validation: Validation) -> Table:
-    """The sparsity that masks have against the target, where thresholds are new and between (Figures 4 and 10)."""
+    """The real sparsity of masks against the target, with new and with reused thresholds (Figures 4 and 10)."""
     rows = []
     for step in validation.steps:
         for operand, name in _OPERANDS:
@@ -114,62 +115,74 @@ def _sparsity(validation: Validation) -> Table:
             if not sparse:
                 continue
             drifts = [layer.reached.of(operand) - layer.target.of(operand) for layer in sparse]
-            when = "thresholds found" if step.refreshed else "between two Top-K"
+            when = "new thresholds" if step.refreshed else "reused thresholds"
             targets = {round(100 * layer.target.of(operand), 2) for layer in sparse}
             target = f"{targets.pop():.4g} %" if len(targets) == 1 else "by layer"
             reached = map(_points, (min(drifts), max(drifts)))
             rows.append([f"{step.iteration}", when, name, target, *reached])
-    header = ["iteration", "", "sparsity of", "target", "least, in\npoints", "most, in\npoints"]
+    header = ["iteration", "", "sparsity of", "target", "lowest,\npoints off", "highest,\npoints off"]
     return Table(header, rows, text_columns=3)
+
+
+_SAVED = {"masked, as the reference keeps it": "masked dense tensors (reference)"}  # the JSON keeps its key
 
 
 def _saved(validation: Validation) -> Table:
     rows = [
-        [name, scaled(model, "B"), scaled(measured, "B"), _signed(measured / model - 1 if model else 0.0)]
+        [
+            _SAVED.get(name, name),
+            scaled(model, "B"),
+            scaled(measured, "B"),
+            _signed(measured / model - 1 if model else 0.0),
+        ]
         for name, (model, measured) in validation.saved.items()
     ]
     return Table(["saved for backward", "model", "measured", "difference"], rows)
 
 
 def notes(validation: Validation) -> list[str]:
-    """What was compared, and why whatever differs by more than the bound does."""
+    """What was compared, and the causes of differences above the bound."""
     total = validation.total
     method = validation.estimate.plan.method
-    sentences = [
-        "Model: convention exact at the sparsity asked for, all steps together. Executed: pairs of operands that are "
-        "both present, counted by convolving masks; an operand that the method leaves dense is present everywhere, "
-        "padding nowhere. With borders: what the elements that masks keep can meet, from shapes and their places: an "
-        "element at a border meets less than one inside, and Top-K does not keep as many of both.",
+    sentences: list[str] = [
+        "Model: convention exact at the target sparsity, over all steps. Executed: pairs of operands that are both "
+        "present, counted by convolving masks; an operand that the method leaves dense is present everywhere, padding "
+        "nowhere. With borders: the multiplications of kept elements, from shapes and places: an element at a border "
+        "has fewer than one inside, and Top-K does not keep equal shares of both.",
     ]
     for name, work in [*((each, validation.work(each)) for each in PASSES), ("all passes", total)]:
         if abs(work.difference) > validation.bound:
             causes = ", ".join(
-                f"{_signed(share)} {cause}" for cause, share in work.causes.items() if abs(share) >= _AT_LEAST
+                f"{_signed(share)} {cause}" for cause, share in work.causes.items() if abs(share) >= _SMALLEST
             )
-            sentences.append(f"{name}, {_signed(work.difference)}: {causes}.")
-    sentences += _layer_findings(validation)
+            sentences.append(Caveat(f"{name}, {_signed(work.difference)}: {causes}."))
+    sentences += map(Caveat, _layer_findings(validation))
     zeros = validation.default_act_sparsity
     sentences.append(
-        f"Inputs of layers are {percent(zeros)} zeros before anything is masked, weighted by their grad_weight: what "
-        "methods without sparse activations can rely on (the paper says 30 to 50 %, A.3)."
+        f"Layer inputs are {percent(zeros)} zeros before masking, weighted by grad_weight MACs: the default activation "
+        "sparsity, which methods without sparse activations can rely on (the paper: 30 to 50 %, A.3)."
     )
     for name, (model, measured) in validation.saved.items():
         if model and abs(measured / model - 1) > validation.bound:
-            sentences.append(f"Saved bytes, {name}: the model is off by more than the bound, and no cause is known.")
+            sentences.append(
+                Caveat(f"Saved bytes, {_SAVED.get(name, name)}: off by more than the bound, cause unknown.")
+            )
     if validation.estimate.network.counted_layers != validation.estimate.network.weight_layers:
-        sentences.append("Products of activations are dense in both and are not among the MACs above.")
+        sentences.append("Products of activations are dense in both and are not included in the MACs above.")
     if validation.left_dense:
         sentences.append(
-            f"LEFT DENSE, not run sparsely and not above: {', '.join(validation.left_dense)}: no layer of torch's own "
-            "multiplies them."
+            Caveat(
+                f"LEFT DENSE and not included above, as no layer of torch's own multiplies them: "
+                f"{', '.join(validation.left_dense)}."
+            )
         )
     if method.name == "meprop":
-        sentences.append("The bias's gradient is full.")
+        sentences.append("The bias gradient is full.")
     return sentences
 
 
 def _layer_findings(validation: Validation) -> list[str]:
-    """Layers whose masks miss the target by more than the bound, with the reason that can be told."""
+    """Layers whose masks miss the target by more than the bound, with the likely cause."""
     sentences = []
     for operand, name in _OPERANDS:
         missed = [
@@ -190,10 +203,10 @@ def _layer_findings(validation: Validation) -> list[str]:
 
 def _why(layer: LayerCheck, operand: Operand, refreshed: bool, drift: float) -> str:
     if operand == "activation" and drift > 0 and layer.default_act_sparsity >= layer.target.activation:
-        return "it has more zeros than that before it is masked"
+        return "there are more zeros than that before masking"
     if not refreshed:
-        return "thresholds are of an earlier iteration"
-    return "the selection is approximate, of one sample, by channels or early, or many elements are equal"
+        return "thresholds are from an earlier iteration"
+    return "the selection is approximate, on one sample, by channel or early, or there are ties"
 
 
 def to_dict(validation: Validation) -> dict[str, Any]:
@@ -217,7 +230,7 @@ def to_dict(validation: Validation) -> dict[str, Any]:
 
 
 def rows(validation: Validation) -> list[dict[str, Any]]:
-    """A row a weight, pass and step."""
+    """One row per weight, pass and step."""
     return [
         {
             "iteration": step.iteration,

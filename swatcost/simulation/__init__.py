@@ -1,1 +1,1 @@
-"""What needs an estimate and the accelerator's cycles: simulated steps, studies of many, and 2:4."""
+"""Simulated training steps, studies of many simulations, and 2:4 sparsity."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Simulation(Result):
     """A training step of `estimate`'s network, plan and batch size on an architecture.
 
-    Cycles are per sample; `step_cycles` are of a whole step with its share of a Top-K.
+    Cycles are per sample; `step_cycles` are of a whole step, Top-K included.
     """
 
     report = "simulation"
@@ -39,17 +39,17 @@ class Simulation(Result):
     layers: tuple[LayerCycles, ...]
 
     def of(self, in_pass: Pass) -> Cycles:
-        """All layers of a pass."""
+        """The cycles of a pass, over all layers."""
         return sum((each.passes[in_pass] for each in self.layers if in_pass in each.passes), Cycles())
 
     @property
     def training(self) -> Cycles:
-        """All layers and passes."""
+        """The cycles of all layers and passes."""
         return sum((each.training for each in self.layers), Cycles())
 
     @property
     def topk_cycles(self) -> float:
-        """One Top-K over what the method selects, for the batch."""
+        """One Top-K over the operands that the method selects, for the batch."""
         return self.estimate.topk_seconds * self.architecture.clock
 
     @property
@@ -74,28 +74,28 @@ class Simulation(Result):
 
     @property
     def topk_cycles_per_step(self) -> float:
-        """What a Top-K adds to a step; of a hidden one, what does not fit behind the steps of its period."""
+        """A Top-K's cycles per step; for a hidden one, only what the steps of its period cannot hide."""
         period = self.estimate.topk_period
         return float(self.times.added_topk_seconds(period)) * self.architecture.clock / period
 
     @property
     def step_cycles(self) -> float:
-        """A sparse step of the batch, with a Top-K's share."""
+        """A sparse step of the batch, Top-K included."""
         return self.sparse_step_cycles + self.topk_cycles_per_step
 
     @property
     def speedup(self) -> float:
-        """Of a whole training step, Top-K included."""
+        """The simulated speedup of a training step, Top-K included."""
         return float(self.times.speedup(self.estimate.topk_period))
 
     @property
     def ideal_speedup(self) -> float:
-        """Of a step without Top-K, if cycles fell as executed MACs do."""
+        """The speedup of a step without Top-K if cycles fell as executed MACs do."""
         return topk.speedup_limit(self.estimate.exact.training.reduction)
 
 
-SIMULATING = Scope(without={"device": "the architecture is the device: name it by --arch"})
-"""Settings as a simulation takes them."""
+SIMULATING = Scope(without={"device": "the architecture is the device: set it with --arch"})
+"""The settings of a simulation."""
 
 
 def simulate(
@@ -111,12 +111,11 @@ def simulate(
 ) -> Simulation:
     """Simulates a network's training step on an architecture.
 
-    settings are those of `swatcost.estimate` (weights, acts, method, distribution, batch_size, …) but for the device;
-    an Estimate brings its own. shape replaces the architecture's promotion shape, such as "L4,3". threads are as many
-    as there are processors; progress is called with each layer's name as it is done. The numbers do not depend on
-    threads.
+    settings are those of `swatcost.estimate` (weights, acts, method, distribution, batch_size, …) except the device; an
+    Estimate brings its own. shape replaces the architecture's promotion shape, for example "L4,3". threads defaults to
+    the number of processors and does not change the numbers; progress is called with the name of each finished layer.
 
-    Raises SwatcostError for what cannot be used.
+    Raises SwatcostError for invalid arguments.
     """
     from swatcost.accelerator.layer_cycles import layer_cycles
     from swatcost.accelerator.masks import GAUSSIAN

@@ -1,7 +1,7 @@
-"""Many simulations: shapes × sparsities × networks × seeds, over local cores or a Dask cluster, by way of joblib.
+"""Many simulations: shapes × sparsities × networks × seeds, on local cores or a Dask cluster, through joblib.
 
-Every task's numbers depend on nothing but the task, so that a study is the same wherever and in whichever order it
-runs. With a record, rows are written as they arrive and a study that was interrupted goes on after them.
+A task's numbers depend only on the task, so a study gives the same rows wherever and in whatever order it runs. With a
+record, rows are written as they arrive and an interrupted study resumes after them.
 """
 
 import fcntl
@@ -32,20 +32,20 @@ from swatcost.simulation.simulation import SIMULATING, simulate
 SCHEMA = "swatcost.study/2"
 _ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
 
-_TOLD_APART = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
-_WORDS = ("model", "network", "architecture", "shape")
-_FIGURES = (
+_IDENTIFYING = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
+_TEXTS = ("model", "network", "architecture", "shape")
+_NUMBERS = (
     "weights", "seed", *(f"{each}_speedup" for each in (*PASSES, "training", "step")), "dense_step_cycles",
     "step_cycles", "utilisation",
 )  # fmt: skip
-_DIGITS = 12  # hexadecimal ones of a digest
+_DIGITS = 12  # hexadecimal digits of a digest
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One simulation of a study; `settings` are the others of `simulate`, as they were given."""
+    """One simulation of a study; `settings` are the other settings of `simulate`, as given."""
 
     network: Network = field(repr=False)
     digest: str
@@ -58,7 +58,7 @@ class Task:
 
     @property
     def row(self) -> Row:
-        """What tells it from the other tasks."""
+        """The values that distinguish it from the other tasks."""
         return {
             "model": self.network.name,
             "network": self.digest,
@@ -70,7 +70,7 @@ class Task:
         }
 
     def run(self) -> Row:
-        """Simulates it, on one thread: the tasks share the processors."""
+        """Simulates it on one thread: the tasks share the processors."""
         from swatcost.accelerator.masks import MaskSource
 
         asked: dict[str, Any] = {**self.settings, "weights": self.weights, "acts": self.acts}
@@ -89,7 +89,7 @@ class Task:
 
 
 STUDYING = replace(SIMULATING, several=("weights", "acts"))
-"""Settings as a study takes them: weights and acts may be several."""
+"""The settings of a study: weights and acts may be lists."""
 
 
 def study(
@@ -108,14 +108,14 @@ def study(
 ) -> list[Row]:
     """Simulates every combination of models, sparsities, shapes and seeds: one row each, in the order of the grid.
 
-    settings are those of `simulate`; weights and acts may be several, each with each, or with `paired` the first with
-    the first. Without shapes it is the architecture's own; seeds counts from 0; masks are other fields of MaskSource.
-    record is a .jsonl file that rows are written to, and resumed from. scheduler is the address of a Dask cluster,
-    whose workers need swatcost; without it, jobs local processes, as many as processors by default. progress is called
-    with how many are done of how many.
+    settings are those of `simulate`; weights and acts may be lists, combined each with each, or first with first if
+    `paired`. shapes defaults to the architecture's own; seeds is how many, from 0; masks are further fields of
+    MaskSource. record is a .jsonl file that rows are written to and resumed from. scheduler is the address of a Dask
+    cluster, whose workers need swatcost; without it, `jobs` local processes run, by default one per processor. progress
+    is called with the numbers of finished and of all simulations.
 
-    Raises SwatcostError for what cannot be used, and where local workers die again and again; MissingPackageError
-    where joblib or numba is not installed.
+    Raises SwatcostError for invalid arguments, and if local workers die repeatedly; MissingPackageError if joblib or
+    numba is not installed.
     """
     for package in ("joblib", "numba"):
         if find_spec(package) is None:
@@ -129,7 +129,7 @@ def study(
     if "weights" not in asked:
         raise SwatcostError("a study needs at least one weight sparsity: give weights")
     targets = _targets(asked.pop("weights"), asked.pop("acts", None), paired)
-    record_of = SIMULATING.setting(asked).record()  # what cannot be used is refused before any work
+    record_of = SIMULATING.setting(asked).record()  # refuses invalid settings before any work
     tasks = {
         _key(task.row): task
         for task in (
@@ -164,7 +164,7 @@ def study(
 
 
 def _targets(weights: Any, acts: Any, paired: bool) -> list[tuple[float, float | None]]:
-    """The pairs of a weight sparsity and an activation sparsity; None where no activations were asked for."""
+    """The pairs of a weight and an activation sparsity; None if no activation sparsity was given."""
     of_weights = [checked_sparsity(each, "weights") for each in several(weights, "weights")]
     of_acts = [None] if acts is None else [checked_sparsity(each, "acts") for each in several(acts, "acts")]
     if not paired:
@@ -174,22 +174,22 @@ def _targets(weights: Any, acts: Any, paired: bool) -> list[tuple[float, float |
 
 
 def _described(architecture: Architecture) -> dict[str, Any]:
-    """What of the architecture all tasks share."""
+    """The architecture without its shape, which differs between tasks."""
     content: dict[str, Any] = msgspec.to_builtins(architecture)
     return {name: value for name, value in content.items() if name != "shape"}
 
 
 def _digest(network: Network) -> str:
-    """Tells networks of one name apart: traced with another input, say, or after a change of their source."""
+    """Distinguishes networks of one name, for example traced with another input or from changed source."""
     return hashlib.sha256(network.to_json().encode()).hexdigest()[:_DIGITS]
 
 
 def _key(row: Row) -> str:
-    return json.dumps([row[name] for name in _TOLD_APART])
+    return json.dumps([row[name] for name in _IDENTIFYING])
 
 
 def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator[Row]:
-    """Rows as they arrive. A local worker that dies takes the tasks at hand with it, and they are done again."""
+    """Rows as they arrive. If a local worker dies, the tasks in progress are run again."""
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -201,7 +201,7 @@ def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator
                 joblib.delayed(Task.run)(each) for each in tasks
             )
         return
-    jobs = min(jobs or len(os.sched_getaffinity(0)), len(tasks))  # each is a process, with work or without
+    jobs = min(jobs or len(os.sched_getaffinity(0)), len(tasks))  # each is a process, busy or not
     left = {_key(task.row): task for task in tasks}
     for _ in range(_ATTEMPTS):
         try:
@@ -217,7 +217,7 @@ def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator
 
 @contextmanager
 def _cluster(address: str) -> Iterator[None]:
-    """joblib's work goes to a Dask cluster, which does again what a lost worker had."""
+    """Sends joblib's work to a Dask cluster, which reruns the tasks of lost workers."""
     try:
         from distributed import Client
     except ImportError:
@@ -234,13 +234,13 @@ def _cluster(address: str) -> Iterator[None]:
 
 @contextmanager
 def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Callable[[Row], None]]]:
-    """The rows that a record has, and how to write one more; one process at a time."""
+    """The rows of a record, and a function that appends one; one process at a time."""
     if path is None:
         yield [], lambda row: None
         return
     try:
         if path.exists() and not path.is_dir() and not path.is_file():
-            raise SwatcostError(f"{path} is no file that a study could go on from: choose another")
+            raise SwatcostError(f"{path} is not a file that a study can resume from: choose another")
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise SwatcostError(f"cannot write {path}: {error.strerror}") from None
@@ -259,23 +259,23 @@ def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Call
 
 
 def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
-    """A record's rows, after writing the header into a new one and cutting off a line that was not finished."""
+    """A record's rows, after writing the header of a new record or cutting off an unfinished line."""
     file.seek(0)
     try:
         text = file.read()
     except UnicodeDecodeError:
-        raise SwatcostError(f"{path} is no record of a study: choose another file") from None
+        raise SwatcostError(f"{path} is not a record of a study: choose another file") from None
     whole = text[: text.rfind("\n") + 1]
     try:
         lines = [json.loads(line) for line in whole.splitlines()]
     except (ValueError, RecursionError):
         raise SwatcostError(f"{path} is a damaged record of a study: move it away") from None
-    if not lines and not json.dumps(header).startswith(text):  # but for a header that was being written
-        raise SwatcostError(f"{path} is no record of a study: choose another file")
+    if not lines and not json.dumps(header).startswith(text):  # unless it is an unfinished header
+        raise SwatcostError(f"{path} is not a record of a study: choose another file")
     if lines and (not isinstance(lines[0], dict) or lines[0].get("schema") != SCHEMA):
-        raise SwatcostError(f"{path} is no record of a study: choose another file")
+        raise SwatcostError(f"{path} is not a record of a study: choose another file")
     if lines and _without_defaults(lines[0]) != _without_defaults(json.loads(json.dumps(header))):
-        raise SwatcostError(f"{path} is of a study with other settings or another architecture: choose another file")
+        raise SwatcostError(f"{path} records a study with other settings or another architecture: choose another file")
     if len(whole) < len(text):
         file.truncate(len(whole.encode()))
     if not lines:
@@ -288,7 +288,7 @@ def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
 
 
 def _without_defaults(header: Row) -> Row:
-    """A header without settings that are as if they were not given."""
+    """A header without the settings that are at their defaults."""
     given = header.get("settings")
     if not isinstance(given, dict):
         return header
@@ -299,12 +299,12 @@ def _without_defaults(header: Row) -> Row:
 def _are_rows(rows: Iterable[Any]) -> bool:
     return all(
         isinstance(row, dict)
-        and all(isinstance(row.get(name), str) for name in _WORDS)
-        and all(_is_figure(row.get(name)) for name in _FIGURES)
-        and (row.get("acts") is None or _is_figure(row["acts"]))
+        and all(isinstance(row.get(name), str) for name in _TEXTS)
+        and all(_is_number(row.get(name)) for name in _NUMBERS)
+        and (row.get("acts") is None or _is_number(row["acts"]))
         for row in rows
     )
 
 
-def _is_figure(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) < inf

@@ -1,7 +1,7 @@
-"""2:4 sparsity (Ampere): which layers and passes a sparse tensor core can take, and what that is worth at most.
+"""2:4 sparsity (Ampere): which layers and passes fit a sparse tensor core, and the most that this can gain.
 
-A sparse tensor core multiplies a matrix that keeps 2 of every 4 elements along the dimension that is reduced over by a
-dense one, twice as fast as two dense ones. Of the three products of a layer
+A sparse tensor core multiplies a matrix that keeps 2 of every 4 elements along the reduction dimension by a dense one,
+twice as fast as two dense ones. Of the three products of a layer,
 
 - forward, Y = W · X, reduces over input channels and kernel: W is pruned along its rows;
 - grad_input, dX = Wᵀ · dY, reduces over filters: W has to be pruned along its columns too, with a transposable mask;
@@ -25,10 +25,10 @@ from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
 
 SPEEDUP = 2.0
-"""Of a 2:4 product over a dense one, at most: half of the multiplications are left (Mishra et al. 2021, Section 3)."""
+"""Of a 2:4 product over a dense one, at most: half of the multiplications remain (Mishra et al. 2021, Section 3)."""
 
 MULTIPLES = {"float16": 16, "bfloat16": 16, "int8": 32, "float8": 32, "float32": 32}
-"""What both dimensions of a sparse matrix must be multiples of, by the type of its elements.
+"""Both dimensions of a sparse matrix must be multiples of this, by data type.
 
 Source: torch.sparse.semi_structured, the constraints of cuSPARSELt; CUTLASS's for float32 (which runs as TF32).
 """
@@ -38,12 +38,12 @@ REGIMES: dict[str, tuple[Pass, ...]] = {
     "transposable weights": ("forward", "grad_input"),
     "and gradients": PASSES,
 }
-"""The passes that run sparsely, by what is pruned 2:4."""
+"""The passes that run sparsely, by which operands are pruned 2:4."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A layer's pass, and why it is none for a sparse tensor core: "" where it is one."""
+    """A layer's pass, and the reason why it does not fit a sparse tensor core; "" if it fits."""
 
     workload: Workload
     reason: str
@@ -51,7 +51,7 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TwoFour(Result):
-    """What 2:4 sparsity can reach in a network's training step at a batch size and for a type of elements."""
+    """The most that 2:4 sparsity can gain in a network's training step, for a batch size and a data type."""
 
     report = "two_four"
 
@@ -61,25 +61,25 @@ class TwoFour(Result):
     fits: tuple[Fit, ...]
 
     def macs(self, in_pass: Pass) -> int:
-        """Of a pass over the batch, dense."""
+        """Dense MACs of a pass over the batch."""
         return sum(each.workload.macs for each in self.fits if each.workload.in_pass == in_pass)
 
     def fitting_macs(self, in_pass: Pass) -> int:
-        """Those of the layers that qualify."""
+        """The MACs of the layers that fit."""
         return sum(each.workload.macs for each in self.fits if each.workload.in_pass == in_pass and not each.reason)
 
     def ceiling(self, regime: str) -> float:
-        """The largest speedup of a training step's products where that is pruned 2:4: see REGIMES."""
+        """The upper bound on the speedup of a training step's products for a regime of REGIMES."""
         dense = sum(map(self.macs, PASSES))
         saved = sum(map(self.fitting_macs, REGIMES[regime])) * (1 - 1 / SPEEDUP)
         return dense / (dense - saved)
 
 
 def two_four(network: Network | str, *, element: str = "float16", batch_size: int = 32) -> TwoFour:
-    """Which layers and passes of a network qualify for 2:4 sparsity.
+    """Which layers and passes of a network fit 2:4 sparsity.
 
-    Convolutions are taken as products over unfolded windows (im2col), the sparse operand with its filters as rows.
-    Raises SwatcostError for an unknown type of elements.
+    Convolutions are treated as products over unfolded windows (im2col), the sparse operand with its filters as rows.
+    Raises SwatcostError for an unknown data type.
     """
     if element not in MULTIPLES:
         raise SwatcostError(f"element {element!r:.40}: {nearest(str(element), list(MULTIPLES))}")
@@ -97,8 +97,8 @@ def two_four(network: Network | str, *, element: str = "float16", batch_size: in
 def _reason(product: Workload, multiple: int, of_activations: bool) -> str:
     """Why the K × C operand of a product (B, C) · (C, K) cannot be 2:4 sparse; "" if it can."""
     if of_activations:
-        return "no weight: a product of activations"
-    for size, what in ((product.K, "rows"), (product.C, "columns to reduce over")):
+        return "a product of activations, without a weight"
+    for size, what in ((product.K, "rows"), (product.C, "columns")):
         if size % multiple:
-            return f"{size} {what}, no multiple of {multiple}"
+            return f"{size} {what}, not a multiple of {multiple}"
     return ""

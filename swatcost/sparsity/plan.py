@@ -73,9 +73,15 @@ class SparsityPlan:
 
         A method with a dense forward pass, such as SAW, trains a dense model.
         """
-        if "weight" not in self.method.sparse["forward"]:
-            return network.weight_elements
-        return sum(layer.weight_elements * (1 - sparsity.weight) for layer, sparsity in self.by_weight(network))
+        return sum(kept for _, kept in self.non_zeros_by_weight(network))
+
+    def non_zeros_by_weight(self, network: Network) -> list[tuple[Layer, float]]:
+        """Each weight's first layer and the weight's share of `non_zero_weights`."""
+        ends_sparse = "weight" in self.method.sparse["forward"]
+        return [
+            (layer, layer.weight_elements * (1 - sparsity.weight) if ends_sparse else layer.weight_elements)
+            for layer, sparsity in self.by_weight(network)
+        ]
 
     def model_compression(self, network: Network) -> float:
         """Weights over non-zero weights of conv and linear layers: the paper's `MC`; 1 where there are none."""

@@ -1,1 +1,1 @@
-"""How long a step takes: Top-K, how it selects, and what it leaves of the speedup (A.4)."""
+"""The time of a step: Top-K selection, and the speedup with its overhead (A.4)."""

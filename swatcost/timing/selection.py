@@ -1,4 +1,4 @@
-"""How long a Top-K over a network takes on a machine, the paper's way and by A.4's ideas."""
+"""The time of a Top-K refresh on a device, as in the paper and with the improvements that A.4 suggests."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,11 @@ from swatcost.timing import topk
 
 @dataclass(frozen=True)
 class Selecting:
-    """How thresholds are found: A.4's ideas.
+    """How thresholds are found: the options suggested in A.4.
 
-    `algorithm` is one that the device has a time for, None what its profile did; `one_sample` finds activations'
-    thresholds on a single sample and uses them for the batch; `hidden` has selections run beside training.
+    `algorithm` is one that the device has a time for; None is that of its profile's `topk`. With `one_sample`,
+    activation thresholds are found on one sample and used for the batch. With `hidden`, selections overlap with
+    training.
     """
 
     algorithm: str | None = None
@@ -23,19 +24,19 @@ class Selecting:
     hidden: bool = False
 
     def check(self, method: Method) -> None:
-        """SwatcostError if something is asked of the selections of a method that has none."""
+        """Raises SwatcostError if an option is set for a method without Top-K selection."""
         asked = {"selection": self.algorithm, "one_sample": self.one_sample, "hidden": self.hidden}
         given = [name for name, value in asked.items() if value]
         if given and not method.selects:
-            raise SwatcostError(f"{given[0]}: method {method.name!r} selects nothing by Top-K, leave it out")
+            raise SwatcostError(f"{given[0]}: method {method.name!r} has no Top-K selection, leave it out")
 
 
 def topk_seconds(
     network: Network, plan: SparsityPlan, device: Device, batch_size: int, selecting: Selecting = Selecting()
 ) -> float:
-    """The time [s] of one Top-K over what the method selects and the plan makes sparse: dense layers need none.
+    """The time [s] of one Top-K refresh, over the operands that the method selects and the plan makes sparse.
 
-    Raises SwatcostError where the device has no time for the algorithm.
+    Raises SwatcostError if the device has no time for the algorithm.
     """
     weights, activations = selected(network, plan)
     samples = 1 if selecting.one_sample else batch_size
@@ -53,9 +54,9 @@ def topk_seconds(
 
 
 def selected(network: Network, plan: SparsityPlan) -> tuple[list[tuple[float, Sparsity]], list[tuple[float, Sparsity]]]:
-    """The arrays that a Top-K runs over: each weight, and each layer's input of one sample.
+    """The weights, and the layer inputs for one sample, that Top-K selects in.
 
-    By the number of elements, with whether the plan makes it sparse (1 or 0, or an array of those).
+    Each is a number of elements, and whether the plan makes it sparse (true or false, or an array of these).
     """
     selects = plan.method.selects
     weights = plan.by_weight(network) if "weight" in selects else []
@@ -67,7 +68,7 @@ def selected(network: Network, plan: SparsityPlan) -> tuple[list[tuple[float, Sp
 
 
 def masked_sizes(network: Network, plan: SparsityPlan, batch_size: int) -> list[float]:
-    """The elements of every array that is masked in a step."""
+    """The size [elements] of every array that is masked in a step."""
     weights, activations = selected(network, plan)
     return [elements for elements, sparse in weights if sparse] + [
         batch_size * elements for elements, sparse in activations if sparse

@@ -20,8 +20,8 @@ class ForwardError(SwatcostError):
         if place is not None:
             seen = " and ".join(map(_times, place.shapes))  # hooks do not see keyword arguments
             where = f"{place.name} ({type(place.module).__name__}){' was given ' * bool(seen)}{seen}: "
-        batch = f"traced with a batch of {batch_size}"
-        super().__init__(f"{network} does not accept an input of {given} ({batch}): {where}{first_line(error)}")
+        batch = f"a batch of {batch_size} samples of {given}, which it is traced with"
+        super().__init__(f"{network} does not accept {batch}: {where}{first_line(error)}")
 
 
 def _times(shape: Sequence[int]) -> str:

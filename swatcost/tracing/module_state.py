@@ -72,6 +72,6 @@ def _random_state(model: nn.Module) -> Iterator[None]:
 
 
 def stand_in(tensor: Tensor, meta: bool) -> Tensor:
-    """A copy that can be written to in place of the user's tensor; on the meta device if `meta`."""
+    """A tensor that can be written to in place of the user's: a copy, or an empty one on the meta device if `meta`."""
     copy = torch.empty_like(tensor, device="meta") if meta else tensor.detach().clone()
     return copy.requires_grad_(tensor.requires_grad)

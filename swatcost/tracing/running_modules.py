@@ -36,7 +36,7 @@ class RunningModules:
         self._names = {id(module): without_wrappers(name) for name, module in model.named_modules()}
         self._names[id(model)] = type(model).__name__
         self._running = [Frame(type(model).__name__, model)]
-        self._strangers: dict[int, Snapshot] = {}  # modules that ran but are not submodules of the model
+        self._outsiders: dict[int, Snapshot] = {}  # modules that ran but are not submodules of the model
         self._failure: tuple[BaseException, Frame] | None = None
 
     @property
@@ -58,8 +58,8 @@ class RunningModules:
                 name = self._names.get(id(module))
                 if name is None:
                     name = f"{self.here.name}.{type(module).__name__}"
-                    if id(module) not in self._strangers:
-                        self._strangers[id(module)] = Snapshot(module, values=True)
+                    if id(module) not in self._outsiders:
+                        self._outsiders[id(module)] = Snapshot(module, values=True)
                 self._running.append(Frame(name, module, args))
 
         def leave(module: nn.Module, args: Any, result: Any) -> None:
@@ -77,7 +77,7 @@ class RunningModules:
         finally:
             for handle in handles:
                 handle.remove()
-            for snapshot in self._strangers.values():
+            for snapshot in self._outsiders.values():
                 snapshot.restore()
 
 

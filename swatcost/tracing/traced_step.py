@@ -1,7 +1,7 @@
 """Runs one training step of a module and records it.
 
 A torch dispatch mode sees every operation below autograd, however the network is written, and saved-tensor hooks see
-the tensors that autograd saves. The module runs on copies of its parameters and buffers, so that it is left unchanged.
+the tensors that autograd saves. The module runs on stand-ins for its parameters and buffers, and is left unchanged.
 """
 
 import contextlib

@@ -1,0 +1,50 @@
+"""`swatcost summary`: what a network costs by module."""
+
+from typing import Any
+
+import click
+
+from swatcost.cli.completion import offering
+from swatcost.cli.options import NAMES, network_options, reporting, setting_options
+from swatcost.cli.progress import waiting
+from swatcost.network import Network
+from swatcost.planning.summary import COLUMNS, Summary, summary
+
+_ALL = "all"
+_COLUMNS = "\n".join(f"  {name:<16} {words}" for name, words in COLUMNS.items())
+
+
+class DepthType(click.ParamType[int | None]):
+    """A number of levels, or all; its range is the library's to check."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value is None or value == _ALL:
+            return None
+        try:
+            return int(str(value))
+        except ValueError:
+            self.fail(f"{value!r:.40} is not a number of levels: give one such as 2, or {_ALL}.", param, ctx)
+
+
+@click.command("summary", epilog=f"\b\nColumns:\n{_COLUMNS}")
+@network_options
+@click.option(
+    "--depth", type=DepthType(), default="2", show_default=True, shell_complete=offering(lambda: [_ALL]),
+    help=f"Levels of modules to show, or {_ALL}.",
+)  # fmt: skip
+@click.option(
+    "--columns", type=NAMES, shell_complete=offering(lambda: COLUMNS),
+    help="Columns in the order to show them; see below.  [default: those that fit]",
+)  # fmt: skip
+@click.option("--fold", is_flag=True, help="Show neighbouring modules that are equal as one row.")
+@setting_options()
+@reporting
+def command(network: Network, **asked: Any) -> Summary:
+    """Shows what a network costs by module, as a tree with totals on every level.
+
+    Example: swatcost summary resnet50 --weights 0.8 --acts 0.8 --depth 3 --columns params,forward,training,reduction
+    """
+    with waiting("estimating"):
+        return summary(network, **asked)
