@@ -10,7 +10,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 run: .venv/.installed
 	$(BIN)/swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
 
-# One process per processor; a process that runs out of tests takes over some of another's.
+# One process per core; idle processes take over tests from the others.
 test: .venv/.installed-dev
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
@@ -24,50 +24,50 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Runs exported networks in the simulators they are exported for, each installed into an environment of its own.
+# Runs exported networks in their simulators, each installed into its own environment.
 simulators: .venv/.installed-dev
 	$(BIN)/pytest -m slow -rs tests/test_simulators.py
 
-# Opens what the program draws for browsers in Chromium, which is installed where it is missing and can be; leaves
-# screenshots in build/screenshots/.
+# Opens the HTML pages that the program writes in Chromium, installing it if necessary and possible. Screenshots go to
+# build/screenshots/.
 browser: .venv/.installed-dev
 	sh tests/install_browser.sh
 	$(BIN)/pytest -m browser -rs tests/test_browser.py
 
-# Writes the traces of the zoo that ship with the package anew.
+# Regenerates the traces of the zoo that ship with the package.
 traces: .venv/.installed-dev
 	$(BIN)/python -m swatcost.loading.traces
 
-# Measures speed side by side with other counters and writes benchmarks/RESULTS.md. Takes some minutes.
+# Compares speed with other counters and writes benchmarks/RESULTS.md. Takes some minutes.
 bench: .venv/.installed-bench
 	$(BIN)/python -W ignore -m benchmarks.bench
 
-# Puts 500 mistakes into the formulas, one at a time, and sees whether the tests notice. Takes about 15 minutes on two
-# cores. ARGS="--seed 1 swatcost/timing/topk.py", ARGS=--all; ARGS=--write writes benchmarks/MUTANTS.md.
+# Puts 500 small mistakes into the formulas, one at a time, and reports which the tests catch. Takes about 15 minutes on
+# two cores. ARGS="--seed 1 swatcost/timing/topk.py", ARGS=--all; ARGS=--write writes benchmarks/MUTANTS.md.
 mutants: .venv/.installed-mutants
 	$(BIN)/python -m benchmarks.mutants $(ARGS)
 
-# Counts small networks by hand and with other counters and writes the tables of docs/cases.md and the README.
+# Compares counts by hand and by other counters on small networks; writes the tables of docs/cases.md and README.md.
 cases: .venv/.installed-bench
 	$(BIN)/python -W ignore -m benchmarks.cases
 
-# Runs every notebook from a clean kernel and compares its text with what is committed.
+# Runs every notebook in a fresh kernel and compares its text output with the committed one.
 notebooks: .venv/.installed-dev
 	$(BIN)/python notebooks/run.py --check
 
-# Writes the notebooks' output anew.
+# Runs the notebooks and writes their output.
 notebooks-output: .venv/.installed-dev
 	$(BIN)/python notebooks/run.py
 
-# Builds the documentation into build/docs; a warning is a failure.
+# Builds the documentation into build/docs; warnings are errors.
 docs: .venv/.installed-docs
 	$(BIN)/python -m docs.build build/docs
 
-# Writes the output that README and docs/ show anew. Look at the difference before it is committed.
+# Updates the output shown in README.md and docs/. Review the diff before committing it.
 shown: .venv/.installed-dev
 	$(BIN)/python -m tests.documents
 
-# Installs the built wheel into an environment of its own and uses it from other folders and from the checkout.
+# Installs the built wheel into its own environment and uses it from other folders and from the checkout.
 wheel: .venv/.installed-dev
 	sh tests/check_wheel.sh $(BIN)/python
 
@@ -81,7 +81,7 @@ wheel: .venv/.installed-dev
 	$(PIP) --editable '.[dev]'
 	touch $@
 
-# Without dev: building does not run what is shown.
+# Without dev: building the documentation runs none of its examples.
 .venv/.installed-docs: .venv/.installed
 	$(PIP) --editable '.[docs]'
 	touch $@
@@ -90,7 +90,7 @@ wheel: .venv/.installed-dev
 	$(PIP) --editable '.[mutants]'
 	touch $@
 
-# A counter that cannot be installed is left out, and named in the results.
+# A counter that cannot be installed is left out; the results name it.
 .venv/.installed-bench: .venv/.installed-dev
 	for peer in fvcore torchinfo ptflops thop torchprofile "calflops accelerate transformers"; do $(PIP) $$peer || true; done
 	touch $@

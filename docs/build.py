@@ -1,7 +1,7 @@
 """Builds the documentation into a folder: python -m docs.build build/docs.
 
-The pages of docs/, the notebooks with their committed output, and the pages that are made from the program's own data
-are put together in a folder beside it, from which Sphinx builds. A warning is a failure, and so is a page that would
+The pages of docs/, the notebooks with their committed output, and the pages generated from the program's own data are
+put together in a folder beside the output, from which Sphinx builds. A warning is an error, and so is a page that would
 load anything from a network.
 """
 
@@ -19,7 +19,7 @@ ROOT = DOCS.parent
 
 
 def put_together(into: Path) -> None:
-    """Copies what is written by hand and writes what is made from data."""
+    """Copies the pages written by hand and writes the generated ones."""
     shutil.rmtree(into, ignore_errors=True)
     shutil.copytree(DOCS, into, ignore=shutil.ignore_patterns("__pycache__", "*.py", "making", "style"))
     (into / "notebooks").mkdir(exist_ok=True)
@@ -41,7 +41,7 @@ _LOADED = re.compile(
 
 
 def loaded_from_network(built: Path) -> list[str]:
-    """What pages and styles of the built site would load from elsewhere, as `file: address`."""
+    """What pages and styles of the built site would load from a network, as `file: address`."""
     files = [path for path in sorted(built.rglob("*")) if path.suffix in (".html", ".css")]
     return [
         f"{path.relative_to(built)}: {next(filter(None, match.groups()))}"
@@ -51,7 +51,7 @@ def loaded_from_network(built: Path) -> list[str]:
 
 
 def main(output: str) -> int:
-    """Puts together, builds, and looks for what a browser without a network would miss."""
+    """Puts the pages together, builds, and looks for anything that a page would load from a network."""
     from sphinx.cmd.build import main as sphinx
 
     built = Path(output)

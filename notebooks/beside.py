@@ -1,4 +1,4 @@
-"""The plot that the notebooks on tables share."""
+"""The plot shared by the notebooks on tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas
 
 
 def printed_beside_computed(cells: pandas.DataFrame, quantity: str, title: str) -> None:
-    """Horizontal bars of what the paper prints and what the program gives, with supplied statistics where there are."""
+    """Horizontal bars of printed and computed values; computed with supplied statistics where there are any."""
     shown = cells[(cells.quantity == quantity) & cells.computed.notna()]
     best = shown.supplied.astype(float).fillna(shown.computed)
     labels = shown.network + " " + shown.method + " " + shown.setting

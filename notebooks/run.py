@@ -1,7 +1,7 @@
-"""Runs every notebook from a clean kernel.
+"""Runs every notebook in a fresh kernel.
 
-`python notebooks/run.py` writes the output into the notebooks; with --check they are left alone, and the run fails
-when a cell raises or when its text differs from what is committed (pictures may differ between machines).
+`python notebooks/run.py` writes the output into the notebooks. With --check it leaves them unchanged, and fails if a
+cell raises or its text output differs from the committed one (plots may differ between machines).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 def text_of(notebook: nbformat.NotebookNode) -> list[str]:
-    """What each cell says, whatever pieces its prints came in."""
+    """Each cell's text output, in one string however it was printed."""
     return ["".join(map(text_in, cell.get("outputs", []))) for cell in notebook.cells]
 
 
@@ -34,7 +34,7 @@ def main(check: bool) -> int:
             nbformat.write(notebook, path)
         elif text_of(notebook) != committed:
             failures.append(path.name)
-        print(f"{path.name}: {'differs from what is committed' if path.name in failures else 'ran'}")
+        print(f"{path.name}: {'differs from the committed output' if path.name in failures else 'ran'}")
     return 1 if failures else 0
 
 

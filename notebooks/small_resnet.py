@@ -1,4 +1,4 @@
-"""A residual network small enough to be trained many times in a notebook, for UCI's handwritten digits."""
+"""A residual network for UCI's handwritten digits, small enough to train many times in a notebook."""
 
 from __future__ import annotations
 

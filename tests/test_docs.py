@@ -1,4 +1,4 @@
-"""What documentation is made of when it is built: pages from data, numbers that others published, nothing fetched."""
+"""The built documentation: pages generated from data, published numbers come out, nothing is loaded from a network."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def test_dense_training_saves_nothing() -> None:
     assert all(found[name] == ["0.00 %"] * 5 + ["1.00×"] for name in CONVENTIONS.names())
 
 
-def test_conventions_lay_out_what_is_left() -> None:
-    """What is left of the three passes is what is not saved."""
+def test_remaining_shares_and_the_reduction_add_up_to_100_percent() -> None:
     for name, (_, less, _, *left) in rows_of(PAGES["generated/convention-numbers.md"]).items():
         if name in CONVENTIONS.names():
             remaining = sum(float(each.removesuffix(" %")) for each in left)
@@ -102,15 +101,15 @@ def test_every_setting_is_in_its_table() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_a_command_leaves_out_is_in_the_table_of_differences(name: str) -> None:
-    """Settings that a command does not take are hidden options of it, which refuse with the reason."""
+    """A setting that a command does not take is a hidden option, which refuses with the reason."""
     hidden = {each.opts[0] for each in command_named(name).params if isinstance(each, click.Option) and each.hidden}
     lines = PAGES["generated/setting-differences.md"].splitlines()
     rows = [line for line in lines if line.startswith(f"| `{name}` |") and "not taken:" in line]
     assert {option for row in rows for option in re.findall("`(--[a-z-]+)`", row.split(" | ")[1])} == hidden
 
 
-def test_a_room_reads_no_other_rooms_data() -> None:
-    """Data read by a room's name would be an import that no contract sees."""
+def test_a_room_reads_only_its_own_data_files() -> None:
+    """Reading another room's files would be an import that the contracts do not see."""
     for file in (ROOT / "swatcost").rglob("*.py"):
         home = ".".join(file.parent.relative_to(ROOT).parts)
         read = re.findall(r"""files\(['"](swatcost[\w.]*)""", file.read_text(encoding="utf-8"))
@@ -127,7 +126,7 @@ def test_every_room_is_in_the_table_of_rooms() -> None:
 
 def test_data_sheets_are_called_bounds() -> None:
     for line in PAGES["generated/devices.md"].splitlines():
-        assert ("data sheet:" in line) == ("data sheet: a bound" in line)
+        assert ("data sheet:" in line) == ("data sheet: lower bounds" in line)
 
 
 def test_every_command_and_option_is_described() -> None:
@@ -148,13 +147,13 @@ def test_tables_have_a_cell_in_every_column(name: str) -> None:
             assert len(re.findall(r"(?<!\\)\|", above)) == len(re.findall(r"(?<!\\)\|", line)), line
 
 
-def test_a_bar_in_a_cell_is_no_border() -> None:
+def test_a_bar_in_a_cell_is_escaped() -> None:
     assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| :--- | ---: |\n| x\\|y | 1 |\n"
 
 
 @pytest.mark.parametrize("document", [*documents(), Document(ROOT / "commands")], ids=lambda each: each.path.name)
-def test_commands_that_are_not_run_are_commands(document: Document) -> None:
-    """Blocks of `sh` are parsed, not run: words and options are the program's."""
+def test_commands_that_are_not_run_are_valid(document: Document) -> None:
+    """Blocks of `sh` are parsed, not run: every command and option must exist."""
     text = PAGES["generated/commands.md"] if document.path.name == "commands" else document.text
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
@@ -172,12 +171,12 @@ def test_commands_that_are_not_run_are_commands(document: Document) -> None:
         '<img alt="x" src="http://example/x.png">',
     ],
 )
-def test_what_a_page_would_fetch_is_found(text: str, tmp_path: Path) -> None:
+def test_what_a_page_would_load_is_found(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.html").write_text(f"<p>{text}</p>")
     assert [each.partition(":")[0] for each in loaded_from_network(tmp_path)] == ["x.html"]
 
 
-def test_what_a_style_would_fetch_is_found_and_links_are_not(tmp_path: Path) -> None:
+def test_what_a_style_would_load_is_found_and_links_are_not(tmp_path: Path) -> None:
     (tmp_path / "x.css").write_text("@font-face { src: url(https://fonts.example/x.woff2) }")
     (tmp_path / "y.html").write_text('<a href="https://example/">y</a><script src="static/y.js"></script>')
     assert loaded_from_network(tmp_path) == ["x.css: https://fonts.example/x.woff2"]

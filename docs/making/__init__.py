@@ -1,10 +1,10 @@
-"""What the documentation's pages are made from when it is built: the program's own data, and its numbers."""
+"""Pages generated when the documentation is built, from the program's own data and numbers."""
 
 from __future__ import annotations
 
 
 def pages() -> dict[str, str]:
-    """Every page, and every part of a page, that is written by no hand: path → Markdown."""
+    """Every generated page or part of a page: path → Markdown."""
     from docs.making import api, choices, commands, methods, settings
 
     return {**methods.pages(), **choices.pages(), **commands.pages(), **settings.pages(), **api.pages()}

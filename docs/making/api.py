@@ -1,4 +1,4 @@
-"""The library's reference: which modules are public, and where what they offer is described."""
+"""The library reference: which modules are public, and what each page describes."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.reference.validation.Work",
     ),
 }  # fmt: skip
-"""What the offered give back or are made of, described beside them."""
+"""Types that public functions return or consist of, described on the same page."""
 
 
 def pages() -> dict[str, str]:
-    """A page a module, and the list of them."""
+    """One page per module, and their index."""
     return {f"api/{name}.md": _page(import_module(name)) for name in (*PUBLIC, *BENEATH)} | {"api/index.md": _index()}
 
 
@@ -59,10 +59,10 @@ def _index() -> str:
 
     return paragraphs(
         "# Library",
-        "Written from the docstrings. `import swatcost` is enough for most; `swatcost.planning` has the rest of what "
-        "the command line does. Neither imports torch before something has to be traced. Modules that moved when they "
-        "were [grouped in rooms](../rooms.md) still import under their old names.",
-        toctree("To call", PUBLIC),
+        "Generated from the docstrings. `import swatcost` covers most uses; `swatcost.planning` has the rest of what "
+        "the command line does. Neither imports torch until a network is traced. Modules that moved when they were "
+        "[grouped in rooms](../rooms.md) still import under their old names.",
+        toctree("Public modules", PUBLIC),
         toctree("Where numbers are made", BENEATH),
     )
 
@@ -73,7 +73,7 @@ def _page(module: ModuleType) -> str:
 
 
 def _described(name: str) -> list[str]:
-    """What a module's page describes, each where it is to be imported from; what an earlier page has is left out."""
+    """The names that a module's page describes, by the path to import them from, less those of an earlier page."""
     earlier = [*PUBLIC, *BENEATH][: [*PUBLIC, *BENEATH].index(name)]
     known = {id(getattr(import_module(other), each)) for other in earlier for each in _offered(other)}
     own = [f"{name}.{each}" for each in _offered(name) if id(getattr(import_module(name), each)) not in known]
@@ -85,7 +85,7 @@ def _described(name: str) -> list[str]:
 
 
 def _offered(name: str) -> list[str]:
-    """What a module says that it offers, or else what is defined in it and not private."""
+    """The names in a module's `__all__`, or else the public ones defined in it."""
     module = import_module(name)
     named = getattr(module, "__all__", None)
     if named is not None:
@@ -110,7 +110,7 @@ def _directive(path: str) -> str:
 
 
 def _home_of_data(path: str) -> str:
-    """Where a constant is written, with the words below it: it does not say so itself, as classes and functions do."""
+    """Where a constant and its docstring are written, which classes and functions know and constants do not."""
     module, _, name = path.rpartition(".")
     holders = [each for key, each in sys.modules.items() if key.startswith("swatcost.") and name in vars(each)]
     for each in (import_module(module), *holders):
@@ -121,7 +121,7 @@ def _home_of_data(path: str) -> str:
 
 @cache
 def aliases() -> dict[str, str]:
-    """The home of each class and function → the place where it is described, if that is another."""
+    """Where each class and function is defined → where it is described, if that differs."""
     found: dict[str, str] = {}
     for path in (path for name in (*PUBLIC, *BENEATH) for path in _described(name)):
         each = _object(path)

@@ -1,4 +1,4 @@
-"""Conventions, distributions, devices and words, as tables: what each is, from its own data, and what it gives."""
+"""Conventions, distributions, devices and export formats as tables, from their own data, with numbers for ResNet-50."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _link(function: object, words: str = "") -> str:
 
 
 def convention_numbers() -> str:
-    """SWAT on ResNet-50 under every convention, and where its remaining work is."""
+    """SWAT on ResNet-50 under every convention, and in which passes its remaining work is."""
     found = {name: {target: _swat(name, target) for target in TARGETS} for name in CONVENTIONS.names()}
     rows = []
     for name, at in found.items():
@@ -74,8 +74,8 @@ def convention_numbers() -> str:
             f"`{name}`", scaled(costs.training.dense), *(percent(each.training_reduction) for each in at.values()),
             *(percent(remaining(costs, in_pass)) for in_pass in PASSES),
         ])  # fmt: skip
-    left = [f"of it left in {in_pass}" for in_pass in PASSES]
-    return table(["convention", "dense MACs", *(f"less at {t:.0%}" for t in TARGETS), *left], rows)
+    left = [f"left in {in_pass}" for in_pass in PASSES]
+    return table(["convention", "dense MACs", *(f"reduction at {t:.0%}" for t in TARGETS), *left], rows)
 
 
 def _swat(convention: str, target: float) -> Estimate:
@@ -88,19 +88,19 @@ def distributions() -> str:
     unless_told = [
         [
             f"`{each.name}`", "dense" if each.first_layer_dense else "sparse",
-            "as sparse as its weights" if each.acts_follow_weights else "dense", "yes" if each.reads_source else "no",
+            "as sparse as the weights" if each.acts_follow_weights else "dense", "yes" if each.reads_source else "no",
         ]
         for each in DISTRIBUTIONS
     ]  # fmt: skip
     return paragraphs(
-        table(["name", "how a target becomes a number a layer", "source"], what, words=3),
-        "Unless `--first-layer` and `--acts` say otherwise:",
-        table(["name", "first layer", "a layer's activations", "reads `--from`"], unless_told, words=4),
+        table(["name", "how a target becomes a sparsity per layer", "source"], what, words=3),
+        "Defaults, which `--first-layer` and `--acts` override:",
+        table(["name", "first layer", "activations", "reads `--from`"], unless_told, words=4),
     )
 
 
 def distribution_numbers() -> str:
-    """ResNet-50 at each target by the distributions that need nothing but the target."""
+    """ResNet-50 at each target, by the distributions that need only the target."""
     rows, left_out = [], []
     for each in DISTRIBUTIONS:
         try:
@@ -121,22 +121,22 @@ def distribution_numbers() -> str:
     header = [
         "distribution",
         "target",
-        "weights that are zero",
-        "layers, from and to",
-        "training",
-        "inference",
-        "speedup",
+        "zero weights",
+        "range over layers",
+        "training reduction",
+        "inference reduction",
+        "ideal speedup",
     ]
     return paragraphs(
         table(header, rows),
-        f"Not in the table: {listed(left_out)}, which need something to read, or patterns that these targets are not.",
+        f"Not in the table: {listed(left_out)}, which need a file, pruning masks in the network, or an N:M pattern.",
     )
 
 
 def devices() -> str:
-    """Profiles: whether anybody measured, and who."""
+    """Profiles: measured or from a data sheet, and their sources."""
     rows = [
-        [f"`{each.name}`", each.title, "measured" if each.measured else "**data sheet: a bound**", each.source,
+        [f"`{each.name}`", each.title, "measured" if each.measured else "**data sheet: lower bounds**", each.source,
          _whole(scaled(each.memory_bytes, "B")) if each.memory_bytes else "–",
          _whole(f"{each.watts:g} W") if each.watts else "–"]
         for each in map(load_device, device_names())
@@ -153,7 +153,7 @@ def _whole(amount: str) -> str:
 def device_numbers() -> str:
     """One estimate of ResNet-50 on every device."""
     rows = [_on(load_device(name)) for name in device_names()]
-    header = ["device", "dense step", "one Top-K", "speedup", "limit", "break-even period"]
+    header = ["device", "dense step", "one Top-K", "ideal speedup", "without Top-K", "break-even period"]
     return table(header, rows)
 
 

@@ -1,4 +1,4 @@
-"""The command line's reference, from the same objects that parse it."""
+"""The command-line reference, generated from the objects that parse it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from swatcost.cli import COMMANDS, cli, command_named
 
 
 def pages() -> dict[str, str]:
-    """The part of the reference that is one section a command."""
+    """One section per command."""
     return {"generated/commands.md": paragraphs(*(_section(name, command_named(name)) for name in COMMANDS))}
 
 
 def _section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name, parent=click.Context(cli, info_name="swatcost"))
     usage = " ".join(command.collect_usage_pieces(context))
-    words = "MODEL alone means this" if name == "estimate" else ""
     text, example = _help(command)
     return paragraphs(
         f"## {name}",
         f"```text\nswatcost {name} {usage}\n```",
-        f"{words}: `swatcost {usage}`." if words else "",
+        f"`estimate` can be omitted: `swatcost {usage}`." if name == "estimate" else "",
         text,
         example,
         _options(command, context),
@@ -32,7 +31,7 @@ def _section(name: str, command: click.Command) -> str:
 
 
 def _help(command: click.Command) -> tuple[str, str]:
-    """What it does as paragraphs, and its examples as code."""
+    """The help text as paragraphs, and its examples as code."""
     paragraphs_of_it = inspect.cleandoc(command.help or "").split("\n\n")
     if command.epilog:
         paragraphs_of_it += inspect.cleandoc(command.epilog).split("\n\n")

@@ -1,4 +1,4 @@
-"""The bits of Markdown that generated pages are made of."""
+"""Markdown for generated pages."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
-    """A table whose first so many columns are words, to the left, and whose others are numbers, to the right."""
+    """A table whose first `words` columns are text, left-aligned; the others are numbers, right-aligned."""
     rule = [":---" if column < words else "---:" for column in range(len(header))]
     lines = [header, rule, *([cell.replace("|", r"\|") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a sentence lists them: a, b and c."""
+    """Words listed as in a sentence: a, b and c."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def paragraphs(*parts: str) -> str:
-    """Parts with a blank line between them; empty ones are left out."""
+    """Parts separated by blank lines; empty parts are omitted."""
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def code_options(text: str) -> str:
-    """A text in which --options are code."""
+    """The text with --options set as code."""
     return re.sub(r"(?<!`)--[a-z][a-z-]*", r"`\g<0>`", text)

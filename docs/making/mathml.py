@@ -1,4 +1,4 @@
-r"""Equations as MathML, written when the pages are built: a browser draws it without a script or a network."""
+r"""Equations as MathML, generated when the pages are built: browsers draw it without scripts or a network."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sphinx.util import logging
 
 
 def mathml(latex: str, display: str) -> str:
-    """The equation, as a browser draws it. What the converter leaves as LaTeX is a warning, and so fails a build."""
+    """The equation as MathML. LaTeX that the converter leaves is a warning, which fails the build."""
     found = convert(latex, display=display)
     try:
         left = [text for text in ElementTree.fromstring(found).itertext() if "\\" in text]
     except ElementTree.ParseError as error:
         left = [str(error)]
     if left:
-        logging.getLogger(__name__).warning("not an equation that can be written as MathML: %s (%s)", latex, left[0])
+        logging.getLogger(__name__).warning("cannot be converted to MathML: %s (%s)", latex, left[0])
     return found
 
 

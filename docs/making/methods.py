@@ -1,4 +1,4 @@
-"""A page for each method: what it is, from its own data, and what it costs on ResNet-50 under every convention."""
+"""One page per method: its definition, from its own data, and its cost on ResNet-50 under every convention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.numbers import percent, times
 
 NETWORK, TARGET = "resnet50", 0.9
-STEPS = 32_000  # what `estimate` averages schedules over unless it is told
+STEPS = 32_000  # over which `estimate` averages schedules by default
 _OPERANDS = {"weight": "weights", "activation": "activations", "output": "outputs, or their gradients"}
 _READS = {
     "forward": "weights and activations",
@@ -26,7 +26,7 @@ _ACROSS = {"fixed": "is fixed", "variable": "varies", "fixed or variable": "is f
 
 
 def pages() -> dict[str, str]:
-    """A page a method, and the list of all."""
+    """One page per method, and their index."""
     return {f"methods/{each.name}.md": page(each) for each in METHODS} | {"methods/index.md": index()}
 
 
@@ -40,9 +40,9 @@ def index() -> str:
     header = ["method", "title", *(f"sparse in {each}" for each in PASSES), "gradient of", "schedule"]
     return paragraphs(
         "# Methods",
-        "A method is the algorithm's truth: which operands are sparse in which pass, for which weights it needs a "
-        "gradient, and how that moves over a run. How its authors counted is the matter of a "
-        "[convention](../conventions.md). Each page is written from the data that the program computes with.",
+        "A method is what the algorithm does: which operands are sparse in which pass, which weights need a gradient, "
+        "and how that changes over a run. How its authors counted is a [convention](../conventions.md). Each page is "
+        "generated from the data that the program computes with.",
         table(header, rows, words=len(header)),
         "```{toctree}\n:hidden:\n\n" + "\n".join(METHODS.names()) + "\n```",
     )
@@ -68,7 +68,7 @@ def page(method: Method) -> str:
         f"## Departures from the source\n\n{method.departures}" if method.departures else "",
         f"## ResNet-50 at {100 * TARGET:.0f} %" if any(method.sparse.values()) else "## ResNet-50",
         _numbers(method),
-        f"The data is in `{home.__name__.replace('.', '/')}.py`.",
+        f"Defined in `{home.__name__.replace('.', '/')}.py`.",
     )
 
 
@@ -89,29 +89,29 @@ def _sparse_in(method: Method, in_pass: str) -> str:
 
 
 def _in_words(method: Method) -> str:
-    """What the table does not say."""
+    """What the table does not show."""
     sentences = []
     if any(method.sparse.values()):
         sentences.append(
-            f"Its networks are {_NETWORKS[method.unstructured, method.structured]}."
+            f"Its sparse networks are {_NETWORKS[method.unstructured, method.structured]}."
             if (method.unstructured or method.structured)
-            else "It leaves the network itself dense."
+            else "The trained network is dense."
         )
         sentences.append(f"Sparsity across layers {_ACROSS[method.across_layers]}.")
     whose = {"all": "every weight", "active": "the active weights"}[method.weight_gradient]
     sentences.append(f"It needs the gradient of {whose}.")
     if method.relies_on_default_sparsity:
         sentences.append(
-            "No operand of grad_weight is made sparse: the conventions swat and equations charge that pass by the "
-            "zeros that ReLU leaves, the default activation sparsity."
+            "No operand of grad_weight is made sparse. The conventions `swat` and `equations` still reduce that pass, "
+            "by the default activation sparsity: the zeros that ReLU produces."
         )
     if method.selects:
         sentences.append(
-            f"Top-K selects {listed(f'{_OPERANDS[each]}' for each in sorted(method.selects))} every period."
+            f"Top-K selects {listed(f'{_OPERANDS[each]}' for each in sorted(method.selects))} once per period."
         )
     if method.keeps_dense:
         sentences.append(
-            f"Its runs keep layers dense whose name is like {listed(f'`{each}`' for each in method.keeps_dense)}."
+            f"Its runs keep layers dense whose names match {listed(f'`{each}`' for each in method.keeps_dense)}."
         )
     if method.extra_macs is not None:
         sentences.append(f"It adds work of its own: {_first_sentence(inspect.getdoc(method.extra_macs))}")
@@ -130,14 +130,14 @@ def _schedule(method: Method) -> str:
         parts.append(_phases(phases, method.weight_gradient))
     if method.published_schedule is not None:
         parts.append(
-            "The convention rigl counts with the form that its authors published: "
+            "The convention `rigl` uses the closed form that its authors published: "
             f"{_first_sentence(inspect.getdoc(method.published_schedule))}"
         )
     return paragraphs(*parts)
 
 
 def _phases(phases: Sequence[Phase], weight_gradient: str) -> str:
-    """A row for what goes on unchanged."""
+    """One row for all phases with the same sparsity and gradient."""
     shares: dict[tuple[float, bool], float] = {}
     for phase in phases:
         key = phase.scale, phase.dense_weight_gradient
@@ -146,7 +146,7 @@ def _phases(phases: Sequence[Phase], weight_gradient: str) -> str:
         [percent(share), percent(scale), "every weight" if dense or weight_gradient == "all" else "active weights"]
         for (scale, dense), share in shares.items()
     ]
-    return table(["of the run", "of the target sparsity", "gradient of"], rows, words=0)
+    return table(["share of the run", "share of the target sparsity", "gradient of"], rows, words=0)
 
 
 def _numbers(method: Method) -> str:

@@ -1,7 +1,7 @@
-"""What Sphinx has to be told about this code's names and docstrings.
+"""Adapts Sphinx to this code's names and docstrings.
 
-A name may be described elsewhere than where it is defined: swatcost.estimate.Estimate as swatcost.Estimate. Docstrings
-are plain text with `code`, doctests and |x|, which Sphinx would take for a substitution.
+A name may be documented under another path than the one that defines it: swatcost.estimate.Estimate as
+swatcost.Estimate. Docstrings are plain text with `code`, doctests and |x|, which Sphinx would read as a substitution.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from docs.making.api import aliases
 
 
 def resolve(app: Any, env: Any, node: Any, contents: nodes.Node) -> nodes.Node | None:
-    """The documented place of a name that a signature gives by its home."""
+    """Where a name in a signature is documented, given where it is defined."""
     target = aliases().get(node.get("reftarget", ""))
     if node.get("refdomain") != "py" or target is None:
         return None
@@ -25,14 +25,14 @@ def resolve(app: Any, env: Any, node: Any, contents: nodes.Node) -> nodes.Node |
 
 
 def plain(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
-    """Makes the bars of an absolute value bars."""
+    """Escapes the bars of an absolute value."""
     lines[:] = [line if ">>>" in line else re.sub(r"\|(?=\S)([^|`]+)(?<=\S)\|", r"\\|\1\\|", line) for line in lines]
 
 
 def qualified(
     app: Any, what: str, name: str, of: Any, options: Any, signature: str, gives: str
 ) -> tuple[str, str] | None:
-    """Keywords by their full name where a signature could not be evaluated: several classes are called Settings."""
+    """Full names of keyword types where Sphinx could not evaluate a signature: several classes are called Settings."""
     names = getattr(of, "__globals__", {})
 
     def full(match: re.Match[str]) -> str:
@@ -43,7 +43,7 @@ def qualified(
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Asks `resolve` for what Sphinx does not find, `plain` for every docstring, `qualified` for every signature."""
+    """Registers `resolve` for names that Sphinx does not find, `plain` for docstrings, `qualified` for signatures."""
     app.connect("autodoc-process-docstring", plain)
     app.connect("autodoc-process-signature", qualified)
     app.connect("missing-reference", resolve)

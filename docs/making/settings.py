@@ -1,4 +1,4 @@
-"""Settings and rooms as tables, from the fields, the scopes and the import contract that the program has."""
+"""Settings and rooms as tables, from the program's fields and scopes and its import contract."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCOPES = {
     "explain": EXPLAINING, "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING, "export": EXPORTING,
     "run": RUNNING, "validate": VALIDATING, "explore, as controls": EXPLORING,
 }  # fmt: skip
-"""The commands that do not take the settings as an estimate does."""
+"""Commands whose settings differ from those of an estimate."""
 
 
 def pages() -> dict[str, str]:
@@ -60,10 +60,10 @@ def _default(option: Option) -> str:
 
 
 def differences() -> str:
-    """What each command leaves out, and why; its own defaults; and what may be several values."""
+    """For each command: the settings it does not take and why, its own defaults, and where it takes several values."""
     rows = [[f"`{command}`" if " " not in command else command, *row] for command, scope in SCOPES.items()
             for row in _differences(scope)]  # fmt: skip
-    return table(["command", "settings", "here"], rows, words=3)
+    return table(["command", "settings", "difference"], rows, words=3)
 
 
 def _differences(scope: Scope) -> list[list[str]]:
@@ -80,7 +80,7 @@ def _differences(scope: Scope) -> list[list[str]]:
 
 
 def rooms() -> str:
-    """The layers of the import contract, and what each room says it holds."""
+    """The layers of the import contract, with the first sentence of each room's docstring."""
     contracts = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
     layers = next(each["layers"] for each in contracts if each["type"] == "layers")
     rows = []
