@@ -128,7 +128,7 @@ def test_all_that_formulas_of_ones_own_change_is_one_step() -> None:
 
 
 def said(found: Explanation) -> str:
-    return " ".join(render(found, "table", width=80).split())
+    return " ".join(render(found, "table", width=80, notes=True).split())
 
 
 def test_the_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

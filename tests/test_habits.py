@@ -144,7 +144,7 @@ def test_a_default_that_changes_nothing_is_not_spoken_of(config: Path, capsys: p
         ("one-sample = 1", "one-sample = 1: give true or false"),
         ("[estimate]\nhide-topk = 0.5", "hide-topk in [estimate] = 0.5: give true or false"),
         ('one-sample = "perhaps"', "'perhaps' is not a valid boolean"),
-        (f"device = {'[' * 5000}{']' * 5000}", "is nested too deeply to be read; mend it, or give --no-config"),
+        (f"device = {'[' * 5000}{']' * 5000}", "is nested too deeply; correct it, or give --no-config"),
     ],
 )
 def test_a_damaged_file_of_defaults_is_named(

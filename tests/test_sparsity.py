@@ -79,7 +79,7 @@ def test_a_method_can_only_name_operands_that_its_pass_reads() -> None:
 
 
 def test_registering_a_name_twice_raises() -> None:
-    with pytest.raises(ValueError, match="a method called 'swat' already"):
+    with pytest.raises(ValueError, match="already a method called 'swat'"):
         METHODS.register(METHODS["swat"])
 
 

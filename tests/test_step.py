@@ -232,7 +232,7 @@ def test_moving_to_the_host(resnet50: Network) -> None:
         (["--optimizer", "lion"], "unknown optimizer 'lion'"),
         (["--precision", "fp8"], "unknown precision 'fp8'"),
         (["--batch-size", "0"], "batch_size 0"),
-        (["--link", "0"], "give more than 0"),
+        (["--link", "0"], "give bytes per second with a unit"),
         (["--fit", "0"], "give more than 0"),
         (["--fit", "9" * 400], "give more than 0 and at most"),
         (["--plot", "p.odd"], "a plot is a .png, .svg or .pdf file"),

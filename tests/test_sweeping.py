@@ -126,7 +126,10 @@ def test_a_function_and_shares_by_layer() -> None:
         ({"weights": []}, "weights: give at least one"),
         ({"weights": [0.5], "method": []}, "method: give at least one"),
         ({"weights": [0.5], "period": [1, 0]}, "period 0"),
-        ({"weights": [0.5, 0.6], "acts": [0.1, 0.2, 0.3], "paired": True}, "equally many values, not 2 and 3"),
+        (
+            {"weights": [0.5, 0.6], "acts": [0.1, 0.2, 0.3], "paired": True},
+            "paired settings have to be equally many, not 2 and 3",
+        ),
         ({"grads": [0.5]}, "has no sparse outputs"),
         ({"weights": [0.5], "method": ["swat", "swatt"]}, "unknown method 'swatt'"),
         ({"weights": [0.01, 0.5], "distribution": "erk", "keep_dense": ["layer4*", "fc"]}, "cannot be reached"),

@@ -72,12 +72,12 @@ def test_cycles_of_one_step_are_said_to_stand_for_the_run(
         swatcost.trace(module, input_shape=(3, 8, 8), name=name).save(tmp_path / f"{name}.json")
     words = [str(tmp_path / f"{each}.json") if each in ("a", "b") else each for each in args]
     said = printed(capsys, *words, *SPARSE, "--device", "bit-tactical")
-    assert "over a run: cycles are those of a step at the target sparsity, taken for the whole run." in said
+    assert "over a run: the cycles are those of a step at the target sparsity, for the whole run." in said
     assert "as its FLOPs are fewer" not in said  # which is not how its speedups came about
-    assert "cycles are those" not in printed(capsys, *words, *SPARSE)
+    assert "the cycles are those" not in printed(capsys, *words, *SPARSE)
     if args[0] != "compare":  # where swat is not alone
         steady = ["swat" if each == "pruning" else each for each in words]
-        assert "cycles are those" not in printed(capsys, *steady, *SPARSE, "--device", "bit-tactical")
+        assert "the cycles are those" not in printed(capsys, *steady, *SPARSE, "--device", "bit-tactical")
 
 
 @pytest.mark.parametrize(

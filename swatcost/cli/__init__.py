@@ -135,9 +135,9 @@ def main(args: list[str] | None = None) -> int:
             click.echo(f"swatcost: {default}", err=True)
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
-        if isinstance(error, click.NoSuchOption):
-            error = click.NoSuchOption(error.option_name, possibilities=_meant(error), ctx=error.ctx)
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        if isinstance(error, click.NoSuchOption):
+            message = _said_otherwise(error) or message
         said = ", ".join(taken.said())
         return _misuse(f"{message} (with {said})" if said else message)
     except (click.Abort, KeyboardInterrupt):
@@ -151,12 +151,11 @@ def main(args: list[str] | None = None) -> int:
         return _misuse(f"cannot write the output: {error.strerror or error}")
 
 
-def _meant(error: click.NoSuchOption) -> list[str]:
-    """The options of the command that are known by another word, or else those that are spelt alike."""
+def _said_otherwise(error: click.NoSuchOption) -> str | None:
+    """The message where the command has what is meant under another name."""
     known = {option for each in error.ctx.command.params for option in each.opts} if error.ctx else set()
-    return [each for each in _OTHER_WORDS.get(error.option_name, ()) if each in known] or list(
-        error.possibilities or ()
-    )
+    meant = [each for each in _OTHER_WORDS.get(error.option_name, ()) if each in known]
+    return f"No such option '{error.option_name}'. Did you mean {' or '.join(meant)}?" if meant else None
 
 
 def _misuse(message: str) -> int:

@@ -213,8 +213,8 @@ SWAT = Convention(
 
 EXACT = Convention(
     name="exact",
-    title="output resolution in every pass, only the gradients that are needed; its dense counts are what autograd "
-    "executes, its sparse counts are what the method needs, whereas autograd on masked tensors multiplies zeros too",
+    title="output resolution in every pass, only the gradients that are needed; dense counts are what autograd "
+    "executes, sparse counts are what the method needs, although autograd on masked tensors multiplies the zeros too",
     source="for the dense counts, torch's own counter",
     grad_input_resolution="output",
     grad_weight_resolution="output",

@@ -207,5 +207,5 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         },
         "schedule": rows(plan),
         "step": plan.estimate.to_dict(),
-        "assumptions": [*_meanings(plan), *map(str, plan.estimate.assumptions)],
+        "assumptions": [*map(str, _meanings(plan)), *map(str, plan.estimate.assumptions)],
     }

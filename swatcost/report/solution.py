@@ -163,7 +163,7 @@ def to_dict(solution: Solution) -> dict[str, Any]:
         "limit": vars(solution.limit) if solution.limit else None,
         "freedom": [vars(each) for each in solution.freedom],
         "periods": [{"topk_overhead": share, "period": period} for share, period in solution.periods().items()],
-        "assumptions": [*_meanings(solution), *map(str, solution.estimate.assumptions)],
+        "assumptions": [*map(str, _meanings(solution)), *map(str, solution.estimate.assumptions)],
     }
 
 
