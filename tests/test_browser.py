@@ -123,8 +123,8 @@ def test_a_chart_shows_a_layers_details(seen: Seen) -> None:
     for name, mark, shown in (
         ("work", ".barlayer .point path", ["conv1 conv", "3×224×224", "forward: 118.014 MMAC, dense"]),
         ("reduction", ".barlayer .point path >> nth=1", ["layer1.0.", "down 80.00 %"]),
-        ("remaining", ".barlayer .point path", ["conv1", "of what is left"]),
-        ("period", ".scatterlayer .point >> nth=1", ["every 1,000 iterations: 4.13×", "470.0 ms"]),
+        ("remaining", ".barlayer .point path", ["conv1", "of remaining MACs"]),
+        ("period", ".scatterlayer .point >> nth=1", ["every 1,000 iterations: ideal speedup 4.13×", "470.0 ms"]),
     ):
         plot = seen.page.locator(f"#plot-{name}")
         plot.scroll_into_view_if_needed()
@@ -181,6 +181,8 @@ def test_it_fits_a_phone(browser: Browser, file: Path) -> None:
     seen = opened(browser, file, _PHONE)
     seen.page.screenshot(path=SCREENSHOTS / "report-390.png", full_page=True)
     assert seen.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    for box in seen.page.locator("#numbers .box").all():
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth"), box.text_content()
     table = seen.page.locator("#layers .box")
     assert table.evaluate("box => box.scrollWidth > box.clientWidth")
     assert table.evaluate("box => { box.scrollLeft = 100; return box.scrollLeft }") == 100
@@ -212,7 +214,7 @@ def test_it_prints(browser: Browser, file: Path, scheme: Any) -> None:
     text = "\n".join(pages)
     for each in (
         "Training FLOPs down",
-        "Speedup against period",
+        "Ideal speedup against the Top-K period",
         "Top-K period [iterations]",
         "layer4.2.conv3",
         "reduction",
@@ -278,10 +280,33 @@ def test_the_explorer_estimates_what_is_moved(browser: Browser) -> None:
         phone.page.locator("#plot-period .scatterlayer .point").first.wait_for()
         phone.page.screenshot(path=SCREENSHOTS / "explorer-390.png", full_page=True)
         assert phone.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        assert_answer_stays_in_view(phone.page)
+        phone.page.screenshot(path=SCREENSHOTS / "explorer-scrolled-390.png")
         for each in (seen, phone):
             assert each.console == []
             assert [url for url in each.requests if not url.startswith((address, "data:"))] == []
             each.page.close()
+
+
+def assert_answer_stays_in_view(page: Page) -> None:
+    """While the last of the controls that are always shown is moved, the figures change above it, and cover nothing."""
+    figures = page.locator("#summary .figures")
+    slider = page.locator("[aria-labelledby=label-batch_size]")
+    slider.scroll_into_view_if_needed()
+    page.evaluate(
+        "top => scrollBy(0, top)", slider.evaluate("each => each.getBoundingClientRect().bottom - innerHeight")
+    )
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(200)
+    above, below = figures.bounding_box(), slider.bounding_box()
+    assert above
+    assert below
+    assert above["y"] >= 0
+    assert above["height"] < 200  # and leaves room for the controls
+    assert above["y"] + above["height"] <= below["y"]
+    before = figures.text_content()
+    page.locator("[aria-labelledby=label-period] [role=slider]").press("Home")
+    page.wait_for_function("before => document.querySelector('#summary .figures').textContent != before", arg=before)
 
 
 def shown(text: Locator) -> str:

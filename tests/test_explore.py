@@ -23,7 +23,7 @@ import swatcost
 from swatcost.cli import main
 from swatcost.explorer.app import answer, explorer
 from swatcost.explorer.controls import Controls, answered, controls_from
-from swatcost.page import CHARTS
+from swatcost.page import CHARTS, charts
 from swatcost.page.plotly_charts import figures_of
 from swatcost.report import estimate as content
 from swatcost.setting import command_line
@@ -89,10 +89,14 @@ def test_what_is_moved_is_what_is_estimated(network: swatcost.Network, moved: di
         for row in table.rows:
             assert " ".join(" ".join(row).split()) in shown
     sliders = len([each for each in controls.each if each.kind in ("sparsity", "count")])
-    figures, hidden = rest[sliders : sliders + len(CHARTS)], rest[sliders + len(CHARTS) :]
+    headings, figures, hidden = (
+        rest[sliders + number * len(CHARTS) : sliders + (number + 1) * len(CHARTS)] for number in range(3)
+    )
     drawn = figures_of(expected)
     assert [name for name, away in zip(CHARTS, hidden, strict=True) if not away] == list(drawn)
     assert [figure for figure in figures if figure["data"]] == list(drawn.values())
+    titles = [chart.title for chart in charts(expected)]
+    assert [each[0].children for each, away in zip(headings, hidden, strict=True) if not away] == titles
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_what_cannot_be_is_said_and_the_last_result_stays(
     controls = controls_from({})
     said, mark, summary, details, *rest = answer(network, controls, sent(controls, **moved), model=MODEL)
     assert reason in said
-    assert said.endswith("What is shown is still the last estimate that could be made.")
+    assert said.endswith("Shown is the last valid estimate.")
     assert "\n" not in said
     assert mark == "stale"
     assert summary is details is no_update

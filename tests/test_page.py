@@ -20,7 +20,7 @@ from swatcost.cli import command_named, main
 from swatcost.methods import METHODS
 from swatcost.network import Uncounted
 from swatcost.network.passes import PASSES
-from swatcost.page import save, to_page
+from swatcost.page import charts, key_figures, save, to_page
 from swatcost.page.plotly_charts import figures_of
 from swatcost.report import estimate as content
 
@@ -159,7 +159,7 @@ def test_figures_hold_the_estimates_numbers(estimate: swatcost.Estimate) -> None
     for how, total in (("dense", estimate.costs.training.dense), ("sparse", estimate.costs.training.sparse)):
         bars = [trace for trace in drawn["work"]["data"] if trace["name"] == how]
         assert sum(sum(trace["y"]) for trace in bars) * 1e6 == pytest.approx(total, rel=1e-12)
-    assert drawn["work"]["layout"]["yaxis"]["title"]["text"] == "MMAC a sample"
+    assert drawn["work"]["layout"]["yaxis"]["title"]["text"] == "MMAC per sample"
 
     bars = drawn["reduction"]["data"][0]
     assert dict(zip(bars["x"], bars["y"], strict=True))["conv1"] == 0  # kept dense
@@ -199,10 +199,26 @@ def test_a_method_without_top_k_has_no_period() -> None:
     ]
 
 
+def test_a_speedup_is_ideal_or_simulated_wherever_it_is_shown(estimate: swatcost.Estimate) -> None:
+    simulated = replace(estimate, simulated_reduction=0.5)
+    for found, kind in ((estimate, "ideal"), (simulated, "simulated")):
+        assert [name for name, _ in key_figures(found) if "speedup" in name] == [f"{kind} speedup on rtx2080ti"]
+        (drawn,) = (each for each in charts(found) if each.name == "period")
+        assert drawn.title == f"{kind.capitalize()} speedup against the Top-K period"
+        assert drawn.figure["layout"]["yaxis"]["title"]["text"] == f"{kind} speedup [×]"
+        assert all(f"{kind} speedup" in text for text in drawn.figure["data"][0]["hovertext"])
+
+
+def test_stacked_bars_differ_without_their_colours(estimate: swatcost.Estimate) -> None:
+    bars = [trace for trace in figures_of(estimate)["remaining"]["data"] if trace["type"] == "bar"]
+    shapes = [trace["marker"]["pattern"]["shape"] for trace in bars]
+    assert len(set(shapes)) == len(shapes) == 3
+
+
 def test_exact_is_drawn_where_it_differs() -> None:
     estimate = swatcost.estimate("resnet50", method="rigl", weights=0.8)
     drawn = figures_of(estimate)["reduction"]["data"]
-    exact = next(trace for trace in drawn if trace["name"] == "convention exact")
+    exact = next(trace for trace in drawn if trace["name"] == "exact convention")
     by_name = {each.layer.name: 100 * each.exact.training.reduction for each in estimate.layers}
     assert exact["y"] == pytest.approx([by_name[name] for name in exact["x"]])
     same = swatcost.estimate("resnet50", method="rigl", weights=0.8, convention="exact")
@@ -254,7 +270,8 @@ def test_it_takes_whatever_an_estimate_takes(command: str, own: set[str]) -> Non
     def options(command: str) -> set[str]:
         return {option for parameter in command_named(command).params for option in parameter.opts}
 
-    of_output = {"--output", "--layers", "--format", "--notes", "--quiet", "--chart", "--plot", "--plot-size"}
+    of_plots = {"--chart", "--plot", "--plot-size", "--no-title"}
+    of_output = {"--output", "--layers", "--format", "--notes", "--quiet"} | of_plots
     assert {"--weights", "--classes", "--input-shape", "--input-dtype", "--fresh"} <= options(command)
     assert options("estimate") - of_output == options(command) - own
 

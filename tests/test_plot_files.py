@@ -40,11 +40,59 @@ def test_a_png_is_as_sharp_as_it_is_shown(tmp_path: Path) -> None:
 def test_text_stays_text_in_an_svg_and_fonts_are_truetype_in_a_pdf(tmp_path: Path) -> None:
     figure = plots.cost_by_layer(estimate("cifar_vgg16"))
     plots.save(figure, tmp_path / "p.svg")
-    assert ">cifar_vgg16: cost of training by layer</text>" in (tmp_path / "p.svg").read_text()
+    assert ">cifar_vgg16: training MACs by layer</text>" in (tmp_path / "p.svg").read_text()
     plots.save(figure, tmp_path / "p.pdf")
     content = (tmp_path / "p.pdf").read_bytes()
     assert b"/FontFile2" in content  # an embedded TrueType font
     assert b"/Type3" not in content
+
+
+@pytest.mark.parametrize("chart", plots.CHARTS)
+def test_without_a_title_the_rest_stays_as_it_is(chart: str, tmp_path: Path) -> None:
+    figure = plots.CHARTS[chart](estimate("cifar_vgg16"), size="column")
+    title, caption = (each.get_text() for each in figure.texts[:2])
+    whole, bare, again = (tmp_path / f"{name}.png" for name in ("whole", "bare", "again"))
+    plots.save(figure, whole)
+    plots.save(figure, bare, title=False)
+    plots.save(figure, again)
+    assert whole.read_bytes() == again.read_bytes()
+    high, low = (int.from_bytes(each.read_bytes()[20:24]) for each in (whole, bare))  # IHDR: height after width
+    lines = len(title.splitlines() + caption.splitlines())
+    assert 0.6 * high < low < high - 200 * lines * 7 / 72  # 200 dots an inch, at least 7 points to a line
+    plots.save(figure, tmp_path / "bare.svg", title=False)
+    svg = (tmp_path / "bare.svg").read_text(encoding="utf-8")
+    drawn = svg[svg.index("</metadata>") :]
+    first = title.splitlines()[0]
+    assert first not in drawn
+    assert figure.legends[0].get_texts()[0].get_text().splitlines()[0] in drawn
+    assert first in svg[: svg.index("</metadata>")]  # and what it shows can still be looked up
+
+
+def test_a_figure_of_another_maker_can_be_saved(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.text(0.5, 0.5, "theirs")
+    plots.save(figure, tmp_path / "theirs.svg", title=False)
+    assert "theirs" in (tmp_path / "theirs.svg").read_text()
+
+
+def test_no_title_reaches_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, args in {
+        "cost": ["cifar_vgg16", "--weights", "0.8"],
+        "memory": ["memory", "cifar_vgg16"],
+        "plan": ["plan", "cifar_vgg16", "--weights", "0.8"],
+        "sweep": ["sweep", "cifar_vgg16", "--weights", "0.5,0.9"],
+        "tables": ["tables", "5"],
+        "simulate": ["simulate", "cifar_vgg16", "--weights", "0.8"],
+    }.items():
+        path = tmp_path / f"{name}.svg"
+        assert main([*args, "--plot", str(path), "--no-title"]) == 0
+        svg = path.read_text(encoding="utf-8")
+        assert 'id="title"' not in svg
+        assert "<dc:title>" in svg
+        assert 'id="legend_1"' in svg
+    capsys.readouterr()
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -95,7 +96,7 @@ def test_a_layer_that_dwarfs_all_others_is_cut_off_and_its_height_written() -> N
     first = found.layers[0].costs.training.dense
     others = max(each.costs.training.dense for each in found.layers[1:])
     assert others < axes.get_ylim()[1] * unit(axes) < first
-    assert axes.texts[0].get_text() == f"conv_proj: {first / 1e9:.1f} GMAC, cut off"
+    assert axes.texts[0].get_text() == f"conv_proj: {first / 1e9:.1f} GMAC dense, cut off"
     (axes,) = plots.cost_by_layer(estimate("resnet50")).axes
     assert not axes.texts
 
@@ -138,7 +139,7 @@ def test_what_remains_is_sorted_and_adds_up_to_all(size: str) -> None:
     together = line(adding, "together").get_ydata()
     assert (together[0], len(together)) == (0, 122)
     assert together[-1] == pytest.approx(100)
-    assert f"The {121 - len(shares)} without a name hold {sum(expected[len(shares) :]):.1f} %" in texts(figure)
+    assert f"The {121 - len(shares)} layers not listed: {sum(expected[len(shares) :]):.1f} %" in texts(figure)
 
 
 def test_half_of_what_remains_is_in_as_many_layers_as_it_says() -> None:
@@ -174,7 +175,7 @@ def test_the_curve_is_the_speedup_at_each_period() -> None:
 
 def test_what_never_breaks_even_says_so() -> None:
     figure = plots.speedup_by_period(replace(estimate(), simulated_reduction=0.0))
-    assert "breaks even never" in figure.legends[0].get_texts()[0].get_text()
+    assert "never breaks even" in figure.legends[0].get_texts()[0].get_text()
     with pytest.raises(SwatcostError, match="0 estimates on one plot: give 1 to 7"):
         plots.speedup_by_period([])
 
@@ -196,14 +197,39 @@ def test_a_panel_for_each_network(table: str, networks: int) -> None:
     assert len(plots.accuracy_by_reduction(published.reproduce(table), size="column").axes) == networks
 
 
-def test_memory_is_the_timeline() -> None:
+def test_memory_is_the_timeline_and_then_what_the_optimizer_holds() -> None:
     step = training_memory(network("resnet50"), batch_size=32)
-    (axes,) = plots.memory_timeline(step, "resnet50").axes
+    (axes,) = plots.memory_timeline(step, network("resnet50")).axes
     held = line(axes, "held").get_ydata() * unit(axes)
-    constant = sum(step.constant.values())
-    assert held == pytest.approx([constant + each for each in step.live])
+    constant, events = sum(step.constant.values()), len(step.live)
+    assert held[:events] == pytest.approx([constant + each for each in step.live])
+    assert len(held) > events
+    assert held[events:] == pytest.approx([step.at_update] * (len(held) - events))
     assert line(axes, "peak").get_ydata()[0] * unit(axes) == pytest.approx(step.peak.bytes)
     assert line(axes, "backward").get_xdata()[0] == step.backward
+    assert line(axes, "optimizer").get_xdata()[0] == events
+    assert [each.get_text() for each in axes.texts] == ["forward", "backward", "optimizer"]
+
+
+def test_copies_that_adam_makes_are_on_top_of_what_the_backward_pass_leaves() -> None:
+    step = training_memory(network("one layer"), batch_size=1, optimizer="adam")
+    held = 4 * 2080 + 4 * 2 * 2080 + 4 * 2080  # of 64 · 32 + 32 parameters: themselves, two moments, gradients
+    copies = 2 * 4 * 64 * 32  # two of the weight, the largest parameter
+    assert step.at_update == held + 4 * 64 + copies == step.peak.bytes  # and the input, of 64 numbers
+    (axes,) = plots.memory_timeline(step, network("one layer")).axes
+    assert line(axes, "held").get_ydata()[-1] * unit(axes) == pytest.approx(step.at_update)
+
+
+def test_memory_names_layers_forward_and_then_backward() -> None:
+    step = training_memory(network("resnet50"), batch_size=32)
+    (axes,) = plots.memory_timeline(step, network("resnet50")).axes
+    named = [(label.get_text(), label.get_position()[0]) for label in tick_labels(axes.xaxis)]
+    stages = [name for name, _ in named if name.startswith("layer")]
+    forward = ["layer1", "layer2", "layer3", "layer4"]
+    assert stages == [*forward, *reversed(forward)]
+    places = [place for _, place in named]
+    assert places == sorted(places)
+    assert [place < step.backward for name, place in named if name.startswith("layer")] == [True] * 4 + [False] * 4
 
 
 SPARSITIES = [0.5, 0.7, 0.9]
@@ -222,7 +248,7 @@ def drawn() -> dict[str, Callable[[str], Figure]]:
     found = list(published.reproduce("2"))
     return {
         "accuracy": lambda size: plots.accuracy_by_reduction(found, size=size),
-        "memory": lambda size: plots.memory_timeline(step, "resnet50", size=size),
+        "memory": lambda size: plots.memory_timeline(step, network("resnet50"), size=size),
         "sparsity": lambda size: plots.speedup_by_sparsity(frame, name="resnet50", size=size),
     }
 
@@ -232,7 +258,9 @@ def assert_laid_out(figure: Figure) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)  # measures texts; what is only laid out has no pixels
-    figure.draw_without_rendering()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as that the layout could not be made
+        figure.draw_without_rendering()
     ticks = [tick_labels(axis) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     others = [label for axes in figure.axes for label in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)]
     words = [each for each in [*figure.texts, *others, *chain(*ticks)] if each.get_text()]
@@ -269,10 +297,101 @@ def test_charts_are_laid_out(name: str, chart: str, size: str) -> None:
     assert "swat" in texts(figure)
 
 
+UNUSUAL: dict[str, tuple[str, dict[str, Any]]] = {
+    "dense": ("resnet50", {"method": "dense"}),
+    "nothing asked for": ("resnet50", {}),
+    "only weights": ("resnet50", {"weights": 0.8, "acts": 0.0}),
+    "schedule": ("resnet50", {"weights": 0.9, "method": "pruning"}),
+    "two levels": ("resnet50", {"weights": 0.8, "method": "rigl"}),
+    "all sparse": ("densenet121", {"weights": 0.9, "acts": 0.9, "distribution": "erk"}),
+    "one sparse layer": ("one layer", {"weights": 0.8, "acts": 0.8, "first_layer": "sparse"}),
+    "one dense layer": ("one layer", {}),
+}
+"""Estimates at the edges: without a dense layer, without a sparse one, of one layer."""
+
+
+@pytest.mark.parametrize("size", ["screen", "column"])
+@pytest.mark.parametrize("chart", list(plots.CHARTS))
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_charts_of_unusual_estimates_are_laid_out_and_not_empty(name: str, chart: str, size: str) -> None:
+    model, settings = UNUSUAL[name]
+    figure = plots.CHARTS[chart](swatcost.estimate(network(model), **settings), size=size)
+    assert_laid_out(figure)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        tops = [each.get_y() + each.get_height() for bars in axes.containers for each in bars]
+        assert any(tops) or axes.get_lines() or axes.texts
+        assert max(tops, default=0) <= max(low, high)
+
+
+@pytest.mark.parametrize("name", ["dense", "nothing asked for", "one dense layer"])
+def test_reductions_of_what_is_dense_are_one_panel_that_says_so(name: str) -> None:
+    model, settings = UNUSUAL[name]
+    (axes,) = plots.reduction_by_layer(swatcost.estimate(network(model), **settings)).axes
+    assert [each.get_text() for each in axes.texts] == ["dense: no layer has a reduction"]
+
+
+@pytest.mark.parametrize("name", ["dense", "schedule", "two levels"])
+def test_a_method_without_topk_has_no_period_that_breaks_even(name: str) -> None:
+    model, settings = UNUSUAL[name]
+    found = swatcost.estimate(network(model), **settings)
+    figure = plots.speedup_by_period(found)
+    labels = {each.get_label() for each in figure.axes[0].get_lines()}
+    assert not {"break-even ", "asked for ", "limit "} & labels
+    said = [each.get_text() for each in figure.legends[0].get_texts()]
+    assert said == [f"{found.speedup:.2f}× at every period (no Top-K)", "dense training"]
+
+
+def test_speedups_are_called_ideal_unless_they_are_simulated() -> None:
+    ideal = estimate()
+    simulated = replace(ideal, simulated_reduction=0.5)
+    for found, kind in ((ideal, "ideal"), (simulated, "simulated")):
+        figure = plots.speedup_by_period(found)
+        assert figure.axes[0].get_ylabel() == f"{kind} speedup [×]"
+        assert f"{kind} speedup against the Top-K period" in texts(figure)
+    both = plots.speedup_by_period([simulated, ideal])
+    assert both.axes[0].get_ylabel() == "simulated or ideal speedup [×]"
+    (axes,) = plots.speedup_by_sparsity(swept()).axes
+    assert axes.get_ylabel() == "ideal speedup [×]"
+
+
+@pytest.mark.parametrize("size", ["screen", "column"])
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "cifar_vgg16"])
+def test_stacked_bars_differ_without_their_colours(name: str, size: str) -> None:
+    from matplotlib.colors import to_rgb
+
+    (axes,) = plots.cost_by_layer(estimate(name), size=size).axes
+    looks = []
+    for bars in axes.containers:
+        red, green, blue = to_rgb(bars[0].get_facecolor())
+        looks.append((bars[0].get_hatch() or "", 0.299 * red + 0.587 * green + 0.114 * blue))  # ITU-R BT.601
+    for place, (hatch, grey) in enumerate(looks):
+        for other_hatch, other_grey in looks[place + 1 :]:
+            assert hatch != other_hatch or abs(grey - other_grey) > 0.3
+
+
 @pytest.mark.parametrize("size", ["screen", "column"])
 @pytest.mark.parametrize("name", ["accuracy", "memory", "sparsity"])
 def test_other_plots_are_laid_out(name: str, size: str) -> None:
     assert_laid_out(drawn()[name](size))
+
+
+def test_a_pass_too_short_for_its_name_has_none() -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)  # no backward pass but freeing what is left
+    frozen = swatcost.trace(module, input_shape=(8,))
+    figure = plots.memory_timeline(training_memory(frozen, batch_size=1), frozen, size="column")
+    assert [each.get_text() for each in figure.axes[0].texts] == ["forward", "optimizer"]
+    assert line(figure.axes[0], "backward")
+    assert_laid_out(figure)
+
+
+@pytest.mark.parametrize("size", ["screen", "column"])
+@pytest.mark.parametrize("name", ["densenet121", "cifar_vgg16", "vit_b_16", "one layer"])
+def test_memory_of_other_networks_is_laid_out(name: str, size: str) -> None:
+    step = training_memory(network(name), batch_size=1, optimizer="adam")
+    assert_laid_out(plots.memory_timeline(step, network(name), size=size))
 
 
 def test_an_unknown_size_is_refused() -> None:

@@ -57,7 +57,7 @@ def test_settings_that_vary_together_are_one() -> None:
 def test_lines_that_coincide_are_said_to() -> None:
     figure = plots.speedup_by_sparsity(swept(method=["swat", "swat-structured"]))
     words = [each.get_text() for each in figure.legends[0].get_texts()]
-    assert words == ["swat", "swat-structured (= swat)"]
+    assert words[:2] == ["swat", "swat-structured (= swat)"]
 
 
 @pytest.mark.parametrize(

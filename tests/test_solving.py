@@ -218,6 +218,7 @@ def test_solve_gives_a_frame_or_says_what_the_limit_is(resnet50: Network) -> Non
         ({"training_flops": 1.5}, "training FLOPs 1.5"),
         ({"speedup": 2, "method": "dense"}, "makes nothing sparse"),
         ({"topk_overhead": 0.01, "period": 5}, "leave one of them out"),
+        ({"memory": "lots"}, "not a memory size"),
         ({"speedup": 2, "acts": 0.5, "method": "rigl"}, "no sparse activations"),
         ({"topk_overhead": 0.01, "method": "rigl"}, "selects nothing by Top-K"),
     ],

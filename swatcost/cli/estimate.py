@@ -1,11 +1,10 @@
 """`swatcost MODEL`: what a network costs to train."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from swatcost.cli.options import LAYERS, network_options, plot_options, reporting, setting_options
+from swatcost.cli.options import LAYERS, PlotFile, network_options, plot_options, reporting, setting_options
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
@@ -42,16 +41,12 @@ Examples:
 @plot_options("a chart")
 @click.option("--chart", type=click.Choice(list(CHARTS)), help=f"What --plot draws: {_CHARTS}.  [default: cost]")
 @reporting
-def command(
-    network: Network, layers: bool, plot: Path | None, plot_size: str, chart: str | None, **settings: Any
-) -> Estimate:
+def command(network: Network, layers: bool, plot: PlotFile | None, chart: str | None, **settings: Any) -> Estimate:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
     if chart is not None and plot is None:
         raise SwatcostError(f"--chart {chart}: name the file to draw it in, such as --plot {chart}.png")
     with waiting("estimating"):
         found = estimate(network, **settings)
     if plot is not None:
-        from swatcost.plots import save
-
-        save(CHARTS[chart or "cost"](found, size=plot_size), plot)
+        plot.save(CHARTS[chart or "cost"](found, size=plot.size))
     return found

@@ -1,12 +1,11 @@
 """`swatcost explain`: why two conventions give two numbers."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
 from swatcost.counting import CONVENTIONS
 from swatcost.network import Network
@@ -20,7 +19,7 @@ from swatcost.planning.explanation import EXPLAINING, Explanation, explain
 @setting_options(EXPLAINING)
 @plot_options("the steps from one reduction to the other")
 @reporting
-def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> Explanation:
+def command(network: Network, plot: PlotFile | None, **asked: Any) -> Explanation:
     """Explains why a training reduction differs between two conventions, one switch at a time.
 
     \b
@@ -30,7 +29,7 @@ def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -
     with waiting("explaining"):
         found = explain(network, **asked)
     if plot is not None:
-        from swatcost.plots import reduction_by_switch, save
+        from swatcost.plots import reduction_by_switch
 
-        save(reduction_by_switch(found, size=plot_size), plot)
+        plot.save(reduction_by_switch(found, size=plot.size))
     return found

@@ -1,17 +1,16 @@
 """`swatcost memory`: the memory of a training step, and what fits."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.devices import device_names
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.memory import MemoryReport, memory_of
-from swatcost.plots import memory_timeline, save
+from swatcost.plots import memory_timeline
 
 
 @click.command("memory")
@@ -26,12 +25,12 @@ from swatcost.plots import memory_timeline, save
 @setting_options()
 @plot_options("memory over the step")
 @reporting
-def command(network: Network, plot: Path | None, plot_size: str, **asked: Any) -> MemoryReport:
+def command(network: Network, plot: PlotFile | None, **asked: Any) -> MemoryReport:
     """Shows the memory of a training step, its peak, and what sparsity saves.
 
     Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
     """
     found = memory_of(network, **asked)
     if plot is not None:
-        save(memory_timeline(found.memory.dense, network.name, size=plot_size), plot)
+        plot.save(memory_timeline(found.memory.dense, network, size=plot.size))
     return found

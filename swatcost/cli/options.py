@@ -1,9 +1,10 @@
 """Options that commands share: what a setting is given by, how MODEL is loaded, forms of output, plots."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +20,9 @@ from swatcost.network import Network
 from swatcost.plots.sizes import SIZES
 from swatcost.report import FORMATS
 from swatcost.setting import EVERY_SETTING, OPTIONS, Option, Scope, option_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 Loading = dict[str, Any]
@@ -286,15 +290,43 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
     return displaying(shown)
 
 
+@dataclass(frozen=True)
+class PlotFile:
+    """A file to draw in, and how: a size of `swatcost.plots`, and whether with title and caption."""
+
+    path: Path
+    size: str
+    title: bool
+
+    def save(self, figure: "Figure") -> None:
+        """Writes the figure, drawn at this size."""
+        from swatcost.plots import save
+
+        save(figure, self.path, title=self.title)
+
+
 _PLOT_SIZE = click.option(
     "--plot-size", type=click.Choice(list(SIZES)), default="screen", show_default=True,
     help="Width of the plot: 8 in for a screen, 3.5 in for a paper's column.",
 )  # fmt: skip
+_NO_TITLE = click.option("--no-title", is_flag=True, help="Draw no title or caption above the plot, for a paper.")
 
 
 def plot_options(what: str) -> Decorator:
-    """--plot, whose file is looked at before anything is computed, and --plot-size."""
-    plot = click.option(
+    """--plot, whose file is checked before anything is computed, --plot-size and --no-title.
+
+    The command is given one PlotFile as `plot`, or None where nothing is drawn.
+    """
+    option = click.option(
         "--plot", type=PlotPath(), metavar="FILE", help=f"Draw {what}, as .png, .svg or .pdf; needs matplotlib."
     )
-    return lambda command: plot(_PLOT_SIZE(command))
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., None]:
+        @wraps(command)
+        def drawing(*, plot: Path | None, plot_size: str, no_title: bool, **given: Any) -> Any:
+            file = None if plot is None else PlotFile(plot, plot_size, not no_title)
+            return command(plot=file, **given)
+
+        return option(_PLOT_SIZE(_NO_TITLE(drawing)))
+
+    return decorate

@@ -1,18 +1,17 @@
 """`swatcost plan`: a whole training run, planned."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import CountType, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import CountType, PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import price_from
 from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES
 from swatcost.planning.run_plan import PLANNING, WORLD_GRID, RunPlan, plan_run
-from swatcost.plots import save, schedule_over_run
+from swatcost.plots import schedule_over_run
 
 
 class PriceType(click.ParamType[tuple[float, str | None]]):
@@ -50,12 +49,7 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 @plot_options("the method's schedule over the run")
 @reporting
 def command(
-    network: Network,
-    plot: Path | None,
-    plot_size: str,
-    price: tuple[float, str | None] | None,
-    currency: str,
-    **asked: Any,
+    network: Network, plot: PlotFile | None, price: tuple[float, str | None] | None, currency: str, **asked: Any
 ) -> RunPlan:
     """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
 
@@ -69,5 +63,5 @@ def command(
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
     found = plan_run(network, price=amount, currency=stated or currency, **asked)
     if plot is not None:
-        save(schedule_over_run(found, size=plot_size), plot)
+        plot.save(schedule_over_run(found, size=plot.size))
     return found

@@ -6,9 +6,10 @@ import click
 
 from swatcost.accelerator.architecture import architecture_names
 from swatcost.cli.completion import offering
-from swatcost.cli.options import network_options, reporting, setting_options, shown
+from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.cli.progress import progress_bar
 from swatcost.network import Network
+from swatcost.plots import cycles_by_layer
 from swatcost.simulation.simulation import SIMULATING, Simulation, simulate
 
 ARCH = shown(
@@ -30,8 +31,11 @@ ARCH = shown(
 @shown("--filter-spread", "σ of gaussian filters' log-normal scales.", 0.0, "σ")
 @shown("--seed", "Seed of the masks.", 0, "N")
 @click.option("--layers", is_flag=True, help="Also print one row per layer and pass.")
+@plot_options("cycles by layer, and how its multiplier slots are used")
 @reporting
-def command(network: Network, masks: str, filter_spread: float, seed: int, layers: bool, **asked: Any) -> Simulation:
+def command(
+    network: Network, masks: str, filter_spread: float, seed: int, layers: bool, plot: PlotFile | None, **asked: Any
+) -> Simulation:
     """Simulates a training step on a sparse accelerator, cycle by cycle.
 
     Example: swatcost simulate resnet50 --weights 0.9 --acts 0.9 --arch bit-tactical
@@ -40,4 +44,7 @@ def command(network: Network, masks: str, filter_spread: float, seed: int, layer
 
     chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
     with progress_bar(len(network.counted_layers), network.name) as bar:
-        return simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
+        found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
+    if plot is not None:
+        plot.save(cycles_by_layer(found, size=plot.size))
+    return found

@@ -1,12 +1,11 @@
 """`swatcost sweep`: every combination of settings at once."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 import swatcost
-from swatcost.cli.options import displaying, network_options, plot_options, setting_options
+from swatcost.cli.options import PlotFile, displaying, network_options, plot_options, setting_options
 from swatcost.cli.output import Display
 from swatcost.cli.progress import waiting
 from swatcost.common.errors import SwatcostError
@@ -14,7 +13,7 @@ from swatcost.common.files import write_bytes_atomically
 from swatcost.devices import load_device
 from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
-from swatcost.plots import save, speedup_by_sparsity
+from swatcost.plots import speedup_by_sparsity
 from swatcost.report.sweep import Swept
 
 
@@ -22,9 +21,9 @@ from swatcost.report.sweep import Swept
 @network_options
 @setting_options(SWEEPING)
 @click.option("--paired", is_flag=True, help="Combine first with first, second with second, not each with each.")
-@plot_options("ideal speedup against sparsity, one line per combination of the other settings")
+@plot_options("the ideal speedup against sparsity, one line per combination of the other settings")
 @displaying
-def command(network: Network, plot: Path | None, plot_size: str, display: Display, **settings: Any) -> None:
+def command(network: Network, plot: PlotFile | None, display: Display, **settings: Any) -> None:
     """Estimates every combination of settings at once.
 
     Give several values with commas between them, or ranges FIRST:LAST:STEP. --output FILE.csv or FILE.parquet writes
@@ -37,7 +36,7 @@ def command(network: Network, plot: Path | None, plot_size: str, display: Displa
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
     if plot is not None:
-        save(speedup_by_sparsity(frame, name=network.name, size=plot_size), plot)
+        plot.save(speedup_by_sparsity(frame, name=network.name, size=plot.size))
     if as_parquet and output is not None:
         write_bytes_atomically(output, _parquet(frame))
     else:

@@ -1,15 +1,14 @@
 """`swatcost tables`: published numbers beside computed ones."""
 
 import sys
-from pathlib import Path
 
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import displaying, plot_options
+from swatcost.cli.options import PlotFile, displaying, plot_options
 from swatcost.cli.output import Display, form, show
 from swatcost.cli.progress import unattended
-from swatcost.plots import accuracy_by_reduction, check_accuracies, save
+from swatcost.plots import accuracy_by_reduction, check_accuracies
 from swatcost.published import cells, reproduce
 from swatcost.report.published import render
 
@@ -23,11 +22,11 @@ def _names() -> list[str]:
 @click.argument("table", default="all", shell_complete=offering(_names))
 @plot_options("accuracy loss against training FLOP reduction")
 @displaying
-def command(table: str, plot: Path | None, plot_size: str, display: Display) -> None:
+def command(table: str, plot: PlotFile | None, display: Display) -> None:
     """Shows published numbers beside computed ones. TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
 
     --plot draws accuracy against reduction from Tables 2, 3, 4 and 5, one panel per network; the paper's Figure 6 is
-    the panel ResNet-50 of Table 3.
+    the ResNet-50 panel of Table 3.
 
     Example: swatcost tables 3 --plot figure6.pdf
     """
@@ -38,5 +37,5 @@ def command(table: str, plot: Path | None, plot_size: str, display: Display) -> 
     with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unattended()) as bar:
         found = list(bar)
     if plot is not None:
-        save(accuracy_by_reduction(found, size=plot_size), plot)
+        plot.save(accuracy_by_reduction(found, size=plot.size))
     show(render(found, form(display.format, display.output), **display.view()), display.output)

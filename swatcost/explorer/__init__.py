@@ -1,5 +1,5 @@
-"""A local page with sliders and lists that estimates again whenever one moves: the report's numbers and charts.
+"""A local page with sliders and lists that estimates again whenever one moves, with the report's numbers and charts.
 
-`controls` says what can be moved and what estimate that asks for, `app` lays the page out and wires it, `serving` shows
+`controls` has the controls and the estimate that they ask for, `app` lays the page out and wires it, `serving` serves
 it to this machine only.
 """

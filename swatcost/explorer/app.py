@@ -1,4 +1,4 @@
-"""The page: controls beside what they come to, laid out and wired with Dash."""
+"""The page: controls beside their results, laid out and wired with Dash."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from flask import Response
 
 _FIRST = ("weights", "acts", "grads", "period", "batch_size", "method", "distribution", "convention", "device")
-"""The controls that are in view; the others unfold."""
+"""The controls that are always shown; the others unfold."""
 
 _SLIDERS: dict[str, Callable[[Any], str]] = {"sparsity": lambda value: f"{100 * value:.4g} %", "count": "{:,}".format}
-"""How the value of a slider is said, by its kind."""
+"""How the value of a slider is written, by its kind."""
 
 _WORDS: dict[Any, str] = {True: "yes", False: "no"}
 _FINEST = 0.01  # a slider's step of sparsity [-]
@@ -68,6 +68,7 @@ def explorer(network: Network, settings: Mapping[str, Any], *, model: Sequence[s
         Output("summary", "children"),
         Output("details", "children"),
         *(Output(f"said-{each.name}", "children") for each in controls.each if each.kind in _SLIDERS),
+        *(Output(f"words-{name}", "children") for name in CHARTS),
         *(Output(f"plot-{name}", "figure") for name in CHARTS),
         *(Output(f"chart-{name}", "hidden") for name in CHARTS),
         *(Input(each.name, "value") for each in controls.each),
@@ -87,8 +88,8 @@ def answer(network: Network, controls: Controls, sent: Sequence[Any], *, model: 
     """What the page shows for what it sent, a value for each control in order.
 
     In order: the reason why there is nothing new, the class of the results, summary, details, the sliders' values,
-    the figures, and which of them are hidden. Without an estimate the last good one stays, marked as such. Nothing is
-    answered to values that no control can have.
+    the figures' titles, the figures, and which of them are hidden. Without an estimate the last valid one stays, marked
+    as such. Values that no control can have are not answered.
     """
     try:
         values = controls.values(sent)
@@ -97,16 +98,17 @@ def answer(network: Network, controls: Controls, sent: Sequence[Any], *, model: 
         raise PreventUpdate from None
     found = answered(network, controls, values)
     if found.estimate is None:
-        kept = f"{found.reason}. What is shown is still the last estimate that could be made."
-        return (kept, "stale", no_update, no_update, *said, *[no_update] * 2 * len(CHARTS))
-    drawn = {chart.name: chart.figure for chart in charts(found.estimate)}
+        kept = f"{found.reason}. Shown is the last valid estimate."
+        return (kept, "stale", no_update, no_update, *said, *[no_update] * 3 * len(CHARTS))
+    drawn = {chart.name: chart for chart in charts(found.estimate)}
     return (
         "",
         "",
         _summary(found.estimate, command_line(model, found.estimate.setting)),
         _details(found.estimate),
         *said,
-        *(drawn.get(name, _EMPTY) for name in CHARTS),
+        *(_words(drawn[name].title, drawn[name].caption) if name in drawn else no_update for name in CHARTS),
+        *(drawn[name].figure if name in drawn else _EMPTY for name in CHARTS),
         *(name not in drawn for name in CHARTS),
     )
 
@@ -120,13 +122,13 @@ def _controls(controls: Controls) -> html.Section:
     more = [_control(each) for each in controls.each if each.name not in _FIRST]
     title, hint = (
         html.H2("Settings", className="unseen"),
-        html.P("Sparsities are fractions of zeros; 0 leaves one out."),
+        html.P("Sparsities are fractions of zeros; 0 is dense."),
     )
     return html.Section([title, hint, *first, html.Details([html.Summary("More"), *more])], className="controls")
 
 
 def _control(control: Control) -> html.Div:
-    """A slider with what it stands at said beside its name, or a list."""
+    """A slider with its value beside its name, or a list."""
     label: Any = control.label
     if control.kind in _SLIDERS:
         label = [f"{control.label}: ", html.Output(id=f"said-{control.name}")]
@@ -161,8 +163,7 @@ def _results() -> html.Main:
     plots = [
         html.Div(
             [
-                html.H3(title),
-                html.P(caption, className="setting"),
+                html.Div(_words(title, caption), id=f"words-{name}"),
                 dcc.Graph(id=f"plot-{name}", className="plot", config=_CONFIG),
             ],
             id=f"chart-{name}",
@@ -177,6 +178,10 @@ def _results() -> html.Main:
             html.Div([html.Section(id="summary"), html.Section(plots), html.Section(id="details")], id="results"),
         ]
     )
+
+
+def _words(title: str, caption: str) -> list[Any]:
+    return [html.H3(title), html.P(caption, className="setting")]
 
 
 def _summary(estimate: Estimate, command: str) -> list[Any]:

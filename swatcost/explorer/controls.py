@@ -1,4 +1,4 @@
-"""What can be moved on the page: a control for each setting, and what its values ask of an estimate."""
+"""The controls of the page, one for each setting, and the estimate that their values ask for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ _FARTHEST = 100  # times the default, the largest count that is offered
 
 
 _LABELS = {
-    "acts": "activations", "grads": "outputs’ gradients", "period": "Top-K period",
-    "default_act_sparsity": "activations, from ReLU", "selection": "Top-K by", "one_sample": "Top-K on one sample",
-    "hidden": "hide Top-K",
+    "acts": "activations", "grads": "output gradients", "period": "Top-K period",
+    "default_act_sparsity": "activation sparsity from ReLU", "selection": "Top-K algorithm",
+    "one_sample": "Top-K on one sample", "hidden": "hidden Top-K",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A setting's control: its kind, what it offers, and where it starts. A sparsity is free in [0, 1)."""
+    """A setting's control: its kind, the values that it offers, and its first value. A sparsity is any in [0, 1)."""
 
     name: str
     kind: Kind
@@ -42,12 +42,12 @@ class Control:
 
     @property
     def label(self) -> str:
-        """What stands beside it."""
+        """The text beside it."""
         return _LABELS.get(self.name, self.name.replace("_", " "))
 
     @property
     def sent(self) -> Any:
-        """Where it stands, as the page sends it: of counts, the place among what is offered."""
+        """Its value as the page sends it: for counts, the place among those offered."""
         return list(self.offered).index(self.start) if self.kind == "count" else self.start
 
     def value_of(self, sent: Any) -> Any:
@@ -64,14 +64,14 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """The controls around a setting, and what was given that has none."""
+    """The controls around a setting, and the settings given that have none."""
 
     each: tuple[Control, ...]
     others: Mapping[str, Any]
 
     @property
     def sent(self) -> list[Any]:
-        """Where all stand, as the page sends it."""
+        """All values as the page sends them."""
         return [control.sent for control in self.each]
 
     def values(self, sent: Sequence[Any]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Controls:
         return {control.name: control.value_of(value) for control, value in zip(self.each, sent, strict=True)}
 
     def setting(self, values: Mapping[str, Any]) -> Setting:
-        """What an estimate is asked for when the controls have these values. Raises SwatcostError for what it refuses.
+        """The setting that these values of the controls ask for. Raises SwatcostError where it is refused.
 
         A target of 0 is left out, for methods that have none of the kind and for what a file says; not that of
         activations where they would follow the weights then.

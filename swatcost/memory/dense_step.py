@@ -86,6 +86,7 @@ class StepMemory:
     saves by the end of the forward pass, by operation: each storage once, under the first operation that saves it.
     `loss` is what a cross-entropy loss on the output saves, 0 if the output is not a matrix of class scores. `live`
     holds the size of all live storages after each event of the timeline; the backward pass begins at event `backward`.
+    `working` are the copies that the optimizer makes while it updates a parameter, for the largest one.
     """
 
     batch_size: int
@@ -99,6 +100,12 @@ class StepMemory:
     live: Sequence[int]
     backward: int
     peak: Peak
+    working: int = 0
+
+    @property
+    def at_update(self) -> int:
+        """What is held while the optimizer updates: all that the backward pass leaves, and its working copies."""
+        return sum(self.constant.values()) + (self.live[-1] if self.live else 0) + self.working
 
     @property
     def saved_bytes(self) -> int:
@@ -139,6 +146,7 @@ def training_memory(
         live=live,
         backward=network.timeline.backward,
         peak=_peak(network, sizes, live, constant, working),
+        working=working,
     )
 
 

@@ -9,6 +9,7 @@ from swatcost.estimate import Estimate
 from swatcost.page.layer_table import layers_of
 from swatcost.page.plotly_charts import CHARTS, Chart, charts
 from swatcost.report import estimate as content
+from swatcost.report.charts import speedup_name
 from swatcost.report.numbers import held_together, percent, times
 from swatcost.version import __version__
 
@@ -16,15 +17,15 @@ __all__ = ["CHARTS", "Chart", "charts", "key_figures", "save", "settings", "styl
 
 
 def key_figures(estimate: Estimate) -> list[tuple[str, str]]:
-    """The few numbers that are shown large, each with what it is."""
+    """The few numbers that are shown large, each with its name."""
     if not estimate.plan.asks_for_sparsity:
         return []
     return [
         ("training FLOPs", _less(estimate.training_reduction)),
         ("inference FLOPs", _less(estimate.inference_reduction)),
         ("activation elements", _less(estimate.activation_reduction)),
-        ("weights", f"{estimate.model_compression:.1f}× smaller"),
-        (f"training on {content.machine(estimate.device)}", f"{times(estimate.speedup)} as fast"),
+        ("weight compression", f"{estimate.model_compression:.1f}×"),
+        (f"{speedup_name(estimate)} on {content.machine(estimate.device)}", times(estimate.speedup)),
     ]
 
 
@@ -39,16 +40,16 @@ def settings(estimate: Estimate) -> list[tuple[str, str]]:
     asked = ", ".join(f"{name} {value:g}" for name, value in targets.items() if value is not None)
     return [
         ("method", f"{plan.method.name}: {plan.method.title}"),
-        ("sparsity asked for", asked or "none"),
+        ("target sparsity", asked or "none"),
         ("distribution", f"{plan.distribution.name}: {plan.distribution.title}"),
         ("convention", f"{estimate.convention.name}: {estimate.convention.title}"),
         ("device", f"{content.machine(estimate.device)}: {estimate.device.title}"),
         ("batch size", str(estimate.batch_size)),
-        ("Top-K period", str(estimate.topk_period) if plan.method.selects else "none: it selects nothing by Top-K"),
-        ("steps of a run", f"{estimate.steps:,}"),
+        ("Top-K period", str(estimate.topk_period) if plan.method.selects else "none: the method has no Top-K"),
+        ("steps per run", f"{estimate.steps:,}"),
         ("default activation sparsity", f"{estimate.default_act_sparsity:g}"),
-        ("kept dense", ", ".join(f"{name} ({why})" for name, why in plan.kept_dense.items()) or "nothing"),
-        ("traced with torch", estimate.network.torch_version or "not known"),
+        ("kept dense", ", ".join(f"{name} ({why})" for name, why in plan.kept_dense.items()) or "none"),
+        ("traced with torch", estimate.network.torch_version or "unknown"),
     ]
 
 

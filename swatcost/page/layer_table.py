@@ -14,7 +14,7 @@ _SHAPES = ("input_shape", "weight_shape", "output_shape")
 
 @dataclass(frozen=True)
 class Cell:
-    """What is read and what is sorted by: a number, or None for words and for nothing."""
+    """The text that is shown and the number that it is sorted by, None for words and empty cells."""
 
     text: str
     number: float | None = None
@@ -22,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """Headings, a row a layer in execution order, and the last row with the totals."""
+    """Headings, one row per layer in execution order, and the totals as the last row."""
 
     headings: list[str]
     rows: list[list[Cell]]

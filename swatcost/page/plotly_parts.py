@@ -36,7 +36,7 @@ def marks(name: str, x: Sequence[Any], y: Sequence[Any], texts: Sequence[str] = 
 
 
 def labels_of(rows: Sequence[Row]) -> list[str]:
-    """Names of layers, short enough for an axis and unique: Plotly would pile up what has the same name."""
+    """Names of layers, short enough for an axis and unique: Plotly would stack bars of the same name."""
     labels: list[str] = []
     for row in rows:
         name = str(row["name"])
@@ -47,23 +47,23 @@ def labels_of(rows: Sequence[Row]) -> list[str]:
 
 
 def described(row: Row, of: str) -> str:
-    """What the pointer shows over a layer; `of` is a pass or training."""
+    """The hover text of a layer; `of` is a pass or training."""
     lines = [f"<b>{escape(str(row['name']))}</b>" + (f" {row['kind']}" if row["kind"] else "")]
     if row["kind"]:
         shapes = [str(row[key]).replace("x", "×") for key in ("input_shape", "weight_shape", "output_shape")]
         lines.append("input {}, weight {}, output {}".format(*(shape or "none" for shape in shapes)))
         lines.append(
-            f"weights {100 * row['weight_sparsity']:.4g} % sparse, acts {100 * row['act_sparsity']:.4g} % sparse"
+            f"weights {100 * row['weight_sparsity']:.4g} % sparse, activations {100 * row['act_sparsity']:.4g} % sparse"
         )
     lines.append(f"{row['params']:,} parameters")
     dense, sparse = row[f"{of}_dense_macs"], row[f"{of}_sparse_macs"]
     if dense and sparse == dense:
         lines.append(f"{of}: {scaled(dense, 'MAC')}, dense")
     elif dense:
-        spared = percent(1 - sparse / dense)
-        lines.append(f"{of}: {scaled(dense, 'MAC')} dense, {scaled(sparse, 'MAC')} sparse, down {spared}")
+        less = percent(1 - sparse / dense)
+        lines.append(f"{of}: {scaled(dense, 'MAC')} dense, {scaled(sparse, 'MAC')} sparse, down {less}")
     else:
-        lines.append(f"{of}: nothing to compute")
+        lines.append(f"{of}: no work")
     return "<br>".join(lines)
 
 
@@ -115,6 +115,6 @@ def level(y: float, dash: str = "dash") -> Figure:
 
 
 def note(text: str, x: float, y: float, xanchor: str, yanchor: str, **more: Any) -> Figure:
-    """Words at a place of the figure, in fractions of it unless told otherwise."""
+    """Words at a place of the figure, in fractions of it by default."""
     place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": xanchor, "yanchor": yanchor}
     return {"text": text, "showarrow": False} | place | more

@@ -1,4 +1,4 @@
-"""What published methods lose in accuracy against what they save in training FLOPs, as in the paper's Figure 6."""
+"""The accuracy that published methods lose against the training FLOPs that they save, as in the paper's Figure 6."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def check_accuracies(cells: Iterable[Cell]) -> None:
 
 
 def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = "screen") -> Figure:
-    """Drop in top-1 accuracy [points] against reduction in training FLOPs [%], a panel for each network.
+    """Drop in top-1 accuracy [points] against reduction in training FLOPs [%], one panel per network.
 
-    reproductions is what `swatcost.published.reproduce` gives of a table; Figure 6 is Table 3's ResNet-50. Accuracies
-    are quoted from the table. Filled is the reduction that is computed, with the statistic that the table's notes name
-    where it needs one, hollow the printed one. Raises SwatcostError where no row has both numbers.
+    reproductions is what `swatcost.published.reproduce` gives for a table; Figure 6 is Table 3's ResNet-50. Accuracies
+    are quoted from the table. Filled marks are computed reductions, with the statistic that the table's notes name
+    where one is needed; hollow ones are printed. Raises SwatcostError where no row has both numbers.
     """
     at = size_named(size)
     published = {each.cell: each for each in reproductions}
@@ -92,13 +92,21 @@ def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = 
     legend: list[Entry] = []
     for method, look in looks.items():
         legend += [(every[0].plot([], [], **look, markersize=at.marker, linewidth=at.line)[0], method)]
+    hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 0.5 * at.line}
+    for mark, meaning in (({}, "computed"), (hollow, "printed")):
+        plain: dict[str, Any] = {
+            "color": GREY,
+            "marker": "o",
+            "linestyle": "",
+            "markersize": (1.5 if mark else 1) * at.marker,
+        }
+        legend += [(every[0].plot([], [], **plain, **mark)[0], meaning)]
     figure = finish(
         every[0],
         at,
         title="Accuracy lost against training FLOPs saved",
         caption=f"Table{'s' if len(tables) > 1 else ''} {', '.join(tables)} of the SWAT paper; beside points the "
-        "sparsity [%]. Filled: reduction as computed here, by the settings of the table's rows; hollow, "
-        "joined to it: as printed. Accuracies are quoted.",
+        "sparsity [%]. Reductions are computed with the settings of its rows; accuracies are as printed.",
         legend=legend,
     )
     if stacked:
@@ -113,7 +121,7 @@ def _tens_below(percent: float) -> int:
 
 
 def _draw(axes: Axes, points: list[_Point], look: dict[str, Any], at: Size, method: str) -> None:
-    """A method's line through what is computed, and a thin one from each point to what is printed."""
+    """A method's line through its computed points, and a thin one from each to its printed point."""
     computed = [(point.computed, point) for point in points if point.computed is not None]
     for reduction, point in computed:
         axes.plot([reduction, point.printed], [point.drop] * 2, color=look["color"], linewidth=0.5 * at.line,

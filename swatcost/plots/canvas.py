@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from swatcost.common.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     Entry: TypeAlias = tuple[Artist, str]
 
@@ -23,6 +25,8 @@ COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 PALE, GREY = "#DDDDDD", "#555555"
+TITLE, CAPTION = "title", "caption"
+"""How the texts above a plot's axes are found in its figure: their `gid`."""
 
 
 def matplotlib_or_error() -> Any:
@@ -39,7 +43,11 @@ def panels(size: Size, *, down: int = 1, across: int = 1, height: float | None =
     matplotlib_or_error()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size.width, height or size.height), dpi=size.dpi, layout="constrained", facecolor="white")
+    from swatcost.plots.layout import RoundedLayout
+
+    figure = Figure(
+        figsize=(size.width, height or size.height), dpi=size.dpi, layout=RoundedLayout(), facecolor="white"
+    )
     found: list[Axes] = list(figure.subplots(down, across, squeeze=False, **shape).flat)
     for axes in found:
         axes.spines[["top", "right"]].set_visible(False)
@@ -54,10 +62,9 @@ def panels(size: Size, *, down: int = 1, across: int = 1, height: float | None =
 def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence[Entry] = ()) -> Figure:
     """Puts a title and a caption above all axes of the figure and the legend below them: neither covers data.
 
-    The figure grows by what they take, so that the axes keep their height.
+    The figure grows by what they take, so that the axes keep their height. The caption says what was computed, the
+    legend what every mark means, so that the plot can still be read `untitled`.
     """
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     figure = axes.get_figure(root=True)
     assert figure is not None
     across = POINTS * size.width
@@ -70,14 +77,16 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
     inside = POINTS * figure.get_figheight()
     whole = above + inside + below
     figure.set_figheight(whole / POINTS)
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0, below / whole, 1 - size.small / across, inside / whole))
+    _layout(figure).set(rect=(0, below / whole, 1 - size.small / across, inside / whole))
     left = size.small / across
     top = 1 - 0.5 * size.small / whole
-    figure.text(left, top, "\n".join(titles), fontsize=size.title, fontweight="bold", va="top", linespacing=1.2)
+    figure.text(
+        left, top, "\n".join(titles), fontsize=size.title, fontweight="bold", va="top", linespacing=1.2, gid=TITLE
+    )
     under = top - 1.25 * size.title * len(titles) / whole
-    figure.text(left, under, "\n".join(captions), fontsize=size.small, color=GREY, va="top", linespacing=1.2)
+    figure.text(
+        left, under, "\n".join(captions), fontsize=size.small, color=GREY, va="top", linespacing=1.2, gid=CAPTION
+    )
     if legend:
         figure.legend(
             [handle for handle, _ in legend], texts, loc="lower center", bbox_to_anchor=(0.5, 0.0), borderaxespad=0.3,
@@ -85,6 +94,43 @@ def finish(axes: Axes, size: Size, *, title: str, caption: str, legend: Sequence
         )  # fmt: skip
     _as_written(figure)
     return figure
+
+
+_MARGIN = 4.0  # points above the axes where there is no title
+
+
+@contextmanager
+def untitled(figure: Figure) -> Iterator[None]:
+    """The figure without its title and caption, for papers, which say both below it; inside the `with` only."""
+    above = [text for text in figure.texts if text.get_gid() in (TITLE, CAPTION)]
+    engine, before = _layout(figure), figure.get_figheight()
+    left, bottom, across, up = rect = engine.get()["rect"]
+    within = bottom + up + _MARGIN / (POINTS * before)
+    for text in above:
+        text.set_visible(False)
+    figure.set_figheight(within * before)
+    engine.set(rect=(left, bottom / within, across, up / within))
+    try:
+        yield
+    finally:
+        for text in above:
+            text.set_visible(True)
+        figure.set_figheight(before)
+        engine.set(rect=rect)
+
+
+def _layout(figure: Figure) -> ConstrainedLayoutEngine:
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    return engine
+
+
+def said_above(figure: Figure) -> dict[str, str]:
+    """The title and the caption of a figure by their `gid`, each on one line; nothing of a figure that is not ours."""
+    above = [text for text in figure.texts if text.get_gid() in (TITLE, CAPTION)]
+    return {str(text.get_gid()): " ".join(text.get_text().split()) for text in above}
 
 
 def _as_written(figure: Figure) -> None:
@@ -104,8 +150,8 @@ def text_points(text: str, points: float) -> float:
     return _EM * points * len(text)
 
 
-# what a line must not end between: a number and its unit
-_BOUND = re.compile(r"(?<=\d) (?=(?:%|[kMGTPE]?(?:MAC|B|bytes)\b))")
+# spaces where a line must not end: between a number and its unit, and before the number of a batch
+_BOUND = re.compile(r"(?<=\d) (?=(?:%|[kMGTPE]?(?:MAC|B|bytes)\b))|(?<=batch) (?=\d)")
 
 
 def _wrapped(text: str, across: float, points: float) -> list[str]:
@@ -125,7 +171,7 @@ def _legend_shape(texts: Sequence[str], across: float, points: float) -> tuple[i
 
 
 def halo(size: Size) -> list[Any]:
-    """A white border of what is drawn over data, so that both can be read."""
+    """A white border around text or lines over data, so that both can be read."""
     from matplotlib.patheffects import withStroke
 
     return [withStroke(linewidth=size.line + 1, foreground="white")]

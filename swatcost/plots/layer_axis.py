@@ -1,4 +1,4 @@
-"""An axis of layers that can be read whether there are one or hundreds: names of layers, or of what holds them."""
+"""An axis of layers, one or hundreds, that can be read: it names layers, or the modules that hold them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from swatcost.plots.sizes import Size
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+HATCHED = 5.0
+"""Points that a layer needs on the axis for slanted hatches."""
+_APART = 3.0  # the same for gaps between bars
+_DWARFS = 4.0  # times as tall as the next: a bar that is cut off
 _LINE = 1.15  # a label's height, of its type size
 _FEWEST = 4  # names on an axis, if there are more layers
 _LONGEST = 24  # letters of a name
@@ -44,14 +48,14 @@ def spans(names: Sequence[str], depth: int) -> list[Span]:
 def chosen_spans(names: Sequence[str], least: float) -> tuple[list[Span], list[Span]]:
     """The most detailed spans whose centres are at least `least` layers apart, and those of them to label.
 
-    Where only a few words are left that way, the next more detailed ones, with as many labels as there is room for.
+    Where only a few names are left that way, the next more detailed ones, with as many labels as there is room for.
     """
     deepest = max(name.count(".") for name in names) + 1
     finer: list[Span] | None = None
     for depth in range(deepest, 0, -1):
         found = spans(names, depth)
         if all(right.centre - left.centre >= least for left, right in pairwise(found)):
-            if len(found) < _FEWEST and finer is not None:
+            if len({span.name for span in found} - {""}) < _FEWEST and finer is not None:
                 break
             return found, found
         finer = found
@@ -89,3 +93,24 @@ def name_layers(axes: Axes, names: Sequence[str], size: Size) -> None:
     axes.tick_params(axis="x", which="minor", length=0.4 * size.small, color=GREY)
     margin = 0.8 if len(names) > 1 else 1.0  # a single bar does not fill the page
     axes.set_xlim(-margin, len(names) - 1 + margin)
+
+
+def bar_width(layers: int, size: Size) -> float:
+    """The width of a layer's bar as a share of its room on the axis: many layers leave no room for gaps."""
+    return 0.85 if points_per_layer(layers, size) >= _APART else 1.0
+
+
+def cut_off(axes: Axes, heights: Sequence[float], names: Sequence[str], unit: str, at: Size) -> None:
+    """Ends the axis y above the bars; below a single one that would dwarf all others, and writes that one's height."""
+    ranked = sorted(range(len(heights)), key=lambda place: -heights[place])
+    most, next_most = heights[ranked[0]], heights[ranked[min(1, len(ranked) - 1)]]
+    if most <= _DWARFS * next_most or not next_most:
+        axes.set_ylim(0, 1.05 * most or 1)
+        return
+    place, top = ranked[0], 1.25 * next_most
+    axes.set_ylim(0, top)
+    right = place < len(heights) / 2
+    axes.annotate(
+        f"{names[place]}: {most:.1f} {unit}, cut off", (place + (0.6 if right else -0.6), top), xytext=(0, 0),
+        textcoords="offset points", ha="left" if right else "right", va="top", fontsize=at.small,
+    )  # fmt: skip

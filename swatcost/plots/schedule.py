@@ -1,4 +1,4 @@
-"""How a method's sparsity, and what a step costs with it, move over a run."""
+"""How a method's sparsity, and with it the cost of a step, change over a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swatcost.planning.run_plan import RunPlan
+    from swatcost.plots.canvas import Entry
 
 
 def schedule_over_run(plan: RunPlan, *, size: str = "screen") -> Figure:
-    """Weight sparsity and what is left of a dense step's MACs, by epoch; their mean is what the run costs."""
+    """Weight sparsity and a step's MACs relative to a dense step's [%], by epoch; the mean is what the run costs."""
     at = size_named(size)
     (axes,) = panels(at)
     found, moments = plan.estimate, plan.curve()
@@ -31,16 +32,19 @@ def schedule_over_run(plan: RunPlan, *, size: str = "screen") -> Figure:
         epochs, [*sparsities, sparsities[-1]], where="post", color=VERMILION, linewidth=at.line, linestyle=(0, (5, 2)),
         label="sparsity",
     )  # fmt: skip
-    average = axes.axhline(mean, color=GREY, linewidth=0.9, linestyle=":", label="mean")
-    axes.set(xlim=(0, plan.epochs), ylim=(0, 105), xlabel="epoch", ylabel="[%]")
+    axes.set(xlim=(0, plan.epochs), ylim=(0, max(105, 1.05 * max(costs))), xlabel="epoch", ylabel="share [%]")
+    legend: list[Entry] = [
+        (cost, "training MACs relative to dense"), (sparsity, "sparsity of conv and linear weights"),
+    ]  # fmt: skip
+    constant = f" Both are constant: {percent(mean / 100)} of dense MACs."
+    if len(set(costs)) > 1:
+        constant = ""
+        average = axes.axhline(mean, color=GREY, linewidth=0.9, linestyle=":", label="mean")
+        legend.append((average, f"average over the run: {percent(mean / 100)} of dense"))
     return finish(
         axes,
         at,
         title=f"{found.network.name}: {found.plan.method.name} over {plan.epochs} epochs of {plan.dataset}",
-        caption=f"{asked(found)}; convention {found.convention.name}, any device.",
-        legend=[
-            (cost, "MACs of a training step, of dense ones"),
-            (sparsity, "zeros among conv and linear weights"),
-            (average, f"MACs on average over the run: {percent(mean / 100)}"),
-        ],
+        caption=f"{asked(found)}. MACs under the {found.convention.name} convention.{constant}",
+        legend=legend,
     )

@@ -10,7 +10,7 @@ POINTS = 72
 
 @dataclass(frozen=True)
 class Size:
-    """Where a plot is looked at: width and height of what holds the axes [in], type sizes [pt], dots per inch."""
+    """A plot for one medium: width and height of the axes with their labels [in], type sizes [pt], dots per inch."""
 
     width: float
     height: float

@@ -1,4 +1,4 @@
-"""Speedup against sparsity, for methods and machines: what `swatcost.sweep` gives."""
+"""The ideal speedup against sparsity, for methods and machines, from a frame of `swatcost.sweep`."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _WORDS = {
     "acts": "activations {:.4g} %",
     "grads": "outputs {:.4g} %",
 }
-_MOST = (len(COLOURS), len(LINES), 6)  # choices told by colour, by kind of line, by panel
+_MOST = (len(COLOURS), len(LINES), 6)  # choices shown by colour, by kind of line, by panel
 _MOST_MARKERS = 12  # on a line
 _TOUCH = 0.002  # of the highest speedup: lines that are nearer cannot be told apart
 
 _Row = dict[str, Any]
-"""A row of the frame; None is what is not given."""
+"""A row of the frame; None where a setting is not given."""
 _Looks = dict[tuple[Any, ...], dict[str, Any]]
 """How the lines of a colour are drawn, by the values that the colour stands for."""
 
 
 class _Key(NamedTuple):
-    """What one way of telling lines apart stands for: columns, and the values that they have together."""
+    """What colour, kind of line or panel stands for: columns, and the combinations of values that they have."""
 
     columns: tuple[str, ...]
     values: list[tuple[Any, ...]]
@@ -48,18 +48,18 @@ class _Key(NamedTuple):
         return tuple(row[column] for column in self.columns)
 
     def said(self, values: Sequence[Any]) -> str:
-        """These values in words, or which ones are not given."""
+        """These values in words, or the columns that have none."""
         absent = f"no {' or '.join(_TARGETS.get(column, column) for column in self.columns)}"
         return _said(self.columns, values) or absent
 
 
 def speedup_by_sparsity(frame: pandas.DataFrame, *, name: str = "", size: str = "screen") -> Figure:
-    """Speedup of training against the sparsity that varies, from a frame of `swatcost.sweep`.
+    """The ideal speedup of training against the sparsity that varies, from a frame of `swatcost.sweep`.
 
     The axis is weight sparsity, or, where that is one number, activation sparsity or that of outputs' gradients; a
-    method without such a target is drawn at the one that it has. At most three other settings may vary: one is told by
-    colour and marker, one by the kind of line, one by panels; settings that vary together (a distribution with its
-    method) are one. The limits without Top-K are dotted where only one setting varies. name is the network's.
+    method without such a target is drawn at the one that it has. At most three other settings may vary: one is
+    shown by colour and marker, one by the kind of line, one by panels; settings that vary together (a distribution with
+    its method) are one. The limits without Top-K are dotted where only one setting varies. name is the network's.
 
     Raises SwatcostError for a frame of another kind, for one sparsity, and for too many lines, naming what varies.
     """
@@ -100,19 +100,19 @@ def speedup_by_sparsity(frame: pandas.DataFrame, *, name: str = "", size: str = 
     for place, axes in enumerate(every):
         last = place >= len(parts.values) - across
         axes.tick_params(labelbottom=last)
-        axes.set(xlabel=f"{_TARGETS[axis]} [%]" * last, ylabel="" if place % across else "speedup [×]")
+        axes.set(xlabel=f"{_TARGETS[axis]} [%]" * last, ylabel="" if place % across else "ideal speedup [×]")
     told = {*colours.columns, *lines.columns, *parts.columns}
     return finish(
         every[0],
         at,
-        title=f"{name + ': s' if name else 'S'}peedup over dense training against {_TARGETS[axis]}",
-        caption=_caption(rows, axis, told, stand_in, limits=limits),
-        legend=list(_legend(every[0], colours, lines, looks, same, at)),
+        title=f"{name + ': i' if name else 'I'}deal speedup against {_TARGETS[axis]}",
+        caption=_caption(rows, axis, told, stand_in),
+        legend=[*_legend(every[0], colours, lines, looks, same, at), *_key(every[0], limits=limits)],
     )
 
 
 def _given(rows: Sequence[_Row], column: str) -> list[Any]:
-    """The different values in a column, without what is not given."""
+    """The different values in a column, without None."""
     return [value for (value,) in _together(rows, [column]) if value is not None]
 
 
@@ -138,7 +138,7 @@ def _on_axis(rows: Sequence[_Row], axis: str) -> tuple[dict[str, list[str]], lis
 
 
 def _keys(rows: Sequence[_Row], axis: str) -> tuple[_Key, _Key, _Key]:
-    """How lines are told apart, by colour, kind of line and panel: each by a setting with those that it decides."""
+    """What colour, kind of line and panel stand for: each for a setting and those that it decides."""
     varying = [column for column in _SETTINGS if len(_given(rows, column)) > 1]
     for target in _TARGETS:  # a target that follows from the others is no line of its own
         if target != axis and not _decided(rows, [*varying, axis], target):
@@ -208,6 +208,13 @@ def _legend(axes: Axes, colours: _Key, lines: _Key, looks: _Looks, same: dict[An
         yield handle, lines.said(other)
 
 
+def _key(axes: Axes, *, limits: bool) -> Iterator[Entry]:
+    """What the thin lines mean."""
+    if limits:
+        yield axes.plot([], [], color=GREY, linewidth=0.9, linestyle=":")[0], "limit without Top-K"
+    yield axes.plot([], [], color=BLACK, linewidth=0.9)[0], "dense training"
+
+
 def _said(columns: Sequence[str], values: Sequence[Any]) -> str:
     """Settings in words; those that are not given are left out."""
     return ", ".join(
@@ -217,16 +224,13 @@ def _said(columns: Sequence[str], values: Sequence[Any]) -> str:
     )
 
 
-def _caption(
-    rows: Sequence[_Row], axis: str, told: Collection[str], stand_in: dict[str, list[str]], *, limits: bool
-) -> str:
-    """What all lines have in common, and how the other targets vary along."""
+def _caption(rows: Sequence[_Row], axis: str, told: Collection[str], stand_in: dict[str, list[str]]) -> str:
+    """What all lines share, and how the other targets vary with the axis."""
     given = {column: _given(rows, column) for column in (*_SETTINGS, *_TARGETS) if column not in told}
     alike = {column: values[0] for column, values in given.items() if len(values) == 1}
     varying = [column for column in _TARGETS if column != axis and len(given.get(column, [])) > 1]
     equal = {column: all(row[column] in (None, row[axis]) for row in rows) for column in varying}
     follows = [f"{_TARGETS[column]} {'as on the axis' if equal[column] else 'varies too'}" for column in varying]
-    sentences = ["; ".join(filter(None, [_said([*alike], [*alike.values()]), *follows])), "Line at 1: dense training"]
+    sentences = ["; ".join(filter(None, [_said([*alike], [*alike.values()]), *follows]))]
     sentences += [f"{', '.join(methods)}: at the {_TARGETS[target]}" for target, methods in stand_in.items()]
-    sentences += ["Dotted: the limit without Top-K"] if limits else []
     return ". ".join(filter(None, sentences)) + "."

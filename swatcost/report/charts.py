@@ -7,7 +7,7 @@ column of 3.5 inches, while a page paints dense bars pale and shows details unde
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,21 +43,8 @@ class LayerCosts:
 
     @property
     def names(self) -> list[str]:
-        """A unique name for each layer: layers of one module are told apart by weight or kind, or else by number."""
-        modules = [str(row["name"] or row["kind"]) for row in self.rows]
-        shared = Counter(modules)
-        specific = [
-            module if shared[module] == 1
-            else row["weight"].removesuffix(".weight") if row["weight"]
-            else f"{module} ({row['kind']})"
-            for module, row in zip(modules, self.rows, strict=True)
-        ]  # fmt: skip
-        shared, seen = Counter(specific), Counter[str]()
-        unique = []
-        for name in specific:
-            seen[name] += 1
-            unique.append(f"{name} {seen[name]}" if shared[name] > 1 else name)
-        return unique
+        """A unique name for each layer."""
+        return unique_names([(str(row["name"]), row["kind"], row["weight"]) for row in self.rows])
 
     @property
     def ranked(self) -> list[Share]:
@@ -75,11 +62,32 @@ class LayerCosts:
         return sorted(shares, key=lambda each: -each.left)
 
 
+def unique_names(layers: Sequence[tuple[str, str, str]]) -> list[str]:
+    """A unique name for each layer, given as name, kind and weight.
+
+    Layers of one module are told apart by weight or kind, or else by number.
+    """
+    modules = [name or kind for name, kind, _ in layers]
+    shared = Counter(modules)
+    specific = [
+        module if shared[module] == 1
+        else weight.removesuffix(".weight") if weight
+        else f"{module} ({kind})"
+        for module, (_, kind, weight) in zip(modules, layers, strict=True)
+    ]  # fmt: skip
+    shared, seen = Counter(specific), Counter[str]()
+    unique = []
+    for name in specific:
+        seen[name] += 1
+        unique.append(f"{name} {seen[name]}" if shared[name] > 1 else name)
+    return unique
+
+
 @dataclass(frozen=True)
 class Share:
-    """One layer, by its place in execution order: its share of what is left of training, and of dense training [%].
+    """One layer, by its place in execution order: its share of the remaining training MACs, and of the dense ones [%].
 
-    `by_pass` is what the share of what is left adds up from.
+    `by_pass` splits the share of the remaining MACs.
     """
 
     layer: int
@@ -89,7 +97,7 @@ class Share:
 
 
 def layer_costs(estimate: Estimate) -> LayerCosts:
-    """The layers as the tables have them: what runs several times on the same shapes is one."""
+    """The layers as the tables have them: one that runs several times on the same shapes is one row."""
     rows = tuple(merged(layer_rows(estimate))[:-1])  # the last row holds parameters only
 
     def work(name: str, network: Cost) -> Work:
@@ -116,6 +124,11 @@ class Speedups:
     asked: int
     break_even: int | None
     limit: float
+
+
+def speedup_name(estimate: Estimate) -> str:
+    """Which of the answers for time an estimate's speedup is: ideal, from FLOPs alone (Eqs. 7 and 8), or simulated."""
+    return "ideal speedup" if estimate.simulated_reduction is None else "simulated speedup"
 
 
 def speedups(estimate: Estimate, periods: Iterable[float]) -> Speedups:
