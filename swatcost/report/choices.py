@@ -9,23 +9,28 @@ from swatcost.devices import device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS, Method
 from swatcost.report.numbers import shape
+from swatcost.report.table import wrap
 
-_ROOM_FOR_ALL = 130  # columns
+_ROOM_FOR_ALL = 150  # columns
 
 
 def choices(what: str, *, width: int) -> str:
-    """The table of `what`; long cells wrap to fit width columns.
+    """The table of `what`; long cells wrap between words to fit width columns.
 
-    In a wide terminal, methods also show the rest of the paper's Table 1 and the layers they keep dense.
+    In a wide terminal, methods also show the rest of the paper's Table 1, the layers they keep dense, and how they
+    depart from their sources.
     """
-    header, rows = _methods_in_full() if what == "methods" and width >= _ROOM_FOR_ALL else _ROWS[what]()
+    in_full = what == "methods" and width >= _ROOM_FOR_ALL
+    header, rows = _methods_in_full() if in_full else _ROWS[what]()
+    words = [max(len(word) for cell in column for word in cell.split()) for column in zip(*rows, strict=True)]
     text = ""
-    for longest in range(width, 10, -1):
-        wrapped = [None, *[longest] * (len(header) - 1)]
+    for longest in range(width, 1, -1):
+        wrapped = [None, *(max(longest, word) for word in words[1:])]
         text = tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True, maxcolwidths=wrapped)
         if max(map(len, text.splitlines())) <= width:
             break
-    return text
+    departures = [f"- {each.name}: {each.departures}" for each in METHODS if each.departures] if in_full else []
+    return "\n".join([text, *([""] if departures else []), *(wrap(each, width, "  ") for each in departures)])
 
 
 def _models() -> tuple[list[str], list[list[str]]]:
@@ -49,10 +54,10 @@ def _methods_in_full() -> tuple[list[str], list[list[str]]]:
         schedule = "constant" if len(method.schedule(1000)) == 1 else "changes over the run"
         relies = "ReLU sparsity" if method.relies_on_default_sparsity else "-"
         kept = ", ".join(method.keeps_dense) or "-"
-        return [method.across_layers, ", ".join(networks) or "-", schedule, relies, kept, method.departures or "-"]
+        return [method.across_layers, ", ".join(networks) or "-", schedule, relies, kept]
 
     header, rows = _methods()
-    header = [*header, "across\nlayers", "network", "sparsity", "relies on", "keeps\ndense", "departures"]
+    header = [*header, "across\nlayers", "network", "sparsity", "relies on", "keeps\ndense"]
     return header, [[*row, *more(method)] for row, method in zip(rows, METHODS, strict=True)]
 
 
