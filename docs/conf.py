@@ -14,7 +14,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "docs.making.mathml", "docs.makin
 
 exclude_patterns = ["generated/*"]  # parts of other pages
 
-# Every reference within has to be one. Names of other packages stay plain text: nothing is fetched while building.
+# Every internal reference must resolve. Names from other packages stay plain text: the build fetches nothing.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!swatcost\b).*")]
 
@@ -22,7 +22,7 @@ myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # they are shown as they are committed; `make notebooks` runs and compares them
 
-smartquotes = False  # --option is no dash
+smartquotes = False  # the -- of an option is not a dash
 
 default_role = "code"  # docstrings write `name`
 autodoc_member_order = "bysource"

@@ -92,7 +92,7 @@ def column(page: Page, heading: str) -> list[str]:
     return cells
 
 
-def test_it_loads_in_silence_and_asks_for_nothing(seen: Seen, file: Path) -> None:
+def test_it_loads_without_console_messages_or_requests(seen: Seen, file: Path) -> None:
     seen.page.screenshot(path=SCREENSHOTS / "report-1280.png", full_page=True)
     assert seen.console == []
     assert seen.requests == [file.as_uri()]
@@ -152,7 +152,7 @@ def test_the_table_sorts_by_numbers_and_by_names(seen: Seen) -> None:
     assert column(page, "layer") == names  # back in the order of execution
 
 
-def test_what_has_no_number_comes_last_either_way(seen: Seen) -> None:
+def test_missing_values_sort_last_in_both_directions(seen: Seen) -> None:
     for _ in range(2):
         seen.page.get_by_role("button", name="reduction", exact=True).click()
         assert column(seen.page, "layer")[-1] == "(other)"
@@ -190,7 +190,7 @@ def test_it_fits_a_phone(browser: Browser, file: Path) -> None:
     seen.page.close()
 
 
-def test_it_is_dark_where_the_reader_is(browser: Browser, file: Path) -> None:
+def test_it_follows_the_readers_dark_mode(browser: Browser, file: Path) -> None:
     seen = opened(browser, file, color_scheme="dark")
     seen.page.screenshot(path=SCREENSHOTS / "report-1280-dark.png", full_page=True)
     ink = seen.page.locator("#plot-work .xtick text").first.evaluate("text => getComputedStyle(text).fill")
@@ -227,7 +227,7 @@ def test_it_prints(browser: Browser, file: Path, scheme: Any) -> None:
     seen.page.close()
 
 
-def test_names_do_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_names_with_markup_run_no_script(browser: Browser, tmp_path: Path) -> None:
     from swatcost.page import save
 
     save(

@@ -78,7 +78,7 @@ def test_selections_add_up_over_arrays(resnet50: Network) -> None:
         swatcost.estimate(resnet50, weights=0.8, selection="radix")
 
 
-def test_one_sample_decides_in_a_batch_th_of_the_time(resnet50: Network) -> None:
+def test_selecting_on_one_sample_takes_one_over_batch_size_of_the_time(resnet50: Network) -> None:
     """Table 10: 18 ms for weights and 452 ms for the activations of 32 samples."""
     estimate = swatcost.estimate(resnet50, weights=0.8, acts=0.8, one_sample=True)
     assert estimate.topk_seconds == pytest.approx(0.018 + 0.452 / 32)

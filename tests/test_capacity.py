@@ -55,7 +55,7 @@ def test_amounts_and_devices(text: str, expected: int) -> None:
         ("none.toml", "none.toml"),
     ],
 )
-def test_what_is_no_capacity(text: str, message: str) -> None:
+def test_what_is_not_a_capacity_is_refused(text: str, message: str) -> None:
     with pytest.raises(SwatcostError, match=message):
         capacity_of(text)
 
@@ -68,7 +68,7 @@ def test_rates(link: str | float, expected: float) -> None:
 
 
 @pytest.mark.parametrize("link", ["16", "1.5", "0GB", "25GB/s", "fast", ""])
-def test_what_is_no_rate(link: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_rate_is_refused(link: str, capsys: pytest.CaptureFixture[str]) -> None:
     """16 would be bytes per second, with which a run takes millions of days."""
     said = f"link '{link}': give bytes per second with a unit, such as 25GB"
     with pytest.raises(SwatcostError, match=said):

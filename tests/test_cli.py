@@ -385,7 +385,7 @@ def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
 
 
-def test_a_reader_that_goes_away_is_no_error(saved: str) -> None:
+def test_a_closed_pipe_is_not_an_error(saved: str) -> None:
     script = f"{sys.executable} -m swatcost {saved} --format json | head -c 10"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == ""

@@ -475,7 +475,7 @@ def test_checkpoints_of_all_kinds_equal_torchs_counter(function: Any, device: st
     assert macs(swatcost.trace(module.to(device), torch.zeros(2, 6, device=device)), "training") == expected
 
 
-def test_a_checkpointed_normalisation_is_met_once() -> None:
+def test_a_checkpointed_normalisation_is_seen_once() -> None:
     module = Applied(
         lambda self, x: checkpoint(self.part, self.stem(x), use_reentrant=False),
         {"stem": nn.Linear(6, 6), "part": nn.Sequential(nn.RMSNorm(6), nn.LayerNorm(6), nn.Linear(6, 6), nn.ReLU())},
@@ -503,7 +503,7 @@ class Hypernetwork(nn.Module):
         return F.conv2d(x.reshape(1, -1, 6, 6), kernels, groups=x.shape[0])
 
 
-def test_a_convolution_of_activations_is_no_layer_of_weights() -> None:
+def test_a_convolution_of_activations_is_not_a_weight_layer() -> None:
     network = swatcost.trace(Hypernetwork(), input_shape=(3, 6, 6))
     assert network.weight_elements == 3 * 108
     estimate = swatcost.estimate(network, weights=0.9, acts=0.9, first_layer="sparse", convention="exact")

@@ -421,7 +421,7 @@ def test_tensors_that_are_no_arrays_are_named(trained: tuple[Network, nn.Module]
         ("uniform", [], [0, 1]),
     ],
 )
-def test_bends_by_hand(name: str, kept: list[str], breakpoints: list[float]) -> None:
+def test_breakpoints_by_hand(name: str, kept: list[str], breakpoints: list[float]) -> None:
     distribution = DISTRIBUTIONS[name]
     assert distribution.breakpoints is not None
     request = Request(layers=NETWORK.weight_layers, kept_dense=frozenset(kept), target=None)
@@ -429,7 +429,7 @@ def test_bends_by_hand(name: str, kept: list[str], breakpoints: list[float]) -> 
     assert max(distribution.breakpoints(request)) < max(breakpoints)  # where the last layer would be empty
 
 
-def test_a_layer_is_dense_from_its_bend_on() -> None:
+def test_a_layer_is_dense_up_to_its_breakpoint() -> None:
     for name, bend in (("erk", 1 - 44.8 / 304), ("er", 1 - 232 / 304)):
         for target, sparse in ((bend + 0.01, True), (bend, False), (bend - 0.01, False)):
             found = swatcost.estimate(NETWORK, weights=target, distribution=name).layers[0].sparsity.weight

@@ -124,7 +124,7 @@ def test_every_room_is_in_the_table_of_rooms() -> None:
     assert names - {"__init__", "__main__", "moved", "version"} == shown
 
 
-def test_data_sheets_are_called_bounds() -> None:
+def test_times_from_data_sheets_are_called_lower_bounds() -> None:
     for line in PAGES["generated/devices.md"].splitlines():
         assert ("data sheet:" in line) == ("data sheet: lower bounds" in line)
 

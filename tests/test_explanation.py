@@ -150,7 +150,7 @@ def test_the_printed_points_add_up_to_the_printed_difference(capsys: pytest.Capt
         assert sum(points) == total == reductions[-1] - reductions[0]
 
 
-def test_less_is_said_of_the_way_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reverse_direction_states_points_less(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*RIGL, "--from-convention", "rigl", "--to-convention", "swat"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "10.13 points less, mostly because the swat convention reduces grad_weight by the default" in out

@@ -134,14 +134,14 @@ def test_timeloop_says_which_operand_is_sparse_and_how() -> None:
     }  # fmt: skip
 
 
-def test_maestro_has_a_layer_each() -> None:
+def test_maestro_has_one_entry_per_layer() -> None:
     text = export(_resnet(weights=0.8), "maestro").files["resnet50.m"]
     assert text.count("Layer ") == 54
     assert text.count("{") == text.count("}")
     assert "Dimensions { N: 1, K: 64, C: 3, R: 7, S: 7, Y: 229, X: 229 }" in text  # (112 - 1) · 2 + 7 = 229
 
 
-def test_csv_has_a_row_a_layer_and_pass() -> None:
+def test_csv_has_one_row_per_layer_and_pass() -> None:
     found = export(_resnet(weights=0.8, acts=0.8), "csv", passes=PASSES)
     rows = list(csv.DictReader(io.StringIO(next(iter(found.files.values())))))
     assert len(rows) == 54 * 3 - 1  # the first layer's input needs no gradient

@@ -63,7 +63,7 @@ def test_several_values_in_one_option() -> None:
         (FRACTIONS, "0.9:0.5:0.1"), (FRACTIONS, [True]), (COUNTS, "1,x"),
     ],
 )  # fmt: skip
-def test_what_is_no_amount_is_refused(kind: click.ParamType, value: object) -> None:
+def test_what_is_not_an_amount_is_refused(kind: click.ParamType, value: object) -> None:
     with pytest.raises(click.BadParameter):
         converted(kind, value)
 
@@ -167,9 +167,7 @@ def test_a_file_that_was_named_must_be_there(
     assert f"cannot read {tmp_path}/none.toml: No such file" in capsys.readouterr().err
 
 
-def test_a_run_that_is_gone_on_with_takes_no_defaults(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_resumed_run_takes_no_defaults(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text("seed = 5\nperiod = 1\n")
     record = str(tmp_path / "run.jsonl")
     words = [
@@ -220,7 +218,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_who_waits_at_a_terminal_is_told_what_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_command_says_on_a_terminal_what_it_is_doing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, word = WORDS[name]
     said = on_a_terminal(*arguments, environment={"NO_COLOR": "1"})
     assert word in said

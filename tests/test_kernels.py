@@ -56,14 +56,14 @@ def batch_norm(input: Tensor, training: bool = True, weight: Tensor | None = Non
         (aten.relu_.default, (meta(1, 3),)),
     ],
 )  # fmt: skip
-def test_what_is_remembered_is_what_the_kernel_gives(func: Any, args: tuple[Any, ...]) -> None:
+def test_a_remembered_layout_is_the_kernels(func: Any, args: tuple[Any, ...]) -> None:
     kernels = Kernels()
     expected = layout(func(*args))
     assert layout(kernels.run(func, args, {})) == expected
     assert layout(kernels.run(func, args, {})) == expected
 
 
-def test_numbers_that_are_equal_but_of_other_types_are_told_apart() -> None:
+def test_equal_numbers_of_different_types_are_distinguished() -> None:
     kernels = Kernels()
     integers = meta(3, dtype=torch.int64)
     dtypes = [kernels.run(aten.add.Scalar, (integers, number), {}).dtype for number in (1, 1.0, True)]

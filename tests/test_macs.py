@@ -129,7 +129,7 @@ def test_linear_layer_is_the_case_of_one_position() -> None:
     ("method", "forward", "grad_input", "grad_weight"),
     [("dense", 1, 1, 1), ("saw", 1, 0.25, 0.5), ("swat", 0.25, 0.25, 0.5)],  # weights 75 %, activations 50 % zeros
 )
-def test_methods_thin_their_passes(method: str, forward: float, grad_input: float, grad_weight: float) -> None:
+def test_methods_reduce_their_passes(method: str, forward: float, grad_input: float, grad_weight: float) -> None:
     layer = nn.Linear(8, 4, device="meta")
     (traced,) = swatcost.trace(layer, torch.empty(1, 8, device="meta", requires_grad=True)).weight_layers
     costs = CONVENTIONS["exact"].count(traced, METHODS[method], LayerSparsity(weight=0.75, activation=0.5))

@@ -56,7 +56,7 @@ def test_symbols_are_the_papers() -> None:
     assert (d.F, d.C, d.R, d.S, d.X, d.Y, d.H, d.W) == (6, 2, 3, 3, 9, 9, 5, 5)
 
 
-def test_a_telling_batch_size_is_a_prime_that_divides_no_dimension() -> None:
+def test_an_identifiable_batch_size_is_a_prime_that_divides_no_dimension() -> None:
     assert batch_is_identifiable(11, [3, 64, 224])
     assert not batch_is_identifiable(11, [3, 22])
     assert not batch_is_identifiable(9, [5])
@@ -128,7 +128,7 @@ def test_a_damaged_trace_is_named_as_such(tmp_path: Path, change: Any, message: 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, '{"schema":"swatcost.trace/3"}']
 )
-def test_what_is_no_trace_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_not_a_trace_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "trace.json"
     path.write_text(text)
     with pytest.raises(swatcost.SwatcostError, match="not a usable trace"):

@@ -52,7 +52,7 @@ def test_a_result_comes_back_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS.names())
-def test_so_does_an_estimate_by_any_method(method: str) -> None:
+def test_an_estimate_by_any_method_comes_back_as_it_was(method: str) -> None:
     asked: dict[str, Any] = {name: 0.8 for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
     estimate = swatcost.estimate("resnet50", method=method, **asked)
     again = there_and_back(estimate)
@@ -61,17 +61,17 @@ def test_so_does_an_estimate_by_any_method(method: str) -> None:
 
 
 @pytest.mark.parametrize("distribution", ["er", "erk", "uniform"])
-def test_so_does_an_estimate_by_a_distribution(distribution: str) -> None:
+def test_an_estimate_by_a_distribution_comes_back_as_it_was(distribution: str) -> None:
     estimate = swatcost.estimate("resnet50", weights=0.8, distribution=distribution)
     assert repr(there_and_back(estimate)) == repr(estimate)
 
 
-def test_so_does_a_sweep() -> None:
+def test_a_sweep_comes_back_as_it_was() -> None:
     swept = swatcost.sweep("cifar_resnet18", weights=[0.8, 0.9])
     assert there_and_back(swept).equals(swept)
 
 
 @pytest.mark.parametrize("format", EXPORTS.names())
-def test_so_does_what_is_exported(format: str) -> None:
+def test_an_export_comes_back_as_it_was(format: str) -> None:
     found = export(swatcost.estimate("cifar_resnet18", weights=0.8, batch_size=1), format)
     assert there_and_back(found) == found

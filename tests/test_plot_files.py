@@ -68,7 +68,7 @@ def test_without_a_title_the_rest_stays_as_it_is(chart: str, tmp_path: Path) -> 
     assert first in svg[: svg.index("</metadata>")]  # and what it shows can still be looked up
 
 
-def test_a_figure_of_another_maker_can_be_saved(tmp_path: Path) -> None:
+def test_a_figure_from_elsewhere_can_be_saved(tmp_path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure()

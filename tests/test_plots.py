@@ -437,7 +437,7 @@ def test_the_schedules_area_is_what_the_run_costs(method: str) -> None:
 
 
 @pytest.mark.parametrize("chart", plots.CHARTS)
-def test_names_with_dollar_signs_are_no_formulas(chart: str, tmp_path: Path) -> None:
+def test_names_with_dollar_signs_are_not_formulas(chart: str, tmp_path: Path) -> None:
     # two of them enclose a formula for matplotlib, and this one is no formula
     module = nn.Sequential()
     for name in (r"$\frac$", "a$", "b$"):

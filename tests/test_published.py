@@ -91,7 +91,7 @@ def test_cells_have_names_of_their_own_and_reasons() -> None:
     assert {cell.status for cell in every} == {"", "statistic", "contradiction", "quoted"}
 
 
-def test_nothing_is_in_between() -> None:
+def test_no_cell_is_an_unexplained_mismatch() -> None:
     assert not [name for name, each in reproductions().items() if each.verdict == "MISMATCH"]
 
 

@@ -77,7 +77,7 @@ def test_linear_gradients_equal_products_of_masked_matrices() -> None:
     torch.testing.assert_close(linear.weight.grad, torch.einsum("nlf,nlc->fc", grad, x_sparse), rtol=0, atol=1e-10)
 
 
-def test_meprop_thins_the_gradient_alone() -> None:
+def test_meprop_makes_only_the_gradient_sparse() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 6, 3, padding=1).double()
     x = torch.randn(2, 4, 7, 7, dtype=torch.double, requires_grad=True)

@@ -95,7 +95,7 @@ def test_a_run_that_is_resumed_is_the_same_to_the_bit(small: str, tmp_path: Path
         assert torch.equal(value, other["model"][name])
 
 
-def test_a_killed_run_keeps_its_record_and_goes_on(small: str, tmp_path: Path) -> None:
+def test_a_killed_run_keeps_its_record_and_resumes(small: str, tmp_path: Path) -> None:
     run(settings_of(small), tmp_path / "whole.jsonl")
     path = tmp_path / "killed.jsonl"
     path.write_bytes(b"\n".join((tmp_path / "whole.jsonl").read_bytes().split(b"\n")[:7]) + b'\n{"kind":"step","st')
@@ -297,7 +297,7 @@ def test_the_digits_are_the_test_set_of_uci() -> None:
     assert data.images.dtype == torch.float32
 
 
-def test_batches_go_on_where_they_were() -> None:
+def test_batches_resume_where_they_were() -> None:
     data = samples("digits", input_shape=(1, 8, 8), classes=10)
     assert (len(data.images), len(data.test_images)) == (1438, 359)
     batches = data.batches(100, seed=1)

@@ -110,7 +110,7 @@ def test_what_cannot_be_used(resnet50: Network) -> None:
 
 
 @pytest.mark.parametrize("option", ["epochs", "batch-size", "gpus", "period"])
-def test_zero_is_refused_and_not_taken_for_nothing_said(option: str, resnet50: Network) -> None:
+def test_zero_is_refused_rather_than_treated_as_unset(option: str, resnet50: Network) -> None:
     name = option.replace("-", "_")
     with pytest.raises(SwatcostError, match=f"{name} 0: give a whole number"):
         plan_run(resnet50, **{name: 0})  # type: ignore[arg-type]

@@ -103,7 +103,9 @@ def test_an_estimate_can_be_simulated(network: Network) -> None:
         "--weights 0.9 --method swat-structured",
     ],
 )
-def test_their_commands_agree(words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_simulate_and_an_estimate_on_the_architecture_agree_on_the_command_line(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "nets.py").write_text(SOURCE)
     asked = [f"{tmp_path}/nets.py:build", "--input-shape", "3,12,10", *words.split(), "--format", "json"]
     assert main(["simulate", *asked]) == 0

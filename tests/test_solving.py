@@ -15,6 +15,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.planning import memory_of, solution
 from swatcost.planning.goals import STEP, OperatingPoint
+from swatcost.report.numbers import percent
 
 
 def _estimate(network: Network, at: OperatingPoint, less: float = 0.0, **settings: Any) -> swatcost.Estimate:
@@ -262,3 +263,11 @@ def test_periods_are_the_shortest_that_do_also_when_hidden(goal: dict[str, float
 def test_a_speedup_is_read_as_it_is_printed(speedup: str) -> None:
     done = CliRunner().invoke(cli, ["solve", "resnet50", "--speedup", speedup, "--format", "json"])
     assert json.loads(done.stdout)["goals"]["speedup"] == 2
+
+
+def test_what_exact_needs_is_a_sparsity_and_stands_beside_one(resnet50: Network) -> None:
+    found, exact = (solution(resnet50, speedup=3, convention=each) for each in ("swat", "exact"))
+    assert exact.least is not None
+    (line,) = (each for each in str(found).splitlines() if each.startswith("least sparse"))
+    assert f"({percent(exact.least.weights)} under exact)" in line
+    assert str(found).count("under exact") == 1  # nothing else is taken for it

@@ -93,7 +93,7 @@ def test_tokens_are_recognised(file: Path) -> None:
         assert network.input_shapes[0][1:] == (12,)
 
 
-def test_what_a_factory_prints_is_no_data(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_factory_prints_stays_off_standard_output(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert weight_shapes(f"{file}:Net", input_shape=(5,)) == [(7, 5)]
     out, err = capsys.readouterr()
     assert (out, "building" in err) == ("", True)
@@ -398,7 +398,7 @@ def test_many_processes_at_once(file: Path, kept_in: Path, with_torch: Callable[
     assert json.loads(entry.read_bytes())["schema"] == "swatcost.cache/1"
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_is_ignored(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.DIRECTORY_VARIABLE, str(file))  # a file, no folder
     assert weight_shapes(f"{file}:with_inputs") == [(7, 5)]
 

@@ -211,7 +211,7 @@ def test_views_of_resnet50(resnet50: Network) -> None:
     assert by_hand.compressed == round(elements / 8 + 0.2 * elements * 4 + elements / 8)  # bitmap, values, ReLU's bits
 
 
-def test_dense_methods_spare_nothing(resnet50: Network) -> None:
+def test_dense_methods_save_nothing(resnet50: Network) -> None:
     report = memory_of(resnet50, method="dense")
     assert {each.format for each in report.memory.kept} <= {"dense", None}
     assert report.memory.weight_copies_naive == report.memory.weight_copies_compressed == 0
@@ -291,7 +291,7 @@ def test_a_frozen_network_saves_nothing() -> None:
     assert "dense" in repr(report)
 
 
-def test_sparse_gradients_are_no_obstacle() -> None:
+def test_sparse_gradients_are_accepted() -> None:
     module = nn.Sequential(nn.Embedding(50, 16, sparse=True), nn.Linear(16, 4))
     network = swatcost.trace(module, torch.zeros(4, 7, dtype=torch.long))
     assert swatcost.estimate(network, convention="exact").costs.forward.dense == 7 * 16 * 4

@@ -77,7 +77,7 @@ def test_processes_give_the_same(small, serial):
     assert study([small], **GRID, jobs=2) == serial
 
 
-def test_a_study_goes_on(small, serial, tmp_path, monkeypatch):
+def test_a_study_resumes(small, serial, tmp_path, monkeypatch):
     record = tmp_path / "study.jsonl"
     study([small], weights=[0.5], shapes=["T2,5"], seeds=2, jobs=1, record=record)
     with record.open("a") as file:

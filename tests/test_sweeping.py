@@ -154,7 +154,7 @@ def test_targets_that_a_method_cannot_use_are_for_the_others(resnet50: Network) 
         swatcost.sweep(resnet50, method="rigl", weights=0.9, acts=[0.5, 0.8])
 
 
-def test_an_architecture_is_no_profile(resnet50: Network) -> None:
+def test_an_architecture_is_not_a_profile(resnet50: Network) -> None:
     with pytest.raises(swatcost.SwatcostError, match="simulated one setting at a time"):
         swatcost.sweep(resnet50, weights=0.9, device="bit-tactical")
 

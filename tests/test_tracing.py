@@ -153,7 +153,7 @@ def test_only_modules_are_traced(what: Any) -> None:
         swatcost.trace(what, input_shape=(3,))
 
 
-def test_a_module_is_no_name() -> None:
+def test_a_module_is_not_a_name() -> None:
     with pytest.raises(swatcost.SwatcostError, match="trace it first"):
         swatcost.estimate(nn.Linear(3, 4))
 
@@ -175,7 +175,7 @@ def test_several_inputs() -> None:
     assert by_position.input_shapes == ((6, 3), (6, 5))
 
 
-def test_what_is_met_and_not_counted_is_listed() -> None:
+def test_what_is_seen_but_not_counted_is_listed() -> None:
     class Attention(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.softmax(x @ x.transpose(1, 2), -1) @ x
@@ -261,7 +261,7 @@ def test_the_failing_layer_is_named() -> None:
     assert "\n" not in str(failure.value)
 
 
-def test_a_failure_that_the_module_handles_is_none() -> None:
+def test_an_exception_that_the_module_handles_is_not_a_failure() -> None:
     class Careful(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -376,7 +376,7 @@ def test_views_of_one_storage_agree_on_its_size() -> None:
     assert [network.storages[each].bytes for each in sorted(kept)] == [4 * 8 * 4] * 2
 
 
-def test_a_tensor_that_is_given_twice_stays_one() -> None:
+def test_a_tensor_passed_twice_is_one_storage() -> None:
     class Same(nn.Module):
         def forward(self, q: Tensor, k: Tensor) -> Tensor:
             assert q is k

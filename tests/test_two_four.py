@@ -49,7 +49,7 @@ def test_what_does_not_fit_says_why() -> None:
         two_four("resnet50", element="float61")
 
 
-def test_attention_is_no_weight() -> None:
+def test_products_of_activations_in_attention_are_not_weights() -> None:
     found = two_four("vit_b_16", batch_size=1)
     assert any("product of activations" in each.reason for each in found.fits)
 

@@ -22,7 +22,7 @@ def test_fractions_as_people_write_them() -> None:
     assert fraction_from("1e-1") == 0.1
 
 
-def test_a_range_has_both_ends_and_no_rounding_dust() -> None:
+def test_a_range_includes_both_ends_without_rounding_errors() -> None:
     # 0.5, 0.55, …, 0.95: (0.95 − 0.5) / 0.05 + 1 = 10
     assert fractions_from("0.5:0.95:0.05") == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
     assert fractions_from("50%:95%:5%") == fractions_from("0.5:0.95:0.05")
@@ -37,19 +37,19 @@ def test_counts_as_people_write_them() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "0.8x", "nan", "inf", "80%%", "1e999999"])
-def test_no_fraction(text: str) -> None:
+def test_text_that_is_not_a_fraction_is_refused(text: str) -> None:
     with pytest.raises(SwatcostError, match="not a fraction"):
         fraction_from(text)
 
 
 @pytest.mark.parametrize("text", ["", "1.5", "k", "1kk", "1e400", "0x10", "."])
-def test_no_count(text: str) -> None:
+def test_text_that_is_not_a_count_is_refused(text: str) -> None:
     with pytest.raises(SwatcostError, match="not a whole number"):
         count_from(text)
 
 
 @pytest.mark.parametrize("text", ["0.5:0.9", "0.9:0.5:0.1", "0.5:0.9:0", "0.5:0.9:-0.1", "1:2:3:4"])
-def test_no_range(text: str) -> None:
+def test_text_that_is_not_a_range_is_refused(text: str) -> None:
     with pytest.raises(SwatcostError, match="not a range"):
         fractions_from(text)
 
@@ -64,7 +64,7 @@ def test_factors_as_the_output_prints_them() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "4xx", "nan", "inf", "4 %"])
-def test_no_factor(text: str) -> None:
+def test_text_that_is_not_a_factor_is_refused(text: str) -> None:
     with pytest.raises(SwatcostError, match="is not a factor"):
         factor_from(text)
 
@@ -76,7 +76,7 @@ def test_prices_as_the_output_prints_them() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "$", "USD", "$2 EUR", "2 dollars", "nan", "two"])
-def test_no_price(text: str) -> None:
+def test_text_that_is_not_a_price_is_refused(text: str) -> None:
     with pytest.raises(SwatcostError, match="is not a price"):
         price_from(text)
 

@@ -38,7 +38,9 @@ def test_a_machine_that_nobody_measured_is_marked_before_the_numbers(
 
 
 @pytest.mark.parametrize("command", ["compare", "sweep", "solve", "plan"])
-def test_speedups_of_such_a_machine_are_no_bounds(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speedups_of_an_unmeasured_machine_are_marked_as_not_bounds(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     goal = ["--speedup", "2"] if command == "solve" else SPARSE
     assert "the speedup is not a bound" in printed(capsys, command, "cifar_resnet18", *goal, "--device", "a100")
 
@@ -91,7 +93,7 @@ def test_cycles_of_one_step_are_said_to_stand_for_the_run(
         ["simulate", "cifar_resnet18", *SPARSE],
     ],
 )
-def test_nothing_but_tables_is_left_for_latex_to_set(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_latex_output_is_tables_and_comments_only(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*args, "--format", "latex"]) == 0
     inside = False
     for line in capsys.readouterr().out.splitlines():
@@ -115,7 +117,7 @@ def test_an_ending_of_another_form_is_refused(name: str, tmp_path: Path, capsys:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_eleven_bytes_are_not_meant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_amount_of_memory_needs_a_unit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memory", "cifar_resnet18", "--fit", "11"]) == 2
     assert "give a unit, such as 11GB" in capsys.readouterr().err
 

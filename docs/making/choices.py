@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from docs.making.markdown import code_options, listed, paragraphs, table
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.conventions import CONVENTIONS, Convention
@@ -34,7 +36,7 @@ def pages() -> dict[str, str]:
 
 
 def conventions() -> str:
-    """A section each: what it counts, and who says so."""
+    """One section per convention: what it counts, and its source."""
     return paragraphs(*(_convention(each) for each in CONVENTIONS))
 
 
@@ -50,16 +52,18 @@ def convention_switches() -> str:
 
 
 def switches() -> str:
-    """Every value of every switch: what a convention with it does, and who counts that way."""
+    """Every value of every switch: its effect in a convention, and who counts that way."""
     rows = [
         [f"`{name}`" if first else "", f"`{value}`", each.words, each.source]
         for name, switch in SWITCHES.items()
         for first, (value, each) in zip([True, *[False] * len(switch.values)], switch.values.items(), strict=False)
     ]
-    return table(["switch", "value", "a convention with it", "source"], rows, words=4)
+    return table(["switch", "value", "a convention with this value", "source"], rows, words=4)
 
 
 def _link(function: object, words: str = "") -> str:
+    if isinstance(function, partial):  # as er and erk are; a partial has no name of its own
+        function = function.args[0]
     module, name = function.__module__, getattr(function, "__qualname__", "")
     return f"{{py:obj}}`{words or name} <{module}.{name}>`"
 

@@ -47,10 +47,10 @@ def summary(solution: Solution) -> list[Figure]:
     every = f"Top-K every {least.period:,} iterations" if solution.setting.method.selects else ""
     if not solution.free:
         return [Figure("shortest period", f"{least.period:,} iterations", f"with {_sparsities(least)}")]
-    exact = f"({change(solution.exact)} under exact)" if solution.exact is not None else ""
+    exact = f"({percent(solution.exact)} under exact)" if solution.exact is not None else ""
     return [
-        Figure("least sparse", _sparsities(least), every),
-        Figure("training FLOPs", change(1 - least.training_flops), exact),
+        Figure("least sparse", _sparsities(least), "; ".join(filter(None, (exact, every)))),
+        Figure("training FLOPs", change(1 - least.training_flops)),
         Figure("ideal speedup", times(least.speedup), "from FLOPs alone; dense hardware cannot deliver it"),
     ]
 
