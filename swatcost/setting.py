@@ -188,7 +188,7 @@ class Setting:
         metavar="FILE", flag="--from", files=True,
     )  # fmt: skip
     default_act_sparsity: float | str = _setting(
-        DEFAULT_ACT_SPARSITY, "sparsity", "Activation sparsity assumed from ReLU, or a run's record.",
+        DEFAULT_ACT_SPARSITY, "sparsity", "Activation sparsity that ReLU is assumed to give, or a run's record.",
         _default_act_sparsity, metavar="S", files=True,
     )  # fmt: skip
     first_layer: DenseOrSparse | None = _choice(
@@ -201,11 +201,11 @@ class Setting:
         None, "patterns", "Layers to keep dense, such as '*.downsample.*'; repeatable.", _patterns, metavar="PATTERN"
     )
     selection: str | None = _setting(
-        None, "name", "Selection algorithm; the device needs a time for it.",
+        None, "name", "Top-K algorithm; the device profile must have times for it.",
         lambda value, name: str(value), metavar="A", names=_timed_selections, default_is="the device's own",
     )  # fmt: skip
-    one_sample: bool = _flag("--one-sample", "Find activation thresholds on one sample (A.4).")
-    hidden: bool = _flag("--hide-topk", "Overlap selections with training (A.4).")
+    one_sample: bool = _flag("--one-sample", "Find activation thresholds on one sample (SWAT, A.4).")
+    hidden: bool = _flag("--hide-topk", "Overlap Top-K with training (SWAT, A.4).")
     asked: Mapping[str, Any] = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:

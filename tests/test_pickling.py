@@ -1,7 +1,8 @@
-"""Results go to other processes and into caches: what comes back is what went."""
+"""Results go to other processes, caches and programs: what comes back is what went, and data is plain."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from swatcost.methods import METHODS
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning import compare, compare_networks, memory_of, plan_run, solution
+from swatcost.report import render
 from swatcost.simulation.simulation import simulate
 from swatcost.simulation.two_four import two_four
 
@@ -39,6 +41,10 @@ RESULTS: dict[str, Callable[[Network], Any]] = {
     "plan of a run": lambda network: plan_run(network, weights=0.8),
     "simulation": lambda network: simulate(last_layer(network), weights=0.8),
     "2:4": two_four,
+    "summary": lambda network: swatcost.summary(network, weights=0.8, method="rigl"),
+    "explanation": lambda network: swatcost.explain(network, weights=0.8, method="rigl", to_convention="rigl"),
+    "plan without power": lambda network: plan_run(network, weights=0.8, acts=0.8, device="xeon2"),
+    "not measured": lambda network: swatcost.estimate(network, weights=0.8, acts=0.8, device="a100"),
 }
 
 
@@ -75,3 +81,19 @@ def test_a_sweep_comes_back_as_it_was() -> None:
 def test_an_export_comes_back_as_it_was(format: str) -> None:
     found = export(swatcost.estimate("cifar_resnet18", weights=0.8, batch_size=1), format)
     assert there_and_back(found) == found
+
+
+def types_within(value: Any) -> set[type]:
+    if isinstance(value, dict):
+        return {dict}.union(*map(types_within, (*value, *value.values())))
+    if isinstance(value, list | tuple):
+        return {type(value)}.union(*map(types_within, value))
+    return {type(value)}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_results_data_is_plain(name: str) -> None:
+    """A note that may change a decision is a kind of string, which not every encoder knows."""
+    result = RESULTS[name](swatcost.load("cifar_resnet18"))
+    assert types_within(result.to_dict()) <= {dict, list, tuple, str, int, float, bool, type(None)}
+    assert json.loads(render(result, "json"))

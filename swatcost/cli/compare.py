@@ -46,7 +46,7 @@ Examples:
     shell_complete=completing(OPTIONS["convention"]),
     help="Conventions to compare them under.  [default: all; with several models, --convention]",
 )
-@click.option("--relative", is_flag=True, help="Show shares of dense, such as 0.23×, instead of reductions.")
+@click.option("--relative", is_flag=True, help="Show fractions of dense, such as 0.23×, instead of reductions.")
 @setting_options(COMPARING)
 @loading_options
 @reporting

@@ -21,7 +21,7 @@ from swatcost.setting import command_line
 @loading_options
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="The .html file to write.")
 def command(model: str, loading: Loading, output: Path | None, **settings: Any) -> None:
-    """Writes an estimate as one HTML file with charts, which needs no network.
+    """Writes an estimate as one self-contained HTML file with charts; it works offline.
 
     Example: swatcost report resnet50 --weights 0.8 --acts 0.8 --output report.html
     """

@@ -20,7 +20,7 @@ from swatcost.report.sweep import Swept
 @click.command("sweep")
 @network_options
 @setting_options(SWEEPING)
-@click.option("--paired", is_flag=True, help="Combine first with first, second with second, not each with each.")
+@click.option("--paired", is_flag=True, help="Pair values by position instead of taking all combinations.")
 @plot_options("the ideal speedup against sparsity, one line per combination of the other settings")
 @displaying
 def command(network: Network, plot: PlotFile | None, display: Display, **settings: Any) -> None:

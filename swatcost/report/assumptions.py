@@ -97,7 +97,7 @@ def _what_counts_more(estimate: Estimate) -> str:
     ratio = estimate.costs.training.dense / estimate.exact.training.dense
     return Caveat(
         f"Convention {estimate.convention.name} counts {ratio:.2f} times the dense training that autograd executes; "
-        f"{scaled(excess, 'MAC')} of the difference come from {in_pass} of {layer}. Speedups follow the convention."
+        f"{scaled(excess, 'MAC')} of the difference come from {in_pass} of {layer}. Speedups use its counts."
     )
 
 
@@ -119,7 +119,8 @@ def _sparsity(estimate: Estimate) -> list[str]:
         sentences.append(
             Caveat(
                 f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
-                "dense grad_weight, for the activation sparsity assumed from ReLU, throughout the run."
+                "dense grad_weight throughout the run: it assumes that ReLU zeroes "
+                f"{percent(estimate.default_act_sparsity)} of activations."
             )
         )
     phases = convention.phases(method, estimate.steps)
@@ -278,16 +279,17 @@ def dense_step_source(estimate: Estimate) -> str:
         if estimate.simulated_reduction is not None:
             return f"simulated, not measured ({device.source})"
         rates = (
-            f"{device.rates.macs_per_second / 1e12:.3g} TMAC/s and {device.rates.bytes_per_second / 1e9:.4g} GB/s for "
-            "the bytes that a step writes and reads"
+            f"{device.rates.macs_per_second / 1e12:.3g} TMAC/s and the memory time at "
+            f"{device.rates.bytes_per_second / 1e9:,.4g} GB/s"
         )
         if not device.measured:
             macs = estimate.exact.training.dense * batch_size / device.rates.macs_per_second
             of_bytes = estimate.network.traffic_bytes(batch_size) / device.rates.bytes_per_second
-            longer = ", here the bytes, which fewer MACs do not reduce" if of_bytes > macs else ""
-            return f"NOT MEASURED: the longer of {rates}{longer}; a lower bound without fused kernels ({device.source})"
+            longer = ", here the memory time, which fewer MACs do not reduce" if of_bytes > macs else ""
+            bound = f"the longer of the compute time at {rates}{longer}"
+            return f"NOT MEASURED: {bound}; a lower bound without fused kernels ({device.source})"
         off = f", within {percent(device.rates.worst_residual or 0)} of the steps they were fitted to"
-        return f"not measured, estimated from {rates}{off} ({device.source})"
+        return f"not measured, estimated from the compute time at {rates}{off} ({device.source})"
     if not estimate.dense_step.same_network:
         work = estimate.exact.training.dense * batch_size / (step.training_macs * step.batch_size)
         far = f"EXTRAPOLATED to {work:,.0f} times the work, " if work > _FAR else ""
@@ -308,7 +310,8 @@ def _memory(estimate: Estimate) -> list[str]:
             "Activation elements (Act ↓) are those entering conv, linear and "
             + ("batch normalisation layers" if _norms_are_batch_norms(network) else "normalisation layers")
             + (
-                ", the first input counted as sparse although its layer is dense, which fits the paper's tables best."
+                ". The network's input counts as sparse although the first layer is dense: this fits the paper's "
+                "tables best."
                 if first_is_dense and estimate.convention.first_input == "sparse"
                 else "."
             )
@@ -319,9 +322,8 @@ def _memory(estimate: Estimate) -> list[str]:
     if memory.also_held:
         sentences.append(
             Caveat(
-                f"{memory.also_held} of {memory.sparsified} sparse activation tensors are also saved by other "
-                f"operations, such as ReLU: with masked dense tensors, saved activations take "
-                f"{scaled(memory.masked, 'B')}."
+                f"Other operations, such as ReLU, also save {memory.also_held} of {memory.sparsified} sparse "
+                f"activation tensors: with masked dense tensors, saved activations take {scaled(memory.masked, 'B')}."
             )
         )
     return sentences

@@ -43,9 +43,14 @@ def _methods() -> tuple[list[str], list[list[str]]]:
         operands = [", ".join(sorted(each)) or "-" for each in method.sparse.values()]
         return [method.name, f"{method.title} ({method.citation})", *operands, method.weight_gradient]
 
-    return ["method", "title and source", "sparse\nforward", "grad\ninput", "grad\nweight", "gradient\nneeded\nfor"], [
-        row(each) for each in METHODS
-    ]
+    return [
+        "method",
+        "title and source",
+        "sparse\nforward",
+        "grad\ninput",
+        "grad\nweight",
+        "weight\ngradients\nneeded",
+    ], [row(each) for each in METHODS]
 
 
 def _methods_in_full() -> tuple[list[str], list[list[str]]]:

@@ -30,10 +30,10 @@ def relative_sheet(comparison: Comparison, layers: bool = False) -> Sheet:
 
 def _sheet(comparison: Comparison, relative: bool) -> Sheet:
     by_method, conventions = comparison.by_method, comparison.by_convention
-    under_one = _passes(f"method (convention {comparison.convention})", by_method, relative)
+    under_one = _passes(f"MAC reduction by method\n(convention {comparison.convention})", by_method, relative)
     matrix = _matrix(comparison, relative)
     under_each = [
-        _passes(f"convention (method {comparison.method})", conventions, relative),
+        _passes(f"MAC reduction by convention\n(method {comparison.method})", conventions, relative),
         *([matrix] if len(by_method) > 1 else []),
         _left(comparison),
         *_cheapest(comparison),
@@ -66,7 +66,7 @@ def sparsity_asked(estimates: Iterable[Estimate]) -> str:
     if targets:
         asked.append("where the method uses them")
     elif not any(each.asks_for_sparsity for each in plans):
-        asked.append("no sparsity asked for")
+        asked.append("dense (no sparsity given)")
     return "; ".join(filter(None, [", ".join(asked), plans[0].distribution.name]))
 
 
@@ -118,7 +118,7 @@ def _charged(comparison: Comparison) -> Iterator[str]:
         yield Caveat(
             f"Convention {comparison.convention} charges {_listed(charged)} {percent(1 - one.default_act_sparsity)} of "
             "dense grad_weight, for the activation sparsity assumed from ReLU; exact charges what each method needs: "
-            "the gradients of active weights, or of all."
+            "the gradients of active weights only, or of all weights."
         )
     if one.convention.counts_weight_sparsity_only:
         yield Caveat(
@@ -188,8 +188,8 @@ def _left(comparison: Comparison) -> Table:
         ]
         for name, each in comparison.by_convention.items()
     ]
-    header = [f"{comparison.method}: left of dense training", f"differs from {comparison.convention} in"]
-    return Table([*header, *PASSES, "in all"], rows, text_columns=2)
+    header = [f"{comparison.method}: MACs left, of dense training", f"largest difference from {comparison.convention}"]
+    return Table([*header, *PASSES, "total"], rows, text_columns=2)
 
 
 def _cheapest(comparison: Comparison) -> list[Table]:
@@ -204,7 +204,7 @@ def _cheapest(comparison: Comparison) -> list[Table]:
         in_pass = max(PASSES, key=lambda each: remaining(following, each) - remaining(cheapest, each))
         left = " vs ".join(percent(remaining(each, in_pass)) for each in (cheapest, following))
         rows.append([convention, ", ".join(first), ", ".join(after), in_pass, left])
-    header = ["convention", "cheapest", "next", "they differ in", "left of dense training"]
+    header = ["convention", "cheapest", "next", "largest difference in", "that pass, of dense training"]
     return [Table(header, rows, text_columns=4)] if rows else []
 
 

@@ -36,9 +36,9 @@ def question(estimate: Estimate) -> str:
     parts = [plan.method.name, *_targets(estimate)]
     if plan.asks_for_sparsity:
         parts.insert(1, plan.distribution.name)
-        parts += [f"period {estimate.topk_period}"] if plan.method.selects else []
+        parts += [f"Top-K {_every(estimate.topk_period)}"] if plan.method.selects else []
     else:
-        parts.append("no sparsity asked for")
+        parts.append("dense (no sparsity given)")
     return f"{network.name} ({_inputs(network)}): {', '.join(parts)}"
 
 
@@ -61,8 +61,8 @@ def asked(estimate: Estimate) -> str:
     """The method, the distribution and what they are asked for."""
     plan = estimate.plan
     if not plan.asks_for_sparsity:
-        return f"{plan.method.name}, no sparsity asked for"
-    return f"{plan.method.name}, {plan.distribution.name}: {', '.join(f'{each} sparse' for each in _targets(estimate))}"
+        return f"{plan.method.name}, dense (no sparsity given)"
+    return f"{plan.method.name}, {plan.distribution.name}: {', '.join(_targets(estimate))}"
 
 
 def _targets(estimate: Estimate) -> list[str]:
@@ -78,7 +78,7 @@ def _targets(estimate: Estimate) -> list[str]:
     ):
         if method.uses(operand):  # type: ignore[arg-type]
             on_average = " on average" if target is None and average else ""
-            found.append(f"{words} {100 * (average if target is None else target):.4g} %{on_average}")
+            found.append(f"{words} {100 * (average if target is None else target):.4g} % sparse{on_average}")
     return found
 
 
@@ -122,7 +122,7 @@ def summary(estimate: Estimate) -> list[Figure]:
         kept += f"; activation elements {change(estimate.activation_reduction)}"
     return [
         Figure("training FLOPs", change(training.reduction), f"{beside}inference {change(inference.reduction)}"),
-        Figure("weights", f"{estimate.model_compression:.1f}× smaller", kept),
+        Figure("weights", f"{estimate.model_compression:.1f}× fewer", kept),
         Figure(f"{kind_of_speedup(estimate)} speedup", times(estimate.speedup), _what_it_assumes(estimate)),
         Figure("kept dense", *_kept_dense(estimate)),
     ]
@@ -135,9 +135,13 @@ def kind_of_speedup(estimate: Estimate) -> str:
 
 def _what_it_assumes(estimate: Estimate) -> str:
     if estimate.simulated_reduction is not None:
-        return f"on {estimate.device.name}, from its cycles"
+        limit = f", {times(estimate.speedup_limit)} without Top-K" if estimate.plan.method.selects else ""
+        return f"from cycles on {estimate.device.name}{limit}"
     slower = "slower than dense training; " if estimate.speedup < 1 else ""
-    return f"{slower}from FLOPs alone; dense hardware cannot deliver it"
+    limit = (
+        f"({times(estimate.speedup_limit)} without Top-K); " if estimate.plan.method.selects else "from FLOPs alone; "
+    )
+    return f"{slower}{limit}not on dense hardware"
 
 
 def _on(estimate: Estimate) -> str:
@@ -156,7 +160,7 @@ def _kept_dense(estimate: Estimate) -> tuple[str, str]:
 
 
 def _every(period: int) -> str:
-    return "every iteration" if period == 1 else f"every {period} iterations"
+    return "every iteration" if period == 1 else f"every {period:,} iterations"
 
 
 def work(estimate: Estimate) -> Table:
@@ -177,7 +181,7 @@ def work(estimate: Estimate) -> Table:
     ]
     if same:
         rows[0][0] = "forward, inference"
-    header = [f"MACs per sample ({estimate.convention.name})", "dense", "sparse", "reduction", EXACT.name]
+    header = [f"MACs per sample, convention {estimate.convention.name}", "dense", "sparse", "reduction", EXACT.name]
     return Table(header, rows)
 
 
@@ -190,11 +194,15 @@ def memory(estimate: Estimate) -> Table:
         del held["parameters"], held["gradients"]
     rows = []
     for name, each in held.items():
-        words = name.replace("_", " ") + (f", batch {estimate.batch_size}" if name == "saved_activations" else "")
+        words = _HELD.get(name, name.replace("_", " "))
+        words += f", batch {estimate.batch_size}" if name == "saved_activations" else ""
         rows.append([words, scaled(each.dense, "B"), scaled(each.sparse, "B"), percent(each.reduction)])
     if estimate.channels_pruned is not None:
         rows.append(["channels pruned", "", "", percent(estimate.channels_pruned)])
     return Table(["memory", "dense", "sparse", "reduction"], rows)
+
+
+_HELD = {"backward_weights": "weights read in the backward pass"}
 
 
 def time(estimate: Estimate) -> Table:
@@ -209,7 +217,6 @@ def time(estimate: Estimate) -> Table:
                 saved = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
                 rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {saved}"])
             rows += [
-                [f"{kind_of_speedup(estimate)} speedup without Top-K", times(estimate.speedup_limit)],
                 ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
             ]
         if estimate.masked_step_seconds is not None:

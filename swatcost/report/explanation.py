@@ -164,5 +164,5 @@ def to_dict(found: Explanation) -> dict[str, Any]:
         "difference": found.difference,
         "steps": rows(found)[1:],
         "shared": list(found.shared),
-        "notes": notes(found),
+        "notes": [*map(str, notes(found))],
     }

@@ -11,9 +11,9 @@ from swatcost.report.sheet import Table, View
 from swatcost.report.table import wrap
 
 _LEGEND = (
-    "Paper (printed): as published; reductions (↓), activations (Act) and channels pruned (CP) in %; MC is model "
-    "compression. Ours (computed): with the settings of the row. Given (supplied): with the statistic named in the "
-    "reason. Quoted: not a cost, or an input of ours."
+    "paper: as published; reductions (↓), activations (Act) and channels pruned (CP) in %, MC is model compression. "
+    "ours: computed with the settings of the row. with data: computed with the statistic that the reason names. "
+    "Differences are those of the better of the two. Quoted numbers are not costs, or are inputs of ours."
 )
 _ROOM_FOR_ALL = 110  # columns
 _RARE = ("not computed", "MISMATCH")  # listed only if there are any
@@ -52,7 +52,11 @@ def rows(found: Sequence[Reproduction]) -> list[dict[str, Any]]:
 def counts_line(found: Sequence[Reproduction]) -> str:
     """The number of cells, in total and by verdict."""
     counts: Counter[str] = Counter(each.verdict for each in found)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict] or verdict not in _RARE]
+    parts = [
+        f"{counts[verdict]} {verdict if counts[verdict] == 1 else verdict.replace('needs', 'need')}"
+        for verdict in _VERDICTS
+        if counts[verdict] or verdict not in _RARE
+    ]
     return f"{len(found)} cell{'' if len(found) == 1 else 's'}: {', '.join(parts)}."
 
 
@@ -77,14 +81,14 @@ _HEADS = {
 }
 
 
-_SHORT = {"needs a statistic": "statistic", "not reproducible": "not repr.", "not computed": "not comp."}
+_SHORT = {"needs a statistic": "needs data", "not reproducible": "not repr.", "not computed": "not comp."}
 
 
 def _table(found: Sequence[Reproduction], width: int) -> Table:
     """Printed and computed numbers; with shorter words in a narrow terminal."""
     narrow, supplies = width < _ROOM_FOR_ALL, any(each.supplied is not None for each in found)
     printed, computed, supplied, difference = (
-        ("paper", "ours", "given", "diff") if narrow else ("printed", "computed", "supplied", "difference")
+        ("paper", "ours", "with data", "diff") if narrow else ("paper", "ours", "with data", "difference")
     )
     header = ["row", "quantity", printed, computed, *([supplied] if supplies else []), difference, "verdict"]
     rows = [

@@ -74,8 +74,8 @@ def _costs(plan: RunPlan) -> Table:
     if asks:
         lines.append([f"{kind_of_speedup(plan.estimate)} speedup", "", times(plan.speedup), ""])
     if plan.topk_refreshes:
-        share = f"Top-K refreshes ({plan.topk_refreshes:,}): {percent(plan.topk_share)} of the run"
-        lines.append([share, "", seconds(plan.topk_seconds), ""])
+        spent = f"{seconds(plan.topk_seconds)}, {percent(plan.topk_share)}"
+        lines.append([f"Top-K time ({plan.topk_refreshes:,} refreshes)", "", spent, ""])
     sparse = [f"sparse\n({kind_of_speedup(plan.estimate)})", "reduction"]
     return Table(["whole run", "dense", *(sparse if asks else [])], lines)
 

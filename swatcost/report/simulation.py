@@ -175,7 +175,7 @@ def _step(simulation: Simulation) -> Table:
     lines = [
         ["dense step", f"{scaled(simulation.dense_step_cycles)} cycles"],
         ["sparse step", f"{scaled(simulation.step_cycles)} cycles"],
-        ["… of it Top-K", f"{scaled(topk)} cycles, {percent(topk / simulation.step_cycles)}"],
+        ["… of which Top-K", f"{scaled(topk)} cycles, {percent(topk / simulation.step_cycles)}"],
         ["simulated speedup", times(simulation.speedup)],
         ["ideal speedup", times(simulation.ideal_speedup)],
     ]

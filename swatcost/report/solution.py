@@ -51,7 +51,7 @@ def summary(solution: Solution) -> list[Figure]:
     return [
         Figure("least sparse", _sparsities(least), "; ".join(filter(None, (exact, every)))),
         Figure("training FLOPs", change(1 - least.training_flops)),
-        Figure("ideal speedup", times(least.speedup), "from FLOPs alone; dense hardware cannot deliver it"),
+        Figure("ideal speedup", times(least.speedup), "from FLOPs alone; not on dense hardware"),
     ]
 
 
@@ -102,8 +102,9 @@ def _setting(solution: Solution, at: OperatingPoint) -> Table:
         lines.append(["Top-K overhead", percent(at.topk_overhead)])
     if at.memory_bytes is not None:
         lines.append(["peak memory, compressed", scaled(at.memory_bytes, "B")])
-    lines += [[f"{each}, of the remaining FLOPs", percent(share)] for each, share in solution.remaining.items()]
-    return Table(["at the least sparse setting" if solution.reached else "at the limit", ""], lines)
+    lines += [[f"share of remaining FLOPs: {each}", percent(share)] for each, share in solution.remaining.items()]
+    at_least = "at the least sparse setting" if solution.free else "at the shortest period"
+    return Table([at_least if solution.reached else "at the limit", ""], lines)
 
 
 def _freedom(solution: Solution) -> Table:

@@ -224,7 +224,7 @@ def to_dict(summary: Summary) -> dict[str, Any]:
         "depth": summary.depth,
         "total": _numbers(summary.tree.totals),
         "modules": _rows(summary, list(COLUMNS)),
-        "notes": notes(summary),
+        "notes": [*map(str, notes(summary))],
     }
 
 

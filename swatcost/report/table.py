@@ -77,7 +77,7 @@ def _layers(sheet: Sheet, width: int) -> str:
             break
     rule = next(line for line in lines if set(line) <= {"-", " "})
     left_out = sheet.left_out(detail)
-    note = [wrap(f"({left_out}: in a wider terminal, or with --format csv)", width)] if left_out else []
+    note = [wrap(f"(not shown: {left_out}; use a wider terminal or --format csv)", width)] if left_out else []
     return "\n".join([*lines[:-1], rule, lines[-1], *note])
 
 

@@ -33,7 +33,7 @@ def sheet(found: TwoFour, layers: bool = False) -> Sheet:
     tables = [
         Table([f"batch {found.batch_size}, {found.element}", "work", "fits 2:4"], passes),
         Table(["pruned 2:4", "sparse passes", "step speedup\nat most"], ceilings),
-        Table(["reported elsewhere", "gain", "hardware"], reported),
+        Table(["published results", "gain", "hardware"], reported),
     ]
     if layers:
         tables.append(Table(["layer and pass", "work", "fits 2:4"], [_line(each) for each in found.fits]))

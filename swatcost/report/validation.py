@@ -38,7 +38,7 @@ def _verdict(validation: Validation) -> str:
     total = validation.total
     return (
         f"Modelled: {scaled(total.counted, 'MAC')}; executed: {scaled(total.executed, 'MAC')} "
-        f"({_signed(total.difference)}). Not explained by borders, the real sparsity and the places of zeros: "
+        f"({_signed(total.difference)}). Unexplained by padding, the sparsity reached and the positions of zeros: "
         f"{_signed(total.unexplained)}."
     )
 
@@ -120,7 +120,7 @@ def _sparsity(validation: Validation) -> Table:
             target = f"{targets.pop():.4g} %" if len(targets) == 1 else "by layer"
             reached = map(_points, (min(drifts), max(drifts)))
             rows.append([f"{step.iteration}", when, name, target, *reached])
-    header = ["iteration", "", "sparsity of", "target", "lowest,\npoints off", "highest,\npoints off"]
+    header = ["iteration", "", "sparsity of", "target", "minimum − target\n[points]", "maximum − target\n[points]"]
     return Table(header, rows, text_columns=3)
 
 
@@ -197,7 +197,7 @@ def _layer_findings(validation: Validation) -> list[str]:
         for cause, layers in causes.items():
             distinct = list(dict.fromkeys(layers))
             few = ", ".join(distinct[:3]) + (f" and {len(distinct) - 3} more" if len(distinct) > 3 else "")
-            sentences.append(f"Sparsity of {name} misses its target by more than the bound in {few}: {cause}.")
+            sentences.append(f"Sparsity of {name} misses its target by more than --bound in {few}: {cause}.")
     return sentences
 
 
