@@ -65,7 +65,7 @@ def command(
     if saved := saved_estimates(models):
         forget_defaults()
         for name, option in typed().items():
-            if name not in ("models", "format", "output"):
+            if name not in ("models", "format", "output", "notes", "quiet"):
                 raise SwatcostError(f"{option}: saved estimates are compared as they are, leave it out")
         return difference(*saved)
     unused = {"method": methods, "convention": conventions}

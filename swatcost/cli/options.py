@@ -273,7 +273,9 @@ def printing(command: Callable[..., Any]) -> Callable[..., None]:
     def gathered(*, notes: bool, quiet: bool, format: str | None, output: Path | None = None, **given: Any) -> None:
         if notes and quiet:
             raise SwatcostError("--notes and --quiet: give one of them")
-        command(display=Display(format=format, output=output, notes=notes, quiet=quiet), **given)
+        display = Display(format=format, output=output, notes=notes, quiet=quiet)
+        display.check()
+        command(display=display, **given)
 
     return _NOTES(gathered)
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.files import write_atomically
+from swatcost.common.files import check_writable, write_atomically
 from swatcost.common.result import Result
 from swatcost.report import render_as
 
@@ -59,6 +59,13 @@ class Display:
     output: Path | None
     notes: bool
     quiet: bool
+
+    def check(self) -> None:
+        """Raises SwatcostError for an output that will be refused, before anything is computed or drawn."""
+        if self.output is not None:
+            check_writable(self.output)
+            if self.output.suffix.lower() != ".parquet":  # which only a sweep writes
+                form(self.format, self.output)
 
     def view(self, **more: Any) -> dict[str, Any]:
         """The fields of the view that reports are rendered in."""

@@ -26,6 +26,15 @@ def write_atomically(path: Path, text: str) -> None:
         raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
+def check_writable(path: Path) -> None:
+    """Raises SwatcostError if nothing can be written to path, as far as that shows before it is tried."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise SwatcostError(f"cannot write {path}: Is a directory")
+    if not target.parent.is_dir():
+        raise SwatcostError(f"cannot write {path}: No such file or directory")
+
+
 def write_bytes_atomically(path: Path, content: bytes) -> None:
     """Writes bytes to a file, through a temporary one beside it. Raises SwatcostError as `write_atomically` does."""
     try:

@@ -27,7 +27,7 @@ class Result:
         return data
 
     def to_frame(self) -> pandas.DataFrame:
-        """The rows of `--format csv` as a pandas DataFrame."""
+        """The result as a pandas DataFrame, in its finest rows."""
         import pandas
 
         return pandas.DataFrame(self._reported("rows"))

@@ -54,7 +54,9 @@ def load(
     the network does not accept.
     """
     if not isinstance(model, str | Path):
-        raise SwatcostError(f"a {type(model).__name__} is not a name or path: trace it first, with swatcost.trace")
+        raise SwatcostError(
+            f"{type(model).__name__} is not a name or path: give one, or trace a module with swatcost.trace"
+        )
     name = str(model)
     if classes is not None and (
         isinstance(classes, bool) or not isinstance(classes, int) or not 1 <= classes <= LARGEST

@@ -9,8 +9,7 @@ from swatcost.estimate import Estimate
 from swatcost.page.layer_table import layers_of
 from swatcost.page.plotly_charts import CHARTS, Chart, charts
 from swatcost.report import estimate as content
-from swatcost.report.charts import speedup_name
-from swatcost.report.numbers import held_together, percent, times
+from swatcost.report.numbers import change, held_together, times
 from swatcost.version import __version__
 
 __all__ = ["CHARTS", "Chart", "charts", "key_figures", "save", "settings", "style", "to_page"]
@@ -21,16 +20,12 @@ def key_figures(estimate: Estimate) -> list[tuple[str, str]]:
     if not estimate.plan.asks_for_sparsity:
         return []
     return [
-        ("training FLOPs", _less(estimate.training_reduction)),
-        ("inference FLOPs", _less(estimate.inference_reduction)),
-        ("activation elements", _less(estimate.activation_reduction)),
+        ("training FLOPs", change(estimate.training_reduction)),
+        ("inference FLOPs", change(estimate.inference_reduction)),
+        ("activation elements", change(estimate.activation_reduction)),
         ("weight compression", f"{estimate.model_compression:.1f}×"),
-        (f"{speedup_name(estimate)} on {content.machine(estimate.device)}", times(estimate.speedup)),
+        (f"{content.speedup_name(estimate)} on {content.machine(estimate.device)}", times(estimate.speedup)),
     ]
-
-
-def _less(reduction: float) -> str:
-    return f"−{percent(reduction)}" if reduction >= 0 else f"+{percent(-reduction)}"
 
 
 def settings(estimate: Estimate) -> list[tuple[str, str]]:

@@ -19,7 +19,8 @@ from swatcost.page.plotly_parts import (
     note,
     series,
 )
-from swatcost.report.charts import executed, layer_costs, spaced, speedup_name, speedups
+from swatcost.report.charts import executed, layer_costs, spaced, speedups
+from swatcost.report.estimate import speedup_name
 from swatcost.report.numbers import axis_unit, percent, scaled, seconds, times
 
 CHARTS = {

@@ -10,7 +10,8 @@ from swatcost.common.colours import BLACK
 from swatcost.common.errors import SwatcostError
 from swatcost.plots.canvas import COLOURS, GREY, LINES, MARKERS, finish, panels
 from swatcost.plots.sizes import Size, size_named
-from swatcost.report.charts import spaced, speedup_name, speedups
+from swatcost.report.charts import spaced, speedups
+from swatcost.report.estimate import speedup_name
 from swatcost.report.numbers import times
 
 if TYPE_CHECKING:

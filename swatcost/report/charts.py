@@ -126,11 +126,6 @@ class Speedups:
     limit: float
 
 
-def speedup_name(estimate: Estimate) -> str:
-    """Which of the answers for time an estimate's speedup is: ideal, from FLOPs alone (Eqs. 7 and 8), or simulated."""
-    return "ideal speedup" if estimate.simulated_reduction is None else "simulated speedup"
-
-
 def speedups(estimate: Estimate, periods: Iterable[float]) -> Speedups:
     """The curve through these periods, and through those to mark."""
     drawn, asked, even = {*periods}, estimate.topk_period, estimate.break_even_period

@@ -11,7 +11,7 @@ from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.assumptions import final_steps
-from swatcost.report.estimate import machine, title, unmeasured
+from swatcost.report.estimate import machine, speedup_name, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat, Sheet, Table
 from swatcost.version import __version__
@@ -30,10 +30,10 @@ def relative_sheet(comparison: Comparison, layers: bool = False) -> Sheet:
 
 def _sheet(comparison: Comparison, relative: bool) -> Sheet:
     by_method, conventions = comparison.by_method, comparison.by_convention
-    under_one = _passes(f"MAC reduction by method\n(convention {comparison.convention})", by_method, relative)
+    under_one = _passes(f"MAC reduction\nunder {comparison.convention}", by_method, relative)
     matrix = _matrix(comparison, relative)
     under_each = [
-        _passes(f"MAC reduction by convention\n(method {comparison.method})", conventions, relative),
+        _passes(f"MAC reduction\nof {comparison.method} under", conventions, relative),
         *([matrix] if len(by_method) > 1 else []),
         _left(comparison),
         *_cheapest(comparison),
@@ -77,15 +77,9 @@ def notes(comparison: Comparison, relative: bool = False) -> list[str]:
         f"{'Shares of dense' if relative else 'Reductions'} are of MACs: of each pass, of a training step averaged "
         "over the run, and of inference.",
         *time_notes(by_method.values()),
-        *_charged(comparison),
-        *(sentence for name, each in by_method.items() for sentence in _kept_dense(name, each)),
+        *method_notes(by_method),
         *left_out(comparison.refused),
     ]
-
-
-def speedup_name(one: Estimate) -> str:
-    """What the speedup of such estimates is called."""
-    return "ideal speedup" if one.simulated_reduction is None else "simulated speedup"
 
 
 def speedup_note(one: Estimate) -> str:
@@ -109,26 +103,28 @@ def left_out(refused: Mapping[str, str]) -> list[str]:
     return [Caveat(f"{name} is left out: {reason}.") for name, reason in refused.items()]
 
 
-def _charged(comparison: Comparison) -> Iterator[str]:
-    """What the first table's convention does beside a method's own truth."""
-    one = comparison.by_convention[comparison.convention]
-    by_method = comparison.by_method.items()
-    charged = [name for name, each in by_method if one.convention.charges_default_sparsity(each.plan.method)]
-    if charged and one.plan.asks_for_sparsity:
+def method_notes(by_method: Mapping[str, Estimate]) -> list[str]:
+    """What a convention does beside a method's own truth, and the layers that a method's own runs keep dense."""
+    return [*_charged(by_method), *(note for name, each in by_method.items() for note in _kept_dense(name, each))]
+
+
+def _charged(by_method: Mapping[str, Estimate]) -> Iterator[str]:
+    one = next(iter(by_method.values()))
+    charged = [name for name, each in by_method.items() if one.convention.charges_default_sparsity(each.plan.method)]
+    if charged and any(each.plan.asks_for_sparsity for each in by_method.values()):
         yield Caveat(
-            f"Convention {comparison.convention} charges {_listed(charged)} {percent(1 - one.default_act_sparsity)} of "
+            f"Convention {one.convention.name} charges {_listed(charged)} {percent(1 - one.default_act_sparsity)} of "
             "dense grad_weight, for the activation sparsity assumed from ReLU; exact charges what each method needs: "
             "the gradients of active weights only, or of all weights."
         )
     if one.convention.counts_weight_sparsity_only:
         yield Caveat(
-            f"Convention {comparison.convention} counts weight sparsity only: sparse activations and outputs make no "
+            f"Convention {one.convention.name} counts weight sparsity only: sparse activations and outputs make no "
             "difference."
         )
 
 
 def _kept_dense(name: str, estimate: Estimate) -> Iterator[str]:
-    """The layers that a method's own runs keep dense."""
     kept = estimate.plan.kept_dense
     if reasons := {why for why in kept.values() if why.startswith("as ")}:
         more = sum(why in reasons for why in kept.values())
@@ -153,7 +149,7 @@ def _passes(heading: str, estimates: Mapping[str, Estimate], relative: bool) -> 
         for name, each in estimates.items()
     ]
     left = [scaled(each.costs.training.sparse) for each in estimates.values()]
-    broken = (each.replace("_", "\n").replace("speedup", "speed-\nup").replace(" ", "\n") for each in header[1:])
+    broken = (each.replace("_", "\n").replace(" ", "\n") for each in header[1:])
     return Table(
         [*header, "training MACs"],
         [[*row, macs] for row, macs in zip(rows, left, strict=True)],

@@ -36,10 +36,16 @@ def question(estimate: Estimate) -> str:
     parts = [plan.method.name, *_targets(estimate)]
     if plan.asks_for_sparsity:
         parts.insert(1, plan.distribution.name)
-        parts += [f"Top-K {_every(estimate.topk_period)}"] if plan.method.selects else []
+        parts += [f"Top-K {every(estimate.topk_period)}"] if plan.method.selects else []
     else:
-        parts.append("dense (no sparsity given)")
+        parts.append(_why_dense(estimate))
     return f"{network.name} ({_inputs(network)}): {', '.join(parts)}"
+
+
+def _why_dense(estimate: Estimate) -> str:
+    plan = estimate.plan
+    given = any((plan.weights, plan.acts, plan.grads))
+    return f"every layer kept dense: {' '.join(_kept_dense(estimate))}" if given else "dense (no sparsity given)"
 
 
 def title(network: Network) -> str:
@@ -54,14 +60,14 @@ def _inputs(network: Network) -> str:
 def setting(estimate: Estimate) -> str:
     """The method, the distribution, what they are asked for, and the period."""
     selects = estimate.plan.asks_for_sparsity and estimate.plan.method.selects
-    return asked(estimate) + (f", Top-K {_every(estimate.topk_period)}" if selects else "")
+    return asked(estimate) + (f", Top-K {every(estimate.topk_period)}" if selects else "")
 
 
 def asked(estimate: Estimate) -> str:
     """The method, the distribution and what they are asked for."""
     plan = estimate.plan
     if not plan.asks_for_sparsity:
-        return f"{plan.method.name}, dense (no sparsity given)"
+        return f"{plan.method.name}, {_why_dense(estimate)}"
     return f"{plan.method.name}, {plan.distribution.name}: {', '.join(_targets(estimate))}"
 
 
@@ -123,9 +129,14 @@ def summary(estimate: Estimate) -> list[Figure]:
     return [
         Figure("training FLOPs", change(training.reduction), f"{beside}inference {change(inference.reduction)}"),
         Figure("weights", f"{estimate.model_compression:.1f}× fewer", kept),
-        Figure(f"{kind_of_speedup(estimate)} speedup", times(estimate.speedup), _what_it_assumes(estimate)),
+        Figure(speedup_name(estimate), times(estimate.speedup), _what_it_assumes(estimate)),
         Figure("kept dense", *_kept_dense(estimate)),
     ]
+
+
+def speedup_name(estimate: Estimate) -> str:
+    """Which of the answers for time an estimate's speedup is."""
+    return f"{kind_of_speedup(estimate)} speedup"
 
 
 def kind_of_speedup(estimate: Estimate) -> str:
@@ -159,7 +170,8 @@ def _kept_dense(estimate: Estimate) -> tuple[str, str]:
     return names[0], f"({reason})" + (f" and {more} more layer{'s' * (more > 1)}" if more else "")
 
 
-def _every(period: int) -> str:
+def every(period: int) -> str:
+    """How often a Top-K runs."""
     return "every iteration" if period == 1 else f"every {period:,} iterations"
 
 
@@ -212,7 +224,7 @@ def time(estimate: Estimate) -> Table:
         if estimate.plan.method.selects:
             period = estimate.break_even_period
             by_idea = list(estimate.topk_seconds_by_idea.items())
-            rows.append([f"Top-K, {_every(estimate.topk_period)}", seconds(by_idea[0][1])])
+            rows.append([f"Top-K, {every(estimate.topk_period)}", seconds(by_idea[0][1])])
             for (_, before), (idea, after) in pairwise(by_idea):
                 saved = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
                 rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {saved}"])

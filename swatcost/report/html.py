@@ -15,8 +15,9 @@ def to_html(result: Result) -> str:
     if layers and not sheet.shows_layers:
         layers = _folded("Layers", layers)
     caveats = [each for each in sheet.notes if isinstance(each, Caveat)]
+    others = [each for each in sheet.notes if not isinstance(each, Caveat)]
     shown = _listed(caveats) if caveats else ""
-    notes = _folded("Assumptions", _listed(sheet.notes)) if sheet.notes else ""
+    notes = _folded("Assumptions", _listed(others)) if others else ""
     return (
         _opening(sheet.opening) + _summary(sheet.summary) + "".join(map(lay_out, sheet.tables)) + shown + layers + notes
     )

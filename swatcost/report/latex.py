@@ -9,7 +9,7 @@ from swatcost.report.sheet import Sheet, Table, View
 # Characters beyond ASCII that our cells and footnotes use; tabulate escapes LaTeX's own.
 _COMMANDS = {
     "×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$", "→": r"$\rightarrow$", "–": "--", "²": "$^2$",
-    "…": r"\dots{}",
+    "…": r"\dots{}", "₂": "$_2$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "σ": r"$\sigma$",
 }  # fmt: skip
 _NO_BREAK_SPACE = "\ue000"  # stands for it while tabulate strips blanks
 

@@ -4,13 +4,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from swatcost.report.sheet import Figure, Sheet, Table, View
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table, View
 
 
 def render(report: Any, result: Any, view: View) -> str:
     sheet: Sheet = report.sheet(result, view.layers)
     if sheet.paper:
-        return f"{lay_out(sheet.paper)}\n\n{sheet.paper.footnote}".replace("_", r"\_")
+        caveats = "\n".join(f"- {note}" for note in sheet.notes if isinstance(note, Caveat))
+        return f"{lay_out(sheet.paper)}\n\n{sheet.paper.footnote}\n\n{caveats}".rstrip().replace("_", r"\_")
     first, *rest = sheet.opening
     blocks = ["  \n".join([f"**{first}**", *rest]), "\n".join(map(_listed, sheet.summary))]
     blocks += map(lay_out, [*([sheet.widest] if sheet.widest and sheet.shows_layers else []), *sheet.tables])

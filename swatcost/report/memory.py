@@ -7,7 +7,7 @@ from swatcost.memory.sparse_step import Kept, SparseMemory
 from swatcost.planning import MemoryReport
 from swatcost.report.estimate import question
 from swatcost.report.numbers import change, percent, scaled, seconds
-from swatcost.report.sheet import Figure, Sheet, Table
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
 
 def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
@@ -123,7 +123,7 @@ def _fits(report: MemoryReport) -> Table:
 
 def notes(report: MemoryReport) -> list[str]:
     """The assumptions behind the numbers."""
-    sentences = [
+    sentences: list[str] = [
         "Each storage counts once, under the operation that saves it first; saved tensors exclude parameters and "
         "buffers. Attention without dropout saves what fused kernels save.",
         "Gradients are set to None between steps, and the optimizer updates parameters one by one. Not counted: "
@@ -131,8 +131,10 @@ def notes(report: MemoryReport) -> list[str]:
     ]
     if not report.estimate.network.batch_is_identifiable:
         sentences.append(
-            f"Traced with batch {report.estimate.network.batch_size}, which divides dimensions of the network: the "
-            "tensors that grow with the batch were inferred from shapes and may be wrong at another batch size."
+            Caveat(
+                f"Traced with batch {report.estimate.network.batch_size}, which divides dimensions of the network: the "
+                "tensors that grow with the batch were inferred from shapes and may be wrong at another batch size."
+            )
         )
     if report.memory.dense.precision.name != "fp32":
         sentences.append("All floating-point activations are assumed to be in that precision, statistics included.")

@@ -9,15 +9,16 @@ from swatcost.planning.comparison import NetworkComparison
 from swatcost.report.comparison import (
     footnote,
     left_out,
+    method_notes,
     row_of,
     settings,
     shown,
     sparsity_asked,
-    speedup_name,
     time_notes,
     training_heading,
     training_reductions,
 )
+from swatcost.report.estimate import speedup_name
 from swatcost.report.numbers import scaled, times
 from swatcost.report.sheet import Sheet, Table
 
@@ -52,6 +53,11 @@ def _sheet(comparison: NetworkComparison, relative: bool) -> Sheet:
         notes=[
             f"{'Shares of dense' if relative else 'Reductions'} are of MACs of a training step averaged over the run.",
             *time_notes(every),
+            *dict.fromkeys(
+                note
+                for methods in comparison.estimates.values()
+                for note in method_notes({name: next(iter(found.values())) for name, found in methods.items()})
+            ),
             *left_out(comparison.refused),
         ],
         paper=replace(training, footnote=below),

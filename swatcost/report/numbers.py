@@ -32,7 +32,8 @@ def percent(fraction: float) -> str:
 
 def change(reduction: float) -> str:
     """A reduction as what changes: −76.12 %, or +3.20 % where there is more."""
-    return f"{'−' if reduction >= 0 else '+'}{percent(abs(reduction))}"
+    sign = "" if abs(reduction) < 5e-5 else "−" if reduction > 0 else "+"
+    return f"{sign}{percent(abs(reduction))}"
 
 
 def three_digits(value: float) -> str:

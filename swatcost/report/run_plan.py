@@ -5,7 +5,7 @@ from typing import Any
 
 from swatcost.counting.costs import Cost
 from swatcost.planning.run_plan import WORLD_GRID, RunPlan
-from swatcost.report.estimate import kind_of_speedup, machine, notes, question, unmeasured
+from swatcost.report.estimate import kind_of_speedup, machine, notes, question, speedup_name, unmeasured
 from swatcost.report.numbers import change, percent, scaled, seconds, three_digits, times
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
@@ -23,6 +23,7 @@ def summary(plan: RunPlan) -> list[Figure]:
     """What the run takes: dense, and sparse at the ideal speedup."""
     asks = plan.estimate.plan.asks_for_sparsity
     ideal = f"{kind_of_speedup(plan.estimate)} " * asks
+    bound = "" if plan.estimate.device.measured else ", at least"
 
     def figure(label: str, cost: Cost, show: Callable[[float], str], remark: str = "") -> Figure:
         change_of = f" ({change(cost.reduction)}{remark})" if cost.reduction else ""
@@ -30,12 +31,12 @@ def summary(plan: RunPlan) -> list[Figure]:
 
     found = [
         figure("training FLOPs", plan.training_flops, lambda value: scaled(value, "FLOP")),
-        figure(f"{ideal}time", plan.seconds, seconds, f", speedup {times(plan.speedup)}"),
+        figure(f"{ideal}time{bound}", plan.seconds, seconds, f", speedup {times(plan.speedup)}"),
     ]
     if plan.energy_kwh is not None:
-        found.append(figure(f"{ideal}energy", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"))
+        found.append(figure(f"{ideal}energy{bound}", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"))
     if plan.money is not None:
-        found.append(figure(f"{ideal}cost", plan.money, lambda value: f"{value:,.2f} {plan.currency}"))
+        found.append(figure(f"{ideal}cost{bound}", plan.money, lambda value: f"{value:,.2f} {plan.currency}"))
     return [*found, figure("peak memory per GPU", plan.peak_bytes, lambda value: scaled(value, "B"))]
 
 
@@ -44,7 +45,8 @@ def _run(plan: RunPlan) -> str:
     gpus = f"{plan.gpus} × {machine(plan.estimate.device)}, {plan.estimate.batch_size} samples per GPU"
     samples = f"{plan.samples:,} samples"
     data = samples if plan.dataset == samples else f"{plan.dataset} ({samples})"
-    return f"{plan.epochs} epochs of {data}, batch {plan.batch_size}{recipe}: {plan.iterations:,} iterations on {gpus}"
+    epochs = f"{plan.epochs} epoch{'s' * (plan.epochs != 1)} of {data}"
+    return f"{epochs}, batch {plan.batch_size}{recipe}: {plan.iterations:,} iterations on {gpus}"
 
 
 def _costs(plan: RunPlan) -> Table:
@@ -72,7 +74,7 @@ def _costs(plan: RunPlan) -> Table:
         if cost is not None
     ]
     if asks:
-        lines.append([f"{kind_of_speedup(plan.estimate)} speedup", "", times(plan.speedup), ""])
+        lines.append([speedup_name(plan.estimate), "", times(plan.speedup), ""])
     if plan.topk_refreshes:
         spent = f"{seconds(plan.topk_seconds)}, {percent(plan.topk_share)}"
         lines.append([f"Top-K time ({plan.topk_refreshes:,} refreshes)", "", spent, ""])

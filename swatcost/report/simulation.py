@@ -4,9 +4,9 @@ from typing import Any
 
 from swatcost.accelerator.cycles import Cycles
 from swatcost.network.passes import PASSES
-from swatcost.report.estimate import title
+from swatcost.report.estimate import every, title
 from swatcost.report.numbers import column_unit, percent, scaled, times
-from swatcost.report.sheet import Figure, Sheet, Table
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 from swatcost.simulation.simulation import Simulation
 
 _IDLE = ("ragged", "unfilled", "filters", "tiles")  # keys of the JSON and CSV
@@ -33,9 +33,8 @@ def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
 
 def summary(simulation: Simulation) -> list[Figure]:
     """The step's speedup in cycles beside the one that its FLOPs would allow."""
-    every = f"including Top-K every {simulation.estimate.topk_period:,} iterations"
     return [
-        Figure("simulated speedup", times(simulation.speedup), f"of a training step, {every}"),
+        Figure("simulated speedup", times(simulation.speedup), f"of a training step{_including_topk(simulation)}"),
         Figure("ideal speedup", times(simulation.ideal_speedup), "from FLOPs alone"),
     ]
 
@@ -73,8 +72,13 @@ def notes(simulation: Simulation) -> list[str]:
             "the layers' sparsities do not count them."
         )
     if len(method.schedule(estimate.steps)) > 1:
-        sentences.append(f"{method.name} changes over a run: this is a step at the target sparsity.")
+        sentences.append(Caveat(f"{method.name} changes over a run: this is a step at the target sparsity."))
     return sentences
+
+
+def _including_topk(simulation: Simulation) -> str:
+    estimate = simulation.estimate
+    return f", including Top-K {every(estimate.topk_period)}" if estimate.plan.method.selects else ""
 
 
 def _more_zeros(simulation: Simulation) -> bool:
@@ -179,7 +183,7 @@ def _step(simulation: Simulation) -> Table:
         ["simulated speedup", times(simulation.speedup)],
         ["ideal speedup", times(simulation.ideal_speedup)],
     ]
-    return Table([f"{estimate.batch_size} samples, Top-K every {estimate.topk_period} iterations", ""], lines)
+    return Table([f"{estimate.batch_size} samples{_including_topk(simulation)}", ""], lines)
 
 
 def _layers(simulation: Simulation) -> Table:

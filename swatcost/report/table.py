@@ -64,7 +64,7 @@ def _notes(notes: Sequence[str], view: View) -> str:
         lines.append(_painted(text, _YELLOW, view) if isinstance(each, Caveat) else text)
     if folded := len(notes) - len(shown):
         what = f"{folded} {'more ' if shown else ''}note{'s' * (folded > 1)}"
-        lines.append(f"({what} on what was counted and assumed: {view.more})")
+        lines.append(wrap(f"({what} on what was counted and assumed: {view.more})", view.width))
     return "\n".join(lines)
 
 

@@ -23,6 +23,10 @@ class ForwardError(SwatcostError):
         batch = f"a batch of {batch_size} samples of {given}, which it is traced with"
         super().__init__(f"{network} does not accept {batch}: {where}{first_line(error)}")
 
+    def __reduce__(self) -> tuple[type[SwatcostError], tuple[str]]:
+        """Another process gets the message; the frame stays here."""
+        return SwatcostError, (str(self),)
+
 
 def _times(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "scalar"
