@@ -51,7 +51,7 @@ def test_cells_that_need_the_simulator_say_so():
     assert all(cell["computed"] is None for cell in simulated if cell["verdict"] == "not computed")
     table = run_without("numba", "tables", "11").stdout
     assert table.endswith(
-        "26 cells: 2 reproduced, 0 needs a statistic, 4 not reproducible, 0 quoted, 20 not computed.\n"
+        "26 cells: 2 reproduced, 0 need a statistic, 4 not reproducible, 0 quoted, 20 not computed.\n"
     )
 
 

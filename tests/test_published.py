@@ -144,7 +144,7 @@ def test_the_command_ends_with_the_counts(capsys: pytest.CaptureFixture[str]) ->
     assert err == ""
     last = out.splitlines()[-1]
     assert last == (
-        f"{sum(counts.values())} cells: {counts['reproduced']} reproduced, {counts['needs a statistic']} needs a "
+        f"{sum(counts.values())} cells: {counts['reproduced']} reproduced, {counts['needs a statistic']} need a "
         f"statistic, {counts['not reproducible']} not reproducible, {counts['quoted']} quoted."
     )
     assert main(["tables", "3", "--format", "json"]) == 0

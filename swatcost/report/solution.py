@@ -46,8 +46,8 @@ def summary(solution: Solution) -> list[Figure]:
         return [Figure("no sparsity given", "the shortest period for several")]
     every = f"Top-K every {least.period:,} iterations" if solution.setting.method.selects else ""
     if not solution.free:
-        label = "reached" if "period" in solution.setting.asked else "shortest period"
-        return [Figure(label, f"Top-K every {least.period:,} iterations", f"with {_sparsities(least)}")]
+        label = "reached at period" if "period" in solution.setting.asked else "shortest period"
+        return [Figure(label, f"{least.period:,} iterations", f"with {_sparsities(least)}")]
     exact = f"({percent(solution.exact)} under exact)" if solution.exact is not None else ""
     return [
         Figure("least sparse", _sparsities(least), "; ".join(filter(None, (exact, every)))),

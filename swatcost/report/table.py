@@ -95,18 +95,19 @@ def lay_out(table: Table, width: int | None = None) -> str:
 
 
 def _fitted(table: Table, width: int) -> str:
-    """The table with the longest cells with which it fits, or else with the shortest."""
-    text = _laid_out(table)
-    if _widest(text) <= width:
-        return text
+    """The table with headings as wide as fit, or else with the shortest cells."""
+    for room in (_ROOM_OF_HEADINGS, 0):
+        text = _laid_out(table, room)
+        if _widest(text) <= width:
+            return text
     narrow, wide = _NARROWEST_CELL, width
     while narrow < wide:
         middle = (narrow + wide + 1) // 2
-        if _widest(_laid_out(_broken(table, middle))) <= width:
+        if _widest(_laid_out(_broken(table, middle), 0)) <= width:
             narrow = middle
         else:
             wide = middle - 1
-    return _laid_out(_broken(table, narrow))
+    return _laid_out(_broken(table, narrow), 0)
 
 
 def _in_parts(table: Table, width: int) -> str | None:
@@ -126,7 +127,7 @@ def _columns(table: Table, chosen: list[int]) -> Table:
 
 
 _NARROWEST_CELL = 8
-_ROOM_OF_HEADINGS = 2  # a column is wider than its heading by so much at least
+_ROOM_OF_HEADINGS = 2  # by which a column is wider than its heading, where there is space
 
 
 def _broken(table: Table, longest: int) -> Table:
@@ -145,11 +146,11 @@ def _widest(text: str) -> int:
     return max(map(len, text.splitlines()))
 
 
-def _laid_out(table: Table) -> str:
+def _laid_out(table: Table, room: int = _ROOM_OF_HEADINGS) -> str:
     """Columns two spaces apart, a rule under the headings; written here because importing tabulate takes longer."""
     split = [[cell.strip(" ").split("\n") for cell in row] for row in (table.header, *table.rows)]
     widths = [
-        max([*(len(line) + _ROOM_OF_HEADINGS for line in heading), *(len(line) for cell in cells for line in cell)])
+        max([*(len(line) + room for line in heading), *(len(line) for cell in cells for line in cell)])
         for heading, *cells in zip(*split, strict=True)
     ]
     lines = []
