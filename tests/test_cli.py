@@ -254,6 +254,7 @@ def test_html_for_notebooks(resnet50: Network) -> None:
         (["resnet50", "--batch-size", "9" * 400], "batch_size 999"),
         (["resnet50", "--convention", "paper"], "unknown convention 'paper': choose from swat, equations, exact"),
         (["resnet50", "--wieghts", "0.8"], "No such option"),
+        (["list", "methods", "--wieghts", "1"], "No such option"),
         (["resnet50", "--sparsity", "0.8"], "No such option '--sparsity'. Did you mean --weights or --acts?"),
         (["compare", "resnet50", "--dtype", "int64"], "Did you mean --input-dtype?"),
         (["resnet50", "--format", "xml"], "'xml' is not one of"),
@@ -469,3 +470,29 @@ def test_what_is_repeatable_stays_so(capsys: pytest.CaptureFixture[str]) -> None
     assert "kept dense conv1 (first layer) and 1 more layer" in out
     assert main(["sweep", "cifar_resnet18", "--method", "rigl", "--method", "swat"]) == 2
     assert "give it once, with commas between the values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["missing/x.json", "x.svg", "."])
+def test_nothing_is_drawn_for_an_output_that_is_refused(
+    output: str, saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(saved, "--weights", "0.8", "--plot", "p.svg", "--output", output) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [["plan", "resnet50", "--weights", "0.8"], ["tables", "11"], ["two-four", "resnet50"]]
+)
+def test_latex_is_ascii(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words, "--format", "latex") == 0
+    text = "\n".join(line for line in capsys.readouterr().out.splitlines() if not line.startswith("%"))
+    assert r"\begin{tabular}" in text
+    assert text.isascii()
+
+
+def test_what_was_asked_is_not_called_dense_where_every_layer_stays_dense(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("cifar_resnet18", "--weights", "0.8", "--keep-dense", "*", "--quiet") == 0
+    question = " ".join(capsys.readouterr().out.split())
+    assert "swat, every layer kept dense: conv1 (first layer) and 20 more layers" in question

@@ -287,3 +287,12 @@ def test_it_fits(width: int, relative: bool, large: list[Comparison | NetworkCom
 def test_a_wide_terminal_is_used(large: list[Comparison | NetworkComparison]) -> None:
     wide = render(large[0], "table", width=140)
     assert "grad_weight    training    inference    ideal speedup    training MACs" in wide
+
+
+def test_several_networks_have_the_caveats_of_one() -> None:
+    """A convention's charge and the layers that a method's own runs keep dense change the numbers alike."""
+    shown = [render(made(), "table", width=200) for made in (one, several)]
+    for text in shown:
+        assert "Convention swat charges set and rigl 50.00 % of dense grad_weight" in text
+        assert "set keeps" in text
+    assert "charges set and rigl" in render(one(conventions=["swat"]), "markdown")

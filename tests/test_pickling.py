@@ -97,3 +97,11 @@ def test_a_results_data_is_plain(name: str) -> None:
     result = RESULTS[name](swatcost.load("cifar_resnet18"))
     assert types_within(result.to_dict()) <= {dict, list, tuple, str, int, float, bool, type(None)}
     assert json.loads(render(result, "json"))
+
+
+def test_an_error_of_a_forward_pass_reaches_another_process() -> None:
+    with pytest.raises(swatcost.SwatcostError) as raised:
+        swatcost.load("cifar_resnet18", input_shape=(3, 4))
+    again = there_and_back(raised.value)
+    assert isinstance(again, swatcost.SwatcostError)
+    assert str(again) == str(raised.value)
