@@ -184,11 +184,12 @@ class Setting:
     batch_size: int = _count(32, "Samples in a training step.")
     steps: int = _count(32_000, "Training steps over which a method's schedule is averaged.")
     source: Any = _setting(
-        None, "file", "Input of the distribution: a table, a checkpoint, a run's record.", lambda value, name: value,
+        None, "file", "File that the distribution reads: a table, a checkpoint, a run's record.",
+        lambda value, name: value,
         metavar="FILE", flag="--from", files=True,
     )  # fmt: skip
     default_act_sparsity: float | str = _setting(
-        DEFAULT_ACT_SPARSITY, "sparsity", "Activation sparsity that ReLU is assumed to give, or a run's record.",
+        DEFAULT_ACT_SPARSITY, "sparsity", "Activation sparsity assumed after ReLU: a fraction, or a run's record.",
         _default_act_sparsity, metavar="S", files=True,
     )  # fmt: skip
     first_layer: DenseOrSparse | None = _choice(

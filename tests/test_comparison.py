@@ -153,7 +153,7 @@ def test_only_comparisons_show_shares() -> None:
 
 def test_what_is_left_pass_by_pass_adds_up(resnet50: Network) -> None:
     found = compare(resnet50, weights=0.8, default_act_sparsity=0.459)
-    for name, (differs, *passes, total) in cells(headed(found, "rigl: MACs left, of dense training")).items():
+    for name, (differs, *passes, total) in cells(headed(found, "MACs that rigl leaves, of dense training")).items():
         left, together = [float(each.rstrip(" %")) for each in passes], float(total.rstrip(" %"))
         assert sum(left) == pytest.approx(together, abs=0.02)  # each is rounded to 0.01
         assert together == pytest.approx(100 * (1 - found.by_convention[name].training_reduction), abs=0.005)
@@ -182,7 +182,7 @@ def test_one_convention_needs_one_table() -> None:
     one_method = report.sheet(compare(CIFAR, weights=0.8, methods=["rigl"]))
     assert [each.header[0] for each in one_method.tables] == [
         "MAC reduction\nof rigl under",
-        "rigl: MACs left, of dense training",
+        "MACs that rigl leaves, of dense training",
     ]
 
 

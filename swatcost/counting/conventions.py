@@ -197,7 +197,7 @@ def _equation_6(d: Symbols, density: float) -> float:
 
 SWAT = Convention(
     name="swat",
-    title="grad_input at the input resolution, the first layer's too, grad_weight at the output resolution",
+    title="grad_input at the input resolution, counted for the first layer too; grad_weight at the output resolution",
     source="inferred from the rows of SWAT's Tables 2–5; its Eq. 6 says otherwise",
     grad_input_resolution="input",
     grad_weight_resolution="output",
@@ -230,8 +230,8 @@ EXACT = Convention(
 
 RIGL = Convention(
     name="rigl",
-    title="output resolution in every pass, the first layer's grad_input too; half a MAC per output for bias and "
-    "ReLU; weight sparsity only, in grad_weight where the method needs the active weights' gradient",
+    title="output resolution in every pass, grad_input counted for the first layer too; half a MAC per output for "
+    "bias and ReLU; weight sparsity only, in grad_weight where the method needs the active weights' gradient",
     source="Evci et al., ICML 2020, appendix H, and its public code",
     grad_input_resolution="output",
     grad_weight_resolution="output",
@@ -252,7 +252,7 @@ CONVENTIONS = Registry[Convention](
     replace(
         SWAT,
         name="equations",
-        title="both gradients at the input resolution, the first layer's too",
+        title="both gradients at the input resolution, grad_input counted for the first layer too",
         source="SWAT, A.3, Eqs. 4–6 as printed",
         grad_weight_resolution="input",
     ),

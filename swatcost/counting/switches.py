@@ -87,8 +87,8 @@ SWITCHES: Mapping[str, Switch] = {
                 "SWAT, A.3",
             ),
             "weights": Value(
-                "reduces grad_weight by weight sparsity only, and only where the method needs the gradients of active "
-                "weights alone",
+                "charges grad_weight for the active weights where the method needs their gradients alone, and in full "
+                "elsewhere",
                 "Evci et al., appendix H",
             ),
         },

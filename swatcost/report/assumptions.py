@@ -96,8 +96,9 @@ def _what_counts_more(estimate: Estimate) -> str:
     )
     ratio = estimate.costs.training.dense / estimate.exact.training.dense
     return Caveat(
-        f"Convention {estimate.convention.name} counts {ratio:.2f} times the dense training that autograd executes; "
-        f"{scaled(excess, 'MAC')} of the difference come from {in_pass} of {layer}. Speedups use its counts."
+        f"In dense training, convention {estimate.convention.name} counts {ratio:.2f} times the MACs that autograd "
+        f"executes; {scaled(excess, 'MAC')} of the difference are {in_pass} of {layer}. Speedups use the convention's "
+        "counts."
     )
 
 
@@ -322,8 +323,8 @@ def _memory(estimate: Estimate) -> list[str]:
     if memory.also_held:
         sentences.append(
             Caveat(
-                f"Other operations, such as ReLU, also save {memory.also_held} of {memory.sparsified} sparse "
-                f"activation tensors: with masked dense tensors, saved activations take {scaled(memory.masked, 'B')}."
+                f"Other operations, such as ReLU, keep {memory.also_held} of {memory.sparsified} sparse activation "
+                f"tensors dense: with masked tensors, {scaled(memory.masked, 'B')} are kept for the backward pass."
             )
         )
     return sentences

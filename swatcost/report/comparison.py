@@ -114,8 +114,8 @@ def _charged(by_method: Mapping[str, Estimate]) -> Iterator[str]:
     if charged and any(each.plan.asks_for_sparsity for each in by_method.values()):
         yield Caveat(
             f"Convention {one.convention.name} charges {_listed(charged)} {percent(1 - one.default_act_sparsity)} of "
-            "dense grad_weight, for the activation sparsity assumed from ReLU; exact charges what each method needs: "
-            "the gradients of active weights only, or of all weights."
+            f"dense grad_weight: it assumes that ReLU zeroes the other {percent(one.default_act_sparsity)} of "
+            "activations; exact charges what each method needs: gradients of active weights only, or of all weights."
         )
     if one.convention.counts_weight_sparsity_only:
         yield Caveat(
@@ -184,7 +184,10 @@ def _left(comparison: Comparison) -> Table:
         ]
         for name, each in comparison.by_convention.items()
     ]
-    header = [f"{comparison.method}: MACs left, of dense training", f"largest difference from {comparison.convention}"]
+    header = [
+        f"MACs that {comparison.method} leaves, of dense training",
+        f"differs most from {comparison.convention} in",
+    ]
     return Table([*header, *PASSES, "total"], rows, text_columns=2)
 
 
@@ -200,7 +203,7 @@ def _cheapest(comparison: Comparison) -> list[Table]:
         in_pass = max(PASSES, key=lambda each: remaining(following, each) - remaining(cheapest, each))
         left = " vs ".join(percent(remaining(each, in_pass)) for each in (cheapest, following))
         rows.append([convention, ", ".join(first), ", ".join(after), in_pass, left])
-    header = ["convention", "cheapest", "next", "largest difference in", "that pass, of dense training"]
+    header = ["convention", "cheapest", "next", "they differ most in", "that pass, of dense training"]
     return [Table(header, rows, text_columns=4)] if rows else []
 
 

@@ -229,7 +229,10 @@ def time(estimate: Estimate) -> Table:
                 saved = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
                 rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {saved}"])
             rows += [
-                ["break-even period", "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}"],
+                [
+                    f"{kind_of_speedup(estimate)} break-even period",
+                    "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}",
+                ],
             ]
         if estimate.masked_step_seconds is not None:
             rows.append(["step with masked dense tensors", seconds(estimate.masked_step_seconds)])

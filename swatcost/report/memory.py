@@ -24,7 +24,7 @@ def summary(report: MemoryReport) -> list[Figure]:
     memory, asks = report.memory, report.estimate.plan.asks_for_sparsity
     dense, compressed = memory.dense.peak.bytes, memory.peak(memory.compressed)
     saved = scaled(memory.dense.saved_bytes, "B")
-    found = [Figure("dense peak", scaled(dense, "B"), f"{saved} saved for the backward pass")]
+    found = [Figure("dense peak", scaled(dense, "B"), f"{saved} kept for the backward pass")]
     if asks:
         found += [
             Figure("compressed peak", scaled(compressed, "B"), f"{change(1 - compressed / dense)}, in sparse formats"),
@@ -44,9 +44,9 @@ def _step(report: MemoryReport) -> str:
 def _tables(report: MemoryReport) -> list[Table]:
     step = report.memory.dense
     kept = Table(
-        ["resident during the step", ""],
+        ["size of each part", ""],
         [[name, scaled(size, "B")] for name, size in step.constant.items()]
-        + [["gradients", scaled(step.gradients, "B")], ["input", scaled(step.input, "B")]],
+        + [["gradients, all", scaled(step.gradients, "B")], ["input", scaled(step.input, "B")]],
     )
     saved = Table(
         ["saved for backward, by operation", ""],
@@ -77,12 +77,12 @@ def _views(report: MemoryReport) -> Table:
     dense = memory.dense.saved_bytes
     rows = [
         ["dense", scaled(dense, "B"), "", scaled(memory.dense.peak.bytes, "B")],
-        ["elements (paper)", "", percent(estimate.activation_reduction), ""],
+        ["elements (paper)", "", change(estimate.activation_reduction), ""],
     ]
     for name, saved in (("naive", memory.naive), ("compressed", memory.compressed)):
-        reduction = percent(1 - saved / dense) if dense else ""
-        rows.append([name, scaled(saved, "B"), reduction, scaled(memory.peak(saved), "B")])
-    return Table(["view", "saved", "reduction", "peak"], rows)
+        changed = change(1 - saved / dense) if dense else ""
+        rows.append([name, scaled(saved, "B"), changed, scaled(memory.peak(saved), "B")])
+    return Table(["view", "saved", "change in saved", "peak"], rows)
 
 
 def _holders(memory: SparseMemory) -> Table:

@@ -37,7 +37,10 @@ def summary(plan: RunPlan) -> list[Figure]:
         found.append(figure(f"{ideal}energy{bound}", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"))
     if plan.money is not None:
         found.append(figure(f"{ideal}cost{bound}", plan.money, lambda value: f"{value:,.2f} {plan.currency}"))
-    return [*found, figure("peak memory per GPU", plan.peak_bytes, lambda value: scaled(value, "B"))]
+    return [
+        *found,
+        figure("peak memory per GPU", plan.peak_bytes, lambda value: scaled(value, "B"), ", in sparse formats"),
+    ]
 
 
 def _run(plan: RunPlan) -> str:
@@ -76,7 +79,7 @@ def _costs(plan: RunPlan) -> Table:
     if asks:
         lines.append([speedup_name(plan.estimate), "", times(plan.speedup), ""])
     if plan.topk_refreshes:
-        spent = f"{seconds(plan.topk_seconds)}, {percent(plan.topk_share)}"
+        spent = f"{seconds(plan.topk_seconds)}, {percent(plan.topk_share)} of the run"
         lines.append([f"Top-K time ({plan.topk_refreshes:,} refreshes)", "", spent, ""])
     sparse = [f"sparse\n({kind_of_speedup(plan.estimate)})", "reduction"]
     return Table(["whole run", "dense", *(sparse if asks else [])], lines)
@@ -103,7 +106,7 @@ def _meanings(plan: RunPlan) -> list[str]:
         sentences.append(
             Caveat(
                 "Sparse time, energy and cost are ideal: step time is assumed to scale with FLOPs (A.4), which dense "
-                "hardware cannot deliver."
+                "hardware cannot deliver. The sparse peak is that of sparse storage formats."
             )
         )
     if plan.recipe:

@@ -100,7 +100,7 @@ def _setting(solution: Solution, at: OperatingPoint) -> Table:
         ["training FLOPs, relative to dense", percent(at.training_flops)],
     ]
     if solution.setting.method.selects:
-        lines.append(["Top-K overhead", percent(at.topk_overhead)])
+        lines.append(["Top-K time / time of sparse steps", percent(at.topk_overhead)])
     if at.memory_bytes is not None:
         lines.append(["peak memory, compressed", scaled(at.memory_bytes, "B")])
     lines += [[f"share of remaining FLOPs: {each}", percent(share)] for each, share in solution.remaining.items()]
@@ -111,7 +111,7 @@ def _setting(solution: Solution, at: OperatingPoint) -> Table:
 def _freedom(solution: Solution) -> Table:
     shown = [name for name in _NAMES if getattr(solution.freedom[0], name) is not None]
     header = [f"{_NAMES[name]}\nsparse" for name in shown]
-    header += ["training\nFLOPs", "ideal\nspeedup", "period\n[iterations]", "Top-K\noverhead"]
+    header += ["FLOPs\nleft", "ideal\nspeedup", "period\n[iterations]", "Top-K\noverhead"]
     lines = [
         [
             *(percent(getattr(each, name)) for name in shown),

@@ -93,7 +93,7 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
     ]
     header = [_HEADINGS.get(name, name) for name in (*words, *numbers)]
     header += ["training\nreduction", *(["Top-K"] if frame["topk_seconds"].nunique() > 1 else [])]
-    header += ["ideal\nspeedup", "limit", "break\neven"]
+    header += ["ideal\nspeedup", "without\nTop-K", "break-even\nperiod"]
     return Table(header, lines, text_columns=len(words))
 
 
@@ -108,7 +108,7 @@ def _notes(frame: pandas.DataFrame) -> list[str]:
         sentences.append(f"{methods}: activations stay dense, so acts does not apply.")
     sentences.append(
         "Training reduction: of the MACs of a training step, averaged over the run; CSV has inference and memory too. "
-        "Ideal speedup (Eqs. 7 and 8): step time is assumed to scale with FLOPs; limit: without Top-K; break even: the "
+        "Ideal speedup (Eqs. 7 and 8): step time is assumed to scale with FLOPs. Break-even period: the "
         "shortest period [iterations] at which sparse training is no slower than dense."
     )
     sentences.append("For the assumptions behind a row, run `swatcost MODEL` with its settings.")
