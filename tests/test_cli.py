@@ -73,7 +73,9 @@ def test_notes_are_folded_to_those_that_may_change_a_decision(saved: str, capsys
     assert run(*sparse, "--format", "json") == 0
     assumptions = json.loads(capsys.readouterr().out)["assumptions"]
     flat, whole = (" ".join(text.split()) for text in (shown, everything))
-    assert [each for each in assumptions if each in flat] == [each for each in assumptions if "masked dense" in each]
+    assert [each for each in assumptions if each in flat] == [
+        each for each in assumptions if "with masked tensors" in each
+    ]
     assert all(each in whole for each in assumptions)
     assert "batch_norm ×53" not in flat
     assert "batch_norm ×53" in whole  # which is a field of its own in the JSON

@@ -191,8 +191,8 @@ def test_a_convention_that_counts_far_more_than_is_executed_says_so() -> None:
     executed = swatcost.estimate(zoo_network("vit_b_16")).exact.training.dense  # no other layer strides
     assert (f"{excess / 1e9:.3f}", f"{(executed + excess) / executed:.2f}") == ("29.595", "1.56")
     assert said == [
-        "Convention swat counts 1.56 times the dense training that autograd executes; 29.595 GMAC of the difference "
-        "come from grad_input of conv_proj. Speedups use its counts."
+        "In dense training, convention swat counts 1.56 times the MACs that autograd executes; 29.595 GMAC of the "
+        "difference are grad_input of conv_proj. Speedups use the convention's counts."
     ]
     assert not any(
         "times the dense training" in each for each in swatcost.estimate(zoo_network("resnet50")).assumptions

@@ -135,8 +135,8 @@ def test_the_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(FROM_SWAT_TO_RIGL) == 0
     assert (  # Table 3 prints 67.2; RigL's appendix H gives 77: 1 − (3 · f_S · 100 + 2 · f_S + f_D) / (3 · 101 · f_D)
         "Training FLOPs down 67.20 % under swat and 77.33 % under rigl, 10.13 points more, mostly because the rigl "
-        "convention reduces grad_weight by weight sparsity only, and only where the method needs the gradients of "
-        "active weights alone (+10.40 points)."
+        "convention charges grad_weight for the active weights where the method needs their gradients alone, and in "
+        "full elsewhere (+10.40 points)."
     ) in " ".join(capsys.readouterr().out.split())
 
 
