@@ -268,6 +268,6 @@ def test_a_speedup_is_read_as_it_is_printed(speedup: str) -> None:
 def test_what_exact_needs_is_a_sparsity_and_stands_beside_one(resnet50: Network) -> None:
     found, exact = (solution(resnet50, speedup=3, convention=each) for each in ("swat", "exact"))
     assert exact.least is not None
-    (line,) = (each for each in str(found).splitlines() if each.startswith("least sparse"))
+    (line,) = (each for each in str(found).splitlines() if each.startswith("equal sparsities"))
     assert f"({percent(exact.least.weights)} under exact)" in line
     assert str(found).count("under exact") == 1  # nothing else is taken for it

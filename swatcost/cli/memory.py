@@ -21,7 +21,11 @@ from swatcost.plots import memory_timeline
     "--fit", metavar="MEMORY", shell_complete=offering(device_names),
     help="Find the largest batch that fits in MEMORY: 11GB, 24GiB, or a device.",
 )  # fmt: skip
-@click.option("--link", metavar="RATE", help="Time to offload saved tensors at this rate per second, such as 16GB.")
+@click.option(
+    "--link",
+    metavar="RATE",
+    help="Bandwidth to the host per second, such as 16GB: adds the time to offload saved tensors.",
+)
 @setting_options()
 @plot_options("memory over the step")
 @reporting

@@ -23,8 +23,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "kind": "kinds of layers, or their number in a module with parts",
         "calls": "executions of layers, normalisations included",
-        "output_shape": "shape of one sample behind the last layer in the module",
-        "params": "parameters, each once, with the module that owns it",
+        "output_shape": "shape of one sample after the last layer in the module",
+        "params": "parameters, each counted once, at the module that owns it",
         "non_zero_params": "parameters expected not to be zero after training",
         "forward": "MACs of the forward pass",
         "grad_input": "MACs of the gradient that flows on to the layer before",
@@ -35,7 +35,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "reduction": "1 − sparse / dense MACs of a training step",
         "weight_sparsity": "zeros among weights of conv and linear layers",
         "act_sparsity": "masked elements among inputs of conv and linear layers",
-        "saved": "bytes saved for backward, with the module that saves first",
+        "saved": "bytes saved for backward, at the module that saves them first",
     }
 )
 """What a summary can show. MACs are per sample, bytes for the batch; both are dense and, if anything is, sparse."""

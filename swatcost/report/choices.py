@@ -38,18 +38,24 @@ def _models() -> tuple[list[str], list[list[str]]]:
     return ["model", "network", "input", "classes", "source"], rows
 
 
+_OPERANDS: tuple[dict[str, str], dict[str, str]] = ({"output": "output gradient"}, {})  # backward, forward
+
+
 def _methods() -> tuple[list[str], list[list[str]]]:
     def row(method: Method) -> list[str]:
-        operands = [", ".join(sorted(each)) or "-" for each in method.sparse.values()]
+        operands = [
+            ", ".join(sorted(_OPERANDS[in_pass == "forward"].get(each, each) for each in sparse)) or "-"
+            for in_pass, sparse in method.sparse.items()
+        ]
         return [method.name, f"{method.title} ({method.citation})", *operands, method.weight_gradient]
 
     return [
         "method",
         "title and source",
         "sparse\nforward",
-        "grad\ninput",
-        "grad\nweight",
-        "weight\ngradients\nneeded",
+        "sparse\ngrad\ninput",
+        "sparse\ngrad\nweight",
+        "weight\ngrads\nneeded",
     ], [row(each) for each in METHODS]
 
 

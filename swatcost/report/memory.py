@@ -116,7 +116,7 @@ def _fits(report: MemoryReport) -> Table:
         rows.append(["largest batch, naive", f"{report.fits['naive']:,}"])
         rows.append(["largest batch, compressed", f"{report.fits['compressed']:,}"])
         needed = "no sparsity is enough" if report.needed is None else percent(report.needed)
-        needed = "not needed: the dense step fits" if report.needed == 0 else needed
+        needed = "none: the dense step fits" if report.needed == 0 else needed
         rows.append([f"activation sparsity needed for batch {report.memory.dense.batch_size}", needed])
     return Table([f"within {scaled(report.capacity, 'B')}", ""], rows)
 

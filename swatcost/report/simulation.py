@@ -4,7 +4,7 @@ from typing import Any
 
 from swatcost.accelerator.cycles import Cycles
 from swatcost.network.passes import PASSES
-from swatcost.report.estimate import every, title
+from swatcost.report.estimate import every, question
 from swatcost.report.numbers import column_unit, percent, scaled, times
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 from swatcost.simulation.simulation import Simulation
@@ -22,7 +22,7 @@ def sheet(simulation: Simulation, layers: bool = False) -> Sheet:
         tables.append(_layers(simulation))
     return Sheet(
         opening=[
-            title(simulation.estimate.network),
+            question(simulation.estimate),
             f"{architecture.title}, {architecture.shape.name}; masks: {simulation.masks.described}",
         ],
         summary=summary(simulation),

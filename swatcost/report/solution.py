@@ -50,7 +50,11 @@ def summary(solution: Solution) -> list[Figure]:
         return [Figure(label, f"{least.period:,} iterations", f"with {_sparsities(least)}")]
     exact = f"({percent(solution.exact)} under exact)" if solution.exact is not None else ""
     return [
-        Figure("least sparse", _sparsities(least), "; ".join(filter(None, (exact, every)))),
+        Figure(
+            "equal sparsities" if len(solution.free) > 1 else "least sparse",
+            _sparsities(least),
+            "; ".join(filter(None, (exact, every))),
+        ),
         Figure("training FLOPs", change(1 - least.training_flops)),
         Figure("ideal speedup", times(least.speedup), "from FLOPs alone; not on dense hardware"),
     ]

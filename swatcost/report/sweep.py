@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swatcost.devices import Device
+from swatcost.distributions import DISTRIBUTIONS
 from swatcost.network import Network
 from swatcost.report.estimate import title, unmeasured
 from swatcost.report.numbers import percent, seconds, times
@@ -59,6 +60,9 @@ def _constant(frame: pandas.DataFrame, varying: list[str]) -> str:
         for name in _SETTINGS
         if name not in varying and first[name] == first[name]  # NaN is not itself: nothing was given
     ]
+    if frame["acts"].isna().all() and first["distribution"] in DISTRIBUTIONS.names():
+        follow = DISTRIBUTIONS[first["distribution"]].acts_follow_weights
+        said.append("activations as sparse as weights" if follow else "activations dense")
     once = frame["topk_seconds"].nunique() == 1
     said += [f"Top-K time {_topk(first['topk_seconds'])}"] if once else []
     return f"{len(frame):,} setting{'s' * (len(frame) > 1)}: {', '.join(said)}"

@@ -13,7 +13,7 @@ from swatcost.simulation.two_four import REGIMES, Fit, TwoFour
 _PRUNED = {
     "weights": "weights, along input channels",
     "transposable weights": "weights, along both dimensions (transposable mask)",
-    "and gradients": "the same, and output gradients",
+    "and gradients": "weights along both dimensions, and output gradients",
 }
 
 
