@@ -213,7 +213,7 @@ def test_it_prints(browser: Browser, file: Path, scheme: Any) -> None:
     assert all(page.strip() for page in pages)
     text = "\n".join(pages)
     for each in (
-        "training FLOPs −",
+        "Training FLOPs −",
         "Ideal speedup against the Top-K period",
         "Top-K period [iterations]",
         "layer4.2.conv3",

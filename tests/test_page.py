@@ -95,7 +95,7 @@ def test_it_has_the_terminals_tables_and_sentences(estimate: swatcost.Estimate, 
     for table, shown in zip(content.tables(estimate), page.tables, strict=False):
         assert shown == [table.header, *table.rows]
     plain = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    assert "training FLOPs −76.12 % (−78.45 % under exact)" in plain
+    assert "Training FLOPs −76.12 % (−78.45 % under exact)" in plain
     for sentence in [content.headline(estimate), content.setting(estimate), *estimate.assumptions]:
         assert sentence in plain
     for each in estimate.uncounted:

@@ -107,8 +107,17 @@ def unmeasured(devices: Iterable[Device]) -> list[str]:
 
 
 def headline(estimate: Estimate) -> str:
-    """The summary as one sentence."""
-    return "; ".join(f"{each.label} {each.value} {each.remark}".rstrip() for each in summary(estimate)) + "."
+    """The summary in sentences, without what tables have too."""
+    first, *others = summary(estimate)
+    if not estimate.plan.asks_for_sparsity:
+        return "; ".join(map(_in_words, (first, *others))) + "."
+    _, speedup, kept = others
+    told = (_in_words(first), _in_words(speedup), f"kept dense: {kept.value} {kept.remark}".rstrip())
+    return " ".join(f"{each[0].upper()}{each[1:]}." for each in told)
+
+
+def _in_words(figure: Figure) -> str:
+    return f"{figure.label} {figure.value} {figure.remark}".rstrip()
 
 
 def summary(estimate: Estimate) -> list[Figure]:
