@@ -29,7 +29,7 @@ def main(check: bool) -> int:
     for path in sorted(FOLDER.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         committed = text_of(notebook)
-        NotebookClient(notebook, timeout=900, record_timing=False, resources={"metadata": {"path": FOLDER}}).execute()
+        NotebookClient(notebook, timeout=1800, record_timing=False, resources={"metadata": {"path": FOLDER}}).execute()
         if not check:
             nbformat.write(notebook, path)
         elif text_of(notebook) != committed:
