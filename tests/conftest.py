@@ -47,3 +47,11 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("SWATCOST_CONFIG", "")
     monkeypatch.setenv("SWATCOST_CACHE_DIR", "")
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A saved ResNet-50, so that commands need not trace it."""
+    path = tmp_path_factory.mktemp("traces") / "resnet50.json"
+    swatcost.load("resnet50").save(path)
+    return str(path)

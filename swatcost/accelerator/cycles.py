@@ -63,7 +63,7 @@ class Cycles:
 
     @property
     def reduction(self) -> float:
-        """1 − sparse / dense cycles; 0 where there is no work."""
+        """1 − sparse / dense cycles; 0 without work."""
         return 1 - self.sparse / self.dense if self.dense else 0.0
 
     @property

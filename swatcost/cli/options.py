@@ -194,7 +194,7 @@ def typed() -> dict[str, str]:
 
 
 def without_defaults(settings: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Settings without those of these names that nobody typed: built in or configured, a default has no use here."""
+    """The settings without those of these names that were not typed: their defaults do not apply here."""
     if unused := set(names) - typed().keys():
         forget_defaults(*unused)
     return {name: value for name, value in settings.items() if name not in unused}
@@ -267,7 +267,7 @@ def displaying(command: Callable[..., Any]) -> Callable[..., None]:
 
 
 def printing(command: Callable[..., Any]) -> Callable[..., None]:
-    """--notes and --quiet as `display`, with --output, if the command has it not for something else, and --format."""
+    """--notes and --quiet, with the command's own --format and, if it has one, --output: given to it as `display`."""
 
     @wraps(command)
     def gathered(*, notes: bool, quiet: bool, format: str | None, output: Path | None = None, **given: Any) -> None:
@@ -294,7 +294,7 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class PlotFile:
-    """A file to draw in, and how: a size of `swatcost.plots`, and whether with title and caption."""
+    """The file of a plot, its size in `swatcost.plots`, and whether it has a title and caption."""
 
     path: Path
     size: str

@@ -38,7 +38,7 @@ def width(output: Path | None) -> int:
 
 
 def colourful(output: Path | None) -> bool:
-    """Whether a person sees the output, on a terminal that is not asked to stay plain (no-color.org)."""
+    """Whether the output goes to a terminal that shows colours (no-color.org)."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return output is None and sys.stdout is not None and sys.stdout.isatty() and not plain
 
@@ -53,7 +53,7 @@ def show(text: str, output: Path | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Display:
-    """How a command's output is asked for: the values of its options."""
+    """The values of the options for a command's output."""
 
     format: str | None
     output: Path | None

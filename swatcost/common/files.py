@@ -27,7 +27,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises SwatcostError if nothing can be written to path, as far as that shows before it is tried."""
+    """Raises SwatcostError if path is a directory, or its folder does not exist."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise SwatcostError(f"cannot write {path}: Is a directory")

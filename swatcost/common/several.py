@@ -1,4 +1,4 @@
-"""A setting that may be several values: what counts as several, and how two such settings go together in pairs."""
+"""Settings with several values: what counts as one value, and how values are combined by position."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,9 +7,9 @@ from swatcost.common.errors import SwatcostError
 
 
 def several(value: Any, name: str) -> list[Any]:
-    """What was given, as several: a name, a number, a function or an array without dimensions is one.
+    """The given values as a list; a name, a number, a function or a 0-dimensional array is one value.
 
-    Raises SwatcostError where there is none.
+    Raises SwatcostError for an empty list.
 
     >>> several(0.5, "weights"), several([0.5, 0.9], "weights"), several("erk", "distribution")
     ([0.5], [0.5, 0.9], ['erk'])
@@ -25,9 +25,9 @@ def several(value: Any, name: str) -> list[Any]:
 
 
 def pairs(*lengths: int) -> int:
-    """How many pairs settings of so many values make, the first with the first; a single value goes with all.
+    """The number of combinations by position of settings with these numbers of values; a single value is reused.
 
-    Raises SwatcostError where they are neither equally many nor single.
+    Raises SwatcostError if the numbers differ and are not 1.
 
     >>> pairs(3, 1, 3)
     3

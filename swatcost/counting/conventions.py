@@ -36,7 +36,7 @@ class Convention:
     A convention that no switches can say has formulas of its own: `formulas` has a pass's MACs, whatever the switches
     of resolution, padding and the first layer say, and `own_density` what sparsity leaves of every pass.
 
-    Raises ValueError for a value that a switch does not have, and for a formula of what is no pass.
+    Raises ValueError for a value that a switch does not have, and for a formula whose key is not a pass.
     """
 
     name: str

@@ -20,7 +20,7 @@ from swatcost.page.plotly_parts import (
     series,
 )
 from swatcost.report.charts import executed, layer_costs, spaced, speedups
-from swatcost.report.estimate import speedup_name
+from swatcost.report.estimate import every, speedup_name
 from swatcost.report.numbers import axis_unit, percent, scaled, seconds, times
 
 CHARTS = {
@@ -202,7 +202,7 @@ def period(estimate: Estimate) -> Figure:
     decades = max(_LAST_DECADE, len(str(estimate.topk_period)) + _DECADES_BEYOND)
     shown = speedups(estimate, map(round, spaced(decades, _POINTS_PER_DECADE)))
     asked, even, limit = shown.asked, shown.break_even, shown.limit
-    details = {each: f"{_every(each)}: {kind} {times(speedup)}" for each, speedup in shown.by_period.items()}
+    details = {each: f"{every(each)}: {kind} {times(speedup)}" for each, speedup in shown.by_period.items()}
     if even is not None:
         details[even] += "<br>from here on at least as fast as dense"
     topk, step = seconds(estimate.topk_seconds), seconds(estimate.dense_step.seconds)
@@ -210,9 +210,9 @@ def period(estimate: Estimate) -> Figure:
     periods, values = list(shown.by_period), list(shown.by_period.values())
     data = [line(kind, periods, values, list(details.values()), color=_PLAIN, width=2.5)]
     if even is not None:
-        data.append(marks(f"break-even: {_every(even)}", [even], [shown.by_period[even]], [details[even]]))
+        data.append(marks(f"break-even: {every(even)}", [even], [shown.by_period[even]], [details[even]]))
     circle = {"color": _MARKED, "size": 11}
-    data.append(marks(f"chosen: {_every(asked)}", [asked], [shown.by_period[asked]], [details[asked]], circle))
+    data.append(marks(f"chosen: {every(asked)}", [asked], [shown.by_period[asked]], [details[asked]], circle))
     return figure(
         _CHART_PIXELS,
         data,
@@ -230,7 +230,3 @@ def period(estimate: Estimate) -> Figure:
 def _pattern(name: str) -> Figure:
     """What fills the bars of a pass beside its colour."""
     return {"shape": _PATTERNS[name], "size": 6, "solidity": 0.2, "fillmode": "overlay", "fgcolor": "#fff"}
-
-
-def _every(period: float) -> str:
-    return "every iteration" if period == 1 else f"every {period:,} iterations"

@@ -7,6 +7,7 @@ from typing import Any
 from swatcost.counting import Convention
 from swatcost.counting.costs import Cost
 from swatcost.estimate import Estimate
+from swatcost.methods.method import OPERANDS
 from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
@@ -59,10 +60,14 @@ def settings(estimates: Iterable[Estimate]) -> str:
 
 def sparsity_asked(estimates: Iterable[Estimate]) -> str:
     """The targets and the distribution."""
-    words = {"weights": "weights", "acts": "activations", "grads": "outputs"}
     plans = [each.plan for each in estimates]
-    targets = {words[name]: value for name in words for each in plans if (value := getattr(each, name)) is not None}
-    asked = [f"{operands} {100 * value:.4g} % sparse" for operands, value in targets.items()]
+    targets = {
+        operand: value
+        for name, operand in OPERANDS.items()
+        for each in plans
+        if (value := getattr(each, name)) is not None
+    }
+    asked = [f"{operand}s {100 * value:.4g} % sparse" for operand, value in targets.items()]
     if targets:
         asked.append("where the method uses them")
     elif not any(each.asks_for_sparsity for each in plans):

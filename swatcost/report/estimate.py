@@ -7,6 +7,7 @@ from typing import Any
 from swatcost.counting.conventions import EXACT
 from swatcost.devices import Device
 from swatcost.estimate import Estimate
+from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.network.layer import PRODUCT_KINDS
 from swatcost.report.assumptions import assumptions, layers_kept_dense
@@ -72,19 +73,17 @@ def asked(estimate: Estimate) -> str:
 
 
 def _targets(estimate: Estimate) -> list[str]:
-    """What is asked of each operand that the method makes sparse, or the average where no target says."""
+    """The target sparsity of each sparse operand, or its average if no target was given."""
     plan, method = estimate.plan, estimate.plan.method
     if not plan.asks_for_sparsity:
         return []
+    averages = {"weights": estimate.weight_sparsity, "acts": estimate.act_sparsity, "grads": 0.0}
     found = []
-    for operand, words, target, average in (
-        ("weight", "weights", plan.weights, estimate.weight_sparsity),
-        ("activation", "activations", plan.acts, estimate.act_sparsity),
-        ("output", "outputs", plan.grads, 0.0),
-    ):
-        if method.uses(operand):  # type: ignore[arg-type]
+    for name, operand in OPERANDS.items():
+        if method.uses(operand):
+            target, average = getattr(plan, name), averages[name]
             on_average = " on average" if target is None and average else ""
-            found.append(f"{words} {100 * (average if target is None else target):.4g} % sparse{on_average}")
+            found.append(f"{operand}s {100 * (average if target is None else target):.4g} % sparse{on_average}")
     return found
 
 
@@ -179,7 +178,7 @@ def _kept_dense(estimate: Estimate) -> tuple[str, str]:
     return names[0], f"({reason})" + (f" and {more} more layer{'s' * (more > 1)}" if more else "")
 
 
-def every(period: int) -> str:
+def every(period: float) -> str:
     """How often a Top-K runs."""
     return "every iteration" if period == 1 else f"every {period:,} iterations"
 

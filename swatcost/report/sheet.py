@@ -36,7 +36,7 @@ class Caveat(str):
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of a summary: a number, what it is of, and what is to be known beside it."""
+    """A line of a summary."""
 
     label: str
     value: str

@@ -5,6 +5,7 @@ from typing import Any
 
 from swatcost.network.passes import PASSES
 from swatcost.published.sparse_hardware import reported_gains
+from swatcost.report.assumptions import listed
 from swatcost.report.estimate import title
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet, Table
@@ -57,15 +58,11 @@ def notes(found: TwoFour) -> list[str]:
         if each.reason and each.workload.in_pass == "forward":
             unfit.setdefault(each.reason, {})[each.workload.layer] = None
     if unfit:
-        shown = "; ".join(f"{_first_few(list(layers))} ({reason})" for reason, layers in unfit.items())
+        shown = "; ".join(f"{listed(list(layers), 3)} ({reason})" for reason, layers in unfit.items())
         sentences.append(f"Layers that do not fit 2:4 in the forward pass: {shown}.")
     sources = dict.fromkeys(each.source for each in reported_gains() if each.pattern == "2:4")
     sentences.append(f"Reported, not measured here: {'; '.join(sources)}.")
     return sentences
-
-
-def _first_few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def to_dict(found: TwoFour) -> dict[str, Any]:
