@@ -142,7 +142,7 @@ CASES = [
         backward=2 * 8 * 7 + 2 * (2 * 7 * 3),  # the second layer passes a gradient on
     ),
     Case(
-        "weight on the left, and a vector",
+        "products with the weight on the left and with a vector",
         lambda: Applied(lambda self, x: self.v @ (self.w @ x), {"w": weights(7, 8), "v": weights(7)}),
         tensors(2, 8, 3),
         forward=2 * 7 * 8 * 3 + 2 * 7 * 3,

@@ -153,7 +153,9 @@ def test_only_comparisons_show_shares() -> None:
 
 def test_what_is_left_pass_by_pass_adds_up(resnet50: Network) -> None:
     found = compare(resnet50, weights=0.8, default_act_sparsity=0.459)
-    for name, (differs, *passes, total) in cells(headed(found, "MACs that rigl leaves, of dense training")).items():
+    for name, (differs, *passes, total) in cells(
+        headed(found, "MACs left, share of dense training, method rigl")
+    ).items():
         left, together = [float(each.rstrip(" %")) for each in passes], float(total.rstrip(" %"))
         assert sum(left) == pytest.approx(together, abs=0.02)  # each is rounded to 0.01
         assert together == pytest.approx(100 * (1 - found.by_convention[name].training_reduction), abs=0.005)
@@ -178,11 +180,11 @@ def test_notes_are_few(resnet50: Network) -> None:
 
 def test_one_convention_needs_one_table() -> None:
     sheet = report.sheet(compare(CIFAR, weights=0.8, conventions=["exact"]))
-    assert [each.header[0] for each in sheet.tables] == ["MAC reduction\nunder exact"]
+    assert [each.header[0] for each in sheet.tables] == ["MAC reduction,\nconvention exact"]
     one_method = report.sheet(compare(CIFAR, weights=0.8, methods=["rigl"]))
     assert [each.header[0] for each in one_method.tables] == [
-        "MAC reduction\nof rigl under",
-        "MACs that rigl leaves, of dense training",
+        "MAC reduction,\nmethod rigl",
+        "MACs left, share of dense training, method rigl",
     ]
 
 
@@ -203,7 +205,7 @@ def several(**given: Any) -> Any:
 
 PAPERS: list[tuple[Callable[..., Any], list[str], list[str]]] = [
     (one, ["rigl-padded"],
-     ["MAC reduction under rigl-padded", "forward", "grad_input", "grad_weight", "training", "inference",
+     ["MAC reduction, convention rigl-padded", "forward", "grad_input", "grad_weight", "training", "inference",
       "ideal speedup"]),
     (one, ["swat", "exact"], ["training reduction", "swat", "exact"]),
     (several, ["exact"], ["training reduction", CIFAR, "cifar_vgg16"]),

@@ -136,8 +136,8 @@ def test_values_of_other_sizes() -> None:
     [
         ("dense", False, "dense"),
         ("csr", False, "csr"),
-        ("bitmap", True, "bitmap, ReLU bit"),
-        (None, True, "ReLU bit"),
+        ("bitmap", True, "bitmap, 1 bit per element for ReLU"),
+        (None, True, "1 bit per element for ReLU"),
     ],
 )
 def test_words_for_how_a_tensor_is_kept(format: str | None, signs: bool, words: str) -> None:

@@ -49,7 +49,7 @@ class Convention:
     other_passes_sparsity: switches.OtherPassesSparsity
     bias_and_relu: switches.BiasAndReLU
     first_padding: switches.FirstPadding
-    schedule: switches.Scheduling
+    average: switches.Averaging
     extra_macs: switches.ExtraMacs
     first_input: switches.FirstInput
     formulas: Mapping[Pass, Formula] = field(default_factory=dict, hash=False)
@@ -63,17 +63,17 @@ class Convention:
 
     def charges_default_sparsity(self, method: Method) -> bool:
         """Whether grad_weight is reduced by the default activation sparsity, whatever the method needs."""
-        charges = self.own_density is None and self.grad_weight_sparsity == "default activations"
+        charges = self.own_density is None and self.grad_weight_sparsity == "default activation sparsity"
         return charges and method.relies_on_default_sparsity
 
     @property
     def counts_weight_sparsity_only(self) -> bool:
         """Whether sparse activations and outputs make no difference to any pass."""
-        return self.own_density is None and self.grad_weight_sparsity == self.other_passes_sparsity == "weights"
+        return self.own_density is None and self.grad_weight_sparsity == self.other_passes_sparsity == "weight sparsity"
 
     def phases(self, method: Method, steps: int) -> tuple[Phase, ...]:
         """The phases of a run as this convention counts them."""
-        published = method.published_schedule if self.schedule == "published" else None
+        published = method.published_schedule if self.average == "closed form" else None
         return (published or method.schedule)(steps)
 
     def count(
@@ -153,10 +153,10 @@ class Convention:
         if in_pass == "grad_weight":
             if self.charges_default_sparsity(method):
                 return 1 - default_act_sparsity
-            if self.grad_weight_sparsity == "weights":
+            if self.grad_weight_sparsity == "weight sparsity":
                 every = method.weight_gradient == "all" or phase.dense_weight_gradient
                 return 1.0 if every else 1 - sparsity.scaled(phase.scale).weight
-        elif self.other_passes_sparsity == "weights":
+        elif self.other_passes_sparsity == "weight sparsity":
             return 1 - sparsity.scaled(phase.scale).weight if "weight" in method.sparse[in_pass] else 1.0
         return method.density(in_pass, sparsity, phase)
 
@@ -202,11 +202,11 @@ SWAT = Convention(
     grad_input_resolution="input",
     grad_weight_resolution="output",
     first_grad_input="always",
-    grad_weight_sparsity="default activations",
+    grad_weight_sparsity="default activation sparsity",
     other_passes_sparsity="method",
     bias_and_relu="none",
     first_padding="as run",
-    schedule="as run",
+    average="step by step",
     extra_macs="counted",
     first_input="sparse",
 )
@@ -223,7 +223,7 @@ EXACT = Convention(
     other_passes_sparsity="method",
     bias_and_relu="none",
     first_padding="as run",
-    schedule="as run",
+    average="step by step",
     extra_macs="counted",
     first_input="dense",
 )
@@ -236,11 +236,11 @@ RIGL = Convention(
     grad_input_resolution="output",
     grad_weight_resolution="output",
     first_grad_input="always",
-    grad_weight_sparsity="weights",
-    other_passes_sparsity="weights",
+    grad_weight_sparsity="weight sparsity",
+    other_passes_sparsity="weight sparsity",
     bias_and_relu="half a MAC per output",
     first_padding="as run",
-    schedule="published",
+    average="closed form",
     extra_macs="left out",
     first_input="dense",
 )

@@ -31,11 +31,11 @@ class Switch:
 Resolution = Literal["input", "output"]
 """X · Y or H · W: at how many positions each weight counts. They differ where a layer strides or does not pad."""
 FirstGradInput = Literal["always", "where needed"]
-GradWeightSparsity = Literal["method", "default activations", "weights"]
-OtherPassesSparsity = Literal["method", "weights"]
+GradWeightSparsity = Literal["method", "default activation sparsity", "weight sparsity"]
+OtherPassesSparsity = Literal["method", "weight sparsity"]
 BiasAndReLU = Literal["none", "half a MAC per output"]
 FirstPadding = Literal["as run", "same"]
-Scheduling = Literal["as run", "published"]
+Averaging = Literal["step by step", "closed form"]
 ExtraMacs = Literal["counted", "left out"]
 FirstInput = Literal["sparse", "dense"]
 
@@ -74,30 +74,32 @@ SWITCHES: Mapping[str, Switch] = {
         },
     ),
     "grad_weight_sparsity": Switch(
-        "sparsity of grad_weight",
+        "what reduces grad_weight",
         {
             "method": Value(
                 "reduces grad_weight by what the method makes sparse there and, where it needs the gradients of active "
                 "weights only, by weight sparsity",
                 "Algorithm 1 of SWAT, and the other methods' own papers",
             ),
-            "default activations": Value(
+            "default activation sparsity": Value(
                 "reduces grad_weight by the default activation sparsity for methods with sparse weights that make "
                 "nothing sparse there",
                 "SWAT, A.3",
             ),
-            "weights": Value(
-                "charges grad_weight for the active weights where the method needs their gradients alone, and in full "
-                "elsewhere",
+            "weight sparsity": Value(
+                "reduces grad_weight by weight sparsity for methods that need only the gradients of active weights, "
+                "and not at all for others",
                 "Evci et al., appendix H",
             ),
         },
     ),
     "other_passes_sparsity": Switch(
-        "sparsity of forward and grad_input",
+        "what reduces forward and grad_input",
         {
             "method": Value("reduces forward and grad_input by all that the method makes sparse there", "SWAT, A.3"),
-            "weights": Value("reduces forward and grad_input by weight sparsity only", "Evci et al., appendix H"),
+            "weight sparsity": Value(
+                "reduces forward and grad_input by weight sparsity only", "Evci et al., appendix H"
+            ),
         },
     ),
     "bias_and_relu": Switch(
@@ -122,12 +124,14 @@ SWITCHES: Mapping[str, Switch] = {
             ),
         },
     ),
-    "schedule": Switch(
-        "schedule",
+    "average": Switch(
+        "average over the run",
         {
-            "as run": Value("averages a step over the run as the algorithm runs", "the methods' algorithms"),
-            "published": Value(
-                "averages a step by the closed form of the method's authors where they have one",
+            "step by step": Value(
+                "averages the steps of the run as the algorithm takes them", "the methods' algorithms"
+            ),
+            "closed form": Value(
+                "averages the steps of the run by the closed form of the method's authors where they have one",
                 "Evci et al., appendix H and public code",
             ),
         },

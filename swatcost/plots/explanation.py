@@ -10,7 +10,7 @@ from swatcost.plots.canvas import GREY, PALE, finish, panels
 from swatcost.plots.sizes import size_named
 from swatcost.report.estimate import asked
 from swatcost.report.explanation import changing, points, reductions, step_title
-from swatcost.report.numbers import percent
+from swatcost.report.numbers import percent, signed
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -47,7 +47,7 @@ def reduction_by_switch(explanation: Explanation, *, size: str = "screen") -> Fi
             hatch="" if right > left else "////", edgecolor="white", linewidth=0, label=step.switch,
         )  # fmt: skip
         legend.setdefault("more reduction" if right > left else "less reduction", bars.patches[0])
-        changed = f"{points(before, step.costs.training.reduction):+}"
+        changed = signed(points(before, step.costs.training.reduction))
         axes.annotate(
             changed, (max(left, right), row), xytext=(0.4 * at.small, 0), textcoords="offset points", va="center",
             fontsize=at.small,

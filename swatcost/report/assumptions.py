@@ -176,7 +176,7 @@ def _time(estimate: Estimate) -> list[str]:
         )
         return sentences + final_steps([estimate])
     sentences.append(
-        "Ideal speedup: step time is assumed to scale with FLOPs (A.4), which dense hardware cannot deliver."
+        "Ideal speedup: step time is assumed to scale with FLOPs (SWAT, A.4), which dense hardware cannot deliver."
     )
     if estimate.masked_step_seconds is not None:
         sentences.append(
@@ -309,7 +309,7 @@ def _memory(estimate: Estimate) -> list[str]:
         first_is_dense = "first layer" in plan.kept_dense.values()
         sentences.append(
             "Activation elements (Act ↓) are those entering conv, linear and "
-            + ("batch normalisation layers" if _norms_are_batch_norms(network) else "normalisation layers")
+            + f"{normalisation(network)} layers"
             + (
                 ". The network's input counts as sparse although the first layer is dense: this fits the paper's "
                 "tables best."
@@ -319,17 +319,20 @@ def _memory(estimate: Estimate) -> list[str]:
         )
     if plan.asks_for_sparsity:
         gradients = "dense" if plan.method.weight_gradient == "all" else "those of active weights"
-        sentences.append(f"Sparse bytes are those of the non-zero values, without indices; gradients are {gradients}.")
+        sentences.append(f"Sparse bytes are those of non-zero values, without indices; gradients are {gradients}.")
     if memory.also_held:
+        saved = memory.saved_activations
         sentences.append(
             Caveat(
-                f"Other operations, such as ReLU, keep {memory.also_held} of {memory.sparsified} sparse activation "
-                f"tensors dense: with masked tensors, {scaled(memory.masked, 'B')} are kept for the backward pass."
+                f"Saved activations: {scaled(saved.sparse, 'B')} without indices; {scaled(memory.masked, 'B')} with "
+                f"masked tensors (dense: {scaled(saved.dense, 'B')}), because operations such as ReLU keep "
+                f"{memory.also_held} of {memory.sparsified} dense too."
             )
         )
     return sentences
 
 
-def _norms_are_batch_norms(network: Network) -> bool:
+def normalisation(network: Network) -> str:
+    """What its normalisation layers are called together."""
     norms = {layer.kind for layer in network.layers if layer.is_norm}
-    return norms <= {"batch_norm"}
+    return "batch normalisation" if norms <= {"batch_norm"} else "normalisation"

@@ -7,7 +7,7 @@ import msgspec
 
 from swatcost.devices.fits import fitted
 from swatcost.reference.calibration import Calibration
-from swatcost.report.numbers import percent, scaled, seconds
+from swatcost.report.numbers import percent, scaled, seconds, signed
 from swatcost.report.sheet import Sheet, Table
 
 _SCATTERED = 1.0  # |measured / fitted − 1| [-]
@@ -93,7 +93,7 @@ def _predictions(calibration: Calibration) -> Table:
             each.quantity,
             seconds(each.predicted),
             seconds(each.measured),
-            f"{100 * each.error:+.1f} %",
+            f"{signed(100 * each.error, 1)} %",
         ]
         for each in calibration.predictions
     ]

@@ -31,10 +31,10 @@ def relative_sheet(comparison: Comparison, layers: bool = False) -> Sheet:
 
 def _sheet(comparison: Comparison, relative: bool) -> Sheet:
     by_method, conventions = comparison.by_method, comparison.by_convention
-    under_one = _passes(f"MAC reduction\nunder {comparison.convention}", by_method, relative)
+    under_one = _passes(f"MAC reduction,\nconvention {comparison.convention}", by_method, relative)
     matrix = _matrix(comparison, relative)
     under_each = [
-        _passes(f"MAC reduction\nof {comparison.method} under", conventions, relative),
+        _passes(f"MAC reduction,\nmethod {comparison.method}", conventions, relative),
         *([matrix] if len(by_method) > 1 else []),
         _left(comparison),
         *_cheapest(comparison),
@@ -190,8 +190,8 @@ def _left(comparison: Comparison) -> Table:
         for name, each in comparison.by_convention.items()
     ]
     header = [
-        f"MACs that {comparison.method} leaves, of dense training",
-        f"differs most from {comparison.convention} in",
+        f"MACs left, share of dense training, method {comparison.method}",
+        f"largest gap to convention {comparison.convention}",
     ]
     return Table([*header, *PASSES, "total"], rows, text_columns=2)
 
@@ -208,7 +208,13 @@ def _cheapest(comparison: Comparison) -> list[Table]:
         in_pass = max(PASSES, key=lambda each: remaining(following, each) - remaining(cheapest, each))
         left = " vs ".join(percent(remaining(each, in_pass)) for each in (cheapest, following))
         rows.append([convention, ", ".join(first), ", ".join(after), in_pass, left])
-    header = ["convention", "cheapest", "next", "they differ most in", "that pass, of dense training"]
+    header = [
+        "convention",
+        "cheapest method",
+        "next method",
+        "largest gap in",
+        "MACs left there, share of dense training",
+    ]
     return [Table(header, rows, text_columns=4)] if rows else []
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from swatcost.planning.difference import Difference, LayerChange
-from swatcost.report.numbers import column_unit, percent, scaled
+from swatcost.report.numbers import column_unit, percent, scaled, signed
 from swatcost.report.sheet import Sheet, Table
 
 _FRACTIONS = ("sparsity", "reduction", "pruned")
@@ -34,9 +34,9 @@ def _word(value: Any) -> str:
 
 def _total(name: str, first: float | None, second: float | None) -> list[str]:
     if any(each in name for each in _FRACTIONS):
-        change = "" if first is None or second is None else f"{100 * (second - first):+.2f} points"
+        change = "" if first is None or second is None else f"{signed(100 * (second - first))} points"
         return [name, *("none" if value is None else percent(value) for value in (first, second)), change]
-    change = f"{100 * (second / first - 1):+.2f} %" if first and second is not None else ""
+    change = f"{signed(100 * (second / first - 1))} %" if first and second is not None else ""
     small = max(abs(value) for value in (first, second) if value is not None) < 1000
     shown = ("none" if value is None else f"{value:.4g}" if small else scaled(value) for value in (first, second))
     return [name, *shown, change]
@@ -64,11 +64,11 @@ def _layers(found: Difference) -> Table:
                 each.name,
                 *("" if value is None else f"{100 * value:.4g} %" for value in pairs),
                 *("" if value is None else f"{value:.3f}" for value in macs),
-                f"{each.added_macs / factor:+.3f}",
+                signed(each.added_macs / factor, 3),
             ]
         )
     total = sum(each.added_macs for each in found.layers)
-    return Table(header, [*lines, ["total", *[""] * 6, f"{total / factor:+.3f}"]] if lines else [])
+    return Table(header, [*lines, ["total", *[""] * 6, signed(total / factor, 3)]] if lines else [])
 
 
 def _row(change: LayerChange) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from swatcost.estimate import Estimate
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.network.layer import PRODUCT_KINDS
-from swatcost.report.assumptions import assumptions, layers_kept_dense
+from swatcost.report.assumptions import assumptions, layers_kept_dense, normalisation
 from swatcost.report.estimate_data import layer_rows as rows
 from swatcost.report.estimate_data import summary_rows as summary_rows
 from swatcost.report.estimate_data import to_dict as to_dict
@@ -133,12 +133,15 @@ def summary(estimate: Estimate) -> list[Figure]:
     beside = "" if counted_exactly else f"({change(exact.reduction)} under exact); "
     kept = f"{scaled(estimate.network.weight_elements)} → {scaled(estimate.non_zero_weights)}"
     if estimate.activation_reduction:
-        kept += f"; activation elements {change(estimate.activation_reduction)}"
+        kept += f"; activations {change(estimate.activation_reduction)}"
+    layer, why = _kept_dense(estimate)
+    normalises = any(each.is_norm for each in estimate.network.layers)
+    inputs = f"inputs of {normalisation(estimate.network)}" if estimate.activation_reduction and normalises else ""
     return [
         Figure("training FLOPs", change(training.reduction), f"{beside}inference {change(inference.reduction)}"),
         Figure("weights", f"{estimate.model_compression:.1f}× fewer", kept),
         Figure(speedup_name(estimate), times(estimate.speedup), _what_it_assumes(estimate)),
-        Figure("kept dense", *_kept_dense(estimate)),
+        Figure("kept dense", layer, f"{why}; {inputs}".lstrip("; ") if inputs else why),
     ]
 
 

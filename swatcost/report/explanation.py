@@ -7,7 +7,7 @@ from swatcost.counting.costs import AGREEMENT, Cost
 from swatcost.counting.switches import SWITCHES
 from swatcost.planning.explanation import FORMULA, Explanation, Step
 from swatcost.report.estimate import asked, title
-from swatcost.report.numbers import percent, scaled
+from swatcost.report.numbers import percent, scaled, signed
 from swatcost.report.sheet import Sheet, Table
 
 
@@ -45,9 +45,8 @@ def _mostly(found: Explanation) -> str:
     elif step.after == "switches":
         subject = found.start.convention.name
     change = points(before, step.costs.training.reduction)
-    return (
-        f"{', mostly' if len(changing(found)) > 1 else ''} because the {subject} convention {words} ({change:+} points)"
-    )
+    mostly = ", mostly" if len(changing(found)) > 1 else ""
+    return f"{mostly} because the {subject} convention {words} ({signed(change)} points)"
 
 
 def reductions(found: Explanation) -> list[tuple[float, Step]]:
@@ -80,11 +79,11 @@ def _waterfall(found: Explanation) -> Table:
     rows = [
         row(
             f"{step_title(step)}: {step.before} → {step.after}", step.costs.training,
-            f"{points(reached, step.costs.training.reduction):+}",
+            signed(points(reached, step.costs.training.reduction)),
         )
         for reached, step in reductions(found) if step in shown
     ]  # fmt: skip
-    total = f"{points(start.training_reduction, end.training_reduction):+}"
+    total = signed(points(start.training_reduction, end.training_reduction))
     return Table(
         [
             f"from {start.convention.name} to {end.convention.name}",

@@ -98,14 +98,14 @@ def _holders(memory: SparseMemory) -> Table:
     ]
     rows.append(["sparse weight copy for backward", "", "", "", scaled(memory.weight_copies_compressed, "B")])
     if memory.thresholds:
-        rows.append(["thresholds", "", "", "", scaled(memory.thresholds, "B")])
+        rows.append(["Top-K thresholds", "", "", "", scaled(memory.thresholds, "B")])
     return Table(["stored as", "saved by", "tensors", "dense", "compressed"], rows, text_columns=2)
 
 
 def kept_as(kept: Kept) -> str:
-    """How a compressed tensor is stored, in words: its format, and a bit per element for ReLU's gradient."""
+    """How a compressed tensor is stored, in words: its format, and whether each element was positive, for ReLU."""
     words = [kept.format] if kept.format else []
-    return ", ".join([*words, "ReLU bit"] if kept.signs else words)
+    return ", ".join([*words, "1 bit per element for ReLU"] if kept.signs else words)
 
 
 def _fits(report: MemoryReport) -> Table:

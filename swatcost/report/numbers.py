@@ -1,6 +1,7 @@
 """Numbers formatted for people."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -34,6 +35,12 @@ def change(reduction: float) -> str:
     """A reduction as what changes: −76.12 %, or +3.20 % where there is more."""
     sign = "" if abs(reduction) < 5e-5 else "−" if reduction > 0 else "+"
     return f"{sign}{percent(abs(reduction))}"
+
+
+def signed(value: float | Decimal, decimals: int = 2) -> str:
+    """A difference with its sign: +9.03 or −0.11; one that rounds to zero is +0.00."""
+    digits = f"{abs(value):.{decimals}f}"
+    return ("−" if value < 0 and float(digits) else "+") + digits
 
 
 def three_digits(value: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from swatcost.common.record import LayerRecord, Record
-from swatcost.report.numbers import percent, scaled, seconds, shape
+from swatcost.report.numbers import percent, scaled, seconds, shape, signed
 from swatcost.report.sheet import Sheet, Table
 
 _ROOM_FOR_ALL = 96  # columns
@@ -94,7 +94,7 @@ def _threshold(threshold: float | None) -> str:
 def _drift(first: LayerRecord, last: LayerRecord) -> str:
     if not first.weight_threshold or last.weight_threshold is None:
         return ""
-    return f"{100 * (last.weight_threshold / first.weight_threshold - 1):+.1f} %"
+    return f"{signed(100 * (last.weight_threshold / first.weight_threshold - 1), 1)} %"
 
 
 def _notes(record: Record) -> list[str]:

@@ -105,8 +105,8 @@ def _meanings(plan: RunPlan) -> list[str]:
     if plan.estimate.plan.asks_for_sparsity and plan.estimate.simulated_reduction is None:
         sentences.append(
             Caveat(
-                "Sparse time, energy and cost are ideal: step time is assumed to scale with FLOPs (A.4), which dense "
-                "hardware cannot deliver. The sparse peak is that of sparse storage formats."
+                "Sparse time, energy and cost are ideal: step time is assumed to scale with FLOPs (SWAT, A.4), which "
+                "dense hardware cannot deliver. The sparse peak is that of sparse storage formats."
             )
         )
     if plan.recipe:

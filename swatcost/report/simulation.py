@@ -48,8 +48,11 @@ def notes(simulation: Simulation) -> list[str]:
         "The ideal speedup is dense over sparse MACs, convention exact. The simulated speedup of a pass is at most "
         f"{bound}× (lookahead + 1), except for free lines at its end. Only multipliers are simulated: memory is "
         "assumed to keep up.",
-        "A slot is one multiplier in one cycle. Idle slots: edge, where filters, channels or windows do not fill the "
-        "machine; no weight in reach; filter and tile sync: waiting for the slowest filter or tile.",
+        Caveat(
+            "A slot is one multiplier in one cycle. Idle at the edge: filters, channels or windows do not fill the "
+            "machine. No weight in reach: none that lookahead and lookaside can move there. Filter and tile sync: "
+            "waiting for the slowest filter or tile."
+        ),
         "In a dense step, and in one without zero weights, every line costs a cycle. Otherwise all layers are "
         "scheduled, dense ones too: lanes that no channel fills then take weights of later lines.",
         f"Top-K: {architecture.topk_source}.",

@@ -108,7 +108,7 @@ def _setting(solution: Solution, at: OperatingPoint) -> Table:
     if at.memory_bytes is not None:
         lines.append(["peak memory, compressed", scaled(at.memory_bytes, "B")])
     lines += [[f"share of remaining FLOPs: {each}", percent(share)] for each, share in solution.remaining.items()]
-    at_least = "at the least sparse setting" if solution.free else "at the shortest period"
+    at_least = "at these sparsities" if solution.free else "at the shortest period"
     return Table([at_least if solution.reached else "at the limit", ""], lines)
 
 

@@ -8,7 +8,7 @@ from swatcost.methods import Operand
 from swatcost.network.passes import PASSES
 from swatcost.reference.validation import LayerCheck, Validation, Work
 from swatcost.report.estimate import setting, title
-from swatcost.report.numbers import percent, scaled
+from swatcost.report.numbers import percent, scaled, signed
 from swatcost.report.sheet import Caveat, Sheet, Table
 
 _SMALLEST = 1e-6  # smaller causes [-] are not printed
@@ -44,12 +44,7 @@ def _verdict(validation: Validation) -> str:
 
 
 def _signed(share: float) -> str:
-    return f"{_points(share)} %"
-
-
-def _points(share: float) -> str:
-    """A difference in per cent, with its sign; zero is positive."""
-    return f"{100 * share:+.2f}".replace("-0.00", "+0.00")
+    return f"{signed(100 * share)} %"
 
 
 def _work(validation: Validation) -> Table:
@@ -118,7 +113,7 @@ def _sparsity(validation: Validation) -> Table:
             when = "new thresholds" if step.refreshed else "reused thresholds"
             targets = {round(100 * layer.target.of(operand), 2) for layer in sparse}
             target = f"{targets.pop():.4g} %" if len(targets) == 1 else "by layer"
-            reached = map(_points, (min(drifts), max(drifts)))
+            reached = (signed(100 * each) for each in (min(drifts), max(drifts)))
             rows.append([f"{step.iteration}", when, name, target, *reached])
     header = ["iteration", "", "sparsity of", "target", "minimum − target\n[points]", "maximum − target\n[points]"]
     return Table(header, rows, text_columns=3)
