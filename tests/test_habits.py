@@ -14,6 +14,7 @@ import pytest
 
 from swatcost.cli import main
 from swatcost.cli.options import COUNTS, FRACTIONS, NAMES, CountType, FractionType
+from swatcost.cli.progress import LongWork
 
 
 def converted(kind: click.ParamType, value: object) -> object:
@@ -228,3 +229,15 @@ def test_a_slow_command_says_on_a_terminal_what_it_is_doing(name: str, monkeypat
     piped = subprocess.run([sys.executable, "-m", "swatcost", *arguments], capture_output=True, text=True, check=True)
     assert piped.stderr == ""
     assert "\x1b" not in piped.stdout
+
+
+@pytest.mark.parametrize(("even", "told"), [(True, ["6 units to x", "about 8.00 s left"]), (False, ["6 units to x"])])
+def test_long_work_says_how_long_it_takes(
+    even: bool, told: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 9.0, 11.0, 13.0, 15.0])  # after the first unit, which sets things up, 2 s each: 4 · 2 = 8
+    monkeypatch.setattr("swatcost.cli.progress.time.monotonic", lambda: next(seconds))
+    with LongWork("work", even=even) as work:
+        for done in range(5):
+            work.reached(done, of=6, sentence="6 units to x")
+    assert capsys.readouterr().err.splitlines() == [f"swatcost: {each}" for each in told]

@@ -1,6 +1,6 @@
 """`swatcost calibrate`: measures this machine and writes a profile."""
 
-from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import click
 from swatcost.cli.completion import models, offering
 from swatcost.cli.options import printing, shown
 from swatcost.cli.output import Display
-from swatcost.cli.progress import progress_bar
+from swatcost.cli.progress import LongWork
 from swatcost.cli.run import OUTCOME
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
@@ -58,16 +58,13 @@ def command(
     chosen = networks or ("cifar_resnet18", "cifar_densenet121", "cifar_wrn_16_8")
     others = tuple(each for each in unseen or ("cifar_vgg16",) if each not in chosen)
     length = calibration.stages(chosen, others, instructions, given["on"])
-    bar: Any = None
-    with ExitStack() as stack:
+    where = f"profile to {profile}" if profile else "without --output FILE no profile is written"
+    sentence = f"{length} measurements on {given['on']}, a minute or two; {where}"
+    stages = count(1)
+    with LongWork("measuring", even=False) as work:
 
         def progress(stage: str) -> None:
-            nonlocal bar
-            if bar is None:
-                where = f"profile to {profile}" if profile else "without --output FILE no profile is written"
-                click.echo(f"swatcost: {length} measurements on {given['on']}, a minute or two; {where}", err=True)
-                bar = stack.enter_context(progress_bar(length, "measuring"))
-            bar.update(1, stage)
+            work.reached(next(stages), stage, of=length, sentence=sentence)
 
         found = calibration.calibrate(
             networks=chosen, unseen=others, count_instructions=instructions, progress=progress, **given

@@ -1,15 +1,21 @@
 """Progress on standard error, for people who wait; nothing if that is not a terminal."""
 
+from __future__ import annotations
+
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
 
+from swatcost.report.numbers import seconds
+
 _PATIENCE_SECONDS = 0.4  # shorter waits show nothing
+_ENOUGH_SECONDS = 2.0  # of even work, to extrapolate from
 
 
 def unattended() -> bool:
@@ -28,6 +34,42 @@ def progress_bar(length: int, label: str, described: Callable[[Any], str] = str)
         length=length, label=label, file=sys.stderr, hidden=unattended(),
         item_show_func=lambda item: None if item is None else described(item),
     )  # fmt: skip
+
+
+class LongWork:
+    """Says on standard error what is about to be done, for how long, and how far it is; a context manager.
+
+    If all units of work take `even` time, the time left is extrapolated from the first ones: on a terminal it stands
+    beside the bar, elsewhere it is printed once.
+    """
+
+    def __init__(self, label: str, described: Callable[[Any], str] = str, *, even: bool = True) -> None:
+        self._label, self._described = label, described
+        self._told = not even or not unattended()
+        self._stack = ExitStack()
+        self._bar: Any = None
+        self._first: tuple[int, float] | None = None
+
+    def __enter__(self) -> LongWork:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._stack.close()
+
+    def reached(self, done: int, item: Any = None, *, of: int, sentence: str) -> None:
+        """`done` of all units are done; the first call begins with a sentence on what is done and where it goes."""
+        now = time.monotonic()
+        if self._bar is None:
+            click.echo(f"swatcost: {sentence}", err=True)
+            self._bar = self._stack.enter_context(progress_bar(of, self._label, self._described))
+        elif self._first is None:
+            self._first = done, now  # the first unit has set things up
+        elif not self._told and now - self._first[1] >= _ENOUGH_SECONDS:
+            before, began = self._first
+            left = (now - began) / (done - before) * (of - done)
+            click.echo(f"swatcost: about {seconds(left)} left", err=True)
+            self._told = True
+        self._bar.update(done - self._bar.pos, item)
 
 
 @contextmanager

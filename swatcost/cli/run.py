@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from swatcost.cli.options import (
     together,
 )  # fmt: skip
 from swatcost.cli.output import Display
-from swatcost.cli.progress import progress_bar
+from swatcost.cli.progress import LongWork
 from swatcost.common.errors import SwatcostError
 from swatcost.reference.scopes import RUNNING
 from swatcost.report import FORMATS
@@ -107,18 +106,15 @@ def command(
         record = record or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
-    bar: Any = None
-    with ExitStack() as stack:
+    steps = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
+    sentence = f"{steps}, record to {record}, checkpoint to {record.with_suffix('.pt')}"
+    with LongWork(settings.model, _described) as work:
 
         def begin() -> None:
-            nonlocal bar
-            work = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
-            files = f"record to {record}, checkpoint to {record.with_suffix('.pt')}"
-            click.echo(f"swatcost: {work}, {files}", err=True)
-            bar = stack.enter_context(progress_bar(settings.steps, settings.model, _described))
+            work.reached(0, of=settings.steps, sentence=sentence)
 
         def report(progress: Progress) -> None:
-            bar.update(progress.done - bar.pos, progress)
+            work.reached(progress.done, progress, of=settings.steps, sentence=sentence)
 
         try:
             done = training.resume(record, report, begin) if resume else training.run(settings, record, report, begin)

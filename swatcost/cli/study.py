@@ -1,7 +1,6 @@
 """`swatcost study`: many simulations."""
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 
 from swatcost.cli.options import MODELS, displaying, setting_options, shown
 from swatcost.cli.output import Display
-from swatcost.cli.progress import progress_bar
+from swatcost.cli.progress import LongWork
 from swatcost.cli.simulate import ARCH
 from swatcost.simulation.study import STUDYING, study
 
@@ -42,15 +41,10 @@ def command(
 
     Example: swatcost study resnet50 --weights 0.8,0.9 --acts 0.8,0.9 --paired --shape T2,5 --shape L4,3 --seeds 5
     """
-    bar: Any = None
-    with ExitStack() as stack:
+    with LongWork("study") as work:
 
         def progress(done: int, of: int) -> None:
-            nonlocal bar
-            if bar is None:
-                click.echo(f"swatcost: {_announced(done, of, record, display.output, jobs, scheduler)}", err=True)
-                bar = stack.enter_context(progress_bar(of, "study"))
-            bar.update(done - bar.pos)
+            work.reached(done, of=of, sentence=_announced(done, of, record, display.output, jobs, scheduler))
 
         rows = study(models, progress=progress, record=record, jobs=jobs, scheduler=scheduler, **asked)
     display.report("study", rows)
