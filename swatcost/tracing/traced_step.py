@@ -25,6 +25,7 @@ from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
+from swatcost.tracing.operations import is_composite
 from swatcost.tracing.recording import Recording
 from swatcost.tracing.running_modules import Frame, RunningModules
 
@@ -72,6 +73,9 @@ class _Observer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if is_composite(func):  # without an autograd kernel, as under inference_mode, it arrives whole
+            with self:
+                return func.decompose(*args, **kwargs)
         of_forward = not self.in_backward or self.checkpointing.depth > 0
         if of_forward:
             self.recording.settle()
