@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -246,3 +247,34 @@ def test_products_by_other_names_are_counted(name: str) -> None:
     build, shape, forward, backward = NAMES[name]
     network = swatcost.trace(build(), torch.randn(shape))
     assert (macs(network), alarms(network)) == ((forward, backward), [])
+
+
+def product_and_relu(x: Tensor, w: Tensor) -> Tensor:
+    return torch.relu(x @ w)
+
+
+def scripted(module: nn.Module) -> Callable[[], nn.Module]:
+    return lambda: torch.jit.script(module)
+
+
+SCRIPTS: dict[str, tuple[Callable[[], nn.Module], int, int]] = {  # name: (network, forward, backward), of 5 × 8
+    "module": (scripted(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 8))), 320, 160 + 320),
+    "part": (lambda: nn.Sequential(nn.Linear(8, 8), torch.jit.script(nn.Sequential(nn.Linear(8, 4)))), 480, 320 + 320),
+    "traced": (traced(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 8)), 5, 8), 320, 160 + 320),
+    "function": (lambda: by_weight(torch.jit.script(product_and_relu), 8, 4)(), 160, 160),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_that_was_optimised_before_is_traced_as_written(script: str) -> None:
+    build, forward, backward = SCRIPTS[script]
+    with warnings.catch_warnings(action="ignore"):
+        module = build()
+    x = torch.randn(5, 8)
+    for _ in range(4):
+        network = swatcost.trace(module, x)
+        assert macs(network) == (forward, backward)
+        before = module(x)
+        before.sum().backward()  # TorchScript optimises while it runs
+    assert torch.equal(module(x), before)
