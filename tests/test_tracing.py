@@ -188,19 +188,15 @@ def test_what_is_seen_but_not_counted_is_listed() -> None:
         ("product", "1"),
         ("product", "1"),
     ]
-    unknown = swatcost.trace(nn.Bilinear(4, 4, 3), (torch.zeros(2, 4), torch.zeros(2, 4)))
-    assert [(each.operation, each.products) for each in unknown.uncounted] == [("_trilinear", True), ("add", False)]
-    both = swatcost.trace(nn.Sequential(nn.Linear(4, 4), Twice()), torch.zeros(2, 4))
+    unknown = swatcost.trace(Inverse(), torch.eye(4).expand(2, 4, 4))
+    assert [(each.operation, each.products) for each in unknown.uncounted] == [("add", False), ("linalg_inv_ex", True)]
+    both = swatcost.trace(nn.Sequential(nn.Linear(4, 4), Inverse()), torch.eye(4).expand(2, 4, 4))
     assert swatcost.estimate(both).assumptions[0].startswith("TOO LOW: these operations may multiply tensors")
 
 
-class Twice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.bilinear = nn.Bilinear(4, 4, 3)
-
+class Inverse(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return self.bilinear(x, x)
+        return torch.linalg.inv(x + torch.eye(4))
 
 
 def test_a_weight_that_is_computed_is_still_a_layer() -> None:

@@ -126,6 +126,9 @@ class Convention:
         """
         if in_pass in self.formulas:
             return self.formulas[in_pass](layer, density)
+        return layer.real_products * self._products(in_pass, layer, density)
+
+    def _products(self, in_pass: Pass, layer: Layer, density: float) -> float:
         d = self._symbols(layer)
         if in_pass == "forward":
             return _equation_4(d, density)

@@ -80,7 +80,7 @@ def workloads(
     found: list[Workload] = []
     left_out: list[str] = []
     for layer, sparsity in plan.by_layer(network):
-        if layer.kind == "custom":
+        if layer.kind == "custom" or layer.real_products > 1:  # no loop nest has complex numbers
             left_out.append(layer.name)
             continue
         for in_pass in passes:

@@ -57,7 +57,8 @@ class Layer:
     `element_bytes` is the size of an input element. `input_storage` is the index of the input's storage, as in
     SavedTensor. `input_needs_grad` and `weight_trains` say which gradients the backward pass computes: of the input (a
     product's left operand) and of the weight (its right operand). `recomputed` is the number of times that activation
-    checkpointing runs the layer again.
+    checkpointing runs the layer again. `real_products` is the number of products of real numbers in one product of the
+    layer's numbers: 4 if its input and weight are complex, 2 if one of them is.
 
     Raises ValueError if the fields contradict each other.
     """
@@ -79,6 +80,7 @@ class Layer:
     input_storage: Natural
     recomputed: Natural = 0
     custom_macs: tuple[Natural, Natural] = (0, 0)
+    real_products: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
 
     def __post_init__(self) -> None:
         if max(prod(self.input_shape), prod(self.output_shape), self.weight_elements) > LARGEST:
@@ -217,7 +219,7 @@ class Layer:
         """
         if self.kind == "custom":
             return self.custom_macs
-        macs = prod(self.output_shape) * self.input_shape[-1]
+        macs = self.real_products * prod(self.output_shape) * self.input_shape[-1]
         return macs, macs * (self.input_needs_grad + self.weight_trains)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from swatcost.network.layer import LayerKind
 from swatcost.tracing.running_modules import Frame
@@ -15,7 +15,8 @@ class Operand(NamedTuple):
     """A tensor that an operation reads or returns.
 
     `place` is its position among all tensors of the call, arguments first. `is_weight` says that it is a parameter or
-    computed from parameters alone; `matrices` is the number of distinct matrices in a batch of matrices.
+    computed from parameters alone; `matrices` is the number of distinct matrices in a batch of matrices. `numbers` says
+    what its elements are: "packed" ones hold several numbers each. `stored` is how many numbers a sparse tensor stores.
     """
 
     place: int
@@ -23,6 +24,8 @@ class Operand(NamedTuple):
     needs_grad: bool = False
     is_weight: bool = False
     matrices: int = 1
+    numbers: Literal["real", "complex", "packed"] = "real"
+    stored: int | None = None
 
     @property
     def elements(self) -> int:
@@ -40,12 +43,16 @@ class Operand(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an operation, with operands in place of tensors; `frame` is the module that was running."""
+    """One call of an operation, with operands in place of tensors; `frame` is the module that was running.
+
+    `values` has the numbers in a list of whole numbers among the operands, None where they are unknown.
+    """
 
     args: tuple[Any, ...]
     result: Any
     frame: Frame
     kwargs: dict[str, Any] = field(default_factory=dict)
+    values: Callable[[Operand], list[int] | None] = lambda operand: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +75,21 @@ class Reading:
     custom_macs: tuple[int, int] = (0, 0)
 
     @property
+    def real_products(self) -> int:
+        """How many real numbers' products make one of this layer's; custom work is given in them."""
+        if self.weight is None:
+            return 1
+        return real_products(self.input, self.weight)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there was nothing to compute."""
         return 0 in self.input.shape or 0 in self.output_shape
+
+
+def real_products(*operands: Operand) -> int:
+    """Products of real numbers in a product of one number of each: (a + ib)(c + id) are four, a (c + id) are two."""
+    return 1 << sum(each.numbers == "complex" for each in operands)
 
 
 def operands_of(value: Any) -> Iterator[Operand]:

@@ -1,6 +1,8 @@
 """Properties of torch's operations that decide whether they are counted."""
 
-from typing import Any
+import re
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,13 +30,24 @@ SAVE_THEIR_RESULT = {
 
 # Operations that multiply tensors with each other: if uncounted, they are missing from the totals.
 _FAMILIES_OF_PRODUCTS = (
-    "_cdist", "_convolution", "_cslt", "_cudnn_rnn", "_efficient_attention", "_euclidean_dist", "_flash_attention",
-    "_flex", "_grouped_mm", "_int_mm", "_linalg", "_native_multi_head", "_scaled_dot_product", "_scaled_grouped_mm",
-    "_scaled_mm", "_sparse", "_transformer", "_trilinear", "_triton", "_weight_int", "cholesky_", "conv_tbc",
-    "convolution", "cudnn_conv", "gru", "linalg_", "linear", "lstm", "miopen_", "mkldnn_", "ormqr", "quantized_",
-    "rnn_", "sparse ", "sspaddmm", "triangular_solve",
+    "_cdist", "_cholesky", "_compute_linear", "_cslt", "_cudnn_rnn", "_euclidean_dist", "_flex", "_linalg", "_lstm",
+    "_native_multi_head", "_pdist", "_scaled_dot_product", "_sparse", "_spsolve", "_transformer", "_trilinear",
+    "_triton", "_weight_int", "cholesky", "geqrf", "linalg_", "linear", "miopen_", "mkldnn_", "ormqr", "quantized_",
+    "triangular_solve",
 )  # fmt: skip
-_NO_PRODUCTS = {"linalg_vector_norm"}
+_PRODUCTS = re.compile(
+    r"(^|_)\w*(mm|mv|matmul|gemm|attention|lstm|gru|rnn)(_|$|\d)|conv(olution)?(_|$|\d)|(^|_)q?linear(_|$)"
+)
+# Of those, the ones that only move, normalise, reduce or check; and in libraries, changes of layout and of precision.
+_NO_PRODUCTS = re.compile(
+    r"linalg_(vector_norm|_powsum|cross)|_linalg_check_errors|_sparse_(broadcast|compressed|coo|csr_|log_softmax|mask|"
+    r"semi_structured_(apply|tile)|softmax|sum)|_cslt_compress|_cudnn_rnn_flatten_weight|\w+_(reorder|batch_norm|ctc)|"
+    r"(mkldnn|quantized)_\w*pool|_thnn_fused|\w*bilinear\w*|\w*trilinear(2d|3d)"
+)
+_NO_WORK = re.compile(r"(^|_)((de)?quant(ize|ise)?|lookup|permute|transpose|reorder|cast|pack|prepack|unpack)(_|$)")
+_LIBRARIES_OF_TORCH = ("quantized", "_quantized", "quantized_decomposed", "mkldnn", "mkl", "onednn", "torchvision")
+_PACKED = {torch.float4_e2m1fn_x2} if hasattr(torch, "float4_e2m1fn_x2") else set()
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 _OURS = ("aten", "prims", "prim", "profiler", "c10d", "_c10d_functional", "debugprims", "rngprims")
 
 
@@ -44,16 +57,58 @@ def name_of(func: Any) -> str:
     return str(name) if library in _OURS else f"{library}.{name}"
 
 
+@cache
+def is_composite(func: Any) -> bool:
+    """Whether torch implements the operation by other operations only, which are then the ones to record."""
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
+
+
 def may_multiply_tensors(operation: str) -> bool:
-    """Whether the operation multiplies tensors, or may: operations of other libraries can do anything."""
-    return "." in operation or (operation not in _NO_PRODUCTS and operation.startswith(_FAMILIES_OF_PRODUCTS))
+    """Whether the operation multiplies tensors, or may: operations of unknown libraries can do anything."""
+    library, _, name = operation.rpartition(".")
+    return multiplies_by_name(operation) or (
+        library != "" and library not in _LIBRARIES_OF_TORCH and not _NO_WORK.search(name)
+    )
+
+
+def multiplies_by_name(operation: str) -> bool:
+    """Whether the operation's name says that it multiplies tensors with each other."""
+    library, _, name = operation.removeprefix("sparse ").rpartition(".")
+    if _NO_PRODUCTS.match(name):
+        return False
+    return bool(_PRODUCTS.search(name)) or (not library and name.startswith(_FAMILIES_OF_PRODUCTS))
 
 
 def computes(result: Any) -> bool:
-    """Whether an operation returned floating-point numbers; counters and indices are not counted as arithmetic."""
+    """Whether an operation returned numbers that are no counters or indices, which are not counted as arithmetic."""
     if isinstance(result, Tensor):
-        return result.is_floating_point() or result.is_complex()
+        return result.is_floating_point() or result.is_complex() or result.is_quantized
     return isinstance(result, tuple | list) and any(map(computes, result))
+
+
+def works(operation: str, result: Any) -> bool:
+    """Whether an operation without a reader does arithmetic, or multiplies tensors whatever it returns."""
+    if operation in MOVES:
+        return False
+    return computes(result) or (multiplies_by_name(operation) and _has_tensor(result))
+
+
+def _has_tensor(result: Any) -> bool:
+    return isinstance(result, Tensor) or (isinstance(result, tuple | list) and any(map(_has_tensor, result)))
+
+
+def numbers_of(tensor: Tensor) -> Literal["real", "complex", "packed"]:
+    """What a tensor's elements are."""
+    if tensor.is_complex():
+        return "complex"
+    return "packed" if tensor.dtype in _PACKED else "real"
+
+
+def stored_numbers(tensor: Tensor) -> int | None:
+    """How many numbers a sparse tensor stores; None for layouts without values."""
+    if tensor.layout == torch.sparse_coo:
+        return int(tensor._values().numel())
+    return int(tensor.values().numel()) if tensor.layout in _COMPRESSED else None
 
 
 def tensors_of(values: Any) -> list[Tensor]:

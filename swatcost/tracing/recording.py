@@ -1,5 +1,6 @@
 """Records a training step: its layers, its memory and the tensors that autograd saves."""
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,20 @@ from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.operands import Call, Operand, Reading
-from swatcost.tracing.operations import MOVES, computes, may_multiply_tensors, name_of, tensors_of
+from swatcost.tracing.operations import (
+    MOVES,
+    computes,
+    may_multiply_tensors,
+    name_of,
+    numbers_of,
+    stored_numbers,
+    tensors_of,
+    works,
+)
 from swatcost.tracing.pruning_masks import zeros_of_masks
-from swatcost.tracing.readers import READERS, Reader, formula_reader, is_torchs
-from swatcost.tracing.running_modules import Frame
+from swatcost.tracing.reader_registry import NotReadError
+from swatcost.tracing.readers import READERS, SPARSE_READERS, Reader, formula_reader
+from swatcost.tracing.running_modules import Frame, is_torchs
 from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
 from swatcost.tracing.weights import Weights
@@ -90,16 +101,10 @@ class Recording:
         layers: list[Layer] = []
         if operation.name in _EMBEDDINGS and not any(each.is_weight_layer for each in self._layers):
             self._embeds_input = True
-        if any(isinstance(each, Tensor) and each.layout != torch.strided for each in args):
-            self._uncounted[f"sparse {operation.name}"].append(frame.name)
-        elif operation.reader:
-            layers = self._read(operation.reader, args, kwargs, result, frame)
-        elif not computes(result):
-            pass
-        elif operation.formula:
-            layers = self._read(operation.formula, args, kwargs, result, frame)
-        elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # RMSNorm is recorded as one layer, by `left`
-            self._uncounted[operation.name].append(frame.name)
+        try:
+            layers = self._executed(operation, args, kwargs, result, frame)
+        except NotReadError:
+            self._uncounted[_listed_name(operation.name, args)].append(frame.name)
         added = [self._add(layer, result) for layer in layers]
         inputs = tensors_of(args)
         self._weights.track(inputs, tensors_of(result), multiplies=any(added))
@@ -108,9 +113,9 @@ class Recording:
 
     def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
-        read = self._known(func).reader
-        if read is not None:
-            self._recomputed += [each for each in self._read(read, args, {}, result, frame) if not each.is_norm]
+        with contextlib.suppress(NotReadError):  # it was listed when it first ran
+            again = self._executed(self._known(func), args, {}, result, frame)
+            self._recomputed += [each for each in again if not each.is_norm]
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Records a tensor that autograd saves."""
@@ -177,24 +182,40 @@ class Recording:
             self._operations[func] = operation
         return operation
 
+    def _executed(
+        self, operation: _Operation, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
+    ) -> list[Layer]:
+        """The layers that an operation executed. Raises NotReadError if it did work that cannot be counted."""
+        sparse = _has_sparse(args)
+        reader = SPARSE_READERS.get(operation.name) if sparse else operation.reader
+        if reader is None and not sparse and computes(result):
+            reader = operation.formula
+        if reader is not None:
+            return self._read(reader, args, kwargs, result, frame)
+        if works(operation.name, result) and not is_torchs(nn.RMSNorm, frame):  # which is recorded whole, by `left`
+            raise NotReadError
+        return []
+
     def _read(
         self, read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
     ) -> list[Layer]:
         """The layers that an operation executed."""
         tensors: list[Tensor] = []
         named = {key: self._described(each, tensors) for key, each in kwargs.items()}
-        call = Call(self._described(args, tensors), self._described(result, tensors), frame, named)
+        described = self._described(args, tensors), self._described(result, tensors)
+        call = Call(*described, frame, named, lambda operand: _values(tensors[operand.place]))
         return [self._layer(each, tensors, frame) for each in read(call) if not each.is_empty]
 
     def _described(self, value: Any, tensors: list[Tensor]) -> Any:
         """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
         if isinstance(value, Tensor):
-            shape = tuple(value.shape)
-            if value.layout != torch.strided:
-                return shape
+            shape, place = tuple(value.shape), len(tensors)
             tensors.append(value)
+            if value.layout != torch.strided:
+                return Operand(place, shape, value.requires_grad, stored=stored_numbers(value))
             matrices = self._weights.distinct_matrices(value) if len(shape) == 3 else 1
-            return Operand(len(tensors) - 1, shape, value.requires_grad, self._weights.holds(value), matrices)
+            is_weight = self._weights.holds(value)
+            return Operand(place, shape, value.requires_grad, is_weight, matrices, numbers=numbers_of(value))
         if type(value) in (tuple, list):
             parts = (Tensor, tuple, list)
             return type(value)([self._described(each, tensors) if isinstance(each, parts) else each for each in value])
@@ -223,6 +244,7 @@ class Recording:
             dilation=reading.dilation,
             groups=reading.groups,
             custom_macs=reading.custom_macs,
+            real_products=reading.real_products,
         )
 
     def _add(self, layer: Layer, result: Any) -> bool:
@@ -255,6 +277,19 @@ class Recording:
                 calls=len(places),
                 places=tuple(dict.fromkeys(place or type(self._model).__name__ for place in places)),
             )
+
+
+def _has_sparse(args: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, Tensor) and each.layout != torch.strided for each in args)
+
+
+def _listed_name(operation: str, args: tuple[Any, ...]) -> str:
+    """The name under which an operation is listed as uncounted."""
+    return f"sparse {operation}" if _has_sparse(args) else operation
+
+
+def _values(tensor: Tensor) -> list[int] | None:
+    return None if tensor.is_meta else tensor.tolist()
 
 
 def _stored(name: str, tensor: Tensor) -> dict[str, Any]:

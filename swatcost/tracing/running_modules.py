@@ -29,6 +29,11 @@ class Frame:
         return [tuple(leaf.shape) for leaf in tree_flatten(self.args)[0] if isinstance(leaf, Tensor)]
 
 
+def is_torchs(kind: type[nn.Module], frame: Frame) -> bool:
+    """Whether torch's own forward of this kind of module is running; a subclass may override it."""
+    return getattr(type(frame.module), "forward", None) is kind.forward
+
+
 class RunningModules:
     """The running modules, innermost last, and the one that raised an exception."""
 

@@ -25,8 +25,10 @@ from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
+from swatcost.tracing.operations import is_composite
 from swatcost.tracing.recording import Recording
 from swatcost.tracing.running_modules import Frame, RunningModules
+from swatcost.tracing.scripted_calls import scripts_as_written
 
 
 def traced_step(
@@ -72,6 +74,9 @@ class _Observer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if is_composite(func):  # without an autograd kernel, as under inference_mode, it arrives whole
+            with self:
+                return func.decompose(*args, **kwargs)
         of_forward = not self.in_backward or self.checkpointing.depth > 0
         if of_forward:
             self.recording.settle()
@@ -119,12 +124,12 @@ class _WithBackward(nn.Module):
 
 @contextlib.contextmanager
 def _as_written() -> Iterator[None]:
-    """Disables torch.compile and attention's fast path, so that their operations are seen."""
+    """Disables torch.compile, TorchScript's optimisations and attention's fast path, so that operations are seen."""
     stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with stance, warnings.catch_warnings():
+        with stance, scripts_as_written(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using `torch.compile")  # module hooks may run twice: harmless
             yield
     finally:
