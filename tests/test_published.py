@@ -299,7 +299,8 @@ def test_numbers_of_the_text(name: str, computed: float | str, verdict: str) -> 
 
 SPELT = {
     "Table 3": "3", "section 4.2": "4.2", "Section A.9": "A.9", "appendix A.9": "A.9", "eq 7": "Eq. 7",
-    "Equation 8": "Eq. 8", "rigl": "RigL", "section 1": "introduction", "6": "11", "table 6": "11",
+    "Equation 8": "Eq. 8", "section 3.3": "3.3.3", "rigl": "RigL",
+    "section 1": "introduction", "6": "11", "table 6": "11",
 }  # fmt: skip
 
 
@@ -325,6 +326,12 @@ def test_every_table_and_figure_of_costs_answers_in_80_columns(
         text = capsys.readouterr().out
         shown = json.loads(text)["cells"] if format == "json" else list(csv.DictReader(io.StringIO(text)))
         assert [row["as_printed"] for row in shown] == [cell.as_printed for cell in cells(table)]
+
+
+def test_a_section_has_its_parts() -> None:
+    assert {each.table for each in cells("section 4")} == {"4.2", "4.3", "4.4"}
+    assert {each.table for each in cells("appendix A")} == {"A.3", "A.4", "A.5", "A.9"}
+    assert {each.table for each in cells("4")} == {"4"}
 
 
 def test_figure_6_is_table_3s_resnet_50() -> None:

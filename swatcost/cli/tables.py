@@ -29,7 +29,7 @@ def command(table: tuple[str, ...], plot: PlotFile | None, display: Display) -> 
     --plot draws accuracy against reduction from Tables 2, 3, 4 and 5, one panel per network; the paper's Figure 6 is
     the ResNet-50 panel of Table 3.
 
-    Example: swatcost tables 3 --plot figure6.pdf
+    Example: swatcost tables figure 6 --plot figure6.pdf
     """  # fmt: skip
     name = " ".join(table) or "all"
     asked = cells(name)

@@ -145,8 +145,8 @@ def _named(table: str) -> str:
         if found := spelling.fullmatch(text):
             text = form.format(found[1])
     known = {each.casefold(): each for each in [*_names(), *_NO_COSTS]}
-    if section and text.isdigit() and any(each.startswith(f"{text}.") for each in known):
-        return f"{text}."  # a whole section
+    if section and any(each.startswith(f"{text}.") for each in known):
+        return f"{text.upper()}."  # a whole section
     if text not in known or (section and text.isdigit()):
         raise SwatcostError(f"unknown table {table!r}: {nearest(table, _names())}")
     return known[text]

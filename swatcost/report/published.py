@@ -208,11 +208,12 @@ def _reasons(found: Sequence[Reproduction], every: bool) -> list[str]:
 
 
 def _conventions(found: Sequence[Reproduction], view: View) -> list[str]:
-    """Under which other conventions numbers come out: where the row's own gives the digits, too, if notes are asked."""
+    """Under which other conventions numbers come out; where the row's own gives the digits, too, only with notes."""
     findings: dict[str, list[str]] = {}
     folded = 0
     for each in found:
-        if each.elsewhere and each.verdict in ("equal", "bound holds", "needs a statistic") and not view.notes:
+        comes_out = each.best is not None and each.cell.nearness(each.best) in ("equal", "bound holds")
+        if each.elsewhere and comes_out and not view.notes:
             folded += 1
         elif each.elsewhere:
             near = dict.fromkeys(each.elsewhere.values())
