@@ -19,22 +19,24 @@ def _names() -> list[str]:
 
 
 @click.command("tables")
-@click.argument("table", default="all", shell_complete=offering(_names))
+@click.argument("table", nargs=-1, shell_complete=offering(_names))
 @plot_options("accuracy loss against training FLOP reduction")
 @displaying
-def command(table: str, plot: PlotFile | None, display: Display) -> None:
-    """Shows published numbers beside computed ones. TABLE is 2, 3, 4, 5, 7, 8, 10, RigL, … or all.
+def command(table: tuple[str, ...], plot: PlotFile | None, display: Display) -> None:
+    """Shows published numbers beside computed ones. TABLE is all (the default), a table, section, figure or equation
+    of the SWAT paper (3, section 4.2, A.9, figure 6, eq. 7, abstract), or RigL.
 
     --plot draws accuracy against reduction from Tables 2, 3, 4 and 5, one panel per network; the paper's Figure 6 is
     the ResNet-50 panel of Table 3.
 
-    Example: swatcost tables 3 --plot figure6.pdf
-    """
-    asked = cells(table)
+    Example: swatcost tables figure 6 --plot figure6.pdf
+    """  # fmt: skip
+    name = " ".join(table) or "all"
+    asked = cells(name)
     if plot is not None:
         check_accuracies(asked)
     length = len(asked)
-    with click.progressbar(reproduce(table), length, "computing", file=sys.stderr, hidden=unattended()) as bar:
+    with click.progressbar(reproduce(name), length, "computing", file=sys.stderr, hidden=unattended()) as bar:
         found = list(bar)
     if plot is not None:
         plot.save(accuracy_by_reduction(found, size=plot.size))

@@ -63,8 +63,8 @@ def accuracy_by_reduction(reproductions: Iterable[Reproduction], *, size: str = 
     tables: dict[str, None] = {}
     for change, reduction in _rows(published):
         found = published[reduction]
-        best = found.computed if found.supplied is None else found.supplied
-        point = _Point(change.setting, 0.0 - change.printed, reduction.printed, best)
+        best = found.best
+        point = _Point(change.setting, 0.0 - change.number, reduction.number, best)
         networks.setdefault(change.network, {}).setdefault(change.method, []).append(point)
         tables[change.table] = None
     methods = list(dict.fromkeys(method for rows in networks.values() for method in rows))

@@ -1,11 +1,14 @@
 """Published numbers as data, and the program's number for each.
 
-`cells.csv` has one line per printed number: table, network, method and setting as printed, the quantity, the number,
-its unit and tolerance, the settings (a row of `rows.csv`) that should reproduce it, and a reason if they cannot:
+`cells.csv` has one line per printed number: table, network, method and setting as printed, the quantity, the number in
+its printed digits, its unit and the stated tolerance, what gives it, and a reason if that does not:
 
-- `statistic`: the number needs a statistic of a training run. `supplied_row` names settings that supply one.
-- `contradiction`: the paper contradicts itself or does not say how it counted.
-- `quoted`: the number is not a cost, or is an input of this program, and is repeated as printed.
+- `row` is a row of `rows.csv`, whose settings should reproduce it; `*` is all rows of Tables 2 to 5; `recipe NAME` and
+  `method NAME` are the hyperparameters and methods of this program; `printed` is arithmetic with other printed numbers,
+  which tests the paper against itself. `supplied_row` has settings with a statistic that the paper does not give.
+- `status` is `statistic` if the number needs a statistic of a training run, `contradiction` if the paper contradicts
+  itself or does not say how it counted, `construction` if it holds by construction, as an input or the target itself,
+  and `quoted` if it is not a cost and is repeated as printed.
 
 The program's own numbers in a reason are in the column `states`, as QUANTITY=NUMBER, and fill the {} of the reason in
 order.
@@ -13,101 +16,82 @@ order.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
-from swatcost.common.errors import MissingPackageError, SwatcostError
-from swatcost.common.registry import nearest
+from swatcost.common.errors import MissingPackageError
+from swatcost.counting import CONVENTIONS
 from swatcost.distributions.tables import read_table
-from swatcost.estimate import Estimate, estimate
+from swatcost.estimate import Estimate, estimate, under
 from swatcost.loading.load import load
+from swatcost.methods import METHODS
 from swatcost.network import Network
-from swatcost.published.quantities import OVER_ALL_ROWS, QUANTITIES
+from swatcost.planning.recipes import RECIPES
+from swatcost.published.cell import REPEATED, Cell, Nearness, cells, lines, stated_numbers
+from swatcost.published.printed import METHOD, PRINTED, RECIPE
+from swatcost.published.quantities import COUNTED, OVER_ALL_ROWS, QUANTITIES
 
 if TYPE_CHECKING:
     import pandas
 
-Verdict = Literal["reproduced", "needs a statistic", "not reproducible", "quoted", "not computed", "MISMATCH"]
-_EXCUSES: dict[str, Verdict] = {"statistic": "needs a statistic", "contradiction": "not reproducible"}
-REPEATED = {"6": "11"}
-"""Tables that repeat the numbers of another one."""
+__all__ = ["REPEATED", "REPRODUCED", "Cell", "Reproduction", "Verdict", "cells", "estimate_of", "frame", "reproduce",
+           "stated_numbers"]  # fmt: skip
 
-_DATA = files(__package__)
+Verdict = Literal[
+    "equal", "within tolerance", "bound holds", "other convention", "needs a statistic", "not computable",
+    "not reproducible", "consistent", "inconsistent", "by construction", "quoted", "not computed", "MISMATCH",
+]  # fmt: skip
+REPRODUCED: tuple[Verdict, ...] = ("equal", "within tolerance", "bound holds")
+"""Verdicts on cells that come out."""
+
 _EQUAL_SHARES = "equal shares"  # rows for numbers that do not depend on SWAT-M's momentum shares
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A printed number. Percentages are as printed, in per cent."""
-
-    table: str
-    network: str
-    method: str
-    setting: str
-    quantity: str
-    relation: str
-    printed: float
-    unit: str
-    tolerance: float
-    row: str
-    supplied_row: str
-    status: str
-    reason: str
-
-    @property
-    def identity(self) -> str:
-        """A unique name of the cell."""
-        return "/".join(filter(None, (self.table, self.network, self.method, self.setting, self.quantity)))
-
-    def holds(self, computed: float) -> bool:
-        """Whether a computed number matches the printed one within the tolerance, or satisfies the printed bound."""
-        if self.relation == "=":
-            return abs(computed - self.printed) <= self.tolerance + 1e-9
-        return computed >= self.printed if self.relation == ">=" else computed <= self.printed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
     """A cell, the computed number (None if there is none), the number with a supplied statistic, and a verdict.
 
-    A cell whose number matches is reproduced, whatever its status; MISMATCH is a difference without an explanation. A
-    cell that needs a package that is not installed is not computed, and its reason says what to install.
+    A number is `equal` if it rounds to the printed digits, or else `within tolerance` of the cell; `bound holds` for a
+    printed bound. `by_convention` has the number under every convention, where it depends on one: `other convention` is
+    the verdict if the convention of the row does not give the printed number and another does. `consistent` follows
+    from other printed numbers. `by construction` holds whatever the network. `not computable` lacks data that the paper
+    does not give; `needs a statistic` does, too, but a stand-in was computed: uniform sparsity. MISMATCH is a
+    difference without an explanation. A cell that needs a package that is not installed is `not computed`, and its
+    reason says what to install.
     """
 
     cell: Cell
-    computed: float | None
+    computed: float | str | None
     supplied: float | None
     verdict: Verdict
+    by_convention: Mapping[str, float] = field(default_factory=dict, hash=False)
+    own_convention: str = ""
+
+    @property
+    def best(self) -> float | None:
+        """The computed number, with the supplied statistic if there is one; None for a word."""
+        best = self.computed if self.supplied is None else self.supplied
+        return None if isinstance(best, str) else best
 
     @property
     def difference(self) -> float | None:
-        """Computed less printed, in the printed unit; with the supplied statistic if there is one."""
-        best = self.computed if self.supplied is None else self.supplied
-        return None if best is None else best - self.cell.printed
+        """The best number less the printed one, in the printed unit."""
+        return None if self.best is None else self.best - self.cell.number
+
+    @property
+    def elsewhere(self) -> dict[str, Nearness]:
+        """How near the number comes under each convention that gives it, other than the row's own."""
+        near = {name: self.cell.nearness(number) for name, number in self.by_convention.items()}
+        return {name: each for name, each in near.items() if each and name != self.own_convention}
 
     def to_dict(self) -> dict[str, Any]:
         """The cell and its reproduction as plain data."""
         found = {"computed": self.computed, "supplied": self.supplied, "difference": self.difference}
-        return {**asdict(self.cell), **found, "verdict": self.verdict}
-
-
-def cells(table: str = "all") -> list[Cell]:
-    """The printed numbers of a table, or of all. Raises SwatcostError for an unknown table."""
-    every = [_cell(line) for line in _lines("cells.csv")]
-    tables = list(dict.fromkeys(each.table for each in every))
-    table = REPEATED.get(table, table)
-    if table != "all" and table not in tables:
-        raise SwatcostError(f"unknown table {table!r}: {nearest(table, [*tables, *REPEATED, 'all'])}")
-    return [each for each in every if table in ("all", each.table)]
-
-
-def stated_numbers() -> list[tuple[Cell, dict[str, str]]]:
-    """The cells whose reason states numbers of the program, each with these numbers by quantity."""
-    return [(_cell(dict(line)), _numbers_stated(line)) for line in _lines("cells.csv") if line["states"]]
+        conventions = {"convention": self.own_convention, "by_convention": dict(self.by_convention)}
+        return {**asdict(self.cell), **found, "verdict": self.verdict, **conventions, "elsewhere": self.elsewhere}
 
 
 def reproduce(table: str = "all") -> Iterator[Reproduction]:
@@ -123,26 +107,79 @@ def frame(table: str = "all") -> pandas.DataFrame:
 
 
 def _reproduced(cell: Cell) -> Reproduction:
-    if cell.status == "quoted":
-        return Reproduction(cell=cell, computed=None, supplied=None, verdict="quoted")
     try:
-        computed = _compute(cell.quantity, cell.row)
-        supplied = _compute(cell.quantity, cell.supplied_row)
+        computed = _compute(cell, cell.row)
+        supplied = _compute(cell, cell.supplied_row)
+        counted = _counted(cell)
     except MissingPackageError as error:
         return Reproduction(cell=replace(cell, reason=str(error)), computed=None, supplied=None, verdict="not computed")
-    if computed is not None and cell.holds(computed):
-        verdict: Verdict = "reproduced"
-    else:
-        verdict = _EXCUSES.get(cell.status, "MISMATCH")
-    return Reproduction(cell=cell, computed=computed, supplied=supplied, verdict=verdict)
+    assert not isinstance(supplied, str)
+    found = Reproduction(cell=cell, computed=computed, supplied=supplied, verdict="MISMATCH", **counted)
+    return replace(found, verdict=_verdict(found))
 
 
-def _compute(quantity: str, row: str) -> float | None:
+def _verdict(found: Reproduction) -> Verdict:
+    cell, computed = found.cell, found.computed
+    if cell.status == "quoted":
+        return "quoted"
+    if computed is None:
+        return "by construction" if cell.status == "construction" else "not computable"
+    if cell.status == "statistic":
+        return "needs a statistic"  # whatever the stand-in gives
+    near = cell.nearness(computed)
+    if cell.status == "construction":
+        return "by construction" if near else "MISMATCH"
+    if cell.row == "printed":
+        return "consistent" if near else "inconsistent" if cell.status else "MISMATCH"
+    if near:
+        return near
+    if found.elsewhere:
+        return "other convention"
+    return "not reproducible" if cell.status == "contradiction" else "MISMATCH"
+
+
+def _compute(cell: Cell, row: str) -> float | str | None:
+    kind, _, name = row.partition(" ")
+    match kind:
+        case "":
+            return None
+        case "printed":
+            return PRINTED[cell.quantity](cell)
+        case "recipe":
+            return RECIPE[cell.quantity](RECIPES[name])
+        case "method":
+            return METHOD[cell.quantity](METHODS[name])
+        case "*":
+            return OVER_ALL_ROWS[cell.quantity](_all_rows())
+    return QUANTITIES[cell.quantity](estimate_of(row))
+
+
+def _counted(cell: Cell) -> dict[str, Any]:
+    """The number under every convention and the row's own, if it is a count; not of a stand-in for a statistic."""
+    row = cell.supplied_row if cell.status == "statistic" else cell.row
+    if cell.quantity not in COUNTED or cell.status in ("quoted", "construction") or row in ("", "printed"):
+        return {}
     if row == "*":
-        return OVER_ALL_ROWS[quantity](
-            [estimate_of(name) for name, row in _rows().items() if name[0] in "2345" and row["source"] != _EQUAL_SHARES]
-        )
-    return QUANTITIES[quantity](estimate_of(row)) if row else None
+        quantity, own = OVER_ALL_ROWS[cell.quantity], "swat"
+        return {
+            "by_convention": {name: quantity(_all_rows(name)) for name in CONVENTIONS.names()},
+            "own_convention": own,
+        }
+    return {
+        "by_convention": {name: QUANTITIES[cell.quantity](_under(row, name)) for name in CONVENTIONS.names()},
+        "own_convention": estimate_of(row).convention.name,
+    }
+
+
+def _all_rows(convention: str | None = None) -> list[Estimate]:
+    """The estimates of Tables 2 to 5, under another convention if asked."""
+    names = [name for name, row in _rows().items() if name[0] in "2345" and row["source"] != _EQUAL_SHARES]
+    return [_under(name, convention) if convention else estimate_of(name) for name in names]
+
+
+@cache
+def _under(row: str, convention: str) -> Estimate:
+    return under(estimate_of(row), CONVENTIONS[convention])
 
 
 @cache
@@ -156,7 +193,7 @@ def estimate_of(row: str) -> Estimate:
     if column == _EQUAL_SHARES:
         settings["source"] = {"*": {"share": 1.0}}
     elif column:
-        table = read_table(_DATA / "resnet50_layer_sparsities.csv")
+        table = read_table(files(__package__) / "resnet50_layer_sparsities.csv")
         settings["source"] = {layer: {"weights": numbers[column]} for layer, numbers in table.items()}
     return estimate(_network(settings.pop("model"), settings.pop("classes", None)), **settings)
 
@@ -168,18 +205,4 @@ def _network(model: str, classes: str | None) -> Network:
 
 @cache
 def _rows() -> dict[str, dict[str, str]]:
-    return {line["row"]: line for line in _lines("rows.csv")}
-
-
-def _lines(name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader((_DATA / name).read_text(encoding="utf-8").splitlines()))
-
-
-def _cell(line: dict[str, str]) -> Cell:
-    numbers = {"printed": float(line["printed"]), "tolerance": float(line["tolerance"] or 0)}
-    reason = line["reason"].format(*_numbers_stated(line).values())
-    return Cell(**{**line, **numbers, "reason": reason})  # type: ignore[arg-type]
-
-
-def _numbers_stated(line: dict[str, str]) -> dict[str, str]:
-    return dict(statement.split("=") for statement in line.pop("states").split())
+    return {line["row"]: line for line in lines("rows.csv")}

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
 
-from swatcost.counting.costs import FLOPS_PER_MAC
+from swatcost.accelerator.cycles import Cycles
+from swatcost.counting.costs import FLOPS_PER_MAC, PassCosts
 from swatcost.estimate import Estimate
-from swatcost.network.passes import Pass
+from swatcost.network.passes import PASSES, Pass
 from swatcost.timing.topk import speedup_limit
 
 # Training steps and samples per step of RigL's ResNet-50 (Evci et al., "Rigging the Lottery", ICML 2020, and its public
@@ -30,7 +31,30 @@ QUANTITIES: dict[str, Callable[[Estimate], float]] = {
     "dense_train_eflops": lambda of: FLOPS_PER_MAC * of.costs.training.dense * _STEPS_OF_RIGL * _BATCH_OF_RIGL / 1e18,
     "test_ratio": lambda of: 1 - of.inference_reduction,
     "train_ratio": lambda of: 1 - of.training_reduction,
+    "backward_over_forward": lambda of: _backward_over_forward(of.costs),
+    "last_layer_backward_over_forward": lambda of: _backward_over_forward(of.layers[-1].costs),
+    "default_act_sparsity": lambda of: 100 * of.default_act_sparsity,
+    "first_and_last_parameters": lambda of: (
+        100 * (of.layers[0].params + of.layers[-1].params) / of.network.parameter_elements
+    ),
+    "dense_step_ms": lambda of: 1e3 * of.dense_step.seconds,
+    "topk_ms": lambda of: 1e3 * of.topk_seconds,
+    "topk_weight_ms": lambda of: 1e3 * of.device.topk.weights.seconds,
+    "topk_activation_ms": lambda of: 1e3 * of.device.topk.activations.seconds,
 }
+COUNTED = frozenset(
+    {
+        "training_reduction", "training_flops_ratio", "inference_reduction", "activation_reduction",
+        "speedup_of_rounded", "dense_test_gflops", "dense_train_eflops", "test_ratio", "train_ratio",
+        "backward_over_forward", "least_activation_reduction", "most_activation_reduction",
+    }
+)  # fmt: skip
+"""Quantities that depend on the convention."""
+
+
+def _backward_over_forward(costs: PassCosts) -> float:
+    by_pass = costs.by_pass()
+    return (by_pass["grad_input"].dense + by_pass["grad_weight"].dense) / by_pass["forward"].dense
 
 
 # Bit-Tactical's shapes, and our full crossbar over nine lines.
@@ -38,14 +62,21 @@ _SHAPES = ("L1,6", "L2,5", "L4,3", "T2,5", "X8")
 
 
 @cache
-def _cycles(model: str, weights: float, shape: str, in_pass: Pass) -> float:
+def _cycles(model: str, weights: float, acts: float, shape: str, in_pass: Pass) -> Cycles:
     from swatcost.simulation.simulation import simulate
 
-    return float(simulate(model, weights=weights, shape=shape, passes=(in_pass,)).of(in_pass).speedup)
+    return simulate(model, weights=weights, acts=acts, shape=shape, passes=(in_pass,)).of(in_pass)
 
 
-def _simulated(shape: str, in_pass: Pass) -> Callable[[Estimate], float]:
-    return lambda of: _cycles(of.network.name, of.plan.weights or 0.0, shape, in_pass)
+def _simulated(shape: str, *passes: Pass) -> Callable[[Estimate], float]:
+    """The speedup of passes together, in cycles."""
+
+    def speedup(of: Estimate) -> float:
+        plan = of.plan
+        every = [_cycles(of.network.name, plan.weights or 0.0, plan.acts or 0.0, shape, each) for each in passes]
+        return float(sum(every, Cycles()).speedup)
+
+    return speedup
 
 
 def _ideal(in_pass: Pass) -> Callable[[Estimate], float]:
@@ -57,6 +88,7 @@ for _pass in _TABLE_11:
     QUANTITIES[f"{_pass}_ideal"] = _ideal(_pass)
     for _shape in _SHAPES:
         QUANTITIES[f"{_pass}_cycles {_shape}"] = _simulated(_shape, _pass)
+QUANTITIES["step_cycles T2,5"] = _simulated("T2,5", *PASSES)
 
 
 def _bn_parameters(of: Estimate) -> float:
@@ -80,6 +112,7 @@ def _of_swat(estimates: Sequence[Estimate]) -> list[Estimate]:
 OVER_ALL_ROWS: dict[str, Callable[[Sequence[Estimate]], float]] = {
     "least_activation_reduction": lambda every: min(100 * each.activation_reduction for each in _of_swat(every)),
     "most_activation_reduction": lambda every: max(100 * each.activation_reduction for each in _of_swat(every)),
+    "least_weight_sparsity": lambda every: min(100 * (each.plan.weights or 0.0) for each in _of_swat(every)),
     "most_weight_sparsity": lambda every: max(100 * (each.plan.weights or 0.0) for each in _of_swat(every)),
     "most_bn_parameters": lambda every: max(map(_bn_parameters, every)),
     "most_bn_computation": lambda every: max(map(_bn_computation, every)),
