@@ -57,7 +57,8 @@ class Layer:
     `element_bytes` is the size of an input element. `input_storage` is the index of the input's storage, as in
     SavedTensor. `input_needs_grad` and `weight_trains` say which gradients the backward pass computes: of the input (a
     product's left operand) and of the weight (its right operand). `recomputed` is the number of times that activation
-    checkpointing runs the layer again.
+    checkpointing runs the layer again. `per_step` says that its work does not grow with the batch, because none of its
+    operands depends on the network's inputs: a spectral norm, a merged adapter, a kernel mixed from parameters.
 
     Raises ValueError if the fields contradict each other.
     """
@@ -78,6 +79,7 @@ class Layer:
     weight_trains: bool
     input_storage: Natural
     recomputed: Natural = 0
+    per_step: bool = False
     custom_macs: tuple[Natural, Natural] = (0, 0)
 
     def __post_init__(self) -> None:
