@@ -1,7 +1,7 @@
 """Records a training step: its layers, its memory and the tensors that autograd saves."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.operands import Call, Operand, Reading
 from swatcost.tracing.operations import MOVES, computes, may_multiply_tensors, name_of, tensors_of
+from swatcost.tracing.origins import Origins
 from swatcost.tracing.pruning_masks import zeros_of_masks
 from swatcost.tracing.readers import READERS, Reader, formula_reader, is_torchs
 from swatcost.tracing.running_modules import Frame
@@ -23,6 +24,7 @@ from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
 from swatcost.tracing.weights import Weights
 
+_NO_LAYER = nn.Identity()  # stands for the module that runs, where an operation computes a weight: it is no layer then
 _EMBEDDINGS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
 
 
@@ -57,7 +59,6 @@ class Recording:
         identifiable = batch_is_identifiable(batch_size, dims + [size for tensor in own for size in tensor.shape])
         self._own = {address(tensor) for tensor in own}
         self._storages = Storages(batch_size, identifiable)
-        self._weights = Weights(model, parameters, buffers, self._storages)
         self._graph = AutogradGraph()
         self._saved = SavedTensors(self._own, self._storages)
         self._operations: dict[Any, _Operation] = {}
@@ -73,6 +74,8 @@ class Recording:
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
         self._input_storages = len(self._storages.sizes)
+        self._origins = Origins({**buffers, **parameters}, inputs, self._storages, batch_size)
+        self._weights = Weights(model, parameters, self._origins)
 
     def settle(self) -> None:
         """To be called before each operation of the forward pass."""
@@ -100,17 +103,24 @@ class Recording:
             layers = self._read(operation.formula, args, kwargs, result, frame)
         elif not operation.moves and not is_torchs(nn.RMSNorm, frame):  # RMSNorm is recorded as one layer, by `left`
             self._uncounted[operation.name].append(frame.name)
-        added = [self._add(layer, result) for layer in layers]
+        for layer in layers:
+            self._add(layer, result)
         inputs = tensors_of(args)
-        self._weights.track(inputs, tensors_of(result), multiplies=any(added))
+        self._track(operation.name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
         self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
 
     def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
-        read = self._known(func).reader
-        if read is not None:
-            self._recomputed += [each for each in self._read(read, args, {}, result, frame) if not each.is_norm]
+        operation, layers = self._known(func), []
+        if operation.reader is not None:
+            layers = self._read(operation.reader, args, {}, result, frame)
+            self._recomputed += [each for each in layers if not each.is_norm]
+        self._track(operation.name, args, {}, result, layers)
+
+    def view(self, func: Any, args: tuple[Any, ...]) -> None:
+        """Records a view of the forward pass."""
+        self._origins.view(self._known(func).name, args)
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Records a tensor that autograd saves."""
@@ -139,7 +149,7 @@ class Recording:
     def network(self, name: str) -> Network:
         """The traced network, once the step is over."""
         kept = [each.grad for each in self._parameters.values() if each.grad is not None]
-        gradients = {self._storages.gradient(each) for each in kept if each.layout == torch.strided}
+        gradients = {self._storages.constant(each) for each in kept if each.layout == torch.strided}
         zeros = zeros_of_masks(self._model)
         return Network(
             name=name,
@@ -181,12 +191,31 @@ class Recording:
         self, read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
     ) -> list[Layer]:
         """The layers that an operation executed."""
+        operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
+        per_step = not self._origins.grow(operands)
+        reads_as = frame
+        is_weight: Callable[[Tensor], bool] = self._weights.holds
+        if per_step:
+            is_weight = self._weights.of_layer(operands, frame)
+            if not any(map(is_weight, operands)):
+                reads_as = Frame(frame.name, _NO_LAYER)
         tensors: list[Tensor] = []
-        named = {key: self._described(each, tensors) for key, each in kwargs.items()}
-        call = Call(self._described(args, tensors), self._described(result, tensors), frame, named)
-        return [self._layer(each, tensors, frame) for each in read(call) if not each.is_empty]
+        named = {key: self._described(each, tensors, is_weight) for key, each in kwargs.items()}
+        described = self._described(args, tensors, is_weight), self._described(result, tensors, is_weight)
+        call = Call(*described, reads_as, named)
+        return [self._layer(each, tensors, frame, per_step) for each in read(call) if not each.is_empty]
 
-    def _described(self, value: Any, tensors: list[Tensor]) -> Any:
+    def _track(
+        self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, layers: Sequence[Layer]
+    ) -> None:
+        """Records what the results were computed from."""
+        operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
+        self._origins.track(operation, (*args, *kwargs.items()), operands, result, layers)
+        for each in tensors_of(result):
+            if not self._origins.grow([each]) and address(each) not in self._own:
+                self._storages.constant(each)
+
+    def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
         """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
         if isinstance(value, Tensor):
             shape = tuple(value.shape)
@@ -194,13 +223,16 @@ class Recording:
                 return shape
             tensors.append(value)
             matrices = self._weights.distinct_matrices(value) if len(shape) == 3 else 1
-            return Operand(len(tensors) - 1, shape, value.requires_grad, self._weights.holds(value), matrices)
+            return Operand(len(tensors) - 1, shape, value.requires_grad, is_weight(value), matrices)
         if type(value) in (tuple, list):
             parts = (Tensor, tuple, list)
-            return type(value)([self._described(each, tensors) if isinstance(each, parts) else each for each in value])
+            described = (
+                self._described(each, tensors, is_weight) if isinstance(each, parts) else each for each in value
+            )
+            return type(value)(described)
         return value
 
-    def _layer(self, reading: Reading, tensors: list[Tensor], frame: Frame) -> Layer:
+    def _layer(self, reading: Reading, tensors: list[Tensor], frame: Frame, per_step: bool) -> Layer:
         input, weight = tensors[reading.input.place], reading.weight
         if reading.kind in ("linear", "product") and input.dim() == 1:
             input = input.unsqueeze(0)  # a vector becomes a matrix, so that it is not taken for channel statistics
@@ -222,19 +254,17 @@ class Recording:
             padding=reading.padding,
             dilation=reading.dilation,
             groups=reading.groups,
+            per_step=per_step,
             custom_macs=reading.custom_macs,
         )
 
-    def _add(self, layer: Layer, result: Any) -> bool:
-        """Adds a layer, and awaits its node if it has gradients. Returns whether it multiplies: not a normalisation."""
+    def _add(self, layer: Layer, result: Any) -> None:
+        """Adds a layer, and awaits its node if it multiplies, unlike a normalisation, and has gradients."""
         self._layers.append(layer)
-        if layer.is_norm:
-            return False
-        if _has_gradients(layer):
+        if not layer.is_norm and _has_gradients(layer):
             self._graph.await_node(len(self._layers) - 1, result if isinstance(result, Tensor) else result[0])
             if layer.is_weight_layer and layer.weight_trains:
                 self._saved.claim(layer)
-        return True
 
     def _as_trained(self) -> Iterable[Layer]:
         """The layers, with only the gradients that the backward pass computes, and with their recomputations."""
