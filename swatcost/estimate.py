@@ -141,7 +141,7 @@ class Estimate(Result):
     def act_sparsity(self) -> float:
         """The fraction of elements entering conv and linear layers that are masked."""
         layers = [each for each in self.layers if each.layer.is_weight_layer]
-        elements = [self.network.input_elements(each.layer) for each in layers]
+        elements = [self.network.input_elements(each.layer, self.batch_size) for each in layers]
         masked = sum(size * each.sparsity.activation for size, each in zip(elements, layers, strict=True))
         return masked / sum(elements) if elements else 0.0
 
@@ -284,17 +284,17 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
     """Estimates what a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
     counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
-    exact = summed(executed, network)
+    exact = summed(executed, network, setting.batch_size)
     found = Estimate(
         network=network,
         setting=setting,
         plan=plan,
         counting=counting,
         device=device,
-        layers=_layer_estimates(network, plan, counted, executed),
-        costs=summed(counted, network),
+        layers=_layer_estimates(network, plan, setting.batch_size, counted, executed),
+        costs=summed(counted, network, setting.batch_size),
         exact=exact,
-        activation_reduction=activation_reduction(network, plan, setting.convention),
+        activation_reduction=activation_reduction(network, plan, setting.convention, setting.batch_size),
         memory=step_memory(network, plan, setting.batch_size),
         dense_step=dense_step_of(network, setting, exact),
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
@@ -318,11 +318,11 @@ def under(found: Estimate, convention: Convention) -> Estimate:
         setting=found.setting.but(convention=convention),
         counting=counting,
         layers=tuple(
-            replace(layer, costs=costs.per_sample(network.batch_size))
+            replace(layer, costs=costs.per_sample(network.samples_of(layer.layer, found.batch_size)))
             for layer, costs in zip(found.layers, counted, strict=True)
         ),
-        costs=summed(counted, network),
-        activation_reduction=activation_reduction(network, found.plan, convention),
+        costs=summed(counted, network, found.batch_size),
+        activation_reduction=activation_reduction(network, found.plan, convention, found.batch_size),
     )
 
 
@@ -358,7 +358,11 @@ def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
 
 
 def _layer_estimates(
-    network: Network, plan: SparsityPlan, counted: Sequence[PassCosts], executed: Sequence[PassCosts]
+    network: Network,
+    plan: SparsityPlan,
+    batch_size: int,
+    counted: Sequence[PassCosts],
+    executed: Sequence[PassCosts],
 ) -> tuple[LayerEstimate, ...]:
     """Each layer's estimate, from its costs over the traced batch under the chosen convention and under exact."""
     sizes = {parameter.name: parameter.elements for parameter in network.parameters}
@@ -367,8 +371,8 @@ def _layer_estimates(
             layer=layer,
             sparsity=sparsity,
             params=sum(sizes.pop(name, 0) for name in layer.parameters),  # a shared parameter is popped once
-            costs=costs.per_sample(network.batch_size),
-            exact=exact.per_sample(network.batch_size),
+            costs=costs.per_sample(network.samples_of(layer, batch_size)),
+            exact=exact.per_sample(network.samples_of(layer, batch_size)),
         )
         for (layer, sparsity), costs, exact in zip(plan.by_layer(network), counted, executed, strict=True)
     )

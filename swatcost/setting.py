@@ -245,7 +245,9 @@ class Setting:
             from swatcost.counting.default_sparsity import measured_default
 
             zeros = checked_sparsity(measured_default(zeros, network), "default_act_sparsity")
-        return Counting(convention=self.convention, steps=self.steps, default_act_sparsity=zeros)
+        return Counting(
+            convention=self.convention, steps=self.steps, batch_size=self.batch_size, default_act_sparsity=zeros
+        )
 
     def record(self) -> dict[str, Any]:
         """The settings as plain data, including defaults."""

@@ -210,23 +210,6 @@ def test_a_weight_that_is_computed_is_still_a_layer() -> None:
         assert layer.weight_trains
 
 
-def test_work_that_is_not_the_same_for_every_sample_is_averaged() -> None:
-    class Hypernetwork(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.code = nn.Parameter(torch.zeros(1, 8))
-            self.make = nn.Linear(8, 15)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x @ self.make(self.code).view(3, 5)
-
-    network = swatcost.trace(Hypernetwork(), torch.zeros(4, 3))
-    assert [layer.name for layer in network.counted_layers] == ["make", "Hypernetwork"]
-    estimate = swatcost.estimate(network, convention="exact")
-    assert estimate.costs.forward.dense == 8 * 15 / 4 + 3 * 5  # one row of 8 · 15 for the whole batch of 4
-    assert any("averaged over the traced batch of 4: make" in each for each in estimate.assumptions)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -33,6 +33,9 @@ class Slots:
         """In the order above."""
         return (self.busy, self.ragged, self.unfilled, self.filters, self.tiles)
 
+    def __rmul__(self, times: float) -> Slots:
+        return Slots(*(times * each for each in self.as_tuple()))
+
     @property
     def total(self) -> float:
         """All slots."""
@@ -55,6 +58,9 @@ class Cycles:
         return Cycles(
             self.dense + other.dense, self.sparse + other.sparse, self.limit + other.limit, self.slots + other.slots
         )
+
+    def __rmul__(self, times: float) -> Cycles:
+        return Cycles(times * self.dense, times * self.sparse, times * self.limit, times * self.slots)
 
     @property
     def speedup(self) -> float:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swatcost.accelerator import mapping
 from swatcost.accelerator.architecture import Architecture
@@ -38,7 +38,7 @@ def layer_cycles(
         (layer, sparsity, places.setdefault(layer.weight, len(places))) for layer, sparsity in plan.by_layer(network)
     ]
     pruned = any(sparsity.weight for _, sparsity, _ in tasks) or masks.brings_zeros(network)
-    step = _Step(architecture, masks, plan, pruned, network.batch_size, batch_size, passes)
+    step = _Step(architecture, masks, plan, pruned, network, batch_size, passes)
     largest_first = sorted(range(len(tasks)), key=lambda number: -tasks[number][0].weight_elements)
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
         waiting = {pool.submit(step.layer, *tasks[number]): number for number in largest_first}
@@ -62,28 +62,32 @@ _LAYOUTS: dict[Pass, tuple[Callable[..., mapping.Filters], Callable[[Layer, mapp
 class _Step:
     """What all layers share. `pruned`: some weight is zero; if none is, every line costs a cycle.
 
-    The network was traced with `traced_batch` samples; the step has `batch_size`.
+    The step has `batch_size` samples.
     """
 
     architecture: Architecture
     masks: MaskSource
     plan: SparsityPlan
     pruned: bool
-    traced_batch: int
+    network: Network
     batch_size: int
     passes: tuple[Pass, ...]
 
     def layer(self, layer: Layer, sparsity: LayerSparsity, place: int) -> LayerCycles:
+        if layer.per_step and self.batch_size > 1:  # its windows fill columns once per step, not once per sample
+            whole = replace(self, batch_size=1).layer(layer, sparsity, place)
+            return replace(whole, passes={each: 1 / self.batch_size * it for each, it in whole.passes.items()})
         found = self._weight_layer(layer, sparsity, place) if layer.is_weight_layer else self._product(layer)
         return LayerCycles(layer=layer, sparsity=sparsity, passes=found)
 
     def _product(self, layer: Layer) -> dict[Pass, Cycles]:
         """For a product of activations, grad_input has both gradients."""
+        samples = self.network.samples_of(layer, self.batch_size)
         if layer.kind == "custom":
-            works = (macs / self.traced_batch for macs in layer.custom_macs)
+            works = (macs / samples for macs in layer.custom_macs)
             forward, gradients = (unmapped_pass(each, self.architecture) for each in works)
         else:
-            filters = mapping.product_filters(layer, self.traced_batch, self.architecture.columns)
+            filters = mapping.product_filters(layer, samples, self.architecture.columns)
             forward, right, left = (dense_pass(each, self.architecture) for each in filters)
             gradients = (left if layer.input_needs_grad else Cycles()) + (right if layer.weight_trains else Cycles())
         both: dict[Pass, Cycles] = {"forward": forward, "grad_input": gradients}
@@ -91,7 +95,7 @@ class _Step:
 
     def _weight_layer(self, layer: Layer, sparsity: LayerSparsity, place: int) -> dict[Pass, Cycles]:
         exist = {"forward": True, "grad_input": layer.input_needs_grad, "grad_weight": layer.weight_trains}
-        images = layer.images / self.traced_batch
+        images = layer.images / self.network.samples_of(layer, self.batch_size)
         found: dict[Pass, Cycles] = {}
         mask = None
         for in_pass in (each for each in PASSES if each in self.passes and exist[each]):

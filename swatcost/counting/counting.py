@@ -15,14 +15,16 @@ from swatcost.sparsity import SparsityPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Counting:
-    """How work is counted: under a convention, as the mean over a run of `steps` training steps.
+    """How work is counted: under a convention, as the mean over a run of `steps` steps of `batch_size` samples.
 
     `default_act_sparsity` is the fraction of zeros that ReLU leaves among activations [-], by which some conventions
-    reduce the cost of sparse training. Sparse costs are arrays if the plan's sparsities are.
+    reduce the cost of sparse training; `batch_size` is by default the traced one. Sparse costs are arrays if the plan's
+    sparsities are.
     """
 
     convention: Convention
     steps: int = 1
+    batch_size: int | None = None
     default_act_sparsity: float = DEFAULT_ACT_SPARSITY
 
     def under(self, convention: Convention) -> Counting:
@@ -43,7 +45,7 @@ class Counting:
 
     def total(self, network: Network, plan: SparsityPlan) -> PassCosts:
         """The cost of the network [MACs per sample]."""
-        return summed(self.layers(network, plan), network)
+        return summed(self.layers(network, plan), network, self.batch_size)
 
     def stages(self, method: Method) -> Iterator[tuple[Phase, ...]]:
         """The run's phases in order; consecutive ones with the same sparsity are one stage, in which they alternate."""
@@ -51,6 +53,10 @@ class Counting:
             yield tuple(phases)
 
 
-def summed(layers: Sequence[PassCosts], network: Network) -> PassCosts:
-    """The cost of all layers [MACs per sample], from their costs over the traced batch."""
-    return sum(layers, PassCosts()).per_sample(network.batch_size)
+def summed(layers: Sequence[PassCosts], network: Network, batch_size: int | None = None) -> PassCosts:
+    """The cost of all layers [MACs per sample of a step of `batch_size`], from their costs over the traced batch."""
+    by_samples: dict[int, PassCosts] = {network.batch_size: PassCosts()}
+    for layer, costs in zip(network.counted_layers, layers, strict=True):
+        samples = network.samples_of(layer, batch_size)
+        by_samples[samples] = by_samples.get(samples, PassCosts()) + costs
+    return sum((costs.per_sample(samples) for samples, costs in by_samples.items()), PassCosts())

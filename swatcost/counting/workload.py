@@ -89,7 +89,7 @@ def workloads(
             ):
                 continue
             of_layer = _product if layer.is_product else _weight_layer
-            plain = of_layer(layer, in_pass, batch_size, network.batch_size)
+            plain = of_layer(layer, in_pass, batch_size, network.samples_of(layer, batch_size))
             dense = replace(plain, bits=bits or layer.element_bytes * 8)
             found.append(dense if layer.is_product else _sparse(dense, sparsity, plan))
     return _distinct(found), left_out
@@ -128,7 +128,11 @@ def _product(layer: Layer, in_pass: Pass, batch_size: int, traced_batch: int) ->
     """A product of activations and the gradients of its left (grad_input) and right (grad_weight) operands."""
     M, K = layer.input_shape[-2:]
     N = layer.output_shape[-1]
-    batch = prod(layer.output_shape[:-2]) * batch_size // traced_batch
+    batch = prod(layer.output_shape[:-2])
+    if batch * batch_size % traced_batch == 0:
+        batch = batch * batch_size // traced_batch
+    else:  # the samples are rows of the matrices
+        M = M * batch_size // traced_batch
     B, C, columns = {"forward": (M, K, N), "grad_input": (M, N, K), "grad_weight": (K, M, N)}[in_pass]
     return Workload(
         name=layer.name, layer=layer.name, in_pass=in_pass, kind="product", G=batch, B=B, C=C, K=columns, bits=1

@@ -46,7 +46,9 @@ class Memory:
         }
 
 
-def activation_reduction(network: Network, plan: SparsityPlan, convention: Convention) -> float:
+def activation_reduction(
+    network: Network, plan: SparsityPlan, convention: Convention, batch_size: int | None = None
+) -> float:
     """The fraction of saved activation elements that are masked to zero: the paper's `Act ↓`.
 
     Act ↓ = Σ s_l · a_l / (Σ a_l + Σ b)
@@ -62,13 +64,15 @@ def activation_reduction(network: Network, plan: SparsityPlan, convention: Conve
     """
     entering = masked = 0.0
     for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True):
-        elements = network.input_elements(layer) * layer.weight_trains  # a frozen layer's input is not saved
+        elements = (
+            network.input_elements(layer, batch_size) * layer.weight_trains
+        )  # a frozen layer's input is not saved
         as_if_sparse = convention.first_input == "sparse" and plan.kept_dense.get(layer.weight) == "first layer"
         entering += elements
         target = 0.0 if plan.acts is None else plan.acts
         masked += elements * (target if as_if_sparse else sparsity.activation)
-    norms = (layer for layer in network.layers if layer.is_norm)
-    entering += sum(map(network.input_elements, norms))
+    norms = (layer for layer in network.layers if layer.is_norm and not layer.per_step)
+    entering += sum(network.input_elements(layer, batch_size) for layer in norms)
     return masked / entering if entering else 0.0
 
 

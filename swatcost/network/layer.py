@@ -57,8 +57,10 @@ class Layer:
     `element_bytes` is the size of an input element. `input_storage` is the index of the input's storage, as in
     SavedTensor. `input_needs_grad` and `weight_trains` say which gradients the backward pass computes: of the input (a
     product's left operand) and of the weight (its right operand). `recomputed` is the number of times that activation
-    checkpointing runs the layer again. `real_products` is the number of products of real numbers in one product of the
-    layer's numbers: 4 if its input and weight are complex, 2 if one of them is.
+    checkpointing runs the layer again. `per_step` says that its work does not grow with the batch, because none of its
+    operands depends on the network's inputs: a spectral norm, a merged adapter, a kernel mixed from parameters.
+    `real_products` is the number of products of real numbers in one product of the layer's numbers: 4 if its input and
+    weight are complex, 2 if one of them is.
 
     Raises ValueError if the fields contradict each other.
     """
@@ -79,6 +81,7 @@ class Layer:
     weight_trains: bool
     input_storage: Natural
     recomputed: Natural = 0
+    per_step: bool = False
     custom_macs: tuple[Natural, Natural] = (0, 0)
     real_products: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
 

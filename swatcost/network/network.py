@@ -212,14 +212,21 @@ class Network(Result):
         """Weights of conv and linear layers, shared ones counted once, without biases."""
         return sum(layer.weight_elements for layer in first_uses(self.weight_layers))
 
-    def divides_evenly(self, layer: Layer) -> bool:
-        """Whether the layer's work over the traced batch is the same for every sample."""
-        work = layer.product_macs()[0] if layer.is_product else layer.images
-        return work % self.batch_size == 0
+    def samples_of(self, layer: Layer, batch_size: int | None = None) -> int:
+        """The samples that share the layer's traced work in a step of `batch_size`, by default the traced batch.
 
-    def input_elements(self, layer: Layer) -> float:
-        """Input elements of the layer per sample, on average over the traced batch."""
-        return per_sample(prod(layer.input_shape), self.batch_size)
+        They are the traced samples or, for work that is done once per step, the whole step's.
+        """
+        return batch_size if layer.per_step and batch_size is not None else self.batch_size
+
+    def divides_evenly(self, layer: Layer) -> bool:
+        """Whether the layer's work over the traced batch is the same for every sample, or done once per step."""
+        work = layer.product_macs()[0] if layer.is_product else layer.images
+        return layer.per_step or work % self.batch_size == 0
+
+    def input_elements(self, layer: Layer, batch_size: int | None = None) -> float:
+        """Input elements of the layer per sample of a step of `batch_size`, on average; by default the traced batch."""
+        return per_sample(prod(layer.input_shape), self.samples_of(layer, batch_size))
 
     def storage_bytes(self, storage: int, batch_size: int) -> int:
         """The bytes of a storage in a step of `batch_size` samples."""

@@ -101,7 +101,7 @@ def module_tree(estimate: Estimate) -> ModuleTotals:
     for layer in network.layers:
         own.add(places.of(layer.name), calls=1)
     for each in estimate.layers:
-        entering = network.input_elements(each.layer) if each.layer.is_weight_layer else 0.0
+        entering = network.input_elements(each.layer, estimate.batch_size) if each.layer.is_weight_layer else 0.0
         masked = entering * each.sparsity.activation
         own.add(places.of(each.layer.name), input_elements=entering, masked_elements=masked, costs=each.costs)
     for name, saved in saved_by_module(network, estimate.plan, estimate.batch_size).items():

@@ -169,7 +169,7 @@ class RunPlan(Result):
         for phases in found.counting.stages(found.plan.method):
             share = sum(each.share for each in phases)
             whole = [replace(each, share=each.share / share) for each in phases]
-            costs = summed(found.counting.layers(found.network, found.plan, whole), found.network)
+            costs = summed(found.counting.layers(found.network, found.plan, whole), found.network, found.batch_size)
             moments.append(
                 Moment(
                     begin=begin,

@@ -117,7 +117,7 @@ class Vectorised:
         return {
             "training_reduction": costs.training.reduction,
             "inference_reduction": costs.inference.reduction,
-            "activation_reduction": activation_reduction(network, plan, asked.convention),
+            "activation_reduction": activation_reduction(network, plan, asked.convention, asked.batch_size),
             "weight_sparsity": 1 - 1 / compression,
             "model_compression": compression,
             "training_macs": costs.training.sparse,

@@ -297,11 +297,11 @@ def _topk(built: Runnable, batch_size: int, on: str) -> TopkTimes:
                 ]
             )
             converted.topk_seconds()
-    weights, activations = selected(built.network, found.plan)
+    weights, activations = selected(built.network, found.plan, batch_size)
     of_weights, of_activations = (median(each) for each in zip(*times[_WARM_UP:], strict=True))
     return TopkTimes(
         weights=Measured(seconds=of_weights, elements=int(sum(size for size, _ in weights))),
-        activations=Measured(seconds=of_activations, elements=int(batch_size * sum(size for size, _ in activations))),
+        activations=Measured(seconds=of_activations, elements=int(sum(size for size, _ in activations))),
     )
 
 

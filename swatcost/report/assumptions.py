@@ -11,7 +11,7 @@ from swatcost.methods import Phase
 from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
-from swatcost.timing.selection import selected
+from swatcost.timing.selection import masked_sizes
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 
@@ -75,6 +75,12 @@ def counting(estimate: Estimate) -> list[str]:
         sentences.append(
             f"Work that differs between samples is averaged over the traced batch of {network.batch_size}: "
             f"{listed(uneven)}."
+        )
+    once = list(dict.fromkeys(layer.name for layer in network.counted_layers if layer.per_step))
+    if once:
+        sentences.append(
+            f"Done once per step, whatever the batch: {listed(once)}. Figures per sample hold "
+            f"a share of 1/{estimate.batch_size} of this work."
         )
     return sentences
 
@@ -206,10 +212,8 @@ _FAR = 10.0  # multiple of what was measured beyond which a linear rule is calle
 
 def _topk_extrapolated(estimate: Estimate) -> list[str]:
     """Says so where a Top-K refresh is far larger than the one that was timed."""
-    weights, activations = selected(estimate.network, estimate.plan)
     samples = 1 if estimate.selecting.one_sample else estimate.batch_size
-    here = sum(size for size, sparse in weights if sparse)
-    here += samples * sum(size for size, sparse in activations if sparse)
+    here = sum(masked_sizes(estimate.network, estimate.plan, samples))
     timed = estimate.device.topk.weights.elements + estimate.device.topk.activations.elements
     if here <= _FAR * timed or not estimate.device.measured:
         return []
@@ -226,11 +230,7 @@ def _selecting(estimate: Estimate) -> list[str]:
             f"{timed.per_element * 1e9:.3g} ns per element, within {percent(timed.worst_residual)} of the measurements"
             + ("." if timed.exact else "; thresholds are approximate, and so is the sparsity.")
         )
-        weights, activations = selected(estimate.network, estimate.plan)
-        samples = 1 if chosen.one_sample else estimate.batch_size
-        sizes = [size for size, sparse in weights if sparse] + [
-            samples * size for size, sparse in activations if sparse
-        ]
+        sizes = masked_sizes(estimate.network, estimate.plan, 1 if chosen.one_sample else estimate.batch_size)
         beyond = [size for size in sizes if not timed.smallest <= size <= timed.largest]
         if beyond:
             sentences.append(

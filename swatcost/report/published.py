@@ -7,6 +7,7 @@ from typing import Any
 
 from swatcost.published import REPEATED, REPRODUCED, Reproduction, Verdict
 from swatcost.report import checked_format, render_as
+from swatcost.report.numbers import signed
 from swatcost.report.sheet import Table, View
 from swatcost.report.table import wrap
 
@@ -177,7 +178,7 @@ def _verdict(found: Reproduction, narrow: bool) -> str:
 
 
 def _difference(value: float | None) -> str:
-    return "" if value is None else f"{round(value, 2) + 0.0:+.2f}"
+    return "" if value is None else signed(value)
 
 
 def _number(value: float | str | None, of: Reproduction) -> str:

@@ -38,23 +38,24 @@ def topk_seconds(
 
     Raises SwatcostError if the device has no time for the algorithm.
     """
-    weights, activations = selected(network, plan)
     samples = 1 if selecting.one_sample else batch_size
+    weights, activations = selected(network, plan, samples)
     if selecting.algorithm is None:
         return topk.selection_seconds(
             weight_elements=sum(elements * sparse for elements, sparse in weights),
-            activation_elements=samples * sum(elements * sparse for elements, sparse in activations),
+            activation_elements=sum(elements * sparse for elements, sparse in activations),
             seconds_per_weight=device.topk.weights.per_element,
             seconds_per_activation=device.topk.activations.per_element,
         )
     timed = device.selection(selecting.algorithm)
-    arrays = [*weights, *((samples * elements, sparse) for elements, sparse in activations)]
-    seconds: float = sum(timed.seconds(elements) * sparse for elements, sparse in arrays)
+    seconds: float = sum(timed.seconds(elements) * sparse for elements, sparse in (*weights, *activations))
     return seconds
 
 
-def selected(network: Network, plan: SparsityPlan) -> tuple[list[tuple[float, Sparsity]], list[tuple[float, Sparsity]]]:
-    """The weights, and the layer inputs for one sample, that Top-K selects in.
+def selected(
+    network: Network, plan: SparsityPlan, samples: int = 1
+) -> tuple[list[tuple[float, Sparsity]], list[tuple[float, Sparsity]]]:
+    """The weights, and the layer inputs for so many samples, that Top-K selects in.
 
     Each is a number of elements, and whether the plan makes it sparse (true or false, or an array of these).
     """
@@ -63,13 +64,15 @@ def selected(network: Network, plan: SparsityPlan) -> tuple[list[tuple[float, Sp
     inputs = zip(network.weight_layers, plan.layers, strict=True) if "activation" in selects else []
     return (
         [(layer.weight_elements, sparsity.weight > 0) for layer, sparsity in weights],
-        [(network.input_elements(layer), sparsity.activation > 0) for layer, sparsity in inputs if layer.weight_trains],
+        [
+            (samples * network.input_elements(layer, samples), sparsity.activation > 0)
+            for layer, sparsity in inputs
+            if layer.weight_trains
+        ],
     )
 
 
 def masked_sizes(network: Network, plan: SparsityPlan, batch_size: int) -> list[float]:
     """The size [elements] of every array that is masked in a step."""
-    weights, activations = selected(network, plan)
-    return [elements for elements, sparse in weights if sparse] + [
-        batch_size * elements for elements, sparse in activations if sparse
-    ]
+    weights, activations = selected(network, plan, batch_size)
+    return [elements for elements, sparse in (*weights, *activations) if sparse]

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from swatcost.tracing.operations import (
     tensors_of,
     works,
 )
+from swatcost.tracing.origins import Origins
 from swatcost.tracing.pruning_masks import zeros_of_masks
 from swatcost.tracing.reader_registry import NotReadError
 from swatcost.tracing.readers import READERS, SPARSE_READERS, Reader, formula_reader
@@ -34,6 +35,7 @@ from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
 from swatcost.tracing.weights import Weights
 
+_NO_LAYER = nn.Identity()  # stands for the module that runs, where an operation computes a weight: it is no layer then
 _EMBEDDINGS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
 
 
@@ -68,7 +70,6 @@ class Recording:
         identifiable = batch_is_identifiable(batch_size, dims + [size for tensor in own for size in tensor.shape])
         self._own = {address(tensor) for tensor in own}
         self._storages = Storages(batch_size, identifiable)
-        self._weights = Weights(model, parameters, buffers, self._storages)
         self._graph = AutogradGraph()
         self._saved = SavedTensors(self._own, self._storages)
         self._operations: dict[Any, _Operation] = {}
@@ -84,6 +85,8 @@ class Recording:
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
         self._input_storages = len(self._storages.sizes)
+        self._origins = Origins({**buffers, **parameters}, inputs, self._storages, batch_size)
+        self._weights = Weights(model, parameters, self._origins)
 
     def settle(self) -> None:
         """To be called before each operation of the forward pass."""
@@ -105,17 +108,24 @@ class Recording:
             layers = self._executed(operation, args, kwargs, result, frame)
         except NotReadError:
             self._uncounted[_listed_name(operation.name, args)].append(frame.name)
-        added = [self._add(layer, result) for layer in layers]
+        for layer in layers:
+            self._add(layer, result)
         inputs = tensors_of(args)
-        self._weights.track(inputs, tensors_of(result), multiplies=any(added))
+        self._track(operation.name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
         self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
 
     def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
+        operation, layers = self._known(func), []
         with contextlib.suppress(NotReadError):  # it was listed when it first ran
-            again = self._executed(self._known(func), args, {}, result, frame)
-            self._recomputed += [each for each in again if not each.is_norm]
+            layers = self._executed(operation, args, {}, result, frame)
+            self._recomputed += [each for each in layers if not each.is_norm]
+        self._track(operation.name, args, {}, result, layers)
+
+    def view(self, func: Any, args: tuple[Any, ...]) -> None:
+        """Records a view of the forward pass."""
+        self._origins.view(self._known(func).name, args)
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Records a tensor that autograd saves."""
@@ -144,7 +154,7 @@ class Recording:
     def network(self, name: str) -> Network:
         """The traced network, once the step is over."""
         kept = [each.grad for each in self._parameters.values() if each.grad is not None]
-        gradients = {self._storages.gradient(each) for each in kept if each.layout == torch.strided}
+        gradients = {self._storages.constant(each) for each in kept if each.layout == torch.strided}
         zeros = zeros_of_masks(self._model)
         return Network(
             name=name,
@@ -200,13 +210,31 @@ class Recording:
         self, read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
     ) -> list[Layer]:
         """The layers that an operation executed."""
+        operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
+        per_step = not self._origins.grow(operands) and not any(map(_is_sparse, (*args, *kwargs.values())))
+        reads_as = frame
+        is_weight: Callable[[Tensor], bool] = self._weights.holds
+        if per_step:
+            is_weight = self._weights.of_layer(operands, frame)
+            if not any(map(is_weight, operands)):
+                reads_as = Frame(frame.name, _NO_LAYER)
         tensors: list[Tensor] = []
-        named = {key: self._described(each, tensors) for key, each in kwargs.items()}
-        described = self._described(args, tensors), self._described(result, tensors)
-        call = Call(*described, frame, named, lambda operand: _values(tensors[operand.place]))
-        return [self._layer(each, tensors, frame) for each in read(call) if not each.is_empty]
+        named = {key: self._described(each, tensors, is_weight) for key, each in kwargs.items()}
+        described = self._described(args, tensors, is_weight), self._described(result, tensors, is_weight)
+        call = Call(*described, reads_as, named, lambda operand: _values(tensors[operand.place]))
+        return [self._layer(each, tensors, frame, per_step) for each in read(call) if not each.is_empty]
 
-    def _described(self, value: Any, tensors: list[Tensor]) -> Any:
+    def _track(
+        self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, layers: Sequence[Layer]
+    ) -> None:
+        """Records what the results were computed from."""
+        operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
+        self._origins.track(operation, (*args, *kwargs.items()), operands, result, layers)
+        for each in tensors_of(result):
+            if not self._origins.grow([each]) and address(each) not in self._own:
+                self._storages.constant(each)
+
+    def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
         """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
         if isinstance(value, Tensor):
             shape, place = tuple(value.shape), len(tensors)
@@ -214,14 +242,16 @@ class Recording:
             if value.layout != torch.strided:
                 return Operand(place, shape, value.requires_grad, stored=stored_numbers(value))
             matrices = self._weights.distinct_matrices(value) if len(shape) == 3 else 1
-            is_weight = self._weights.holds(value)
-            return Operand(place, shape, value.requires_grad, is_weight, matrices, numbers=numbers_of(value))
+            return Operand(place, shape, value.requires_grad, is_weight(value), matrices, numbers=numbers_of(value))
         if type(value) in (tuple, list):
             parts = (Tensor, tuple, list)
-            return type(value)([self._described(each, tensors) if isinstance(each, parts) else each for each in value])
+            described = (
+                self._described(each, tensors, is_weight) if isinstance(each, parts) else each for each in value
+            )
+            return type(value)(described)
         return value
 
-    def _layer(self, reading: Reading, tensors: list[Tensor], frame: Frame) -> Layer:
+    def _layer(self, reading: Reading, tensors: list[Tensor], frame: Frame, per_step: bool) -> Layer:
         input, weight = tensors[reading.input.place], reading.weight
         if reading.kind in ("linear", "product") and input.dim() == 1:
             input = input.unsqueeze(0)  # a vector becomes a matrix, so that it is not taken for channel statistics
@@ -243,20 +273,18 @@ class Recording:
             padding=reading.padding,
             dilation=reading.dilation,
             groups=reading.groups,
+            per_step=per_step,
             custom_macs=reading.custom_macs,
             real_products=reading.real_products,
         )
 
-    def _add(self, layer: Layer, result: Any) -> bool:
-        """Adds a layer, and awaits its node if it has gradients. Returns whether it multiplies: not a normalisation."""
+    def _add(self, layer: Layer, result: Any) -> None:
+        """Adds a layer, and awaits its node if it multiplies, unlike a normalisation, and has gradients."""
         self._layers.append(layer)
-        if layer.is_norm:
-            return False
-        if _has_gradients(layer):
+        if not layer.is_norm and _has_gradients(layer):
             self._graph.await_node(len(self._layers) - 1, result if isinstance(result, Tensor) else result[0])
             if layer.is_weight_layer and layer.weight_trains:
                 self._saved.claim(layer)
-        return True
 
     def _as_trained(self) -> Iterable[Layer]:
         """The layers, with only the gradients that the backward pass computes, and with their recomputations."""
@@ -290,6 +318,11 @@ def _listed_name(operation: str, args: tuple[Any, ...]) -> str:
 
 def _values(tensor: Tensor) -> list[int] | None:
     return None if tensor.is_meta else tensor.tolist()
+
+
+def _is_sparse(value: Any) -> bool:
+    """Whether it is a sparse tensor; what those are computed from is not followed."""
+    return isinstance(value, Tensor) and value.layout != torch.strided
 
 
 def _stored(name: str, tensor: Tensor) -> dict[str, Any]:

@@ -45,8 +45,12 @@ class Storages:
             self._watched[address] = weakref.ref(storage, freed)
         return number
 
-    def gradient(self, tensor: Tensor) -> int:
-        """The number of a parameter gradient's storage, which does not grow with the batch."""
+    def known(self, tensor: Tensor) -> int | None:
+        """The number of a storage that was seen before."""
+        return self._numbers.get(address(tensor))
+
+    def constant(self, tensor: Tensor) -> int:
+        """The number of a storage that does not grow with the batch, such as a parameter gradient's."""
         number = self.number(tensor)
         self.sizes[number] = replace(self.sizes[number], scales_with_batch=False)
         return number

@@ -81,6 +81,7 @@ class _Observer(TorchDispatchMode):
         if of_forward:
             self.recording.settle()
             if func.is_view:
+                self.recording.view(func, args)
                 return func(*args, **kwargs)
         result = self.kernels.run(func, args, kwargs) if self.kernels else func(*args, **kwargs)
         self.recording.memory(result)
