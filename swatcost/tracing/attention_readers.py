@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from swatcost.tracing.operands import Call, Operand, Reading
-from swatcost.tracing.product_readers import product
+from swatcost.tracing.product_readers import executed, product
 from swatcost.tracing.reader_registry import NotReadError, arguments, reads
 
 
@@ -85,3 +85,18 @@ def _sequences(query: Operand, key: Operand, value: Operand, queries: list[int],
         output_shape=(*query.shape[:-1], value.shape[-1]),
         custom_macs=(scores + values, gradients),
     )
+
+
+@reads(
+    "_scaled_dot_product_flash_attention_for_cpu_backward",
+    "_scaled_dot_product_flash_attention_backward",
+    "_scaled_dot_product_efficient_attention_backward",
+    "_scaled_dot_product_cudnn_attention_backward",
+    "_scaled_dot_product_fused_attention_overrideable_backward",
+)
+def _gradients(call: Call) -> Iterable[Reading]:
+    """The gradients of Q, K and V where the network itself computes them, without the scores that are recomputed."""
+    _, query, key, value = call.args[:4]
+    pairs = query.elements // query.shape[-1] * key.shape[-2]
+    macs = 2 * pairs * (query.shape[-1] + value.shape[-1])
+    yield executed(macs, query)

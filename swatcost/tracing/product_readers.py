@@ -174,3 +174,10 @@ def _affine_grid(call: Call) -> Iterable[Reading]:
     """Every position of the grid times each image's matrix of (2, 3), in three dimensions of (3, 4)."""
     theta, (images, _, *sizes) = call.args[:2]
     yield custom(images * prod(sizes) * prod(theta.shape[1:]), (theta,), call.result.shape)
+
+
+def executed(macs: int, input: Operand) -> Reading:
+    """A gradient that the network itself computes; what its own gradients take is seen in the backward pass."""
+    return Reading(
+        kind="custom", input=input._replace(needs_grad=False), output_shape=input.shape, custom_macs=(macs, 0)
+    )

@@ -4,6 +4,7 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, ba
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
+from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.operands import Call, Operand, Reading
 from swatcost.tracing.operations import (
@@ -32,6 +34,7 @@ from swatcost.tracing.readers import READERS, SPARSE_READERS, Reader, formula_re
 from swatcost.tracing.running_modules import Frame, is_torchs
 from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
+from swatcost.tracing.unseen_kernels import UnseenKernels, is_unseen, read_by
 from swatcost.tracing.weights import Weights
 
 _EMBEDDINGS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
@@ -76,7 +79,9 @@ class Recording:
         self._recomputed: list[Layer] = []  # by checkpointing
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
-        self._custom: dict[str, list[str]] = {}
+        self._custom: dict[Any, str] = {}
+        self._executed_backward = ExecutedBackward()
+        self._unseen = UnseenKernels(self._storages)
         self._outputs: list[tuple[int, ...]] = []
         self._embeds_input = False
         self._backward_began = 0
@@ -107,6 +112,9 @@ class Recording:
             self._uncounted[_listed_name(operation.name, args)].append(frame.name)
         added = [self._add(layer, result) for layer in layers]
         inputs = tensors_of(args)
+        if not operation.moves:
+            self._written_unseen(read_by(func, args), frame.name)
+        self._unseen.track(operation.name, func, args, kwargs, result)
         self._weights.track(inputs, tensors_of(result), multiplies=any(added))
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
         self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
@@ -133,12 +141,39 @@ class Recording:
 
     def forward_ended(self, result: Any) -> None:
         """Reads autograd's graph; the backward pass follows."""
+        self._written_unseen(differentiable(result), "")
         self._reached, self._custom = self._graph.reached(result)
+        for node, place in self._custom.items():
+            node.register_hook(partial(self._returned, backward_of(node), place))
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._backward_began = len(self._storages.events)
 
+    def backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Records an operation of the backward pass, unless it computes a recorded layer's gradients."""
+        node = torch._C._current_autograd_node()
+        if node is None or self._graph.knows(node):
+            return
+        operation, place = self._known(func), self._custom.get(node, "")
+        self._unseen.track(operation.name, func, args, kwargs, result)
+        try:
+            frame = Frame(place or type(self._model).__name__, self._model)
+            self._executed_backward.add(node, frame.name, self._executed(operation, args, kwargs, result, frame))
+        except NotReadError:
+            if may_multiply_tensors(_listed_name(operation.name, args)):
+                self._executed_backward.unread[backward_of(node)].append(place)
+
+    def _returned(self, function: str, place: str, gradients: Any, _: Any) -> None:
+        """Checks that operations have written the gradients that a custom function returns."""
+        if any(self._unseen.written_by(each) for each in tensors_of(gradients)):
+            self._executed_backward.unread[function].append(place)
+
+    def _written_unseen(self, tensors: Iterable[Tensor], place: str) -> None:
+        for kernel in filter(None, map(self._unseen.written_by, tensors)):
+            self._uncounted[kernel].append(place)
+
     def backward_failed(self) -> None:
-        """Drops the memory events of a backward pass that failed."""
+        """Drops what was recorded of a backward pass that failed."""
+        self._executed_backward.all_unread(self._custom.items())
         self._events = self._storages.events[: self._backward_began]
 
     def network(self, name: str) -> Network:
@@ -150,7 +185,7 @@ class Recording:
             name=name,
             input_shapes=tuple(self._input_shapes),
             batch_size=self._batch_size,
-            layers=tuple(self._as_trained()),
+            layers=(*self._as_trained(), *self._executed_backward.layers()),
             parameters=tuple(
                 Parameter(**_stored(key, each), trains=each.requires_grad, mask_zeros=zeros.get(key))
                 for key, each in self._parameters.items()
@@ -269,11 +304,11 @@ class Recording:
             yield replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
 
     def _listed(self) -> Iterable[Uncounted]:
-        custom = {f"backward of {name.removesuffix('Backward')}": places for name, places in self._custom.items()}
+        custom = self._executed_backward.unread
         for operation, places in (*self._uncounted.items(), *custom.items()):
             yield Uncounted(
                 operation=operation,
-                products=operation in custom or may_multiply_tensors(operation),
+                products=operation in custom or is_unseen(operation) or may_multiply_tensors(operation),
                 calls=len(places),
                 places=tuple(dict.fromkeys(place or type(self._model).__name__ for place in places)),
             )

@@ -45,6 +45,10 @@ class Storages:
             self._watched[address] = weakref.ref(storage, freed)
         return number
 
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether an operation has made the tensor's storage, or it is an input of the network."""
+        return address(tensor) in self._numbers
+
     def gradient(self, tensor: Tensor) -> int:
         """The number of a parameter gradient's storage, which does not grow with the batch."""
         number = self.number(tensor)

@@ -88,6 +88,8 @@ class _Observer(TorchDispatchMode):
             self.recording.recomputed(func, args, result, self.running.here)
         elif of_forward:
             self.recording.forward(func, args, kwargs, result, self.running.here)
+        elif not func.is_view:
+            self.recording.backward(func, args, kwargs, result)
         return result
 
     def backward(self, result: Any) -> None:
