@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import swatcost
 from swatcost.network import Network
@@ -212,6 +213,31 @@ NAMES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] = {
     "baddbmm_": (by_weight(lambda x, w: torch.zeros(2, 5, 4).baddbmm_(x, w), 2, 3, 4), (2, 5, 3), 120, 120),
     "addr_": (by_weight(lambda x, w: torch.zeros(3, 4).addr_(x[0], w), 4), (2, 3), 12, 12),
     "cdist": (by_weight(torch.cdist, 30, 3), (40, 3), 40 * 30 * 3, 40 * 30 * 3),
+    "complex linear": (lambda: nn.Linear(3, 4, dtype=torch.complex64), (2, 3), 4 * 2 * 12, 4 * 2 * 12),
+    "complex matmul": (by_weight(torch.matmul, 3, 4, dtype=torch.complex64), (2, 3), 4 * 2 * 12, 4 * 2 * 12),
+    "complex einsum": (
+        by_weight(lambda x, w: torch.einsum("bixy,ioxy->boxy", x, w), 3, 4, 5, 5, dtype=torch.complex64),
+        (2, 3, 5, 5), 4 * 2 * 12 * 25, 4 * 2 * 12 * 25,
+    ),
+    "complex conv": (lambda: nn.Conv2d(3, 4, 3, dtype=torch.complex64), (2, 3, 8, 8), 4 * CONV, 4 * CONV),
+    "complex conv1d": (
+        lambda: nn.Sequential(nn.Conv1d(3, 4, 3, dtype=torch.complex64), nn.Conv1d(4, 4, 1, dtype=torch.complex64)),
+        (2, 3, 8), 4 * 2 * 6 * (36 + 16), 4 * 2 * 6 * (36 + 2 * 16),
+    ),
+    "complex transposed conv": (
+        lambda: nn.ConvTranspose2d(3, 4, 3, dtype=torch.complex64), (2, 3, 6, 6), 4 * CONV, 4 * CONV,
+    ),
+    "checkpointed complex conv": (
+        lambda: Applied(
+            lambda self, x: checkpoint(lambda y: self.part(y).abs(), x, use_reentrant=False),
+            {"part": nn.Conv2d(3, 4, 3, dtype=torch.complex64)},
+        ),
+        (2, 3, 8, 8), 4 * CONV, 2 * (4 * CONV),  # it runs again in the backward pass
+    ),
+    "halves of a tensor": (  # as complex convolutions read them, but two layers
+        by_weight(lambda x, w: F.conv2d(x[..., 0], w[..., 0]) * F.conv2d(x[..., 1], w[..., 1]), 4, 3, 3, 3, 3),
+        (2, 3, 8, 8, 3), 2 * CONV, 2 * CONV,
+    ),
     "affine_grid": (
         with_head(lambda x: F.affine_grid(x.view(2, 2, 3), (2, 1, 5, 5)), 4, 6), (2, 4),
         2 * 24 + 2 * 25 * 6, 2 * 24 + 2 * 25 * 6,
@@ -245,7 +271,8 @@ NAMES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_products_by_other_names_are_counted(name: str) -> None:
     build, shape, forward, backward = NAMES[name]
-    network = swatcost.trace(build(), torch.randn(shape))
+    dtype = torch.complex64 if "complex" in name else torch.float32
+    network = swatcost.trace(build(), torch.randn(shape, dtype=dtype))
     assert (macs(network), alarms(network)) == ((forward, backward), [])
 
 

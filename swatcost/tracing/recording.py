@@ -15,6 +15,7 @@ from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, ba
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
+from swatcost.tracing.complex_convolutions import ComplexConvolutions
 from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.operands import Call, Operand, Reading
@@ -76,6 +77,7 @@ class Recording:
         self._saved = SavedTensors(self._own, self._storages)
         self._operations: dict[Any, _Operation] = {}
         self._layers: list[Layer] = []
+        self._complex = ComplexConvolutions()
         self._recomputed: list[Layer] = []  # by checkpointing
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
@@ -110,6 +112,8 @@ class Recording:
             layers = self._executed(operation, args, kwargs, result, frame)
         except NotReadError:
             self._uncounted[_listed_name(operation.name, args)].append(frame.name)
+        if layers and layers[0].kind in ("conv", "transposed_conv"):
+            self._complex.see(len(self._layers), layers[0], *args[:2])
         added = [self._add(layer, result) for layer in layers]
         inputs = tensors_of(args)
         if not operation.moves:
@@ -301,7 +305,9 @@ class Recording:
             if place not in self._reached and _has_gradients(layer):
                 forward, _ = layer.custom_macs
                 layer = replace(layer, input_needs_grad=False, weight_trains=False, custom_macs=(forward, 0))
-            yield replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
+            if place not in self._complex.dropped:
+                again = replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
+                yield self._complex.counted(place, again)
 
     def _listed(self) -> Iterable[Uncounted]:
         custom = self._executed_backward.unread
