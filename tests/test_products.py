@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.utils.checkpoint import checkpoint
 
 import swatcost
@@ -305,3 +306,39 @@ def test_a_script_that_was_optimised_before_is_traced_as_written(script: str) ->
         before = module(x)
         before.sum().backward()  # TorchScript optimises while it runs
     assert torch.equal(module(x), before)
+
+
+# name: (mask, heads of the mask, positions, pairs of positions in the blocks of 128 × 128 that are left, of 2 heads)
+MASKS: dict[str, tuple[Any, int | None, int, int]] = {
+    "none": (None, None, 256, 2 * 256 * 256),
+    "causal": (lambda b, h, q, k: q >= k, None, 256, 2 * 3 * 128 * 128),  # of 4 blocks the upper right one is left out
+    "with an end": (lambda b, h, q, k: q >= k, None, 200, 2 * (128 * 128 + 72 * 128 + 72 * 72)),
+    "window": (lambda b, h, q, k: (q - k).abs() < 8, None, 512, 2 * (4 + 2 * 3) * 128 * 128),  # diagonal, neighbours
+    "documents": (lambda b, h, q, k: q // 128 == k // 128, None, 384, 2 * 3 * 128 * 128),
+    "by head": (lambda b, h, q, k: (h > 0) | (q // 128 == k // 128), 2, 256, 4 * 128 * 128 + 2 * 128 * 128),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+def test_flex_attention_costs_what_its_block_mask_leaves(mask: str, compiled: bool) -> None:
+    mask_mod, heads, positions, pairs = MASKS[mask]
+    block_mask = mask_mod and create_block_mask(mask_mod, None, heads, positions, positions, device="cpu")
+    run = torch.compile(flex_attention) if compiled else flex_attention
+
+    def function(self: Any, x: Tensor) -> Tensor:
+        q, k, v = (each.unflatten(-1, (2, 16)).transpose(1, 2) for each in self.qkv(x).chunk(3, -1))
+        return run(q, k, v, block_mask=block_mask)
+
+    network = swatcost.trace(Applied(function, {"qkv": nn.Linear(32, 96)}), torch.randn(1, positions, 32))
+    qkv, both = positions * 32 * 96, 2 * (pairs * 16)  # Q · Kᵀ and P · V
+    assert (macs(network), alarms(network)) == ((qkv + both, qkv + 2 * both), [])
+
+
+def test_flex_attention_is_refused_afterwards_where_torch_refuses_it() -> None:
+    q = torch.randn(1, 1, 128, 16, requires_grad=True)
+    module = Applied(lambda self, x: flex_attention(x, x, x), {})
+    assert macs(swatcost.trace(module, input_shape=(1, 128, 16)))[0] == 11 * 2 * 128 * 128 * 16
+    with pytest.raises(NotImplementedError, match="backward on CPU"):
+        flex_attention(q, q, q)

@@ -114,14 +114,27 @@ class Recording:
             self._uncounted[_listed_name(operation.name, args)].append(frame.name)
         if layers and layers[0].kind in ("conv", "transposed_conv"):
             self._complex.see(len(self._layers), layers[0], *args[:2])
-        added = [self._add(layer, result) for layer in layers]
-        inputs = tensors_of(args)
         if not operation.moves:
             self._written_unseen(read_by(func, args), frame.name)
         self._unseen.track(operation.name, func, args, kwargs, result)
+        self._ran(operation.name, layers, args, result)
+
+    def fused(self, name: str, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
+        """Records work of the forward pass that is no operation of the dispatcher's."""
+        layers: list[Layer] = []
+        try:
+            layers = self._read(READERS[name], args, {}, result, frame)
+        except NotReadError:
+            self._uncounted[name].append(frame.name)
+        self._ran(name, layers, args, result)
+
+    def _ran(self, name: str, layers: list[Layer], args: tuple[Any, ...], result: Any) -> None:
+        """Adds the layers that an operation executed, and follows its tensors."""
+        added = [self._add(layer, result) for layer in layers]
+        inputs = tensors_of(args)
         self._weights.track(inputs, tensors_of(result), multiplies=any(added))
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
-        self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
+        self._saved.next_operation(name, result, has_gradient=has_gradient)
 
     def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
