@@ -204,6 +204,13 @@ NAMES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] = {
         (8, 64), 8 * 64 * 64 + TINY, 0,
     ),
     "_weight_int4pack_mm": (with_head(lambda x: int4(x.detach()), 64, 64), (8, 64), 8 * 64 * 64 + TINY, 0),
+    "quantised linear": (
+        lambda: Applied(
+            lambda self, x: self.q(torch.quantize_per_tensor(self.linear(x), 0.1, 0, torch.quint8)).dequantize(),
+            {"linear": nn.Linear(3, 8), "q": torch.ao.nn.quantized.Linear(8, 4)},
+        ),
+        (2, 3), 2 * (3 * 8) + 2 * (8 * 4), 0,
+    ),
     "Bilinear": (
         lambda: Applied(lambda self, x: self.part(x[:, :3], x[:, 3:]), {"part": nn.Bilinear(3, 4, 5)}), (2, 7),
         2 * 5 * (3 * 4) + 2 * 5 * 4, 2 * 5 * (3 * 4) + 2 * 5 * 4,  # x1 by the weight, that by x2

@@ -22,11 +22,14 @@ from swatcost.tracing.operands import Call, Operand, Reading
 from swatcost.tracing.operations import (
     MOVES,
     computes,
+    has_sparse,
+    listed_name,
     may_multiply_tensors,
     name_of,
     numbers_of,
     stored_numbers,
     tensors_of,
+    values_of,
     works,
 )
 from swatcost.tracing.pruning_masks import zeros_of_masks
@@ -111,7 +114,7 @@ class Recording:
         try:
             layers = self._executed(operation, args, kwargs, result, frame)
         except NotReadError:
-            self._uncounted[_listed_name(operation.name, args)].append(frame.name)
+            self._uncounted[listed_name(operation.name, args)].append(frame.name)
         if layers and layers[0].kind in ("conv", "transposed_conv"):
             self._complex.see(len(self._layers), layers[0], *args[:2])
         if not operation.moves:
@@ -176,7 +179,7 @@ class Recording:
             frame = Frame(place or type(self._model).__name__, self._model)
             self._executed_backward.add(node, frame.name, self._executed(operation, args, kwargs, result, frame))
         except NotReadError:
-            if may_multiply_tensors(_listed_name(operation.name, args)):
+            if may_multiply_tensors(listed_name(operation.name, args)):
                 self._executed_backward.unread[backward_of(node)].append(place)
 
     def _returned(self, function: str, place: str, gradients: Any, _: Any) -> None:
@@ -238,7 +241,7 @@ class Recording:
         self, operation: _Operation, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
     ) -> list[Layer]:
         """The layers that an operation executed. Raises NotReadError if it did work that cannot be counted."""
-        sparse = _has_sparse(args)
+        sparse = has_sparse(args)
         reader = SPARSE_READERS.get(operation.name) if sparse else operation.reader
         if reader is None and not sparse and computes(result):
             reader = operation.formula
@@ -255,7 +258,7 @@ class Recording:
         tensors: list[Tensor] = []
         named = {key: self._described(each, tensors) for key, each in kwargs.items()}
         described = self._described(args, tensors), self._described(result, tensors)
-        call = Call(*described, frame, named, lambda operand: _values(tensors[operand.place]))
+        call = Call(*described, frame, named, lambda operand: values_of(tensors[operand.place]))
         return [self._layer(each, tensors, frame) for each in read(call) if not each.is_empty]
 
     def _described(self, value: Any, tensors: list[Tensor]) -> Any:
@@ -331,19 +334,6 @@ class Recording:
                 calls=len(places),
                 places=tuple(dict.fromkeys(place or type(self._model).__name__ for place in places)),
             )
-
-
-def _has_sparse(args: tuple[Any, ...]) -> bool:
-    return any(isinstance(each, Tensor) and each.layout != torch.strided for each in args)
-
-
-def _listed_name(operation: str, args: tuple[Any, ...]) -> str:
-    """The name under which an operation is listed as uncounted."""
-    return f"sparse {operation}" if _has_sparse(args) else operation
-
-
-def _values(tensor: Tensor) -> list[int] | None:
-    return None if tensor.is_meta else tensor.tolist()
 
 
 def _stored(name: str, tensor: Tensor) -> dict[str, Any]:
