@@ -118,7 +118,7 @@ class Recording:
         if layers and layers[0].kind in ("conv", "transposed_conv"):
             self._complex.see(len(self._layers), layers[0], *args[:2])
         if not operation.moves:
-            self._written_unseen(read_by(func, args), frame.name)
+            self._written_unseen(read_by(func, args, kwargs), frame.name)
         self._unseen.track(operation.name, func, args, kwargs, result)
         self._ran(operation.name, layers, args, result)
 

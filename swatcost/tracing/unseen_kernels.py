@@ -24,8 +24,10 @@ def is_unseen(operation: str) -> bool:
     return operation == _OUTSIDE or operation.startswith(_FORWARD)
 
 
-def read_by(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
+def read_by(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """The tensors that an operation reads and does not write."""
+    if kwargs.get("beta") == 0:
+        args = args[1:]  # addmm and its kin do not read what they would add
     if not func._schema.is_mutable:
         return tensors_of(args)
     given = zip(func._schema.arguments, args, strict=False)
