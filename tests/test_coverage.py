@@ -186,35 +186,6 @@ def test_nothing_to_train_is_said() -> None:
     assert any("a training step is a forward pass" in each for each in swatcost.estimate(network).assumptions)
 
 
-class Twice(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
-        ctx.save_for_backward(x, w)
-        return x @ w
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        x, w = ctx.saved_tensors
-        return grads[0] @ w.t(), x.t() @ grads[0]
-
-
-class Custom(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.zeros(3, 4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return Twice.apply(x, self.w)  # type: ignore[no-any-return]
-
-
-def test_a_custom_functions_backward_is_listed_with_its_place() -> None:
-    network = swatcost.trace(nn.Sequential(nn.Linear(3, 3), Custom()), torch.zeros(2, 3))
-    listed = {each.operation: (each.products, each.places) for each in network.uncounted}
-    assert listed == {"backward of Twice": (True, ("1",))}
-    assert macs(network) == 2 * 3 * 3 + 2 * 3 * 4
-    assert swatcost.estimate(network).assumptions[0].startswith("TOO LOW")
-
-
 def test_checkpoints_in_checkpoints() -> None:
     def inner(self: Any, x: Tensor) -> Tensor:
         return checkpoint(self.block, x, use_reentrant=False)  # type: ignore[no-any-return]
@@ -525,22 +496,15 @@ class Inherits(Slotted):
     __slots__ = ("name",)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
 def test_a_product_of_sparse_tensors_is_announced() -> None:
     def function(self: Any, x: Tensor) -> Tensor:
         return torch.sparse.mm(self.part(x).relu().to_sparse(), self.w.to_sparse()).to_dense()
 
     module = Applied(function, {"part": nn.Linear(3, 3), "w": nn.Parameter(torch.zeros(3, 4))})
     network = swatcost.trace(module, torch.ones(2, 3))
-    assert [each.operation for each in network.uncounted if each.products] == ["sparse _sparse_sparse_matmul"]
-
-
-def test_a_gradient_inside_the_forward_pass_is_announced() -> None:
-    def function(self: Any, x: Tensor) -> Tensor:
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad(self.conv(x).tanh().sum(), x, create_graph=True)[0]
-
-    network = swatcost.trace(Applied(function, {"conv": nn.Conv2d(3, 4, 3)}), torch.zeros(2, 3, 7, 7))
-    assert ("convolution_backward", True) in [(each.operation, each.products) for each in network.uncounted]
+    listed = [each.operation for each in network.uncounted if each.products]
+    assert listed == ["sparse _sparse_sparse_matmul", "backward of SparseSparseMatmul"]
 
 
 def test_a_scripted_part() -> None:

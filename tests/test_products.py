@@ -11,6 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.utils.checkpoint import checkpoint
 
 import swatcost
 from swatcost.network import Network
@@ -202,6 +204,13 @@ NAMES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] = {
         (8, 64), 8 * 64 * 64 + TINY, 0,
     ),
     "_weight_int4pack_mm": (with_head(lambda x: int4(x.detach()), 64, 64), (8, 64), 8 * 64 * 64 + TINY, 0),
+    "quantised linear": (
+        lambda: Applied(
+            lambda self, x: self.q(torch.quantize_per_tensor(self.linear(x), 0.1, 0, torch.quint8)).dequantize(),
+            {"linear": nn.Linear(3, 8), "q": torch.ao.nn.quantized.Linear(8, 4)},
+        ),
+        (2, 3), 2 * (3 * 8) + 2 * (8 * 4), 0,
+    ),
     "Bilinear": (
         lambda: Applied(lambda self, x: self.part(x[:, :3], x[:, 3:]), {"part": nn.Bilinear(3, 4, 5)}), (2, 7),
         2 * 5 * (3 * 4) + 2 * 5 * 4, 2 * 5 * (3 * 4) + 2 * 5 * 4,  # x1 by the weight, that by x2
@@ -212,6 +221,31 @@ NAMES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] = {
     "baddbmm_": (by_weight(lambda x, w: torch.zeros(2, 5, 4).baddbmm_(x, w), 2, 3, 4), (2, 5, 3), 120, 120),
     "addr_": (by_weight(lambda x, w: torch.zeros(3, 4).addr_(x[0], w), 4), (2, 3), 12, 12),
     "cdist": (by_weight(torch.cdist, 30, 3), (40, 3), 40 * 30 * 3, 40 * 30 * 3),
+    "complex linear": (lambda: nn.Linear(3, 4, dtype=torch.complex64), (2, 3), 4 * 2 * 12, 4 * 2 * 12),
+    "complex matmul": (by_weight(torch.matmul, 3, 4, dtype=torch.complex64), (2, 3), 4 * 2 * 12, 4 * 2 * 12),
+    "complex einsum": (
+        by_weight(lambda x, w: torch.einsum("bixy,ioxy->boxy", x, w), 3, 4, 5, 5, dtype=torch.complex64),
+        (2, 3, 5, 5), 4 * 2 * 12 * 25, 4 * 2 * 12 * 25,
+    ),
+    "complex conv": (lambda: nn.Conv2d(3, 4, 3, dtype=torch.complex64), (2, 3, 8, 8), 4 * CONV, 4 * CONV),
+    "complex conv1d": (
+        lambda: nn.Sequential(nn.Conv1d(3, 4, 3, dtype=torch.complex64), nn.Conv1d(4, 4, 1, dtype=torch.complex64)),
+        (2, 3, 8), 4 * 2 * 6 * (36 + 16), 4 * 2 * 6 * (36 + 2 * 16),
+    ),
+    "complex transposed conv": (
+        lambda: nn.ConvTranspose2d(3, 4, 3, dtype=torch.complex64), (2, 3, 6, 6), 4 * CONV, 4 * CONV,
+    ),
+    "checkpointed complex conv": (
+        lambda: Applied(
+            lambda self, x: checkpoint(lambda y: self.part(y).abs(), x, use_reentrant=False),
+            {"part": nn.Conv2d(3, 4, 3, dtype=torch.complex64)},
+        ),
+        (2, 3, 8, 8), 4 * CONV, 2 * (4 * CONV),  # it runs again in the backward pass
+    ),
+    "halves of a tensor": (  # as complex convolutions read them, but two layers
+        by_weight(lambda x, w: F.conv2d(x[..., 0], w[..., 0]) * F.conv2d(x[..., 1], w[..., 1]), 4, 3, 3, 3, 3),
+        (2, 3, 8, 8, 3), 2 * CONV, 2 * CONV,
+    ),
     "affine_grid": (
         with_head(lambda x: F.affine_grid(x.view(2, 2, 3), (2, 1, 5, 5)), 4, 6), (2, 4),
         2 * 24 + 2 * 25 * 6, 2 * 24 + 2 * 25 * 6,
@@ -245,7 +279,8 @@ NAMES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int, int]] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_products_by_other_names_are_counted(name: str) -> None:
     build, shape, forward, backward = NAMES[name]
-    network = swatcost.trace(build(), torch.randn(shape))
+    dtype = torch.complex64 if "complex" in name else torch.float32
+    network = swatcost.trace(build(), torch.randn(shape, dtype=dtype))
     assert (macs(network), alarms(network)) == ((forward, backward), [])
 
 
@@ -278,3 +313,39 @@ def test_a_script_that_was_optimised_before_is_traced_as_written(script: str) ->
         before = module(x)
         before.sum().backward()  # TorchScript optimises while it runs
     assert torch.equal(module(x), before)
+
+
+# name: (mask, heads of the mask, positions, pairs of positions in the blocks of 128 × 128 that are left, of 2 heads)
+MASKS: dict[str, tuple[Any, int | None, int, int]] = {
+    "none": (None, None, 256, 2 * 256 * 256),
+    "causal": (lambda b, h, q, k: q >= k, None, 256, 2 * 3 * 128 * 128),  # of 4 blocks the upper right one is left out
+    "with an end": (lambda b, h, q, k: q >= k, None, 200, 2 * (128 * 128 + 72 * 128 + 72 * 72)),
+    "window": (lambda b, h, q, k: (q - k).abs() < 8, None, 512, 2 * (4 + 2 * 3) * 128 * 128),  # diagonal, neighbours
+    "documents": (lambda b, h, q, k: q // 128 == k // 128, None, 384, 2 * 3 * 128 * 128),
+    "by head": (lambda b, h, q, k: (h > 0) | (q // 128 == k // 128), 2, 256, 4 * 128 * 128 + 2 * 128 * 128),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+def test_flex_attention_costs_what_its_block_mask_leaves(mask: str, compiled: bool) -> None:
+    mask_mod, heads, positions, pairs = MASKS[mask]
+    block_mask = mask_mod and create_block_mask(mask_mod, None, heads, positions, positions, device="cpu")
+    run = torch.compile(flex_attention) if compiled else flex_attention
+
+    def function(self: Any, x: Tensor) -> Tensor:
+        q, k, v = (each.unflatten(-1, (2, 16)).transpose(1, 2) for each in self.qkv(x).chunk(3, -1))
+        return run(q, k, v, block_mask=block_mask)
+
+    network = swatcost.trace(Applied(function, {"qkv": nn.Linear(32, 96)}), torch.randn(1, positions, 32))
+    qkv, both = positions * 32 * 96, 2 * (pairs * 16)  # Q · Kᵀ and P · V
+    assert (macs(network), alarms(network)) == ((qkv + both, qkv + 2 * both), [])
+
+
+def test_flex_attention_is_refused_afterwards_where_torch_refuses_it() -> None:
+    q = torch.randn(1, 1, 128, 16, requires_grad=True)
+    module = Applied(lambda self, x: flex_attention(x, x, x), {})
+    assert macs(swatcost.trace(module, input_shape=(1, 128, 16)))[0] == 11 * 2 * 128 * 128 * 16
+    with pytest.raises(NotImplementedError, match="backward on CPU"):
+        flex_attention(q, q, q)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import prod
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import nn
 from swatcost import SwatcostError
 from swatcost.network.formulas import Formula
 from swatcost.tracing.operands import Call, Operand, Reading
-from swatcost.tracing.readers import READERS, formula_reader
+from swatcost.tracing.operations import MOVES, may_multiply_tensors
+from swatcost.tracing.reader_registry import NotReadError
+from swatcost.tracing.readers import READERS, SPARSE_READERS, formula_reader
 from swatcost.tracing.running_modules import Frame
 
 ANYWHERE = Frame("block", nn.Sequential())
@@ -262,3 +265,144 @@ def test_a_formula_is_called_with_shapes_and_its_gradients_are_those_that_are_ne
 def test_a_formula_for_a_call_without_tensors_is_refused(operand: Operands) -> None:
     with pytest.raises(SwatcostError, match=r"mylib\.scaled takes no tensor"):
         by_formula(lambda *, out_shape: 1, result=operand(3))
+
+
+CONV = {
+    "stride": (2, 2),
+    "padding": (1, 1),
+    "dilation": (3, 3),
+}  # of an image of 11 × 11: (11 + 2 − 3 · 2 − 1) // 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "rest", "groups"),
+    [
+        ("_convolution", [None, [2, 2], [1, 1], [3, 3], False, [0, 0], 2, False, False, True, True], 2),
+        ("cudnn_convolution", [[1, 1], [2, 2], [3, 3], 2, False, False, True], 2),
+        ("cudnn_convolution_relu", [None, [2, 2], [1, 1], [3, 3], 2], 2),
+        ("cudnn_convolution_add_relu", ["z", 1.0, None, [2, 2], [1, 1], [3, 3], 2], 2),
+        ("miopen_convolution", [None, [1, 1], [2, 2], [3, 3], 2, False, False], 2),
+        ("miopen_depthwise_convolution", [None, [1, 1], [2, 2], [3, 3], 2, False, False], 2),
+        ("mkldnn_convolution", [None, [1, 1], [2, 2], [3, 3], 2], 2),
+        ("_mps_convolution", [None, [1, 1], [2, 2], [3, 3], 2], 2),
+        ("_conv_depthwise2d", [[3, 3], None, [2, 2], [1, 1], [3, 3]], 2),  # as many groups as channels
+        ("slow_conv_dilated2d", [[3, 3], None, [2, 2], [1, 1], [3, 3]], 1),
+    ],
+)
+def test_convolutions_of_other_libraries(operand: Operands, operation: str, rest: list[Any], groups: int) -> None:
+    image, kernel = operand(5, 2, 11, 11), operand.weight(4, 2 // groups, 3, 3)
+    [conv] = read(operation, image, kernel, *rest, result=operand(5, 4, 3, 3))
+    assert (conv.kind, conv.groups) == ("conv", groups)
+    assert {name: getattr(conv, name) for name in CONV} == CONV
+    assert shapes(conv) == ((5, 2, 11, 11), (4, 2 // groups, 3, 3), (5, 4, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("operation", "rest"),
+    [
+        ("cudnn_convolution_transpose", [[1, 1], [0, 0], [2, 2], [1, 1], 1, False, False, True]),
+        ("miopen_convolution_transpose", [None, [1, 1], [0, 0], [2, 2], [1, 1], 1, False, False]),
+        ("_mps_convolution_transpose", [[1, 1], [0, 0], [2, 2], [1, 1], 1]),
+        ("slow_conv_transpose2d", [[3, 3], None, [2, 2], [1, 1]]),
+    ],
+)
+def test_transposed_convolutions_of_other_libraries(operand: Operands, operation: str, rest: list[Any]) -> None:
+    [conv] = read(operation, operand(5, 2, 4, 4), operand.weight(2, 6, 3, 3), *rest, result=operand(5, 6, 7, 7))
+    assert (conv.kind, conv.stride, conv.padding, conv.dilation) == ("transposed_conv", (2, 2), (1, 1), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("operation", "rest"),
+    [
+        ("_flash_attention_forward", [None, None, 5, 7, 0.0, False, False]),
+        ("_efficient_attention_forward", [None, None, None, None, None, 0.0, 0]),
+    ],
+)
+def test_attention_with_heads_behind_positions(operand: Operands, operation: str, rest: list[Any]) -> None:
+    args = operand(2, 5, 4, 3), operand(2, 7, 4, 3), operand(2, 7, 4, 6)  # 4 heads
+    both = read(operation, *args, *rest, result=(operand(2, 5, 4, 6),))
+    assert [macs(each) for each in both] == [2 * 4 * 5 * 7 * 3, 2 * 4 * 5 * 7 * 6]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("operation", "between"),
+    [("_flash_attention_forward", []), ("_efficient_attention_forward", [None]), ("_cudnn_attention_forward", [None])],
+)
+def test_attention_of_sequences_in_one_batch(
+    operand: Operands, operation: str, between: list[Any], known: bool
+) -> None:
+    query, key, value = operand(5, 4, 3), operand(7, 4, 3, needs_grad=False), operand(7, 4, 6)
+    queries, keys = operand(3, needs_grad=False), operand(3, needs_grad=False)
+    values = {queries.place: [0, 2, 5], keys.place: [0, 6, 7]}
+    args = query, key, value, *between, queries, keys, 3, 6, 0.0, 0
+    call = Call(args, (operand(5, 4, 6),), ANYWHERE, values=lambda each: values[each.place] if known else None)
+    if not known:
+        with pytest.raises(NotReadError):
+            list(READERS[operation](call))
+        return
+    [reading] = READERS[operation](call)
+    pairs = 4 * (2 * 6 + 3 * 1)  # each query with the keys of its own sequence
+    # Q's gradient, but not K's; those of the scores and of V
+    assert reading.custom_macs == (pairs * (3 + 6), pairs * 3 + 2 * pairs * 6)
+
+
+def test_an_lstm_that_projects_its_state(operand: Operands) -> None:
+    """cuDNN's fifth parameter of a direction: from 5 hidden features to 2."""
+    steps, batch, features, hidden, projected = 3, 2, 4, 5, 2
+    rows, gates = steps * batch, 4 * hidden
+    shapes_of_weights = (gates, features), (gates, projected), (gates,), (gates,), (projected, hidden)
+    weights = [operand.weight(*shape) for shape in shapes_of_weights]
+    state, output = operand(1, batch, projected), operand(steps, batch, projected)
+    rest = (None, 2, hidden, projected, 1, False, 0.0, True, False)
+    readings = read("_cudnn_rnn", operand(steps, batch, features), weights, 5, None, state, *rest, result=(output,))
+    assert sum(map(macs, readings)) == rows * (gates * (features + projected) + hidden * projected)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "result", "expected"),
+    [
+        ((24, 16), (3, 16, 8), (24, 8), 24 * 16 * 8),  # each row meets one matrix
+        ((25, 16), (3, 16, 8), (25, 8), 25 * 16 * 8),
+        ((3, 8, 16), (16, 24), (8, 24), 8 * 16 * 24),  # so does each column
+        ((16, 24), (24, 8), (3, 16, 8), 16 * 24 * 8),  # the sum is divided: a weight's gradient
+        ((3, 4, 16), (3, 16, 8), (3, 4, 8), 3 * 4 * 16 * 8),
+    ],
+)
+@pytest.mark.parametrize("operation", ["_grouped_mm", "_scaled_grouped_mm"])
+def test_grouped_products(operand: Operands, operation: str, left: Any, right: Any, result: Any, expected: int) -> None:
+    [reading] = read(operation, operand(*left), operand(*right), result=operand(*result))
+    assert (reading.custom_macs[0] if reading.kind == "custom" else macs(reading)) == expected
+
+
+def test_numbers_that_are_packed_are_not_taken_for_one_each(operand: Operands) -> None:
+    left, right = (operand(4, 8)._replace(numbers="packed"), operand(8, 5)._replace(numbers="packed"))
+    with pytest.raises(NotReadError):
+        read("_scaled_mm", left, right, result=operand(4, 5))
+
+
+NO_PRODUCTS = {
+    "_add_relu_", "_convert_weight_to_int4pack", "_convert_weight_to_int4pack_for_cpu", "_cslt_compress",
+    "_cudnn_rnn_flatten_weight", "_cummin_helper", "_dyn_quant_pack_4bit_weight", "_fused_rms_norm",
+    "_linalg_check_errors", "_nested_get_jagged_dummy", "_thnn_fused_gru_cell", "_thnn_fused_lstm_cell", "cummin",
+    "hamming_window", "linalg__powsum", "linalg_cross", "linalg_vector_norm", "mkldnn_reorder_conv2d_weight",
+    "mkldnn_reorder_conv3d_weight", "mvlgamma", "mvlgamma_", "upsample_bilinear2d", "upsample_linear1d",
+    "upsample_trilinear3d", "_upsample_bilinear2d_aa",
+}  # fmt: skip
+
+
+def test_every_operation_of_torchs_that_may_multiply_is_counted_decomposed_or_announced() -> None:
+    """By the words that products have in their names; a new torch may bring new operations."""
+    words = re.compile(
+        r"mm(?!a|on|etr)|(?<![a-z])mv|conv(?!ert_ind)|dot|matmul|linear|attention|lstm|gru|rnn|linalg|einsum"
+    )
+    known = READERS.keys() | SPARSE_READERS.keys() | MOVES | NO_PRODUCTS
+    unknown = set()
+    for each in torch._C._dispatch_get_all_op_names():
+        library, _, name = each.partition("::")
+        name = name.partition(".")[0]
+        whole = not torch._C._dispatch_has_kernel_for_dispatch_key(each, "CompositeImplicitAutograd")
+        if library == "aten" and words.search(name) and whole and name not in known and "backward" not in name:
+            unknown |= set() if may_multiply_tensors(name) else {name}
+    assert not unknown
+    assert not any(map(may_multiply_tensors, NO_PRODUCTS))

@@ -215,6 +215,16 @@ class Layer:
         """Channels or features that one filter reads."""
         return self.symbols.C
 
+    @property
+    def forward_macs(self) -> int:
+        """MACs of the forward pass over the traced batch, dense; 0 for a normalisation."""
+        if self.is_product:
+            return self.product_macs()[0]
+        if self.is_norm:
+            return 0
+        d = self.symbols
+        return self.real_products * d.N * d.F * d.C * d.R * d.S * d.H * d.W
+
     def product_macs(self) -> tuple[int, int]:
         """MACs of a product over the traced batch: of the forward pass, and of all gradients that are computed.
 

@@ -54,9 +54,12 @@ def counting(estimate: Estimate) -> list[str]:
         )
     if customs:
         sentences.append(
-            "Counted in full and dense, by registered formulas or as convolutions of activations: "
+            "Counted in full and dense, as the trace executed them or by registered formulas: "
             f"{listed(sorted({each.layer.name for each in customs}))}."
         )
+    complex = sorted({each.layer.name for each in estimate.layers if each.layer.real_products > 1})
+    if complex:
+        sentences.append(f"One product of complex numbers counts as 4 of real ones: {listed(complex)}.")
     if estimate.costs.recompute.dense:
         sentences.append("recompute: the forward work that activation checkpointing repeats in the backward pass.")
     if any(layer.kind == "transposed_conv" for layer in network.weight_layers):

@@ -93,8 +93,9 @@ def _trace_shape(
     dims = [*shape, *(size for tensor in tensors for size in tensor.shape)]
     identifiable = (size for size in _IDENTIFIABLE_BATCH_SIZES if batch_is_identifiable(size, dims))
     batch_size = batch_size or next(identifiable, 2)
-    floats = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
-    input_dtype = dtype or next(floats, torch.get_default_dtype())
+    dtypes = [parameter.dtype for parameter in model.parameters()]
+    floats = [each for each in dtypes if each.is_floating_point] or [each for each in dtypes if each.is_complex]
+    input_dtype = dtype or next(iter(floats), torch.get_default_dtype())
     try:
         sample = torch.empty((batch_size, *shape), device="meta", dtype=input_dtype)
     except (RuntimeError, OverflowError, TypeError, NotImplementedError):

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise
+from operator import mul
 from typing import Any
 
 from swatcost.tracing.operands import Call, Operand, Reading
-from swatcost.tracing.product_readers import product
+from swatcost.tracing.product_readers import executed, product
 from swatcost.tracing.reader_registry import NotReadError, arguments, reads
 
 
@@ -50,6 +51,14 @@ def _cudnn(call: Call) -> Iterable[Reading]:
     return attention(given["query"], given["key"], given["value"])
 
 
+@reads("flex_attention")
+def _flex(call: Call) -> Iterable[Reading]:
+    query, key, value, pairs = call.args
+    if pairs is None:
+        raise NotReadError
+    yield _of_pairs(query, key, value, pairs)
+
+
 def attention(query: Operand, key: Operand, value: Operand) -> Iterable[Reading]:
     """Q · Kᵀ and P · V; in grouped-query attention each head of Q counts its own products with K and V."""
     yield product(query, key.transposed)
@@ -71,11 +80,15 @@ def _lengths(call: Call, starts: Operand) -> list[int]:
 
 
 def _sequences(query: Operand, key: Operand, value: Operand, queries: list[int], keys: list[int]) -> Reading:
-    """Attention within each of several sequences; its work is the same forward and for each operand's gradient.
+    """Attention within each of several sequences."""
+    return _of_pairs(query, key, value, query.shape[-2] * sum(map(mul, queries, keys)))
+
+
+def _of_pairs(query: Operand, key: Operand, value: Operand, pairs: int) -> Reading:
+    """Attention of so many pairs of a query and a key; its work is the same forward and for each operand's gradient.
 
     Q · Kᵀ and P · V have two operands each: the scores' gradient is needed where Q or K has one.
     """
-    pairs = query.shape[-2] * sum(left * right for left, right in zip(queries, keys, strict=True))
     scores, values = pairs * query.shape[-1], pairs * value.shape[-1]
     of_scores = query.needs_grad or key.needs_grad
     gradients = scores * (query.needs_grad + key.needs_grad) + values * (of_scores + value.needs_grad)
@@ -85,3 +98,18 @@ def _sequences(query: Operand, key: Operand, value: Operand, queries: list[int],
         output_shape=(*query.shape[:-1], value.shape[-1]),
         custom_macs=(scores + values, gradients),
     )
+
+
+@reads(
+    "_scaled_dot_product_flash_attention_for_cpu_backward",
+    "_scaled_dot_product_flash_attention_backward",
+    "_scaled_dot_product_efficient_attention_backward",
+    "_scaled_dot_product_cudnn_attention_backward",
+    "_scaled_dot_product_fused_attention_overrideable_backward",
+)
+def _gradients(call: Call) -> Iterable[Reading]:
+    """The gradients of Q, K and V where the network itself computes them, without the scores that are recomputed."""
+    _, query, key, value = call.args[:4]
+    pairs = query.elements // query.shape[-1] * key.shape[-2]
+    macs = 2 * pairs * (query.shape[-1] + value.shape[-1])
+    yield executed(macs, query)

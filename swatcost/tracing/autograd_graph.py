@@ -19,6 +19,7 @@ class AutogradGraph:
     def __init__(self) -> None:
         self._pending: list[tuple[int, Tensor]] = []
         self._nodes: dict[int, Node] = {}
+        self._known: set[Node] = set()
         self._custom: dict[Node, str] = {}
 
     def await_node(self, place: int, result: Tensor) -> None:
@@ -37,8 +38,12 @@ class AutogradGraph:
         if isinstance(node, BackwardCFunction):
             self._custom.setdefault(node, name)
 
-    def reached(self, outputs: Any) -> tuple[set[int], dict[str, list[str]]]:
-        """The recorded operations that a loss over all outputs reaches, and the modules of each custom function."""
+    def knows(self, node: Node) -> bool:
+        """Whether the node computes the gradients of a recorded operation."""
+        return node in self._known
+
+    def reached(self, outputs: Any) -> tuple[set[int], dict[Node, str]]:
+        """The recorded operations that a loss over all outputs reaches, and the custom functions with their modules."""
         self.settle()
         waiting = [tensor.grad_fn for tensor in _tensors(outputs) if tensor.grad_fn is not None]
         seen = set(waiting)
@@ -47,11 +52,9 @@ class AutogradGraph:
                 if node is not None and node not in seen:
                     seen.add(node)
                     waiting.append(node)
-        known = set(self._nodes.values())
-        custom: dict[str, list[str]] = {}
-        for node in seen:
-            if isinstance(node, BackwardCFunction) and node not in known:
-                custom.setdefault(type(node).__name__, []).append(self._custom.get(node, ""))
+        self._known = set(self._nodes.values())
+        functions = (node for node in seen if isinstance(node, BackwardCFunction) and node not in self._known)
+        custom = {node: self._custom.get(node, "") for node in functions}
         return {operation for operation, node in self._nodes.items() if node in seen}, custom
 
 

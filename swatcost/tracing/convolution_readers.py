@@ -6,8 +6,8 @@ from math import prod
 
 from torch.nn.modules.conv import _ConvNd
 
-from swatcost.tracing.operands import Call, Operand, Reading
-from swatcost.tracing.product_readers import custom
+from swatcost.tracing.operands import Call, Operand, Reading, real_products
+from swatcost.tracing.product_readers import custom, executed
 from swatcost.tracing.reader_registry import arguments, reads
 
 _CONVOLUTIONS = (
@@ -61,6 +61,15 @@ def _convolution_of_activations(
     """A convolution whose kernel the network computes: a product of activations, recorded as custom."""
     positions = input.shape if transposed else output_shape  # each kernel element meets each position of each image
     return custom(positions[0] * prod(positions[2:]) * kernel.elements, (input, kernel), output_shape)
+
+
+@reads("convolution_backward")
+def _gradients(call: Call) -> Iterable[Reading]:
+    """A convolution's gradients where the network itself computes them, as many as are asked for."""
+    grad, input, kernel, _, _, _, _, transposed, _, _, wanted = call.args
+    positions = input.shape if transposed else grad.shape
+    macs = positions[0] * prod(positions[2:]) * kernel.elements * real_products(input, kernel) * sum(wanted[:2])
+    yield executed(macs, input)
 
 
 @reads("conv_tbc")

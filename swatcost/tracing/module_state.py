@@ -48,7 +48,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
         snapshots = [Snapshot(part) for part in parts]
         try:
-            if not model.training:
+            if not getattr(model, "training", True):  # a frozen ScriptModule has no flag
                 for part in parts:
                     part.training = True
             yield

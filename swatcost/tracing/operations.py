@@ -123,3 +123,18 @@ def tensors_of(values: Any) -> list[Tensor]:
         elif isinstance(each, tuple | list):
             found.extend(tensors_of(each))
     return found
+
+
+def has_sparse(args: tuple[Any, ...]) -> bool:
+    """Whether one of an operation's arguments is a tensor of another layout than strides."""
+    return any(isinstance(each, Tensor) and each.layout != torch.strided for each in args)
+
+
+def listed_name(operation: str, args: tuple[Any, ...]) -> str:
+    """The name under which an operation is listed as uncounted."""
+    return f"sparse {operation}" if has_sparse(args) else operation
+
+
+def values_of(tensor: Tensor) -> list[int] | None:
+    """The numbers in a list of whole numbers; None on the meta device."""
+    return None if tensor.is_meta else tensor.tolist()

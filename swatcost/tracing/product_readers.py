@@ -65,6 +65,13 @@ def _packed_weight(call: Call) -> Iterable[Reading]:
     yield product(input, packed.reshaped(*input.shape[:-2], input.shape[-1], call.result.shape[-1]))
 
 
+@reads("quantized.linear", "quantized.linear_relu", "quantized.linear_dynamic", "quantized.linear_relu_dynamic")
+def _quantised_linear(call: Call) -> Iterable[Reading]:
+    """Rows times a weight that is an object, not a tensor."""
+    input = call.args[0]
+    yield custom(input.elements * call.result.shape[-1], (input,), call.result.shape)
+
+
 @reads("_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2")
 def _grouped(call: Call) -> Iterable[Reading]:
     """One product per group, which divide the rows, the columns or the sum of one large product among each other.
@@ -174,3 +181,10 @@ def _affine_grid(call: Call) -> Iterable[Reading]:
     """Every position of the grid times each image's matrix of (2, 3), in three dimensions of (3, 4)."""
     theta, (images, _, *sizes) = call.args[:2]
     yield custom(images * prod(sizes) * prod(theta.shape[1:]), (theta,), call.result.shape)
+
+
+def executed(macs: int, input: Operand) -> Reading:
+    """A gradient that the network itself computes; what its own gradients take is seen in the backward pass."""
+    return Reading(
+        kind="custom", input=input._replace(needs_grad=False), output_shape=input.shape, custom_macs=(macs, 0)
+    )

@@ -4,6 +4,7 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,16 +15,21 @@ from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, ba
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
+from swatcost.tracing.complex_convolutions import ComplexConvolutions
+from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.operands import Call, Operand, Reading
 from swatcost.tracing.operations import (
     MOVES,
     computes,
+    has_sparse,
+    listed_name,
     may_multiply_tensors,
     name_of,
     numbers_of,
     stored_numbers,
     tensors_of,
+    values_of,
     works,
 )
 from swatcost.tracing.origins import Origins
@@ -33,6 +39,7 @@ from swatcost.tracing.readers import READERS, SPARSE_READERS, Reader, formula_re
 from swatcost.tracing.running_modules import Frame, is_torchs
 from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
+from swatcost.tracing.unseen_kernels import UnseenKernels, is_unseen, read_by
 from swatcost.tracing.weights import Weights
 
 _NO_LAYER = nn.Identity()  # stands for the module that runs, where an operation computes a weight: it is no layer then
@@ -74,10 +81,13 @@ class Recording:
         self._saved = SavedTensors(self._own, self._storages)
         self._operations: dict[Any, _Operation] = {}
         self._layers: list[Layer] = []
+        self._complex = ComplexConvolutions()
         self._recomputed: list[Layer] = []  # by checkpointing
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
-        self._custom: dict[str, list[str]] = {}
+        self._custom: dict[Any, str] = {}
+        self._executed_backward = ExecutedBackward()
+        self._unseen = UnseenKernels(self._storages)
         self._outputs: list[tuple[int, ...]] = []
         self._embeds_input = False
         self._backward_began = 0
@@ -107,13 +117,31 @@ class Recording:
         try:
             layers = self._executed(operation, args, kwargs, result, frame)
         except NotReadError:
-            self._uncounted[_listed_name(operation.name, args)].append(frame.name)
+            self._uncounted[listed_name(operation.name, args)].append(frame.name)
+        if layers and layers[0].kind in ("conv", "transposed_conv"):
+            self._complex.see(len(self._layers), layers[0], *args[:2])
+        if not operation.moves:
+            self._written_unseen(read_by(func, args, kwargs), frame.name)
+        self._unseen.track(operation.name, func, args, kwargs, result)
+        self._ran(operation.name, layers, args, kwargs, result)
+
+    def fused(self, name: str, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
+        """Records work of the forward pass that is no operation of the dispatcher's."""
+        layers: list[Layer] = []
+        try:
+            layers = self._read(READERS[name], args, {}, result, frame)
+        except NotReadError:
+            self._uncounted[name].append(frame.name)
+        self._ran(name, layers, args, {}, result)
+
+    def _ran(self, name: str, layers: list[Layer], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Adds the layers that an operation executed, and follows its tensors."""
         for layer in layers:
             self._add(layer, result)
         inputs = tensors_of(args)
-        self._track(operation.name, args, kwargs, result, layers)
+        self._track(name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
-        self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
+        self._saved.next_operation(name, result, has_gradient=has_gradient)
 
     def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
@@ -143,12 +171,39 @@ class Recording:
 
     def forward_ended(self, result: Any) -> None:
         """Reads autograd's graph; the backward pass follows."""
+        self._written_unseen(differentiable(result), "")
         self._reached, self._custom = self._graph.reached(result)
+        for node, place in self._custom.items():
+            node.register_hook(partial(self._returned, backward_of(node), place))
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._backward_began = len(self._storages.events)
 
+    def backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Records an operation of the backward pass, unless it computes a recorded layer's gradients."""
+        node = torch._C._current_autograd_node()
+        if node is None or self._graph.knows(node):
+            return
+        operation, place = self._known(func), self._custom.get(node, "")
+        self._unseen.track(operation.name, func, args, kwargs, result)
+        try:
+            frame = Frame(place or type(self._model).__name__, self._model)
+            self._executed_backward.add(node, frame.name, self._executed(operation, args, kwargs, result, frame))
+        except NotReadError:
+            if may_multiply_tensors(listed_name(operation.name, args)):
+                self._executed_backward.unread[backward_of(node)].append(place)
+
+    def _returned(self, function: str, place: str, gradients: Any, _: Any) -> None:
+        """Checks that operations have written the gradients that a custom function returns."""
+        if any(self._unseen.written_by(each) for each in tensors_of(gradients)):
+            self._executed_backward.unread[function].append(place)
+
+    def _written_unseen(self, tensors: Iterable[Tensor], place: str) -> None:
+        for kernel in filter(None, map(self._unseen.written_by, tensors)):
+            self._uncounted[kernel].append(place)
+
     def backward_failed(self) -> None:
-        """Drops the memory events of a backward pass that failed."""
+        """Drops what was recorded of a backward pass that failed."""
+        self._executed_backward.all_unread(self._custom.items())
         self._events = self._storages.events[: self._backward_began]
 
     def network(self, name: str) -> Network:
@@ -160,7 +215,7 @@ class Recording:
             name=name,
             input_shapes=tuple(self._input_shapes),
             batch_size=self._batch_size,
-            layers=tuple(self._as_trained()),
+            layers=(*self._as_trained(), *self._executed_backward.layers()),
             parameters=tuple(
                 Parameter(**_stored(key, each), trains=each.requires_grad, mask_zeros=zeros.get(key))
                 for key, each in self._parameters.items()
@@ -196,7 +251,7 @@ class Recording:
         self, operation: _Operation, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
     ) -> list[Layer]:
         """The layers that an operation executed. Raises NotReadError if it did work that cannot be counted."""
-        sparse = _has_sparse(args)
+        sparse = has_sparse(args)
         reader = SPARSE_READERS.get(operation.name) if sparse else operation.reader
         if reader is None and not sparse and computes(result):
             reader = operation.formula
@@ -211,7 +266,7 @@ class Recording:
     ) -> list[Layer]:
         """The layers that an operation executed."""
         operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
-        per_step = not self._origins.grow(operands) and not any(map(_is_sparse, (*args, *kwargs.values())))
+        per_step = not self._origins.grow(operands) and not has_sparse((*args, *kwargs.values()))
         reads_as = frame
         is_weight: Callable[[Tensor], bool] = self._weights.holds
         if per_step:
@@ -221,7 +276,7 @@ class Recording:
         tensors: list[Tensor] = []
         named = {key: self._described(each, tensors, is_weight) for key, each in kwargs.items()}
         described = self._described(args, tensors, is_weight), self._described(result, tensors, is_weight)
-        call = Call(*described, reads_as, named, lambda operand: _values(tensors[operand.place]))
+        call = Call(*described, reads_as, named, lambda operand: values_of(tensors[operand.place]))
         return [self._layer(each, tensors, frame, per_step) for each in read(call) if not each.is_empty]
 
     def _track(
@@ -294,35 +349,19 @@ class Recording:
             if place not in self._reached and _has_gradients(layer):
                 forward, _ = layer.custom_macs
                 layer = replace(layer, input_needs_grad=False, weight_trains=False, custom_macs=(forward, 0))
-            yield replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
+            if place not in self._complex.dropped:
+                again = replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
+                yield self._complex.counted(place, again)
 
     def _listed(self) -> Iterable[Uncounted]:
-        custom = {f"backward of {name.removesuffix('Backward')}": places for name, places in self._custom.items()}
+        custom = self._executed_backward.unread
         for operation, places in (*self._uncounted.items(), *custom.items()):
             yield Uncounted(
                 operation=operation,
-                products=operation in custom or may_multiply_tensors(operation),
+                products=operation in custom or is_unseen(operation) or may_multiply_tensors(operation),
                 calls=len(places),
                 places=tuple(dict.fromkeys(place or type(self._model).__name__ for place in places)),
             )
-
-
-def _has_sparse(args: tuple[Any, ...]) -> bool:
-    return any(isinstance(each, Tensor) and each.layout != torch.strided for each in args)
-
-
-def _listed_name(operation: str, args: tuple[Any, ...]) -> str:
-    """The name under which an operation is listed as uncounted."""
-    return f"sparse {operation}" if _has_sparse(args) else operation
-
-
-def _values(tensor: Tensor) -> list[int] | None:
-    return None if tensor.is_meta else tensor.tolist()
-
-
-def _is_sparse(value: Any) -> bool:
-    """Whether it is a sparse tensor; what those are computed from is not followed."""
-    return isinstance(value, Tensor) and value.layout != torch.strided
 
 
 def _stored(name: str, tensor: Tensor) -> dict[str, Any]:

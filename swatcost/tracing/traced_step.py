@@ -21,6 +21,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
 from swatcost.tracing.autograd_graph import differentiable
 from swatcost.tracing.checkpointing import Checkpointing
+from swatcost.tracing.flex_attention import FRONT, flex_attention_passed_to
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
 from swatcost.tracing.meta_kernels import Kernels
@@ -48,8 +49,9 @@ def traced_step(
         hooks = torch.autograd.graph.saved_tensors_hooks(observer.save, lambda tensor: tensor)
         device = torch.device("meta") if meta else contextlib.nullcontext()
         attention = fused_attention() if meta else contextlib.nullcontext()
+        flex = flex_attention_passed_to(observer.flex_attention)
         try:
-            with hooks, device, attention, observer:
+            with hooks, device, attention, flex, observer:
                 named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
                 functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
         except SwatcostError:
@@ -89,7 +91,16 @@ class _Observer(TorchDispatchMode):
             self.recording.recomputed(func, args, result, self.running.here)
         elif of_forward:
             self.recording.forward(func, args, kwargs, result, self.running.here)
+        elif not func.is_view:
+            self.recording.backward(func, args, kwargs, result)
         return result
+
+    def flex_attention(self, args: tuple[Any, ...], result: Any) -> None:
+        """Records a call of flex attention in the forward pass."""
+        self.recording.memory(result)
+        if not self.in_backward:
+            self.recording.settle()
+            self.recording.fused("flex_attention", args, result, self.running.here)
 
     def backward(self, result: Any) -> None:
         """Runs the backward pass to record its memory."""
@@ -126,12 +137,14 @@ class _WithBackward(nn.Module):
 @contextlib.contextmanager
 def _as_written() -> Iterator[None]:
     """Disables torch.compile, TorchScript's optimisations and attention's fast path, so that operations are seen."""
-    stance = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
+    compiles = not {"torch._dynamo", FRONT}.isdisjoint(sys.modules)
+    stance = torch.compiler.set_stance("force_eager") if compiles else contextlib.nullcontext()
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with stance, scripts_as_written(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using `torch.compile")  # module hooks may run twice: harmless
+            warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
