@@ -1,5 +1,6 @@
 """Properties of torch's operations that decide whether they are counted."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -42,6 +43,12 @@ def name_of(func: Any) -> str:
     """An operation's name as listed: prefixed with its library, unless that is torch's own."""
     library, _, name = func._schema.name.partition("::")
     return str(name) if library in _OURS else f"{library}.{name}"
+
+
+@cache
+def is_composite(func: Any) -> bool:
+    """Whether torch implements the operation by other operations only, which are then the ones to record."""
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
 
 
 def may_multiply_tensors(operation: str) -> bool:
