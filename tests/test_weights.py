@@ -81,6 +81,7 @@ IMAGE, ROW = (3, 8, 8), (8,)
         (lambda: nn.utils.weight_norm(nn.Linear(8, 6)), ROW, "weight_v", 48),
         (lambda: parametrizations.weight_norm(nn.Linear(1, 4)), (1,), f"{ORIGINAL}1", 4),  # as large as its magnitude
         (lambda: parametrizations.orthogonal(nn.Linear(8, 8), orthogonal_map="cayley"), ROW, ORIGINAL, 64),
+        (lambda: parametrizations.spectral_norm(nn.Linear(8, 1)), ROW, ORIGINAL, 8),  # a critic's head
         (parametrised, ROW, ORIGINAL, 48),
         (called_functionally, ROW, "inner.weight", 48),
         (lambda: Functional(lambda x, w: F.linear(x, w / w.norm()), (6, 8)), ROW, "weights.0", 48),
@@ -212,6 +213,42 @@ def test_a_query_that_is_expanded_to_the_batch_is_work_per_sample(
     network = swatcost.trace(module, torch.randn(batch, 8))
     assert [layer.per_step for layer in network.layers] == [False]
     assert swatcost.estimate(network, convention="exact").costs.forward.dense == 5 * 64
+
+
+class Queries(nn.Module):
+    """DETR's: steps first, with a learned query per object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.attention = nn.Embedding(5, 8), nn.MultiheadAttention(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries = self.queries.weight.unsqueeze(1).repeat(1, x.shape[1], 1)
+        return self.attention(queries, x, x)[0]
+
+
+class Timed(nn.Module):
+    """Computes with a time per sample that it makes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.embed(torch.full((x.shape[0],), 3.0)[:, None] * torch.arange(8.0))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_what_a_module_makes_for_every_sample_is_work_per_sample(batch: int) -> None:
+    for module, sample, forward in (
+        # query, key and value of 5 queries and 7 tokens, two products, the output
+        (Queries(), (7, batch, 8), 5 * 64 + 7 * 128 + 2 * 5 * 7 * 8 + 5 * 64),
+        (Timed(), (batch, 8), 64),
+    ):
+        network = swatcost.trace(module, torch.randn(sample))
+        assert network.batch_size == batch
+        assert not any(layer.per_step for layer in network.layers)
+        assert swatcost.estimate(network, convention="exact").costs.forward.dense == forward
 
 
 @pytest.mark.parametrize("batch", BATCHES)

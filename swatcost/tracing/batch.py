@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from torch import Tensor, nn
@@ -108,16 +109,14 @@ class Statements:
         """Reads a module's call."""
         if self._sure is not None:
             return
-        given = next((each for each in frame.args if isinstance(each, Tensor)), None)
-        if given is None and frame.module is self._model and self._inputs:
-            given = self._inputs[0]  # hooks do not see arguments by name
-        if given is None or given.is_nested:
-            return
+        given = [each for each in frame.args if isinstance(each, Tensor) and not each.is_nested]
+        if not frame.args and frame.module is self._model:
+            given = self._inputs  # hooks do not see arguments by name
         kind = type(frame.module).__name__
         told = kind if frame.module is self._model else f"{frame.name} ({kind})"
-        for shape in self._shapes:
-            self._sure = self._sure or _said(frame.module, told, tuple(given.shape), shape)
-            if isinstance(frame.module, nn.Linear) and given.dim() == len(shape) == 2 and given.shape[0] == shape[0]:
+        for each, shape in product(given, self._shapes):
+            self._sure = self._sure or _said(frame.module, told, tuple(each.shape), shape)
+            if isinstance(frame.module, nn.Linear) and each.dim() == len(shape) == 2 and each.shape[0] == shape[0]:
                 self._likely = self._likely or Batch(shape[0], 0, told)
 
 
