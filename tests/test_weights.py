@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations
 import swatcost
 from swatcost.exporting import export
 from swatcost.network import Network
+from swatcost.planning import memory_of
 from swatcost.simulation.simulation import simulate
 
 BATCHES = (1, 2, 4, 7, 32)  # one, one that divides the sizes below, one that does not
@@ -265,3 +266,10 @@ def test_memory_of_computed_weights_does_not_grow() -> None:
     saved = {layer: swatcost.estimate(network, batch_size=layer).memory.saved_activations.dense for layer in (4, 8)}
     # kept: exp(w), 64 · 64 values, whatever the batch; and x, 64 values per sample
     assert saved == {4: 4 * (64 * 64 + 4 * 64), 8: 4 * (64 * 64 + 8 * 64)}
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8, 32])  # all divide 64, 11 does not
+def test_the_peak_is_the_same_from_any_traced_batch(batch: int) -> None:
+    module = Functional(lambda x, w, a, b: F.linear(x, w + a @ b).relu(), (64, 64), (64, 2), (2, 64))
+    peaks = [memory_of(swatcost.trace(module, torch.randn(size, 64)), batch_size=16) for size in (11, batch)]
+    assert peaks[0].memory.dense.peak.bytes == peaks[1].memory.dense.peak.bytes

@@ -74,6 +74,9 @@ class Recording:
         self._events: list[int] | None = None  # the timeline's events, if the backward pass could not be run
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
+            self._storages.growing(each)
+        for each in own:
+            self._storages.fixed(each)
         self._input_storages = len(self._storages.sizes)
         self._origins = Origins({**buffers, **parameters}, tensors_of(list(inputs)), self._storages, batch.size)
         self._weights = Weights(model, parameters, self._origins)
@@ -236,7 +239,9 @@ class Recording:
         operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
         self._origins.track(operation, (*args, *kwargs.items()), operands, result, layers)
         for each in tensors_of(result):
-            if each.numel() and address(each) not in self._own and not self._origins.grow([each]):
+            if self._origins.grow([each]):
+                self._storages.growing(each)
+            elif each.numel() and address(each) not in self._own:
                 self._storages.constant(each)
 
     def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
