@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations
 import swatcost
 from swatcost.exporting import export
 from swatcost.network import Network
+from swatcost.planning import memory_of
 from swatcost.simulation.simulation import simulate
 
 BATCHES = (1, 2, 4, 7, 32)  # one, one that divides the sizes below, one that does not
@@ -81,6 +82,7 @@ IMAGE, ROW = (3, 8, 8), (8,)
         (lambda: nn.utils.weight_norm(nn.Linear(8, 6)), ROW, "weight_v", 48),
         (lambda: parametrizations.weight_norm(nn.Linear(1, 4)), (1,), f"{ORIGINAL}1", 4),  # as large as its magnitude
         (lambda: parametrizations.orthogonal(nn.Linear(8, 8), orthogonal_map="cayley"), ROW, ORIGINAL, 64),
+        (lambda: parametrizations.spectral_norm(nn.Linear(8, 1)), ROW, ORIGINAL, 8),  # a critic's head
         (parametrised, ROW, ORIGINAL, 48),
         (called_functionally, ROW, "inner.weight", 48),
         (lambda: Functional(lambda x, w: F.linear(x, w / w.norm()), (6, 8)), ROW, "weights.0", 48),
@@ -214,6 +216,42 @@ def test_a_query_that_is_expanded_to_the_batch_is_work_per_sample(
     assert swatcost.estimate(network, convention="exact").costs.forward.dense == 5 * 64
 
 
+class Queries(nn.Module):
+    """DETR's: steps first, with a learned query per object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.attention = nn.Embedding(5, 8), nn.MultiheadAttention(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries = self.queries.weight.unsqueeze(1).repeat(1, x.shape[1], 1)
+        return self.attention(queries, x, x)[0]
+
+
+class Timed(nn.Module):
+    """Computes with a time per sample that it makes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.embed(torch.full((x.shape[0],), 3.0)[:, None] * torch.arange(8.0))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_what_a_module_makes_for_every_sample_is_work_per_sample(batch: int) -> None:
+    for module, sample, forward in (
+        # query, key and value of 5 queries and 7 tokens, two products, the output
+        (Queries(), (7, batch, 8), 5 * 64 + 7 * 128 + 2 * 5 * 7 * 8 + 5 * 64),
+        (Timed(), (batch, 8), 64),
+    ):
+        network = swatcost.trace(module, torch.randn(sample))
+        assert network.batch_size == batch
+        assert not any(layer.per_step for layer in network.layers)
+        assert swatcost.estimate(network, convention="exact").costs.forward.dense == forward
+
+
 @pytest.mark.parametrize("batch", BATCHES)
 def test_the_state_that_a_recurrent_layer_starts_from_grows_with_the_batch(batch: int) -> None:
     for module in (nn.LSTM(8, 5, batch_first=True), nn.GRU(8, 5, batch_first=True), nn.LSTMCell(8, 5)):
@@ -228,3 +266,10 @@ def test_memory_of_computed_weights_does_not_grow() -> None:
     saved = {layer: swatcost.estimate(network, batch_size=layer).memory.saved_activations.dense for layer in (4, 8)}
     # kept: exp(w), 64 · 64 values, whatever the batch; and x, 64 values per sample
     assert saved == {4: 4 * (64 * 64 + 4 * 64), 8: 4 * (64 * 64 + 8 * 64)}
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8, 32])  # all divide 64, 11 does not
+def test_the_peak_is_the_same_from_any_traced_batch(batch: int) -> None:
+    module = Functional(lambda x, w, a, b: F.linear(x, w + a @ b).relu(), (64, 64), (64, 2), (2, 64))
+    peaks = [memory_of(swatcost.trace(module, torch.randn(size, 64)), batch_size=16) for size in (11, batch)]
+    assert peaks[0].memory.dense.peak.bytes == peaks[1].memory.dense.peak.bytes

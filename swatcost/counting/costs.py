@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swatcost.network.network import per_sample
+from swatcost.network.batches import per_sample
 from swatcost.network.passes import PASSES as PASSES  # which callers had from here
 
 FLOPS_PER_MAC = 2

@@ -105,7 +105,11 @@ def counted_network(network: Network | str | Path) -> Network:
 
 
 def with_input(
-    network: Network | str | Path | nn.Module, *, input_shape: Sequence[int] | None, example_inputs: Any
+    network: Network | str | Path | nn.Module,
+    *,
+    input_shape: Sequence[int] | None,
+    example_inputs: Any,
+    batch_dim: int | None = None,
 ) -> Network | str | Path:
     """The trace of a module, whose input one of the last two says, or what `counted_network` makes a network of.
 
@@ -120,9 +124,11 @@ def with_input(
             )
         from swatcost.tracing import trace
 
-        return trace(network, example_inputs, input_shape=input_shape)
+        return trace(network, example_inputs, input_shape=input_shape, batch_dim=batch_dim)
     if example_inputs is not None:
         raise SwatcostError("example_inputs are for a module, which this is not: leave them out")
+    if batch_dim is not None:
+        raise SwatcostError("batch_dim is for a module, which this is not: leave it out")
     given = cast("Network | str | Path", network)
     if input_shape is None:
         return given

@@ -1,5 +1,6 @@
 """The contents of a trace: a network as plain data, without torch."""
 
+from swatcost.network.batches import batch_is_identifiable
 from swatcost.network.layer import Layer, Symbols, first_uses
 from swatcost.network.network import (
     SCHEMA,
@@ -10,7 +11,6 @@ from swatcost.network.network import (
     Storage,
     Timeline,
     Uncounted,
-    batch_is_identifiable,
     parse_network,
     read_network,
 )

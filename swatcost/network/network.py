@@ -3,7 +3,6 @@
 Shapes are those that torch saw, batch dimension included; `Network.batch_size` is the number of samples they hold.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -15,6 +14,7 @@ import msgspec
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.common.result import Result
+from swatcost.network.batches import batch_is_identifiable, per_sample, without_dim
 from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
@@ -123,7 +123,9 @@ class Uncounted:
 class Network(Result):
     """A traced network: its layers in execution order, its tensors and the uncounted operations. Its repr is a table.
 
-    `embeds_input` says that an embedding runs before the first conv or linear layer.
+    `embeds_input` says that an embedding runs before the first conv or linear layer. `batch_dim` is the dimension of
+    the inputs that counts the samples, None if none does (a packed sequence, a list of images, one sample without a
+    batch), and `batch_told_by` is who says so: empty if it is assumed.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -144,6 +146,8 @@ class Network(Result):
     uncounted: tuple[Uncounted, ...] = ()
     torch_version: str = ""
     embeds_input: bool = False
+    batch_dim: Natural | None = 0
+    batch_told_by: Name = "the caller"
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -158,7 +162,8 @@ class Network(Result):
                     raise ValueError(f"{layer.name}: no parameter is called {name!r}")
             if layer.is_weight_layer and not layer.weight.startswith("("):
                 self._check_weight(layer, known)
-        if self.batch_size > 1 and not any(self.batch_size in shape for shape in self.input_shapes):
+        along = self.batch_size > 1 and self.batch_dim is not None
+        if along and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
         used = [saved.storage for saved in self.saved] + [abs(event) - 1 for event in self.timeline.events]
         used += self.timeline.gradients
@@ -191,13 +196,18 @@ class Network(Result):
     def batch_is_identifiable(self) -> bool:
         """Whether the traced batch size shows unambiguously which tensors grow with the batch."""
         shapes = [each.shape for each in self.parameters] + [each.shape for each in self.buffers]
-        shapes += [shape[1:] for shape in self.input_shapes]
+        shapes += [without_dim(shape, self.batch_dim) for shape in self.input_shapes]
         return batch_is_identifiable(self.batch_size, [size for shape in shapes for size in shape])
 
     def sample_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A traced shape for one sample: without the batch dimension, or divided by it where it was folded in."""
-        if not shape:
+        """A traced shape for one sample: without the batch dimension, or divided by it where it was folded in.
+
+        Where no dimension counts the samples it stays whole.
+        """
+        if not shape or self.batch_dim is None:
             return shape
+        if shape[self.batch_dim : self.batch_dim + 1] == (self.batch_size,):
+            return without_dim(shape, self.batch_dim)
         leading, *rest = shape
         if leading % self.batch_size:
             return shape
@@ -248,25 +258,6 @@ class Network(Result):
     def to_json(self) -> str:
         """The trace as JSON text."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
-
-
-def per_sample(total: float, batch_size: int) -> float:
-    """A batch's total per sample: an exact integer where it divides evenly."""
-    return total // batch_size if total % batch_size == 0 else total / batch_size
-
-
-_LARGEST_PRIME = 1000
-
-
-def batch_is_identifiable(batch_size: int, dims: Iterable[int]) -> bool:
-    """Whether a tensor's size is a multiple of this batch size if and only if it grows with the batch.
-
-    A prime that divides none of the network's dimensions `dims` has this property.
-    """
-    if not 1 < batch_size <= _LARGEST_PRIME:
-        return False
-    prime = all(batch_size % divisor for divisor in range(2, batch_size))
-    return prime and all(size % batch_size for size in dims)
 
 
 class _Header(msgspec.Struct):

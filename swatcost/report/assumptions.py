@@ -66,6 +66,7 @@ def counting(estimate: Estimate) -> list[str]:
         sentences.append("Transposed convolutions, which Eqs. 4–6 do not cover, are counted as executed.")
     if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):
         sentences.append(Caveat("Nothing needs a gradient: a training step is a forward pass."))
+    sentences += _batch(network)
     if not network.batch_is_identifiable:
         sentences.append(
             Caveat(
@@ -86,6 +87,21 @@ def counting(estimate: Estimate) -> list[str]:
             f"a share of 1/{estimate.batch_size} of this work."
         )
     return sentences
+
+
+def _batch(network: Network) -> list[str]:
+    """Where the samples of the traced inputs are, if that is assumed or unusual."""
+    samples = f"{network.batch_size} sample{'s' * (network.batch_size != 1)}"
+    if not network.batch_told_by:
+        first = "×".join(map(str, network.input_shapes[0])) or "a scalar"
+        return [
+            f"Dimension 0 of the first input, {first}, is assumed to count the samples, {network.batch_size}, as "
+            "neither the inputs nor a module says: give batch_dim or batch_size if it does not."
+        ]
+    if network.batch_told_by == "the caller" or network.batch_dim == 0:
+        return []
+    where = "" if network.batch_dim is None else f" along dimension {network.batch_dim} of the input"
+    return [f"Traced with {samples}{where}, as told by {network.batch_told_by}."]
 
 
 _WORTH_SAYING = 1.25  # dense MACs as counted over those executed: ResNet-50, which `swat` is made for, has 1.20

@@ -1,17 +1,19 @@
 """PyTorch → Network: runs one training step of a module and records its operations."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map_only
+from torch import nn
 
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network, batch_is_identifiable
+from swatcost.tracing.arguments import arguments_of, copied, tensors_in
+from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.module_names import printable
-from swatcost.tracing.module_state import stand_in
 from swatcost.tracing.traced_step import traced_step
 
 __all__ = ["trace"]
@@ -26,17 +28,24 @@ def trace(
     input_shape: Sequence[int] | None = None,
     input_dtype: str | torch.dtype | None = None,
     batch_size: int | None = None,
+    batch_dim: int | None = None,
     name: str | None = None,
 ) -> Network:
     """Traces one training step of a module.
 
-    Give either example_inputs (a tensor, or a tuple or dict of the arguments of a forward call, batch dimension
-    included) or input_shape, the shape of one sample for a network with a single input. input_dtype is the input's
-    dtype, such as "int64" for tokens; the default is the parameters' dtype, or int64 if an embedding rejects that.
+    Give either example_inputs (a tensor, or a tuple or mapping of the arguments of a forward call, batch dimension
+    included; any other object is its only argument) or input_shape, the shape of one sample for a network with a single
+    input. input_dtype is the input's dtype, such as "int64" for tokens; the default is the parameters' dtype, or int64
+    if an embedding rejects that.
 
     With input_shape the step runs on the meta device, which allocates and computes nothing; a module that cannot run
-    there is run for real. Example inputs are copied and stay on their device, unless the module is on the meta device.
-    batch_size is the number of samples they hold; the default is the first tensor's first dimension.
+    there is run for real. Example inputs are copied, with all that is in them, and stay on their device, unless the
+    module is on the meta device.
+
+    batch_size is the number of samples, and batch_dim the dimension of the first input that counts them. Without, they
+    are what the inputs say (a packed sequence, a nested tensor, a list of images), or the first module that says it of
+    an input (batch_first of recurrent layers and attention, a layer that is given one sample without a batch), or else
+    dimension 0, which the notes of an estimate then say.
 
     A module in evaluation mode is put in training mode for the step; in one that is in training mode, submodules keep
     their modes. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before, even
@@ -48,6 +57,8 @@ def trace(
         raise SwatcostError(f"{model!r:.80} is not a torch module: trace an instance of nn.Module")
     if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
         raise SwatcostError(f"batch_size {batch_size!r}: give a positive whole number")
+    if batch_dim is not None and (isinstance(batch_dim, bool) or not isinstance(batch_dim, int)):
+        raise SwatcostError(f"batch_dim {batch_dim!r:.40}: give the number of a dimension, such as 0")
     if (example_inputs is None) == (input_shape is None):
         raise SwatcostError("give either example_inputs or input_shape")
     model = unwrapped(model)
@@ -63,9 +74,9 @@ def trace(
         if input_shape is None:
             if input_dtype is not None:
                 raise SwatcostError("example_inputs already have a dtype: leave input_dtype out")
-            return _trace_examples(model, example_inputs, batch_size, name)
+            return _trace_examples(model, example_inputs, batch_size, batch_dim, name)
         shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
-        return _trace_shape(model, shape, _dtype(input_dtype), batch_size, name)
+        return _trace_shape(model, shape, _dtype(input_dtype), batch_size, batch_dim, name)
 
 
 def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
@@ -85,48 +96,75 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _trace_shape(
-    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype | None, batch_size: int | None, name: str
+    model: nn.Module,
+    shape: tuple[int, ...],
+    dtype: torch.dtype | None,
+    batch_size: int | None,
+    batch_dim: int | None,
+    name: str,
 ) -> Network:
+    """The trace for samples of this shape, in a batch along a dimension that the caller or the network says."""
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
         raise SwatcostError(f"input shape {shape}: give positive whole numbers")
-    tensors = [*model.parameters(), *model.buffers()]
-    dims = [*shape, *(size for tensor in tensors for size in tensor.shape)]
+    dims = [*shape, *(size for tensor in (*model.parameters(), *model.buffers()) for size in tensor.shape)]
     identifiable = (size for size in _IDENTIFIABLE_BATCH_SIZES if batch_is_identifiable(size, dims))
-    batch_size = batch_size or next(identifiable, 2)
+    size = batch_size or next(identifiable, 2)
+    if batch_dim is not None and not -len(shape) - 1 <= batch_dim <= len(shape):
+        raise SwatcostError(f"batch_dim {batch_dim}: a batch of samples of {shape} has {len(shape) + 1} dimensions")
+    batch = Batch(size, 0 if batch_dim is None else batch_dim % (len(shape) + 1), CALLER)
+    network, said = _trace_batch(model, shape, dtype, batch, name)
+    if batch_dim is None and said is not None and said.dim and len(shape) >= said.dim:
+        with contextlib.suppress(ForwardError):
+            return _trace_batch(model, shape, dtype, replace(said, size=size), name)[0]
+    return network
+
+
+def _trace_batch(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype | None, batch: Batch, name: str
+) -> tuple[Network, Batch | None]:
+    tensors = [*model.parameters(), *model.buffers()]
     dtypes = [parameter.dtype for parameter in model.parameters()]
     floats = [each for each in dtypes if each.is_floating_point] or [each for each in dtypes if each.is_complex]
     input_dtype = dtype or next(iter(floats), torch.get_default_dtype())
+    dim = batch.dim or 0
     try:
-        sample = torch.empty((batch_size, *shape), device="meta", dtype=input_dtype)
+        sample = torch.empty((*shape[:dim], batch.size, *shape[dim:]), device="meta", dtype=input_dtype)
     except (RuntimeError, OverflowError, TypeError, NotImplementedError):
         raise SwatcostError(f"input shape {shape} is too large for a tensor") from None
     try:
-        return traced_step(model, name, batch_size, (sample,), {}, meta=True)
+        return traced_step(model, name, batch, (sample,), {}, meta=True)
     except ForwardError as failure:
         if dtype is None and failure.place and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag):
-            return _trace_shape(model, shape, torch.int64, batch_size, name)  # an embedding takes indices
+            return _trace_batch(model, shape, torch.int64, batch, name)  # an embedding takes indices
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         if device.type == "meta":
             raise
     # Modules that keep tensors outside their buffers or read values need a real run.
-    return traced_step(model, name, batch_size, (torch.zeros_like(sample, device=device),), {}, meta=False)
+    return traced_step(model, name, batch, (torch.zeros_like(sample, device=device),), {}, meta=False)
 
 
-def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, name: str) -> Network:
-    args, kwargs = ((), examples) if isinstance(examples, dict) else (examples, {})
-    args = tuple(args) if isinstance(args, tuple | list) else (args,)
-    given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+def _trace_examples(
+    model: nn.Module, examples: Any, batch_size: int | None, batch_dim: int | None, name: str
+) -> Network:
+    args, kwargs = arguments_of(model, examples)
+    given = tensors_in((args, kwargs))
     if not given:
         raise SwatcostError("example_inputs contain no tensor")
-    if batch_size is None:
-        batch_size = given[0].shape[0] if given[0].dim() else 1
-    if batch_size < 1:
+    if any(each.is_nested and each.layout == torch.strided for each in given):
+        raise SwatcostError(
+            "example_inputs are nested tensors of the strided layout: make them with layout=torch.jagged"
+        )
+    told = batch_of_inputs((*args, *kwargs.values()), given)
+    batch = batch_asked(batch_size, batch_dim, given, told) or told
+    if batch.size < 1:
         raise SwatcostError(f"example_inputs of shape {tuple(given[0].shape)} contain no sample")
-    if batch_size > 1 and not any(batch_size in tensor.shape for tensor in given):
-        raise SwatcostError(f"batch_size {batch_size}: no dimension of the example inputs has this size")
     meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
-    copies: dict[int, Tensor] = {}  # a tensor passed twice stays one tensor
-    args, kwargs = tree_map_only(
-        Tensor, lambda tensor: copies.setdefault(id(tensor), stand_in(tensor, meta)), (args, kwargs)
-    )
-    return traced_step(model, name, batch_size, args, kwargs, meta=meta)
+
+    def traced(batch: Batch) -> tuple[Network, Batch | None]:
+        args_of_step, kwargs_of_step = copied((args, kwargs), meta=meta)
+        return traced_step(model, name, batch, args_of_step, kwargs_of_step, meta=meta)
+
+    network, said = traced(batch)
+    if said is None or batch.told_by:
+        return network
+    return replace(network, batch_told_by=said.told_by) if said.is_along(batch) else traced(said)[0]

@@ -26,6 +26,10 @@ class AutogradGraph:
         """Keeps the result of the recorded operation number `place` until its node exists."""
         self._pending.append((place, result))
 
+    def forget(self, since: int) -> None:
+        """No longer awaits nodes of the recorded operations from number `since` on."""
+        self._pending = [each for each in self._pending if each[0] < since]
+
     def settle(self) -> None:
         """Records the nodes that autograd has created for pending operations."""
         if self._pending:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from swatcost.common.errors import SwatcostError, first_line
+from swatcost.tracing.batch import Batch
 from swatcost.tracing.running_modules import Frame
 
 
@@ -12,16 +13,16 @@ class ForwardError(SwatcostError):
     """The module raised an exception; the message names the submodule and the shapes of its inputs."""
 
     def __init__(
-        self, error: BaseException, network: str, inputs: Sequence[Tensor], batch_size: int, place: Frame | None
+        self, error: BaseException, network: str, inputs: Sequence[Tensor], batch: Batch, place: Frame | None
     ) -> None:
         self.place = place
-        given = " and ".join(_times(each.shape[1:]) for each in inputs if each.dim())
+        given = " and ".join(_times(batch.sample_shape(tuple(each.shape))) for each in inputs if each.dim())
         where = ""
         if place is not None:
             seen = " and ".join(map(_times, place.shapes))  # hooks do not see keyword arguments
             where = f"{place.name} ({type(place.module).__name__}){' was given ' * bool(seen)}{seen}: "
-        batch = f"a batch of {batch_size} samples of {given}, which it is traced with"
-        super().__init__(f"{network} does not accept {batch}: {where}{first_line(error)}")
+        samples = f"a batch of {batch.size} samples of {given}, which it is traced with"
+        super().__init__(f"{network} does not accept {samples}: {where}{first_line(error)}")
 
     def __reduce__(self) -> tuple[type[SwatcostError], tuple[str]]:
         """Another process gets the message; the frame stays here."""

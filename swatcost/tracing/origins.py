@@ -56,9 +56,9 @@ class Origins:
 
     def view(self, operation: str, args: Sequence[Any]) -> None:
         """Records a view. In a batch of one sample only the call itself shows that something is expanded to it."""
-        if self._batch_size == 1 and operation == "expand" and args[1][:1] in ([1], [-1]):
-            leading = (1, *args[0].shape) if args[0].dim() < len(args[1]) else args[0].shape
-            if leading[:1] == (1,):
+        if self._batch_size == 1 and operation == "expand" and len(args[1]) > 1 and 1 in args[1]:
+            own = (1,) * (len(args[1]) - args[0].dim()) + tuple(args[0].shape)
+            if all(size in (-1, before) for size, before in zip(args[1], own, strict=True)):
                 self._expanded.add(self._place(args[0]))
 
     def track(
@@ -109,14 +109,14 @@ class Origins:
         if operation.startswith(_SIZED) and (not operands or operation.startswith("new_")):
             shapes = [tuple(each.shape) for each in made if tuple(each.shape) not in self._own_shapes]
             if self._batch_size == 1:
-                return any(1 in shape and len(shape) > 1 for shape in shapes)
+                return any(1 in shape for shape in shapes)
             return any(size and size % self._batch_size == 0 for shape in shapes for size in shape)
         if operation not in _COPYING or not made:
             return False
-        if self._batch_size == 1:
-            return operation == "repeat" and made[0].shape[0] == 1
         copied = {self.value(each): each.numel() for each in operands}
         copies = made[0].numel() // max(1, sum(copied.values()))
+        if self._batch_size == 1:
+            return operation == "repeat" and copies == 1
         return copies > 1 and copies % self._batch_size == 0
 
 

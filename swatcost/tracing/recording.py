@@ -15,6 +15,7 @@ from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, ba
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
+from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
 from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
 from swatcost.tracing.module_names import without_wrappers
@@ -65,18 +66,18 @@ class Recording:
         parameters: Mapping[str, Tensor],
         buffers: Mapping[str, Tensor],
         inputs: Sequence[Tensor],
-        batch_size: int,
+        batch: Batch,
     ) -> None:
         self._model = model
         self._parameters = parameters
         self._buffers = buffers
-        self._batch_size = batch_size
+        self._batch = batch
         self._input_shapes = [tuple(each.shape) for each in inputs]
         own = [*parameters.values(), *buffers.values()]
-        dims = [size for shape in self._input_shapes for size in shape[1:]]
-        identifiable = batch_is_identifiable(batch_size, dims + [size for tensor in own for size in tensor.shape])
+        dims = [size for shape in self._input_shapes for size in batch.sample_shape(shape)]
+        identifiable = batch_is_identifiable(batch.size, dims + [size for tensor in own for size in tensor.shape])
         self._own = {address(tensor) for tensor in own}
-        self._storages = Storages(batch_size, identifiable)
+        self._storages = Storages(batch.size, identifiable)
         self._graph = AutogradGraph()
         self._saved = SavedTensors(self._own, self._storages)
         self._operations: dict[Any, _Operation] = {}
@@ -94,8 +95,11 @@ class Recording:
         self._events: list[int] | None = None  # the timeline's events, if the backward pass could not be run
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
+            self._storages.growing(each)
+        for each in own:
+            self._storages.fixed(each)
         self._input_storages = len(self._storages.sizes)
-        self._origins = Origins({**buffers, **parameters}, inputs, self._storages, batch_size)
+        self._origins = Origins({**buffers, **parameters}, tensors_of(list(inputs)), self._storages, batch.size)
         self._weights = Weights(model, parameters, self._origins)
 
     def settle(self) -> None:
@@ -142,6 +146,27 @@ class Recording:
         self._track(name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
         self._saved.next_operation(name, result, has_gradient=has_gradient)
+
+    @property
+    def executed_layers(self) -> int:
+        """The number of layers so far."""
+        return len(self._layers)
+
+    def nested(self, since: int, args: tuple[Any, ...], result: Any) -> None:
+        """Completes the layers from number `since` on, which an operation on nested tensors executed on their values.
+
+        Autograd has a node for that operation only, and gradients of the nested tensors, not of their values.
+        """
+        given = [each for each in args if isinstance(each, Tensor)]
+        left = any(each.requires_grad for each in given if each.is_nested)
+        right = any(each.requires_grad for each in given[1:2])
+        self._graph.forget(since)
+        for place in range(since, len(self._layers)):
+            layer = self._layers[place]
+            if not layer.is_norm and layer.kind != "custom":
+                self._layers[place] = layer = replace(layer, input_needs_grad=left, weight_trains=right)
+            if _has_gradients(layer):
+                self._graph.await_node(place, result)
 
     def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
@@ -214,7 +239,7 @@ class Recording:
         return Network(
             name=name,
             input_shapes=tuple(self._input_shapes),
-            batch_size=self._batch_size,
+            batch_size=self._batch.size,
             layers=(*self._as_trained(), *self._executed_backward.layers()),
             parameters=tuple(
                 Parameter(**_stored(key, each), trains=each.requires_grad, mask_zeros=zeros.get(key))
@@ -233,6 +258,8 @@ class Recording:
             uncounted=tuple(self._listed()),
             torch_version=str(torch.__version__),
             embeds_input=self._embeds_input,
+            batch_dim=self._batch.dim,
+            batch_told_by=self._batch.told_by,
         )
 
     def _known(self, func: Any) -> _Operation:
@@ -286,7 +313,9 @@ class Recording:
         operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
         self._origins.track(operation, (*args, *kwargs.items()), operands, result, layers)
         for each in tensors_of(result):
-            if not self._origins.grow([each]) and address(each) not in self._own:
+            if self._origins.grow([each]):
+                self._storages.growing(each)
+            elif each.numel() and address(each) not in self._own:
                 self._storages.constant(each)
 
     def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:

@@ -23,6 +23,8 @@ class Storages:
     def __init__(self, batch_size: int, batch_is_identifiable: bool) -> None:
         self._batch_size = batch_size
         self._batch_is_identifiable = batch_is_identifiable
+        self._fixed_shapes: set[tuple[int, ...]] = set()  # of tensors that do not grow with the batch
+        self._growing_shapes: set[tuple[int, ...]] = set()
         self._numbers: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[object]] = {}
         self.sizes: list[Storage] = []
@@ -52,18 +54,33 @@ class Storages:
     def constant(self, tensor: Tensor) -> int:
         """The number of a storage that does not grow with the batch, such as a parameter gradient's."""
         number = self.number(tensor)
+        self.fixed(tensor)
         self.sizes[number] = replace(self.sizes[number], scales_with_batch=False)
         return number
+
+    def fixed(self, tensor: Tensor) -> None:
+        """Notes that there is a tensor of this shape that does not grow with the batch."""
+        self._fixed_shapes |= {tuple(tensor.shape), tuple(reversed(tensor.shape))}
+
+    def growing(self, tensor: Tensor) -> None:
+        """Notes that tensors of this shape may grow with the batch."""
+        if not self._batch_is_identifiable:
+            self._growing_shapes.add(tuple(tensor.shape))
 
     def _size(self, tensor: Tensor) -> Storage:
         """The storage's size, and whether it grows with the batch.
 
-        If the batch size is not identifiable, a tensor with one dimension is assumed to hold channel statistics.
+        If the batch size is not identifiable, a tensor with one dimension is assumed to hold channel statistics, and
+        one whose shape only tensors have that do not grow, the gradient of such a tensor.
         """
         size = tensor.untyped_storage().nbytes()
         divides = size // tensor.element_size() % self._batch_size == 0
         return Storage(
             bytes=size,
-            scales_with_batch=divides and (self._batch_is_identifiable or tensor.dim() != 1),
+            scales_with_batch=divides and (self._batch_is_identifiable or not self._seems_fixed(tensor)),
             float_bytes=tensor.element_size() if tensor.is_floating_point() or tensor.is_complex() else 0,
         )
+
+    def _seems_fixed(self, tensor: Tensor) -> bool:
+        shape = tuple(tensor.shape)
+        return len(shape) == 1 or (shape in self._fixed_shapes and shape not in self._growing_shapes)

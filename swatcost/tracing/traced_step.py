@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nested._internal.nested_tensor import NestedTensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
+from swatcost.tracing.arguments import tensors_in
 from swatcost.tracing.autograd_graph import differentiable
+from swatcost.tracing.batch import Batch, Statements
 from swatcost.tracing.checkpointing import Checkpointing
 from swatcost.tracing.flex_attention import FRONT, flex_attention_passed_to
 from swatcost.tracing.forward_error import ForwardError
@@ -33,17 +35,19 @@ from swatcost.tracing.scripted_calls import scripts_as_written
 
 
 def traced_step(
-    model: nn.Module, name: str, batch_size: int, args: tuple[Any, ...], kwargs: dict[str, Any], *, meta: bool
-) -> Network:
-    """Runs a module forward and backward once and returns the trace.
+    model: nn.Module, name: str, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any], *, meta: bool
+) -> tuple[Network, Batch | None]:
+    """Runs a module forward and backward once; returns the trace, and what its modules say of the batch.
 
     Raises ForwardError if the module raises.
     """
     parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
     buffers = {key: stand_in(each, meta) for key, each in model.named_buffers()}
-    inputs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
-    recording, running = Recording(model, parameters, buffers, inputs, batch_size), RunningModules(model)
-    observer = _Observer(recording, running, meta=meta)
+    given = tensors_in((args, kwargs))
+    inputs = [each.values() if each.is_nested else each for each in given]
+    recording, running = Recording(model, parameters, buffers, inputs, batch), RunningModules(model)
+    statements = Statements(model, given)
+    observer = _Observer(recording, running, statements, meta=meta)
     tracked = running.tracked(observer.left), observer.checkpointing.tracked()
     with untouched(model), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
         hooks = torch.autograd.graph.saved_tensors_hooks(observer.save, lambda tensor: tensor)
@@ -57,25 +61,29 @@ def traced_step(
         except SwatcostError:
             raise
         except (Exception, SystemExit) as error:
-            raise ForwardError(error, name, inputs, batch_size, running.failed_in(error)) from error
-    return recording.network(name)
+            raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
+    return recording.network(name), statements.batch
 
 
 class _Observer(TorchDispatchMode):
     """Executes each operation and passes it to the recording, with the module that is running."""
 
-    def __init__(self, recording: Recording, running: RunningModules, *, meta: bool) -> None:
+    def __init__(self, recording: Recording, running: RunningModules, statements: Statements, *, meta: bool) -> None:
         super().__init__()
         self.recording = recording
         self.running = running
+        self.statements = statements
         self.kernels = Kernels() if meta else None
         self.checkpointing = Checkpointing()
         self.in_backward = False
+        self.in_nested = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if any(issubclass(each, NestedTensor) for each in types):
+            return NotImplemented if self.in_nested else self._nested(func, args, kwargs)
         if is_composite(func):  # without an autograd kernel, as under inference_mode, it arrives whole
             with self:
                 return func.decompose(*args, **kwargs)
@@ -102,6 +110,18 @@ class _Observer(TorchDispatchMode):
             self.recording.settle()
             self.recording.fused("flex_attention", args, result, self.running.here)
 
+    def _nested(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Runs an operation on nested tensors, which runs others on their values: these are the ones to record."""
+        self.in_nested, before = True, self.recording.executed_layers
+        try:
+            with self:
+                result = func(*args, **kwargs)
+        finally:
+            self.in_nested = False
+        if not self.in_backward:
+            self.recording.nested(before, args, result)
+        return result
+
     def backward(self, result: Any) -> None:
         """Runs the backward pass to record its memory."""
         self.recording.forward_ended(result)
@@ -115,10 +135,11 @@ class _Observer(TorchDispatchMode):
 
     def left(self, frame: Frame, result: Any) -> None:
         if not self.in_backward:  # a module that checkpointing recomputes is already in the trace
+            self.statements.read(frame)
             self.recording.left(frame, result)
 
     def save(self, tensor: Tensor) -> Tensor:
-        self.recording.saved(tensor, self.running.here)
+        self.recording.saved(tensor._values if isinstance(tensor, NestedTensor) else tensor, self.running.here)
         return tensor
 
 
