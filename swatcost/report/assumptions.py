@@ -3,21 +3,21 @@
 Those that may change a decision are caveats, which every terminal shows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
-from swatcost.methods import Phase
 from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
+from swatcost.report.sparsity import listed, sparsity
 from swatcost.timing.selection import selected
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 
 def assumptions(estimate: Estimate) -> list[str]:
     """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
-    return [*counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
+    return [*counting(estimate), *sparsity(estimate), *_time(estimate), *_memory(estimate)]
 
 
 def counting(estimate: Estimate) -> list[str]:
@@ -100,66 +100,6 @@ def _what_counts_more(estimate: Estimate) -> str:
         f"executes; {scaled(excess, 'MAC')} of the difference are {in_pass} of {layer}. Speedups use the convention's "
         "counts."
     )
-
-
-def _sparsity(estimate: Estimate) -> list[str]:
-    plan = estimate.plan
-    masked = sum(each.mask_zeros is not None for each in estimate.network.parameters)
-    masks = Caveat(f"The network has pruning masks for {masked} parameters: --distribution mask uses their zeros.")
-    if not plan.asks_for_sparsity:
-        return [masks] if masked else []
-    kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
-    embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
-    none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
-    sentences = [
-        f"Kept dense: {kept}." if kept else f"{none}.",
-        "A sparse pass costs its dense MACs times the density of its operands.",
-    ]
-    method, convention, training = plan.method, estimate.convention, estimate.costs.training
-    if convention.charges_default_sparsity(method):
-        sentences.append(
-            Caveat(
-                f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
-                "dense grad_weight throughout the run: it assumes that ReLU zeroes "
-                f"{percent(estimate.default_act_sparsity)} of activations."
-            )
-        )
-    phases = convention.phases(method, estimate.steps)
-    if len(phases) > 1:
-        run = estimate.batch_size * estimate.steps
-        dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
-        sentences.append(
-            f"Training is the mean step of the run: {_schedule(phases)}. {estimate.steps:,} steps of "
-            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the final sparsity."
-        )
-    if plan.weights and not method.selects:
-        sentences.append("Pruning and regrowing connections is counted as free (A.3).")
-    if method.departures:
-        sentences.append(method.departures)
-    return sentences
-
-
-def layers_kept_dense(estimate: Estimate) -> dict[str, list[str]]:
-    """The names of layers that stay dense, by reason."""
-    found: dict[str, list[str]] = {}
-    for layer in estimate.network.weight_layers:
-        reason = estimate.plan.kept_dense.get(layer.weight)
-        if reason and layer.name not in found.setdefault(reason, []):
-            found[reason].append(layer.name)
-    return found
-
-
-def _schedule(phases: Sequence[Phase]) -> str:
-    dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
-    if dense_gradients:
-        return f"{100 * dense_gradients:.2f} % of the steps compute the gradient of every weight"
-    mean = sum(phase.share * phase.scale for phase in phases)
-    return f"its sparsity averages {percent(mean)} of the final one"
-
-
-def listed(names: list[str], most: int = 6) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _time(estimate: Estimate) -> list[str]:
