@@ -124,7 +124,7 @@ def _time(estimate: Estimate) -> list[str]:
             "masking, and its share of a Top-K refresh."
         )
     sentences += _selecting(estimate)
-    if estimate.topk_seconds and estimate.selecting.algorithm is None:
+    if estimate.topk_seconds and device.is_topk(estimate.selecting.algorithm):
         sentences.append(
             f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns per weight and "
             f"{device.topk.activations.per_element * 1e9:.3f} ns per activation ({device.source})."
@@ -159,7 +159,9 @@ def _topk_extrapolated(estimate: Estimate) -> list[str]:
 def _selecting(estimate: Estimate) -> list[str]:
     """What A.4's ideas assume, and where the times of an algorithm are extrapolated."""
     chosen, sentences = estimate.selecting, []
-    if chosen.algorithm is not None:
+    if chosen.algorithm is not None and estimate.device.is_topk(chosen.algorithm):
+        sentences.append(f"Thresholds by {chosen.algorithm}, the algorithm that was timed on {estimate.device.name}.")
+    elif chosen.algorithm is not None:
         timed = estimate.device.selection(chosen.algorithm)
         sentences.append(
             f"Thresholds by {chosen.algorithm}: {timed.fixed * 1e6:.3g} µs per array and "
