@@ -1,5 +1,6 @@
 """`swatcost export`: a network's layers as files for another simulator."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,28 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import network_options, setting_options
 from swatcost.cli.progress import to_terminal
+from swatcost.cli.unused import TIMES, say_unused
 from swatcost.common.errors import SwatcostError
+from swatcost.estimate import Estimate, estimate
 from swatcost.exporting import EXPORTING, EXPORTS, export
+from swatcost.methods import Operand
 from swatcost.network import Network
-from swatcost.network.passes import PASSES
+from swatcost.network.passes import PASSES, Pass
+from swatcost.planning.unused import Rule, never
 from swatcost.report.numbers import scaled
+
+_RULES = never("layers and their sparsity do not depend on it", *TIMES, "convention", "steps", "default_act_sparsity")
+
+
+def _unread(operand: Operand, passes: Sequence[Pass]) -> Rule:
+    """The rule of an operand that may be sparse only in passes that are not exported."""
+
+    def rule(found: Estimate) -> str | None:
+        method = found.plan.method
+        read = any(operand in method.sparse[each] for each in passes)
+        return None if read else f"{method.name} has no sparse {operand}s in {' or '.join(passes)}"
+
+    return rule
 
 
 @click.command("export")
@@ -36,7 +54,9 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
 
     Example: swatcost export resnet50 --weights 0.8 --to scalesim --output resnet50-scalesim
     """
-    found = export(network, to, passes=PASSES if passes == "training" else ("forward",), bits=bits, **settings)
+    chosen = PASSES if passes == "training" else PASSES[:1]
+    found = export(network, to, passes=chosen, bits=bits, **settings)
+    say_unused([estimate(network, **{**settings, "device": None})], {**_RULES, "acts": _unread("activation", chosen)})
     if found.format.folder and output is None:
         output = Path(f"{network.name}-{found.format.name}".replace("/", "_"))
     if output is None:

@@ -6,11 +6,25 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.unused import TIMES, say_unused
 from swatcost.devices import device_names
+from swatcost.estimate import Estimate
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.memory import MemoryReport, memory_of
+from swatcost.planning.unused import never
 from swatcost.plots import memory_timeline
+
+
+def _convention(found: Estimate) -> str | None:
+    sparse = any(each.activation for each in found.plan.layers)
+    return None if sparse else "memory depends on it only where activations are sparse"
+
+
+_RULES = {
+    **never("the memory of a step does not depend on it", *TIMES, "steps", "default_act_sparsity"),
+    "convention": _convention,
+}
 
 
 @click.command("memory")
@@ -35,6 +49,7 @@ def command(network: Network, plot: PlotFile | None, **asked: Any) -> MemoryRepo
     Example: swatcost memory resnet50 --batch-size 32 --optimizer adam --fit 11GB
     """
     found = memory_of(network, **asked)
+    say_unused([found.estimate], _RULES)
     if plot is not None:
         plot.save(memory_timeline(found.memory.dense, network, size=plot.size))
     return found

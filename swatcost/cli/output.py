@@ -67,6 +67,12 @@ class Display:
             if self.output.suffix.lower() != ".parquet":  # which only a sweep writes
                 form(self.format, self.output)
 
+    @property
+    def written_as(self) -> str:
+        """The output form, or parquet."""
+        parquet = self.format is None and self.output is not None and self.output.suffix.lower() == ".parquet"
+        return "parquet" if parquet else form(self.format, self.output)
+
     def view(self, **more: Any) -> dict[str, Any]:
         """The fields of the view that reports are rendered in."""
         how = {"notes": self.notes, "quiet": self.quiet, "more": "--notes", "colour": colourful(self.output)}
@@ -75,6 +81,10 @@ class Display:
     def result(self, result: Result, **more: Any) -> None:
         """Shows a result's report."""
         self.report(result.report, result, **more)
+
+    def text(self, result: Result, **more: Any) -> str:
+        """A result's report."""
+        return render_as(result.report, result, form(self.format, self.output), **self.view(**more))
 
     def report(self, report: str, value: Any, **more: Any) -> None:
         """Shows a report of this name."""

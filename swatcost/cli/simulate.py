@@ -8,7 +8,10 @@ from swatcost.accelerator.architecture import architecture_names
 from swatcost.cli.completion import offering
 from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.cli.progress import progress_bar
+from swatcost.cli.typed import say
+from swatcost.cli.unused import say_unused
 from swatcost.network import Network
+from swatcost.planning.unused import never
 from swatcost.plots import cycles_by_layer
 from swatcost.simulation.simulation import SIMULATING, Simulation, simulate
 
@@ -45,6 +48,12 @@ def command(
     chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
     with progress_bar(len(network.counted_layers), network.name) as bar:
         found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
+    say_unused([found.estimate], never("cycles do not depend on it", "convention"))
+    if not found.estimate.plan.asks_for_sparsity:
+        for name in ("shape", "masks", "filter_spread", "seed"):
+            say(name, "nothing is sparse")
+    elif chosen.kind != "gaussian" or chosen.weights is not None:
+        say("filter_spread", f"masks are {chosen.described}")
     if plot is not None:
         plot.save(cycles_by_layer(found, size=plot.size))
     return found

@@ -7,6 +7,8 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import FractionType, network_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
+from swatcost.cli.typed import say
+from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import factor_from
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
@@ -49,6 +51,10 @@ def command(network: Network, **asked: Any) -> Solution:
     """
     with waiting("solving"):
         found = solution(network, **asked)
+    say_unused([found.estimate])
+    if asked["memory"] is None:
+        for name in ("optimizer", "precision"):
+            say(name, "no --memory is asked for")
     if not found.reached:
         context = click.get_current_context()
         context.call_on_close(lambda: context.exit(1))

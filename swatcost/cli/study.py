@@ -11,6 +11,8 @@ from swatcost.cli.options import MODELS, displaying, setting_options, shown
 from swatcost.cli.output import Display
 from swatcost.cli.progress import progress_bar
 from swatcost.cli.simulate import ARCH
+from swatcost.cli.typed import say
+from swatcost.cli.unused import refuse_twice
 from swatcost.simulation.study import STUDYING, study
 
 
@@ -42,6 +44,13 @@ def command(
 
     Example: swatcost study resnet50 --weights 0.8,0.9 --acts 0.8,0.9 --paired --shape T2,5 --shape L4,3 --seeds 5
     """
+    lists = {name: asked[name] for name in STUDYING.several}
+    if not asked["paired"]:
+        refuse_twice({**lists, "shapes": asked["shapes"]})
+    if not any(len(each or ()) > 1 for each in lists.values()):
+        say("paired", "weights and acts have one value each")
+    if scheduler is not None:
+        say("jobs", f"the processes are those of {scheduler}")
     bar: Any = None
     with ExitStack() as stack:
 

@@ -8,6 +8,7 @@ from swatcost.cli.completion import offering
 from swatcost.cli.options import PlotFile, displaying, plot_options
 from swatcost.cli.output import Display, form, show
 from swatcost.cli.progress import unattended
+from swatcost.cli.typed import say
 from swatcost.plots import accuracy_by_reduction, check_accuracies
 from swatcost.published import cells, reproduce
 from swatcost.report.published import render
@@ -30,6 +31,7 @@ def command(table: str, plot: PlotFile | None, display: Display) -> None:
 
     Example: swatcost tables 3 --plot figure6.pdf
     """
+    say("notes", "tables are printed with their notes")
     asked = cells(table)
     if plot is not None:
         check_accuracies(asked)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
 from swatcost.network import Network
+from swatcost.planning.unused import unused_words
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed, sparsity
@@ -17,7 +18,9 @@ from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 def assumptions(estimate: Estimate) -> list[str]:
     """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
-    return [*counting(estimate), *sparsity(estimate), *_time(estimate), *_memory(estimate)]
+    return [
+        *counting(estimate), *sparsity(estimate), *_time(estimate), *_memory(estimate), *unused_words(estimate)
+    ]  # fmt: skip
 
 
 def counting(estimate: Estimate) -> list[str]:
