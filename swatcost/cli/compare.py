@@ -30,6 +30,7 @@ from swatcost.planning.comparison import (
     compare_networks,
 )
 from swatcost.planning.difference import difference, saved_estimates
+from swatcost.planning.unused import steps_under
 from swatcost.setting import OPTIONS
 
 EPILOG = """\b
@@ -95,4 +96,4 @@ def command(
 def _say_unused(estimates: Iterable[Mapping[str, Estimate]]) -> None:
     """Of every method under every convention."""
     every = [each for under in estimates for each in under.values()]
-    say_unused(every, {"method": lambda found: None})  # it says whose passes are shown
+    say_unused(every, {"steps": steps_under()})

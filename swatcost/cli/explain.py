@@ -11,6 +11,7 @@ from swatcost.cli.unused import say_unused
 from swatcost.counting import CONVENTIONS
 from swatcost.network import Network
 from swatcost.planning.explanation import EXPLAINING, Explanation, explain
+from swatcost.planning.unused import steps_under
 
 
 @click.command("explain")
@@ -29,7 +30,7 @@ def command(network: Network, plot: PlotFile | None, **asked: Any) -> Explanatio
     """
     with waiting("explaining"):
         found = explain(network, **asked)
-    say_unused([found.start, found.end])
+    say_unused([found.start, found.end], {"steps": steps_under()})
     if plot is not None:
         from swatcost.plots import reduction_by_switch
 

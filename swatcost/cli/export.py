@@ -1,6 +1,6 @@
 """`swatcost export`: a network's layers as files for another simulator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +9,23 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import network_options, setting_options
 from swatcost.cli.progress import to_terminal
-from swatcost.cli.unused import TIMES, say_unused
+from swatcost.cli.typed import say, typed
 from swatcost.common.errors import SwatcostError
-from swatcost.estimate import Estimate, estimate
-from swatcost.exporting import EXPORTING, EXPORTS, export
-from swatcost.methods import Operand
+from swatcost.exporting import EXPORTING, EXPORTS, Export, export
 from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
-from swatcost.planning.unused import Rule, never
 from swatcost.report.numbers import scaled
+from swatcost.setting import OPTIONS
 
-_RULES = never("layers and their sparsity do not depend on it", *TIMES, "convention", "steps", "default_act_sparsity")
 
-
-def _unread(operand: Operand, passes: Sequence[Pass]) -> Rule:
-    """The rule of an operand that may be sparse only in passes that are not exported."""
-
-    def rule(found: Estimate) -> str | None:
-        method = found.plan.method
-        read = any(operand in method.sparse[each] for each in passes)
-        return None if read else f"{method.name} has no sparse {operand}s in {' or '.join(passes)}"
-
-    return rule
+def _same(
+    found: Export, network: Network, to: str, passes: Sequence[Pass], bits: int | None, settings: Mapping[str, Any]
+) -> bool:
+    """Whether other settings give the same files."""
+    try:
+        return export(network, to, passes=passes, bits=bits, **settings).files == found.files
+    except SwatcostError:
+        return False
 
 
 @click.command("export")
@@ -56,7 +51,9 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
     """
     chosen = PASSES if passes == "training" else PASSES[:1]
     found = export(network, to, passes=chosen, bits=bits, **settings)
-    say_unused([estimate(network, **{**settings, "device": None})], {**_RULES, "acts": _unread("activation", chosen)})
+    for name in typed().keys() & OPTIONS.keys():
+        if settings[name] != OPTIONS[name].default and _same(found, network, to, chosen, bits, settings | {name: None}):
+            say(name, "the files are the same without it")
     if found.format.folder and output is None:
         output = Path(f"{network.name}-{found.format.name}".replace("/", "_"))
     if output is None:

@@ -10,7 +10,7 @@ import click
 
 from swatcost.cli.completion import Complete, completing, models, offering
 from swatcost.cli.config import forget_defaults
-from swatcost.cli.output import Display
+from swatcost.cli.output import SUFFIXES, Display
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import say, typed
 from swatcost.common.errors import SwatcostError
@@ -248,6 +248,8 @@ FORMAT = click.option(
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there, not to the screen."
 )
+_ENDINGS = {"", ".txt", ".text", ".log", *SUFFIXES, ".parquet"}
+"""Endings of --output that say which form it has, or that it is text."""
 _NOTES = together(
     click.option("--notes", is_flag=True, help="Print every note on what was counted and assumed."),
     click.option("--quiet", is_flag=True, help="Print the summary alone, without tables and notes."),
@@ -268,6 +270,8 @@ def printing(command: Callable[..., Any]) -> Callable[..., None]:
             raise SwatcostError("--notes and --quiet: give one of them")
         display = Display(format=format, output=output, notes=notes, quiet=quiet)
         display.check()
+        if format is None and output is not None and output.suffix.lower() not in _ENDINGS:
+            click.echo(f"swatcost: {output} is written as a table; --format has other forms", err=True)
         if (written := display.written_as) != "table":
             for name in ("notes", "quiet"):
                 say(name, f"only a table shows or hides notes, not {written}")
@@ -287,6 +291,8 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
             for name in views:
                 if display.text(result, **views) == display.text(result, **{**views, name: False}):
                     say(name, f"{display.written_as} has the same with and without it")
+            if "columns" in given and display.written_as == "json":
+                say("columns", "JSON has every column")
             display.result(result, **views)
 
     return displaying(shown)

@@ -16,7 +16,7 @@ from swatcost.report import render_as
 
 _UNATTENDED_WIDTH = 80
 _OTHER_FILES = {".xlsx", ".xls", ".ods", ".html", ".htm", ".pdf", ".docx", ".png", ".svg", ".jpg", ".parquet", ".toml"}
-_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 
 def form(format: str | None, output: Path | None) -> str:
@@ -24,8 +24,8 @@ def form(format: str | None, output: Path | None) -> str:
     if format or output is None:
         return format or "table"
     ending = output.suffix.lower()
-    if ending in _SUFFIXES:
-        return _SUFFIXES[ending]
+    if ending in SUFFIXES:
+        return SUFFIXES[ending]
     if ending in _OTHER_FILES:
         raise SwatcostError(f"--output {output}: {ending} is none of the forms, choose one with --format")
     return "table"

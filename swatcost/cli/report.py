@@ -28,6 +28,8 @@ def command(model: str, loading: Loading, output: Path | None, **settings: Any) 
     """
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise SwatcostError("a report is megabytes of HTML: name a file for it with --output report.html")
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        click.echo(f"swatcost: {output} is written as HTML", err=True)
     found = swatcost.estimate(loaded(model, **loading), **settings)
     say_unused([found])
     words = [model, *loading_words(**loading)]

@@ -22,7 +22,9 @@ from swatcost.cli.options import (
 )  # fmt: skip
 from swatcost.cli.output import Display
 from swatcost.cli.progress import progress_bar
+from swatcost.cli.typed import say
 from swatcost.common.errors import SwatcostError
+from swatcost.methods import METHODS
 from swatcost.reference.scopes import RUNNING
 from swatcost.report import FORMATS
 
@@ -107,6 +109,9 @@ def command(
         record = record or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
+    if resume is None and not METHODS.choose(settings.method).selects:
+        for name in ("period", "selection", "one_sample", "ahead"):
+            say(name, f"method {settings.method} selects nothing by Top-K")
     bar: Any = None
     with ExitStack() as stack:
 

@@ -21,6 +21,9 @@ ARCH = shown(
 )  # fmt: skip
 
 
+_RULES = never("cycles are those of one step, and no convention's", "convention", "steps", "default_act_sparsity")
+
+
 @click.command("simulate")
 @network_options
 @setting_options(SIMULATING)
@@ -48,9 +51,12 @@ def command(
     chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
     with progress_bar(len(network.counted_layers), network.name) as bar:
         found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
-    say_unused([found.estimate], never("cycles do not depend on it", "convention"))
+    say_unused([found.estimate], _RULES)
+    if not any(each.weight for each in found.estimate.plan.layers):
+        for name in ("masks", "filter_spread"):
+            say(name, "no weights are sparse")
     if not found.estimate.plan.asks_for_sparsity:
-        for name in ("shape", "masks", "filter_spread", "seed"):
+        for name in ("shape", "seed"):
             say(name, "nothing is sparse")
     elif chosen.kind != "gaussian" or chosen.weights is not None:
         say("filter_spread", f"masks are {chosen.described}")

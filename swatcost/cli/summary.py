@@ -7,10 +7,11 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import NAMES, network_options, reporting, setting_options
 from swatcost.cli.progress import waiting
+from swatcost.cli.typed import say
 from swatcost.cli.unused import TIMES, say_unused
 from swatcost.network import Network
 from swatcost.planning.summary import COLUMNS, Summary, summary
-from swatcost.planning.unused import never
+from swatcost.planning.unused import never, steps_under
 
 _ALL = "all"
 _COLUMNS = "\n".join(f"  {name:<16} {words}" for name, words in COLUMNS.items())
@@ -50,5 +51,7 @@ def command(network: Network, **asked: Any) -> Summary:
     """
     with waiting("estimating"):
         found = summary(network, **asked)
-    say_unused([found.estimate], never("a summary has no times", *TIMES))
+    if all(module.copies == 1 for _, module, _ in found.shown()):
+        say("fold", "no neighbouring modules are equal")
+    say_unused([found.estimate], {**never("a summary has no times", *TIMES), "steps": steps_under()})
     return found

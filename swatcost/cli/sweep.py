@@ -20,6 +20,7 @@ from swatcost.methods import METHODS
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
+from swatcost.planning.unused import steps_under
 from swatcost.plots import speedup_by_sparsity
 from swatcost.report.sweep import Swept
 
@@ -44,7 +45,7 @@ def command(network: Network, plot: PlotFile | None, display: Display, **setting
     refuse_twice({name: settings[name] for name in SWEEPING.several if not (paired and name in (*OPERANDS, "period"))})
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
-    say_unused(_corners(network, settings))
+    say_unused(_corners(network, settings), {"steps": steps_under()})
     if not any(len(settings[name] or ()) > 1 for name in (*OPERANDS, "period")):
         say("paired", "no sparsity or period has several values")
     if plot is not None:

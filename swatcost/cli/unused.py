@@ -10,6 +10,7 @@ from swatcost.cli.typed import say, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
 from swatcost.planning.unused import RULES, Rule, unused
+from swatcost.setting import OPTIONS
 
 TIMES = ("period", "device", "selection", "one_sample", "hidden")
 """The settings that only times depend on."""
@@ -17,7 +18,7 @@ TIMES = ("period", "device", "selection", "one_sample", "hidden")
 
 def say_unused(estimates: Iterable[Estimate], rules: Mapping[str, Rule] | None = None) -> None:
     """Says which typed settings make no difference to any of the estimates; `rules` are the command's own."""
-    for name, reason in unused(estimates, typed(), {**RULES, **(rules or {})}).items():
+    for name, reason in unused(estimates, typed().keys() & OPTIONS.keys(), {**RULES, **(rules or {})}).items():
         say(name, reason)
 
 

@@ -1,8 +1,11 @@
 """Settings that make no difference in the case at hand, and why: one rule per setting."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
-from swatcost.estimate import Estimate
+from swatcost.common.errors import SwatcostError
+from swatcost.counting import EXACT, Convention
+from swatcost.estimate import Estimate, plan_of
 from swatcost.setting import OPTIONS
 
 Rule = Callable[[Estimate], str | None]
@@ -13,24 +16,19 @@ def _sparsity(found: Estimate) -> str | None:
     return None if found.plan.asks_for_sparsity else "nothing is sparse"
 
 
-def _distribution(found: Estimate) -> str | None:
-    distributed = any(each.weight or each.activation for each in found.plan.layers)
-    return _sparsity(found) or (None if distributed else "no weights or activations are sparse")
+def _layers(name: str) -> Rule:
+    """The rule of a setting that decides which layers are sparse, and how sparse."""
 
+    def rule(found: Estimate) -> str | None:
+        if nothing := _sparsity(found):
+            return nothing
+        try:
+            without = plan_of(found.network, found.setting.but(**{name: None}))
+        except SwatcostError:
+            return None
+        return "every layer is as sparse without it" if without.layers == found.plan.layers else None
 
-def _first_layer(found: Estimate) -> str | None:
-    by_itself = found.plan.distribution.first_layer_dense
-    restated = found.setting.first_layer == "sparse" and not by_itself
-    return _sparsity(found) or (f"{found.plan.distribution.name} does not keep it dense anyway" if restated else None)
-
-
-def _keep_dense(found: Estimate) -> str | None:
-    if (nothing := _sparsity(found)) or found.plan.method.keeps_dense:
-        return nothing
-    if not found.setting.keep_dense:
-        return f"no layers are kept dense by name for {found.plan.method.name}"
-    named = any(reason.startswith("named by") for reason in found.plan.kept_dense.values())
-    return None if named else "the layers that it names are kept dense anyway"
+    return rule
 
 
 def _dense_budget(found: Estimate) -> str | None:
@@ -39,7 +37,7 @@ def _dense_budget(found: Estimate) -> str | None:
         return nothing
     if not plan.distribution.keeps_total:
         return f"distribution {plan.distribution.name} has no target for all weights together"
-    return None if plan.kept_dense else "no layer is kept dense"
+    return _layers("dense_budget")(found) if plan.kept_dense else "no layer is kept dense"
 
 
 def _topk(found: Estimate) -> str | None:
@@ -61,11 +59,22 @@ def _one_sample(found: Estimate) -> str | None:
     return "a step has one sample" if found.batch_size == 1 else None
 
 
+def steps_under(*conventions: Convention) -> Rule:
+    """The rule of the number of steps where only counts under these conventions, or the estimate's own, are shown."""
+
+    def rule(found: Estimate) -> str | None:
+        if nothing := _sparsity(found):
+            return nothing
+        network, plan, longer = found.network, found.plan, 7 * found.steps + 1
+        every = [found.counting.under(each) for each in conventions or (found.convention,)]
+        same = all(each.total(network, plan) == replace(each, steps=longer).total(network, plan) for each in every)
+        return f"every step of {found.plan.method.name} counts the same" if same else None
+
+    return rule
+
+
 def _steps(found: Estimate) -> str | None:
-    schedules = (found.plan.method.schedule, found.plan.method.published_schedule)
-    changes = any(len(each(found.steps)) > 1 for each in schedules if each is not None)
-    same = f"every step of {found.plan.method.name} costs the same"
-    return _sparsity(found) or (None if changes else same)
+    return steps_under(found.convention, EXACT)(found)
 
 
 def _default_act_sparsity(found: Estimate) -> str | None:
@@ -77,12 +86,12 @@ def _default_act_sparsity(found: Estimate) -> str | None:
 RULES: Mapping[str, Rule] = {
     "period": _topk,
     "method": _sparsity,
-    "distribution": _distribution,
+    "distribution": _layers("distribution"),
     "steps": _steps,
     "default_act_sparsity": _default_act_sparsity,
-    "first_layer": _first_layer,
-    "last_layer": _sparsity,
-    "keep_dense": _keep_dense,
+    "first_layer": _layers("first_layer"),
+    "last_layer": _layers("last_layer"),
+    "keep_dense": _layers("keep_dense"),
     "dense_budget": _dense_budget,
     "selection": _selection,
     "one_sample": _one_sample,
@@ -92,10 +101,14 @@ RULES: Mapping[str, Rule] = {
 
 
 def unused(estimates: Iterable[Estimate], names: Iterable[str], rules: Mapping[str, Rule] = RULES) -> dict[str, str]:
-    """Which of these settings make no difference to any of the estimates, by name, and why for the first."""
+    """Which of these settings make no difference to any of the estimates, by name, and why for the first.
+
+    A setting that has its default is left out.
+    """
     every, found = list(estimates), {}
     for name in names:
-        reasons = [rules[name](each) for each in every] if name in rules else []
+        changed = [each for each in every if each.setting.asked.get(name) not in (None, OPTIONS[name].default)]
+        reasons = [rules[name](each) for each in every] if name in rules and changed else []
         if reasons and all(reasons):
             found[name] = str(reasons[0])
     return found
@@ -113,7 +126,5 @@ def unused_words(found: Estimate) -> list[str]:
     """
     if not found.plan.asks_for_sparsity:
         return []
-    asked = found.setting.asked
-    changed = [name for name, option in OPTIONS.items() if asked.get(name) not in (None, option.default)]
-    reasons = unused([found], (name for name in changed if name != "steps"))
+    reasons = unused([found], (name for name in OPTIONS if name != "steps"))
     return [f"{name} makes no difference: {reason}." for name, reason in reasons.items()]
