@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -160,3 +161,74 @@ def test_an_option_changes_a_number_or_is_refused_or_said(
         if not said and after == before:
             silent.append(words)
     assert not silent, silent
+
+
+def test_in_python_a_note_says_so() -> None:
+    found = swatcost.estimate("resnet50", method="rigl", weights=0.8, period=7, dense_budget="outside")
+    assert found.assumptions[-2:] == [
+        "period makes no difference: method rigl selects nothing by Top-K.",
+        "dense_budget makes no difference: distribution uniform has no target for all weights together.",
+    ]
+    used = swatcost.estimate("resnet50", weights=0.8, acts=0.8, period=7, steps=7, convention="exact", batch_size=8)
+    assert not [each for each in used.assumptions if "makes no difference" in each]
+
+
+def test_a_restated_default_is_not_spoken_of(capsys: Captured) -> None:
+    words = ["--method", "swat", "--period", "1000", "--distribution", "uniform", "--steps", "32000"]
+    assert main(["cifar_resnet18", *words]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_wish_from_the_environment_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    for name, value in {"PERIOD": "7", "PLOT_SIZE": "column", "QUIET": "1", "CURRENCY": "EUR", "FRESH": "1"}.items():
+        monkeypatch.setenv(f"SWATCOST_{name}", value)
+    assert main(["cifar_resnet18", "--method", "rigl", "--weights", "0.8", "--format", "json"]) == 0
+    assert "makes no difference here" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep", "NET", "--weights", "0.5,0.9,0.5"], "--weights: 0.5 is given twice, give each value once"),
+        (["sweep", "NET", "--weights", "0.5", "--period", "1,1"], "--period: 1 is given twice"),
+        (["sweep", "NET", "--weights", "0.5", "--method", "swat,swat"], "--method: swat is given twice"),
+        (["sweep", "NET", "--weights", "0.5,0.6", "--batch-size", "8,8", "--paired"], "--batch-size: 8 is given twice"),
+        (["study", "NET", "--weights", "0.5,0.5"], "--weights: 0.5 is given twice"),
+        (["study", "NET", "--weights", "0.5", "--shape", "T2,5", "--shape", "T2,5"], "--shape: T2,5 is given twice"),
+        (["NET", "--no-title"], "--no-title is for a plot: give --plot FILE, or leave it out"),
+        (["tables", "9", "--plot-size", "screen"], "--plot-size is for a plot"),
+    ],
+)
+def test_refused(words: list[str], message: str, saved: str, capsys: Captured) -> None:
+    assert main([saved if each == "NET" else each for each in words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+
+
+def test_pairs_may_repeat_a_value(saved: str, capsys: Captured) -> None:
+    assert main(["sweep", saved, "--weights", "0.5,0.5", "--acts", "0.1,0.2", "--paired"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "ending", "message"),
+    [
+        ([], ".foo", "is written as a table; --format has other forms"),
+        (["--format", "json"], ".foo", ""),
+        ([], ".txt", ""),
+        ([], "", ""),
+    ],
+)
+def test_an_ending_that_is_no_form(
+    words: list[str], ending: str, message: str, saved: str, capsys: Captured, tmp_path: Path
+) -> None:
+    assert main([saved, *words, "--output", str(tmp_path / f"out{ending}")]) == 0
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert bool(errors) == bool(message)
+
+
+def test_a_trace_that_no_command_would_take(saved: str, capsys: Captured, tmp_path: Path) -> None:
+    assert main(["trace", saved, "--output", str(tmp_path / "net.trace")]) == 0
+    assert "as MODEL only if its name ends in .json" in capsys.readouterr().err

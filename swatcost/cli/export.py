@@ -51,7 +51,7 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
     """
     chosen = PASSES if passes == "training" else PASSES[:1]
     found = export(network, to, passes=chosen, bits=bits, **settings)
-    for name in typed().keys() & OPTIONS.keys():
+    for name in (each for each in OPTIONS if each in typed()):
         if settings[name] != OPTIONS[name].default and _same(found, network, to, chosen, bits, settings | {name: None}):
             say(name, "the files are the same without it")
     if found.format.folder and output is None:

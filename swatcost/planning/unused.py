@@ -20,7 +20,7 @@ def _layers(name: str) -> Rule:
     """The rule of a setting that decides which layers are sparse, and how sparse."""
 
     def rule(found: Estimate) -> str | None:
-        if nothing := _sparsity(found):
+        if (nothing := _sparsity(found)) or found.setting.source is not None:  # a file is not read again for this
             return nothing
         try:
             without = plan_of(found.network, found.setting.but(**{name: None}))
@@ -105,13 +105,16 @@ def unused(estimates: Iterable[Estimate], names: Iterable[str], rules: Mapping[s
 
     A setting that has its default is left out.
     """
-    every, found = list(estimates), {}
-    for name in names:
-        changed = [each for each in every if each.setting.asked.get(name) not in (None, OPTIONS[name].default)]
-        reasons = [rules[name](each) for each in every] if name in rules and changed else []
-        if reasons and all(reasons):
-            found[name] = str(reasons[0])
-    return found
+    reasons: dict[str, str] = {}
+    left, changed = [name for name in names if name in rules], set[str]()
+    for each in estimates:
+        changed |= {name for name in left if each.setting.asked.get(name) not in (None, OPTIONS[name].default)}
+        found = {name: rules[name](each) for name in left}
+        left = [name for name in left if found[name]]
+        reasons = {name: str(reason) for name, reason in found.items() if reason} | reasons
+        if not left:
+            break
+    return {name: reasons[name] for name in left if name in changed}
 
 
 def never(reason: str, *names: str) -> dict[str, Rule]:
