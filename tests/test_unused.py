@@ -232,3 +232,22 @@ def test_an_ending_that_is_no_form(
 def test_a_trace_that_no_command_would_take(saved: str, capsys: Captured, tmp_path: Path) -> None:
     assert main(["trace", saved, "--output", str(tmp_path / "net.trace")]) == 0
     assert "as MODEL only if its name ends in .json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--convention rigl", "--steps 777", "--dense-budget outside", "--paired"])
+def test_of_a_study(option: str, saved: str, capsys: Captured) -> None:
+    assert main(["study", saved, "--weights", "0.8", "--jobs", "1", *option.split()]) == 0
+    assert f"{option.split()[0]} makes no difference here: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--period 7", "--last-layer dense"])
+def test_of_a_dense_run(option: str, capsys: Captured, tmp_path: Path) -> None:
+    record = str(tmp_path / "run.jsonl")
+    words = ["run", "cifar_resnet18", "--input-shape", "3,8,8", "--steps", "1", "--batch-size", "2", "--output", record]
+    assert main([*words, "--data", "synthetic", *option.split()]) == 0
+    assert f"{option.split()[0]} makes no difference here: nothing is sparse" in capsys.readouterr().err
+
+
+def test_who_asks_for_dense_training_gets_it(capsys: Captured) -> None:
+    assert main(["cifar_resnet18", "--method", "dense"]) == 0
+    assert capsys.readouterr().err == ""

@@ -30,7 +30,7 @@ from swatcost.planning.comparison import (
     compare_networks,
 )
 from swatcost.planning.difference import difference, saved_estimates
-from swatcost.planning.unused import steps_under
+from swatcost.planning.unused import sparsity, steps_under
 from swatcost.setting import OPTIONS
 
 EPILOG = """\b
@@ -96,4 +96,4 @@ def command(
 def _say_unused(estimates: Iterable[Mapping[str, Estimate]]) -> None:
     """Of every method under every convention."""
     every = [each for under in estimates for each in under.values()]
-    say_unused(every, {"steps": steps_under()})
+    say_unused(every, {"steps": steps_under(), "method": sparsity})

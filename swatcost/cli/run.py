@@ -24,6 +24,7 @@ from swatcost.cli.output import Display
 from swatcost.cli.progress import progress_bar
 from swatcost.cli.typed import say
 from swatcost.common.errors import SwatcostError
+from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS
 from swatcost.reference.scopes import RUNNING
 from swatcost.report import FORMATS
@@ -109,7 +110,11 @@ def command(
         record = record or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
-    if resume is None and not METHODS.choose(settings.method).selects:
+    asked_sparse = settings.weights or settings.acts or settings.grads
+    if resume is None and not (asked_sparse or DISTRIBUTIONS.choose(settings.distribution).measured):
+        for name in ("distribution", "period", "first_layer", "last_layer", "keep_dense", "dense_budget"):
+            say(name, "nothing is sparse")
+    elif resume is None and not METHODS.choose(settings.method).selects:
         for name in ("period", "selection", "one_sample", "ahead"):
             say(name, f"method {settings.method} selects nothing by Top-K")
     bar: Any = None

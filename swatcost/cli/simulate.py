@@ -21,7 +21,8 @@ ARCH = shown(
 )  # fmt: skip
 
 
-_RULES = never("cycles are those of one step, and no convention's", "convention", "steps", "default_act_sparsity")
+SIMULATED = never("cycles are those of one step, and no convention's", "convention", "steps", "default_act_sparsity")
+"""The rules of settings that cycles do not depend on."""
 
 
 @click.command("simulate")
@@ -51,7 +52,7 @@ def command(
     chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
     with progress_bar(len(network.counted_layers), network.name) as bar:
         found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
-    say_unused([found.estimate], _RULES)
+    say_unused([found.estimate], SIMULATED)
     if not any(each.weight for each in found.estimate.plan.layers):
         for name in ("masks", "filter_spread"):
             say(name, "no weights are sparse")

@@ -1,6 +1,7 @@
 """`swatcost study`: many simulations."""
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import click
 from swatcost.cli.options import MODELS, displaying, setting_options, shown
 from swatcost.cli.output import Display
 from swatcost.cli.progress import progress_bar
-from swatcost.cli.simulate import ARCH
+from swatcost.cli.simulate import ARCH, SIMULATED
 from swatcost.cli.typed import say
-from swatcost.cli.unused import refuse_twice
+from swatcost.cli.unused import refuse_twice, say_unused
+from swatcost.estimate import Estimate, estimate
 from swatcost.simulation.study import STUDYING, study
 
 
@@ -62,7 +64,15 @@ def command(
             bar.update(done - bar.pos)
 
         rows = study(models, progress=progress, record=record, jobs=jobs, scheduler=scheduler, **asked)
+    say_unused(_largest(models, asked), SIMULATED)
     display.report("study", rows)
+
+
+def _largest(models: tuple[str, ...], asked: dict[str, Any]) -> Iterator[Estimate]:
+    """An estimate of each model at the largest sparsities."""
+    settings = {name: value for name, value in asked.items() if name in STUDYING.options and value is not None}
+    settings |= {name: max(settings[name]) for name in STUDYING.several if name in settings}
+    return (estimate(each, **settings) for each in models)
 
 
 def _announced(

@@ -18,9 +18,9 @@ TIMES = ("period", "device", "selection", "one_sample", "hidden")
 
 def say_unused(estimates: Iterable[Estimate], rules: Mapping[str, Rule] | None = None) -> None:
     """Says which typed settings make no difference to any of the estimates; `rules` are the command's own."""
-    for name, reason in unused(
-        estimates, [name for name in OPTIONS if name in typed()], {**RULES, **(rules or {})}
-    ).items():
+    every = {**RULES, **(rules or {})}
+    given = [name for name in OPTIONS if name in typed() and name in every]
+    for name, reason in unused(estimates, given, every).items():
         say(name, reason)
 
 

@@ -12,15 +12,20 @@ Rule = Callable[[Estimate], str | None]
 """Why a setting makes no difference to an estimate, as the rest of a sentence; None if it does make one."""
 
 
-def _sparsity(found: Estimate) -> str | None:
+def sparsity(found: Estimate) -> str | None:
+    """The rule of a setting that matters where anything is sparse."""
     return None if found.plan.asks_for_sparsity else "nothing is sparse"
+
+
+def _method(found: Estimate) -> str | None:
+    return sparsity(found) if any(found.plan.method.sparse.values()) else None  # who asks for dense gets dense
 
 
 def _layers(name: str) -> Rule:
     """The rule of a setting that decides which layers are sparse, and how sparse."""
 
     def rule(found: Estimate) -> str | None:
-        if (nothing := _sparsity(found)) or found.setting.source is not None:  # a file is not read again for this
+        if (nothing := sparsity(found)) or found.setting.source is not None:  # a file is not read again for this
             return nothing
         try:
             without = plan_of(found.network, found.setting.but(**{name: None}))
@@ -33,7 +38,7 @@ def _layers(name: str) -> Rule:
 
 def _dense_budget(found: Estimate) -> str | None:
     plan = found.plan
-    if nothing := _sparsity(found):
+    if nothing := sparsity(found):
         return nothing
     if not plan.distribution.keeps_total:
         return f"distribution {plan.distribution.name} has no target for all weights together"
@@ -63,7 +68,7 @@ def steps_under(*conventions: Convention) -> Rule:
     """The rule of the number of steps where only counts under these conventions, or the estimate's own, are shown."""
 
     def rule(found: Estimate) -> str | None:
-        if nothing := _sparsity(found):
+        if nothing := sparsity(found):
             return nothing
         network, plan, longer = found.network, found.plan, 7 * found.steps + 1
         every = [found.counting.under(each) for each in conventions or (found.convention,)]
@@ -80,12 +85,12 @@ def _steps(found: Estimate) -> str | None:
 def _default_act_sparsity(found: Estimate) -> str | None:
     charges = found.convention.charges_default_sparsity(found.plan.method)
     not_charged = f"convention {found.convention.name} does not assume it for {found.plan.method.name}"
-    return _sparsity(found) or (None if charges else not_charged)
+    return sparsity(found) or (None if charges else not_charged)
 
 
 RULES: Mapping[str, Rule] = {
     "period": _topk,
-    "method": _sparsity,
+    "method": _method,
     "distribution": _layers("distribution"),
     "steps": _steps,
     "default_act_sparsity": _default_act_sparsity,
@@ -107,7 +112,7 @@ def unused(estimates: Iterable[Estimate], names: Iterable[str], rules: Mapping[s
     """
     reasons: dict[str, str] = {}
     left, changed = [name for name in names if name in rules], set[str]()
-    for each in estimates:
+    for each in estimates if left else ():
         changed |= {name for name in left if each.setting.asked.get(name) not in (None, OPTIONS[name].default)}
         found = {name: rules[name](each) for name in left}
         left = [name for name in left if found[name]]
