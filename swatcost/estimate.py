@@ -267,7 +267,9 @@ def estimate(
     - default_act_sparsity: fraction of zeros that ReLU leaves, by which conventions reduce the cost of some methods,
       0.5, or the record of a run (.jsonl) that measured it;
     - first_layer, last_layer: "dense" or "sparse"; by default the distribution decides about the first (uniform keeps
-      it dense) and the last is sparse. keep_dense: patterns of layer names to keep dense; by default the method's;
+      it dense) and the last is sparse. keep_dense: patterns of layer names to keep dense; by default the method's, and
+      none with "none". dense_budget: "inside" or "outside", whether layers kept dense count towards a target that is
+      a total, as in er, erk, momentum and global;
     - selection: an algorithm to find thresholds, instead of the device's own; one_sample: find activation thresholds
       on one sample of the batch; hidden: overlap selections with training (A.4).
 
@@ -340,6 +342,7 @@ def plan_of(network: Network, setting: Setting) -> SparsityPlan:
         first_layer=setting.first_layer,
         last_layer=setting.last_layer,
         keep_dense=setting.keep_dense,
+        dense_budget=setting.dense_budget,
     )
 
 

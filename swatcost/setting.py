@@ -20,7 +20,7 @@ from swatcost.common.registry import Registry, nearest
 from swatcost.common.units import checked_count, fraction_from
 from swatcost.counting import CONVENTIONS, DEFAULT_ACT_SPARSITY, Convention, Counting
 from swatcost.devices import Device, device_names, load_device
-from swatcost.distributions import DISTRIBUTIONS, Distribution, distribution_of
+from swatcost.distributions import DISTRIBUTIONS, DenseBudget, Distribution, distribution_of
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.sparsity import DenseOrSparse
@@ -51,6 +51,7 @@ class Settings(TypedDict, total=False):
     first_layer: DenseOrSparse | None
     last_layer: DenseOrSparse | None
     keep_dense: Iterable[str] | None
+    dense_budget: DenseBudget | None
     selection: str | None
     one_sample: bool | None
     hidden: bool | None
@@ -146,17 +147,22 @@ def _default_act_sparsity(value: Any, name: str) -> float | str:
     return checked_sparsity(value, name)
 
 
+NO_PATTERN = "none"  # as patterns: no layer, not even those that are kept dense by default
+
+
 def _patterns(value: Any, name: str) -> tuple[str, ...]:
     if not isinstance(value, Iterable):
         raise SwatcostError(f"{name} {value!r:.40}: give patterns of layer names")
-    return (value,) if isinstance(value, str) else tuple(map(str, value))
+    patterns = (value,) if isinstance(value, str) else tuple(map(str, value))
+    if NO_PATTERN in patterns and len(patterns) > 1:
+        raise SwatcostError(f"{name} {NO_PATTERN} goes with no other pattern: leave one of them out")
+    return () if patterns == (NO_PATTERN,) else patterns
 
 
 @cache
 def _timed_selections() -> list[str]:
     """The algorithms that any shipped profile has times for."""
-    timed = (each.algorithm for name in device_names() for each in load_device(name).selections)
-    return list(dict.fromkeys(timed))
+    return list(dict.fromkeys(each for name in device_names() for each in load_device(name).algorithms))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +205,13 @@ class Setting:
         get_args(DenseOrSparse), "sparse", "Keep the last layer dense, or make it sparse."
     )
     keep_dense: tuple[str, ...] | None = _setting(
-        None, "patterns", "Layers to keep dense, such as '*.downsample.*'; repeatable.", _patterns, metavar="PATTERN"
+        None, "patterns", "Layers to keep dense, such as '*.downsample.*', or none; repeatable.", _patterns,
+        metavar="PATTERN", default_is="the method's",
+    )  # fmt: skip
+    dense_budget: DenseBudget | None = _choice(
+        get_args(DenseBudget),
+        "inside",
+        "Whether layers kept dense count towards the target of er, erk, momentum, global.",
     )
     selection: str | None = _setting(
         None, "name", "Top-K algorithm; the device profile must have times for it.",
@@ -265,7 +277,7 @@ class Setting:
             else:
                 found += [
                     word
-                    for each in (value if option.kind == "patterns" else [value])
+                    for each in ((value or [NO_PATTERN]) if option.kind == "patterns" else [value])
                     for word in (flag, _written(each))
                 ]
         return found

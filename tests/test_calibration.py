@@ -75,7 +75,17 @@ def test_selections_add_up_over_arrays(resnet50: Network) -> None:
     sorting = dataclasses.replace(TIMED, growth="n log n")
     assert sorting.seconds(1024) == pytest.approx(1e-6 + 1024 * 10 * 2e-9)
     with pytest.raises(SwatcostError, match="not timed on"):
-        swatcost.estimate(resnet50, weights=0.8, selection="radix")
+        swatcost.estimate(resnet50, weights=0.8, selection="sort")
+
+
+def test_the_algorithm_of_a_devices_own_topk_can_be_named(resnet50: Network) -> None:
+    own, named = (swatcost.estimate(resnet50, weights=0.8, acts=0.8, selection=each) for each in (None, "radix"))
+    # Table 10's radix Top-K: 18 ms for the weights, 452 ms for the activations of 32 samples
+    assert own.topk_seconds == named.topk_seconds == pytest.approx(0.018 + 0.452)
+    assert "Thresholds by radix, the algorithm that was timed on rtx2080ti." in named.assumptions
+    device = load_device("rtx2080ti")
+    assert device.algorithms == ["radix"]
+    assert dataclasses.replace(device, selections=(TIMED,)).algorithms == ["radix"]
 
 
 def test_selecting_on_one_sample_takes_one_over_batch_size_of_the_time(resnet50: Network) -> None:

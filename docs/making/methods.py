@@ -110,8 +110,10 @@ def _in_words(method: Method) -> str:
             f"Top-K selects {listed(f'{_OPERANDS[each]}' for each in sorted(method.selects))} once per period."
         )
     if method.keeps_dense:
+        names = listed(f"`{each}`" for each in method.keeps_dense)
         sentences.append(
-            f"Its runs keep layers dense whose names match {listed(f'`{each}`' for each in method.keeps_dense)}."
+            f"SWAT's runs of it keep layers dense whose names match {names}; `--keep-dense none` makes them sparse. "
+            f"{method.sparse_elsewhere}".rstrip()
         )
     if method.extra_macs is not None:
         sentences.append(f"It adds work of its own: {_first_sentence(inspect.getdoc(method.extra_macs))}")

@@ -1,7 +1,7 @@
 """Which weights and activations are zero: drawn at random, or from the Top-K of given weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -158,7 +158,7 @@ def masks_from(given: str, network: Network, *, seed: int = 0, filter_spread: fl
     """Masks by kind, "gaussian" or "random", or by the path of a checkpoint or of a run's record."""
     if given in get_args(MaskKind):
         return MaskSource(kind=cast(MaskKind, given), seed=seed, filter_spread=filter_spread)
-    return from_checkpoint(network, given)
+    return replace(from_checkpoint(network, given), seed=seed)
 
 
 def from_checkpoint(network: Network, path: str | Path) -> MaskSource:

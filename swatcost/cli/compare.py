@@ -1,5 +1,6 @@
 """`swatcost compare`: methods, conventions, networks, or two saved estimates."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -14,14 +15,22 @@ from swatcost.cli.options import (
     loading_options,
     reporting,
     setting_options,
-    typed,
     without_defaults,
 )
 from swatcost.cli.progress import waiting
+from swatcost.cli.typed import typed
+from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
-from swatcost.planning.comparison import COMPARING, COMPARING_NETWORKS, compare, compare_networks
+from swatcost.estimate import Estimate
+from swatcost.planning.comparison import (
+    COMPARING,
+    COMPARING_NETWORKS,
+    compare,
+    compare_networks,
+)
 from swatcost.planning.difference import difference, saved_estimates
+from swatcost.planning.unused import sparsity, steps_under
 from swatcost.setting import OPTIONS
 
 EPILOG = """\b
@@ -73,8 +82,18 @@ def command(
     if len(models) == 1:
         network = loaded(models[0], **loading)
         with waiting("comparing"):
-            return compare(network, methods=methods, conventions=conventions, **settings)
+            found = compare(network, methods=methods, conventions=conventions, **settings)
+        _say_unused(found.estimates.values())
+        return found
     settings = without_defaults(settings, *COMPARING_NETWORKS.without)
     networks = [loaded(each, **loading) for each in models]
     with waiting("comparing"):
-        return compare_networks(networks, methods=methods, conventions=conventions, **settings)
+        of_networks = compare_networks(networks, methods=methods, conventions=conventions, **settings)
+    _say_unused(under for each in of_networks.estimates.values() for under in each.values())
+    return of_networks
+
+
+def _say_unused(estimates: Iterable[Mapping[str, Estimate]]) -> None:
+    """Of every method under every convention."""
+    every = [each for under in estimates for each in under.values()]
+    say_unused(every, {"steps": steps_under(), "method": sparsity})

@@ -6,6 +6,7 @@ import click
 
 from swatcost.cli.options import LAYERS, PlotFile, network_options, plot_options, reporting, setting_options
 from swatcost.cli.progress import waiting
+from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate, estimate
 from swatcost.network import Network
@@ -47,6 +48,7 @@ def command(network: Network, layers: bool, plot: PlotFile | None, chart: str | 
         raise SwatcostError(f"--chart {chart}: name the file to draw it in, such as --plot {chart}.png")
     with waiting("estimating"):
         found = estimate(network, **settings)
+    say_unused([found])
     if plot is not None:
         plot.save(CHARTS[chart or "cost"](found, size=plot.size))
     return found

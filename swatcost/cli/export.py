@@ -1,5 +1,6 @@
 """`swatcost export`: a network's layers as files for another simulator."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,23 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import network_options, setting_options
 from swatcost.cli.progress import to_terminal
+from swatcost.cli.typed import say, typed
 from swatcost.common.errors import SwatcostError
-from swatcost.exporting import EXPORTING, EXPORTS, export
+from swatcost.exporting import EXPORTING, EXPORTS, Export, export
 from swatcost.network import Network
-from swatcost.network.passes import PASSES
+from swatcost.network.passes import PASSES, Pass
 from swatcost.report.numbers import scaled
+from swatcost.setting import OPTIONS
+
+
+def _same(
+    found: Export, network: Network, to: str, passes: Sequence[Pass], bits: int | None, settings: Mapping[str, Any]
+) -> bool:
+    """Whether other settings give the same files."""
+    try:
+        return export(network, to, passes=passes, bits=bits, **settings).files == found.files
+    except SwatcostError:
+        return False
 
 
 @click.command("export")
@@ -36,7 +49,11 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
 
     Example: swatcost export resnet50 --weights 0.8 --to scalesim --output resnet50-scalesim
     """
-    found = export(network, to, passes=PASSES if passes == "training" else ("forward",), bits=bits, **settings)
+    chosen = PASSES if passes == "training" else PASSES[:1]
+    found = export(network, to, passes=chosen, bits=bits, **settings)
+    for name in (each for each in OPTIONS if each in typed()):
+        if settings[name] != OPTIONS[name].default and _same(found, network, to, chosen, bits, settings | {name: None}):
+            say(name, "the files are the same without it")
     if found.format.folder and output is None:
         output = Path(f"{network.name}-{found.format.name}".replace("/", "_"))
     if output is None:

@@ -10,8 +10,9 @@ import click
 
 from swatcost.cli.completion import Complete, completing, models, offering
 from swatcost.cli.config import forget_defaults
-from swatcost.cli.output import Display
+from swatcost.cli.output import SUFFIXES, Display
 from swatcost.cli.progress import waiting
+from swatcost.cli.typed import say, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import count_from, counts_from, fraction_from, fractions_from, names_from
@@ -183,16 +184,6 @@ def _refused(name: str, reason: str) -> Decorator:
     return click.option(option_name(name), name, hidden=True, expose_value=False, callback=refuse, is_flag=is_flag)
 
 
-def typed() -> dict[str, str]:
-    """The parameters of the running command that were given on its command line, and their options, by name."""
-    context, on_command_line = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
-    return {
-        str(each.name): max(each.opts, key=len)
-        for each in context.command.params
-        if each.name in context.params and context.get_parameter_source(each.name) is on_command_line
-    }
-
-
 def without_defaults(settings: dict[str, Any], *names: str) -> dict[str, Any]:
     """The settings without those of these names that were not typed: their defaults do not apply here."""
     if unused := set(names) - typed().keys():
@@ -244,6 +235,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
 
 def loaded(model: str, **source: Any) -> Network:
     """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
+    if source.get("fresh") and "fresh" in typed() and model.endswith(".json"):
+        click.echo(f"swatcost: --fresh makes no difference here: {model} is a saved trace", err=True)
     with waiting(f"tracing {model}"):
         return load(model, **source)
 
@@ -255,6 +248,8 @@ FORMAT = click.option(
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there, not to the screen."
 )
+_ENDINGS = {"", ".txt", ".text", ".log", *SUFFIXES, ".parquet"}
+"""Endings of --output that say which form it has, or that it is text."""
 _NOTES = together(
     click.option("--notes", is_flag=True, help="Print every note on what was counted and assumed."),
     click.option("--quiet", is_flag=True, help="Print the summary alone, without tables and notes."),
@@ -275,6 +270,11 @@ def printing(command: Callable[..., Any]) -> Callable[..., None]:
             raise SwatcostError("--notes and --quiet: give one of them")
         display = Display(format=format, output=output, notes=notes, quiet=quiet)
         display.check()
+        if format is None and output is not None and output.suffix.lower() not in _ENDINGS:
+            click.echo(f"swatcost: {output} is written as a table; --format has other forms", err=True)
+        if (written := display.written_as) != "table":
+            for name in ("notes", "quiet"):
+                say(name, f"only a table shows or hides notes, not {written}")
         command(display=display, **given)
 
     return _NOTES(gathered)
@@ -287,7 +287,13 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
     def shown(*, display: Display, **given: Any) -> None:
         result = command(**given)
         if result is not None:
-            display.result(result, **{name: given.get(name, False) for name in ("layers", "relative")})
+            views = {name: given[name] for name in ("layers", "relative") if given.get(name)}
+            for name in views:
+                if display.text(result, **views) == display.text(result, **{**views, name: False}):
+                    say(name, f"{display.written_as} has the same with and without it")
+            if "columns" in given and display.written_as == "json":
+                say("columns", "JSON has every column")
+            display.result(result, **views)
 
     return displaying(shown)
 
@@ -326,6 +332,8 @@ def plot_options(what: str) -> Decorator:
     def decorate(command: Callable[..., Any]) -> Callable[..., None]:
         @wraps(command)
         def drawing(*, plot: Path | None, plot_size: str, no_title: bool, **given: Any) -> Any:
+            if plot is None and (unused := [typed()[name] for name in ("plot_size", "no_title") if name in typed()]):
+                raise SwatcostError(f"{unused[0]} is for a plot: give --plot FILE, or leave it out")
             file = None if plot is None else PlotFile(plot, plot_size, not no_title)
             return command(plot=file, **given)
 

@@ -16,7 +16,7 @@ from swatcost.report import render_as
 
 _UNATTENDED_WIDTH = 80
 _OTHER_FILES = {".xlsx", ".xls", ".ods", ".html", ".htm", ".pdf", ".docx", ".png", ".svg", ".jpg", ".parquet", ".toml"}
-_SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 
 def form(format: str | None, output: Path | None) -> str:
@@ -24,8 +24,8 @@ def form(format: str | None, output: Path | None) -> str:
     if format or output is None:
         return format or "table"
     ending = output.suffix.lower()
-    if ending in _SUFFIXES:
-        return _SUFFIXES[ending]
+    if ending in SUFFIXES:
+        return SUFFIXES[ending]
     if ending in _OTHER_FILES:
         raise SwatcostError(f"--output {output}: {ending} is none of the forms, choose one with --format")
     return "table"
@@ -67,6 +67,12 @@ class Display:
             if self.output.suffix.lower() != ".parquet":  # which only a sweep writes
                 form(self.format, self.output)
 
+    @property
+    def written_as(self) -> str:
+        """The output form, or parquet."""
+        parquet = self.format is None and self.output is not None and self.output.suffix.lower() == ".parquet"
+        return "parquet" if parquet else form(self.format, self.output)
+
     def view(self, **more: Any) -> dict[str, Any]:
         """The fields of the view that reports are rendered in."""
         how = {"notes": self.notes, "quiet": self.quiet, "more": "--notes", "colour": colourful(self.output)}
@@ -75,6 +81,10 @@ class Display:
     def result(self, result: Result, **more: Any) -> None:
         """Shows a result's report."""
         self.report(result.report, result, **more)
+
+    def text(self, result: Result, **more: Any) -> str:
+        """A result's report."""
+        return render_as(result.report, result, form(self.format, self.output), **self.view(**more))
 
     def report(self, report: str, value: Any, **more: Any) -> None:
         """Shows a report of this name."""

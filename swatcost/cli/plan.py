@@ -6,6 +6,8 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import CountType, PlotFile, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.typed import say
+from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import price_from
 from swatcost.network import Network
@@ -62,6 +64,14 @@ def command(
     if stated and given and stated != currency:
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
     found = plan_run(network, price=amount, currency=stated or currency, **asked)
+    say_unused([found.estimate])
+    if price is None:
+        say("currency", "no --price is given")
+    if found.watts is None:
+        for name in ("pue", "grid"):
+            say(name, f"the power of {found.estimate.device.name} is not known, give --watts")
+    if found.gpus == 1:
+        say("link", "one GPU sends nothing")
     if plot is not None:
         plot.save(schedule_over_run(found, size=plot.size))
     return found

@@ -21,7 +21,10 @@ from swatcost.cli.options import (
 )  # fmt: skip
 from swatcost.cli.output import Display
 from swatcost.cli.progress import LongWork
+from swatcost.cli.typed import say
 from swatcost.common.errors import SwatcostError
+from swatcost.distributions import DISTRIBUTIONS
+from swatcost.methods import METHODS
 from swatcost.reference.scopes import RUNNING
 from swatcost.report import FORMATS
 
@@ -106,6 +109,13 @@ def command(
         record = record or Path(_RECORD)
         if record.suffix != ".jsonl":
             raise SwatcostError(f"{record}: a record is JSON lines, name it .jsonl")
+    asked_sparse = settings.weights or settings.acts or settings.grads
+    if resume is None and not (asked_sparse or DISTRIBUTIONS.choose(settings.distribution).measured):
+        for name in ("distribution", "period", "first_layer", "last_layer", "keep_dense", "dense_budget"):
+            say(name, "nothing is sparse")
+    elif resume is None and not METHODS.choose(settings.method).selects:
+        for name in ("period", "selection", "one_sample", "ahead"):
+            say(name, f"method {settings.method} selects nothing by Top-K")
     steps = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
     sentence = f"{steps}, record to {record}, checkpoint to {record.with_suffix('.pt')}"
     with LongWork(settings.model, _described) as work:

@@ -8,7 +8,10 @@ from swatcost.accelerator.architecture import architecture_names
 from swatcost.cli.completion import offering
 from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.cli.progress import progress_bar
+from swatcost.cli.typed import say
+from swatcost.cli.unused import say_unused
 from swatcost.network import Network
+from swatcost.planning.unused import never
 from swatcost.plots import cycles_by_layer
 from swatcost.simulation.simulation import SIMULATING, Simulation, simulate
 
@@ -16,6 +19,10 @@ ARCH = shown(
     "--arch", "Architecture or .toml file; see `list architectures`.", "bit-tactical", "A",
     offering(architecture_names, files=True),
 )  # fmt: skip
+
+
+SIMULATED = never("cycles are those of one step, and no convention's", "convention", "steps", "default_act_sparsity")
+"""The rules of settings that cycles do not depend on."""
 
 
 @click.command("simulate")
@@ -45,6 +52,15 @@ def command(
     chosen = masks_from(masks, network, seed=seed, filter_spread=filter_spread)
     with progress_bar(len(network.counted_layers), network.name) as bar:
         found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
+    say_unused([found.estimate], SIMULATED)
+    if not any(each.weight for each in found.estimate.plan.layers):
+        for name in ("masks", "filter_spread"):
+            say(name, "no weights are sparse")
+    if not found.estimate.plan.asks_for_sparsity:
+        for name in ("shape", "seed"):
+            say(name, "nothing is sparse")
+    elif chosen.kind != "gaussian" or chosen.weights is not None:
+        say("filter_spread", f"masks are {chosen.described}")
     if plot is not None:
         plot.save(cycles_by_layer(found, size=plot.size))
     return found

@@ -1,5 +1,6 @@
 """`swatcost solve`: the least sparse setting that reaches a goal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -7,11 +8,22 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import FractionType, network_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
+from swatcost.cli.typed import say
+from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import factor_from
+from swatcost.estimate import Estimate
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
+from swatcost.planning.unused import Rule, steps_under
+
+
+def _scale(found: Estimate) -> str | None:
+    return None if found.topk_seconds else "nothing but a Top-K depends on it"
+
+
+_RULES: Mapping[str, Rule] = {"steps": steps_under(), "device": _scale, "batch_size": _scale}
 
 
 class FactorType(click.ParamType[float]):
@@ -49,6 +61,10 @@ def command(network: Network, **asked: Any) -> Solution:
     """
     with waiting("solving"):
         found = solution(network, **asked)
+    say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
+    if asked["memory"] is None:
+        for name in ("optimizer", "precision"):
+            say(name, "no --memory is asked for")
     if not found.reached:
         context = click.get_current_context()
         context.call_on_close(lambda: context.exit(1))

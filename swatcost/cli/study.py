@@ -1,6 +1,7 @@
 """`swatcost study`: many simulations."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import click
 from swatcost.cli.options import MODELS, displaying, setting_options, shown
 from swatcost.cli.output import Display
 from swatcost.cli.progress import LongWork
-from swatcost.cli.simulate import ARCH
+from swatcost.cli.simulate import ARCH, SIMULATED
+from swatcost.cli.typed import say
+from swatcost.cli.unused import refuse_twice, say_unused
+from swatcost.estimate import Estimate, estimate
 from swatcost.simulation.study import STUDYING, study
 
 
@@ -41,13 +45,28 @@ def command(
 
     Example: swatcost study resnet50 --weights 0.8,0.9 --acts 0.8,0.9 --paired --shape T2,5 --shape L4,3 --seeds 5
     """
+    lists = {name: asked[name] for name in STUDYING.several}
+    if not asked["paired"]:
+        refuse_twice({**lists, "shapes": asked["shapes"]})
+    if not any(len(each or ()) > 1 for each in lists.values()):
+        say("paired", "weights and acts have one value each")
+    if scheduler is not None:
+        say("jobs", f"the processes are those of {scheduler}")
     with LongWork("study") as work:
 
         def progress(done: int, of: int) -> None:
             work.reached(done, of=of, sentence=_announced(done, of, record, display.output, jobs, scheduler))
 
         rows = study(models, progress=progress, record=record, jobs=jobs, scheduler=scheduler, **asked)
+    say_unused(_largest(models, asked), SIMULATED)
     display.report("study", rows)
+
+
+def _largest(models: tuple[str, ...], asked: dict[str, Any]) -> Iterator[Estimate]:
+    """An estimate of each model at the largest sparsities."""
+    settings = {name: value for name, value in asked.items() if name in STUDYING.options and value is not None}
+    settings |= {name: max(settings[name]) for name in STUDYING.several if name in settings}
+    return (estimate(each, **settings) for each in models)
 
 
 def _announced(

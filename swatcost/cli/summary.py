@@ -7,8 +7,11 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import NAMES, network_options, reporting, setting_options
 from swatcost.cli.progress import waiting
+from swatcost.cli.typed import say
+from swatcost.cli.unused import TIMES, say_unused
 from swatcost.network import Network
 from swatcost.planning.summary import COLUMNS, Summary, summary
+from swatcost.planning.unused import never, steps_under
 
 _ALL = "all"
 _COLUMNS = "\n".join(f"  {name:<16} {words}" for name, words in COLUMNS.items())
@@ -47,4 +50,8 @@ def command(network: Network, **asked: Any) -> Summary:
     Example: swatcost summary resnet50 --weights 0.8 --acts 0.8 --depth 3 --columns params,forward,training,reduction
     """
     with waiting("estimating"):
-        return summary(network, **asked)
+        found = summary(network, **asked)
+    if all(module.copies == 1 for _, module, _ in found.shown()):
+        say("fold", "no neighbouring modules are equal")
+    say_unused([found.estimate], {**never("a summary has no times", *TIMES), "steps": steps_under()})
+    return found

@@ -19,6 +19,8 @@ def command(network: Network, output: Path | None) -> None:
 
     Example: swatcost trace resnet50 --output resnet50.json
     """
+    if output is not None and output.suffix != ".json":
+        click.echo(f"swatcost: commands take {output} as MODEL only if its name ends in .json", err=True)
     text = network.to_json()
     if output is None and to_terminal():
         raise SwatcostError(f"a trace is {len(text):,} characters of JSON: give --output FILE, or redirect the output")

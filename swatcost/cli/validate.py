@@ -7,7 +7,9 @@ import click
 from swatcost.cli.options import LAYERS, MODEL, reporting, setting_options, shown
 from swatcost.cli.progress import progress_bar
 from swatcost.cli.run import REFERENCE, data_option
+from swatcost.cli.unused import say_unused
 from swatcost.common.result import Result
+from swatcost.planning.unused import RULES
 from swatcost.reference.scopes import VALIDATING
 
 
@@ -28,4 +30,6 @@ def command(model: str, layers: bool, lr: float, **asked: Any) -> Result:
     from swatcost.reference.validation import validate
 
     with progress_bar(asked["steps"], model) as bar:
-        return validate(model, learning_rate=lr, progress=lambda step: bar.update(1), **asked)
+        found = validate(model, learning_rate=lr, progress=lambda step: bar.update(1), **asked)
+    say_unused([found.estimate], {"steps": lambda found: None, "selection": RULES["period"]})
+    return found

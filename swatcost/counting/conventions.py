@@ -145,7 +145,8 @@ class Convention:
             return 0
         d = self._symbols(layer)
         outputs = prod(layer.output_shape) if d is layer.symbols else d.N * d.F * d.H * d.W
-        return 0.5 * outputs
+        per_position = self.bias_and_relu.endswith("depthwise per position") and layer.is_depthwise
+        return 0.5 * outputs / (layer.groups if per_position else 1)
 
     def density(
         self, in_pass: Pass, method: Method, sparsity: LayerSparsity, phase: Phase, default_act_sparsity: float
@@ -164,12 +165,16 @@ class Convention:
         return method.density(in_pass, sparsity, phase)
 
     def _symbols(self, layer: Layer) -> Symbols:
-        """The layer's dimensions, the first convolution's output as the switch of padding has it.
+        """The layer's dimensions, with the output of some convolutions as the switch of padding has it.
 
-        The network's first convolution is the one that reads the first storage of the trace, which is its input.
+        These are the network's first, which reads the first storage of the trace, its input, and of the strided ones
+        those that are depthwise or do not pad: in Keras's networks a layer before them does.
         """
         d = layer.symbols
-        if self.first_padding == "as run" or layer.kind != "conv" or layer.input_storage != 0:
+        if self.first_padding == "as run" or layer.kind != "conv":
+            return d
+        padded_before = max(layer.stride) > 1 and (layer.is_depthwise or not any(layer.padding))
+        if layer.input_storage != 0 and not padded_before:
             return d
         sizes = zip(layer.input_shape[2:], layer.padding, layer.stride, strict=True)
         H, *W = (ceil((size + 2 * padding) / stride) for size, padding, stride in sizes)
@@ -264,8 +269,10 @@ CONVENTIONS = Registry[Convention](
     replace(
         RIGL,
         name="rigl-padded",
-        title="as rigl, with the first convolution's input padded and its output counted as 'same': 115² for ResNet-50",
-        source="the public code of Evci et al., which counts a Keras ResNet-50",
+        title="as rigl, with the first convolution's input padded and its output counted as 'same' (ResNet-50: 115²), "
+        "and strided depthwise ones alike; bias and ReLU of a depthwise convolution count once per position",
+        source="the public code of Evci et al., which counts Keras networks",
+        bias_and_relu="half a MAC per output, depthwise per position",
         first_padding="same",
     ),
     entry_points="swatcost.conventions",

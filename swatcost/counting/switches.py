@@ -33,7 +33,7 @@ Resolution = Literal["input", "output"]
 FirstGradInput = Literal["always", "where needed"]
 GradWeightSparsity = Literal["method", "default activation sparsity", "weight sparsity"]
 OtherPassesSparsity = Literal["method", "weight sparsity"]
-BiasAndReLU = Literal["none", "half a MAC per output"]
+BiasAndReLU = Literal["none", "half a MAC per output", "half a MAC per output, depthwise per position"]
 FirstPadding = Literal["as run", "same"]
 Averaging = Literal["step by step", "closed form"]
 ExtraMacs = Literal["counted", "left out"]
@@ -111,16 +111,21 @@ SWITCHES: Mapping[str, Switch] = {
                 "ReLU",
                 "Evci et al., appendix H: O = F · H · W FLOPs",
             ),
+            "half a MAC per output, depthwise per position": Value(
+                "counts half a MAC per output in each pass, whatever the sparsity, but for a depthwise convolution one "
+                "output per position: H · W, not F · H · W",
+                "the public code of Evci et al., which counts a depthwise kernel of R × S × F × 1 as one filter",
+            ),
         },
     ),
     "first_padding": Switch(
-        "padding of the first convolution",
+        "padding of the first and of strided depthwise convolutions",
         {
-            "as run": Value("counts the outputs that the first convolution has", "the network itself"),
+            "as run": Value("counts the outputs that these convolutions have", "the network itself"),
             "same": Value(
-                "pads the first convolution's input and then counts its output as 'same': 230 / 2 = 115 rows for "
-                "ResNet-50",
-                "the public code of Evci et al., which counts a Keras ResNet-50",
+                "pads the input of the first convolution, and of strided depthwise ones, and then counts the output as "
+                "'same': 230 / 2 = 115 rows for ResNet-50's first",
+                "the public code of Evci et al., which counts Keras networks: a layer of its own pads these inputs",
             ),
         },
     ),

@@ -31,10 +31,11 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class TopkTimes:
-    """Times of Top-K selection in weights and in activations."""
+    """Times of Top-K selection in weights and in activations, and the algorithm that was timed, if it is known."""
 
     weights: Measured
     activations: Measured
+    algorithm: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +152,25 @@ class Device:
         step = self.dense_steps[0]
         return step.training_macs * step.batch_size / step.seconds
 
+    @property
+    def algorithms(self) -> list[str]:
+        """The selection algorithms that there are times for: that of `topk`, if it is known, and `selections`."""
+        own = [self.topk.algorithm] if self.topk.algorithm else []
+        return list(dict.fromkeys([*own, *(each.algorithm for each in self.selections)]))
+
+    def is_topk(self, algorithm: str | None) -> bool:
+        """Whether `topk` has the times of this algorithm; None is the device's own."""
+        return algorithm is None or (
+            algorithm == self.topk.algorithm and all(each.algorithm != algorithm for each in self.selections)
+        )
+
     def selection(self, algorithm: str) -> SelectionTime:
         """The time of a selection algorithm on this device. Raises SwatcostError if it was not measured."""
         names = [each.algorithm for each in self.selections]
         if algorithm not in names:
-            known = nearest(algorithm, names) if names else "`swatcost calibrate` measures a machine's"
+            known = (
+                nearest(algorithm, self.algorithms) if self.algorithms else "`swatcost calibrate` measures a machine's"
+            )
             raise SwatcostError(f"selection {algorithm!r} was not timed on {self.name}: {known}")
         return self.selections[names.index(algorithm)]
 

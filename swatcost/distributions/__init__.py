@@ -9,9 +9,9 @@ from pkgutil import iter_modules
 from typing import Any
 
 from swatcost.common.registry import Registry
-from swatcost.distributions.distribution import Distribution, Request, from_function
+from swatcost.distributions.distribution import DenseBudget, Distribution, Request, from_function
 
-__all__ = ["DISTRIBUTIONS", "Distribution", "Request", "distribution_of", "from_function"]
+__all__ = ["DISTRIBUTIONS", "DenseBudget", "Distribution", "Request", "distribution_of", "from_function"]
 
 Spread = Request  # its former name
 

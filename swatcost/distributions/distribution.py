@@ -3,11 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 from swatcost.common.errors import SwatcostError
 from swatcost.moved import renamed_fields
 from swatcost.network.layer import Layer
+
+DenseBudget = Literal["inside", "outside"]
+"""Whether the weights of layers kept dense count towards a target that is a total over layers.
+
+Inside, as in SWAT-ERK: the whole network meets the target. Outside, as in the public code of Evci et al. (RigL): the
+layers that are not kept dense meet it among themselves.
+"""
 
 LAST_BREAKPOINT = 1 - 1e-9
 """The largest target [-] up to which sparsities are interpolated: beyond it they round to 1."""
@@ -18,6 +25,7 @@ class Request:
     """A request to a distribution: give each of these layers a sparsity.
 
     `layers` are the conv and linear layers, each weight once; those whose weight is in `kept_dense` must get 0.
+    `dense_budget` says whether those count towards the target.
     `target` is the requested sparsity [-] and `source` the file, mapping or state that the distribution reads; None if
     not given. `parameters` are the names of all parameters of the network, in order, and `mask_zeros` the number of
     zeros in their pruning masks, where they have one.
@@ -29,6 +37,7 @@ class Request:
     source: Any = None
     parameters: Sequence[str] = ()
     mask_zeros: Mapping[str, int] = field(default_factory=dict)
+    dense_budget: DenseBudget = "inside"
 
     @cached_property
     def free(self) -> list[Layer]:
@@ -37,8 +46,14 @@ class Request:
 
     @cached_property
     def elements(self) -> int:
-        """Number of weights in all layers, including the dense ones."""
-        return sum(layer.weight_elements for layer in self.layers)
+        """Number of weights that a total is a share of: those kept dense are left out if outside the budget."""
+        counted = self.layers if self.dense_budget == "inside" else self.free
+        return sum(layer.weight_elements for layer in counted)
+
+    @cached_property
+    def dense_elements(self) -> int:
+        """Number of weights in layers kept dense that count towards the total."""
+        return self.elements - sum(layer.weight_elements for layer in self.free)
 
     def required_target(self) -> float:
         """The target. Raises SwatcostError if none was given."""
@@ -59,7 +74,8 @@ class Distribution:
     dense by default. `allocate_acts` replaces `allocate` for the activation target, where it differs. `breakpoints`
     gives, in ascending order, targets between which every layer's sparsity is linear in the target, from the lowest to
     the highest reachable one; without it, `allocate` is called for each of many targets. `pattern` gives (N, M) if N of
-    every M weights along the input channels are kept.
+    every M weights along the input channels are kept. `keeps_total`: the target is the sparsity of all weights
+    together; layers kept dense count towards it or not (`Request.dense_budget`).
     """
 
     name: str
@@ -73,6 +89,7 @@ class Distribution:
     allocate_acts: Callable[[Request], Mapping[str, float]] | None = None
     breakpoints: Callable[[Request], Sequence[float]] | None = None
     pattern: Callable[[Request], tuple[int, int]] | None = None
+    keeps_total: bool = False
 
 
 def from_function(function: Callable[[Sequence[Layer], float | None], Sequence[float]]) -> Distribution:
@@ -102,23 +119,25 @@ def same_for_activations(request: Request) -> dict[str, float]:
 def proportional(proportion: Callable[[Layer], float], *, name: str, title: str, citation: str) -> Distribution:
     """A distribution whose densities are proportional to `proportion` of each layer."""
     allocate, breakpoints = partial(in_proportion, proportion), partial(breakpoints_in_proportion, proportion)
-    return Distribution(name=name, title=title, citation=citation, allocate=allocate, breakpoints=breakpoints)
+    return Distribution(
+        name=name, title=title, citation=citation, allocate=allocate, breakpoints=breakpoints, keeps_total=True
+    )
 
 
 def in_proportion(proportion: Callable[[Layer], float], request: Request) -> dict[str, float]:
     """Sparsities by weight: densities in given proportions that keep the total of non-zeros.
 
     d_l = ε · p_l with Σ d_l · n_l = (1 − s) · Σ n_l over all layers. A layer whose density would exceed 1 becomes
-    dense, and the rest is solved again. Layers that the user keeps dense count towards the total.
+    dense, and the rest is solved again. Layers that the user keeps dense count towards the total unless the request
+    leaves them outside: then both sums are over the other layers.
 
     proportion gives p_l [-] of a layer. Raises SwatcostError if the dense layers alone exceed the total.
     """
     proportions = {layer.weight: proportion(layer) for layer in request.free}
     target = request.required_target()
-    dense = sum(layer.weight_elements for layer in request.layers if layer.weight in request.kept_dense)
-    budget = (1 - target) * request.elements - dense
+    budget = (1 - target) * request.elements - request.dense_elements
     if budget < 0:
-        share = dense / request.elements
+        share = request.dense_elements / request.elements
         raise SwatcostError(
             f"weights {target:g} cannot be reached: layers kept dense hold {100 * share:.1f} % of all weights"
         )
@@ -145,7 +164,9 @@ def breakpoints_in_proportion(proportion: Callable[[Layer], float], request: Req
     kept dense allow, at which every other layer would be empty.
     """
     free = sorted(request.free, key=lambda layer: -proportion(layer))
-    dense = sum(layer.weight_elements for layer in request.layers if layer.weight in request.kept_dense)
+    if not request.elements:
+        return []
+    dense = request.dense_elements
     weighted = sum(proportion(layer) * layer.weight_elements for layer in free)
     breakpoints = [LAST_BREAKPOINT * (1 - dense / request.elements)]
     for layer in free:

@@ -9,6 +9,9 @@ from swatcost.network.layer import Layer
 def erk(layer: Layer) -> float:
     """Density proportional to (F + C + R + S) / (F · C · R · S), for every layer, including the first and last.
 
+    The sum is over the dimensions that a weight has, as in the public code of Evci et al.: (F + C) / (F · C) for a
+    linear layer, which has no kernel, and (F + C + 2) / (F · C) for a 1 × 1 convolution.
+
     Source: Evci et al., 2020, Section 3; SWAT, Section 3.3.2 (SWAT-ERK).
     """
     return sum(layer.weight_shape) / prod(layer.weight_shape)

@@ -6,7 +6,8 @@ from swatcost.distributions.distribution import Distribution, Request
 
 
 def global_magnitude(request: Request) -> dict[str, float]:
-    """Keeps the largest (1 − s) · Σ n weights across all layers; weights of layers kept dense count as kept.
+    """Keeps the largest (1 − s) · Σ n weights across all layers; weights of layers kept dense count as kept,
+    unless the request leaves them outside the total.
 
     Raises SwatcostError if those alone exceed the total.
     """
@@ -17,7 +18,7 @@ def global_magnitude(request: Request) -> dict[str, float]:
     if not free:
         return {}
     everything = numpy.concatenate([magnitudes[layer.weight] for layer in free])
-    keep = round((1 - request.required_target()) * request.elements) - (request.elements - everything.size)
+    keep = round((1 - request.required_target()) * request.elements) - request.dense_elements
     if not 0 <= keep <= everything.size:
         raise SwatcostError(f"weights {request.target:g} cannot be reached: layers kept dense hold too many weights")
     kept = numpy.zeros(everything.size, dtype=bool)
@@ -33,4 +34,5 @@ DISTRIBUTION = Distribution(
     citation="Han et al. 2015",
     allocate=global_magnitude,
     reads_source=True,
+    keeps_total=True,
 )

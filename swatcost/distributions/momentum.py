@@ -40,7 +40,7 @@ def momentum(request: Request) -> dict[str, float]:
 def _fill(request: Request, shares: dict[str, float]) -> dict[str, float]:
     sizes = {layer.weight: layer.weight_elements for layer in request.free}
     total = (1 - request.required_target()) * request.elements
-    total -= request.elements - sum(sizes.values())  # layers kept dense
+    total -= request.dense_elements
     if total < 0 or total > sum(sizes.values()):
         raise SwatcostError(f"weights {request.target:g} cannot be reached: layers kept dense hold too many weights")
     all_shares = sum(shares[weight] for weight in sizes)
@@ -73,4 +73,5 @@ DISTRIBUTION = Distribution(
     citation="Dettmers and Zettlemoyer 2019; SWAT-M",
     allocate=momentum,
     reads_source=True,
+    keeps_total=True,
 )

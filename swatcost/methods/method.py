@@ -102,10 +102,10 @@ class Method:
     `sparse` names the operands that are sparse in each pass; they must be operands that the pass reads: grad_input
     does not read activations, grad_weight does not read weights (Eqs. 2 and 3). `weight_gradient` says for which
     weights the algorithm needs a gradient. `across_layers`, `unstructured` and `structured` are columns of the paper's
-    Table 1. `keeps_dense` are patterns of layers that are kept dense in its runs. `schedule` gives the sparsity over a
-    run; `published_schedule` is the closed form that its authors count with, if it differs. `selects` are the operands
-    that it selects by Top-K every period. `extra_macs` is work that the method adds to a layer's forward pass.
-    `departures` says where this data departs from the source.
+    Table 1. `keeps_dense` are patterns of layers that SWAT's runs of it keep dense, and `sparse_elsewhere` is a
+    sentence on who does not. `schedule` gives the sparsity over a run; `published_schedule` is the closed form that its
+    authors count with, if it differs. `selects` are the operands that it selects by Top-K every period. `extra_macs` is
+    work that the method adds to a layer's forward pass. `departures` says where this data departs from the source.
     """
 
     name: str
@@ -117,6 +117,7 @@ class Method:
     unstructured: bool = True
     structured: bool = False
     keeps_dense: tuple[str, ...] = ()
+    sparse_elsewhere: str = ""
     schedule: Schedule = constant
     published_schedule: Schedule | None = None
     selects: frozenset[Operand] = frozenset()

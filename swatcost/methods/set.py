@@ -9,4 +9,5 @@ METHOD = Method(
     sparse=sparse_in(forward=("weight",), grad_input=("weight",)),
     weight_gradient="active",
     keeps_dense=("*downsample*", "*shortcut*"),
+    sparse_elsewhere="RigL's paper (Evci et al., ICML 2020) counts it with those layers sparse.",
 )

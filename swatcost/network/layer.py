@@ -211,6 +211,11 @@ class Layer:
         return self.weight_shape[0] * self.weight_shape[1]
 
     @property
+    def is_depthwise(self) -> bool:
+        """Whether it is a convolution in which every filter reads one channel of several, each another group's."""
+        return self.kind == "conv" and self.groups > 1 and self.weight_shape[1] == 1
+
+    @property
     def input_channels(self) -> int:
         """Channels or features that one filter reads."""
         return self.symbols.C

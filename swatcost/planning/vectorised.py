@@ -54,7 +54,7 @@ class Vectorised:
         asked = self.setting
         return allocation_request(
             self.network, asked.method, asked.distribution, asked.source, asked.first_layer, asked.last_layer,
-            asked.keep_dense,
+            asked.keep_dense, asked.dense_budget,
         )  # fmt: skip
 
     @cached_property
@@ -90,6 +90,7 @@ class Vectorised:
             distribution=distribution,
             layers=assembled(self.network, method, request, of_weights, of_acts, outputs),
             kept_dense=kept,
+            dense_budget=request.dense_budget,
             **numbers,
         )
 

@@ -37,6 +37,7 @@ class Settings:
     first_layer: Any = None
     last_layer: Any = None
     keep_dense: tuple[str, ...] | None = None
+    dense_budget: Any = None
     over: Any = None
     selection: str = RUNNING.defaults["selection"]
     one_sample: bool = False

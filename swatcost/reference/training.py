@@ -123,6 +123,7 @@ class _Training:
             first_layer=settings.first_layer,
             last_layer=settings.last_layer,
             keep_dense=settings.keep_dense,
+            dense_budget=settings.dense_budget,
         )
         built.module.to(settings.on)
         converted = convert(

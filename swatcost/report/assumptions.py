@@ -3,21 +3,24 @@
 Those that may change a decision are caveats, which every terminal shows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
-from swatcost.methods import Phase
 from swatcost.network import Network
+from swatcost.planning.unused import unused_words
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
+from swatcost.report.sparsity import listed, sparsity
 from swatcost.timing.selection import masked_sizes
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
 
 def assumptions(estimate: Estimate) -> list[str]:
     """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
-    return [*counting(estimate), *_sparsity(estimate), *_time(estimate), *_memory(estimate)]
+    return [
+        *counting(estimate), *sparsity(estimate), *_time(estimate), *_memory(estimate), *unused_words(estimate)
+    ]  # fmt: skip
 
 
 def counting(estimate: Estimate) -> list[str]:
@@ -127,66 +130,6 @@ def _what_counts_more(estimate: Estimate) -> str:
     )
 
 
-def _sparsity(estimate: Estimate) -> list[str]:
-    plan = estimate.plan
-    masked = sum(each.mask_zeros is not None for each in estimate.network.parameters)
-    masks = Caveat(f"The network has pruning masks for {masked} parameters: --distribution mask uses their zeros.")
-    if not plan.asks_for_sparsity:
-        return [masks] if masked else []
-    kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
-    embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
-    none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
-    sentences = [
-        f"Kept dense: {kept}." if kept else f"{none}.",
-        "A sparse pass costs its dense MACs times the density of its operands.",
-    ]
-    method, convention, training = plan.method, estimate.convention, estimate.costs.training
-    if convention.charges_default_sparsity(method):
-        sentences.append(
-            Caveat(
-                f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
-                "dense grad_weight throughout the run: it assumes that ReLU zeroes "
-                f"{percent(estimate.default_act_sparsity)} of activations."
-            )
-        )
-    phases = convention.phases(method, estimate.steps)
-    if len(phases) > 1:
-        run = estimate.batch_size * estimate.steps
-        dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
-        sentences.append(
-            f"Training is the mean step of the run: {_schedule(phases)}. {estimate.steps:,} steps of "
-            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the final sparsity."
-        )
-    if plan.weights and not method.selects:
-        sentences.append("Pruning and regrowing connections is counted as free (A.3).")
-    if method.departures:
-        sentences.append(method.departures)
-    return sentences
-
-
-def layers_kept_dense(estimate: Estimate) -> dict[str, list[str]]:
-    """The names of layers that stay dense, by reason."""
-    found: dict[str, list[str]] = {}
-    for layer in estimate.network.weight_layers:
-        reason = estimate.plan.kept_dense.get(layer.weight)
-        if reason and layer.name not in found.setdefault(reason, []):
-            found[reason].append(layer.name)
-    return found
-
-
-def _schedule(phases: Sequence[Phase]) -> str:
-    dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
-    if dense_gradients:
-        return f"{100 * dense_gradients:.2f} % of the steps compute the gradient of every weight"
-    mean = sum(phase.share * phase.scale for phase in phases)
-    return f"its sparsity averages {percent(mean)} of the final one"
-
-
-def listed(names: list[str], most: int = 6) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _time(estimate: Estimate) -> list[str]:
     device, reduction = estimate.device, estimate.training_reduction
     source = f"Dense step on {device.name}: {dense_step_source(estimate)}."
@@ -209,7 +152,7 @@ def _time(estimate: Estimate) -> list[str]:
             "masking, and its share of a Top-K refresh."
         )
     sentences += _selecting(estimate)
-    if estimate.topk_seconds and estimate.selecting.algorithm is None:
+    if estimate.topk_seconds and device.is_topk(estimate.selecting.algorithm):
         sentences.append(
             f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns per weight and "
             f"{device.topk.activations.per_element * 1e9:.3f} ns per activation ({device.source})."
@@ -242,7 +185,9 @@ def _topk_extrapolated(estimate: Estimate) -> list[str]:
 def _selecting(estimate: Estimate) -> list[str]:
     """What A.4's ideas assume, and where the times of an algorithm are extrapolated."""
     chosen, sentences = estimate.selecting, []
-    if chosen.algorithm is not None:
+    if chosen.algorithm is not None and estimate.device.is_topk(chosen.algorithm):
+        sentences.append(f"Thresholds by {chosen.algorithm}, the algorithm that was timed on {estimate.device.name}.")
+    elif chosen.algorithm is not None:
         timed = estimate.device.selection(chosen.algorithm)
         sentences.append(
             f"Thresholds by {chosen.algorithm}: {timed.fixed * 1e6:.3g} µs per array and "

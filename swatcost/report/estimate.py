@@ -10,12 +10,13 @@ from swatcost.estimate import Estimate
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.network.layer import PRODUCT_KINDS
-from swatcost.report.assumptions import assumptions, layers_kept_dense, normalisation
+from swatcost.report.assumptions import assumptions, normalisation
 from swatcost.report.estimate_data import layer_rows as rows
 from swatcost.report.estimate_data import summary_rows as summary_rows
 from swatcost.report.estimate_data import to_dict as to_dict
 from swatcost.report.numbers import change, column_unit, percent, scaled, seconds, shape, times
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
+from swatcost.report.sparsity import layers_kept_dense
 
 
 def sheet(estimate: Estimate, layers: bool = False) -> Sheet:

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from swatcost.planning.module_tree import OWN, ModuleTotals, Totals, weights_elsewhere
 from swatcost.planning.summary import COLUMNS, Summary
-from swatcost.report.assumptions import counting, listed
+from swatcost.report.assumptions import counting
 from swatcost.report.estimate import question
 from swatcost.report.estimate import summary as figures
 from swatcost.report.numbers import column_unit, percent, shape
 from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sparsity import listed
 
 SCHEMA = "swatcost.summary/1"
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
-from swatcost.distributions import DISTRIBUTIONS, Distribution, Request
+from swatcost.distributions import DISTRIBUTIONS, DenseBudget, Distribution, Request
 from swatcost.methods import METHODS, LayerSparsity, Method, Operand, checked_sparsity
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
@@ -30,7 +30,8 @@ class SparsityPlan:
     A plan for many settings has arrays with one element per setting instead of numbers.
 
     `weights`, `acts` and `grads` are the targets, None if not given. `kept_dense` gives the reason for each layer that
-    is kept dense, by the name of its weight. `pattern` is (N, M) if sparse weights keep N of every M along input
+    is kept dense, by the name of its weight; `dense_budget` says whether those layers count towards a target that is a
+    total. `pattern` is (N, M) if sparse weights keep N of every M along input
     channels.
     """
 
@@ -42,6 +43,7 @@ class SparsityPlan:
     layers: tuple[LayerSparsity, ...]
     kept_dense: dict[str, str]
     pattern: tuple[int, int] | None = None
+    dense_budget: DenseBudget = "inside"
 
     @staticmethod
     def dense(network: Network) -> SparsityPlan:
@@ -105,6 +107,7 @@ def sparsity_plan(
     first_layer: DenseOrSparse | None = None,
     last_layer: DenseOrSparse | None = None,
     keep_dense: tuple[str, ...] | None = None,
+    dense_budget: DenseBudget | None = None,
 ) -> SparsityPlan:
     """The sparsities of every conv and linear layer.
 
@@ -114,7 +117,8 @@ def sparsity_plan(
     for the first layer that reads the network's input and the last layer in execution order; None leaves the first to
     the distribution, unless an embedding reads the input, and makes the last sparse. keep_dense holds shell-style
     patterns of layer or weight names; None keeps the layers dense that the method's own runs kept dense, unless the
-    distribution is `measured`.
+    distribution is `measured`. dense_budget is "inside" (the default) or "outside": whether layers kept dense count
+    towards a target that is a total.
 
     Raises SwatcostError for a target that is out of range, that the method cannot use or that the distribution cannot
     reach, and for a pattern that matches no layer.
@@ -122,7 +126,10 @@ def sparsity_plan(
     weights = checked_target(method, "weight", weights, "weights")
     acts = checked_target(method, "activation", acts, "acts")
     grads = checked_target(method, "output", grads, "grads")
-    request, kept = allocation_request(network, method, distribution, source, first_layer, last_layer, keep_dense)
+    request, kept = allocation_request(
+        network, method, distribution, source, first_layer, last_layer, keep_dense,
+        dense_budget,
+    )  # fmt: skip
     of_weights: Mapping[str, float] = {}
     of_acts: Mapping[str, float] = {}
     if method.uses("weight"):
@@ -145,6 +152,7 @@ def sparsity_plan(
         layers=layers,
         kept_dense=kept,
         pattern=distribution.pattern(replace(request, target=weights)) if distribution.pattern else None,
+        dense_budget=request.dense_budget,
     )
 
 
@@ -177,6 +185,7 @@ def allocation_request(
     first_layer: DenseOrSparse | None,
     last_layer: DenseOrSparse | None,
     keep_dense: tuple[str, ...] | None,
+    dense_budget: DenseBudget | None = None,
 ) -> tuple[Request, dict[str, str]]:
     """The request to a distribution, without a target, and the reasons for layers kept dense, by weight."""
     kept = _kept_dense(network, method, distribution, first_layer, last_layer, keep_dense)
@@ -189,6 +198,7 @@ def allocation_request(
         source=source,
         parameters=[parameter.name for parameter in network.parameters],
         mask_zeros={each.name: each.mask_zeros for each in network.parameters if each.mask_zeros is not None},
+        dense_budget=dense_budget or "inside",
     )
     return request, kept
 

@@ -40,7 +40,7 @@ def topk_seconds(
     """
     samples = 1 if selecting.one_sample else batch_size
     weights, activations = selected(network, plan, samples)
-    if selecting.algorithm is None:
+    if selecting.algorithm is None or device.is_topk(selecting.algorithm):
         return topk.selection_seconds(
             weight_elements=sum(elements * sparse for elements, sparse in weights),
             activation_elements=sum(elements * sparse for elements, sparse in activations),

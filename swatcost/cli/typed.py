@@ -1,0 +1,19 @@
+"""What was typed on the command line, and words on what of it makes no difference."""
+
+import click
+
+
+def typed() -> dict[str, str]:
+    """The parameters of the running command that were given on its command line, and their options, by name."""
+    context, on_command_line = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    return {
+        str(each.name): max(each.opts, key=len)
+        for each in context.command.params
+        if each.name in context.params and context.get_parameter_source(each.name) is on_command_line
+    }
+
+
+def say(name: str, reason: str) -> None:
+    """Says on standard error that a parameter makes no difference, if it was typed."""
+    if option := typed().get(name):
+        click.echo(f"swatcost: {option} makes no difference here: {reason}", err=True)

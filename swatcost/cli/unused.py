@@ -1,0 +1,31 @@
+"""Options that make no difference in the case at hand: said on standard error, with the reason.
+
+Only what was typed is spoken of. A config file and the environment hold wishes for all commands, which need not apply.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from swatcost.cli.typed import say, typed
+from swatcost.common.errors import SwatcostError
+from swatcost.estimate import Estimate
+from swatcost.planning.unused import RULES, Rule, unused
+from swatcost.setting import OPTIONS
+
+TIMES = ("period", "device", "selection", "one_sample", "hidden")
+"""The settings that only times depend on."""
+
+
+def say_unused(estimates: Iterable[Estimate], rules: Mapping[str, Rule] | None = None) -> None:
+    """Says which typed settings make no difference to any of the estimates; `rules` are the command's own."""
+    every = {**RULES, **(rules or {})}
+    given = [name for name in OPTIONS if name in typed() and name in every]
+    for name, reason in unused(estimates, given, every).items():
+        say(name, reason)
+
+
+def refuse_twice(values: Mapping[str, Sequence[Any] | None]) -> None:
+    """Raises SwatcostError for a value that an option's list has twice."""
+    for name, listed in values.items():
+        if twice := next((each for place, each in enumerate(listed or ()) if each in (listed or ())[:place]), None):
+            raise SwatcostError(f"{typed().get(name, name)}: {twice} is given twice, give each value once")

@@ -1,0 +1,138 @@
+"""Settings that make no difference in the case at hand, and why: one rule per setting."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from swatcost.common.errors import SwatcostError
+from swatcost.counting import EXACT, Convention
+from swatcost.estimate import Estimate, plan_of
+from swatcost.setting import OPTIONS
+
+Rule = Callable[[Estimate], str | None]
+"""Why a setting makes no difference to an estimate, as the rest of a sentence; None if it does make one."""
+
+
+def sparsity(found: Estimate) -> str | None:
+    """The rule of a setting that matters where anything is sparse."""
+    return None if found.plan.asks_for_sparsity else "nothing is sparse"
+
+
+def _method(found: Estimate) -> str | None:
+    return sparsity(found) if any(found.plan.method.sparse.values()) else None  # who asks for dense gets dense
+
+
+def _layers(name: str) -> Rule:
+    """The rule of a setting that decides which layers are sparse, and how sparse."""
+
+    def rule(found: Estimate) -> str | None:
+        if (nothing := sparsity(found)) or found.setting.source is not None:  # a file is not read again for this
+            return nothing
+        try:
+            without = plan_of(found.network, found.setting.but(**{name: None}))
+        except SwatcostError:
+            return None
+        return "every layer is as sparse without it" if without.layers == found.plan.layers else None
+
+    return rule
+
+
+def _dense_budget(found: Estimate) -> str | None:
+    plan = found.plan
+    if nothing := sparsity(found):
+        return nothing
+    if not plan.distribution.keeps_total:
+        return f"distribution {plan.distribution.name} has no target for all weights together"
+    return _layers("dense_budget")(found) if plan.kept_dense else "no layer is kept dense"
+
+
+def _topk(found: Estimate) -> str | None:
+    if not found.plan.method.selects:
+        return f"method {found.plan.method.name} selects nothing by Top-K"
+    return None if found.topk_seconds else "nothing that Top-K selects is sparse"
+
+
+def _selection(found: Estimate) -> str | None:
+    own = found.device.is_topk(found.selecting.algorithm)
+    return _topk(found) or (f"the Top-K of {found.device.name} was timed with it" if own else None)
+
+
+def _one_sample(found: Estimate) -> str | None:
+    if nothing := _topk(found):
+        return nothing
+    if not any(each.activation for each in found.plan.layers):
+        return "no activations are sparse"
+    return "a step has one sample" if found.batch_size == 1 else None
+
+
+def steps_under(*conventions: Convention) -> Rule:
+    """The rule of the number of steps where only counts under these conventions, or the estimate's own, are shown."""
+
+    def rule(found: Estimate) -> str | None:
+        if nothing := sparsity(found):
+            return nothing
+        network, plan, longer = found.network, found.plan, 7 * found.steps + 1
+        every = [found.counting.under(each) for each in conventions or (found.convention,)]
+        same = all(each.total(network, plan) == replace(each, steps=longer).total(network, plan) for each in every)
+        return f"every step of {found.plan.method.name} counts the same" if same else None
+
+    return rule
+
+
+def _steps(found: Estimate) -> str | None:
+    return steps_under(found.convention, EXACT)(found)
+
+
+def _default_act_sparsity(found: Estimate) -> str | None:
+    charges = found.convention.charges_default_sparsity(found.plan.method)
+    not_charged = f"convention {found.convention.name} does not assume it for {found.plan.method.name}"
+    return sparsity(found) or (None if charges else not_charged)
+
+
+RULES: Mapping[str, Rule] = {
+    "period": _topk,
+    "method": _method,
+    "distribution": _layers("distribution"),
+    "steps": _steps,
+    "default_act_sparsity": _default_act_sparsity,
+    "first_layer": _layers("first_layer"),
+    "last_layer": _layers("last_layer"),
+    "keep_dense": _layers("keep_dense"),
+    "dense_budget": _dense_budget,
+    "selection": _selection,
+    "one_sample": _one_sample,
+    "hidden": _topk,
+}
+"""The rule of each setting that may make no difference to an estimate; the others always make one."""
+
+
+def unused(estimates: Iterable[Estimate], names: Iterable[str], rules: Mapping[str, Rule] = RULES) -> dict[str, str]:
+    """Which of these settings make no difference to any of the estimates, by name, and why for the first.
+
+    A setting that has its default is left out.
+    """
+    reasons: dict[str, str] = {}
+    left, changed = [name for name in names if name in rules], set[str]()
+    for each in estimates if left else ():
+        changed |= {name for name in left if each.setting.asked.get(name) not in (None, OPTIONS[name].default)}
+        found = {name: rules[name](each) for name in left}
+        left = [name for name in left if found[name]]
+        reasons = {name: str(reason) for name, reason in found.items() if reason} | reasons
+        if not left:
+            break
+    return {name: reasons[name] for name in left if name in changed}
+
+
+def never(reason: str, *names: str) -> dict[str, Rule]:
+    """Rules for settings that a command takes and never uses, with the reason."""
+    return dict.fromkeys(names, lambda found: reason)
+
+
+def unused_words(found: Estimate) -> list[str]:
+    """A sentence on each setting with a value of its own that makes no difference to the estimate.
+
+    The number of steps has none: a run's totals depend on it. Nor has a dense network, which is called dense.
+    """
+    if not found.plan.asks_for_sparsity:
+        return []
+    reasons = unused([found], (name for name in OPTIONS if name != "steps"))
+    return [f"{name} makes no difference: {reason}." for name, reason in reasons.items()]

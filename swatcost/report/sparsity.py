@@ -1,0 +1,120 @@
+"""What an estimate takes to be sparse, in sentences: layers kept dense and why, densities, the schedule."""
+
+from collections.abc import Sequence
+
+from swatcost.estimate import Estimate
+from swatcost.methods import Phase
+from swatcost.report.numbers import percent, scaled
+from swatcost.report.sheet import Caveat
+
+
+def sparsity(estimate: Estimate) -> list[str]:
+    """The sentences, in the order of the plan: layers, passes, run."""
+    plan = estimate.plan
+    masked = sum(each.mask_zeros is not None for each in estimate.network.parameters)
+    masks = Caveat(f"The network has pruning masks for {masked} parameters: --distribution mask uses their zeros.")
+    if not plan.asks_for_sparsity:
+        return [masks] if masked else []
+    kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
+    embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
+    none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
+    sentences = [
+        f"Kept dense: {kept}." if kept else f"{none}.",
+        *_which_rule(estimate),
+        "A sparse pass costs its dense MACs times the density of its operands.",
+    ]
+    method, convention, training = plan.method, estimate.convention, estimate.costs.training
+    if convention.charges_default_sparsity(method):
+        sentences.append(
+            Caveat(
+                f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
+                "dense grad_weight throughout the run: it assumes that ReLU zeroes "
+                f"{percent(estimate.default_act_sparsity)} of activations{_image(estimate)}."
+            )
+        )
+    phases = convention.phases(method, estimate.steps)
+    if len(phases) > 1:
+        run = estimate.batch_size * estimate.steps
+        dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
+        sentences.append(
+            f"Training is the mean step of the run: {_schedule(phases)}. {estimate.steps:,} steps of "
+            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the final sparsity."
+        )
+    if plan.weights and not method.selects:
+        sentences.append("Pruning and regrowing connections is counted as free (A.3).")
+    if method.departures:
+        sentences.append(method.departures)
+    return sentences
+
+
+def _which_rule(estimate: Estimate) -> list[str]:
+    """Which of two customs the layers kept dense follow: whose runs, and whether they count towards the target."""
+    plan, method, sentences = estimate.plan, estimate.plan.method, []
+    elsewhere = f" {method.sparse_elsewhere}" if method.sparse_elsewhere else ""
+    if any(reason.startswith("as SWAT ran") for reason in plan.kept_dense.values()):
+        sentences.append(
+            f"SWAT kept those layers dense for {method.name}.{elsewhere} --keep-dense none makes them sparse."
+        )
+    elif method.keeps_dense and estimate.setting.keep_dense == ():
+        sentences.append(
+            f"SWAT kept {' and '.join(method.keeps_dense)} dense for {method.name}; here they are not.{elsewhere}"
+        )
+    if plan.weights is None or not plan.kept_dense:
+        return sentences
+    reached = f"weights are {percent(_zeros(estimate))} sparse over all layers"
+    if not plan.distribution.keeps_total:
+        sentences.append(f"Each layer not kept dense has its own target; {reached}.")
+    elif plan.dense_budget == "inside":
+        sentences.append(
+            f"Layers kept dense count towards the target, so {reached}; RigL's public code leaves them out "
+            "(--dense-budget outside)."
+        )
+    else:
+        sentences.append(
+            f"Layers kept dense do not count towards the target, as in RigL's public code: {reached}, and "
+            f"{percent(_zeros(estimate, but_kept_dense=True))} sparse over the others."
+        )
+    return sentences
+
+
+def _zeros(estimate: Estimate, but_kept_dense: bool = False) -> float:
+    """The fraction of zeros among the weights of all layers, or of those that are not kept dense."""
+    plan = estimate.plan
+    weights = [
+        (layer.weight_elements, sparsity.weight)
+        for layer, sparsity in plan.by_weight(estimate.network)
+        if not (but_kept_dense and layer.weight in plan.kept_dense)
+    ]
+    elements = sum(size for size, _ in weights)
+    return sum(size * sparsity for size, sparsity in weights) / elements if elements else 0.0
+
+
+def _image(estimate: Estimate) -> str:
+    """Words for the first layer's input where it is no activation, but charged like one."""
+    network = estimate.network
+    reads = [each for each in network.weight_layers if each.input_storage < network.timeline.inputs]
+    charged = [each for each in reads if each.weight_trains]
+    return f", those that {charged[0].name} reads included, which are the network's input" if charged else ""
+
+
+def layers_kept_dense(estimate: Estimate) -> dict[str, list[str]]:
+    """The names of layers that stay dense, by reason."""
+    found: dict[str, list[str]] = {}
+    for layer in estimate.network.weight_layers:
+        reason = estimate.plan.kept_dense.get(layer.weight)
+        if reason and layer.name not in found.setdefault(reason, []):
+            found[reason].append(layer.name)
+    return found
+
+
+def _schedule(phases: Sequence[Phase]) -> str:
+    dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
+    if dense_gradients:
+        return f"{100 * dense_gradients:.2f} % of the steps compute the gradient of every weight"
+    mean = sum(phase.share * phase.scale for phase in phases)
+    return f"its sparsity averages {percent(mean)} of the final one"
+
+
+def listed(names: list[str], most: int = 6) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
