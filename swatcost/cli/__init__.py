@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from swatcost.cli.config import Taken, add_no_config
 from swatcost.cli.repeated import refuse_repeated
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, SwatcostWarning
 from swatcost.version import __version__, environment
 
 if TYPE_CHECKING:
@@ -128,7 +131,8 @@ def main(args: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
     taken = Taken()
     try:
-        code = cli.main(args, prog_name="swatcost", standalone_mode=False, obj=taken)
+        with _warnings_in_one_line():
+            code = cli.main(args, prog_name="swatcost", standalone_mode=False, obj=taken)
         if sys.stdout is not None:
             sys.stdout.flush()
         for default in taken.said():
@@ -149,6 +153,25 @@ def main(args: list[str] | None = None) -> int:
     except OSError as error:
         _abandon_standard_output()
         return _misuse(f"cannot write the output: {error.strerror or error}")
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Prints each of the program's own warnings once, as a line on standard error."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, SwatcostWarning):
+                others(message, category, *place, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                click.echo(f"swatcost: {' '.join(str(message).split())}", err=True)
+
+        warnings.simplefilter("always", SwatcostWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _said_otherwise(error: click.NoSuchOption) -> str | None:
