@@ -15,7 +15,7 @@ import re
 import stat
 import tomllib
 import warnings
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import msgspec
 
 from swatcost.common.errors import SwatcostError, SwatcostWarning, first_line
+from swatcost.common.frozen_mapping import FrozenMapping
 from swatcost.common.registry import nearest
 
 T = TypeVar("T")
@@ -213,12 +214,14 @@ def number_of(text: str) -> float:
     return value
 
 
-def typed(content: Any, of: Any) -> Any:
+def typed(content: Any, of: Any, written: Mapping[Any, Iterable[str]] = FrozenMapping({})) -> Any:
     """The content of a JSON or TOML text as an instance of this dataclass or structure.
 
-    Raises ValueError for unknown keys at any depth and for values of another type or out of bounds.
+    `written` names the keys that a table of each class has in every file although the class has a default for them.
+    Raises ValueError for keys that are unknown or missing, at any depth, and for values of another type or out of
+    bounds.
     """
-    _check_keys(content, of, "")
+    _check_keys(content, of, written, "")
     return msgspec.convert(content, of)
 
 
@@ -254,26 +257,31 @@ def _checked(content: Any) -> Any:
     return content
 
 
-def _check_keys(given: Any, of: Any, place: str) -> None:
-    """Raises ValueError for the first key, at any depth, that the table's dataclass does not have."""
-    kind = _fields_of(of)
+def _check_keys(given: Any, of: Any, written: Mapping[Any, Iterable[str]], place: str) -> None:
+    """Raises ValueError for the first key, at any depth, that is unknown or missing."""
+    kind = _class_of(of)
     if kind is None:
         return
     if isinstance(given, list):
         for number, each in enumerate(given, 1):
-            _check_keys(each, of, f"{place} {number}")
+            _check_keys(each, of, written, f"{place} {number}")
     elif isinstance(given, dict):
-        known = kind
+        known, where = _hints(kind), f" in {place}" if place else ""
         for key, value in given.items():
             if key not in known:
-                raise ValueError(f"{key!r:.40}{place and f' in {place}'}: {nearest(key, list(known))}")
+                raise ValueError(f"{key!r:.40}{where}: {nearest(key, list(known))}")
             if isinstance(value, dict | list):
-                _check_keys(value, known[key], f"{place}.{key}".lstrip("."))
+                _check_keys(value, known[key], written, f"{place}.{key}".lstrip("."))
+        for key in written.get(kind, ()):
+            if key not in given:
+                raise ValueError(f"the key {key!r}{where} is missing")
 
 
 @cache
-def _fields_of(of: Any) -> dict[str, Any] | None:
-    """The types of a dataclass or structure by key, also of an optional one or a tuple of them; None for others."""
-    kinds = [each for each in (of, *get_args(of)) if isinstance(each, type)]
-    kind = next((each for each in kinds if is_dataclass(each) or issubclass(each, msgspec.Struct)), None)
-    return get_type_hints(kind) if kind is not None else None
+def _class_of(of: Any) -> Any:
+    """The dataclass or structure that this is, an optional one is, or a tuple of them has; None for other types."""
+    kinds = (each for each in (of, *get_args(of)) if isinstance(each, type))
+    return next((each for each in kinds if is_dataclass(each) or issubclass(each, msgspec.Struct)), None)
+
+
+_hints = cache(get_type_hints)
