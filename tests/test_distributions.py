@@ -495,7 +495,7 @@ def test_momentum_of_the_largest_weights_by_hand(trained: tuple[Network, nn.Modu
         (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": 5}}), "has no usable optimizer state"),
         (
             lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": torch.ones(3)}}),
-            r"the momentum of 1\.weight has 3 elements, not 32",
+            r"the momentum of 1\.weight has 3 elements, not the network's 32",
         ),
     ],
 )
