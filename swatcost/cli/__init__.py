@@ -131,12 +131,12 @@ def main(args: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
     taken = Taken()
     try:
-        with _warnings_in_one_line():
+        with _own_warnings() as warned:
             code = cli.main(args, prog_name="swatcost", standalone_mode=False, obj=taken)
         if sys.stdout is not None:
             sys.stdout.flush()
-        for default in taken.said():
-            click.echo(f"swatcost: {default}", err=True)
+        for line in (*warned, *taken.said()):
+            click.echo(f"swatcost: {line}", err=True)
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
@@ -156,22 +156,21 @@ def main(args: list[str] | None = None) -> int:
 
 
 @contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Prints each of the program's own warnings once, as a line on standard error."""
-    said: set[str] = set()
+def _own_warnings() -> Iterator[list[str]]:
+    """Collects the program's own warnings, each once; others are shown as they come."""
+    said: list[str] = []
     with warnings.catch_warnings():
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if not issubclass(category, SwatcostWarning):
                 others(message, category, *place, **more)
-            elif str(message) not in said:
-                said.add(str(message))
-                click.echo(f"swatcost: {' '.join(str(message).split())}", err=True)
+            elif (line := " ".join(str(message).split())) not in said:
+                said.append(line)
 
         warnings.simplefilter("always", SwatcostWarning)
         warnings.showwarning = show
-        yield
+        yield said
 
 
 def _said_otherwise(error: click.NoSuchOption) -> str | None:

@@ -49,7 +49,7 @@ class Profiles(Generic[T]):
 
     def _read(self, name: str | Path, parse: Callable[[str], Any]) -> Any:
         source = Path(name) if _is_path(name) else self.folder / f"{name}.toml"
-        return read(source, self.noun, parse, LARGEST_SETTINGS)
+        return read(source, self.noun, parse, LARGEST_SETTINGS, closed=False)
 
 
 def _is_path(name: str | Path) -> bool:

@@ -35,13 +35,15 @@ LARGEST_TABLE = 4 * MIB
 LARGEST_YAML = MIB // 4  # it is read slowly
 LARGEST_JSON = 128 * MIB  # traces and saved estimates
 LARGEST_RECORD = 256 * MIB
-_OPEN_ENDED = (".csv", ".yaml", ".yml", ".toml")  # text that may end anywhere
 _DEEPEST = 32  # levels of tables and lists; a trace has 5
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _REASONS = (ValueError, OverflowError, RecursionError, csv.Error)
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A fraction [-]."""
+
+Sparsity = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+"""A fraction of zeros [-], of which something is left."""
 
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
 """A time, a magnitude or another number that is not negative."""
@@ -85,15 +87,18 @@ def _opened(path: str | Path) -> io.FileIO:
     return file
 
 
-def read(path: str | Path, noun: str, parse: Callable[[str], T], limit: int, *, growing: bool = False) -> T:
+def read(
+    path: str | Path, noun: str, parse: Callable[[str], T], limit: int, *, growing: bool = False, closed: bool = True
+) -> T:
     """What `parse` makes of a file's text, which is UTF-8 with or without a byte order mark.
 
-    Raises SwatcostError, which names the file, if it cannot be read, or parse raises ValueError: it is then not a
-    usable `noun`.
+    Text that is not `closed`, such as CSV, is still valid when it is cut short: a warning says so if its last line does
+    not end. Raises SwatcostError, which names the file, if it cannot be read, or parse raises ValueError: it is then
+    not a usable `noun`.
     """
     content = read_bytes(path, limit, growing=growing)
     found = parsed(content, f"{path} is not a usable {noun}", parse)
-    if str(path).endswith(_OPEN_ENDED) and content.rstrip(b" \t")[-1:] not in (b"\n", b"\r", b""):
+    if not closed and content.rstrip(b" \t")[-1:] not in (b"\n", b"\r", b""):
         warn(f"{path} does not end with a line break: its last line may be cut short")
     return found
 
@@ -139,8 +144,11 @@ def lines_of(text: str, parse: Callable[[str], T]) -> list[T]:
 
 def toml_of(text: str) -> dict[str, Any]:
     """The table of a TOML text. Raises ValueError for invalid TOML and numbers that are not finite."""
-    content: dict[str, Any] = _checked(tomllib.loads(text))
-    return content
+    try:
+        content: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"it is not valid TOML: {error}") from None
+    return dict(_checked(content))
 
 
 def yaml_of(text: str) -> Any:

@@ -36,9 +36,9 @@ def read_table(source: Any) -> dict[str, Row]:
     if path.suffix == ".jsonl":
         return read_record(path).by_layer()
     if path.suffix == ".csv":
-        return _rows(read(path, "table", _csv, LARGEST_TABLE), str(path))
+        return _rows(read(path, "table", _csv, LARGEST_TABLE, closed=False), str(path))
     if path.suffix in (".yaml", ".yml"):
-        return _rows(read(path, "table", yaml_of, LARGEST_YAML), str(path))
+        return _rows(read(path, "table", yaml_of, LARGEST_YAML, closed=False), str(path))
     return _rows(read(path, "table", json_of, LARGEST_TABLE), str(path))
 
 
