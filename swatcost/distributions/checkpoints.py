@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swatcost.common.errors import SwatcostError, first_line
-from swatcost.distributions.checkpoint_files import DAMAGED, check_tensor, read_checkpoint
+from swatcost.distributions.checkpoint_files import check_tensor, read_checkpoint
 from swatcost.distributions.distribution import Request
 from swatcost.network.layer import Layer
 
 if TYPE_CHECKING:
     import numpy
     from torch import Tensor
+
+
+# Exceptions raised by tensors and states that are not what a checkpoint has.
+_DAMAGED = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
 
 
 def weights_by_name(request: Request) -> dict[str, numpy.ndarray[Any, Any]]:
@@ -55,7 +59,7 @@ def _array(
         raise SwatcostError(f"{_named(source)}: {error}") from None
     try:
         array: numpy.ndarray[Any, Any] = tensor.detach().float().cpu().numpy()
-    except DAMAGED as error:
+    except _DAMAGED as error:
         raise SwatcostError(f"{_named(source)} is not a usable checkpoint: {name}: {first_line(error)}") from None
     return array
 
@@ -88,7 +92,7 @@ def _momentum(request: Request) -> dict[str, Any]:
         raise SwatcostError(f"{_named(request.source)} has no optimizer state (a key 'optimizer' with 'state')")
     try:
         return _buffers_by_name(optimizer, request)
-    except DAMAGED as error:
+    except _DAMAGED as error:
         raise SwatcostError(f"{_named(request.source)} has no usable optimizer state: {first_line(error)}") from None
 
 
