@@ -109,10 +109,16 @@ def _run(folder: Path) -> None:
     )  # fmt: skip
 
 
+def _copy(file: Path, place: Path) -> None:
+    """Copies a file that a command writes to; what is no file, and may have no end, is linked to."""
+    place.unlink(missing_ok=True)
+    shutil.copy(file, place) if file.is_file() else place.symlink_to(file)
+
+
 def _resumed(folder: Path) -> int:
     """Resumes a copy of the run, and prints what came of it but for times."""
     for suffix in (".jsonl", ".pt"):
-        shutil.copy(folder / f"run{suffix}", folder / f"used{suffix}")
+        _copy(folder / f"run{suffix}", folder / f"used{suffix}")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         code = main(["run", "--resume", str(folder / "used.jsonl"), "--format", "json"])
@@ -168,12 +174,12 @@ def _make_cached(folder: Path) -> None:
 
 
 def _ask_entry(folder: Path) -> int:
-    shutil.copy(folder / "entry.json", folder / "kept" / (folder / "name").read_text())
+    _copy(folder / "entry.json", folder / "kept" / (folder / "name").read_text())
     return _ask_cached(folder)
 
 
 def _ask_study(folder: Path) -> int:
-    shutil.copy(folder / "study.jsonl", folder / "used.jsonl")  # as it is written to
+    _copy(folder / "study.jsonl", folder / "used.jsonl")
     (folder / "net.json").exists() or (folder / "net.json").write_text(_trace())
     words = ["--weights", "0.5,0.8", "--jobs", "1", "--record", str(folder / "used.jsonl"), "--format", "json"]
     return main(["study", str(folder / "net.json"), *words])

@@ -54,6 +54,8 @@ def _rows(data: Any, name: str) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for layer, value in data.items():
         columns = value if isinstance(value, Mapping) else {"weights": value}
+        if unknown := [key for key, each in columns.items() if each is None and key not in COLUMNS]:
+            raise SwatcostError(f"{name}: the column {unknown[0]!r:.40} of {layer!r:.60} has no number")
         try:
             rows[str(layer)] = {str(key): _number(each) for key, each in columns.items() if each is not None}
         except (TypeError, OverflowError):
