@@ -11,7 +11,6 @@ import io
 import json
 import math
 import os
-import re
 import stat
 import tomllib
 import warnings
@@ -26,6 +25,7 @@ import msgspec
 from swatcost.common.errors import SwatcostError, SwatcostWarning, first_line
 from swatcost.common.frozen_mapping import FrozenMapping
 from swatcost.common.registry import nearest
+from swatcost.common.units import NUMBER
 
 T = TypeVar("T")
 
@@ -36,7 +36,6 @@ LARGEST_YAML = MIB // 4  # it is read slowly
 LARGEST_JSON = 128 * MIB  # traces and saved estimates
 LARGEST_RECORD = 256 * MIB
 _DEEPEST = 32  # levels of tables and lists; a trace has 5
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _REASONS = (ValueError, OverflowError, RecursionError, csv.Error)
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -55,6 +54,8 @@ def read_bytes(path: str | Path, limit: int, *, growing: bool = False) -> bytes:
     A file that is `growing` may be appended to meanwhile: what was there at the beginning is read. Raises SwatcostError
     for a folder, device or pipe, and for a file that cannot be read, is too large or changes meanwhile.
     """
+    if os.path.realpath(path) == os.devnull:
+        return b""
     with _opened(path) as file:
         before = os.fstat(file.fileno())
         if before.st_size > limit:
@@ -164,7 +165,7 @@ def yaml_of(text: str) -> Any:
     def scalar(loader: yaml.BaseLoader, node: yaml.ScalarNode) -> Any:
         if node.style is None and node.value in ("", "~", "null"):
             return None
-        return float(node.value) if node.style is None and _NUMBER.fullmatch(node.value) else node.value
+        return float(node.value) if node.style is None and NUMBER.fullmatch(node.value) else node.value
 
     def mapping(loader: yaml.BaseLoader, node: yaml.MappingNode) -> Any:
         return _once((key.value, loader.construct_object(each, True)) for key, each in node.value)
@@ -217,7 +218,7 @@ def number_of(text: str) -> float:
     >>> number_of("0.5"), number_of("5e-1")
     (0.5, 0.5)
     """
-    if not _NUMBER.fullmatch(text) or not math.isfinite(value := float(text)):
+    if not NUMBER.fullmatch(text) or not math.isfinite(value := float(text)):
         raise ValueError(f"{text!r:.40} is not a number")
     return value
 

@@ -1,11 +1,8 @@
 """Sparsities from a file or a mapping, by layer name or pattern."""
 
-from collections.abc import Mapping
-
 from swatcost.common.errors import SwatcostError
-from swatcost.common.registry import nearest
 from swatcost.distributions.distribution import Distribution, Request
-from swatcost.distributions.tables import COLUMNS, by_weight, read_table
+from swatcost.distributions.tables import by_weight, named, read_table
 from swatcost.methods import checked_sparsity
 
 
@@ -27,14 +24,10 @@ def _column(request: Request, column: str) -> dict[str, float]:
     rows = read_table(request.source)
     if not any({"weights", "acts"} & row.keys() for row in rows.values()):
         raise SwatcostError(f"{request.source!s:.80} has no column called weights or acts")
-    name = "the mapping" if isinstance(request.source, Mapping) else request.source
     for layer, row in rows.items():
-        for each, value in row.items():
-            if each not in COLUMNS:
-                raise SwatcostError(f"{name}: the column {each!r:.40} of {layer!r:.60}: {nearest(each, COLUMNS)}")
-            if each in ("weights", "acts"):
-                checked_sparsity(value, f"{name}: {each} of {layer!r:.60}:")
-    return by_weight(rows, column, request.layers)
+        for each in {"weights", "acts"} & row.keys():
+            checked_sparsity(row[each], f"{named(request.source)}: {each} of {layer!r:.60}:")
+    return by_weight(request.source, rows, column, request.layers)
 
 
 DISTRIBUTION = Distribution(

@@ -10,6 +10,7 @@ from typing import Any
 from swatcost.common.errors import SwatcostError
 from swatcost.common.reading import LARGEST_TABLE, LARGEST_YAML, csv_of, json_of, number_of, read, yaml_of
 from swatcost.common.record import read_record
+from swatcost.common.registry import nearest
 from swatcost.network.layer import Layer
 
 Row = dict[str, float]
@@ -27,7 +28,7 @@ def read_table(source: Any) -> dict[str, Row]:
     Raises SwatcostError if it cannot be read or is not such a table.
     """
     if isinstance(source, Mapping):
-        return _rows(source, "the mapping")
+        return _rows(source, named(source))
     if not isinstance(source, str | Path):
         raise SwatcostError(
             f"{reprlib.repr(source)} is not a table: give a .csv, .json or .yaml file, or a mapping by layer"
@@ -71,28 +72,38 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def by_weight(rows: Mapping[str, Row], column: str, layers: Sequence[Layer]) -> dict[str, float]:
+def by_weight(source: Any, rows: Mapping[str, Row], column: str, layers: Sequence[Layer]) -> dict[str, float]:
     """A column's number for each layer, by weight: from the layer's own name, or else from the first matching pattern.
 
-    Raises SwatcostError for a name or pattern that matches no layer, and for a layer that stands there under its own
-    name and that of its weight.
+    rows are those of the table `source`. Raises SwatcostError for an unknown column, for a name or pattern that matches
+    no layer, and for a layer that stands there under its own name and that of its weight.
     """
+    table = named(source)
+    for place, row in rows.items():
+        if unknown := row.keys() - set(COLUMNS):
+            name = min(unknown)
+            raise SwatcostError(f"{table}: the column {name!r:.40} of {place!r:.60}: {nearest(name, COLUMNS)}")
     names = {name for layer in layers for name in (layer.name, layer.weight)}
     patterns = [each for each in rows if each not in names or not _WILDCARDS.isdisjoint(each)]
     for pattern in patterns:
         if not any(_matches(layer, pattern) for layer in layers):
             some = ", ".join(layer.name for layer in layers[:4])
-            raise SwatcostError(f"{pattern!r:.80} matches no layer: the layers are {some}, …")
+            raise SwatcostError(f"{table}: {pattern!r:.80} matches no layer: the layers are {some}, …")
     found: dict[str, float] = {}
     for layer in layers:
         own = [name for name in dict.fromkeys((layer.name, layer.weight)) if column in rows.get(name, ())]
         if len(own) > 1:
-            raise SwatcostError(f"{own[0]!r:.80} and {own[1]!r:.80} are the same layer: give one of them")
+            raise SwatcostError(f"{table}: {own[0]!r:.80} and {own[1]!r:.80} are the same layer: give one of them")
         for pattern in [*own, *(each for each in patterns if _matches(layer, each))]:
             if column in rows[pattern]:
                 found[layer.weight] = rows[pattern][column]
                 break
     return found
+
+
+def named(source: Any) -> str:
+    """A table's name in messages."""
+    return "the mapping" if isinstance(source, Mapping) else str(source)
 
 
 def _matches(layer: Layer, pattern: str) -> bool:
