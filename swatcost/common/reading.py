@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import tomllib
 import warnings
@@ -173,6 +174,8 @@ def yaml_of(text: str) -> Any:
     def refuse(loader: yaml.BaseLoader, node: yaml.Node) -> None:
         raise ValueError(f"line {node.start_mark.line + 1}: the tag {node.tag!r:.60} is not read")
 
+    if re.search(rf"([\[{{]\s*){{{_DEEPEST + 1}}}", text):  # which takes the parser seconds
+        raise ValueError("it is nested too deeply")
     constructors: dict[str, Any] = {"str": scalar, "map": mapping, "seq": yaml.BaseLoader.construct_sequence}
     for kind, construct in constructors.items():
         Loader.add_constructor(f"tag:yaml.org,2002:{kind}", construct)
