@@ -284,7 +284,7 @@ NETWORK = network_of([(4, 4, 1, 1), (8, 4, 3, 3)])
         ({"distribution": "file", "source": {"l0": 0.5}, "weights": 0.5}, "the file defines the sparsities"),
         ({"distribution": "file", "source": {"l9": 0.5}}, "'l9' matches no layer: the layers are l0, l1"),
         ({"distribution": "file", "source": {"l0": "much"}}, "'much' for layer 'l0' is not a number"),
-        ({"distribution": "file", "source": {"l0": 1.5}}, "weight sparsity of l0.weight: 1.5 is not a sparsity"),
+        ({"distribution": "file", "source": {"l0": 1.5}}, "the mapping: weights of 'l0': 1.5 is not a sparsity"),
         ({"distribution": "file", "source": {"l0": math.nan}}, "is not a sparsity"),
         ({"distribution": "file", "source": {}}, "has no numbers"),
         ({"distribution": "file", "source": {"*": None}}, "has no number for layer '\\*'"),
@@ -495,7 +495,7 @@ def test_momentum_of_the_largest_weights_by_hand(trained: tuple[Network, nn.Modu
         (lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": 5}}), "has no usable optimizer state"),
         (
             lambda run: run["optimizer"]["state"].update({1: {"momentum_buffer": torch.ones(3)}}),
-            r"the momentum of 1\.weight has 3 elements, not 32",
+            r"the momentum of 1\.weight has 3 elements, not the network's 32",
         ),
     ],
 )

@@ -61,6 +61,8 @@ def test_several_values_in_one_option() -> None:
     [
         (CountType(), 64.5), (CountType(), True), (CountType(), "1.5"), (CountType(), "9" * 5000),
         (FractionType(), True), (FractionType(), "80%%"),
+        (FractionType(), "1_0"), (FractionType(), "0_.5"), (FractionType(), "０.５"), (FractionType(), "٠.٥"),
+        (FRACTIONS, "0.5,０.９"), (CountType(), "１０"),
         (FRACTIONS, "0.9:0.5:0.1"), (FRACTIONS, [True]), (COUNTS, "1,x"),
     ],
 )  # fmt: skip

@@ -91,7 +91,7 @@ def test_a_folder_is_not_read(tmp_path: Path) -> None:
     for load in (load_device, load_architecture):
         with pytest.raises(SwatcostError, match=r"cannot read .*mine\.toml: Is a directory"):
             load(tmp_path / "mine.toml")
-    with pytest.raises(SwatcostError, match=r"cannot read device profile .*mine\.toml: Is a directory"):
+    with pytest.raises(SwatcostError, match=r"cannot read .*mine\.toml: Is a directory"):
         swatcost.estimate("resnet50", device=tmp_path / "mine.toml")
 
 

@@ -65,7 +65,7 @@ def test_a_number_beyond_all_numbers_is_named(tmp_path: Path, resnet50: Network)
     content = swatcost.estimate(resnet50).to_dict()
     content["totals"]["speedup"] = 10**400
     (tmp_path / "1.json").write_text(json.dumps(content))
-    with pytest.raises(SwatcostError, match=r"1\.json is no saved estimate"):
+    with pytest.raises(SwatcostError, match=r"1\.json is not a usable saved estimate"):
         difference(tmp_path / "1.json", tmp_path / "1.json")
 
 
@@ -92,7 +92,7 @@ def test_the_command_knows_saved_estimates(tmp_path: Path, resnet50: Network) ->
 def test_damaged_files_are_named(content: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text(content)
-    with pytest.raises(SwatcostError, match=r"bad\.json is no saved estimate"):
+    with pytest.raises(SwatcostError, match=r"bad\.json is not a usable saved estimate"):
         difference(path, path)
     with pytest.raises(SwatcostError, match="cannot read"):
         difference(tmp_path / "none.json", path)

@@ -20,6 +20,7 @@ from torch import nn
 
 import swatcost
 from swatcost.cli import main
+from swatcost.common.errors import SwatcostWarning
 from swatcost.loading import trace_cache as cache
 from swatcost.loading.traces import shipped
 from swatcost.network import formulas
@@ -306,14 +307,43 @@ def test_a_damaged_entry_is_traced_anew(file: Path, kept_in: Path, traced: list[
     network = swatcost.load(source)
     (entry,) = kept_in.iterdir()
     content = entry.read_bytes()
-    for damaged in (b"", content[:-20], b"[" * 100_000, content.replace(b"trace/3", b"trace/1"), b"\xff"):
+    # the last is a trace of another network, 6 features instead of 7, that is in order in itself
+    other = content.replace(b"[7,5]", b"[6,5]").replace(b",7]", b",6]")
+    assert content != other
+    for damaged in (b"", content[:-20], b"[" * 100_000, content.replace(b"trace/3", b"trace/1"), b"\xff", other):
         entry.write_bytes(damaged)
-        assert swatcost.load(source) == network
-    assert len(traced) == 6
+        with pytest.warns(SwatcostWarning, match=f"{entry.name} is not used"):
+            assert swatcost.load(source) == network
+    assert len(traced) == 7
     # the first trace of a process also reads what torch imports late
-    before, now = (json.loads(each) for each in (content, entry.read_bytes()))
+    before, now = (json.loads(each)["entry"] for each in (content, entry.read_bytes()))
     assert now["files"].keys() <= before["files"].keys()
     assert now | {"files": now["files"][str(file)]} == before | {"files": before["files"][str(file)]}
+
+
+def test_entries_that_were_swapped_are_traced_anew(file: Path, kept_in: Path, traced: list[str]) -> None:
+    lengths = (4, 5)
+    networks = [swatcost.load(f"{file}:tokens", input_shape=(length,)) for length in lengths]
+    assert networks[0] != networks[1]
+    one, other = kept_in.iterdir()
+    contents = one.read_bytes(), other.read_bytes()
+    one.write_bytes(contents[1])
+    other.write_bytes(contents[0])
+    for length, network in zip(lengths, networks, strict=True):
+        with pytest.warns(SwatcostWarning, match="is not used: it is of another request"):
+            assert swatcost.load(f"{file}:tokens", input_shape=(length,)) == network
+        assert swatcost.load(f"{file}:tokens", input_shape=(length,)) == network
+    assert len(traced) == 4
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_an_entry_that_never_ends_is_not_opened(make: Any, file: Path, kept_in: Path) -> None:
+    network = swatcost.load(f"{file}:with_inputs")
+    (entry,) = kept_in.iterdir()
+    entry.unlink()
+    make(entry)
+    with pytest.warns(SwatcostWarning, match="cannot read"):
+        assert swatcost.load(f"{file}:with_inputs") == network
 
 
 LOAD = """
@@ -395,7 +425,7 @@ def test_what_a_factory_reads_is_part_of_the_key(
 def test_many_processes_at_once(file: Path, kept_in: Path, with_torch: Callable[..., list[str]]) -> None:
     assert with_torch(f"{file}:with_inputs", kept_in, processes=4) == 4 * ["(7, 5) True"]
     (entry,) = kept_in.iterdir()
-    assert json.loads(entry.read_bytes())["schema"] == "swatcost.cache/1"
+    assert json.loads(entry.read_bytes())["schema"] == "swatcost.cache/2"
 
 
 def test_an_unwritable_cache_is_ignored(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

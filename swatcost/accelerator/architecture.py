@@ -12,6 +12,7 @@ import msgspec
 from swatcost.common.errors import SwatcostError
 from swatcost.common.profiles import Profiles
 from swatcost.devices import Device, Measured, Rates, TopkTimes
+from swatcost.network.layer import Name
 
 _Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 _MAX_LANES = 64  # the lanes of a line are the bits of one machine word
@@ -102,9 +103,9 @@ class Architecture:
     Another architecture is another file; see bit-tactical.toml.
     """
 
-    name: str
-    title: str
-    source: str
+    name: Name
+    title: Name
+    source: Name
     lanes: Annotated[int, msgspec.Meta(ge=1, le=_MAX_LANES)]
     rows: _Size
     columns: _Size
@@ -113,7 +114,7 @@ class Architecture:
     clock: Annotated[float, msgspec.Meta(gt=0, le=1e15)]
     topk_elements: _Size
     topk_passes: _Size
-    topk_source: str
+    topk_source: Name
 
     def __post_init__(self) -> None:
         self.shape.offsets(self.lanes)

@@ -179,6 +179,7 @@ def from_checkpoint(network: Network, path: str | Path) -> MaskSource:
         target=None,
         source=str(place),
         parameters=[parameter.name for parameter in network.parameters],
+        shapes={parameter.name: parameter.shape for parameter in network.parameters},
         mask_zeros={},
     )
     return MaskSource(weights=weights_by_name(request), origin=str(place))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from swatcost.cli.config import Taken, add_no_config
 from swatcost.cli.repeated import refuse_repeated
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, SwatcostWarning
 from swatcost.version import __version__, environment
 
 if TYPE_CHECKING:
@@ -128,11 +131,12 @@ def main(args: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
     taken = Taken()
     try:
-        code = cli.main(args, prog_name="swatcost", standalone_mode=False, obj=taken)
+        with _own_warnings() as warned:
+            code = cli.main(args, prog_name="swatcost", standalone_mode=False, obj=taken)
         if sys.stdout is not None:
             sys.stdout.flush()
-        for default in taken.said():
-            click.echo(f"swatcost: {default}", err=True)
+        for line in (*warned, *taken.said()):
+            click.echo(f"swatcost: {line}", err=True)
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
@@ -149,6 +153,24 @@ def main(args: list[str] | None = None) -> int:
     except OSError as error:
         _abandon_standard_output()
         return _misuse(f"cannot write the output: {error.strerror or error}")
+
+
+@contextmanager
+def _own_warnings() -> Iterator[list[str]]:
+    """Collects the program's own warnings, each once; others are shown as they come."""
+    said: list[str] = []
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, SwatcostWarning):
+                others(message, category, *place, **more)
+            elif (line := " ".join(str(message).split())) not in said:
+                said.append(line)
+
+        warnings.simplefilter("always", SwatcostWarning)
+        warnings.showwarning = show
+        yield said
 
 
 def _said_otherwise(error: click.NoSuchOption) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.reading import LARGEST_SETTINGS, read, toml_of
 from swatcost.common.registry import nearest
 
 C = TypeVar("C", bound=click.Command)
@@ -136,16 +137,10 @@ def config_file() -> Path | None:
 
 def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """A file's defaults for all commands, and those of each command; unknown keys are refused."""
-    import tomllib
-
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SwatcostError(f"cannot read {file}: {error.strerror or error}; or give --no-config") from None
-    except ValueError as error:
-        raise SwatcostError(f"{file} is not valid TOML: {error}; correct it, or give --no-config") from None
-    except RecursionError:
-        raise SwatcostError(f"{file} is nested too deeply; correct it, or give --no-config") from None
+        content = read(file, "config file", toml_of, LARGEST_SETTINGS)
+    except SwatcostError as error:
+        raise SwatcostError(f"{error}; correct it, or give --no-config") from None
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     known = {name: settable(command) for name, command in commands.items() if command is not None}
     anywhere = {key: option for options in known.values() for key, option in options.items()}
@@ -165,8 +160,10 @@ def _read(file: Path, group: click.Group, context: click.Context) -> tuple[dict[
 def _checked(where: str, key: str, value: Any, known: Mapping[str, click.Option]) -> str | int | float:
     if key not in known:
         raise SwatcostError(f"{where} is not an option with a default: {nearest(key, sorted(known))}")
+    if isinstance(value, dict | list):
+        raise SwatcostError(f"{where}: give one value, not a {'table' if isinstance(value, dict) else 'list'}")
     if known[key].is_flag and not isinstance(value, bool | str):
         raise SwatcostError(f"{where} = {value!r:.40}: give true or false")
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, str | int | float) or (isinstance(value, bool) and not known[key].is_flag):
         raise SwatcostError(f"{where}: give one value, not a {type(value).__name__}")
     return value

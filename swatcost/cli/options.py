@@ -15,7 +15,7 @@ from swatcost.cli.progress import waiting
 from swatcost.cli.typed import say, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
-from swatcost.common.units import count_from, counts_from, fraction_from, fractions_from, names_from
+from swatcost.common.units import NUMBER, count_from, counts_from, fraction_from, fractions_from, names_from
 from swatcost.loading import load
 from swatcost.network import Network
 from swatcost.plots.sizes import SIZES
@@ -40,10 +40,9 @@ class FractionType(click.ParamType[float]):
             return fraction_from(str(value))
         except SwatcostError:
             pass
-        try:
-            return float(str(value))  # such as nan, which the library refuses by the setting's name
-        except ValueError:
+        if str(value).strip(" +-").lower() not in ("nan", "inf") and not NUMBER.fullmatch(str(value)):
             self.fail(f"{value!r:.40} is not a number: give the fraction of zeros, such as 0.8 or 80%.", param, ctx)
+        return float(str(value))  # which the library refuses by the setting's name
 
 
 class FractionOrFileType(click.ParamType[Any]):
@@ -66,7 +65,7 @@ class CountType(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value)
         try:
-            return int(text) if text.strip().isdecimal() else count_from(text)
+            return int(text) if text.isascii() and text.strip().isdecimal() else count_from(text)
         except ValueError:
             self.fail(f"{value!r:.40} is not a valid integer: give one such as 1000 or 1k.", param, ctx)
 

@@ -9,6 +9,10 @@ class MissingPackageError(SwatcostError):
     """An optional package is not installed. The text says what needs it and how to install it."""
 
 
+class SwatcostWarning(UserWarning):
+    """Input that was used although it may not be what was meant. Its text is one line."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message; its type if there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -17,12 +17,17 @@ except ImportError:  # Windows: nothing prevents two runs from writing to the sa
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
+from swatcost.common.reading import LARGEST_RECORD, Amount, Share, json_of, lines_of, read, warn
 from swatcost.common.result import Result
 
 SCHEMA: Literal["swatcost.record/1"] = "swatcost.record/1"
 
 
-class LayerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+
+
+class LayerRecord(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Measurements of one weight at one step.
 
     Thresholds are magnitudes (L1 norms per kernel), absent if there is none or more than one; sparsities are those of
@@ -32,56 +37,55 @@ class LayerRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     weight: str
-    weight_threshold: float | None = None
-    act_threshold: float | None = None
-    weight_sparsity: float
-    act_sparsity: float
-    default_act_sparsity: float
-    output_sparsity: float = 0.0
-    momentum_share: float | None = None
-    topk_seconds: float
-    macs: dict[str, int]
-    kept_bytes: int
+    weight_threshold: Amount | None = None
+    act_threshold: Amount | None = None
+    weight_sparsity: Share
+    act_sparsity: Share
+    default_act_sparsity: Share
+    output_sparsity: Share = 0.0
+    momentum_share: Amount | None = None
+    topk_seconds: Amount
+    macs: dict[Literal["forward", "grad_input", "grad_weight"], _Count]
+    kept_bytes: _Count
 
 
-class Header(msgspec.Struct, kw_only=True, tag="header", tag_field="kind"):
+class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag="header", tag_field="kind"):
     """The description of a run: everything that is needed to resume it."""
 
     schema: Literal["swatcost.record/1"] = SCHEMA
     version: str
     settings: dict[str, Any]
-    classes: int
-    input_shape: tuple[int, ...]
+    classes: _Positive
+    input_shape: tuple[_Positive, ...]
     data: str
-    steps: int
+    steps: _Positive
     weights: tuple[str, ...]
 
 
-class Step(msgspec.Struct, kw_only=True, omit_defaults=True, tag="step", tag_field="kind"):
+class Step(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="step", tag_field="kind"):
     """One training step: the mean loss and the accuracy on its batch [-], its time and that of its Top-K [s].
 
     Some steps are measured: these have `layers` and the bytes that autograd saves, and their time includes counting.
     """
 
-    step: int
-    loss: float
-    accuracy: float
-    seconds: float
-    topk_seconds: float
-    saved_bytes: int | None = None
+    step: _Count
+    loss: Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
+    accuracy: Share
+    seconds: Amount
+    topk_seconds: Amount
+    saved_bytes: _Count | None = None
     layers: tuple[LayerRecord, ...] = ()
 
 
-class Test(msgspec.Struct, kw_only=True, tag="test", tag_field="kind"):
+class Test(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag="test", tag_field="kind"):
     """The accuracy on held-out samples [-] after `steps` steps."""
 
     __test__ = False  # despite its name not a pytest class
-    steps: int
-    accuracy: float
+    steps: _Positive
+    accuracy: Share
 
 
 _Line = Header | Step | Test
-_DECODER = msgspec.json.Decoder(_Line)
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,6 +112,8 @@ class Record(Result):
         """
         if not self.measured:
             raise SwatcostError(f"{self.path} has no step in which layers were measured")
+        if (done := len(self.steps)) < self.header.steps:
+            warn(f"{self.path} is of an unfinished run: {done:,} of {self.header.steps:,} steps")
         columns = {"weights": "weight_sparsity", "acts": "act_sparsity", "zeros": "default_act_sparsity"}
         rows: dict[str, dict[str, float]] = {weight: {} for weight in self.header.weights}
         for name, field in columns.items():
@@ -125,27 +131,35 @@ def read_record(path: str | Path) -> Record:
 
     Raises SwatcostError if the file cannot be read or is damaged, naming the line.
     """
-    try:
-        lines = Path(path).read_bytes().splitlines(keepends=True)
-    except (OSError, ValueError) as error:
-        raise SwatcostError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()
-    entries: list[_Line] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            entries.append(_DECODER.decode(line))
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise SwatcostError(f"{path} is not a usable record of a run: line {number}: {error}") from None
-    if not entries or not isinstance(header := entries[0], Header):
+    lines = read(path, "record of a run", lambda text: lines_of(text, _line), LARGEST_RECORD, growing=True)
+    if not lines or not isinstance(header := lines[0], Header):
         raise SwatcostError(f"{path} is not the record of a run: it does not begin with a header")
-    steps = tuple(each for each in entries if isinstance(each, Step))
-    for step in steps:
-        if step.layers and tuple(layer.weight for layer in step.layers) != header.weights:
-            raise SwatcostError(
-                f"{path} is not a usable record of a run: the layers of step {step.step} are not those of the header"
-            )
-    return Record(str(path), header, steps, tuple(each for each in entries if isinstance(each, Test)))
+    steps: list[Step] = []
+    tests: list[Test] = []
+    for number, line in enumerate(lines[1:], 2):
+        if fault := _fault(line, header, len(steps), tests[-1].steps if tests else 0):
+            raise SwatcostError(f"{path} is not a usable record of a run: line {number}: {fault}")
+        steps += [line] if isinstance(line, Step) else []
+        tests += [line] if isinstance(line, Test) else []
+    return Record(str(path), header, tuple(steps), tuple(tests))
+
+
+def _line(text: str) -> _Line:
+    line: _Line = msgspec.convert(json_of(text), _Line)
+    return line
+
+
+def _fault(line: _Line, header: Header, done: int, tested: int) -> str:
+    """What is wrong with a line after `done` steps, the last test after `tested` of them; empty if nothing is."""
+    if isinstance(line, Header):
+        return "a second header"
+    if isinstance(line, Test):
+        return "" if tested < line.steps == done else f"a test after {line.steps} steps where {done} stand before it"
+    if line.step != done or done >= header.steps:
+        return f"step {line.step} of {header.steps}, where {done} stand before it"
+    if line.layers and tuple(layer.weight for layer in line.layers) != header.weights:
+        return f"the layers of step {line.step} are not those of the header"
+    return ""
 
 
 def cut(path: Path, steps: int) -> None:

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from numbers import Integral
 
 from swatcost.common.errors import SwatcostError
+
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""A number as it is written in options and in files."""
 
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGTP", 1)}
@@ -106,7 +109,7 @@ def names_from(text: str) -> list[str]:
 
 
 def _fraction(text: str) -> Decimal:
-    number = text.strip()
+    number = text.strip(" ")
     value = _decimal(number.removesuffix("%"))
     if value is None:
         raise SwatcostError(f"{text!r:.40} is not a fraction: give one such as 0.8 or 80%")
@@ -114,8 +117,8 @@ def _fraction(text: str) -> Decimal:
 
 
 def _count(text: str) -> Decimal:
-    match = re.fullmatch(r"([+-]?[\d_]*\.?[\d_]*)\s*([A-Za-z]?)", text.strip())
-    value = _decimal(match[1]) if match and match[2] in _THOUSANDS else None
+    match = re.fullmatch(r"([+-]?(?:\d+(?:_\d+)*)?\.?\d*)\s*([A-Za-z]?)", text.strip(), re.ASCII)
+    value = _decimal(match[1].replace("_", "")) if match and match[2] in _THOUSANDS else None
     if match is None or value is None:
         raise SwatcostError(f"{text!r:.40} is not a whole number: give one such as 1000 or 1k")
     value = value.scaleb(_THOUSANDS[match[2]])
@@ -125,10 +128,10 @@ def _count(text: str) -> Decimal:
 
 
 def _decimal(text: str) -> Decimal | None:
-    try:
-        value = Decimal(text.strip())
-    except InvalidOperation:
+    """The number of ASCII digits; None for anything else, such as 1_0 and digits of other scripts."""
+    if not NUMBER.fullmatch(text.strip(" ")):
         return None
+    value = Decimal(text.strip(" "))
     return value if value.is_finite() and abs(value) <= 10**18 else None
 
 

@@ -10,9 +10,11 @@ import msgspec
 from swatcost.common.errors import SwatcostError
 from swatcost.common.profiles import Profiles
 from swatcost.common.registry import nearest
-from swatcost.network.layer import LARGEST
+from swatcost.network.layer import LARGEST, Name
 
 PositiveSeconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
+Rate = Annotated[float, msgspec.Meta(ge=1, le=1e30)]
+Residual = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 
 
@@ -49,14 +51,18 @@ class SelectionTime:
     approximate threshold.
     """
 
-    algorithm: str
+    algorithm: Name
     fixed: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
     per_element: PositiveSeconds
     smallest: PositiveCount
     largest: PositiveCount
-    worst_residual: Annotated[float, msgspec.Meta(ge=0)]
+    worst_residual: Residual
     exact: bool = True
     growth: Literal["linear", "n log n"] = "linear"
+
+    def __post_init__(self) -> None:
+        if self.smallest > self.largest:
+            raise ValueError(f"{self.algorithm}: smallest {self.smallest} is more than largest {self.largest}")
 
     def seconds(self, elements: float) -> float:
         """The time [s] for one array."""
@@ -76,9 +82,9 @@ class Rates:
     they are upper bounds, such as a data sheet's.
     """
 
-    macs_per_second: Annotated[float, msgspec.Meta(gt=0)]
-    bytes_per_second: Annotated[float, msgspec.Meta(gt=0)]
-    worst_residual: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    macs_per_second: Rate
+    bytes_per_second: Rate
+    worst_residual: Residual | None = None
 
     def seconds(self, macs: float, bytes: float) -> float:
         """The time [s] if arithmetic and traffic do not overlap: macs / macs_per_second + bytes / bytes_per_second."""
@@ -97,7 +103,7 @@ class DenseStep:
     networks of the same name, and give the throughput.
     """
 
-    network: str
+    network: Name
     batch_size: PositiveCount
     seconds: PositiveSeconds
     training_macs: PositiveCount
@@ -126,12 +132,12 @@ class Device:
     its memory reach. `memory_bytes` is its memory capacity and `watts` its maximum board power [W], None if unknown.
     `measured` is false if the numbers are from a data sheet.
 
-    Raises ValueError if it has neither dense steps nor rates.
+    Raises ValueError if it has neither dense steps nor rates, or measurements of the same thing.
     """
 
-    name: str
-    title: str
-    source: str
+    name: Name
+    title: Name
+    source: Name
     topk: TopkTimes
     dense_steps: tuple[DenseStep, ...] = ()
     rates: Rates | None = None
@@ -145,6 +151,11 @@ class Device:
     def __post_init__(self) -> None:
         if not self.dense_steps and self.rates is None:
             raise ValueError("it has neither dense_steps nor rates, so a step cannot be timed")
+        measured: list[object] = [each.algorithm for each in self.selections]
+        measured += [(each.network, each.training_macs, each.batch_size) for each in self.dense_steps]
+        if len(set(measured)) < len(measured):
+            twice = next(each for place, each in enumerate(measured) if each in measured[:place])
+            raise ValueError(f"the measurement of {twice!r:.80} stands there twice")
 
     @property
     def macs_per_second(self) -> float:

@@ -16,7 +16,11 @@ __all__ = ["DISTRIBUTIONS", "DenseBudget", "Distribution", "Request", "distribut
 Spread = Request  # its former name
 
 DISTRIBUTIONS = Registry[Distribution]("distribution", Distribution, entry_points="swatcost.distributions")
-_READERS = {"checkpoints", "tables"}  # not distributions; imported by those that read files, when they do
+_READERS = {
+    "checkpoint_files",
+    "checkpoints",
+    "tables",
+}  # not distributions; imported by those that read files, when they do
 for _module in iter_modules(__path__):
     if _module.name not in _READERS and hasattr(_file := import_module(f"{__name__}.{_module.name}"), "DISTRIBUTION"):
         DISTRIBUTIONS.register(_file.DISTRIBUTION)

@@ -2,62 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swatcost.common.errors import SwatcostError, first_line
+from swatcost.distributions.checkpoint_files import check_tensor, read_checkpoint
 from swatcost.distributions.distribution import Request
+from swatcost.network.layer import Layer
 
 if TYPE_CHECKING:
     import numpy
+    from torch import Tensor
 
-# Exceptions raised on reading a file that is damaged or not a checkpoint.
-_DAMAGED = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+
+# Exceptions raised by tensors and states that are not what a checkpoint has.
+_DAMAGED = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
 
 
 def weights_by_name(request: Request) -> dict[str, numpy.ndarray[Any, Any]]:
     """The checkpoint's magnitudes |w| of each layer's weight, flattened.
 
-    Raises SwatcostError if the file cannot be read, or has no finite tensor of a layer's name and size.
+    Raises SwatcostError if the file cannot be read, or has no finite tensor of a layer's name and shape.
     """
-    tensors = _read(request.source)
-    return {
-        layer.weight: _magnitudes(layer.weight, layer.weight_elements, tensors, request) for layer in request.layers
-    }
+    tensors = _tensors(request.source)
+    return {layer.weight: _magnitudes(layer, tensors, request) for layer in request.layers}
 
 
-def _magnitudes(
-    weight: str, elements: int, tensors: Mapping[str, numpy.ndarray[Any, Any]], request: Request
-) -> numpy.ndarray[Any, Any]:
-    name, _, part = weight.partition("[")
-    array = _pruned(name.removesuffix("_orig"), tensors)
-    if array is None:
+def _magnitudes(layer: Layer, tensors: Mapping[str, Tensor], request: Request) -> numpy.ndarray[Any, Any]:
+    name, _, part = layer.weight.partition("[")
+    short, shape = name.removesuffix("_orig"), request.shapes.get(name)
+    parts = [tensors[each] for each in (short, f"{short}_orig") if each in tensors][:1]
+    if not parts:
         raise SwatcostError(f"{_named(request.source)} has no tensor called {name}")
+    mask = tensors.get(f"{short}_mask")  # torch.nn.utils.prune stores a pruned weight as two tensors
+    if short not in tensors and mask is not None and mask.shape == parts[0].shape:
+        parts.append(mask)
+    elements = layer.weight_elements if shape is None else prod(shape)
+    arrays = [_array(each, name, shape, elements, request.source) for each in parts]
+    magnitudes: numpy.ndarray[Any, Any] = abs(arrays[0] if len(arrays) == 1 else arrays[0] * arrays[1]).reshape(-1)
     if part:
         start, end = map(int, part.rstrip("]").split(":"))
-        array = array[start:end]
-    if array.size != elements:
-        raise SwatcostError(f"{_named(request.source)}: {name} has {array.size} elements, not the network's {elements}")
-    if not (array < float("inf")).all():
+        magnitudes = magnitudes[start:end]
+    if not (magnitudes < float("inf")).all():
         raise SwatcostError(f"{_named(request.source)}: {name} contains numbers that are not finite")
-    return array
-
-
-def _pruned(name: str, tensors: Mapping[str, numpy.ndarray[Any, Any]]) -> numpy.ndarray[Any, Any] | None:
-    """A weight's magnitudes, flattened; torch.nn.utils.prune stores a pruned weight as two tensors."""
-    if name in tensors:
-        return _magnitude(tensors[name])
-    original, mask = tensors.get(f"{name}_orig"), tensors.get(f"{name}_mask")
-    if original is None or mask is None or original.shape != mask.shape:
-        return None if original is None else _magnitude(original)
-    return _magnitude(original * mask)
-
-
-def _magnitude(array: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
-    """Magnitudes, flattened."""
-    magnitudes: numpy.ndarray[Any, Any] = abs(array).reshape(-1)
     return magnitudes
+
+
+def _array(
+    tensor: Tensor, name: str, shape: Sequence[int] | None, elements: int, source: Any
+) -> numpy.ndarray[Any, Any]:
+    try:
+        check_tensor(tensor, name, shape, elements)
+    except ValueError as error:
+        raise SwatcostError(f"{_named(source)}: {error}") from None
+    try:
+        array: numpy.ndarray[Any, Any] = tensor.detach().float().cpu().numpy()
+    except _DAMAGED as error:
+        raise SwatcostError(f"{_named(source)} is not a usable checkpoint: {name}: {first_line(error)}") from None
+    return array
 
 
 def momentum_shares(request: Request) -> dict[str, float]:
@@ -70,14 +74,13 @@ def momentum_shares(request: Request) -> dict[str, float]:
     for layer in request.layers:
         if layer.weight not in buffers:
             raise SwatcostError(f"{_named(request.source)} has no momentum_buffer for {layer.weight}")
-        if buffers[layer.weight].size != layer.weight_elements:
-            raise SwatcostError(
-                f"{_named(request.source)}: the momentum of {layer.weight} has {buffers[layer.weight].size} elements, "
-                f"not {layer.weight_elements}"
-            )
+        name, shape = f"the momentum of {layer.weight}", request.shapes.get(layer.weight)
+        buffer = _array(buffers[layer.weight], name, shape, layer.weight_elements, request.source).reshape(-1)
         count = max(1, round(density * layer.weight_elements))
         active = numpy.argpartition(weights[layer.weight], -count)[-count:]
-        shares[layer.weight] = float(abs(buffers[layer.weight].reshape(-1)[active]).mean())
+        shares[layer.weight] = float(abs(buffer[active]).mean())
+        if not shares[layer.weight] < float("inf"):
+            raise SwatcostError(f"{_named(request.source)}: {name} contains numbers that are not finite")
     return shares
 
 
@@ -103,28 +106,27 @@ def _buffers_by_name(optimizer: Mapping[str, Any], request: Request) -> dict[str
     if len(order) != len(names):
         raise ValueError(f"it has {len(order)} parameters, but the network has {len(names)}")
     states = {name: optimizer["state"].get(number, {}) for name, number in zip(names, order, strict=True)}
-    return {
-        name: state["momentum_buffer"].float().numpy()
-        for name, state in states.items()
-        if state.get("momentum_buffer") is not None
-    }
+    buffers = {name: state.get("momentum_buffer") for name, state in states.items()}
+    if wrong := [name for name, each in buffers.items() if each is not None and not hasattr(each, "detach")]:
+        raise ValueError(f"the momentum of {wrong[0]} is not a tensor")
+    return {name: each for name, each in buffers.items() if each is not None}
 
 
-def _read(source: Any) -> dict[str, numpy.ndarray[Any, Any]]:
-    """All floating-point tensors of a state dict as arrays, by name."""
+def _tensors(source: Any) -> dict[str, Tensor]:
+    """All floating-point tensors of a state dict, by name."""
     content = _load(source)
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    try:
-        return {
-            str(name).removeprefix("module."): tensor.detach().float().cpu().numpy()
-            for name, tensor in content.items()
-            if hasattr(tensor, "detach") and tensor.is_floating_point()
-        }
-    except _DAMAGED as error:
-        raise SwatcostError(f"{_named(source)} is not a usable checkpoint: {first_line(error)}") from None
+    found: dict[str, Tensor] = {}
+    for key, tensor in content.items():
+        if hasattr(tensor, "detach") and tensor.is_floating_point():
+            name = str(key).removeprefix("module.")
+            if name in found:
+                raise SwatcostError(f"{_named(source)} has the tensor {name} twice, also as module.{name}")
+            found[name] = tensor
+    return found
 
 
 def _load(source: Any) -> Mapping[str, Any]:
@@ -132,26 +134,7 @@ def _load(source: Any) -> Mapping[str, Any]:
         return source
     if not isinstance(source, str | Path):
         raise SwatcostError("this distribution reads a checkpoint: name the file with --from (source=)")
-    import pickle
-    import warnings
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if Path(source).suffix == ".safetensors":
-            content = load_file(source)
-        else:
-            with warnings.catch_warnings(action="ignore"):
-                content = torch.load(source, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise SwatcostError(f"cannot read {source}: {error.strerror or first_line(error)}") from None
-    except (*_DAMAGED, pickle.UnpicklingError, SafetensorError) as error:
-        raise SwatcostError(f"{source} is not a usable checkpoint: {first_line(error)}") from None
-    if not isinstance(content, Mapping):
-        raise SwatcostError(f"{source} holds a {type(content).__name__}, not a state dict")
-    return content
+    return read_checkpoint(source)
 
 
 def _named(source: Any) -> str:

@@ -27,8 +27,8 @@ class Request:
     `layers` are the conv and linear layers, each weight once; those whose weight is in `kept_dense` must get 0.
     `dense_budget` says whether those count towards the target.
     `target` is the requested sparsity [-] and `source` the file, mapping or state that the distribution reads; None if
-    not given. `parameters` are the names of all parameters of the network, in order, and `mask_zeros` the number of
-    zeros in their pruning masks, where they have one.
+    not given. `parameters` are the names of all parameters of the network, in order, `shapes` their shapes, and
+    `mask_zeros` the number of zeros in their pruning masks, where they have one.
     """
 
     layers: Sequence[Layer]
@@ -36,6 +36,7 @@ class Request:
     target: float | None
     source: Any = None
     parameters: Sequence[str] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     mask_zeros: Mapping[str, int] = field(default_factory=dict)
     dense_budget: DenseBudget = "inside"
 

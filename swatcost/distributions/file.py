@@ -2,7 +2,8 @@
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Request
-from swatcost.distributions.tables import by_weight, read_table
+from swatcost.distributions.tables import by_weight, named, read_table
+from swatcost.methods import checked_sparsity
 
 
 def from_file(request: Request) -> dict[str, float]:
@@ -23,7 +24,10 @@ def _column(request: Request, column: str) -> dict[str, float]:
     rows = read_table(request.source)
     if not any({"weights", "acts"} & row.keys() for row in rows.values()):
         raise SwatcostError(f"{request.source!s:.80} has no column called weights or acts")
-    return by_weight(rows, column, request.layers)
+    for layer, row in rows.items():
+        for each in {"weights", "acts"} & row.keys():
+            checked_sparsity(row[each], f"{named(request.source)}: {each} of {layer!r:.60}:")
+    return by_weight(request.source, rows, column, request.layers)
 
 
 DISTRIBUTION = Distribution(

@@ -8,6 +8,7 @@ from swatcost.distributions.checkpoints import momentum_shares
 from swatcost.distributions.distribution import Distribution, Request
 from swatcost.distributions.tables import by_weight, read_table
 
+_LARGEST = 1e30
 _CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt")
 _OPTIMIZER_KEYS = frozenset({"optimizer", "optimizer_state_dict"})
 
@@ -32,8 +33,10 @@ def momentum(request: Request) -> dict[str, float]:
         raise SwatcostError(f"no momentum share for layer {missing[0]}")
     if not request.free:
         return {}
-    if min(shares.values()) < 0 or sum(shares[layer.weight] for layer in request.free) <= 0:
-        raise SwatcostError("momentum shares have to be non-negative, and not all zero")
+    if not all(0 <= each <= _LARGEST for each in shares.values()) or not any(
+        shares[each.weight] for each in request.free
+    ):
+        raise SwatcostError(f"momentum shares have to be non-negative, at most {_LARGEST:g}, and not all zero")
     return _fill(request, shares)
 
 
@@ -64,7 +67,7 @@ def _shares(request: Request) -> dict[str, float]:
     column = "share" if any("share" in row for row in rows.values()) else "weights"
     if column == "weights" and Path(str(request.source)).suffix == ".jsonl":
         raise SwatcostError(f"{request.source} has no momentum: the run had one step, or an optimizer without momentum")
-    return by_weight(rows, column, request.layers)
+    return by_weight(request.source, rows, column, request.layers)
 
 
 DISTRIBUTION = Distribution(

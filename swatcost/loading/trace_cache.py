@@ -1,7 +1,7 @@
 """Traces cached on disk, so that a network is traced once.
 
 An entry's key is the request and the versions involved; it is valid while every file that was read to make it is
-unchanged. Entries are data; a damaged one is replaced.
+unchanged. Entries are data; one that is damaged or in another's place is replaced.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import Any, Literal
 import msgspec
 from platformdirs import user_cache_path
 
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.files import write_atomically
+from swatcost.common.reading import LARGEST_JSON, read_bytes, warn
 from swatcost.network import SCHEMA, Network
 from swatcost.network.formulas import ENTRY_POINTS as FORMULAS
 from swatcost.version import __version__
@@ -37,10 +38,17 @@ _PACKAGES = "site-packages"
 class Entry(msgspec.Struct):
     """A trace, its request, and the digests of the files that it was made from, by path."""
 
-    schema: Literal["swatcost.cache/1"]
     key: dict[str, Any]
     files: dict[str, str]
     network: Network
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of an entry, and its digest: a damaged entry may still be a trace."""
+
+    schema: Literal["swatcost.cache/2"]
+    digest: str
+    entry: msgspec.Raw
 
 
 def directory() -> Path | None:
@@ -78,18 +86,29 @@ def _torch_version() -> str:
 
 
 def read(key: Mapping[str, Any]) -> Network | None:
-    """The trace cached under this key; None if there is none or a file that it was made from has changed."""
+    """The trace cached under this key; None if there is none or a file that it was made from has changed.
+
+    An entry that is damaged, or is of another request, is not used, and a line says so.
+    """
     path = _place(key)
-    if path is None:
+    if path is None or not os.path.exists(path):
         return None
     try:
-        entry = msgspec.json.decode(path.read_bytes(), type=Entry) if path.is_file() else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    if entry is None:
+        entry = _entry(read_bytes(path, LARGEST_JSON))
+        if msgspec.json.encode(entry.key) != msgspec.json.encode(dict(key)):
+            raise ValueError("it is of another request")
+    except (ValueError, RecursionError) as error:
+        warn(f"the trace cache's entry {path} is not used: {first_line(error)}")
         return None
     fresh = all(_digest(Path(name)) == digest for name, digest in entry.files.items())
     return entry.network if fresh else None
+
+
+def _entry(content: bytes) -> Entry:
+    file = msgspec.json.decode(content, type=_File)
+    if file.digest != _digest_of_bytes(bytes(file.entry)):
+        raise ValueError("it is damaged")
+    return msgspec.json.decode(file.entry, type=Entry)
 
 
 def write(key: Mapping[str, Any], network: Network, files: FilesRead, started: int) -> None:
@@ -105,10 +124,13 @@ def write(key: Mapping[str, Any], network: Network, files: FilesRead, started: i
     if any(_changed_at(each) > started for each in loaded):
         return
     digests = {name: _digest(Path(name)) for name in sorted(opened | loaded)}
-    entry = Entry(schema="swatcost.cache/1", key=dict(key), files=digests, network=network)
+    if os.path.exists(path) and not path.is_file():
+        return
     with contextlib.suppress(OSError, SwatcostError, UnicodeEncodeError):
+        entry = msgspec.json.encode(Entry(key=dict(key), files=digests, network=network))
+        file = _File(schema="swatcost.cache/2", digest=_digest_of_bytes(entry), entry=msgspec.Raw(entry))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, msgspec.json.encode(entry).decode())
+        write_atomically(path, msgspec.json.encode(file).decode())
         own = [each for each in path.parent.glob("*.json") if re.fullmatch("[0-9a-f]{32}", each.stem)]
         for oldest in sorted(own, key=lambda each: each.stat().st_mtime_ns)[: -_MOST_ENTRIES or None]:
             oldest.unlink(missing_ok=True)
@@ -116,7 +138,7 @@ def write(key: Mapping[str, Any], network: Network, files: FilesRead, started: i
 
 def _place(key: Mapping[str, Any]) -> Path | None:
     folder = directory()
-    name = blake2b(ascii(sorted(key.items())).encode(), digest_size=16).hexdigest()
+    name = _digest_of_bytes(ascii(sorted(key.items())).encode())
     return folder / f"{name}.json" if folder else None
 
 
@@ -130,14 +152,18 @@ def _changed_at(name: str) -> float:
 
 def _digest(path: Path) -> str:
     try:
-        return blake2b(path.read_bytes(), digest_size=16).hexdigest() if path.is_file() else "missing"
+        return _digest_of_bytes(path.read_bytes()) if path.is_file() else "missing"
     except (OSError, ValueError):
         return "missing"
 
 
 def _digest_of(*places: Path) -> str:
     files = sorted(each for place in places for each in place.glob("*.py"))
-    return blake2b("".join(map(_digest, files)).encode(), digest_size=16).hexdigest()
+    return _digest_of_bytes("".join(map(_digest, files)).encode())
+
+
+def _digest_of_bytes(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 @dataclass(eq=False)

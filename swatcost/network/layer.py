@@ -74,8 +74,8 @@ class Layer:
     padding: tuple[Natural, ...] = ()
     dilation: Shape = ()
     groups: Positive = 1
-    parameters: tuple[str, ...] = ()
-    weight: str
+    parameters: tuple[Name, ...] = ()
+    weight: Name
     element_bytes: Positive
     input_needs_grad: bool
     weight_trains: bool

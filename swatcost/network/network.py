@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
+from swatcost.common.reading import LARGEST_JSON, json_of, read, typed
 from swatcost.common.result import Result
 from swatcost.network.batches import batch_is_identifiable, per_sample, without_dim
 from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
@@ -42,7 +43,7 @@ class Parameter:
 class Buffer:
     """A buffer of the network, such as a running mean."""
 
-    name: str
+    name: Name
     shape: tuple[Natural, ...]
     element_bytes: Positive
 
@@ -72,7 +73,7 @@ class SavedTensor:
 
     storage: Natural
     operation: Name
-    held_by: str
+    held_by: Name
     as_layer_input: bool
 
 
@@ -144,7 +145,7 @@ class Network(Result):
     saved: tuple[SavedTensor, ...] = ()
     timeline: Timeline = Timeline()
     uncounted: tuple[Uncounted, ...] = ()
-    torch_version: str = ""
+    torch_version: Name = ""
     embeds_input: bool = False
     batch_dim: Natural | None = 0
     batch_told_by: Name = "the caller"
@@ -260,6 +261,14 @@ class Network(Result):
         return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
+_WRITTEN = {
+    Network: ("output_shapes", "storages", "saved", "timeline", "uncounted", "torch_version"),
+    Layer: ("stride", "padding", "dilation", "groups", "parameters", "recomputed", "custom_macs"),
+    Timeline: ("events", "backward", "gradients", "inputs"),
+}
+"""The keys that every trace of this schema has; others with a default were added to it later."""
+
+
 class _Header(msgspec.Struct):
     schema: str
 
@@ -269,22 +278,19 @@ def read_network(path: str | Path) -> Network:
 
     Raises SwatcostError if it cannot be read, is damaged, or has another schema.
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise SwatcostError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    return parse_network(content, str(path))
+    return read(path, "trace", lambda text: _network(json_of(text), str(path)), LARGEST_JSON)
+
+
+def _network(content: Any, path: str) -> Network:
+    if (schema := msgspec.convert(content, _Header).schema) != SCHEMA:
+        raise SwatcostError(f"{path} has schema {schema!r}, but this version reads {SCHEMA!r}: trace it again")
+    network: Network = typed(content, Network, _WRITTEN)
+    return network
 
 
 def parse_network(text: bytes, path: str) -> Network:
-    """A trace from its JSON text; `path` names it in errors."""
+    """A trace from JSON text that swatcost wrote itself; `path` names it in errors."""
     try:
-        schema = msgspec.json.decode(text, type=_Header).schema
-        if schema != SCHEMA:
-            raise SwatcostError(f"{path} has schema {schema!r}, but this version reads {SCHEMA!r}: trace it again")
         return msgspec.json.decode(text, type=Network)
-    except SwatcostError:
-        raise
     except (ValueError, RecursionError) as error:
         raise SwatcostError(f"{path} is not a usable trace: {error}") from None

@@ -1,53 +1,62 @@
 """Two saved estimates (what `--format json` printed): what changed, layer by layer."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.reading import LARGEST_JSON, Amount, Share, json_of, read, read_bytes
 from swatcost.common.result import Result
+from swatcost.network.layer import LARGEST
 from swatcost.network.passes import PASSES
 
 _SETTINGS = (
     "model", "input_shape", "batch_size", "method", "distribution", "convention", "device", "topk_period", "steps",
     "default_act_sparsity", "swatcost_version",
 )  # fmt: skip
+_ADDED_UP = 1e-9  # relative: what sums in another order may differ by
 _AGREEMENT = 1e-12  # relative: what two runs of the same arithmetic may differ by
 
 
+_Positive = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+
+
 class _DenseSparse(msgspec.Struct):
-    dense: float
-    sparse: float
+    dense: Amount
+    sparse: Amount
 
 
 class _Layer(msgspec.Struct):
     name: str
     kind: str
-    macs: dict[str, _DenseSparse]
-    weight_sparsity: float
-    act_sparsity: float
+    macs: dict[Literal["forward", "grad_input", "grad_weight", "recompute"], _DenseSparse]
+    weight_sparsity: Share
+    act_sparsity: Share
 
 
 class _Estimate(msgspec.Struct):
+    """What is compared; all of it is in every saved estimate."""
+
     schema: Literal["swatcost.estimate/1"]
     model: str
     input_shape: list[Any]
-    batch_size: int
+    batch_size: _Positive
     method: str
     distribution: str
     convention: str
     device: str
-    topk_period: int
+    topk_period: _Positive
     totals: dict[str, Any]
     layers: list[_Layer]
-    targets: dict[str, float | None] = {}
-    setting: dict[str, Any] = {}
-    steps: int | None = None
-    default_act_sparsity: float | None = None
-    swatcost_version: str = ""
+    targets: dict[Literal["weights", "acts", "grads"], Share | None]
+    setting: dict[str, Any]
+    steps: _Positive | None
+    default_act_sparsity: Share | None
+    swatcost_version: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +114,9 @@ def _is_saved_estimate(path: str) -> bool:
     if Path(path).suffix != ".json":
         return False
     try:
-        content = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
+        content = msgspec.json.decode(read_bytes(path, LARGEST_JSON), type=dict[str, msgspec.Raw])
         return bytes(content.get("schema", msgspec.Raw(b""))).startswith(b'"swatcost.estimate/')
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return False
 
 
@@ -141,14 +150,27 @@ def difference(first: str | Path, second: str | Path) -> Difference:
 
 
 def _read(path: str | Path) -> _Estimate:
-    try:
-        found = msgspec.json.decode(Path(path).read_bytes(), type=_Estimate)
-        _numbers(found.totals)
-        return found
-    except OSError as error:
-        raise SwatcostError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise SwatcostError(f"{path} is no saved estimate, or a damaged one: {error}") from None
+    return read(path, "saved estimate", _estimate, LARGEST_JSON)
+
+
+def _estimate(text: str) -> _Estimate:
+    """An estimate from its JSON. Raises ValueError if its numbers are impossible or its layers do not add up."""
+    found = msgspec.convert(json_of(text), _Estimate)
+    numbers = _numbers(found.totals)
+    for name, value in numbers.items():
+        most = 1 if name.endswith(("_reduction", "_sparsity")) else 1e30
+        least = -1e30 if name.endswith("_reduction") else 0
+        if not least <= value <= most:
+            raise ValueError(f"totals.{name} is {value:g}")
+    for in_pass in PASSES:
+        for which in ("dense", "sparse"):
+            total, name = numbers.get(f"macs.{in_pass}.{which}"), f"macs.{in_pass}.{which}"
+            if any(in_pass not in each.macs for each in found.layers):
+                raise ValueError(f"a layer has no {in_pass} MACs")
+            of_layers = sum(getattr(each.macs[in_pass], which) for each in found.layers)
+            if total is None or not math.isclose(total, of_layers, rel_tol=_ADDED_UP, abs_tol=_ADDED_UP):
+                raise ValueError(f"its layers' {name} add up to {of_layers:.10g}, but totals has {total}")
+    return found
 
 
 def _numbers(totals: dict[str, Any], prefix: str = "") -> dict[str, float]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from swatcost.common.profiles import parsed
+from swatcost.common.reading import toml_of, typed
 from swatcost.common.registry import Registry
 from swatcost.sparsity import DenseOrSparse
 
@@ -50,7 +50,8 @@ class _File:
 
 @cache
 def _file() -> _File:
-    return parsed((files(__package__) / "recipes.toml").read_text(encoding="utf-8"), _File)
+    found: _File = typed(toml_of((files(__package__) / "recipes.toml").read_text(encoding="utf-8")), _File)
+    return found
 
 
 RECIPES = Registry("recipe", Recipe, *_file().recipes)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -14,10 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from swatcost.common.errors import SwatcostError, first_line
+from swatcost.common.reading import MIB, check_regular, read_bytes
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".webp")
 _HELD_OUT = 5  # one sample in five is held out for testing, unless the data has a test set
 _SYNTHETIC = 512  # samples
+_MOST = 100_000  # classes
+_MOST_BYTES = 2**33  # of arrays, unpacked
+_MOST_OF_IMAGE = 64 * MIB  # of an image's file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,36 +112,65 @@ def _digits(seed: int) -> Samples:
 
 
 def _arrays(path: Path, seed: int) -> Samples:
+    arrays = _read_arrays(path)
+    split = "x_train" in arrays
+    names = {"x_train", "y_train", "x_test", "y_test"} if split else {"x", "y"}
+    if arrays.keys() != names and arrays.keys() != {"x_train", "y_train"}:
+        raise SwatcostError(
+            f"{path} holds {', '.join(arrays)[:80] or 'nothing'}: it needs arrays x and y, or x_train, y_train, x_test "
+            "and y_test, and no others"
+        )
+    images, labels = _pair(path, arrays, "_train" if split else "")
+    if not len(images):
+        raise SwatcostError(f"{path} holds no images")
+    classes = int(labels.max()) + 1
+    if "x_test" not in arrays:
+        return _split(path.name, images, labels, classes, seed)
+    test_images, test_labels = _pair(path, arrays, "_test")
+    if test_images.shape[1:] != images.shape[1:]:
+        raise SwatcostError(f"{path}: x_test {tuple(test_images.shape)} does not match y_test or x_train")
+    return Samples(
+        title=path.name, images=images, labels=labels, test_images=test_images, test_labels=test_labels,
+        classes=max(classes, int(test_labels.max()) + 1 if len(test_labels) else 0),
+    )  # fmt: skip
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz file, whose parts are not unpacked if they are too large in all."""
+    check_regular(path)
     try:
+        with zipfile.ZipFile(path) as parts:
+            names = parts.namelist()
+            size = sum(each.file_size for each in parts.infolist())
+        if len(set(names)) < len(names):
+            raise ValueError("an array is there twice")
+        if size > _MOST_BYTES:
+            raise ValueError(f"its arrays have {size:,} bytes, and the limit is {_MOST_BYTES:,}")
         with numpy.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise SwatcostError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
     except Exception as error:  # zip, header and pickle errors of many kinds
-        raise SwatcostError(f"{path} is not a usable .npz file: {first_line(error)}") from None
-    names = ("x_train", "y_train") if "x_train" in arrays else ("x", "y")
-    if not all(name in arrays for name in names):
-        raise SwatcostError(f"{path} holds {', '.join(arrays) or 'nothing'}: it needs arrays x and y, or x_train …")
-    images, labels = _images(path, arrays[names[0]]), _labels(path, arrays[names[1]])
-    classes = int(labels.max()) + 1 if len(labels) else 0
-    if len(images) != len(labels) or not len(images):
+        pickled = "allow_pickle" in str(error)
+        said = "it holds Python objects, which are not read" if pickled else first_line(error)
+        raise SwatcostError(f"{path} is not a usable .npz file: {said}") from None
+
+
+def _pair(path: Path, arrays: dict[str, Any], which: str) -> tuple[Tensor, Tensor]:
+    images, labels = _images(path, arrays[f"x{which}"]), _labels(path, arrays[f"y{which}"])
+    if len(images) != len(labels):
         raise SwatcostError(f"{path} holds {len(images)} images and {len(labels)} labels")
-    if "x_test" in arrays and "y_test" in arrays:
-        tests = _images(path, arrays["x_test"]), _labels(path, arrays["y_test"])
-        if len(tests[0]) != len(tests[1]) or tests[0].shape[1:] != images.shape[1:]:
-            raise SwatcostError(f"{path}: x_test {tuple(tests[0].shape)} does not match y_test or x_train")
-        classes = max(classes, int(tests[1].max()) + 1 if len(tests[1]) else 0)
-        return Samples(
-            title=path.name, images=images, labels=labels, test_images=tests[0], test_labels=tests[1], classes=classes
-        )
-    return _split(path.name, images, labels, classes, seed)
+    return images, labels
 
 
 def _images(path: Path, array: Any) -> Tensor:
     """(n, H, W), (n, C, H, W) or (n, H, W, C) numbers as (n, C, H, W); bytes are scaled to [0, 1]."""
     if array.dtype.kind not in "fiub":
         raise SwatcostError(f"{path}: images of dtype {array.dtype} are not numbers")
-    images = torch.as_tensor(array.astype("float32"))
+    if array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:
+        raise SwatcostError(f"{path}: images of shape {array.shape}: give (n, H, W), (n, C, H, W) or (n, H, W, C)")
+    with numpy.errstate(over="ignore"):  # what is too large is not finite then
+        images = torch.as_tensor(array.astype("float32"))
     if array.dtype.kind == "u" and array.dtype.itemsize == 1:
         images = images / 255
     if images.dim() == 3:
@@ -147,8 +183,8 @@ def _images(path: Path, array: Any) -> Tensor:
 
 
 def _labels(path: Path, array: Any) -> Tensor:
-    if array.dtype.kind not in "iu" or array.ndim != 1 or (array.size and array.min() < 0):
-        raise SwatcostError(f"{path}: labels must be whole numbers from 0, one per sample")
+    if array.dtype.kind not in "iu" or array.ndim != 1 or (array.size and not 0 <= array.min() <= array.max() < _MOST):
+        raise SwatcostError(f"{path}: labels must be whole numbers from 0 to {_MOST - 1:,}, one per sample")
     return torch.as_tensor(array.astype("int64"))
 
 
@@ -160,14 +196,16 @@ def _folder(path: Path, shape: tuple[int, ...], seed: int) -> Samples:
         raise SwatcostError("reading a folder of images needs Pillow: install pillow, or give an .npz file") from None
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise SwatcostError(f"{path} holds images, but the network takes {'×'.join(map(str, shape))}")
-    folders = sorted(each for each in path.iterdir() if each.is_dir())
+    bomb = Image.DecompressionBombWarning  # of an image that unpacks to gigabytes
+    folders = [each for each in _inside(path) if each.is_dir()]
     images, labels = [], []
     for label, folder in enumerate(folders):
-        for file in sorted(each for each in folder.iterdir() if each.suffix.lower() in IMAGES):
+        for file in (each for each in _inside(folder) if each.suffix.lower() in IMAGES):
+            content = io.BytesIO(read_bytes(file, _MOST_OF_IMAGE))
             try:
-                with Image.open(file) as image:
+                with warnings.catch_warnings(action="error", category=bomb), Image.open(content) as image:
                     pixels = image.convert("L" if shape[0] == 1 else "RGB").resize(shape[:0:-1])
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except Exception as error:  # of many kinds
                 raise SwatcostError(f"{file} is not a usable image: {first_line(error)}") from None
             images.append(torch.as_tensor(numpy.asarray(pixels, dtype="float32") / 255).reshape(*shape[1:], shape[0]))
             labels.append(label)
@@ -175,6 +213,13 @@ def _folder(path: Path, shape: tuple[int, ...], seed: int) -> Samples:
         raise SwatcostError(f"{path} has no folders of images: it needs one per class")
     stacked = torch.stack(images).permute(0, 3, 1, 2).contiguous()
     return _split(path.name or str(path), stacked, torch.tensor(labels), len(folders), seed)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise SwatcostError(f"cannot read {folder}: {error.strerror}") from None
 
 
 def _split(title: str, images: Tensor, labels: Tensor, classes: int, seed: int) -> Samples:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.data import Samples
 from swatcost.reference.interruptions import StoppedError, interruptions
 from swatcost.reference.layer_records import layer_records, momentum_shares, overall_sparsity
+from swatcost.reference.run_checkpoint import read_state
 from swatcost.reference.run_data import matched
 from swatcost.reference.run_settings import Settings, settings_of
 from swatcost.reference.runnable import Runnable
@@ -272,13 +272,13 @@ class _Training:
     def load(self) -> None:
         """Restores the state of the checkpoint."""
         try:
-            with warnings.catch_warnings(action="ignore"):  # torch's, about files not its own
-                state = torch.load(self.checkpoint, map_location=self.settings.on, weights_only=True)
+            state = read_state(self.checkpoint, self.built.module, self.optimizer, self.settings.steps)
             self.built.module.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.converted.load_state_dict(state["swat"])
-            self.done, self.random_state = int(state["step"]), state["random"].cpu()
-            self.sparsity = (float(state["sparsity"][0]), float(state["sparsity"][1]))
+            self.done, self.random_state = state["step"], state["random"].cpu()
+            torch.set_rng_state(self.random_state)
+            self.sparsity = (state["sparsity"][0], state["sparsity"][1])
             if state["random_cuda"] is not None:
                 torch.cuda.set_rng_state(state["random_cuda"].cpu())
         except SwatcostError:

@@ -9,18 +9,18 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from math import inf
 from pathlib import Path
-from typing import IO, Any, Unpack
+from typing import Annotated, Any, TextIO, Unpack
 
 import msgspec
 
 from swatcost.accelerator.architecture import Architecture, load_architecture
 from swatcost.common.errors import MissingPackageError, SwatcostError
+from swatcost.common.reading import LARGEST_RECORD, Amount, Share, Sparsity, json_of, lines_of
 from swatcost.common.several import pairs, several
 from swatcost.loading import counted_network
 from swatcost.methods import checked_sparsity
@@ -33,14 +33,29 @@ SCHEMA = "swatcost.study/2"
 _ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
 
 _IDENTIFYING = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
-_TEXTS = ("model", "network", "architecture", "shape")
-_NUMBERS = (
-    "weights", "seed", *(f"{each}_speedup" for each in (*PASSES, "training", "step")), "dense_step_cycles",
-    "step_cycles", "utilisation",
-)  # fmt: skip
 _DIGITS = 12  # hexadecimal digits of a digest
 
 Row = dict[str, Any]
+
+
+class _Row(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A row as a record has it."""
+
+    model: str
+    network: str
+    architecture: str
+    shape: str
+    weights: Sparsity
+    acts: Sparsity | None
+    seed: Annotated[int, msgspec.Meta(ge=0)]
+    forward_speedup: Amount
+    grad_input_speedup: Amount
+    grad_weight_speedup: Amount
+    training_speedup: Amount
+    step_speedup: Amount
+    dense_step_cycles: Amount
+    step_cycles: Amount
+    utilisation: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,8 +257,10 @@ def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Call
         if path.exists() and not path.is_dir() and not path.is_file():
             raise SwatcostError(f"{path} is not a file that a study can resume from: choose another")
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise SwatcostError(f"cannot write {path}: {error.strerror}") from None
+    except SwatcostError:
+        raise
+    except (OSError, ValueError) as error:
+        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -258,33 +275,43 @@ def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Call
         yield rows, write
 
 
-def _read(file: IO[str], path: Path, header: Row) -> list[Row]:
+def _read(file: TextIO, path: Path, header: Row) -> list[Row]:
     """A record's rows, after writing the header of a new record or cutting off an unfinished line."""
     file.seek(0)
     try:
-        text = file.read()
+        content = file.buffer.read(LARGEST_RECORD + 1)
+        text = content.decode()
     except UnicodeDecodeError:
         raise SwatcostError(f"{path} is not a record of a study: choose another file") from None
+    if len(content) > LARGEST_RECORD:
+        raise SwatcostError(f"cannot read {path}: it has more than {LARGEST_RECORD:,} bytes, the limit")
     whole = text[: text.rfind("\n") + 1]
+    damaged = f"{path} is a damaged record of a study: move it away"
     try:
-        lines = [json.loads(line) for line in whole.splitlines()]
-    except (ValueError, RecursionError):
-        raise SwatcostError(f"{path} is a damaged record of a study: move it away") from None
+        lines = lines_of(text, json_of)
+    except ValueError as error:
+        raise SwatcostError(f"{damaged}: {error}") from None
     if not lines and not json.dumps(header).startswith(text):  # unless it is an unfinished header
         raise SwatcostError(f"{path} is not a record of a study: choose another file")
     if lines and (not isinstance(lines[0], dict) or lines[0].get("schema") != SCHEMA):
         raise SwatcostError(f"{path} is not a record of a study: choose another file")
     if lines and _without_defaults(lines[0]) != _without_defaults(json.loads(json.dumps(header))):
         raise SwatcostError(f"{path} records a study with other settings or another architecture: choose another file")
+    found: set[str] = set()
+    for number, row in enumerate(lines[1:], 2):
+        try:
+            msgspec.convert(row, _Row)
+        except ValueError as error:
+            raise SwatcostError(f"{damaged}: line {number}: {error}") from None
+        if _key(row) in found:
+            raise SwatcostError(f"{damaged}: line {number}: its simulation stands there twice")
+        found.add(_key(row))
     if len(whole) < len(text):
         file.truncate(len(whole.encode()))
     if not lines:
         file.write(json.dumps(header) + "\n")
         file.flush()
-    rows = lines[1:]
-    if not _are_rows(rows):
-        raise SwatcostError(f"{path} is a damaged record of a study: move it away")
-    return rows
+    return lines[1:]
 
 
 def _without_defaults(header: Row) -> Row:
@@ -294,17 +321,3 @@ def _without_defaults(header: Row) -> Row:
         return header
     known = {name: option.default for name, option in OPTIONS.items()}
     return header | {"settings": {name: value for name, value in given.items() if value != known.get(name)}}
-
-
-def _are_rows(rows: Iterable[Any]) -> bool:
-    return all(
-        isinstance(row, dict)
-        and all(isinstance(row.get(name), str) for name in _TEXTS)
-        and all(_is_number(row.get(name)) for name in _NUMBERS)
-        and (row.get("acts") is None or _is_number(row["acts"]))
-        for row in rows
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < inf

@@ -197,6 +197,7 @@ def allocation_request(
         target=None,
         source=source,
         parameters=[parameter.name for parameter in network.parameters],
+        shapes={parameter.name: parameter.shape for parameter in network.parameters},
         mask_zeros={each.name: each.mask_zeros for each in network.parameters if each.mask_zeros is not None},
         dense_budget=dense_budget or "inside",
     )
