@@ -13,13 +13,14 @@ Node = Any  # torch.autograd.graph.Node; a custom function's node is not an inst
 class AutogradGraph:
     """The nodes that autograd created for recorded operations, and which of them a loss reaches.
 
-    An operation's node is created only after the operation has run: until then its result is kept.
+    An operation's node is created only after the operation has run: until then its result is kept. Nodes are known by
+    their sequence numbers, which are unique: a node that was kept would keep the tensors that it saves.
     """
 
     def __init__(self) -> None:
         self._pending: list[tuple[int, Tensor]] = []
-        self._nodes: dict[int, Node] = {}
-        self._custom: dict[Node, str] = {}
+        self._nodes: dict[int, int] = {}
+        self._custom: dict[int, str] = {}
 
     def await_node(self, place: int, result: Tensor) -> None:
         """Keeps the result of the recorded operation number `place` until its node exists."""
@@ -28,14 +29,15 @@ class AutogradGraph:
     def settle(self) -> None:
         """Records the nodes that autograd has created for pending operations."""
         if self._pending:
-            self._nodes |= {place: result.grad_fn for place, result in self._pending if result.grad_fn is not None}
+            nodes = {place: result.grad_fn for place, result in self._pending}
+            self._nodes |= {place: number_of(node) for place, node in nodes.items() if node is not None}
             self._pending = [each for each in self._pending if each[0] not in self._nodes]
 
     def left(self, name: str, result: Any) -> None:
         """Records the module whose result a custom autograd function computed."""
         node = result.grad_fn if isinstance(result, Tensor) else None
         if isinstance(node, BackwardCFunction):
-            self._custom.setdefault(node, name)
+            self._custom.setdefault(number_of(node), name)
 
     def reached(self, outputs: Any) -> tuple[set[int], dict[str, list[str]]]:
         """The recorded operations that a loss over all outputs reaches, and the modules of each custom function."""
@@ -47,12 +49,17 @@ class AutogradGraph:
                 if node is not None and node not in seen:
                     seen.add(node)
                     waiting.append(node)
-        known = set(self._nodes.values())
+        known, numbers = set(self._nodes.values()), {number_of(node) for node in seen}
         custom: dict[str, list[str]] = {}
         for node in seen:
-            if isinstance(node, BackwardCFunction) and node not in known:
-                custom.setdefault(type(node).__name__, []).append(self._custom.get(node, ""))
-        return {operation for operation, node in self._nodes.items() if node in seen}, custom
+            if isinstance(node, BackwardCFunction) and number_of(node) not in known:
+                custom.setdefault(type(node).__name__, []).append(self._custom.get(number_of(node), ""))
+        return {operation for operation, number in self._nodes.items() if number in numbers}, custom
+
+
+def number_of(node: Node) -> int:
+    """The node's sequence number, unique among the nodes that a forward pass creates."""
+    return int(node._sequence_nr())
 
 
 def differentiable(result: Any) -> list[Tensor]:
