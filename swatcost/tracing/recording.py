@@ -56,7 +56,7 @@ class Recording:
         dims = [size for shape in self._input_shapes for size in shape[1:]]
         identifiable = batch_is_identifiable(batch_size, dims + [size for tensor in own for size in tensor.shape])
         self._own = {address(tensor) for tensor in own}
-        self._storages = Storages(batch_size, identifiable)
+        self._storages = Storages(batch_size, identifiable, self._own)
         self._weights = Weights(model, parameters, buffers, self._storages)
         self._graph = AutogradGraph()
         self._saved = SavedTensors(self._own, self._storages)
@@ -69,7 +69,7 @@ class Recording:
         self._outputs: list[tuple[int, ...]] = []
         self._embeds_input = False
         self._backward_began = 0
-        self._events: list[int] | None = None  # the timeline's events, if the backward pass could not be run
+        self._events: list[int] = []  # the timeline's, once the step is over
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
         self._input_storages = len(self._storages.sizes)
@@ -132,6 +132,10 @@ class Recording:
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._backward_began = len(self._storages.events)
 
+    def backward_ended(self) -> None:
+        """Ends the timeline: the network's outputs are freed after the step."""
+        self._events = self._storages.events[:]
+
     def backward_failed(self) -> None:
         """Drops the memory events of a backward pass that failed."""
         self._events = self._storages.events[: self._backward_began]
@@ -155,7 +159,7 @@ class Recording:
             storages=tuple(self._storages.sizes),
             saved=self._saved.all(),
             timeline=Timeline(
-                events=tuple(self._storages.events if self._events is None else self._events),
+                events=tuple(self._events),
                 backward=self._backward_began,
                 gradients=tuple(sorted(gradients)),
                 inputs=self._input_storages,

@@ -23,6 +23,7 @@ from swatcost.tracing.autograd_graph import differentiable
 from swatcost.tracing.checkpointing import Checkpointing
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
+from swatcost.tracing.loss import loss_of
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
 from swatcost.tracing.recording import Recording
@@ -87,14 +88,17 @@ class _Observer(TorchDispatchMode):
 
     def backward(self, result: Any) -> None:
         """Runs the backward pass to record its memory."""
+        outputs = differentiable(result)
+        loss = loss_of(outputs) if outputs else None
         self.recording.forward_ended(result)
         self.in_backward = True
-        outputs = differentiable(result)
-        if outputs:
-            try:
-                torch.autograd.backward(outputs, [torch.empty_like(each) for each in outputs])
-            except (Exception, SystemExit):  # a custom autograd function may not run on such tensors
-                self.recording.backward_failed()
+        try:
+            if loss is not None:
+                loss.backward()
+        except (Exception, SystemExit):  # a custom autograd function may not run on such tensors
+            self.recording.backward_failed()
+        else:
+            self.recording.backward_ended()
 
     def left(self, frame: Frame, result: Any) -> None:
         if not self.in_backward:  # a module that checkpointing recomputes is already in the trace
@@ -102,7 +106,7 @@ class _Observer(TorchDispatchMode):
 
     def save(self, tensor: Tensor) -> Tensor:
         self.recording.saved(tensor, self.running.here)
-        return tensor
+        return tensor.detach()  # returned as it is, a result and its node would hold each other
 
 
 class _WithBackward(nn.Module):
