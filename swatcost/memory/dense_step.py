@@ -3,9 +3,10 @@
 Parameters, optimizer state and buffers are counted from the network; everything else follows the trace's timeline of
 storages, forward and backward, at any batch size.
 
-Assumed: gradients are set to None between steps; the optimizer updates one parameter after another; the network's
-outputs live until the step is over. Not counted: the allocator's rounding and cache, kernel workspaces, the program
-itself.
+Assumed: gradients are set to None between steps; the optimizer updates one parameter after another and has state for
+every parameter that trains; the network's outputs and the loss, one number, live until the step is over; the loss saves
+nothing. Not counted: what another loss saves, Adam's 4-byte step counter for each parameter, the allocator's rounding
+and cache, kernel workspaces, the program itself.
 """
 
 from collections import defaultdict
