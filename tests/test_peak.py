@@ -228,7 +228,7 @@ def test_peak_of_random_networks_to_the_byte(seed: int) -> None:
     assert ours == tracked_peak(build, torch.empty(shape, device="meta"), batch, optimizer)
 
 
-# Tracked one by one these take minutes. All fifteen agree; here are those whose peaks differ in kind: at the start of
+# Tracked one by one these take minutes. All fifteen agree from two samples on; here are those whose peaks differ in kind: at the start of
 # the backward pass, in it (large linear layers), with fused attention, and while Adam updates.
 TRACKED = [
     ("resnet50", "momentum", 32), ("vgg16_bn", "momentum", 32), ("vit_b_16", "momentum", 32),
