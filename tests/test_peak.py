@@ -228,8 +228,9 @@ def test_peak_of_random_networks_to_the_byte(seed: int) -> None:
     assert ours == tracked_peak(build, torch.empty(shape, device="meta"), batch, optimizer)
 
 
-# Tracked one by one these take minutes. All fifteen agree from two samples on; here are those whose peaks differ in kind: at the start of
-# the backward pass, in it (large linear layers), with fused attention, and while Adam updates.
+# Tracked one by one these take minutes. All fifteen agree, but for ViT-B/16 at one sample; here are those whose peaks
+# differ in kind: at the start of the backward pass, in it (large linear layers), with fused attention, and while Adam
+# updates.
 TRACKED = [
     ("resnet50", "momentum", 32), ("vgg16_bn", "momentum", 32), ("vit_b_16", "momentum", 32),
     ("cifar_densenet121", "momentum", 5), ("cifar_wrn_16_8", "sgd", 32), ("resnet18", "adam", 1),
