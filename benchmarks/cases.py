@@ -53,13 +53,15 @@ def table() -> str:
         torchs = asked(torch_backward, case.build(), case.inputs())
         backward.append([case.title, f"{case.backward:,}", *(cell(each, case.backward) for each in (found[1], torchs))])
     missing = [f"{peer.name} is left out ({peer.missing()})." for peer in PEERS if peer.missing()]
-    return "\n\n".join([*map(markdown, (forward, backward)), *missing])
+    made = f"Made with {', '.join(peer.version for peer in peers)}."
+    return "\n\n".join([*map(markdown, (forward, backward)), *missing, made])
 
 
 def shortened(tables: str) -> str:
-    """The forward table's rows in which torch's own counter is wrong."""
-    header, rule, *rows = tables.split("\n\n")[0].splitlines()
-    return "\n".join([header, rule, *(row for row in rows if row.split(" | ")[3].startswith("*"))])
+    """The forward table's rows in which torch's own counter is wrong, and the counters' versions."""
+    forward, *_, made = tables.split("\n\n")
+    header, rule, *rows = forward.splitlines()
+    return "\n".join([header, rule, *(row for row in rows if row.split(" | ")[3].startswith("*")), "", made])
 
 
 def markdown(rows: list[list[str]]) -> str:

@@ -12,6 +12,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -28,6 +29,12 @@ class Peer:
     module: str
     count: Callable[[nn.Module, Inputs], float]
     on_meta: bool = False
+
+    @property
+    def version(self) -> str:
+        """The release that is installed, with the name under which it is: torch's for torch's own counter."""
+        package = self.module.partition(".")[0]
+        return f"{package} {version(package)}"
 
     def missing(self) -> str:
         """Why it cannot be used; empty if it can."""

@@ -103,6 +103,13 @@ def test_bytes_per_number(
         assert step.peak.bytes == activation * (8 + 4 + 4 + 16) + parameter * 256 + sum(held.values())
 
 
+def test_adams_last_temporary_lives_until_the_next_parameters_replaces_it() -> None:
+    """8 → 16 → 16: while the second of 256 weights is updated, its two copies and one of the first's 128."""
+    assert training_memory(chain(8, 16, 16), optimizer="adam").working == 4 * (8 * 16 + 2 * 16 * 16)
+    assert training_memory(chain(16, 16, 8), optimizer="adam").working == 4 * max(0 + 2 * 256, 256 + 2 * 128)
+    assert training_memory(chain(16, 16, 8), optimizer="momentum").working == 0
+
+
 def test_what_was_traced_in_other_sizes_keeps_them() -> None:
     storages = tuple(
         Storage(bytes=size, scales_with_batch=scales, float_bytes=each)

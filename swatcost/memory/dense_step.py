@@ -3,9 +3,10 @@
 Parameters, optimizer state and buffers are counted from the network; everything else follows the trace's timeline of
 storages, forward and backward, at any batch size.
 
-Assumed: gradients are set to None between steps; the optimizer updates one parameter after another; the network's
-outputs live until the step is over. Not counted: the allocator's rounding and cache, kernel workspaces, the program
-itself.
+Assumed: gradients are set to None between steps; the optimizer updates one parameter after another and has state for
+every parameter that trains; the network's outputs and the loss, one number, live until the step is over; the loss saves
+nothing. Not counted: what another loss saves, Adam's 4-byte step counter for each parameter, the allocator's rounding
+and cache, kernel workspaces, the program itself.
 """
 
 from collections import defaultdict
@@ -51,7 +52,10 @@ PRECISIONS = Registry[Precision](
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`states` per trained parameter element, and temporary copies of a parameter while it is updated."""
+    """`states` per trained parameter element, and temporary copies of a parameter while it is updated.
+
+    The last copy of the parameter before is freed only when its successor replaces it.
+    """
 
     name: str
     title: str
@@ -86,7 +90,7 @@ class StepMemory:
     saves by the end of the forward pass, by operation: each storage once, under the first operation that saves it.
     `loss` is what a cross-entropy loss on the output saves, 0 if the output is not a matrix of class scores. `live`
     holds the size of all live storages after each event of the timeline; the backward pass begins at event `backward`.
-    `working` are the copies that the optimizer makes while it updates a parameter, for the largest one.
+    `working` are the copies that the optimizer makes while it updates parameters, where they are largest.
     """
 
     batch_size: int
@@ -133,7 +137,7 @@ def training_memory(
     sizes = sizes_at(network, batch_size, numbers)
     live = _live(network, sizes)
     input = sum(sizes[: network.timeline.inputs])
-    working = updates.working_copies * numbers.state * max(trained, default=0)
+    working = numbers.state * _working(updates.working_copies, trained)
     return StepMemory(
         batch_size=batch_size,
         precision=numbers,
@@ -164,6 +168,12 @@ def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[in
 
 def _size(traced: int, wanted: int) -> int:
     return wanted if traced == FULL else traced
+
+
+def _working(copies: int, trained: Sequence[int]) -> int:
+    """The most elements of temporary copies: `copies` of the parameter updated, and one of the parameter before."""
+    before = (0, *trained)
+    return max((last + copies * size for last, size in zip(before, trained, strict=False)), default=0) if copies else 0
 
 
 def _live(network: Network, sizes: Sequence[int]) -> list[int]:

@@ -23,23 +23,23 @@ def backward_of(node: Any) -> str:
 class ExecutedBackward:
     """The products that nodes of unknown work executed, and the nodes whose work could not be read, by their module."""
 
-    products: dict[tuple[str, str], list[Layer]] = field(default_factory=lambda: defaultdict(list))
+    products: dict[tuple[str, str, bool], list[Layer]] = field(default_factory=lambda: defaultdict(list))
     unread: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, node: Any, place: str, layers: Iterable[Layer]) -> None:
-        """Records layers that a node executed."""
-        self.products[place, backward_of(node)] += [each for each in layers if not each.is_norm]
+    def add(self, node: Any, place: str, layers: Iterable[Layer], *, per_step: bool) -> None:
+        """Records layers that a node executed, once per step or for every sample."""
+        self.products[place, backward_of(node), per_step] += [each for each in layers if not each.is_norm]
 
-    def all_unread(self, nodes: Iterable[tuple[Any, str]]) -> None:
-        """Forgets what was executed, because the backward pass failed: every node's work is unknown."""
+    def all_unread(self, functions: Iterable[tuple[str, str]]) -> None:
+        """Forgets what was executed, because the backward pass failed: the work of custom functions is unknown."""
         self.products.clear()
         self.unread.clear()
-        for node, place in nodes:
-            self.unread[backward_of(node)].append(place)
+        for name, place in functions:
+            self.unread[name].append(place)
 
     def layers(self) -> Iterable[Layer]:
         """One custom layer per node's module, whose work is in the backward pass."""
-        for (place, _), executed in self.products.items():
+        for (place, _, per_step), executed in self.products.items():
             if executed:
                 first, macs = executed[0], sum(each.forward_macs for each in executed)
                 yield Layer(
@@ -53,5 +53,6 @@ class ExecutedBackward:
                     input_needs_grad=True,
                     weight_trains=False,
                     input_storage=first.input_storage,
+                    per_step=per_step,
                     custom_macs=(0, macs),
                 )

@@ -14,7 +14,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
-from swatcost.tracing.autograd_graph import AutogradGraph, differentiable
+from swatcost.tracing.autograd_graph import AutogradGraph, differentiable, number_of
 from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
 from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
@@ -77,7 +77,7 @@ class Recording:
         dims = [size for shape in self._input_shapes for size in batch.sample_shape(shape)]
         identifiable = batch_is_identifiable(batch.size, dims + [size for tensor in own for size in tensor.shape])
         self._own = {address(tensor) for tensor in own}
-        self._storages = Storages(batch.size, identifiable)
+        self._storages = Storages(batch.size, identifiable, self._own)
         self._graph = AutogradGraph()
         self._saved = SavedTensors(self._own, self._storages)
         self._operations: dict[Any, _Operation] = {}
@@ -86,13 +86,13 @@ class Recording:
         self._recomputed: list[Layer] = []  # by checkpointing
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
-        self._custom: dict[Any, str] = {}
+        self._custom: dict[int, tuple[str, str]] = {}  # custom functions by their node's number: name and module
         self._executed_backward = ExecutedBackward()
         self._unseen = UnseenKernels(self._storages)
         self._outputs: list[tuple[int, ...]] = []
         self._embeds_input = False
         self._backward_began = 0
-        self._events: list[int] | None = None  # the timeline's events, if the backward pass could not be run
+        self._events: list[int] = []  # the timeline's, once the step is over
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
             self._storages.growing(each)
@@ -197,8 +197,9 @@ class Recording:
     def forward_ended(self, result: Any) -> None:
         """Reads autograd's graph; the backward pass follows."""
         self._written_unseen(differentiable(result), "")
-        self._reached, self._custom = self._graph.reached(result)
-        for node, place in self._custom.items():
+        self._reached, custom = self._graph.reached(result)
+        for node, place in custom.items():
+            self._custom[number_of(node)] = backward_of(node), place
             node.register_hook(partial(self._returned, backward_of(node), place))
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._backward_began = len(self._storages.events)
@@ -208,11 +209,12 @@ class Recording:
         node = torch._C._current_autograd_node()
         if node is None or self._graph.knows(node):
             return
-        operation, place = self._known(func), self._custom.get(node, "")
+        operation, (_, place) = self._known(func), self._custom.get(number_of(node), ("", ""))
         self._unseen.track(operation.name, func, args, kwargs, result)
         try:
             frame = Frame(place or type(self._model).__name__, self._model)
-            self._executed_backward.add(node, frame.name, self._executed(operation, args, kwargs, result, frame))
+            layers = self._executed(operation, args, kwargs, result, frame)
+            self._executed_backward.add(node, frame.name, layers, per_step=self._graph.is_fixed(node))
         except NotReadError:
             if may_multiply_tensors(listed_name(operation.name, args)):
                 self._executed_backward.unread[backward_of(node)].append(place)
@@ -226,9 +228,13 @@ class Recording:
         for kernel in filter(None, map(self._unseen.written_by, tensors)):
             self._uncounted[kernel].append(place)
 
+    def backward_ended(self) -> None:
+        """Ends the timeline: the network's outputs are freed after the step."""
+        self._events = self._storages.events[:]
+
     def backward_failed(self) -> None:
         """Drops what was recorded of a backward pass that failed."""
-        self._executed_backward.all_unread(self._custom.items())
+        self._executed_backward.all_unread(self._custom.values())
         self._events = self._storages.events[: self._backward_began]
 
     def network(self, name: str) -> Network:
@@ -250,7 +256,7 @@ class Recording:
             storages=tuple(self._storages.sizes),
             saved=self._saved.all(),
             timeline=Timeline(
-                events=tuple(self._storages.events if self._events is None else self._events),
+                events=tuple(self._events),
                 backward=self._backward_began,
                 gradients=tuple(sorted(gradients)),
                 inputs=self._input_storages,
@@ -317,6 +323,7 @@ class Recording:
                 self._storages.growing(each)
             elif each.numel() and address(each) not in self._own:
                 self._storages.constant(each)
+                self._graph.fixed(each)
 
     def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
         """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""

@@ -1,6 +1,7 @@
 """Tensor storages: their numbers, sizes and lifetimes."""
 
 import weakref
+from collections.abc import Set
 from dataclasses import replace
 
 from torch import Tensor
@@ -16,15 +17,16 @@ def address(tensor: Tensor) -> int:
 class Storages:
     """Numbers storages in the order in which they are seen, and records their lifetimes.
 
-    `events` are as in Timeline. The address of a freed storage may be reused, so each storage has a weak reference
-    that removes its number.
+    `events` are as in Timeline; parameters and buffers have none, as they are resident throughout. The address of a
+    freed storage may be reused, so each storage has a weak reference that removes its number.
     """
 
-    def __init__(self, batch_size: int, batch_is_identifiable: bool) -> None:
+    def __init__(self, batch_size: int, batch_is_identifiable: bool, own: Set[int]) -> None:
         self._batch_size = batch_size
         self._batch_is_identifiable = batch_is_identifiable
         self._fixed_shapes: set[tuple[int, ...]] = set()  # of tensors that do not grow with the batch
         self._growing_shapes: set[tuple[int, ...]] = set()
+        self._own = own  # the addresses of parameters and buffers, which live through the step
         self._numbers: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[object]] = {}
         self.sizes: list[Storage] = []
@@ -37,6 +39,8 @@ class Storages:
         if number is None:
             number = self._numbers[address] = len(self.sizes)
             self.sizes.append(self._size(tensor))
+            if address in self._own:
+                return number
             self.events.append(number + 1)
 
             def freed(_: object) -> None:

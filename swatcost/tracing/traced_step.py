@@ -26,6 +26,7 @@ from swatcost.tracing.checkpointing import Checkpointing
 from swatcost.tracing.flex_attention import FRONT, flex_attention_passed_to
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
+from swatcost.tracing.loss import loss_of
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
 from swatcost.tracing.operations import is_composite
@@ -124,14 +125,17 @@ class _Observer(TorchDispatchMode):
 
     def backward(self, result: Any) -> None:
         """Runs the backward pass to record its memory."""
+        outputs = differentiable(result)
+        loss = loss_of(outputs) if outputs else None
         self.recording.forward_ended(result)
         self.in_backward = True
-        outputs = differentiable(result)
-        if outputs:
-            try:
-                torch.autograd.backward(outputs, [torch.empty_like(each) for each in outputs])
-            except (Exception, SystemExit):  # a custom autograd function may not run on such tensors
-                self.recording.backward_failed()
+        try:
+            if loss is not None:
+                loss.backward()
+        except (Exception, SystemExit):  # a custom autograd function may not run on such tensors
+            self.recording.backward_failed()
+        else:
+            self.recording.backward_ended()
 
     def left(self, frame: Frame, result: Any) -> None:
         if not self.in_backward:  # a module that checkpointing recomputes is already in the trace
@@ -140,7 +144,7 @@ class _Observer(TorchDispatchMode):
 
     def save(self, tensor: Tensor) -> Tensor:
         self.recording.saved(tensor._values if isinstance(tensor, NestedTensor) else tensor, self.running.here)
-        return tensor
+        return tensor.detach()  # returned as it is, a result and its node would hold each other
 
 
 class _WithBackward(nn.Module):
