@@ -106,11 +106,15 @@ class Recording:
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
         self._saved.next_operation(operation.name, result, has_gradient=has_gradient)
 
-    def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
+    def recomputed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
-        read = self._known(func).reader
-        if read is not None:
-            self._recomputed += [each for each in self._read(read, args, {}, result, frame) if not each.is_norm]
+        operation = self._known(func)
+        read = operation.reader or operation.formula
+        dense = all(each.layout == torch.strided for each in args if isinstance(each, Tensor))
+        layers = self._read(read, args, kwargs, result, frame) if read and dense else []
+        again = [each for each in layers if not each.is_norm]
+        self._recomputed += again
+        self._weights.track(tensors_of(args), tensors_of(result), multiplies=bool(again))  # a weight is made again, too
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Records a tensor that autograd saves."""
@@ -238,13 +242,23 @@ class Recording:
 
     def _as_trained(self) -> Iterable[Layer]:
         """The layers, with only the gradients that the backward pass computes, and with their recomputations."""
-        known = {_work(layer): place for place, layer in reversed(list(enumerate(self._layers)))}
-        recomputed = Counter(known[_work(layer)] for layer in self._recomputed if _work(layer) in known)
+        recomputed = self._recomputations()
         for place, layer in enumerate(self._layers):
             if place not in self._reached and _has_gradients(layer):
                 forward, _ = layer.custom_macs
                 layer = replace(layer, input_needs_grad=False, weight_trains=False, custom_macs=(forward, 0))
             yield replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
+
+    def _recomputations(self) -> Counter[int]:
+        """How often each layer, by its place, was recomputed; equal work is recomputed in the order in which it ran."""
+        places: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for place, layer in enumerate(self._layers):
+            places[_work(layer)].append(place)
+        found: Counter[int] = Counter()
+        for work, times in Counter(map(_work, self._recomputed)).items():
+            for time in range(times if work in places else 0):
+                found[places[work][time % len(places[work])]] += 1
+        return found
 
     def _listed(self) -> Iterable[Uncounted]:
         custom = {f"backward of {name.removesuffix('Backward')}": places for name, places in self._custom.items()}
@@ -266,5 +280,6 @@ def _has_gradients(layer: Layer) -> bool:
 
 
 def _work(layer: Layer) -> tuple[Any, ...]:
-    """A key that is equal for two executions of the same work."""
-    return (layer.name, layer.kind, layer.weight, layer.input_shape, layer.weight_shape, layer.output_shape)
+    """A key that is equal for two executions of the same work; a computed weight has another storage in each."""
+    weight = layer.weight.rpartition(", ")[0] if layer.weight.startswith("(computed in ") else layer.weight
+    return (layer.name, layer.kind, weight, layer.input_shape, layer.weight_shape, layer.output_shape)
