@@ -19,6 +19,7 @@ from benchmarks.random_networks.wrappers import WRAPPERS
 
 _MOST_NUMBERS = 4_000  # of one value: products stay small enough to be run on a CPU
 _ATTEMPTS = 4  # at a step: not every part takes every shape
+_IN_PLACE = ("works_in_place_", "block")  # a reentrant checkpoint runs without gradients first, where more is allowed
 _OF_INDICES = ("embedding", "view")
 
 
@@ -172,7 +173,7 @@ def _built(draw: Draw, name: str, build: Part, shapes: Sequence[tuple[int, ...]]
     if module is None:
         return None
     for wrapper, (share, wrap) in WRAPPERS.items():
-        if draw.chance(share):
+        if draw.chance(share) and not (wrapper == "reentrant" and name in _IN_PLACE):
             name, module = f"{wrapper} {name}", wrap(module)
     return name, module
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
@@ -12,6 +14,7 @@ import click
 
 from swatcost.cli.config import Taken, add_no_config
 from swatcost.cli.repeated import refuse_repeated
+from swatcost.common import interrupts
 from swatcost.common.errors import SwatcostError
 from swatcost.version import __version__, environment
 
@@ -123,7 +126,22 @@ def command_named(name: str) -> click.Command:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the command line and returns its exit code: 0, or 2 with one line on standard error."""
+    """Runs the command line and returns its exit code: 0, or 2 with one line on standard error.
+
+    What a signal ends returns 128 and its number: 130 after Ctrl-C.
+    """
+    with interrupts.heeded() as came:
+        try:
+            return _run(args)
+        except (click.Abort, KeyboardInterrupt):
+            return _ended(came)
+        except BaseException:
+            if not came:
+                raise
+            return _ended(came)  # a library took the interrupt for a failure of its own
+
+
+def _run(args: list[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
     taken = Taken()
@@ -140,15 +158,21 @@ def main(args: list[str] | None = None) -> int:
             message = _said_otherwise(error) or message
         said = ", ".join(taken.said())
         return _misuse(f"{message} (with {said})" if said else message)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("swatcost: interrupted", err=True)
-        return 130
     except BrokenPipeError:
         _abandon_standard_output()
         return 0
     except OSError as error:
+        if error.filename is not None:
+            return _misuse(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
         _abandon_standard_output()
         return _misuse(f"cannot write the output: {error.strerror or error}")
+
+
+def _ended(came: list[int]) -> int:
+    """Says what ended the program, which is Ctrl-C unless a signal came; returns the exit code."""
+    number = came[-1] if came else signal.SIGINT
+    _say(interrupts.said(number))
+    return interrupts.exit_code(number)
 
 
 def _said_otherwise(error: click.NoSuchOption) -> str | None:
@@ -159,8 +183,14 @@ def _said_otherwise(error: click.NoSuchOption) -> str | None:
 
 
 def _misuse(message: str) -> int:
-    click.echo(f"swatcost: {' '.join(message.split())}", err=True)
+    _say(message)
     return 2
+
+
+def _say(message: str) -> None:
+    """A line on standard error, unless nobody can read it."""
+    with contextlib.suppress(OSError):
+        click.echo(f"swatcost: {' '.join(message.split())}", err=True)
 
 
 def _abandon_standard_output() -> None:
