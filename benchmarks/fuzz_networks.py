@@ -32,7 +32,14 @@ def _convolution_backward(
     return 2 * prod((x_shape if transposed else grad_shape)[2:]) * x_shape[0] * prod(w_shape) * sum(output_mask[:2])
 
 
-_MENDED = {aten.convolution_backward: _convolution_backward}
+def _not_counted(*_: Any, **__: Any) -> int:
+    raise NotImplementedError("torch counts neither products with vectors nor their gradients")
+
+
+_MENDED = {
+    aten.convolution_backward: _convolution_backward,
+    **dict.fromkeys((aten.dot, aten.mv, aten.addmv, aten.vdot), _not_counted),
+}
 
 
 def counted_by_torch(case: Case) -> tuple[int, int]:
@@ -56,7 +63,7 @@ def counted(case: Case) -> tuple[tuple[int, int], list[str]]:
 
 
 def wrong(traced: Case, counted_again: Case | None = None) -> str | None:
-    """What is wrong with a network's count; None if nothing is, or if torch cannot train the network.
+    """What is wrong with a network's count; None if nothing is, or if torch cannot train or count the network.
 
     A network that is really run has the same network on the meta device as its second; otherwise the same is used
     again, which a trace must leave as it was.

@@ -24,7 +24,7 @@ def block(draw: Draw, x: Shape) -> nn.Module | None:
             continue
         with torch.no_grad():
             value = module(value)
-        if value.dim() < 2 or value.shape[0] != x[0] or value.numel() > 4_000:
+        if value.dim() < 2 or value.shape[0] != x[0] or not 0 < value.numel() <= 4_000:
             return None
         parts.append(module)
     return nn.Sequential(*parts) if parts else None

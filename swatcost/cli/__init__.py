@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from swatcost.cli.config import Taken, add_no_config
+from swatcost.cli.progress import say
 from swatcost.cli.repeated import refuse_repeated
 from swatcost.common import interrupts
 from swatcost.common.errors import SwatcostError
@@ -150,7 +150,7 @@ def _run(args: list[str] | None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         for default in taken.said():
-            click.echo(f"swatcost: {default}", err=True)
+            say(default)
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
@@ -171,7 +171,7 @@ def _run(args: list[str] | None) -> int:
 def _ended(came: list[int]) -> int:
     """Says what ended the program, which is Ctrl-C unless a signal came; returns the exit code."""
     number = came[-1] if came else signal.SIGINT
-    _say(interrupts.said(number))
+    say(interrupts.said(number))
     return interrupts.exit_code(number)
 
 
@@ -183,14 +183,8 @@ def _said_otherwise(error: click.NoSuchOption) -> str | None:
 
 
 def _misuse(message: str) -> int:
-    _say(message)
+    say(message)
     return 2
-
-
-def _say(message: str) -> None:
-    """A line on standard error, unless nobody can read it."""
-    with contextlib.suppress(OSError):
-        click.echo(f"swatcost: {' '.join(message.split())}", err=True)
 
 
 def _abandon_standard_output() -> None:

@@ -9,7 +9,7 @@ import click
 from swatcost.cli.completion import models, offering
 from swatcost.cli.options import printing, shown
 from swatcost.cli.output import Display
-from swatcost.cli.progress import progress_bar
+from swatcost.cli.progress import progress_bar, say
 from swatcost.cli.run import OUTCOME
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
@@ -65,7 +65,7 @@ def command(
             nonlocal bar
             if bar is None:
                 where = f"profile to {profile}" if profile else "without --output FILE no profile is written"
-                click.echo(f"swatcost: {length} measurements on {given['on']}, a minute or two; {where}", err=True)
+                say(f"{length} measurements on {given['on']}, a minute or two; {where}")
                 bar = stack.enter_context(progress_bar(length, "measuring"))
             bar.update(1, stage)
 

@@ -7,7 +7,7 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import network_options, setting_options
-from swatcost.cli.progress import to_terminal
+from swatcost.cli.progress import say, to_terminal
 from swatcost.common.errors import SwatcostError
 from swatcost.exporting import EXPORTING, EXPORTS, export
 from swatcost.network import Network
@@ -48,10 +48,9 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
         found.save(output)
     written = f" in {output}" if output else ""
     macs = sum(each.macs for each in found.workloads)
-    click.echo(
-        f"swatcost: {len(found.workloads)} layers and passes, {scaled(macs, 'MAC')}, batch "
-        f"{found.batch_size}, {len(found.files)} file{'s' * (len(found.files) > 1)}{written}",
-        err=True,
+    say(
+        f"{len(found.workloads)} layers and passes, {scaled(macs, 'MAC')}, batch "
+        f"{found.batch_size}, {len(found.files)} file{'s' * (len(found.files) > 1)}{written}"
     )
     for note in found.notes:
-        click.echo(f"swatcost: {note}", err=True)
+        say(note)

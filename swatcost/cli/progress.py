@@ -4,10 +4,12 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
+
+from swatcost.common.printing import printable_lines
 
 _PATIENCE_SECONDS = 0.4  # shorter waits show nothing
 
@@ -28,6 +30,12 @@ def progress_bar(length: int, label: str, described: Callable[[Any], str] = str)
         length=length, label=label, file=sys.stderr, hidden=unattended(),
         item_show_func=lambda item: None if item is None else described(item),
     )  # fmt: skip
+
+
+def say(line: str) -> None:
+    """One line on standard error, whatever the names in it hold; nothing if nobody can read it."""
+    with suppress(OSError):
+        click.echo(f"swatcost: {printable_lines(' '.join(line.split()))}", err=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from swatcost.cli.options import (
     together,
 )  # fmt: skip
 from swatcost.cli.output import Display
-from swatcost.cli.progress import progress_bar
+from swatcost.cli.progress import progress_bar, say
 from swatcost.common.errors import SwatcostError
 from swatcost.reference.scopes import RUNNING
 from swatcost.report import FORMATS
@@ -114,7 +114,7 @@ def command(
             nonlocal bar
             work = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
             files = f"record to {record}, checkpoint to {record.with_suffix('.pt')}"
-            click.echo(f"swatcost: {work}, {files}", err=True)
+            say(f"{work}, {files}")
             bar = stack.enter_context(progress_bar(settings.steps, settings.model, _described))
 
         def report(progress: Progress) -> None:
@@ -123,7 +123,7 @@ def command(
         try:
             done = training.resume(record, report, begin) if resume else training.run(settings, record, report, begin)
         except StoppedError as stopped:
-            click.echo(f"swatcost: interrupted {stopped}; resume with: swatcost run --resume {record}", err=True)
+            say(f"interrupted {stopped}; resume with: swatcost run --resume {record}")
             click.get_current_context().exit(_INTERRUPTED)
     display.result(done)
 

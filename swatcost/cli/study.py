@@ -9,7 +9,7 @@ import click
 
 from swatcost.cli.options import MODELS, displaying, setting_options, shown
 from swatcost.cli.output import Display
-from swatcost.cli.progress import progress_bar
+from swatcost.cli.progress import progress_bar, say
 from swatcost.cli.simulate import ARCH
 from swatcost.simulation.study import STUDYING, study
 
@@ -48,7 +48,7 @@ def command(
         def progress(done: int, of: int) -> None:
             nonlocal bar
             if bar is None:
-                click.echo(f"swatcost: {_announced(done, of, record, display.output, jobs, scheduler)}", err=True)
+                say(_announced(done, of, record, display.output, jobs, scheduler))
                 bar = stack.enter_context(progress_bar(of, "study"))
             bar.update(done - bar.pos)
 

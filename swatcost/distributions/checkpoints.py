@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.distributions.distribution import Request
+from swatcost.network.layer import parameter_of
 
 if TYPE_CHECKING:
     import numpy
@@ -30,13 +31,12 @@ def weights_by_name(request: Request) -> dict[str, numpy.ndarray[Any, Any]]:
 def _magnitudes(
     weight: str, elements: int, tensors: Mapping[str, numpy.ndarray[Any, Any]], request: Request
 ) -> numpy.ndarray[Any, Any]:
-    name, _, part = weight.partition("[")
+    name, part = parameter_of(weight)
     array = _pruned(name.removesuffix("_orig"), tensors)
     if array is None:
         raise SwatcostError(f"{_named(request.source)} has no tensor called {name}")
     if part:
-        start, end = map(int, part.rstrip("]").split(":"))
-        array = array[start:end]
+        array = array[part]
     if array.size != elements:
         raise SwatcostError(f"{_named(request.source)}: {name} has {array.size} elements, not the network's {elements}")
     if not (array < float("inf")).all():

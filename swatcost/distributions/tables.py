@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.printing import uncelled
 from swatcost.common.record import read_record
 from swatcost.network.layer import Layer
 
@@ -61,7 +62,7 @@ def _csv(text: str) -> dict[str, dict[str, str]]:
     header, *lines = csv.reader(io.StringIO(text), skipinitialspace=True)
     names = [name.strip() for name in header]
     rows = [dict(zip(names, line, strict=False)) for line in lines if any(cell.strip() for cell in line)]
-    return {row.pop("layer").strip(): row for row in rows}
+    return {uncelled(row.pop("layer").strip()): row for row in rows}
 
 
 def _rows(data: Any, name: str) -> dict[str, Row]:

@@ -15,7 +15,7 @@ import msgspec
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.common.result import Result
-from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
+from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses, parameter_of
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
 
@@ -170,7 +170,7 @@ class Network(Result):
 
     @staticmethod
     def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
-        name, _, part = layer.weight.partition("[")
+        name, part = parameter_of(layer.weight)
         if name not in layer.parameters:
             raise ValueError(f"{layer.name}: its weight {layer.weight!r} is not one of its parameters")
         elements = known[name].elements

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.printing import printable
 from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.forward_error import ForwardError
-from swatcost.tracing.module_names import printable
 from swatcost.tracing.module_state import stand_in
 from swatcost.tracing.traced_step import traced_step
 
