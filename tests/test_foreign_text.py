@@ -15,6 +15,7 @@ from torch import nn
 import swatcost
 from swatcost.cli import main
 from swatcost.report import render
+from swatcost.simulation.simulation import simulate
 from swatcost.simulation.study import study
 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "＝1+1"]
@@ -137,6 +138,14 @@ def test_no_number_of_the_output_is_infinite(settings: dict[str, object], format
     words = text.lower().replace("inf.", "").replace(",", " ").replace("|", " ").replace("&", " ").split()
     assert not {"inf", "nan", "-inf", "inf×", "∞", "nan×", "nan%"} & set(words)
     assert math.isfinite(len(words))
+
+
+def test_a_simulation_whose_sample_is_all_zeros_is_finite() -> None:
+    # grad_weight of a linear layer reads 32 samples, 2 lines of 16, both zero here and within reach: they are free
+    network = swatcost.trace(nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16)), input_shape=(16,))
+    found = simulate(network, acts=1 - 1e-6, first_layer="sparse")
+    assert math.isfinite(found.training.utilisation)
+    strict(render(found, "json"))
 
 
 def test_a_study_is_strict_json(tmp_path: Path) -> None:

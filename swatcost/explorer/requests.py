@@ -9,7 +9,6 @@ from swatcost.common.errors import first_line
 
 if TYPE_CHECKING:
     from dash import Dash
-    from flask import Response
 
 MOST_BYTES = 100_000  # of a request's body; the page sends some thousand
 _UPDATE = "/_dash-update-component"
@@ -33,7 +32,7 @@ def refuse_malformed(app: Dash, controls: Sequence[str]) -> None:
         if request.path == _UPDATE and not _is_update(_body(request), app, controls):
             abort(400)
 
-    def answer(error: Exception) -> Response:
+    def answer(error: Exception) -> Any:
         if isinstance(error, HTTPException):
             code, reason = error.code or 500, error.name
         elif type(error).__module__.startswith("dash."):  # an unknown component's file
