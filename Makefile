@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format simulators traces bench browser mutants cases notebooks notebooks-output docs shown \
+.PHONY: run test check format simulators traces bench browser mutants cases fuzz notebooks notebooks-output docs shown \
 	wheel clean
 
 run: .venv/.installed
@@ -50,6 +50,11 @@ mutants: .venv/.installed-mutants
 # Compares counts by hand and by other counters on small networks; writes the tables of docs/cases.md and README.md.
 cases: .venv/.installed-bench
 	$(BIN)/python -W ignore -m benchmarks.cases
+
+# Random networks against torch's own counter, random command lines and damaged files, 30 seconds in all.
+# ARGS="--seconds 3600 --seed 1"; a failure prints how to repeat it.
+fuzz: .venv/.installed-dev
+	$(BIN)/python -W ignore -m benchmarks.fuzz $(ARGS)
 
 # Runs every notebook in a fresh kernel and compares its text output with the committed one.
 notebooks: .venv/.installed-dev

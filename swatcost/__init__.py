@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swatcost.common import interrupts  # noqa: F401  (first: Ctrl-C is quiet from here on)
 from swatcost.common.errors import SwatcostError
 from swatcost.common.lazy import attributes_from
 from swatcost.estimate import Estimate, estimate

@@ -65,7 +65,8 @@ def sampled_pass(filters: Filters, sparsity: float, numbers: np.random.Generator
     cycles = np.full(ceil(every_tile / architecture.tiles), one_round).sum()
     repeated = [np.repeat(each, ceil(every_tile / len(each)))[:every_tile] for each in walked]
     whole = _Walked(*repeated)
-    scale = longer * filters.groups * filters.filters / rows * walked.present.sum() / whole.present.sum()
+    share = walked.present.sum() / whole.present.sum() if whole.present.any() else 1.0  # all zeros: nothing to scale
+    scale = longer * filters.groups * filters.filters / rows * share
     return _cycles(filters, whole, float(cycles), scale, architecture)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from swatcost.cli.config import Taken, add_no_config
+from swatcost.cli.progress import say
 from swatcost.cli.repeated import refuse_repeated
+from swatcost.common import interrupts
 from swatcost.common.errors import SwatcostError, SwatcostWarning
 from swatcost.version import __version__, environment
 
@@ -126,7 +129,22 @@ def command_named(name: str) -> click.Command:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the command line and returns its exit code: 0, or 2 with one line on standard error."""
+    """Runs the command line and returns its exit code: 0, or 2 with one line on standard error.
+
+    What a signal ends returns 128 and its number: 130 after Ctrl-C.
+    """
+    with interrupts.heeded() as came:
+        try:
+            return _run(args)
+        except (click.Abort, KeyboardInterrupt):
+            return _ended(came)
+        except BaseException:
+            if not came:
+                raise
+            return _ended(came)  # a library took the interrupt for a failure of its own
+
+
+def _run(args: list[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no × shows ? instead
     taken = Taken()
@@ -136,7 +154,7 @@ def main(args: list[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         for line in (*warned, *taken.said()):
-            click.echo(f"swatcost: {line}", err=True)
+            say(line)
         return code if isinstance(code, int) else 0
     except (click.ClickException, SwatcostError) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
@@ -144,13 +162,12 @@ def main(args: list[str] | None = None) -> int:
             message = _said_otherwise(error) or message
         said = ", ".join(taken.said())
         return _misuse(f"{message} (with {said})" if said else message)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("swatcost: interrupted", err=True)
-        return 130
     except BrokenPipeError:
         _abandon_standard_output()
         return 0
     except OSError as error:
+        if error.filename is not None:
+            return _misuse(f"cannot use {os.fsdecode(error.filename)}: {error.strerror or error}")
         _abandon_standard_output()
         return _misuse(f"cannot write the output: {error.strerror or error}")
 
@@ -173,6 +190,13 @@ def _own_warnings() -> Iterator[list[str]]:
         yield said
 
 
+def _ended(came: list[int]) -> int:
+    """Says what ended the program, which is Ctrl-C unless a signal came; returns the exit code."""
+    number = came[-1] if came else signal.SIGINT
+    say(interrupts.said(number))
+    return interrupts.exit_code(number)
+
+
 def _said_otherwise(error: click.NoSuchOption) -> str | None:
     """The message where the command has what is meant under another name."""
     known = {option for each in error.ctx.command.params for option in each.opts} if error.ctx else set()
@@ -181,7 +205,7 @@ def _said_otherwise(error: click.NoSuchOption) -> str | None:
 
 
 def _misuse(message: str) -> int:
-    click.echo(f"swatcost: {' '.join(message.split())}", err=True)
+    say(message)
     return 2
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from swatcost.cli.options import MODEL, Loading, loaded, loading_options, setting_options
+from swatcost.cli.progress import say
 from swatcost.common.errors import SwatcostError
 from swatcost.loading import loading_words
 
@@ -35,6 +36,6 @@ def command(model: str, loading: Loading, port: int, no_browser: bool, **setting
 
     def started(address: str) -> None:
         click.echo(address)
-        click.echo("swatcost: press Ctrl-C to stop", err=True)
+        say("press Ctrl-C to stop")
 
     serve(app, listening(port), started=started, browse=not no_browser)

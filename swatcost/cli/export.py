@@ -8,8 +8,8 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import network_options, setting_options
-from swatcost.cli.progress import to_terminal
-from swatcost.cli.typed import say, typed
+from swatcost.cli.progress import say, to_terminal
+from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.exporting import EXPORTING, EXPORTS, Export, export
 from swatcost.network import Network
@@ -53,7 +53,7 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
     found = export(network, to, passes=chosen, bits=bits, **settings)
     for name in (each for each in OPTIONS if each in typed()):
         if settings[name] != OPTIONS[name].default and _same(found, network, to, chosen, bits, settings | {name: None}):
-            say(name, "the files are the same without it")
+            no_difference(name, "the files are the same without it")
     if found.format.folder and output is None:
         output = Path(f"{network.name}-{found.format.name}".replace("/", "_"))
     if output is None:
@@ -65,10 +65,9 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
         found.save(output)
     written = f" in {output}" if output else ""
     macs = sum(each.macs for each in found.workloads)
-    click.echo(
-        f"swatcost: {len(found.workloads)} layers and passes, {scaled(macs, 'MAC')}, batch "
-        f"{found.batch_size}, {len(found.files)} file{'s' * (len(found.files) > 1)}{written}",
-        err=True,
+    say(
+        f"{len(found.workloads)} layers and passes, {scaled(macs, 'MAC')}, batch "
+        f"{found.batch_size}, {len(found.files)} file{'s' * (len(found.files) > 1)}{written}"
     )
     for note in found.notes:
-        click.echo(f"swatcost: {note}", err=True)
+        say(note)

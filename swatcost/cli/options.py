@@ -12,7 +12,7 @@ from swatcost.cli.completion import Complete, completing, models, offering
 from swatcost.cli.config import forget_defaults
 from swatcost.cli.output import SUFFIXES, Display
 from swatcost.cli.progress import waiting
-from swatcost.cli.typed import say, typed
+from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import NUMBER, count_from, counts_from, fraction_from, fractions_from, names_from
@@ -273,7 +273,7 @@ def printing(command: Callable[..., Any]) -> Callable[..., None]:
             click.echo(f"swatcost: {output} is written as a table; --format has other forms", err=True)
         if (written := display.written_as) != "table":
             for name in ("notes", "quiet"):
-                say(name, f"only a table shows or hides notes, not {written}")
+                no_difference(name, f"only a table shows or hides notes, not {written}")
         command(display=display, **given)
 
     return _NOTES(gathered)
@@ -289,9 +289,9 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
             views = {name: given[name] for name in ("layers", "relative") if given.get(name)}
             for name in views:
                 if display.text(result, **views) == display.text(result, **{**views, name: False}):
-                    say(name, f"{display.written_as} has the same with and without it")
+                    no_difference(name, f"{display.written_as} has the same with and without it")
             if "columns" in given and display.written_as == "json":
-                say("columns", "JSON has every column")
+                no_difference("columns", "JSON has every column")
             display.result(result, **views)
 
     return displaying(shown)

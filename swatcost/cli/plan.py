@@ -6,7 +6,7 @@ import click
 
 from swatcost.cli.completion import offering
 from swatcost.cli.options import CountType, PlotFile, network_options, plot_options, reporting, setting_options, shown
-from swatcost.cli.typed import say
+from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import price_from
@@ -66,12 +66,12 @@ def command(
     found = plan_run(network, price=amount, currency=stated or currency, **asked)
     say_unused([found.estimate])
     if price is None:
-        say("currency", "no --price is given")
+        no_difference("currency", "no --price is given")
     if found.watts is None:
         for name in ("pue", "grid"):
-            say(name, f"the power of {found.estimate.device.name} is not known, give --watts")
+            no_difference(name, f"the power of {found.estimate.device.name} is not known, give --watts")
     if found.gpus == 1:
-        say("link", "one GPU sends nothing")
+        no_difference("link", "one GPU sends nothing")
     if plot is not None:
         plot.save(schedule_over_run(found, size=plot.size))
     return found

@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import click
 
+from swatcost.common.printing import printable_lines
 from swatcost.report.numbers import seconds
 
 _PATIENCE_SECONDS = 0.4  # shorter waits show nothing
@@ -60,16 +61,22 @@ class LongWork:
         """`done` of all units are done; the first call begins with a sentence on what is done and where it goes."""
         now = time.monotonic()
         if self._bar is None:
-            click.echo(f"swatcost: {sentence}", err=True)
+            say(sentence)
             self._bar = self._stack.enter_context(progress_bar(of, self._label, self._described))
         elif self._first is None:
             self._first = done, now  # the first unit has set things up
         elif not self._told and now - self._first[1] >= _ENOUGH_SECONDS:
             before, began = self._first
             left = (now - began) / (done - before) * (of - done)
-            click.echo(f"swatcost: about {seconds(left)} left", err=True)
+            say(f"about {seconds(left)} left")
             self._told = True
         self._bar.update(done - self._bar.pos, item)
+
+
+def say(line: str) -> None:
+    """One line on standard error, whatever the names in it hold; nothing if nobody can read it."""
+    with suppress(OSError):
+        click.echo(f"swatcost: {printable_lines(' '.join(line.split()))}", err=True)
 
 
 @contextmanager

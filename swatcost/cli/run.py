@@ -20,8 +20,8 @@ from swatcost.cli.options import (
     together,
 )  # fmt: skip
 from swatcost.cli.output import Display
-from swatcost.cli.progress import LongWork
-from swatcost.cli.typed import say
+from swatcost.cli.progress import LongWork, say
+from swatcost.cli.typed import no_difference
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS
@@ -112,10 +112,10 @@ def command(
     asked_sparse = settings.weights or settings.acts or settings.grads
     if resume is None and not (asked_sparse or DISTRIBUTIONS.choose(settings.distribution).measured):
         for name in ("distribution", "period", "first_layer", "last_layer", "keep_dense", "dense_budget"):
-            say(name, "nothing is sparse")
+            no_difference(name, "nothing is sparse")
     elif resume is None and not METHODS.choose(settings.method).selects:
         for name in ("period", "selection", "one_sample", "ahead"):
-            say(name, f"method {settings.method} selects nothing by Top-K")
+            no_difference(name, f"method {settings.method} selects nothing by Top-K")
     steps = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
     sentence = f"{steps}, record to {record}, checkpoint to {record.with_suffix('.pt')}"
     with LongWork(settings.model, _described) as work:
@@ -129,7 +129,7 @@ def command(
         try:
             done = training.resume(record, report, begin) if resume else training.run(settings, record, report, begin)
         except StoppedError as stopped:
-            click.echo(f"swatcost: interrupted {stopped}; resume with: swatcost run --resume {record}", err=True)
+            say(f"interrupted {stopped}; resume with: swatcost run --resume {record}")
             click.get_current_context().exit(_INTERRUPTED)
     display.result(done)
 

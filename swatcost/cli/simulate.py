@@ -8,7 +8,7 @@ from swatcost.accelerator.architecture import architecture_names
 from swatcost.cli.completion import offering
 from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.cli.progress import progress_bar
-from swatcost.cli.typed import say
+from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused
 from swatcost.network import Network
 from swatcost.planning.unused import never
@@ -55,12 +55,12 @@ def command(
     say_unused([found.estimate], SIMULATED)
     if not any(each.weight for each in found.estimate.plan.layers):
         for name in ("masks", "filter_spread"):
-            say(name, "no weights are sparse")
+            no_difference(name, "no weights are sparse")
     if not found.estimate.plan.asks_for_sparsity:
         for name in ("shape", "seed"):
-            say(name, "nothing is sparse")
+            no_difference(name, "nothing is sparse")
     elif chosen.kind != "gaussian" or chosen.weights is not None:
-        say("filter_spread", f"masks are {chosen.described}")
+        no_difference("filter_spread", f"masks are {chosen.described}")
     if plot is not None:
         plot.save(cycles_by_layer(found, size=plot.size))
     return found

@@ -8,7 +8,7 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import FractionType, network_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
-from swatcost.cli.typed import say
+from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import factor_from
@@ -64,7 +64,7 @@ def command(network: Network, **asked: Any) -> Solution:
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
     if asked["memory"] is None:
         for name in ("optimizer", "precision"):
-            say(name, "no --memory is asked for")
+            no_difference(name, "no --memory is asked for")
     if not found.reached:
         context = click.get_current_context()
         context.call_on_close(lambda: context.exit(1))

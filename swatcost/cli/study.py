@@ -11,7 +11,7 @@ from swatcost.cli.options import MODELS, displaying, setting_options, shown
 from swatcost.cli.output import Display
 from swatcost.cli.progress import LongWork
 from swatcost.cli.simulate import ARCH, SIMULATED
-from swatcost.cli.typed import say
+from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import refuse_twice, say_unused
 from swatcost.estimate import Estimate, estimate
 from swatcost.simulation.study import STUDYING, study
@@ -49,9 +49,9 @@ def command(
     if not asked["paired"]:
         refuse_twice({**lists, "shapes": asked["shapes"]})
     if not any(len(each or ()) > 1 for each in lists.values()):
-        say("paired", "weights and acts have one value each")
+        no_difference("paired", "weights and acts have one value each")
     if scheduler is not None:
-        say("jobs", f"the processes are those of {scheduler}")
+        no_difference("jobs", f"the processes are those of {scheduler}")
     with LongWork("study") as work:
 
         def progress(done: int, of: int) -> None:

@@ -7,7 +7,7 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import NAMES, network_options, reporting, setting_options
 from swatcost.cli.progress import waiting
-from swatcost.cli.typed import say
+from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import TIMES, say_unused
 from swatcost.network import Network
 from swatcost.planning.summary import COLUMNS, Summary, summary
@@ -52,6 +52,6 @@ def command(network: Network, **asked: Any) -> Summary:
     with waiting("estimating"):
         found = summary(network, **asked)
     if all(module.copies == 1 for _, module, _ in found.shown()):
-        say("fold", "no neighbouring modules are equal")
+        no_difference("fold", "no neighbouring modules are equal")
     say_unused([found.estimate], {**never("a summary has no times", *TIMES), "steps": steps_under()})
     return found

@@ -10,7 +10,7 @@ import swatcost
 from swatcost.cli.options import PlotFile, displaying, network_options, plot_options, setting_options
 from swatcost.cli.output import Display
 from swatcost.cli.progress import waiting
-from swatcost.cli.typed import say
+from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import refuse_twice, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_bytes_atomically
@@ -47,7 +47,7 @@ def command(network: Network, plot: PlotFile | None, display: Display, **setting
         frame = swatcost.sweep(network, **settings)
     say_unused(_corners(network, settings), {"steps": steps_under()})
     if not any(len(settings[name] or ()) > 1 for name in (*OPERANDS, "period")):
-        say("paired", "no sparsity or period has several values")
+        no_difference("paired", "no sparsity or period has several values")
     if plot is not None:
         plot.save(speedup_by_sparsity(frame, name=network.name, size=plot.size))
     if as_parquet and output is not None:

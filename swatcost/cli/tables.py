@@ -8,7 +8,7 @@ from swatcost.cli.completion import offering
 from swatcost.cli.options import PlotFile, displaying, plot_options
 from swatcost.cli.output import Display, form, show
 from swatcost.cli.progress import unattended
-from swatcost.cli.typed import say
+from swatcost.cli.typed import no_difference
 from swatcost.plots import accuracy_by_reduction, check_accuracies
 from swatcost.published import cells, reproduce
 from swatcost.report.published import render
@@ -32,7 +32,7 @@ def command(table: tuple[str, ...], plot: PlotFile | None, display: Display) -> 
 
     Example: swatcost tables figure 6 --plot figure6.pdf
     """  # fmt: skip
-    say("notes", "tables are printed with their notes")
+    no_difference("notes", "tables are printed with their notes")
     name = " ".join(table) or "all"
     asked = cells(name)
     if plot is not None:

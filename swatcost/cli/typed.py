@@ -2,6 +2,8 @@
 
 import click
 
+from swatcost.cli.progress import say
+
 
 def typed() -> dict[str, str]:
     """The parameters of the running command that were given on its command line, and their options, by name."""
@@ -13,7 +15,7 @@ def typed() -> dict[str, str]:
     }
 
 
-def say(name: str, reason: str) -> None:
+def no_difference(name: str, reason: str) -> None:
     """Says on standard error that a parameter makes no difference, if it was typed."""
     if option := typed().get(name):
-        click.echo(f"swatcost: {option} makes no difference here: {reason}", err=True)
+        say(f"{option} makes no difference here: {reason}")

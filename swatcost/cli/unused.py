@@ -6,7 +6,7 @@ Only what was typed is spoken of. A config file and the environment hold wishes 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from swatcost.cli.typed import say, typed
+from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
 from swatcost.planning.unused import RULES, Rule, unused
@@ -21,7 +21,7 @@ def say_unused(estimates: Iterable[Estimate], rules: Mapping[str, Rule] | None =
     every = {**RULES, **(rules or {})}
     given = [name for name in OPTIONS if name in typed() and name in every]
     for name, reason in unused(estimates, given, every).items():
-        say(name, reason)
+        no_difference(name, reason)
 
 
 def refuse_twice(values: Mapping[str, Sequence[Any] | None]) -> None:

@@ -23,7 +23,31 @@ def write_atomically(path: Path, text: str) -> None:
         else:
             _replace(target, text.encode())
     except (OSError, ValueError) as error:
-        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise cannot_write(path, error) from None
+
+
+def append_whole(descriptor: int, content: bytes, path: Path) -> None:
+    """Appends to an open file all or nothing, so that a full disk leaves a file that can be gone on with.
+
+    Raises SwatcostError that names the path.
+    """
+    try:
+        end = os.fstat(descriptor).st_size
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[os.write(descriptor, left) :]
+        except OSError:
+            with contextlib.suppress(OSError):  # a pipe or a device has no length
+                os.ftruncate(descriptor, end)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: Exception) -> SwatcostError:
+    """What is said of a file that cannot be written."""
+    return SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
 
 
 def check_writable(path: Path) -> None:
@@ -40,7 +64,7 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     try:
         _replace(Path(os.path.realpath(path)), content)
     except (OSError, ValueError) as error:
-        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise cannot_write(path, error) from None
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ except ImportError:  # Windows: nothing prevents two runs from writing to the sa
     fcntl = None  # type: ignore[assignment]
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.files import write_atomically
+from swatcost.common.files import append_whole, cannot_write, write_atomically
 from swatcost.common.reading import LARGEST_RECORD, Amount, Share, json_of, lines_of, read, warn
 from swatcost.common.result import Result
 
@@ -185,11 +185,11 @@ class Writer:
         self._path = path
         flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if header else 0)
         try:
-            self._file = os.fdopen(os.open(path, flags, 0o666), "ab")
+            self._file = os.fdopen(os.open(path, flags, 0o666), "ab", buffering=0)  # nothing is left to fail at the end
         except FileExistsError:
             raise SwatcostError(f"{path} already exists: give another --output, or continue it with --resume") from None
         except (OSError, ValueError) as error:
-            raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+            raise cannot_write(path, error) from None
         if fcntl is not None:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,15 +197,16 @@ class Writer:
                 self._file.close()
                 raise SwatcostError(f"{path} is being written by another run") from None
         if header:
-            self.append(header)
+            try:
+                self.append(header)
+            except SwatcostError:
+                self._file.close()
+                path.unlink(missing_ok=True)  # it was not there before
+                raise
 
     def append(self, line: _Line) -> None:
-        """Writes a line and flushes it, so that an interrupted run keeps it."""
-        try:
-            self._file.write(_encoded(line))
-            self._file.flush()
-        except OSError as error:
-            raise SwatcostError(f"cannot write {self._path}: {error.strerror or error}") from None
+        """Writes a line at once, so that an interrupted run keeps it."""
+        append_whole(self._file.fileno(), _encoded(line), self._path)
 
     def __enter__(self) -> Writer:
         return self

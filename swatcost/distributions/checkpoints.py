@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.distributions.checkpoint_files import check_tensor, read_checkpoint
 from swatcost.distributions.distribution import Request
-from swatcost.network.layer import Layer
+from swatcost.network.layer import Layer, parameter_of
 
 if TYPE_CHECKING:
     import numpy
@@ -31,7 +31,7 @@ def weights_by_name(request: Request) -> dict[str, numpy.ndarray[Any, Any]]:
 
 
 def _magnitudes(layer: Layer, tensors: Mapping[str, Tensor], request: Request) -> numpy.ndarray[Any, Any]:
-    name, _, part = layer.weight.partition("[")
+    name, part = parameter_of(layer.weight)
     short, shape = name.removesuffix("_orig"), request.shapes.get(name)
     parts = [tensors[each] for each in (short, f"{short}_orig") if each in tensors][:1]
     if not parts:
@@ -43,8 +43,7 @@ def _magnitudes(layer: Layer, tensors: Mapping[str, Tensor], request: Request) -
     arrays = [_array(each, name, shape, elements, request.source) for each in parts]
     magnitudes: numpy.ndarray[Any, Any] = abs(arrays[0] if len(arrays) == 1 else arrays[0] * arrays[1]).reshape(-1)
     if part:
-        start, end = map(int, part.rstrip("]").split(":"))
-        magnitudes = magnitudes[start:end]
+        magnitudes = magnitudes[part]
     if not (magnitudes < float("inf")).all():
         raise SwatcostError(f"{_named(request.source)}: {name} contains numbers that are not finite")
     return magnitudes

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.printing import uncelled
 from swatcost.common.reading import LARGEST_TABLE, LARGEST_YAML, csv_of, json_of, number_of, read, yaml_of
 from swatcost.common.record import read_record
 from swatcost.common.registry import nearest
@@ -46,7 +47,7 @@ def read_table(source: Any) -> dict[str, Row]:
 def _csv(text: str) -> dict[str, dict[str, float]]:
     """Numbers by layer and column; empty cells are left out."""
     rows = csv_of(text, "layer").items()
-    return {layer: {name: number_of(cell) for name, cell in row.items() if cell} for layer, row in rows}
+    return {uncelled(layer): {name: number_of(cell) for name, cell in row.items() if cell} for layer, row in rows}
 
 
 def _rows(data: Any, name: str) -> dict[str, Row]:

@@ -12,6 +12,7 @@ from dash.exceptions import PreventUpdate
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
 from swatcost.explorer.controls import EXPLORING, Control, Controls, answered, controls_from
+from swatcost.explorer.requests import refuse_malformed
 from swatcost.network import Network
 from swatcost.page import CHARTS, charts, key_figures, style
 from swatcost.report import estimate as content
@@ -81,6 +82,7 @@ def explorer(network: Network, settings: Mapping[str, Any], *, model: Sequence[s
         return response
 
     app.server.after_request(keep_at_home)
+    refuse_malformed(app, [each.name for each in controls.each])
     return app
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dash import Dash
 
 HOST = "127.0.0.1"
+_PATIENCE_SECONDS = 30.0
 _NAMES = [HOST, "localhost"]  # what a request may call this machine: a page from elsewhere calls it by its own name
 
 
@@ -39,6 +40,8 @@ def serve(app: Dash, listener: socket.socket, *, started: Callable[[str], None],
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
+        timeout = _PATIENCE_SECONDS  # for a body that is shorter than announced
+
         def log(self, type: str, message: str, *args: Any) -> None:
             """Nobody reads a line a request."""
 

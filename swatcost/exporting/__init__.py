@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.files import write_atomically
+from swatcost.common.files import cannot_write, write_atomically
 from swatcost.common.registry import Registry
 from swatcost.counting.workload import Workload, workloads
 from swatcost.estimate import Estimate, estimate_setting
@@ -62,7 +62,7 @@ class Export:
             beside.replace(path)
         except OSError as error:
             shutil.rmtree(beside, ignore_errors=True)
-            raise SwatcostError(f"cannot write {path}: {error.strerror}") from None
+            raise cannot_write(path, error) from None
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from swatcost.common.printing import cell
 from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files
 
@@ -21,8 +22,8 @@ def write(model: str, workloads: Sequence[Workload]) -> Files:
     for each in workloads:
         table.writerow(
             (
-                each.name, each.layer, each.in_pass, each.kind, each.B, each.G, each.K, each.C, each.OY, each.OX,
-                each.FY, each.FX, *each.padded_input, *each.stride, *each.dilation,
+                cell(each.name), cell(each.layer), each.in_pass, each.kind, each.B, each.G, each.K, each.C, each.OY,
+                each.OX, each.FY, each.FX, *each.padded_input, *each.stride, *each.dilation,
                 *(f"{density:.12g}" for density in (each.input_density, each.weight_density, each.output_density)),
                 ":".join(map(str, each.pattern)) if each.pattern else "", each.bits, each.macs,
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from swatcost.common.printing import cell
 from swatcost.counting.workload import Workload
 from swatcost.exporting.form import ExportFormat, Files, is_sparse, named
 
@@ -81,6 +82,7 @@ def _rows(workload: Workload) -> list[tuple[str, Workload]]:
     supported = workload.kind == "product" or (workload.dilation == (1, 1) and workload.stride[0] == workload.stride[1])
     each = workload if supported else workload.unfolded()
     name = workload.name.replace(",", "_").replace("DP", "Dp")  # a comma ends the name; DP means depthwise there
+    name = str(cell(name))  # the apostrophe is a part of the name there
     return [(name if each.G == 1 else f"{name}.group{group}", each) for group in range(each.G)]
 
 

@@ -1,5 +1,6 @@
 """One layer of a trace, and its dimensions in the paper's symbols."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,10 @@ import msgspec
 LARGEST = 2**53  # floats represent every integer up to here
 Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*$")]  # one line, no control characters
+# One line, no control characters, none that turn the direction of writing or cannot be seen.
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+Name = Annotated[str, msgspec.Meta(pattern=f"^[^{_UNPRINTABLE}]*$")]
+_PART = re.compile(r"\[(\d+):(\d+)\]$")
 Shape = tuple[Positive, ...]
 LayerKind = Literal[
     "conv", "transposed_conv", "linear", "product", "custom",
@@ -19,6 +23,16 @@ LayerKind = Literal[
 ]  # fmt: skip
 WEIGHT_KINDS = ("conv", "transposed_conv", "linear")
 PRODUCT_KINDS = ("product", "custom")
+
+
+def parameter_of(weight: str) -> tuple[str, slice | None]:
+    """The parameter that a weight is, or is a part of, and the part; names of modules may have brackets, too.
+
+    >>> parameter_of("fc.weight"), parameter_of("heads[0].weight[2:4]")
+    (('fc.weight', None), ('heads[0].weight', slice(2, 4, None)))
+    """
+    found = _PART.search(weight)
+    return (weight[: found.start()], slice(int(found[1]), int(found[2]))) if found else (weight, None)
 
 
 class Symbols(NamedTuple):

@@ -16,7 +16,7 @@ from swatcost.common.files import write_atomically
 from swatcost.common.reading import LARGEST_JSON, json_of, read, typed
 from swatcost.common.result import Result
 from swatcost.network.batches import batch_is_identifiable, per_sample, without_dim
-from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses
+from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses, parameter_of
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
 
@@ -176,7 +176,7 @@ class Network(Result):
 
     @staticmethod
     def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
-        name, _, part = layer.weight.partition("[")
+        name, part = parameter_of(layer.weight)
         if name not in layer.parameters:
             raise ValueError(f"{layer.name}: its weight {layer.weight!r} is not one of its parameters")
         elements = known[name].elements

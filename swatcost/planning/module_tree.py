@@ -16,6 +16,7 @@ from swatcost.counting import Cost, PassCosts
 from swatcost.estimate import Estimate
 from swatcost.memory import saved_by_module
 from swatcost.network import Layer, Network
+from swatcost.network.layer import parameter_of
 
 OWN = "(own)"
 """The label of what a module with parts of its own has or executes itself."""
@@ -159,7 +160,7 @@ class _Places:
     def of_weight(self, layer: Layer) -> str:
         """The path of the module that a layer's weight belongs to: for a computed one, that of the layer itself."""
         computed = layer.weight.startswith("(")
-        return self.of(layer.name) if computed else self.owner(layer.weight.partition("[")[0])
+        return self.of(layer.name) if computed else self.owner(parameter_of(layer.weight)[0])
 
 
 def _without_parametrizations(parts: list[str]) -> str:

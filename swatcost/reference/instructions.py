@@ -17,6 +17,8 @@ _SUMMARY = re.compile(r"^==(\d+)== I\s+refs:\s+([\d,]+)$", re.MULTILINE)
 # Run in separate processes: numpy chooses its code paths on import, and valgrind counts whole processes.
 _CHILD = f"""
 import ctypes, json, os, platform, struct, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: nobody waits for the counts of a program that is gone
 import numpy
 try:
     from numpy._core import _multiarray_umath as core

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.printing import escaped_in_json, printable_lines
 from swatcost.common.registry import nearest
 from swatcost.common.result import Result
 from swatcost.report.sheet import View
@@ -28,7 +29,8 @@ def render_as(report: str, result: Any, format: str = "table", **view: Any) -> s
 def _rendered(report: Any, result: Any, format: str, view: View) -> str:
     form = import_module(f"{__name__}.{checked_format(format)}")
     text: str = form.render(_relative(report, format) if view.relative else report, result, view)
-    return text.rstrip("\n") + "\n"
+    clean = escaped_in_json if format == "json" else printable_lines
+    return clean(text.rstrip("\n") + "\n")
 
 
 def _relative(report: Any, format: str) -> Any:

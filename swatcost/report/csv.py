@@ -1,9 +1,10 @@
-"""A report as CSV, unrounded."""
+"""A report as CSV, unrounded; text that a spreadsheet would take for a formula has an apostrophe before it."""
 
 import csv
 import io
 from typing import Any
 
+from swatcost.common.printing import cell
 from swatcost.report.sheet import View
 
 
@@ -14,5 +15,5 @@ def render(report: Any, result: Any, view: View) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()

@@ -20,6 +20,8 @@ import msgspec
 
 from swatcost.accelerator.architecture import Architecture, load_architecture
 from swatcost.common.errors import MissingPackageError, SwatcostError
+from swatcost.common.files import append_whole, cannot_write
+from swatcost.common.interrupts import end_with
 from swatcost.common.reading import LARGEST_RECORD, Amount, Share, Sparsity, json_of, lines_of
 from swatcost.common.several import pairs, several
 from swatcost.loading import counted_network
@@ -221,13 +223,19 @@ def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator
     for _ in range(_ATTEMPTS):
         try:
             parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=2 * jobs)
-            for row in parallel(joblib.delayed(Task.run)(each) for each in list(left.values())):
+            for row in parallel(joblib.delayed(_in_worker)(each, os.getpid()) for each in list(left.values())):
                 del left[_key(row)]
                 yield row
             return
         except TerminatedWorkerError:
             continue
     raise SwatcostError(f"worker processes died {_ATTEMPTS} times, perhaps for lack of memory: try fewer jobs")
+
+
+def _in_worker(task: Task, parent: int) -> Row:
+    """Runs a task in a process that ends with the study, even if that is killed."""
+    end_with(parent)
+    return task.run()
 
 
 @contextmanager
@@ -260,7 +268,7 @@ def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Call
     except SwatcostError:
         raise
     except (OSError, ValueError) as error:
-        raise SwatcostError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise cannot_write(path, error) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -269,8 +277,7 @@ def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Call
         rows = _read(file, path, header)
 
         def write(row: Row) -> None:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
+            append_whole(file.fileno(), f"{json.dumps(row)}\n".encode(), path)
 
         yield rows, write
 
@@ -309,8 +316,7 @@ def _read(file: TextIO, path: Path, header: Row) -> list[Row]:
     if len(whole) < len(text):
         file.truncate(len(whole.encode()))
     if not lines:
-        file.write(json.dumps(header) + "\n")
-        file.flush()
+        append_whole(file.fileno(), f"{json.dumps(header)}\n".encode(), path)
     return lines[1:]
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.printing import printable
 from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
 from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
 from swatcost.tracing.forward_error import ForwardError
-from swatcost.tracing.module_names import printable
 from swatcost.tracing.traced_step import traced_step
 
 __all__ = ["trace"]

@@ -168,13 +168,13 @@ class Recording:
             if _has_gradients(layer):
                 self._graph.await_node(place, result)
 
-    def recomputed(self, func: Any, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
+    def recomputed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
         operation, layers = self._known(func), []
         with contextlib.suppress(NotReadError):  # it was listed when it first ran
-            layers = self._executed(operation, args, {}, result, frame)
+            layers = self._executed(operation, args, kwargs, result, frame)
             self._recomputed += [each for each in layers if not each.is_norm]
-        self._track(operation.name, args, {}, result, layers)
+        self._track(operation.name, args, kwargs, result, layers)
 
     def view(self, func: Any, args: tuple[Any, ...]) -> None:
         """Records a view of the forward pass."""
@@ -379,8 +379,7 @@ class Recording:
 
     def _as_trained(self) -> Iterable[Layer]:
         """The layers, with only the gradients that the backward pass computes, and with their recomputations."""
-        known = {_work(layer): place for place, layer in reversed(list(enumerate(self._layers)))}
-        recomputed = Counter(known[_work(layer)] for layer in self._recomputed if _work(layer) in known)
+        recomputed = self._recomputations()
         for place, layer in enumerate(self._layers):
             if place not in self._reached and _has_gradients(layer):
                 forward, _ = layer.custom_macs
@@ -388,6 +387,17 @@ class Recording:
             if place not in self._complex.dropped:
                 again = replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
                 yield self._complex.counted(place, again)
+
+    def _recomputations(self) -> Counter[int]:
+        """How often each layer, by its place, was recomputed; equal work is recomputed in the order in which it ran."""
+        places: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for place, layer in enumerate(self._layers):
+            places[_work(layer)].append(place)
+        found: Counter[int] = Counter()
+        for work, times in Counter(map(_work, self._recomputed)).items():
+            for time in range(times if work in places else 0):
+                found[places[work][time % len(places[work])]] += 1
+        return found
 
     def _listed(self) -> Iterable[Uncounted]:
         custom = self._executed_backward.unread
@@ -409,5 +419,6 @@ def _has_gradients(layer: Layer) -> bool:
 
 
 def _work(layer: Layer) -> tuple[Any, ...]:
-    """A key that is equal for two executions of the same work."""
-    return (layer.name, layer.kind, layer.weight, layer.input_shape, layer.weight_shape, layer.output_shape)
+    """A key that is equal for two executions of the same work; a computed weight has another storage in each."""
+    weight = layer.weight.rpartition(", ")[0] if layer.weight.startswith("(computed in ") else layer.weight
+    return (layer.name, layer.kind, weight, layer.input_shape, layer.weight_shape, layer.output_shape)

@@ -97,7 +97,7 @@ class _Observer(TorchDispatchMode):
         result = self.kernels.run(func, args, kwargs) if self.kernels else func(*args, **kwargs)
         self.recording.memory(result)
         if of_forward and self.in_backward:
-            self.recording.recomputed(func, args, result, self.running.here)
+            self.recording.recomputed(func, args, kwargs, result, self.running.here)
         elif of_forward:
             self.recording.forward(func, args, kwargs, result, self.running.here)
         elif not func.is_view:
