@@ -1,6 +1,7 @@
 """The error of a module's forward pass, with the place where it was raised."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ class ForwardError(SwatcostError):
     def __init__(
         self, error: BaseException, network: str, inputs: Sequence[Tensor], batch_size: int, place: Frame | None
     ) -> None:
-        self.place = place
+        self.place = place and replace(place, args=())  # without the graph that its tensors hold
         given = " and ".join(_times(each.shape[1:]) for each in inputs if each.dim())
         where = ""
         if place is not None:

@@ -136,6 +136,10 @@ class Recording:
         """Drops the memory events of a backward pass that failed."""
         self._events = self._storages.events[: self._backward_began]
 
+    def release(self) -> None:
+        """Frees autograd's graph, once nothing else holds the step's tensors."""
+        self._graph.release()
+
     def network(self, name: str) -> Network:
         """The traced network, once the step is over."""
         kept = [each.grad for each in self._parameters.values() if each.grad is not None]

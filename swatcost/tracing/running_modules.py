@@ -79,6 +79,8 @@ class RunningModules:
                 handle.remove()
             for snapshot in self._outsiders.values():
                 snapshot.restore()
+            del self._running[1:]
+            self._failure = None
 
 
 def _is_early_stop(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ the tensors that autograd saves. The module runs on stand-ins for its parameters
 import contextlib
 import gc
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,6 +28,7 @@ from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
 from swatcost.tracing.recording import Recording
 from swatcost.tracing.running_modules import Frame, RunningModules
+from swatcost.tracing.torch_control_flow import eager_control_flow, saving
 
 
 def traced_step(
@@ -42,19 +44,34 @@ def traced_step(
     recording, running = Recording(model, parameters, buffers, inputs, batch_size), RunningModules(model)
     observer = _Observer(recording, running, meta=meta)
     tracked = running.tracked(observer.left), observer.checkpointing.tracked()
-    with untouched(model), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
-        hooks = torch.autograd.graph.saved_tensors_hooks(observer.save, lambda tensor: tensor)
-        device = torch.device("meta") if meta else contextlib.nullcontext()
-        attention = fused_attention() if meta else contextlib.nullcontext()
-        try:
-            with hooks, device, attention, observer:
-                named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
-                functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
-        except SwatcostError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ForwardError(error, name, inputs, batch_size, running.failed_in(error)) from error
-    return recording.network(name)
+    try:
+        with untouched(model), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
+            device = torch.device("meta") if meta else contextlib.nullcontext()
+            attention = fused_attention() if meta else contextlib.nullcontext()
+            try:
+                with saving(observer.save), eager_control_flow(), device, attention, observer:
+                    named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
+                    functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
+            except SwatcostError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise ForwardError(error, name, inputs, batch_size, running.failed_in(error)) from error
+        return recording.network(name)
+    except BaseException as error:
+        _forget_tensors(error)
+        raise
+    finally:
+        recording.release()
+
+
+def _forget_tensors(error: BaseException | None) -> None:
+    """Clears the local variables of the frames in which the exception and its causes were raised.
+
+    They hold autograd's graph, which has to be freed by `Recording.release`.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class _Observer(TorchDispatchMode):
