@@ -14,6 +14,8 @@ from torch._higher_order_ops.scan import scan
 from torch._higher_order_ops.while_loop import while_loop
 
 import swatcost
+from swatcost.reference.run_settings import Settings
+from swatcost.simulation.study import study
 
 
 class Layer(nn.Module):
@@ -118,3 +120,40 @@ def test_global_settings_are_restored() -> None:
     before = state()
     swatcost.trace(module, torch.ones(3, 4))
     assert state() == before
+
+
+@pytest.mark.parametrize("dtype", ["qint8", "quint4x2", "bits8"])
+def test_a_dtype_without_zeros_is_refused(dtype: str) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=f"{dtype}.*float32"):
+        swatcost.trace(nn.Linear(4, 4), input_shape=(4,), input_dtype=dtype)
+
+
+def test_an_input_larger_than_the_memory_is_refused_before_it_is_made() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), Layer(lambda f, x: x * x.sum().item()))  # reads a value: a real run
+    with pytest.raises(swatcost.SwatcostError, match="GB; give a smaller shape"):
+        swatcost.trace(module, input_shape=(3, 1_000_000, 1_000_000))
+
+
+def test_a_network_on_the_meta_device_that_reads_values_is_to_be_built_on_the_cpu() -> None:
+    with torch.device("meta"):
+        module = Layer(lambda f, x: f(x) * x.sum().item())
+    with pytest.raises(swatcost.SwatcostError, match="build the network and its inputs on the CPU"):
+        swatcost.trace(module, input_shape=(4,))
+
+
+def test_grids_that_fit_no_machine_are_refused_before_they_are_made() -> None:
+    million = [0.5] * 100_000
+    with pytest.raises(swatcost.SwatcostError, match="10,000,000,000 combinations"):
+        swatcost.sweep("resnet18", weights=million, acts=million)
+    with pytest.raises(swatcost.SwatcostError, match="at most 1,000,000"):
+        study(["resnet18"], weights=million, acts=million)
+    with pytest.raises(swatcost.SwatcostError, match="2,000,000 simulations"):
+        study(["resnet18"], weights=[0.5, 0.6], seeds=1_000_000)
+
+
+@pytest.mark.parametrize(
+    "given", [{"seed": 2**64}, {"seed": -1}, {"learning_rate": 1e308}, {"momentum": float("nan")}, {"steps": 10**30}]
+)
+def test_numbers_of_a_run_have_bounds(given: dict[str, Any]) -> None:
+    with pytest.raises(swatcost.SwatcostError, match=f"{next(iter(given))} .*: give"):
+        Settings(**{"model": "cifar_resnet18", "steps": 1, **given})

@@ -1,5 +1,6 @@
 """PyTorch → Network: runs one training step of a module and records its operations."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, first_line
 from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.module_names import printable
@@ -16,6 +17,7 @@ from swatcost.tracing.traced_step import traced_step
 
 __all__ = ["trace"]
 
+_WITHOUT_ZEROS = ("qint", "quint", "bits")  # dtypes of tensors that cannot be filled with zeros
 _IDENTIFIABLE_BATCH_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 
 
@@ -73,6 +75,10 @@ def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
     dtype = getattr(torch, given, None) if isinstance(given, str) else given
     if given is not None and not isinstance(dtype, torch.dtype):
         raise SwatcostError(f"input_dtype {given!r:.40}: give a torch dtype, such as float32 or int64")
+    if dtype is not None and str(dtype).removeprefix("torch.").startswith(_WITHOUT_ZEROS):
+        raise SwatcostError(
+            f"input_dtype {given!r:.40} holds no plain numbers: give one such as float32, int64 or int8"
+        )
     return dtype
 
 
@@ -108,7 +114,24 @@ def _trace_shape(
         if device.type == "meta":
             raise
     # Modules that keep tensors outside their buffers or read values need a real run.
-    return traced_step(model, name, batch_size, (torch.zeros_like(sample, device=device),), {}, meta=False)
+    _check_fits(sample, shape)
+    try:
+        zeros = torch.zeros_like(sample, device=device)
+    except (RuntimeError, NotImplementedError) as error:
+        raise SwatcostError(f"no input of {shape} and {input_dtype} can be made: {first_line(error)}") from None
+    return traced_step(model, name, batch_size, (zeros,), {}, meta=False)
+
+
+def _check_fits(sample: Tensor, shape: tuple[int, ...]) -> None:
+    """Raises SwatcostError if a real input would not fit in this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = sample.numel() * sample.element_size()
+    if needed > memory:
+        raise SwatcostError(
+            f"input shape {shape} needs a run with real values, since the network does not run on the meta device: its "
+            f"{sample.shape[0]} samples take {needed / 1e9:,.0f} GB of this machine's {memory / 1e9:,.0f} GB; "
+            "give a smaller shape"
+        )
 
 
 def _trace_examples(model: nn.Module, examples: Any, batch_size: int | None, name: str) -> Network:

@@ -22,11 +22,18 @@ class ForwardError(SwatcostError):
             seen = " and ".join(map(_times, place.shapes))  # hooks do not see keyword arguments
             where = f"{place.name} ({type(place.module).__name__}){' was given ' * bool(seen)}{seen}: "
         batch = f"a batch of {batch_size} samples of {given}, which it is traced with"
-        super().__init__(f"{network} does not accept {batch}: {where}{first_line(error)}")
+        super().__init__(f"{network} does not accept {batch}: {where}{first_line(error)}{_remedy(error)}")
 
     def __reduce__(self) -> tuple[type[SwatcostError], tuple[str]]:
         """Another process gets the message; the frame stays here."""
         return SwatcostError, (str(self),)
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do where the meta device is the reason: it has shapes, but no values."""
+    if "meta" in str(error).lower():
+        return "; the meta device holds no values: build the network and its inputs on the CPU"
+    return ""
 
 
 def _times(shape: Sequence[int]) -> str:
