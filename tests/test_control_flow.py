@@ -157,3 +157,14 @@ def test_grids_that_fit_no_machine_are_refused_before_they_are_made() -> None:
 def test_numbers_of_a_run_have_bounds(given: dict[str, Any]) -> None:
     with pytest.raises(swatcost.SwatcostError, match=f"{next(iter(given))} .*: give"):
         Settings(**{"model": "cifar_resnet18", "steps": 1, **given})
+
+
+def test_nesting_deeper_than_python_allows_is_refused() -> None:
+    module: nn.Module = nn.Linear(4, 4)
+    inputs: Any = torch.zeros(1, 4)
+    for _ in range(3000):
+        module, inputs = nn.Sequential(module), [inputs]
+    with pytest.raises(swatcost.SwatcostError, match="nested too deeply"):
+        swatcost.trace(module, input_shape=(4,))
+    with pytest.raises(swatcost.SwatcostError, match="nested too deeply"):
+        swatcost.trace(nn.Linear(4, 4), inputs)

@@ -53,7 +53,14 @@ def trace(
     if (example_inputs is None) == (input_shape is None):
         raise SwatcostError("give either example_inputs or input_shape")
     model = unwrapped(model)
-    for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    try:
+        own = [*model.named_parameters(), *model.named_buffers()]
+        tree_flatten(example_inputs)
+    except RecursionError:
+        raise SwatcostError(
+            f"{type(model).__name__} or its inputs are nested too deeply for Python: flatten them"
+        ) from None
+    for key, tensor in own:
         if nn.parameter.is_lazy(tensor):
             raise SwatcostError(f"{key} has no shape yet: run the module once on real input")
         if tensor.layout != torch.strided:
