@@ -156,6 +156,16 @@ def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
 _LARGEST_COUNT = 10**12  # samples, steps or iterations; larger than in any run
 
 
+_LARGEST_SEED = 2**63 - 1  # of torch's and NumPy's generators
+
+
+def checked_seed(value: int, name: str = "seed") -> int:
+    """The value as an int. Raises SwatcostError unless it is a whole number from 0 to 2^63 − 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= _LARGEST_SEED:
+        raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 0 to 2^63 - 1")
+    return int(value)
+
+
 def checked_count(value: int, name: str) -> int:
     """The value as an int. Raises SwatcostError unless it is a whole number from 1 to 10^12."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= _LARGEST_COUNT:

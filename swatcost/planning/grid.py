@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy
@@ -17,6 +18,7 @@ from swatcost.planning.vectorised import Array, Vectorised, times_of
 from swatcost.setting import EVERY_SETTING, OPTIONS, Scope
 
 _PERIOD = OPTIONS["period"].default
+_MOST_ROWS = 10_000_000  # about 2 GB
 _CHUNK = 50_000  # settings whose layers are in memory at once
 
 
@@ -29,6 +31,8 @@ def swept(network: Network, given: dict[str, Any], scope: Scope, paired: bool) -
         *targets, periods = (numpy.broadcast_to(each, count) for each in (*targets, periods))
     names = [name for name in scope.several if name not in (*OPERANDS, "period")]
     choices = {name: several(given.pop(name, OPTIONS[name].default), name) for name in names}
+    if not paired:
+        _check_size([*map(len, targets), len(periods), *map(len, choices.values())])
     methods = [METHODS.choose(each) for each in choices["method"]]
     frames = []
     for choice in product(*choices.values()):
@@ -55,6 +59,14 @@ def swept(network: Network, given: dict[str, Any], scope: Scope, paired: bool) -
             at = periods[start : start + _CHUNK] if paired else periods
             frames.append(pandas.DataFrame(_with_periods(named, columns, at, paired, asked.hidden)))
     return pandas.concat(frames, ignore_index=True)
+
+
+def _check_size(counts: list[int]) -> None:
+    if prod(counts) > _MOST_ROWS:
+        raise SwatcostError(
+            f"a sweep of {' × '.join(f'{each:,}' for each in counts if each > 1)} = {prod(counts):,} combinations: "
+            f"give fewer values, for at most {_MOST_ROWS:,}"
+        )
 
 
 def _of_method(method: Method, methods: Sequence[Method], targets: list[Array]) -> list[Array]:

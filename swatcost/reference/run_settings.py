@@ -9,9 +9,10 @@ import torch
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.record import Header
-from swatcost.common.units import checked_count
+from swatcost.common.units import checked_count, checked_seed
 from swatcost.reference.scopes import RUNNING
 
+LARGEST_RATE = 1e6  # larger ones overflow float32 within a few steps
 _MEASURED = 20  # default number of steps of a run in which layers are measured
 
 
@@ -59,8 +60,9 @@ class Settings:
         if self.record_every is not None:
             checked_count(self.record_every, "record_every")
         for name in ("learning_rate", "momentum", "weight_decay"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise SwatcostError(f"{name} {getattr(self, name)!r}: give a non-negative number")
+            if not 0 <= getattr(self, name) <= LARGEST_RATE:
+                raise SwatcostError(f"{name} {getattr(self, name)!r}: give a number from 0 to {LARGEST_RATE:g}")
+        checked_seed(self.seed)
         if self.on == "cuda" and not torch.cuda.is_available():
             raise SwatcostError("on 'cuda': torch finds no usable GPU")
         if self.on not in ("cpu", "cuda"):

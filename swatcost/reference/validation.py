@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
-from swatcost.common.units import checked_count
+from swatcost.common.units import checked_count, checked_seed
 from swatcost.counting.conventions import EXACT
 from swatcost.counting.default_sparsity import default_act_sparsity
 from swatcost.counting.padding import inside_fraction, reach
@@ -27,6 +27,7 @@ from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.counts import Counts
 from swatcost.reference.data import samples
 from swatcost.reference.layer_records import mean
+from swatcost.reference.run_settings import LARGEST_RATE
 from swatcost.reference.runnable import runnable
 from swatcost.reference.saved_bytes import saved_bytes
 from swatcost.reference.scopes import VALIDATING
@@ -187,6 +188,10 @@ def validate(
     selection, one_sample = asked.pop("selection"), asked.pop("one_sample", False)
     setting = EVERY_SETTING.setting(asked)
     batch_size = setting.batch_size
+    checked_seed(seed)
+    for name, value in (("bound", bound), ("learning_rate", learning_rate)):
+        if not 0 <= value <= LARGEST_RATE:
+            raise SwatcostError(f"{name} {value!r}: give a number from 0 to {LARGEST_RATE:g}")
     built = runnable(model, classes=classes, input_shape=input_shape, seed=seed)
     found = estimate_setting(built.network, setting)
     given = samples(data, input_shape=built.input_shape, classes=classes_of(built), seed=seed)

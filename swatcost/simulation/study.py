@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, TextIO, Unpack
 
@@ -32,6 +33,7 @@ from swatcost.setting import OPTIONS, Settings
 from swatcost.simulation.simulation import SIMULATING, simulate
 
 SCHEMA = "swatcost.study/2"
+_MOST_TASKS = 1_000_000
 _ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
 
 _IDENTIFYING = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
@@ -146,6 +148,12 @@ def study(
     if "weights" not in asked:
         raise SwatcostError("a study needs at least one weight sparsity: give weights")
     targets = _targets(asked.pop("weights"), asked.pop("acts", None), paired)
+    counts = (len(networks), len(machines), len(targets), seeds)
+    if prod(counts) > _MOST_TASKS:
+        raise SwatcostError(
+            f"a study of {' × '.join(f'{each:,}' for each in counts)} = {prod(counts):,} simulations (models, shapes, "
+            f"sparsities, seeds): give fewer, at most {_MOST_TASKS:,}"
+        )
     record_of = SIMULATING.setting(asked).record()  # refuses invalid settings before any work
     tasks = {
         _key(task.row): task
@@ -184,6 +192,10 @@ def _targets(weights: Any, acts: Any, paired: bool) -> list[tuple[float, float |
     """The pairs of a weight and an activation sparsity; None if no activation sparsity was given."""
     of_weights = [checked_sparsity(each, "weights") for each in several(weights, "weights")]
     of_acts = [None] if acts is None else [checked_sparsity(each, "acts") for each in several(acts, "acts")]
+    if not paired and len(of_weights) * len(of_acts) > _MOST_TASKS:
+        raise SwatcostError(
+            f"{len(of_weights):,} weights × {len(of_acts):,} acts: give fewer, for at most {_MOST_TASKS:,} simulations"
+        )
     if not paired:
         return list(itertools.product(of_weights, of_acts))
     count = pairs(len(of_weights), len(of_acts))

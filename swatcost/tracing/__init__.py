@@ -1,14 +1,15 @@
 """PyTorch → Network: runs one training step of a module and records its operations."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.printing import printable
 from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
@@ -18,6 +19,7 @@ from swatcost.tracing.traced_step import traced_step
 
 __all__ = ["trace"]
 
+_WITHOUT_ZEROS = ("qint", "quint", "bits")  # dtypes of tensors that cannot be filled with zeros
 _IDENTIFIABLE_BATCH_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 
 
@@ -62,7 +64,7 @@ def trace(
     if (example_inputs is None) == (input_shape is None):
         raise SwatcostError("give either example_inputs or input_shape")
     model = unwrapped(model)
-    for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    for key, tensor in _parameters_and_buffers(model):
         if nn.parameter.is_lazy(tensor):
             raise SwatcostError(f"{key} has no shape yet: run the module once on real input")
         if tensor.layout != torch.strided:
@@ -74,7 +76,10 @@ def trace(
         if input_shape is None:
             if input_dtype is not None:
                 raise SwatcostError("example_inputs already have a dtype: leave input_dtype out")
-            return _trace_examples(model, example_inputs, batch_size, batch_dim, name)
+            try:
+                return _trace_examples(model, example_inputs, batch_size, batch_dim, name)
+            except RecursionError:  # one of the network's own is a ForwardError
+                raise SwatcostError("example_inputs are nested too deeply for Python: flatten them") from None
         shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
         return _trace_shape(model, shape, _dtype(input_dtype), batch_size, batch_dim, name)
 
@@ -84,7 +89,18 @@ def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
     dtype = getattr(torch, given, None) if isinstance(given, str) else given
     if given is not None and not isinstance(dtype, torch.dtype):
         raise SwatcostError(f"input_dtype {given!r:.40}: give a torch dtype, such as float32 or int64")
+    if dtype is not None and str(dtype).removeprefix("torch.").startswith(_WITHOUT_ZEROS):
+        raise SwatcostError(
+            f"input_dtype {given!r:.40} holds no plain numbers: give one such as float32, int64 or int8"
+        )
     return dtype
+
+
+def _parameters_and_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    try:
+        return [*model.named_parameters(), *model.named_buffers()]
+    except RecursionError:
+        raise SwatcostError(f"{type(model).__name__} is nested too deeply for Python: flatten it") from None
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -140,7 +156,24 @@ def _trace_batch(
         if device.type == "meta":
             raise
     # Modules that keep tensors outside their buffers or read values need a real run.
-    return traced_step(model, name, batch, (torch.zeros_like(sample, device=device),), {}, meta=False)
+    _check_fits(sample, shape)
+    try:
+        zeros = torch.zeros_like(sample, device=device)
+    except (RuntimeError, NotImplementedError) as error:
+        raise SwatcostError(f"no input of {shape} and {input_dtype} can be made: {first_line(error)}") from None
+    return traced_step(model, name, batch, (zeros,), {}, meta=False)
+
+
+def _check_fits(sample: Tensor, shape: tuple[int, ...]) -> None:
+    """Raises SwatcostError if a real input would not fit in this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = sample.numel() * sample.element_size()
+    if needed > memory:
+        raise SwatcostError(
+            f"input shape {shape} needs a run with real values, since the network does not run on the meta device: its "
+            f"{sample.shape[0]} samples take {needed / 1e9:,.0f} GB of this machine's {memory / 1e9:,.0f} GB; "
+            "give a smaller shape"
+        )
 
 
 def _trace_examples(

@@ -89,6 +89,8 @@ def copied(value: Any, *, meta: bool) -> Any:
             if isinstance(each, MappingProxyType):
                 memo[id(each)] = MappingProxyType(deepcopy(dict(each), memo))
         return deepcopy(value, memo)
+    except RecursionError:
+        raise  # nested too deeply, as `trace` says
     except Exception as error:
         raise SwatcostError(
             f"example_inputs cannot be copied ({type(error).__name__}: {first_line(error)}), and a forward call might "

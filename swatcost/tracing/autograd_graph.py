@@ -1,6 +1,6 @@
 """Which gradients the backward pass computes, read off autograd's graph without running it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,45 +13,49 @@ Node = Any  # torch.autograd.graph.Node; a custom function's node is not an inst
 class AutogradGraph:
     """The nodes that autograd created for recorded operations, and which of them a loss reaches.
 
-    An operation's node is created only after the operation has run: until then its result is kept. Nodes are known by
-    their sequence numbers, which are unique: a node that was kept would keep the tensors that it saves.
+    Nodes are known by their sequence numbers, which count up as autograd creates them, an operation's before the
+    operation runs. A node that was kept would keep the tensors that it saves, and one that Python has seen frees the
+    nodes behind it recursively, which overflows the C stack in a deep network: so the graph is looked at only when the
+    forward pass is over, and `release` frees what was seen.
     """
 
     def __init__(self) -> None:
-        self._pending: list[tuple[int, Tensor]] = []
-        self._nodes: dict[int, int] = {}
+        self._latest = -1
+        self._nodes: dict[int, int] = {}  # of recorded operations
         self._known: set[int] = set()
-        self._custom: dict[int, str] = {}
-        self._just_fixed: list[Tensor] = []
         self._fixed: set[int] = set()
+        self._modules: list[tuple[int, int, str]] = []
+        self._seen: set[Node] = set()
 
-    def await_node(self, place: int, result: Tensor) -> None:
-        """Keeps the result of the recorded operation number `place` until its node exists."""
-        self._pending.append((place, result))
+    @staticmethod
+    def created() -> int:
+        """The number of nodes that autograd has created."""
+        return int(torch._C._autograd._get_sequence_nr())
 
-    def fixed(self, result: Tensor) -> None:
-        """Notes that an operation's result, and so the work of its node, does not grow with the batch."""
-        self._just_fixed.append(result)
+    def operation_begins(self) -> None:
+        """To be called before each operation: if it has gradients, its node is the latest."""
+        self._latest = self.created() - 1
+
+    def operation_ended(self, result: Tensor) -> None:
+        """In place of `operation_begins`, for an operation that is over."""
+        if result.grad_fn is not None:
+            self._latest = number_of(result.grad_fn)
+
+    def has_node(self, place: int) -> None:
+        """The recorded operation number `place` is the running one, and has gradients."""
+        self._nodes[place] = self._latest
 
     def forget(self, since: int) -> None:
-        """No longer awaits nodes of the recorded operations from number `since` on."""
-        self._pending = [each for each in self._pending if each[0] < since]
+        """Forgets the nodes of the recorded operations from number `since` on."""
+        self._nodes = {place: node for place, node in self._nodes.items() if place < since}
 
-    def settle(self) -> None:
-        """Records the nodes that autograd has created for pending operations."""
-        if self._just_fixed:
-            self._fixed |= {number_of(each.grad_fn) for each in self._just_fixed if each.grad_fn is not None}
-            self._just_fixed.clear()
-        if self._pending:
-            nodes = {place: result.grad_fn for place, result in self._pending}
-            self._nodes |= {place: number_of(node) for place, node in nodes.items() if node is not None}
-            self._pending = [each for each in self._pending if each[0] not in self._nodes]
+    def fixed(self) -> None:
+        """The running operation's result, and so the work of its node, does not grow with the batch."""
+        self._fixed.add(self._latest)
 
-    def left(self, name: str, result: Any) -> None:
-        """Records the module whose result a custom autograd function computed."""
-        node = result.grad_fn if isinstance(result, Tensor) else None
-        if isinstance(node, BackwardCFunction):
-            self._custom.setdefault(number_of(node), name)
+    def left(self, name: str, began: int) -> None:
+        """A module that began when autograd had created so many nodes has returned."""
+        self._modules.append((began, self.created(), name))
 
     def knows(self, node: Node) -> bool:
         """Whether the node computes the gradients of a recorded operation."""
@@ -63,24 +67,40 @@ class AutogradGraph:
 
     def reached(self, outputs: Any) -> tuple[set[int], dict[Node, str]]:
         """The recorded operations that a loss over all outputs reaches, and the custom functions with their modules."""
-        self.settle()
-        waiting = [tensor.grad_fn for tensor in _tensors(outputs) if tensor.grad_fn is not None]
-        seen = set(waiting)
-        while waiting:
-            for node, _ in waiting.pop().next_functions:
-                if node is not None and node not in seen:
-                    seen.add(node)
-                    waiting.append(node)
+        self._seen = _behind(tensor.grad_fn for tensor in _tensors(outputs))
         self._known = set(self._nodes.values())
-        numbers = {number_of(node) for node in seen}
-        functions = [node for node in seen if isinstance(node, BackwardCFunction) and not self.knows(node)]
-        custom = {node: self._custom.get(number_of(node), "") for node in functions}
+        numbers = {number_of(node) for node in self._seen}
+        functions = [node for node in self._seen if isinstance(node, BackwardCFunction) and not self.knows(node)]
+        custom = {node: self._module_of(number_of(node)) for node in functions}
         return {operation for operation, number in self._nodes.items() if number in numbers}, custom
+
+    def _module_of(self, number: int) -> str:
+        """The innermost module that ran when autograd created the node."""
+        return next((name for began, ended, name in self._modules if began <= number < ended), "")
+
+    def release(self) -> None:
+        """Frees the nodes that were seen, each before those behind it, when nothing else holds the step's tensors."""
+        nodes = sorted(self._seen, key=number_of)
+        self._seen.clear()
+        while nodes:
+            nodes.pop()
 
 
 def number_of(node: Node) -> int:
     """The node's sequence number, unique among the nodes that a forward pass creates."""
     return int(node._sequence_nr())
+
+
+def _behind(nodes: Iterable[Node | None]) -> set[Node]:
+    """These nodes and all that they pass gradients to."""
+    waiting = [node for node in nodes if node is not None]
+    seen = set(waiting)
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    return seen
 
 
 def differentiable(result: Any) -> list[Tensor]:

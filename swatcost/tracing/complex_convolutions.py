@@ -11,8 +11,6 @@ from torch import Tensor
 from swatcost.network.layer import Layer
 from swatcost.tracing.storages import address
 
-_RECOGNISED_AGAIN = 2  # of the three, where a checkpoint recomputes them: the third one's kernel is a sum
-
 
 class ComplexConvolutions:
     """The places of complex convolutions among a trace's layers; their second and third real convolution is dropped."""
@@ -41,8 +39,7 @@ class ComplexConvolutions:
         """The layer as it is counted: the first of three convolutions stands for the complex one."""
         if place not in self._first:
             return layer
-        recomputed = layer.recomputed // _RECOGNISED_AGAIN
-        return replace(layer, real_products=4, element_bytes=2 * layer.element_bytes, recomputed=recomputed)
+        return replace(layer, real_products=4, element_bytes=2 * layer.element_bytes)
 
 
 def _halves(operands: tuple[Tensor, Tensor], before: int) -> tuple[int, ...]:

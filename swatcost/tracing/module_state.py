@@ -44,7 +44,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     Flags are set directly: a module's own `train` may do more than set a flag.
     """
-    with _ONE_AT_A_TIME, _random_state(model):
+    with _ONE_AT_A_TIME, _random_state(model), process_state():
         parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
         snapshots = [Snapshot(part) for part in parts]
         try:
@@ -55,6 +55,31 @@ def untouched(model: nn.Module) -> Iterator[None]:
         finally:
             for snapshot in snapshots:
                 snapshot.restore()
+
+
+@contextlib.contextmanager
+def process_state() -> Iterator[None]:
+    """Restores torch's global settings, which a factory or a forward pass may change."""
+    backends = torch.backends
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    dtype, threads, autocast = torch.get_default_dtype(), torch.get_num_threads(), torch.is_autocast_enabled("cpu")
+    precision, anomaly = torch.get_float32_matmul_precision(), torch.is_anomaly_enabled()
+    cudnn = backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic
+    mkldnn = torch._C._get_mkldnn_enabled()
+    try:
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores it on leaving
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        torch.set_autocast_enabled("cpu", autocast)
+        torch.autograd.set_detect_anomaly(anomaly)
+        torch._C._set_mkldnn_enabled(mkldnn)
+        backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic = cudnn
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        if torch.get_float32_matmul_precision() != precision:
+            torch.set_float32_matmul_precision(precision)
 
 
 @contextlib.contextmanager

@@ -102,9 +102,9 @@ class Recording:
         self._origins = Origins({**buffers, **parameters}, tensors_of(list(inputs)), self._storages, batch.size)
         self._weights = Weights(model, parameters, self._origins)
 
-    def settle(self) -> None:
+    def operation_begins(self) -> None:
         """To be called before each operation of the forward pass."""
-        self._graph.settle()
+        self._graph.operation_begins()
 
     def memory(self, result: Any) -> None:
         """Records the storages of an operation's results, except those of parameters and buffers."""
@@ -130,7 +130,8 @@ class Recording:
         self._ran(operation.name, layers, args, kwargs, result)
 
     def fused(self, name: str, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
-        """Records work of the forward pass that is no operation of the dispatcher's."""
+        """Records work of the forward pass that is no operation of the dispatcher's, once it is over."""
+        self._graph.operation_ended(tensors_of(result)[0])
         layers: list[Layer] = []
         try:
             layers = self._read(READERS[name], args, {}, result, frame)
@@ -141,7 +142,7 @@ class Recording:
     def _ran(self, name: str, layers: list[Layer], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Adds the layers that an operation executed, and follows its tensors."""
         for layer in layers:
-            self._add(layer, result)
+            self._add(layer)
         inputs = tensors_of(args)
         self._track(name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
@@ -166,7 +167,7 @@ class Recording:
             if not layer.is_norm and layer.kind != "custom":
                 self._layers[place] = layer = replace(layer, input_needs_grad=left, weight_trains=right)
             if _has_gradients(layer):
-                self._graph.await_node(place, result)
+                self._graph.has_node(place)
 
     def recomputed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
@@ -186,7 +187,7 @@ class Recording:
 
     def left(self, frame: Frame, result: Any) -> None:
         """Records a module's result."""
-        self._graph.left(frame.name, result)
+        self._graph.left(frame.name, frame.began)
         if is_torchs(nn.RMSNorm, frame) and isinstance(frame.args, tuple):  # it may have run as several operations
             fused = any(layer.kind == "rms_norm" and layer.name == frame.name for layer in self._layers[-1:])
             inputs = [each for each in frame.args if isinstance(each, Tensor)]
@@ -236,6 +237,10 @@ class Recording:
         """Drops what was recorded of a backward pass that failed."""
         self._executed_backward.all_unread(self._custom.values())
         self._events = self._storages.events[: self._backward_began]
+
+    def release(self) -> None:
+        """Frees autograd's graph, once nothing else holds the step's tensors."""
+        self._graph.release()
 
     def network(self, name: str) -> Network:
         """The traced network, once the step is over."""
@@ -323,7 +328,7 @@ class Recording:
                 self._storages.growing(each)
             elif each.numel() and address(each) not in self._own:
                 self._storages.constant(each)
-                self._graph.fixed(each)
+                self._graph.fixed()
 
     def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
         """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
@@ -369,11 +374,11 @@ class Recording:
             real_products=reading.real_products,
         )
 
-    def _add(self, layer: Layer, result: Any) -> None:
-        """Adds a layer, and awaits its node if it multiplies, unlike a normalisation, and has gradients."""
+    def _add(self, layer: Layer) -> None:
+        """Adds a layer of the running operation."""
         self._layers.append(layer)
         if not layer.is_norm and _has_gradients(layer):
-            self._graph.await_node(len(self._layers) - 1, result if isinstance(result, Tensor) else result[0])
+            self._graph.has_node(len(self._layers) - 1)
             if layer.is_weight_layer and layer.weight_trains:
                 self._saved.claim(layer)
 

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_flatten
 
+from swatcost.tracing.autograd_graph import AutogradGraph
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.module_state import Snapshot
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A running module: its qualified name and the arguments of its call."""
+    """A running module: its qualified name, the arguments of its call, and how many nodes autograd had before it."""
 
     name: str
     module: nn.Module
     args: Any = ()
+    began: int = 0
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -65,7 +67,7 @@ class RunningModules:
                     name = f"{self.here.name}.{type(module).__name__}"
                     if id(module) not in self._outsiders:
                         self._outsiders[id(module)] = Snapshot(module, values=True)
-                self._running.append(Frame(name, module, args))
+                self._running.append(Frame(name, module, args, AutogradGraph.created()))
 
         def leave(module: nn.Module, args: Any, result: Any) -> None:
             if threading.get_ident() != thread or len(self._running) == 1:
@@ -84,6 +86,8 @@ class RunningModules:
                 handle.remove()
             for snapshot in self._outsiders.values():
                 snapshot.restore()
+            del self._running[1:]
+            self._failure = None
 
 
 def _is_early_stop(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ the tensors that autograd saves. The module runs on stand-ins for its parameters
 import contextlib
 import gc
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,6 +34,7 @@ from swatcost.tracing.operations import is_composite
 from swatcost.tracing.recording import Recording
 from swatcost.tracing.running_modules import Frame, RunningModules
 from swatcost.tracing.scripted_calls import scripts_as_written
+from swatcost.tracing.torch_control_flow import eager_control_flow, saving
 
 
 def traced_step(
@@ -50,20 +52,35 @@ def traced_step(
     statements = Statements(model, given)
     observer = _Observer(recording, running, statements, meta=meta)
     tracked = running.tracked(observer.left), observer.checkpointing.tracked()
-    with untouched(model), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
-        hooks = torch.autograd.graph.saved_tensors_hooks(observer.save, lambda tensor: tensor)
-        device = torch.device("meta") if meta else contextlib.nullcontext()
-        attention = fused_attention() if meta else contextlib.nullcontext()
-        flex = flex_attention_passed_to(observer.flex_attention)
-        try:
-            with hooks, device, attention, flex, observer:
-                named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
-                functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
-        except SwatcostError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
-    return recording.network(name), statements.batch
+    try:
+        with untouched(model), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
+            device = torch.device("meta") if meta else contextlib.nullcontext()
+            attention = fused_attention() if meta else contextlib.nullcontext()
+            flex = flex_attention_passed_to(observer.flex_attention)
+            try:
+                with saving(observer.save), eager_control_flow(), device, attention, flex, observer:
+                    named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
+                    functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
+            except SwatcostError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
+        return recording.network(name), statements.batch
+    except BaseException as error:
+        _forget_tensors(error)
+        raise
+    finally:
+        recording.release()
+
+
+def _forget_tensors(error: BaseException | None) -> None:
+    """Clears the local variables of the frames in which the exception and its causes were raised.
+
+    They hold autograd's graph, which has to be freed by `Recording.release`.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class _Observer(TorchDispatchMode):
@@ -90,7 +107,7 @@ class _Observer(TorchDispatchMode):
                 return func.decompose(*args, **kwargs)
         of_forward = not self.in_backward or self.checkpointing.depth > 0
         if of_forward:
-            self.recording.settle()
+            self.recording.operation_begins()
             if func.is_view:
                 self.recording.view(func, args)
                 return func(*args, **kwargs)
@@ -108,7 +125,6 @@ class _Observer(TorchDispatchMode):
         """Records a call of flex attention in the forward pass."""
         self.recording.memory(result)
         if not self.in_backward:
-            self.recording.settle()
             self.recording.fused("flex_attention", args, result, self.running.here)
 
     def _nested(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

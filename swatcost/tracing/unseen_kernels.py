@@ -58,12 +58,12 @@ class UnseenKernels:
     def written_by(self, tensor: Tensor) -> str | None:
         """What wrote a tensor that is read now, if no operation did; each storage is reported once."""
         place = address(tensor)
-        unwritten, function = place in self._unwritten, tensor.grad_fn
-        of_function = isinstance(function, BackwardCFunction) and (
-            place in self._zeros or self._storages.known(tensor) is None
-        )
+        unwritten = place in self._unwritten
+        if not unwritten and place not in self._zeros and self._storages.known(tensor) is not None:
+            return None
         self._unwritten.discard(place)
         self._zeros.discard(place)
-        if isinstance(function, BackwardCFunction) and (unwritten or of_function):
+        function = tensor.grad_fn
+        if isinstance(function, BackwardCFunction):
             return f"{_FORWARD}{type(function).__name__.removesuffix('Backward')}"
         return _OUTSIDE if unwritten else None
