@@ -75,9 +75,3 @@ def _inferred(module: nn.Module, values: Sequence[Tensor]) -> Tensor:
     with torch.inference_mode():
         result: Tensor = module(*values)
     return result.clone()
-
-
-_LEFT_OUT = ("own_gradient", "inference_mode")  # announced, or counted wrong, today: to be put back as they are mended
-for _each in _LEFT_OUT:
-    PARTS.pop(_each, None)
-    WRAPPERS.pop(_each, None)
