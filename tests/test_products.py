@@ -81,6 +81,9 @@ COMPOSITES: dict[str, tuple[Callable[..., Any], Callable[[], dict[str, Any]], tu
         (2, 5, 6), ATTENTION + 2 * 5 * (2 * 6 * 8),
     ),
     "LSTM": (lambda self, x: self.part(x), lambda: {"part": nn.LSTM(3, 4, batch_first=True)}, (2, 5, 3), LSTM),
+    "LSTM without biases": (
+        lambda self, x: self.part(x), lambda: {"part": nn.LSTM(3, 4, bias=False, batch_first=True)}, (2, 5, 3), LSTM
+    ),
     "GRU": (lambda self, x: self.part(x), lambda: {"part": nn.GRU(3, 4, batch_first=True)}, (2, 5, 3), LSTM * 3 // 4),
     "RNN": (lambda self, x: self.part(x), lambda: {"part": nn.RNN(3, 4, batch_first=True)}, (2, 5, 3), LSTM // 4),
     "LSTMCell": (lambda self, x: self.part(x), lambda: {"part": nn.LSTMCell(3, 4)}, (2, 3), LSTM // 5),

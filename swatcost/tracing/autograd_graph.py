@@ -20,7 +20,8 @@ class AutogradGraph:
     """
 
     def __init__(self) -> None:
-        self._latest = -1
+        self._since, self._latest = 0, -1
+        self._created: dict[int, tuple[range, str]] = {}  # when a recorded operation began: nodes since, and its name
         self._nodes: dict[int, int] = {}  # of recorded operations
         self._known: set[int] = set()
         self._fixed: set[int] = set()
@@ -33,21 +34,23 @@ class AutogradGraph:
         return int(torch._C._autograd._get_sequence_nr())
 
     def operation_begins(self) -> None:
-        """To be called before each operation: if it has gradients, its node is the latest."""
-        self._latest = self.created() - 1
+        """To be called before each operation: if it has gradients, its node is one of those created since the last."""
+        latest = self.created() - 1
+        if latest != self._latest:
+            self._since, self._latest = self._latest + 1, latest
 
     def operation_ended(self, result: Tensor) -> None:
         """In place of `operation_begins`, for an operation that is over."""
         if result.grad_fn is not None:
-            self._latest = number_of(result.grad_fn)
+            self._since = self._latest = number_of(result.grad_fn)
 
-    def has_node(self, place: int) -> None:
+    def has_node(self, place: int, operation: str) -> None:
         """The recorded operation number `place` is the running one, and has gradients."""
-        self._nodes[place] = self._latest
+        self._created[place] = range(min(self._since, self._latest), self._latest + 1), operation
 
     def forget(self, since: int) -> None:
         """Forgets the nodes of the recorded operations from number `since` on."""
-        self._nodes = {place: node for place, node in self._nodes.items() if place < since}
+        self._created = {place: nodes for place, nodes in self._created.items() if place < since}
 
     def fixed(self) -> None:
         """The running operation's result, and so the work of its node, does not grow with the batch."""
@@ -68,11 +71,14 @@ class AutogradGraph:
     def reached(self, outputs: Any) -> tuple[set[int], dict[Node, str]]:
         """The recorded operations that a loss over all outputs reaches, and the custom functions with their modules."""
         self._seen = _behind(tensor.grad_fn for tensor in _tensors(outputs))
+        numbered = {number_of(node): node for node in self._seen}
+        self._nodes = {
+            place: _node_of(operation, nodes, numbered) for place, (nodes, operation) in self._created.items()
+        }
         self._known = set(self._nodes.values())
-        numbers = {number_of(node) for node in self._seen}
         functions = [node for node in self._seen if isinstance(node, BackwardCFunction) and not self.knows(node)]
         custom = {node: self._module_of(number_of(node)) for node in functions}
-        return {operation for operation, number in self._nodes.items() if number in numbers}, custom
+        return {operation for operation, number in self._nodes.items() if number in numbered}, custom
 
     def _module_of(self, number: int) -> str:
         """The innermost module that ran when autograd created the node."""
@@ -89,6 +95,19 @@ class AutogradGraph:
 def number_of(node: Node) -> int:
     """The node's sequence number, unique among the nodes that a forward pass creates."""
     return int(node._sequence_nr())
+
+
+def _node_of(operation: str, created: range, numbered: Mapping[int, Node]) -> int:
+    """The number of an operation's node: the only one, the one of the operation's name, or else the latest.
+
+    There are others where a view was changed in place: autograd gives the view's base and its other views new nodes.
+    """
+    if len(created) > 1:
+        for number in created:
+            name = numbered[number].name() if number in numbered else ""
+            if name.partition("Backward")[0].lower() == operation.replace("_", "").lower():
+                return number
+    return created[-1]
 
 
 def _behind(nodes: Iterable[Node | None]) -> set[Node]:

@@ -142,7 +142,7 @@ class Recording:
     def _ran(self, name: str, layers: list[Layer], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Adds the layers that an operation executed, and follows its tensors."""
         for layer in layers:
-            self._add(layer)
+            self._add(layer, name)
         inputs = tensors_of(args)
         self._track(name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
@@ -167,7 +167,7 @@ class Recording:
             if not layer.is_norm and layer.kind != "custom":
                 self._layers[place] = layer = replace(layer, input_needs_grad=left, weight_trains=right)
             if _has_gradients(layer):
-                self._graph.has_node(place)
+                self._graph.has_node(place, "")
 
     def recomputed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
@@ -374,11 +374,11 @@ class Recording:
             real_products=reading.real_products,
         )
 
-    def _add(self, layer: Layer) -> None:
+    def _add(self, layer: Layer, operation: str) -> None:
         """Adds a layer of the running operation."""
         self._layers.append(layer)
         if not layer.is_norm and _has_gradients(layer):
-            self._graph.has_node(len(self._layers) - 1)
+            self._graph.has_node(len(self._layers) - 1, operation)
             if layer.is_weight_layer and layer.weight_trains:
                 self._saved.claim(layer)
 

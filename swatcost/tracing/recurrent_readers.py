@@ -10,6 +10,7 @@ from swatcost.tracing.reader_registry import reads
 @reads("mkldnn_rnn_layer")
 def _mkldnn_rnn(call: Call) -> Iterable[Reading]:
     input, weight_ih, weight_hh, *biases, state = call.args[:6]
+    biases = [each for each in biases if len(each.shape) == 1]  # without biases, these are zeros of the weights' shapes
     return _recurrent(input, weight_ih, weight_hh, biases, state, call.result[0])
 
 
