@@ -75,7 +75,7 @@ def test_what_is_not_a_profile_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("load", "text", "table"),
     [
-        (load_device, "topk = 3\n" + RTX.split("[topk.weights]")[0], "topk"),
+        (load_device, "topk = 3\n" + RTX.split("[topk")[0], "topk"),
         (load_device, RTX.replace("[[dense_steps]]", "[dense_steps]"), "dense_steps"),
         (load_architecture, TACTICAL.split("[shape]")[0] + "shape = 3", "shape"),
     ],
