@@ -173,7 +173,7 @@ def _built(draw: Draw, name: str, build: Part, shapes: Sequence[tuple[int, ...]]
     if module is None:
         return None
     for wrapper, (share, wrap) in WRAPPERS.items():
-        if draw.chance(share) and not (wrapper == "reentrant" and name in _IN_PLACE):
+        if draw.chance(share) and not (wrapper == "reentrant" and name.endswith(_IN_PLACE)):
             name, module = f"{wrapper} {name}", wrap(module)
     return name, module
 
