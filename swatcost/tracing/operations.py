@@ -9,6 +9,7 @@ from torch import Tensor
 
 # Operations that create, move or read numbers without arithmetic. Views are recognised by their schema.
 MOVES = {
+    "_cudnn_rnn_flatten_weight",
     "_pack_padded_sequence", "_to_copy", "_unsafe_view", "arange", "as_strided_scatter", "bernoulli", "bernoulli_",
     "cat", "clone", "constant_pad_nd", "copy", "copy_", "detach", "detach_", "embedding", "empty", "empty_like",
     "empty_strided", "eye", "fill", "fill_", "flip", "full", "full_like", "gather", "im2col", "index", "index_put",

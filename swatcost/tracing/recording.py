@@ -20,6 +20,7 @@ from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.operation_reader import OperationReader
 from swatcost.tracing.operations import listed_name, may_multiply_tensors, tensors_of
 from swatcost.tracing.origins import Origins
+from swatcost.tracing.own_tensors import OwnTensors
 from swatcost.tracing.pruning_masks import zeros_of_masks
 from swatcost.tracing.reader_registry import NotReadError
 from swatcost.tracing.readers import READERS
@@ -52,10 +53,10 @@ class Recording:
         own = [*parameters.values(), *buffers.values()]
         dims = [size for shape in self._input_shapes for size in batch.sample_shape(shape)]
         identifiable = batch_is_identifiable(batch.size, dims + [size for tensor in own for size in tensor.shape])
-        self._own = {address(tensor) for tensor in own}
-        self._storages = Storages(batch.size, identifiable, self._own)
+        self._own = OwnTensors({**buffers, **parameters})
+        self._storages = Storages(batch.size, identifiable, self._own.addresses)
         self._graph = AutogradGraph()
-        self._saved = SavedTensors(self._own, self._storages)
+        self._saved = SavedTensors(self._own.addresses, self._storages)
         self._layers: list[Layer] = []
         self._complex = ComplexConvolutions()
         self._recomputed: list[Layer] = []  # by checkpointing
@@ -74,17 +75,22 @@ class Recording:
         for each in own:
             self._storages.fixed(each)
         self._input_storages = len(self._storages.sizes)
-        self._origins = Origins({**buffers, **parameters}, tensors_of(list(inputs)), self._storages, batch.size)
+        self._origins = Origins(self._own, tensors_of(list(inputs)), self._storages, batch.size)
         self._reader = OperationReader(self._storages, self._origins, Weights(model, parameters, self._origins))
 
     def operation_begins(self) -> None:
         """To be called before each operation of the forward pass."""
         self._graph.operation_begins()
 
+    def operation_ended(self, func: Any, result: Any) -> None:
+        """To be called after each operation of the step."""
+        self._own.operation_ended(func)
+        self.memory(result)
+
     def memory(self, result: Any) -> None:
         """Records the storages of an operation's results, except those of parameters and buffers."""
         for tensor in tensors_of(result):
-            if address(tensor) not in self._own:
+            if address(tensor) not in self._own.addresses:
                 self._storages.number(tensor)
 
     def forward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
@@ -258,7 +264,7 @@ class Recording:
         for each in tensors_of(result):
             if self._origins.grow([each]):
                 self._storages.growing(each)
-            elif each.numel() and address(each) not in self._own:
+            elif each.numel() and address(each) not in self._own.addresses:
                 self._storages.constant(each)
                 self._graph.fixed()
 

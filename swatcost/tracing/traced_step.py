@@ -112,7 +112,7 @@ class _Observer(TorchDispatchMode):
                 self.recording.view(func, args)
                 return func(*args, **kwargs)
         result = self.kernels.run(func, args, kwargs) if self.kernels else func(*args, **kwargs)
-        self.recording.memory(result)
+        self.recording.operation_ended(func, result)
         if of_forward and self.in_backward:
             self.recording.recomputed(func, args, kwargs, result, self.running.here)
         elif of_forward:
