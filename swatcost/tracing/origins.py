@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from swatcost.network.layer import Layer
-from swatcost.tracing.operations import tensors_of
+from swatcost.tracing.operations import has_sparse, tensors_of
 from swatcost.tracing.own_tensors import OwnTensors
 from swatcost.tracing.storages import Storages, address
 
@@ -65,7 +65,8 @@ class Origins:
     ) -> None:
         """Records an operation's results, and whether they grow.
 
-        A layer's result is an activation, and so is that of a product, unless it is one of constants.
+        A layer's result is an activation, and so is that of a product, unless it is one of constants. What sparse
+        tensors were computed from is not recorded: they are taken to be activations.
         """
         if operation == "set_":  # a parameter that is put into another storage stays itself
             return
@@ -73,7 +74,7 @@ class Origins:
         places = [self.place(each) for each in made]
         behind = [self._names.get(self.place(each), frozenset()) for each in operands]
         grown = None not in behind and (self.grow(operands) or self._reaches_batch(operation, operands, made))
-        if None in behind or (grown and any(not each.is_norm for each in layers)):
+        if None in behind or has_sparse(args) or (grown and any(not each.is_norm for each in layers)):
             self._names |= dict.fromkeys(places)
             return
         (self._expanded.update if grown else self._expanded.difference_update)(places)
