@@ -318,6 +318,27 @@ def test_a_script_that_was_optimised_before_is_traced_as_written(script: str) ->
     assert torch.equal(module(x), before)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("stored", ["to_sparse", "to_sparse_csr", "to_mkldnn"])
+def test_work_behind_a_sparse_activation_grows_with_the_batch(stored: str) -> None:
+    """A sample costs 8 × 4 MACs at whatever batch, although nothing tells what sparse numbers were computed from."""
+    module = by_weight(lambda x, w: getattr(x, stored)().to_dense() @ w, 8, 4)()
+    network = swatcost.trace(module, torch.randn(5, 8))
+    assert [each.per_step for each in network.layers] == [False]
+    assert swatcost.estimate(network, convention="exact", batch_size=7).costs.forward.dense == 8 * 4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_convolutions_that_torchscript_hides_are_announced() -> None:
+    """TorchScript runs them by operations of its own, behind the dispatcher: only what converts their input is seen."""
+    hidden = torch.jit.optimize_for_inference(torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3)).eval()))
+    module = nn.Sequential(hidden, nn.Flatten(), nn.Linear(8 * 2 * 2, 6))
+    network = swatcost.trace(module, torch.randn(5, 3, 4, 4))
+    assert macs(network)[0] == 5 * 32 * 6
+    assert [each.operation for each in network.uncounted if each.products] == ["to_mkldnn"]
+    assert swatcost.estimate(network).assumptions[0].startswith("TOO LOW")
+
+
 # name: (mask, heads of the mask, positions, pairs of positions in the blocks of 128 × 128 that are left, of 2 heads)
 MASKS: dict[str, tuple[Any, int | None, int, int]] = {
     "none": (None, None, 256, 2 * 256 * 256),

@@ -203,7 +203,8 @@ def test_a_single_step_leaves_nothing_for_the_others(operand: Operands) -> None:
     assert [each.is_empty for each in three] == [False, False, True]
 
 
-def test_two_bidirectional_layers_in_one_kernel(operand: Operands) -> None:
+@pytest.mark.parametrize("flattened", [False, True])
+def test_two_bidirectional_layers_in_one_kernel(operand: Operands, flattened: bool) -> None:
     """cuDNN runs 2 layers in 2 directions at once, with 2 weights and 2 biases each; layer 2 reads both directions."""
     steps, batch, features, hidden = 3, 2, 4, 5
     input = operand(steps, batch, features)
@@ -215,7 +216,8 @@ def test_two_bidirectional_layers_in_one_kernel(operand: Operands) -> None:
     ]
     state, output = operand(2 * 2, batch, hidden), operand(steps, batch, 2 * hidden)
     rest = (None, 0, hidden, 0, 2, False, 0.0, True, True)  # cx, mode, sizes, layers, …, training, bidirectional
-    readings = read("_cudnn_rnn", input, weights, 4, None, state, *rest, result=(output,))
+    buffer = operand(sum(prod(each.shape) for each in weights)) if flattened else None
+    readings = read("_cudnn_rnn", input, weights, 4, buffer, state, *rest, result=(output,))
     assert len(readings) == 2 * 2 * 3
     assert [each.input.shape for each in readings[::3]] == [(6, 4), (6, 4), (6, 10), (6, 10)]
     assert [each.input.place for each in readings[::3]] == [0, 0, output.place, output.place]

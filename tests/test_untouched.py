@@ -39,6 +39,18 @@ class Unsettling(nn.Module):
         return x
 
 
+class Results(nn.Module):
+    """The results of a recurrent module, without its state."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        results, _ = self.part(x)
+        return results
+
+
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("real", [False, True])
@@ -133,3 +145,49 @@ def test_threads_that_trace_one_module_do_not_disturb_each_other() -> None:
         traced = list(pool.map(lambda _: swatcost.trace(module, input_shape=(3,)), range(40)))
     assert all(each == expected for each in traced)
     assert all(tensor.device.type == "cpu" for tensor in module.state_dict().values())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_scripted_recurrent_module(kind: type[nn.RNNBase], fails: bool) -> None:
+    """It reads its weights from a list of its own: 3 features, 4 hidden ones and as many gates as the kind has."""
+    recurrent = torch.jit.script(nn.Sequential(Results(kind(3, 4, batch_first=True)), nn.Linear(4, 6 - fails)))
+    module = nn.Sequential(recurrent, nn.Linear(6, 2))
+    weights = list(module[0]._modules["0"].part._flat_weights)  # type: ignore[union-attr, operator]
+    before = [each.detach().clone() for each in weights]
+    given = [torch.ones_like(each) for each in weights]
+    for each, gradient in zip(weights, given, strict=True):
+        each.grad = gradient
+    if fails:
+        with pytest.raises(swatcost.SwatcostError):
+            swatcost.trace(module, torch.randn(2, 5, 3))
+    else:
+        network = swatcost.trace(module, torch.randn(2, 5, 3))
+        gates = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}[kind]
+        found = {each.weight: each.weight_shape for each in network.weight_layers[:2]}
+        assert found == {"0.0.part.weight_ih_l0": (gates * 4, 3), "0.0.part.weight_hh_l0": (gates * 4, 4)}
+    assert all(a is b for a, b in zip(module[0]._modules["0"].part._flat_weights, weights, strict=True))  # type: ignore[union-attr, operator]
+    assert all(torch.equal(a, b) for a, b in zip(weights, before, strict=True))
+    assert all(
+        each.grad is gradient and bool((gradient == 1).all()) for each, gradient in zip(weights, given, strict=True)
+    )
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_gradients_of_parameters_that_a_module_holds_twice(real: bool) -> None:
+    class Held(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3, 4))
+            self.held = [self.weight]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.held[0]
+
+    module = Held()
+    module.weight.grad = gradient = torch.ones(3, 4)
+    inputs: dict[str, Any] = {"example_inputs": torch.randn(2, 3)} if real else {"input_shape": (3,)}
+    swatcost.trace(module, **inputs)
+    assert module.weight.grad is gradient
+    assert bool((gradient == 1).all())

@@ -47,7 +47,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
     with _ONE_AT_A_TIME, _random_state(model), process_state():
         parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
         snapshots = [Snapshot(part) for part in parts]
+        gradients = [(each, each.grad) for each in model.parameters()]
         try:
+            for each, _ in gradients:  # a forward pass that holds parameters elsewhere must not add to these
+                each.grad = None
             if not getattr(model, "training", True):  # a frozen ScriptModule has no flag
                 for part in parts:
                     part.training = True
@@ -55,6 +58,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
         finally:
             for snapshot in snapshots:
                 snapshot.restore()
+            for each, gradient in gradients:
+                each.grad = gradient
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Properties of torch's operations that decide whether they are counted."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 # Operations that create, move or read numbers without arithmetic. Views are recognised by their schema.
 MOVES = {
+    "_cudnn_rnn_flatten_weight",
     "_pack_padded_sequence", "_to_copy", "_unsafe_view", "arange", "as_strided_scatter", "bernoulli", "bernoulli_",
     "cat", "clone", "constant_pad_nd", "copy", "copy_", "detach", "detach_", "embedding", "empty", "empty_like",
     "empty_strided", "eye", "fill", "fill_", "flip", "full", "full_like", "gather", "im2col", "index", "index_put",
@@ -33,7 +35,7 @@ _FAMILIES_OF_PRODUCTS = (
     "_cdist", "_cholesky", "_compute_linear", "_cslt", "_cudnn_rnn", "_euclidean_dist", "_flex", "_linalg", "_lstm",
     "_native_multi_head", "_pdist", "_scaled_dot_product", "_sparse", "_spsolve", "_transformer", "_trilinear",
     "_triton", "_weight_int", "cholesky", "geqrf", "linalg_", "linear", "miopen_", "mkldnn_", "ormqr", "quantized_",
-    "triangular_solve",
+    "to_mkldnn", "triangular_solve",
 )  # fmt: skip
 _PRODUCTS = re.compile(
     r"(^|_)\w*(mm|mv|matmul|gemm|attention|lstm|gru|rnn)(_|$|\d)|conv(olution)?(_|$|\d)|(^|_)q?linear(_|$)"
@@ -125,7 +127,7 @@ def tensors_of(values: Any) -> list[Tensor]:
     return found
 
 
-def has_sparse(args: tuple[Any, ...]) -> bool:
+def has_sparse(args: Iterable[Any]) -> bool:
     """Whether one of an operation's arguments is a tensor of another layout than strides."""
     return any(isinstance(each, Tensor) and each.layout != torch.strided for each in args)
 

@@ -1,12 +1,13 @@
 """What every tensor of a step was computed from: parameters, buffers and constants only, or the network's inputs."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from swatcost.network.layer import Layer
-from swatcost.tracing.operations import tensors_of
+from swatcost.tracing.operations import has_sparse, tensors_of
+from swatcost.tracing.own_tensors import OwnTensors
 from swatcost.tracing.storages import Storages, address
 
 Names = frozenset[str]
@@ -25,15 +26,13 @@ class Origins:
     A tensor grows if it is computed from the network's inputs, or made or expanded to the size of the batch.
     """
 
-    def __init__(
-        self, own: Mapping[str, Tensor], inputs: Iterable[Tensor], storages: Storages, batch_size: int
-    ) -> None:
+    def __init__(self, own: OwnTensors, inputs: Iterable[Tensor], storages: Storages, batch_size: int) -> None:
         self._storages = storages
         self._batch_size = batch_size
-        self._own = {address(tensor): name for name, tensor in own.items()}
-        self._own_shapes = {tuple(tensor.shape) for tensor in own.values()}
+        self.own = own
+        self._own_shapes = {tuple(tensor.shape) for tensor in own.tensors.values()}
         # by a parameter's or buffer's name, or a storage's number; None for what is computed from inputs
-        self._names: dict[Hashable, Names | None] = {name: frozenset((name,)) for name in own}
+        self._names: dict[Hashable, Names | None] = {name: frozenset((name,)) for name in own.tensors}
         self._names |= {storages.number(each): None for each in inputs}
         self._expanded: set[Hashable] = set()  # what grows although no input is behind it
         self._values: dict[Hashable, Hashable] = {}
@@ -41,17 +40,17 @@ class Origins:
 
     def grow(self, operands: Sequence[Tensor]) -> bool:
         """Whether any operand of an operation grows with the batch."""
-        places = [self._place(each) for each in operands]
+        places = [self.place(each) for each in operands]
         grown = any(each in self._expanded or self._names.get(each, frozenset()) is None for each in places)
         return grown or self._are_expanded(operands)
 
     def names(self, tensor: Tensor) -> Names:
         """The parameters and buffers that it was computed from; none for a constant or what inputs are behind."""
-        return self._names.get(self._place(tensor)) or frozenset()
+        return self._names.get(self.place(tensor)) or frozenset()
 
     def value(self, tensor: Tensor) -> Hashable:
         """A key that is equal for two tensors that were computed from the same operands in the same way."""
-        place = self._place(tensor)
+        place = self.place(tensor)
         return self._values.get(place, place), tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
 
     def view(self, operation: str, args: Sequence[Any]) -> None:
@@ -59,20 +58,23 @@ class Origins:
         if self._batch_size == 1 and operation == "expand" and len(args[1]) > 1 and 1 in args[1]:
             own = (1,) * (len(args[1]) - args[0].dim()) + tuple(args[0].shape)
             if all(size in (-1, before) for size, before in zip(args[1], own, strict=True)):
-                self._expanded.add(self._place(args[0]))
+                self._expanded.add(self.place(args[0]))
 
     def track(
         self, operation: str, args: Sequence[Any], operands: Sequence[Tensor], results: Any, layers: Sequence[Layer]
     ) -> None:
         """Records an operation's results, and whether they grow.
 
-        A layer's result is an activation, and so is that of a product, unless it is one of constants.
+        A layer's result is an activation, and so is that of a product, unless it is one of constants. What sparse
+        tensors were computed from is not recorded: they are taken to be activations.
         """
+        if operation == "set_":  # a parameter that is put into another storage stays itself
+            return
         made = tensors_of(results)
-        places = [self._place(each) for each in made]
-        behind = [self._names.get(self._place(each), frozenset()) for each in operands]
+        places = [self.place(each) for each in made]
+        behind = [self._names.get(self.place(each), frozenset()) for each in operands]
         grown = None not in behind and (self.grow(operands) or self._reaches_batch(operation, operands, made))
-        if None in behind or (grown and any(not each.is_norm for each in layers)):
+        if None in behind or has_sparse(args) or (grown and any(not each.is_norm for each in layers)):
             self._names |= dict.fromkeys(places)
             return
         (self._expanded.update if grown else self._expanded.difference_update)(places)
@@ -86,9 +88,11 @@ class Origins:
                 number = self._known_values.setdefault((computed, index), len(self._known_values))
                 self._values[place] = (operation, number)
 
-    def _place(self, tensor: Tensor) -> Hashable:
+    def place(self, tensor: Tensor) -> Hashable:
         """What identifies its storage; a tensor that no operation of the step made is a constant of the module."""
-        place: Hashable = self._own.get(address(tensor), self._storages.known(tensor))
+        place: Hashable = self.own.name(tensor)
+        if place is None:
+            place = self._storages.known(tensor)
         return ("constant", address(tensor)) if place is None else place
 
     def _are_expanded(self, operands: Sequence[Tensor]) -> bool:

@@ -1,60 +1,37 @@
 """Records a training step: its layers, its memory and the tensors that autograd saves."""
 
 import contextlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from swatcost.common.errors import SwatcostError
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
-from swatcost.network.formulas import formula_of
-from swatcost.network.layer import PRODUCT_KINDS, Layer
+from swatcost.network.layer import Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable, number_of
 from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
 from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
 from swatcost.tracing.module_names import without_wrappers
-from swatcost.tracing.operands import Call, Operand, Reading
-from swatcost.tracing.operations import (
-    MOVES,
-    computes,
-    has_sparse,
-    listed_name,
-    may_multiply_tensors,
-    name_of,
-    numbers_of,
-    stored_numbers,
-    tensors_of,
-    values_of,
-    works,
-)
+from swatcost.tracing.operation_reader import OperationReader
+from swatcost.tracing.operations import listed_name, may_multiply_tensors, tensors_of
 from swatcost.tracing.origins import Origins
+from swatcost.tracing.own_tensors import OwnTensors
 from swatcost.tracing.pruning_masks import zeros_of_masks
 from swatcost.tracing.reader_registry import NotReadError
-from swatcost.tracing.readers import READERS, SPARSE_READERS, Reader, formula_reader
+from swatcost.tracing.readers import READERS
 from swatcost.tracing.running_modules import Frame, is_torchs
 from swatcost.tracing.saved_tensors import SavedTensors
 from swatcost.tracing.storages import Storages, address
+from swatcost.tracing.trained_layers import as_trained, has_gradients
 from swatcost.tracing.unseen_kernels import UnseenKernels, is_unseen, read_by
 from swatcost.tracing.weights import Weights
 
-_NO_LAYER = nn.Identity()  # stands for the module that runs, where an operation computes a weight: it is no layer then
 _EMBEDDINGS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
-
-
-@dataclass(frozen=True)
-class _Operation:
-    """How one of torch's operations is recorded."""
-
-    name: str
-    moves: bool
-    reader: Reader | None
-    formula: Reader | None
 
 
 class Recording:
@@ -76,11 +53,10 @@ class Recording:
         own = [*parameters.values(), *buffers.values()]
         dims = [size for shape in self._input_shapes for size in batch.sample_shape(shape)]
         identifiable = batch_is_identifiable(batch.size, dims + [size for tensor in own for size in tensor.shape])
-        self._own = {address(tensor) for tensor in own}
-        self._storages = Storages(batch.size, identifiable, self._own)
+        self._own = OwnTensors({**buffers, **parameters})
+        self._storages = Storages(batch.size, identifiable, self._own.addresses)
         self._graph = AutogradGraph()
-        self._saved = SavedTensors(self._own, self._storages)
-        self._operations: dict[Any, _Operation] = {}
+        self._saved = SavedTensors(self._own.addresses, self._storages)
         self._layers: list[Layer] = []
         self._complex = ComplexConvolutions()
         self._recomputed: list[Layer] = []  # by checkpointing
@@ -99,27 +75,32 @@ class Recording:
         for each in own:
             self._storages.fixed(each)
         self._input_storages = len(self._storages.sizes)
-        self._origins = Origins({**buffers, **parameters}, tensors_of(list(inputs)), self._storages, batch.size)
-        self._weights = Weights(model, parameters, self._origins)
+        self._origins = Origins(self._own, tensors_of(list(inputs)), self._storages, batch.size)
+        self._reader = OperationReader(self._storages, self._origins, Weights(model, parameters, self._origins))
 
     def operation_begins(self) -> None:
         """To be called before each operation of the forward pass."""
         self._graph.operation_begins()
 
+    def operation_ended(self, func: Any, result: Any) -> None:
+        """To be called after each operation of the step."""
+        self._own.operation_ended(func)
+        self.memory(result)
+
     def memory(self, result: Any) -> None:
         """Records the storages of an operation's results, except those of parameters and buffers."""
         for tensor in tensors_of(result):
-            if address(tensor) not in self._own:
+            if address(tensor) not in self._own.addresses:
                 self._storages.number(tensor)
 
     def forward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass, other than a view."""
-        operation = self._known(func)
+        operation = self._reader.operation(func)
         layers: list[Layer] = []
         if operation.name in _EMBEDDINGS and not any(each.is_weight_layer for each in self._layers):
             self._embeds_input = True
         try:
-            layers = self._executed(operation, args, kwargs, result, frame)
+            layers = self._reader.layers(operation, args, kwargs, result, frame)
         except NotReadError:
             self._uncounted[listed_name(operation.name, args)].append(frame.name)
         if layers and layers[0].kind in ("conv", "transposed_conv"):
@@ -134,7 +115,7 @@ class Recording:
         self._graph.operation_ended(tensors_of(result)[0])
         layers: list[Layer] = []
         try:
-            layers = self._read(READERS[name], args, {}, result, frame)
+            layers = self._reader.read(READERS[name], args, {}, result, frame)
         except NotReadError:
             self._uncounted[name].append(frame.name)
         self._ran(name, layers, args, {}, result)
@@ -166,20 +147,20 @@ class Recording:
             layer = self._layers[place]
             if not layer.is_norm and layer.kind != "custom":
                 self._layers[place] = layer = replace(layer, input_needs_grad=left, weight_trains=right)
-            if _has_gradients(layer):
+            if has_gradients(layer):
                 self._graph.has_node(place, "")
 
     def recomputed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame) -> None:
         """Records an operation of the forward pass that checkpointing recomputes."""
-        operation, layers = self._known(func), []
+        operation, layers = self._reader.operation(func), []
         with contextlib.suppress(NotReadError):  # it was listed when it first ran
-            layers = self._executed(operation, args, kwargs, result, frame)
+            layers = self._reader.layers(operation, args, kwargs, result, frame)
             self._recomputed += [each for each in layers if not each.is_norm]
         self._track(operation.name, args, kwargs, result, layers)
 
     def view(self, func: Any, args: tuple[Any, ...]) -> None:
         """Records a view of the forward pass."""
-        self._origins.view(self._known(func).name, args)
+        self._origins.view(self._reader.operation(func).name, args)
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Records a tensor that autograd saves."""
@@ -193,7 +174,7 @@ class Recording:
             inputs = [each for each in frame.args if isinstance(each, Tensor)]
             if not fused and inputs and isinstance(result, Tensor) and inputs[0].shape == result.shape:
                 args = inputs[0], None, getattr(frame.module, "weight", None)
-                self._layers += self._read(READERS["_fused_rms_norm"], args, {}, result, frame)
+                self._layers += self._reader.read(READERS["_fused_rms_norm"], args, {}, result, frame)
 
     def forward_ended(self, result: Any) -> None:
         """Reads autograd's graph; the backward pass follows."""
@@ -210,11 +191,11 @@ class Recording:
         node = torch._C._current_autograd_node()
         if node is None or self._graph.knows(node):
             return
-        operation, (_, place) = self._known(func), self._custom.get(number_of(node), ("", ""))
+        operation, (_, place) = self._reader.operation(func), self._custom.get(number_of(node), ("", ""))
         self._unseen.track(operation.name, func, args, kwargs, result)
         try:
             frame = Frame(place or type(self._model).__name__, self._model)
-            layers = self._executed(operation, args, kwargs, result, frame)
+            layers = self._reader.layers(operation, args, kwargs, result, frame)
             self._executed_backward.add(node, frame.name, layers, per_step=self._graph.is_fixed(node))
         except NotReadError:
             if may_multiply_tensors(listed_name(operation.name, args)):
@@ -247,11 +228,12 @@ class Recording:
         kept = [each.grad for each in self._parameters.values() if each.grad is not None]
         gradients = {self._storages.constant(each) for each in kept if each.layout == torch.strided}
         zeros = zeros_of_masks(self._model)
+        layers = as_trained(self._layers, self._recomputed, self._reached, self._complex)
         return Network(
             name=name,
             input_shapes=tuple(self._input_shapes),
             batch_size=self._batch.size,
-            layers=(*self._as_trained(), *self._executed_backward.layers()),
+            layers=(*layers, *self._executed_backward.layers()),
             parameters=tuple(
                 Parameter(**_stored(key, each), trains=each.requires_grad, mask_zeros=zeros.get(key))
                 for key, each in self._parameters.items()
@@ -273,50 +255,6 @@ class Recording:
             batch_told_by=self._batch.told_by,
         )
 
-    def _known(self, func: Any) -> _Operation:
-        operation = self._operations.get(func)
-        if operation is None:
-            name = name_of(func)
-            reader, moves = READERS.get(name), name in MOVES
-            formula = None if moves else formula_of(name)
-            if reader and formula:
-                raise SwatcostError(f"{name} is already counted: formulas are for uncounted operations only")
-            operation = _Operation(name, moves, reader, formula and formula_reader(name, formula))
-            self._operations[func] = operation
-        return operation
-
-    def _executed(
-        self, operation: _Operation, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
-    ) -> list[Layer]:
-        """The layers that an operation executed. Raises NotReadError if it did work that cannot be counted."""
-        sparse = has_sparse(args)
-        reader = SPARSE_READERS.get(operation.name) if sparse else operation.reader
-        if reader is None and not sparse and computes(result):
-            reader = operation.formula
-        if reader is not None:
-            return self._read(reader, args, kwargs, result, frame)
-        if works(operation.name, result) and not is_torchs(nn.RMSNorm, frame):  # which is recorded whole, by `left`
-            raise NotReadError
-        return []
-
-    def _read(
-        self, read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, frame: Frame
-    ) -> list[Layer]:
-        """The layers that an operation executed."""
-        operands = [*tensors_of(args), *tensors_of(list(kwargs.values()))]
-        per_step = not self._origins.grow(operands) and not has_sparse((*args, *kwargs.values()))
-        reads_as = frame
-        is_weight: Callable[[Tensor], bool] = self._weights.holds
-        if per_step:
-            is_weight = self._weights.of_layer(operands, frame)
-            if not any(map(is_weight, operands)):
-                reads_as = Frame(frame.name, _NO_LAYER)
-        tensors: list[Tensor] = []
-        named = {key: self._described(each, tensors, is_weight) for key, each in kwargs.items()}
-        described = self._described(args, tensors, is_weight), self._described(result, tensors, is_weight)
-        call = Call(*described, reads_as, named, lambda operand: values_of(tensors[operand.place]))
-        return [self._layer(each, tensors, frame, per_step) for each in read(call) if not each.is_empty]
-
     def _track(
         self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, layers: Sequence[Layer]
     ) -> None:
@@ -326,83 +264,17 @@ class Recording:
         for each in tensors_of(result):
             if self._origins.grow([each]):
                 self._storages.growing(each)
-            elif each.numel() and address(each) not in self._own:
+            elif each.numel() and address(each) not in self._own.addresses:
                 self._storages.constant(each)
                 self._graph.fixed()
-
-    def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
-        """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
-        if isinstance(value, Tensor):
-            shape, place = tuple(value.shape), len(tensors)
-            tensors.append(value)
-            if value.layout != torch.strided:
-                return Operand(place, shape, value.requires_grad, stored=stored_numbers(value))
-            matrices = self._weights.distinct_matrices(value) if len(shape) == 3 else 1
-            return Operand(place, shape, value.requires_grad, is_weight(value), matrices, numbers=numbers_of(value))
-        if type(value) in (tuple, list):
-            parts = (Tensor, tuple, list)
-            described = (
-                self._described(each, tensors, is_weight) if isinstance(each, parts) else each for each in value
-            )
-            return type(value)(described)
-        return value
-
-    def _layer(self, reading: Reading, tensors: list[Tensor], frame: Frame, per_step: bool) -> Layer:
-        input, weight = tensors[reading.input.place], reading.weight
-        if reading.kind in ("linear", "product") and input.dim() == 1:
-            input = input.unsqueeze(0)  # a vector becomes a matrix, so that it is not taken for channel statistics
-        behind = [None if each is None else tensors[each.place] for each in (weight, *reading.others)]
-        is_product, gradients = reading.kind in PRODUCT_KINDS, torch.is_grad_enabled()
-        return Layer(
-            name=frame.name,
-            kind=reading.kind,
-            parameters=() if is_product else self._weights.parameters(behind, frame),
-            weight="" if is_product or behind[0] is None else self._weights.name(behind[0], frame),
-            element_bytes=input.element_size(),
-            input_needs_grad=gradients and reading.input.needs_grad,
-            weight_trains=gradients and weight is not None and weight.needs_grad,
-            input_storage=self._storages.number(input),
-            input_shape=reading.input.shape,
-            weight_shape=() if weight is None else weight.shape,
-            output_shape=reading.output_shape,
-            stride=reading.stride,
-            padding=reading.padding,
-            dilation=reading.dilation,
-            groups=reading.groups,
-            per_step=per_step,
-            custom_macs=reading.custom_macs,
-            real_products=reading.real_products,
-        )
 
     def _add(self, layer: Layer, operation: str) -> None:
         """Adds a layer of the running operation."""
         self._layers.append(layer)
-        if not layer.is_norm and _has_gradients(layer):
+        if not layer.is_norm and has_gradients(layer):
             self._graph.has_node(len(self._layers) - 1, operation)
             if layer.is_weight_layer and layer.weight_trains:
                 self._saved.claim(layer)
-
-    def _as_trained(self) -> Iterable[Layer]:
-        """The layers, with only the gradients that the backward pass computes, and with their recomputations."""
-        recomputed = self._recomputations()
-        for place, layer in enumerate(self._layers):
-            if place not in self._reached and _has_gradients(layer):
-                forward, _ = layer.custom_macs
-                layer = replace(layer, input_needs_grad=False, weight_trains=False, custom_macs=(forward, 0))
-            if place not in self._complex.dropped:
-                again = replace(layer, recomputed=recomputed[place]) if recomputed[place] else layer
-                yield self._complex.counted(place, again)
-
-    def _recomputations(self) -> Counter[int]:
-        """How often each layer, by its place, was recomputed; equal work is recomputed in the order in which it ran."""
-        places: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for place, layer in enumerate(self._layers):
-            places[_work(layer)].append(place)
-        found: Counter[int] = Counter()
-        for work, times in Counter(map(_work, self._recomputed)).items():
-            for time in range(times if work in places else 0):
-                found[places[work][time % len(places[work])]] += 1
-        return found
 
     def _listed(self) -> Iterable[Uncounted]:
         custom = self._executed_backward.unread
@@ -417,13 +289,3 @@ class Recording:
 
 def _stored(name: str, tensor: Tensor) -> dict[str, Any]:
     return {"name": without_wrappers(name), "shape": tuple(tensor.shape), "element_bytes": tensor.element_size()}
-
-
-def _has_gradients(layer: Layer) -> bool:
-    return layer.input_needs_grad or layer.weight_trains or layer.custom_macs[1] > 0
-
-
-def _work(layer: Layer) -> tuple[Any, ...]:
-    """A key that is equal for two executions of the same work; a computed weight has another storage in each."""
-    weight = layer.weight.rpartition(", ")[0] if layer.weight.startswith("(computed in ") else layer.weight
-    return (layer.name, layer.kind, weight, layer.input_shape, layer.weight_shape, layer.output_shape)

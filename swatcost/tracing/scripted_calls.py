@@ -6,10 +6,11 @@ be read off autograd's graph, and fuses operations, which then are not seen.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 _CALLABLES: tuple[Any, ...] = (torch._C.ScriptMethod, torch._C.ScriptFunction)
 
@@ -48,3 +49,18 @@ def scripts_as_written() -> Iterator[None]:
         torch._C._set_graph_executor_optimize(optimises)
         for kind, call in zip(_CALLABLES, originals, strict=True):
             kind.__call__ = call
+
+
+@contextlib.contextmanager
+def flat_weights_replaced(model: nn.Module, stand_ins: Mapping[str, Tensor]) -> Iterator[None]:
+    """Puts stand-ins, by their parameters' names, into the lists from which scripted recurrent modules read weights."""
+    stand_in_of = {id(each): stand_ins[name] for name, each in model.named_parameters()}
+    scripts = [each for each in model.modules() if isinstance(each, torch.jit.ScriptModule)]
+    originals = [(each._c, each._flat_weights) for each in scripts if hasattr(each, "_flat_weights")]
+    try:
+        for script, weights in originals:
+            script.setattr("_flat_weights", [stand_in_of.get(id(each), each) for each in weights])
+        yield
+    finally:
+        for script, weights in originals:
+            script.setattr("_flat_weights", weights)

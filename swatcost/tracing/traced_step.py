@@ -33,7 +33,7 @@ from swatcost.tracing.module_state import stand_in, untouched
 from swatcost.tracing.operations import is_composite
 from swatcost.tracing.recording import Recording
 from swatcost.tracing.running_modules import Frame, RunningModules
-from swatcost.tracing.scripted_calls import scripts_as_written
+from swatcost.tracing.scripted_calls import flat_weights_replaced, scripts_as_written
 from swatcost.tracing.torch_control_flow import eager_control_flow, saving
 
 
@@ -57,8 +57,9 @@ def traced_step(
             device = torch.device("meta") if meta else contextlib.nullcontext()
             attention = fused_attention() if meta else contextlib.nullcontext()
             flex = flex_attention_passed_to(observer.flex_attention)
+            scripts = flat_weights_replaced(model, parameters)
             try:
-                with saving(observer.save), eager_control_flow(), device, attention, flex, observer:
+                with scripts, saving(observer.save), eager_control_flow(), device, attention, flex, observer:
                     named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
                     functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
             except SwatcostError:
@@ -112,7 +113,7 @@ class _Observer(TorchDispatchMode):
                 self.recording.view(func, args)
                 return func(*args, **kwargs)
         result = self.kernels.run(func, args, kwargs) if self.kernels else func(*args, **kwargs)
-        self.recording.memory(result)
+        self.recording.operation_ended(func, result)
         if of_forward and self.in_backward:
             self.recording.recomputed(func, args, kwargs, result, self.running.here)
         elif of_forward:

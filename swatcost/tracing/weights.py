@@ -10,7 +10,6 @@ from torch.nn.modules.conv import _ConvNd
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.origins import OF_A_LAYER, Names, Origins
 from swatcost.tracing.running_modules import Frame
-from swatcost.tracing.storages import address
 
 # Modules that are one layer: tensors that they compute a weight from (a mask, a scaling) belong to that layer. Other
 # normalisations use their parameters directly, which identifies them.
@@ -51,7 +50,7 @@ class Weights:
         reads_constant = (
             isinstance(frame.module, _LAYERS)
             and isinstance(weight, Tensor)
-            and any(address(weight) == address(each) for each in operands)
+            and any(self._origins.place(weight) == self._origins.place(each) for each in operands)
         )
         foreign = any(id(each) not in own and (behind or reads_constant) for each, behind in names)
         return (lambda tensor: id(tensor) in own and self.holds(tensor)) if foreign else (lambda tensor: False)
@@ -82,10 +81,10 @@ class Weights:
             names = [each for each in names if _WEIGHTS & set(each.rpartition(".")[2].split("_"))]
         if len(names) == 1:
             return without_wrappers(names[0])
-        for name, parameter in self._parameters.items():
-            if address(parameter) == address(weight):
-                start = int(weight.storage_offset())
-                return f"{without_wrappers(name)}[{start}:{start + distinct}]"
+        whole = self._origins.own.name(weight)
+        if whole is not None and whole in self._parameters:
+            start = int(weight.storage_offset() - self._parameters[whole].storage_offset())
+            return f"{without_wrappers(whole)}[{start}:{start + distinct}]"
         if isinstance(frame.module, _SINGLE_LAYERS):
             return f"(computed in {frame.name})"
         number = self._computed.setdefault(self._origins.value(weight), len(self._computed) + 1)
