@@ -93,8 +93,14 @@ class AutogradGraph:
 
 
 def number_of(node: Node) -> int:
-    """The node's sequence number, unique among the nodes that a forward pass creates."""
-    return int(node._sequence_nr())
+    """The node's sequence number, unique among the nodes that a forward pass creates.
+
+    Older versions of torch do not tell that of a custom function, which is an object of Python's: its own then serves.
+    """
+    try:
+        return int(node._sequence_nr())
+    except (AttributeError, RuntimeError):
+        return -id(node)
 
 
 def _node_of(operation: str, created: range, numbered: Mapping[int, Node]) -> int:
