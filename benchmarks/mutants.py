@@ -50,7 +50,7 @@ JUDGES: dict[str, Sequence[str]] = {
     "timing/*.py": ("test_times", "test_topk", "test_estimate"),
     "sparsity/plan.py": ("test_sparsity", "test_distributions", "test_methods", "test_estimate", "test_sweeping"),
     "methods/method.py": ("test_macs", "test_sparsity", "test_methods", "test_estimate", "test_sweeping"),
-    "distributions/*.py": ("test_distributions", "test_two_four", "test_sweeping"),
+    "distributions/*.py": ("test_distributions", "test_momentum", "test_two_four", "test_sweeping"),
     "memory/dense_step.py": ("test_dense_step", "test_sparse_step"),
     "memory/kept_values.py": ("test_kept_values", "test_sparse_step"),
     "memory/saved_storages.py": ("test_kept_values", "test_sparse_step"),

@@ -55,3 +55,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("traces") / "resnet50.json"
     swatcost.load("resnet50").save(path)
     return str(path)
+
+
+@pytest.fixture
+def trained() -> tuple[swatcost.Network, nn.Module]:
+    """Two linear layers with values, traced, and their module."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 4, bias=False))
+    return swatcost.trace(module, input_shape=(8,)), module

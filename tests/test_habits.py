@@ -13,7 +13,7 @@ import click
 import pytest
 
 from swatcost.cli import main
-from swatcost.cli.options import COUNTS, FRACTIONS, NAMES, CountType, FractionType
+from swatcost.cli.parameter_types import COUNTS, FRACTIONS, NAMES, CountType, FractionType
 from swatcost.cli.progress import LongWork
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.units import checked_seed
 from swatcost.distributions.checkpoints import weights_by_name
 from swatcost.distributions.distribution import Request
 from swatcost.network import Network
@@ -40,8 +41,7 @@ class MaskSource:
             raise SwatcostError(f"masks {self.kind!r:.40}: choose gaussian or random, or give a checkpoint")
         if not 0 <= self.filter_spread <= 10:
             raise SwatcostError(f"filter spread {self.filter_spread:g}: give a standard deviation from 0 to 10")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise SwatcostError(f"seed {self.seed!r:.40}: give a whole number that is not negative")
+        checked_seed(self.seed)
 
     @property
     def described(self) -> str:

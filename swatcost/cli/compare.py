@@ -7,16 +7,8 @@ import click
 
 from swatcost.cli.completion import completing
 from swatcost.cli.config import forget_defaults
-from swatcost.cli.options import (
-    MODELS,
-    NAMES,
-    Loading,
-    loaded,
-    loading_options,
-    reporting,
-    setting_options,
-    without_defaults,
-)
+from swatcost.cli.options import MODELS, Loading, loaded, loading_options, reporting, setting_options, without_defaults
+from swatcost.cli.parameter_types import NAMES
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import typed
 from swatcost.cli.unused import say_unused

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import CountType, PlotFile, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.parameter_types import CountType
 from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError

@@ -6,6 +6,7 @@ from copy import copy
 
 import click
 
+from swatcost.cli.parameter_types import Several
 from swatcost.common.errors import SwatcostError
 
 
@@ -36,6 +37,4 @@ def _collecting(option: click.Parameter) -> click.Parameter:
 
 
 def _remedy(option: click.Option) -> str:
-    from swatcost.cli.options import Several
-
     return "give it once, with commas between the values" if isinstance(option.type, Several) else "give it once"

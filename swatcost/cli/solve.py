@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import FractionType, network_options, reporting, setting_options, shown
+from swatcost.cli.options import network_options, reporting, setting_options, shown
+from swatcost.cli.parameter_types import FractionType
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import NAMES, network_options, reporting, setting_options
+from swatcost.cli.options import network_options, reporting, setting_options
+from swatcost.cli.parameter_types import NAMES
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import TIMES, say_unused

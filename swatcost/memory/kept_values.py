@@ -64,9 +64,8 @@ def activation_reduction(
     """
     entering = masked = 0.0
     for layer, sparsity in zip(network.weight_layers, plan.layers, strict=True):
-        elements = (
-            network.input_elements(layer, batch_size) * layer.weight_trains
-        )  # a frozen layer's input is not saved
+        # a frozen layer's input is not saved
+        elements = network.input_elements(layer, batch_size) * layer.weight_trains
         as_if_sparse = convention.first_input == "sparse" and plan.kept_dense.get(layer.weight) == "first layer"
         entering += elements
         target = 0.0 if plan.acts is None else plan.acts

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+_LARGEST_PRIME = 1000
+
 
 def without_dim(shape: tuple[int, ...], dim: int | None) -> tuple[int, ...]:
     """A shape without one of its dimensions."""
@@ -11,9 +13,6 @@ def without_dim(shape: tuple[int, ...], dim: int | None) -> tuple[int, ...]:
 def per_sample(total: float, batch_size: int) -> float:
     """A batch's total per sample: an exact integer where it divides evenly."""
     return total // batch_size if total % batch_size == 0 else total / batch_size
-
-
-_LARGEST_PRIME = 1000
 
 
 def batch_is_identifiable(batch_size: int, dims: Iterable[int]) -> bool:

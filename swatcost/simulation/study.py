@@ -4,10 +4,8 @@ A task's numbers depend only on the task, so a study gives the same rows whereve
 record, rows are written as they arrive and an interrupted study resumes after them.
 """
 
-import fcntl
 import hashlib
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,51 +13,25 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, TextIO, Unpack
+from typing import Any, Unpack
 
 import msgspec
 
 from swatcost.accelerator.architecture import Architecture, load_architecture
 from swatcost.common.errors import MissingPackageError, SwatcostError
-from swatcost.common.files import append_whole, cannot_write
 from swatcost.common.interrupts import end_with
-from swatcost.common.reading import LARGEST_RECORD, Amount, Share, Sparsity, json_of, lines_of
 from swatcost.common.several import pairs, several
 from swatcost.loading import counted_network
 from swatcost.methods import checked_sparsity
 from swatcost.network import Network
 from swatcost.network.passes import PASSES
-from swatcost.setting import OPTIONS, Settings
+from swatcost.setting import Settings
 from swatcost.simulation.simulation import SIMULATING, simulate
+from swatcost.simulation.study_record import SCHEMA, Row, recording, task_key
 
-SCHEMA = "swatcost.study/2"
 _MOST_TASKS = 1_000_000
 _ATTEMPTS = 4  # rounds in which local workers may die before the study is given up
-
-_IDENTIFYING = ("model", "network", "architecture", "shape", "weights", "acts", "seed")
 _DIGITS = 12  # hexadecimal digits of a digest
-
-Row = dict[str, Any]
-
-
-class _Row(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A row as a record has it."""
-
-    model: str
-    network: str
-    architecture: str
-    shape: str
-    weights: Sparsity
-    acts: Sparsity | None
-    seed: Annotated[int, msgspec.Meta(ge=0)]
-    forward_speedup: Amount
-    grad_input_speedup: Amount
-    grad_weight_speedup: Amount
-    training_speedup: Amount
-    step_speedup: Amount
-    dense_step_cycles: Amount
-    step_cycles: Amount
-    utilisation: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +128,7 @@ def study(
         )
     record_of = SIMULATING.setting(asked).record()  # refuses invalid settings before any work
     tasks = {
-        _key(task.row): task
+        task_key(task.row): task
         for task in (
             Task(
                 network=network,
@@ -178,12 +150,12 @@ def study(
     described = {name: record_of[name] for name in asked} | ({"masks": dict(masks)} if masks else {})
     header = {"schema": SCHEMA, "settings": described, "architecture": _described(architecture)}
     found: dict[str, Row] = {}
-    with _recording(Path(record) if record is not None else None, header) as (rows, write):
-        found = {key: row for row in rows if (key := _key(row)) in tasks}
+    with recording(Path(record) if record is not None else None, header) as (rows, write):
+        found = {key: row for row in rows if (key := task_key(row)) in tasks}
         progress(len(found), len(tasks))
         for row in _run([task for key, task in tasks.items() if key not in found], scheduler, jobs):
             write(row)
-            found[_key(row)] = row
+            found[task_key(row)] = row
             progress(len(found), len(tasks))
     return [found[key] for key in tasks]
 
@@ -213,10 +185,6 @@ def _digest(network: Network) -> str:
     return hashlib.sha256(network.to_json().encode()).hexdigest()[:_DIGITS]
 
 
-def _key(row: Row) -> str:
-    return json.dumps([row[name] for name in _IDENTIFYING])
-
-
 def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator[Row]:
     """Rows as they arrive. If a local worker dies, the tasks in progress are run again."""
     import joblib
@@ -231,12 +199,12 @@ def _run(tasks: list[Task], scheduler: str | None, jobs: int | None) -> Iterator
             )
         return
     jobs = min(jobs or len(os.sched_getaffinity(0)), len(tasks))  # each is a process, busy or not
-    left = {_key(task.row): task for task in tasks}
+    left = {task_key(task.row): task for task in tasks}
     for _ in range(_ATTEMPTS):
         try:
             parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=2 * jobs)
             for row in parallel(joblib.delayed(_in_worker)(each, os.getpid()) for each in list(left.values())):
-                del left[_key(row)]
+                del left[task_key(row)]
                 yield row
             return
         except TerminatedWorkerError:
@@ -265,77 +233,3 @@ def _cluster(address: str) -> Iterator[None]:
         raise SwatcostError(f"scheduler {address}: {str(error) or 'it does not answer'}") from None
     with client, joblib.parallel_config("dask", client=client):
         yield
-
-
-@contextmanager
-def _recording(path: Path | None, header: Row) -> Iterator[tuple[list[Row], Callable[[Row], None]]]:
-    """The rows of a record, and a function that appends one; one process at a time."""
-    if path is None:
-        yield [], lambda row: None
-        return
-    try:
-        if path.exists() and not path.is_dir() and not path.is_file():
-            raise SwatcostError(f"{path} is not a file that a study can resume from: choose another")
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
-    except SwatcostError:
-        raise
-    except (OSError, ValueError) as error:
-        raise cannot_write(path, error) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SwatcostError(f"{path}: another study is writing it") from None
-        rows = _read(file, path, header)
-
-        def write(row: Row) -> None:
-            append_whole(file.fileno(), f"{json.dumps(row)}\n".encode(), path)
-
-        yield rows, write
-
-
-def _read(file: TextIO, path: Path, header: Row) -> list[Row]:
-    """A record's rows, after writing the header of a new record or cutting off an unfinished line."""
-    file.seek(0)
-    try:
-        content = file.buffer.read(LARGEST_RECORD + 1)
-        text = content.decode()
-    except UnicodeDecodeError:
-        raise SwatcostError(f"{path} is not a record of a study: choose another file") from None
-    if len(content) > LARGEST_RECORD:
-        raise SwatcostError(f"cannot read {path}: it has more than {LARGEST_RECORD:,} bytes, the limit")
-    whole = text[: text.rfind("\n") + 1]
-    damaged = f"{path} is a damaged record of a study: move it away"
-    try:
-        lines = lines_of(text, json_of)
-    except ValueError as error:
-        raise SwatcostError(f"{damaged}: {error}") from None
-    if not lines and not json.dumps(header).startswith(text):  # unless it is an unfinished header
-        raise SwatcostError(f"{path} is not a record of a study: choose another file")
-    if lines and (not isinstance(lines[0], dict) or lines[0].get("schema") != SCHEMA):
-        raise SwatcostError(f"{path} is not a record of a study: choose another file")
-    if lines and _without_defaults(lines[0]) != _without_defaults(json.loads(json.dumps(header))):
-        raise SwatcostError(f"{path} records a study with other settings or another architecture: choose another file")
-    found: set[str] = set()
-    for number, row in enumerate(lines[1:], 2):
-        try:
-            msgspec.convert(row, _Row)
-        except ValueError as error:
-            raise SwatcostError(f"{damaged}: line {number}: {error}") from None
-        if _key(row) in found:
-            raise SwatcostError(f"{damaged}: line {number}: its simulation stands there twice")
-        found.add(_key(row))
-    if len(whole) < len(text):
-        file.truncate(len(whole.encode()))
-    if not lines:
-        append_whole(file.fileno(), f"{json.dumps(header)}\n".encode(), path)
-    return lines[1:]
-
-
-def _without_defaults(header: Row) -> Row:
-    """A header without the settings that are at their defaults."""
-    given = header.get("settings")
-    if not isinstance(given, dict):
-        return header
-    known = {name: option.default for name, option in OPTIONS.items()}
-    return header | {"settings": {name: value for name, value in given.items() if value != known.get(name)}}

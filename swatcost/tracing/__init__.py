@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.printing import printable
+from swatcost.common.units import checked_count
 from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
 from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
@@ -57,8 +58,7 @@ def trace(
     """
     if not isinstance(model, nn.Module):
         raise SwatcostError(f"{model!r:.80} is not a torch module: trace an instance of nn.Module")
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
-        raise SwatcostError(f"batch_size {batch_size!r}: give a positive whole number")
+    batch_size = None if batch_size is None else checked_count(batch_size, "batch_size")
     if batch_dim is not None and (isinstance(batch_dim, bool) or not isinstance(batch_dim, int)):
         raise SwatcostError(f"batch_dim {batch_dim!r:.40}: give the number of a dimension, such as 0")
     if (example_inputs is None) == (input_shape is None):

@@ -1,8 +1,8 @@
-"""The arguments of a forward call: which they are, the tensors in them, and copies that the call may change."""
+"""The arguments of a forward call: which they are, the tensors in them or in a result, and copies of them."""
 
 import inspect
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MappingView
 from copy import deepcopy
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
@@ -109,7 +109,7 @@ def _can_be_copied(value: Any) -> bool:
     return True
 
 
-_CONTAINERS = (tuple, list, set, frozenset, deque, Mapping)
+_CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset, deque, Mapping, MappingView)
 
 
 def _objects_in(value: Any) -> Iterator[Any]:
@@ -129,6 +129,7 @@ def _contents(value: Any) -> Iterator[Any]:
     """What a container holds, and the values of an object's attributes."""
     if isinstance(value, Mapping):
         yield from value.values()
+        yield from value
     elif isinstance(value, _CONTAINERS):
         yield from value
     yield from getattr(value, "__dict__", {}).values()

@@ -1,11 +1,13 @@
 """Which gradients the backward pass computes, read off autograd's graph without running it."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
+
+from swatcost.tracing.arguments import tensors_in
 
 Node = Any  # torch.autograd.graph.Node; a custom function's node is not an instance of it
 
@@ -70,7 +72,7 @@ class AutogradGraph:
 
     def reached(self, outputs: Any) -> tuple[set[int], dict[Node, str]]:
         """The recorded operations that a loss over all outputs reaches, and the custom functions with their modules."""
-        self._seen = _behind(tensor.grad_fn for tensor in _tensors(outputs))
+        self._seen = _behind(tensor.grad_fn for tensor in tensors_in(outputs))
         numbered = {number_of(node): node for node in self._seen}
         self._nodes = {
             place: _node_of(operation, nodes, numbered) for place, (nodes, operation) in self._created.items()
@@ -130,28 +132,4 @@ def _behind(nodes: Iterable[Node | None]) -> set[Node]:
 
 def differentiable(result: Any) -> list[Tensor]:
     """The tensors of a result that a loss can be computed from, each once."""
-    found = {id(each): each for each in _tensors(result) if each.requires_grad and each.grad_fn is not None}
-    return list(found.values())
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in a result, in nested containers and objects too."""
-    waiting, seen = [value], set()
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, Tensor):
-            yield each
-        elif id(each) not in seen and not isinstance(each, str | bytes | int | float | torch.nn.Module | type):
-            seen.add(id(each))
-            if isinstance(each, Mapping):
-                waiting += [*each.keys(), *each.values()]
-            elif isinstance(each, Collection):
-                waiting += each
-            else:
-                slots = [slot for kind in type(each).__mro__ for slot in _slots(kind)]
-                waiting += [*getattr(each, "__dict__", {}).values(), *(getattr(each, slot, None) for slot in slots)]
-
-
-def _slots(kind: type) -> tuple[str, ...]:
-    slots = kind.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+    return [each for each in tensors_in(result) if each.requires_grad and each.grad_fn is not None]
