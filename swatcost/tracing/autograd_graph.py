@@ -1,6 +1,6 @@
 """Which gradients the backward pass computes, read off autograd's graph without running it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
