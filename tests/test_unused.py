@@ -157,7 +157,7 @@ def test_an_option_changes_a_number_or_is_refused_or_said(
         if words[0] in first:
             continue
         code, after, errors = tried([*first, *words])
-        said = code == 2 or f"{words[0]} makes no difference here: " in errors
+        said = code == 2 or f"{words[0]} has no effect here: " in errors
         if not said and after == before:
             silent.append(words)
     assert not silent, silent
@@ -167,7 +167,7 @@ def test_in_python_a_note_says_so() -> None:
     found = swatcost.estimate("resnet50", method="rigl", weights=0.8, period=7, dense_budget="outside")
     assert found.assumptions[-2:] == [
         "period makes no difference: method rigl selects nothing by Top-K.",
-        "dense_budget makes no difference: distribution uniform has no target for all weights together.",
+        "dense_budget makes no difference: distribution uniform has no target for the whole network.",
     ]
     used = swatcost.estimate("resnet50", weights=0.8, acts=0.8, period=7, steps=7, convention="exact", batch_size=8)
     assert not [each for each in used.assumptions if "makes no difference" in each]
@@ -183,7 +183,7 @@ def test_a_wish_from_the_environment_is_not_spoken_of(monkeypatch: pytest.Monkey
     for name, value in {"PERIOD": "7", "PLOT_SIZE": "column", "QUIET": "1", "CURRENCY": "EUR", "FRESH": "1"}.items():
         monkeypatch.setenv(f"SWATCOST_{name}", value)
     assert main(["cifar_resnet18", "--method", "rigl", "--weights", "0.8", "--format", "json"]) == 0
-    assert "makes no difference here" not in capsys.readouterr().err
+    assert "has no effect here" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_trace_that_no_command_would_take(saved: str, capsys: Captured, tmp_pa
 @pytest.mark.parametrize("option", ["--convention rigl", "--steps 777", "--dense-budget outside", "--paired"])
 def test_of_a_study(option: str, saved: str, capsys: Captured) -> None:
     assert main(["study", saved, "--weights", "0.8", "--jobs", "1", *option.split()]) == 0
-    assert f"{option.split()[0]} makes no difference here: " in capsys.readouterr().err
+    assert f"{option.split()[0]} has no effect here: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--period 7", "--last-layer dense"])
@@ -245,7 +245,7 @@ def test_of_a_dense_run(option: str, capsys: Captured, tmp_path: Path) -> None:
     record = str(tmp_path / "run.jsonl")
     words = ["run", "cifar_resnet18", "--input-shape", "3,8,8", "--steps", "1", "--batch-size", "2", "--output", record]
     assert main([*words, "--data", "synthetic", *option.split()]) == 0
-    assert f"{option.split()[0]} makes no difference here: nothing is sparse" in capsys.readouterr().err
+    assert f"{option.split()[0]} has no effect here: nothing is sparse" in capsys.readouterr().err
 
 
 def test_who_asks_for_dense_training_gets_it(capsys: Captured) -> None:

@@ -151,7 +151,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
 def loaded(model: str, **source: Any) -> Network:
     """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
     if source.get("fresh") and "fresh" in typed() and model.endswith(".json"):
-        click.echo(f"swatcost: --fresh makes no difference here: {model} is a saved trace", err=True)
+        click.echo(f"swatcost: --fresh has no effect here: {model} is a saved trace", err=True)
     with waiting(f"tracing {model}"):
         return load(model, **source)
 
@@ -205,7 +205,7 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
             views = {name: given[name] for name in ("layers", "relative") if given.get(name)}
             for name in views:
                 if display.text(result, **views) == display.text(result, **{**views, name: False}):
-                    no_difference(name, f"{display.written_as} has the same with and without it")
+                    no_difference(name, f"{display.written_as} does not depend on it")
             if "columns" in given and display.written_as == "json":
                 no_difference("columns", "JSON has every column")
             display.result(result, **views)

@@ -18,4 +18,4 @@ def typed() -> dict[str, str]:
 def no_difference(name: str, reason: str) -> None:
     """Says on standard error that a parameter makes no difference, if it was typed."""
     if option := typed().get(name):
-        say(f"{option} makes no difference here: {reason}")
+        say(f"{option} has no effect here: {reason}")

@@ -221,8 +221,8 @@ SWAT = Convention(
 
 EXACT = Convention(
     name="exact",
-    title="output resolution in every pass, only the gradients that are needed; dense counts are what autograd "
-    "executes, sparse counts are what the method needs, although autograd on masked tensors multiplies the zeros too",
+    title="every pass at output resolution, only the gradients that are needed; dense counts are what autograd "
+    "executes, sparse counts are what the method requires: autograd on masked tensors would still do the dense work",
     source="for the dense counts, torch's own counter",
     grad_input_resolution="output",
     grad_weight_resolution="output",

@@ -130,7 +130,7 @@ SWITCHES: Mapping[str, Switch] = {
         },
     ),
     "average": Switch(
-        "average over the run",
+        "average over training",
         {
             "step by step": Value(
                 "averages the steps of the run as the algorithm takes them", "the methods' algorithms"
@@ -151,7 +151,7 @@ SWITCHES: Mapping[str, Switch] = {
         },
     ),
     "first_input": Switch(
-        "first input in Act ↓",
+        "first input in activation reduction (Act ↓)",
         {
             "sparse": Value(
                 "takes the first layer's input as sparse in Act ↓, although the layer is dense", "SWAT's Tables 2–5"

@@ -31,7 +31,7 @@ def _layers(name: str) -> Rule:
             without = plan_of(found.network, found.setting.but(**{name: None}))
         except SwatcostError:
             return None
-        return "every layer is as sparse without it" if without.layers == found.plan.layers else None
+        return "it is the default of every layer here" if without.layers == found.plan.layers else None
 
     return rule
 
@@ -41,7 +41,7 @@ def _dense_budget(found: Estimate) -> str | None:
     if nothing := sparsity(found):
         return nothing
     if not plan.distribution.keeps_total:
-        return f"distribution {plan.distribution.name} has no target for all weights together"
+        return f"distribution {plan.distribution.name} has no target for the whole network"
     return _layers("dense_budget")(found) if plan.kept_dense else "no layer is kept dense"
 
 
@@ -73,7 +73,7 @@ def steps_under(*conventions: Convention) -> Rule:
         network, plan, longer = found.network, found.plan, 7 * found.steps + 1
         every = [found.counting.under(each) for each in conventions or (found.convention,)]
         same = all(each.total(network, plan) == replace(each, steps=longer).total(network, plan) for each in every)
-        return f"every step of {found.plan.method.name} counts the same" if same else None
+        return f"every step of {found.plan.method.name} costs the same" if same else None
 
     return rule
 

@@ -288,9 +288,9 @@ def _memory(estimate: Estimate) -> list[str]:
         saved = memory.saved_activations
         sentences.append(
             Caveat(
-                f"Saved activations: {scaled(saved.sparse, 'B')} without indices; {scaled(memory.masked, 'B')} with "
-                f"masked tensors (dense: {scaled(saved.dense, 'B')}), because operations such as ReLU keep "
-                f"{memory.also_held} of {memory.sparsified} dense too."
+                f"Saved activations: {scaled(saved.sparse, 'B')} is non-zeros alone, without indices. Masking in "
+                f"PyTorch keeps {scaled(memory.masked, 'B')}: ReLU and others keep a dense copy of {memory.also_held} of the "
+                f"{memory.sparsified}."
             )
         )
     return sentences

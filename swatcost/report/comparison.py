@@ -12,6 +12,7 @@ from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.assumptions import final_steps
+from swatcost.report.estimate import every as every_period
 from swatcost.report.estimate import machine, speedup_name, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat, Sheet, Table
@@ -55,7 +56,9 @@ def settings(estimates: Iterable[Estimate]) -> str:
     """What all were asked for: targets, each for the methods that have such an operand, and the machine."""
     every = list(estimates)
     one = every[0]
-    return f"{sparsity_asked(every)}, {machine(one.device)}, batch {one.batch_size}, Top-K every {one.topk_period:,}"
+    return (
+        f"{sparsity_asked(every)}, {machine(one.device)}, batch {one.batch_size}, Top-K {every_period(one.topk_period)}"
+    )
 
 
 def sparsity_asked(estimates: Iterable[Estimate]) -> str:
@@ -67,7 +70,10 @@ def sparsity_asked(estimates: Iterable[Estimate]) -> str:
         for each in plans
         if (value := getattr(each, name)) is not None
     }
-    asked = [f"{operand}s {100 * value:.4g} % sparse" for operand, value in targets.items()]
+    alike: dict[float, list[str]] = {}
+    for operand, value in targets.items():
+        alike.setdefault(value, []).append(f"{operand}s")
+    asked = [f"{_listed(operands)} {100 * value:.4g} % sparse" for value, operands in alike.items()]
     if targets:
         asked.append("where the method uses them")
     elif not any(each.asks_for_sparsity for each in plans):
@@ -119,8 +125,8 @@ def _charged(by_method: Mapping[str, Estimate]) -> Iterator[str]:
     if charged and any(each.plan.asks_for_sparsity for each in by_method.values()):
         yield Caveat(
             f"Convention {one.convention.name} charges {_listed(charged)} {percent(1 - one.default_act_sparsity)} of "
-            f"dense grad_weight: it assumes that ReLU zeroes the other {percent(one.default_act_sparsity)} of "
-            "activations; exact charges what each method needs: gradients of active weights only, or of all weights."
+            f"dense grad_weight, assuming that ReLU zeroes {percent(one.default_act_sparsity)} of the activations; exact "
+            "charges what each method needs: gradients of active weights only, or of all weights."
         )
     if one.convention.counts_weight_sparsity_only:
         yield Caveat(
@@ -191,7 +197,7 @@ def _left(comparison: Comparison) -> Table:
     ]
     header = [
         f"MACs left, share of dense training, method {comparison.method}",
-        f"largest gap to convention {comparison.convention}",
+        f"pass that differs most from convention {comparison.convention}",
     ]
     return Table([*header, *PASSES, "total"], rows, text_columns=2)
 
@@ -211,9 +217,9 @@ def _cheapest(comparison: Comparison) -> list[Table]:
     header = [
         "convention",
         "cheapest method",
-        "next method",
-        "largest gap in",
-        "MACs left there, share of dense training",
+        "runner-up",
+        "pass that differs most",
+        "MACs left in that pass, share of dense training",
     ]
     return [Table(header, rows, text_columns=4)] if rows else []
 

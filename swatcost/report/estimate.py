@@ -83,8 +83,11 @@ def _targets(estimate: Estimate) -> list[str]:
     for name, operand in OPERANDS.items():
         if method.uses(operand):
             target, average = getattr(plan, name), averages[name]
-            on_average = " on average" if target is None and average else ""
-            found.append(f"{operand}s {100 * (average if target is None else target):.4g} % sparse{on_average}")
+            if target is None and not average:
+                found.append(f"{operand}s dense")
+            else:
+                on_average = " on average" if target is None else ""
+                found.append(f"{operand}s {100 * (average if target is None else target):.4g} % sparse{on_average}")
     return found
 
 
@@ -236,7 +239,7 @@ def time(estimate: Estimate) -> Table:
         if estimate.plan.method.selects:
             period = estimate.break_even_period
             by_idea = list(estimate.topk_seconds_by_idea.items())
-            rows.append([f"Top-K, {every(estimate.topk_period)}", seconds(by_idea[0][1])])
+            rows.append([f"one Top-K, {every(estimate.topk_period)}", seconds(by_idea[0][1])])
             for (_, before), (idea, after) in pairwise(by_idea):
                 saved = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
                 rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {saved}"])

@@ -106,14 +106,14 @@ def notes(found: Explanation) -> list[str]:
     sentences = [
         "Reductions are 1 − sparse / dense of the MACs of a training step, per sample, on average over the run; a "
         "switch may change both.",
-        "One switch is turned after the other, in this order. What a step changes depends on those before it; their "
-        "sum does not.",
+        "One switch is turned after the other, in this order. What a step changes depends on the order; the total does "
+        "not.",
         "Points are differences of the reductions as shown, so that they add up; JSON and CSV hold them unrounded.",
     ]
     if idle:
         sentences.append(f"Also different, but without effect on training FLOPs here: {', '.join(idle)}.")
     if found.shared:
-        sentences.append(f"Alike in both: {', '.join(SWITCHES[name].title for name in found.shared)}.")
+        sentences.append(f"The same in both: {', '.join(SWITCHES[name].title for name in found.shared)}.")
     return sentences + [
         f"Convention {each.name}: {each.title} ({each.source})."
         for each in (found.start.convention, found.end.convention)

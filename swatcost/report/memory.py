@@ -31,8 +31,10 @@ def summary(report: MemoryReport) -> list[Figure]:
             Figure("naive peak", scaled(memory.peak(memory.naive), "B"), "with masked dense tensors"),
         ]
     if report.fits is not None and report.capacity is not None:
-        beside = f"dense; {report.fits['compressed']:,} compressed, {report.fits['naive']:,} naive" if asks else "dense"
-        found.append(Figure(f"largest batch in {scaled(report.capacity, 'B')}", f"{report.fits['dense']:,}", beside))
+        beside = f"{report.fits['compressed']:,} compressed, {report.fits['naive']:,} naive" if asks else ""
+        found.append(
+            Figure(f"largest batch in {scaled(report.capacity, 'B')}", f"{report.fits['dense']:,} dense", beside)
+        )
     return found
 
 
@@ -46,7 +48,7 @@ def _tables(report: MemoryReport) -> list[Table]:
     kept = Table(
         ["size of each part", ""],
         [[name, scaled(size, "B")] for name, size in step.constant.items()]
-        + [["gradients, all", scaled(step.gradients, "B")], ["input", scaled(step.input, "B")]],
+        + [["all gradients", scaled(step.gradients, "B")], ["input", scaled(step.input, "B")]],
     )
     saved = Table(
         ["saved for backward, by operation", ""],
@@ -116,7 +118,7 @@ def _fits(report: MemoryReport) -> Table:
         rows.append(["largest batch, naive", f"{report.fits['naive']:,}"])
         rows.append(["largest batch, compressed", f"{report.fits['compressed']:,}"])
         needed = "no sparsity is enough" if report.needed is None else percent(report.needed)
-        needed = "none: the dense step fits" if report.needed == 0 else needed
+        needed = "none: it fits densely" if report.needed == 0 else needed
         rows.append([f"activation sparsity needed for batch {report.memory.dense.batch_size}", needed])
     return Table([f"within {scaled(report.capacity, 'B')}", ""], rows)
 

@@ -14,16 +14,16 @@ from swatcost.report.table import wrap
 _LEGEND = (
     "paper: as published; reductions (↓), activations (Act) and channels pruned (CP) in %, MC is model compression. "
     "ours: computed with the settings of the row. supplied: computed with the statistic that the reason names. "
-    "Differences are those of the better of the two."
+    "The difference is that of whichever of ours and supplied is closer."
 )
 _MEANINGS: Mapping[Verdict, str] = {
     "equal": "rounds to the printed digits",
-    "within tolerance": "does not, but is within the stated tolerance, ±",
+    "within tolerance": "off in the last printed digit, but within the stated tolerance, ±",
     "bound holds": "keeps the printed bound",
-    "other convention": "comes out under that convention, not under the row's own",
+    "other convention": "reproduced under that convention, not under the row's own",
     "consistent": "follows from other printed numbers, without any count of ours",
     "inconsistent": "does not follow from them",
-    "by construction": "an input, or the same whatever the network: not counted as reproduced",
+    "by construction": "a setting, or true of any network: not counted as reproduced",
     "quoted": "not a cost, or not ours to compute",
 }
 _PLURALS = {"needs a statistic": "need a statistic", "bound holds": "bounds hold"}
@@ -106,7 +106,11 @@ def _listed(counts: Counter[str], verdicts: Sequence[str], *, every: bool = Fals
 def _legend(found: Sequence[Reproduction]) -> str:
     """What the columns mean, and the verdicts that occur."""
     present = {each.verdict for each in found}
-    meanings = [f"{verdict}: {meaning}" for verdict, meaning in _MEANINGS.items() if verdict in present]
+    meanings = [
+        f"{_SHORT.get(verdict, verdict)} ({verdict}): {meaning}" if verdict in _SHORT else f"{verdict}: {meaning}"
+        for verdict, meaning in _MEANINGS.items()
+        if verdict in present
+    ]
     return " ".join([_LEGEND, *(f"{each}." for each in meanings)])
 
 

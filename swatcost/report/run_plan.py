@@ -106,7 +106,7 @@ def _meanings(plan: RunPlan) -> list[str]:
         sentences.append(
             Caveat(
                 "Sparse time, energy and cost are ideal: step time is assumed to scale with FLOPs (SWAT, A.4), which "
-                "dense hardware cannot deliver. The sparse peak is that of sparse storage formats."
+                "dense hardware cannot deliver. The sparse peak assumes sparse storage formats."
             )
         )
     if plan.recipe:

@@ -28,7 +28,7 @@ def sparsity(estimate: Estimate) -> list[str]:
         sentences.append(
             Caveat(
                 f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
-                "dense grad_weight throughout the run: it assumes that ReLU zeroes "
+                "dense grad_weight throughout the run, assuming that ReLU zeroes "
                 f"{percent(estimate.default_act_sparsity)} of activations{_image(estimate)}."
             )
         )
@@ -63,7 +63,7 @@ def _which_rule(estimate: Estimate) -> list[str]:
         return sentences
     reached = f"weights are {percent(_zeros(estimate))} sparse over all layers"
     if not plan.distribution.keeps_total:
-        sentences.append(f"Each layer not kept dense has its own target; {reached}.")
+        sentences.append(f"Every layer that is not kept dense has the target; {reached}.")
     elif plan.dense_budget == "inside":
         sentences.append(
             f"Layers kept dense count towards the target, so {reached}; RigL's public code leaves them out "
