@@ -98,6 +98,11 @@ def counted_network(network: Network | str | Path) -> Network:
     if not isinstance(network, Network):
         network = load(network)
     if not network.counted_layers:
+        if network.variation is not None and network.variation.differs:
+            raise SwatcostError(
+                f"{network.name} did no work that is counted in the run that was traced, but other values or random "
+                "numbers make it do some: trace it with example inputs that do"
+            )
         raise SwatcostError(
             f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
         )

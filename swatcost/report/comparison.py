@@ -15,6 +15,7 @@ from swatcost.report.assumptions import final_steps
 from swatcost.report.estimate import machine, speedup_name, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat, Sheet, Table
+from swatcost.report.traced import variation
 from swatcost.version import __version__
 
 _ROOM_FOR_ALL = 110  # columns of the widest table, with names of the usual length
@@ -81,6 +82,7 @@ def notes(comparison: Comparison, relative: bool = False) -> list[str]:
     return [
         f"{'Shares of dense' if relative else 'Reductions'} are of MACs: of each pass, of a training step averaged "
         "over the run, and of inference.",
+        *variation(comparison.by_convention[comparison.convention].network),
         *time_notes(by_method.values()),
         *method_notes(by_method),
         *left_out(comparison.refused),

@@ -1,8 +1,6 @@
-"""Saves and restores a module's state and the process's random state."""
+"""Saves and restores a module's state and torch's global settings."""
 
 import contextlib
-import random
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -44,7 +42,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     Flags are set directly: a module's own `train` may do more than set a flag.
     """
-    with _ONE_AT_A_TIME, _random_state(model), process_state():
+    with _ONE_AT_A_TIME, process_state():
         parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
         snapshots = [Snapshot(part) for part in parts]
         try:
@@ -80,20 +78,6 @@ def process_state() -> Iterator[None]:
             torch.set_num_threads(threads)
         if torch.get_float32_matmul_precision() != precision:
             torch.set_float32_matmul_precision(precision)
-
-
-@contextlib.contextmanager
-def _random_state(model: nn.Module) -> Iterator[None]:
-    numpy_random = sys.modules.get("numpy.random")
-    python_state, numpy_state = random.getstate(), numpy_random.get_state() if numpy_random else None
-    devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.is_cuda})
-    try:
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        random.setstate(python_state)
-        if numpy_random:
-            numpy_random.set_state(numpy_state)
 
 
 def stand_in(tensor: Tensor, meta: bool) -> Tensor:
