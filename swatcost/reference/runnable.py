@@ -40,7 +40,7 @@ def runnable(
         entry = ZOO[model]
         try:
             module = entry.build(classes)
-        except (RuntimeError, OverflowError) as error:
+        except (RuntimeError, OverflowError, TypeError) as error:
             raise SwatcostError(f"{model} cannot be built with {classes} classes: {first_line(error)}") from None
         shape = tuple(input_shape or entry.input_shape)
     else:

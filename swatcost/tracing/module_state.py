@@ -1,6 +1,7 @@
-"""Saves and restores a module's state and torch's global settings."""
+"""Saves and restores a module's state and the global settings of torch and Python."""
 
 import contextlib
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -57,8 +58,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def process_state() -> Iterator[None]:
-    """Restores torch's global settings, which a factory or a forward pass may change."""
-    backends = torch.backends
+    """Restores global settings, which a factory or a forward pass may change."""
+    backends, depth = torch.backends, sys.getrecursionlimit()
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     dtype, threads, autocast = torch.get_default_dtype(), torch.get_num_threads(), torch.is_autocast_enabled("cpu")
     precision, anomaly = torch.get_float32_matmul_precision(), torch.is_anomaly_enabled()
@@ -68,6 +69,7 @@ def process_state() -> Iterator[None]:
         with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores it on leaving
             yield
     finally:
+        sys.setrecursionlimit(depth)
         torch.set_default_dtype(dtype)
         torch.use_deterministic_algorithms(strict, warn_only=warns)
         torch.set_autocast_enabled("cpu", autocast)

@@ -21,7 +21,8 @@ class Generators:
     Numbers that Python and numpy draw are values; those that torch draws are in tensors, until one is read.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module | None = None) -> None:
+        model = model or nn.Module()  # without one, those of the process
         devices = sorted({each.device.index for each in model.parameters() if each.is_cuda})
         of_torch = [torch.default_generator, *(torch.cuda.default_generators[each] for each in devices)]
         found: list[Any] = [random._inst, _of_numpy(), *of_torch, *_held(model)]
