@@ -52,7 +52,10 @@ _NO_FRACTIONS = (
     "0x1",
     "--",
 )
-_NO_COUNTS = ("0", "-1", "1.5", "nan", "inf", "1e400", str(2**63), str(2**64), "9" * 40, "x", "", "1_0", "true", "--")
+NUMBERS = ("0", "-1", "nan", "inf", "1e308", str(2**31), str(2**63), str(2**64), str(10**30), "", "x")
+"""Values that every option for a number has to take or to refuse."""
+
+_NO_COUNTS = (*NUMBERS, "1.5", "1e400", "9" * 40, "1_0", "true", "--")
 _TEXTS = (
     "",
     " ",
@@ -125,6 +128,20 @@ _GOOD = {
 _SOURCES = ("table.csv", "table.json", "garbage.json", "nope.csv", ".", "tiny.json", "/dev/null", "")
 
 
+_IMAGES = """
+from torch import nn
+
+def build(num_classes=10):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes))
+"""
+_WORDS_BEFORE = {
+    "tables": ("2",), "list": ("models",), "run": ("images.py:build", "--input-shape=3,8,8"),
+    "validate": ("images.py:build", "--input-shape=3,8,8"),
+    "solve": ("small.json", "--speedup=1.5"), "export": ("small.json", "--to=csv", "--output=out"),
+}  # fmt: skip
+"""What a command line needs besides the option in question, if that is not one saved trace."""
+
+
 def prepare() -> None:
     """Files in the current folder that commands may be given."""
     swatcost.trace(nn.Sequential(nn.Linear(4, 3)), input_shape=(4,), name="tiny").save("tiny.json")
@@ -135,6 +152,7 @@ def prepare() -> None:
     swatcost.trace(convolutions, input_shape=(3, 8, 8), name="small").save("small.json")
     language = nn.Sequential(nn.Embedding(9, 4), nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), nn.Linear(4, 9))
     swatcost.trace(language, input_shape=(5,), input_dtype="int64", name="language").save("language.json")
+    Path("images.py").write_text(_IMAGES)
     Path("garbage.json").write_text('{"schema": "swatcost')
     Path("table.csv").write_text("layer,weights,acts,share\n*,0.5,0.25,1\n")
     Path("table.json").write_text('{"*": {"weights": 0.5}}')
@@ -220,17 +238,42 @@ def _named(setting: str) -> tuple[str, ...]:
     return tuple(names()) if names else ("x",)
 
 
+def number_options() -> Iterator[tuple[str, click.Option]]:
+    """The options that take numbers or free text, each with the first command that has it.
+
+    Those that execute a network have settings of their own, so that they are looked at as well.
+    """
+    seen = set()
+    for name in COMMANDS:
+        for option in command_named(name).params:
+            free = not isinstance(option.type, click.Choice | click.Path)
+            key = option.opts[-1], name in ("run", "validate")
+            if isinstance(option, click.Option) and free and not option.is_flag and not option.count:
+                yield from [] if key in seen else [(name, option)]
+                seen.add(key)
+
+
+def lines_with(name: str, option: click.Option, value: str) -> Iterator[list[str]]:
+    """Command lines that give an option a value: a dense estimate, and a sparse one where the command has such."""
+    flag = f"{option.opts[-1]}={value}"
+    before = [word for word in _WORDS_BEFORE.get(name, ("small.json",)) if not flag.startswith(word.split("=")[0])]
+    sparse = name != "trace" and any(each.name == "weights" for each in command_named(name).params)
+    yield [name, *before, flag]
+    if sparse and option.name != "weights":
+        yield [name, *before, "--weights=0.5", flag]
+
+
 class _NotDoneError(swatcost.SwatcostError):
     """Takes the place of long work."""
 
 
 @contextlib.contextmanager
-def _without_long_work() -> Iterator[None]:
+def without_long_work() -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> Any:
         raise _NotDoneError("not done here")
 
     places = (
-        "reference.training.run", "reference.training.resume", "reference.validation.validate",
+        "reference.training.run", "reference.training.resume", "reference.validation.runnable",
         "reference.calibration.calibrate", "simulation.study._run",
         "published.quantities._cycles",
     )  # fmt: skip
@@ -290,7 +333,7 @@ def remove(path: Path) -> None:
 def check(seed: int) -> str | None:
     words = Commands(seed).line()
     try:
-        with _without_long_work():
+        with without_long_work():
             found = wrong(words)
     except BaseException as error:
         error.add_note(f"swatcost {shlex.join(words)}")

@@ -68,13 +68,16 @@ def test_ctrl_c_is_quiet_at_any_import(at: str, arguments: str, saved: str, tmp_
     assert os.listdir(tmp_path) in (["sitecustomize.py"], ["__pycache__", "sitecustomize.py"])
 
 
-def test_a_request_to_end_is_an_end(saved: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", ["swatcost.estimate", "click", "swatcost.report.numbers", "swatcost.report.assumptions"])
+@pytest.mark.parametrize(("name", "words"), [("SIGTERM", "terminated"), ("SIGHUP", "terminated, the terminal is gone")])
+def test_a_request_to_end_is_an_end(at: str, name: str, words: str, saved: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(AT_IMPORT)
     done = subprocess.run(
         [sys.executable, "-m", "swatcost", saved], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "AT": "swatcost.report.numbers", "SIGNAL": "SIGTERM"},
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "AT": at, "SIGNAL": name},
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr.strip()) == (128 + 15, "", "swatcost: terminated")
+    ended = (128 + signal.Signals[name], "", f"swatcost: {words}")
+    assert (done.returncode, done.stdout, done.stderr.strip()) == ended
 
 
 def test_an_interrupt_that_a_library_hides_is_one(

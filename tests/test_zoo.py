@@ -13,6 +13,7 @@ import swatcost
 from swatcost.counting.conventions import EXACT
 from swatcost.counting.costs import PassCosts
 from swatcost.methods import METHODS, LayerSparsity
+from swatcost.reference.runnable import runnable
 
 from .conftest import zoo_module, zoo_network
 
@@ -111,7 +112,9 @@ def test_without_torch_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None
         swatcost.load("resnet18", classes=7)
 
 
-@pytest.mark.parametrize("classes", [0, -1, True, 2.5])
+@pytest.mark.parametrize("classes", [0, -1, True, 2.5, 2**63, 10**30])
 def test_classes_have_to_be_a_positive_whole_number(classes: int) -> None:
-    with pytest.raises(swatcost.SwatcostError, match="give a positive whole number"):
+    with pytest.raises(swatcost.SwatcostError, match="give a whole number from 1 to 10\\^12"):
         swatcost.load("cifar_resnet18", classes=classes)
+    with pytest.raises(swatcost.SwatcostError, match="give a whole number from 1 to 10\\^12"):
+        runnable("cifar_resnet18", classes=classes)

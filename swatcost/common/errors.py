@@ -15,4 +15,8 @@ class SwatcostWarning(UserWarning):
 
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message; its type if there is no message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    try:
+        message = str(error).strip()
+    except Exception:  # an exception of the user's own, whose text fails
+        message = ""
+    return (message or type(error).__name__).splitlines()[0]

@@ -1,7 +1,7 @@
 """How a program ends that is asked to: quietly, at any time, and its worker processes with it.
 
-Importing this from the command line (as `swatcost` or `python -m swatcost`) already makes Ctrl-C quiet, so that it is
-imported first.
+Importing this from the command line (as `swatcost` or `python -m swatcost`) already has it end so at a signal, before
+`heeded` runs: it is imported first.
 """
 
 import _thread
@@ -91,5 +91,13 @@ def _is_command_line() -> bool:
     return started in (["-m", "swatcost"], ["swatcost"], ["swatcost.exe"])
 
 
-if _is_command_line() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(exit_code(number)))
+def _end_at_once(number: int, frame: Any) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, f"swatcost: {said(number)}\n".encode())
+    os._exit(exit_code(number))
+
+
+if _is_command_line():
+    for _each in _WORDS:
+        if signal.getsignal(_each) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(_each, _end_at_once)

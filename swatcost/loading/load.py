@@ -14,10 +14,10 @@ from swatcost_models import ZOO
 
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.registry import nearest
+from swatcost.common.units import checked_count
 from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
 from swatcost.network.formulas import registered_here
-from swatcost.network.layer import LARGEST
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,10 +58,8 @@ def load(
             f"{type(model).__name__} is not a name or path: give one, or trace a module with swatcost.trace"
         )
     name = str(model)
-    if classes is not None and (
-        isinstance(classes, bool) or not isinstance(classes, int) or not 1 <= classes <= LARGEST
-    ):
-        raise SwatcostError(f"classes {classes!r:.40}: give a positive whole number")
+    if classes is not None:
+        classes = checked_count(classes, "classes")
     if name.endswith(".json"):
         if any(each is not None for each in (input_shape, input_dtype, classes)):
             raise SwatcostError(
@@ -98,6 +96,11 @@ def counted_network(network: Network | str | Path) -> Network:
     if not isinstance(network, Network):
         network = load(network)
     if not network.counted_layers:
+        if network.variation is not None and network.variation.differs:
+            raise SwatcostError(
+                f"{network.name} did no work that is counted in the run that was traced, but other values or random "
+                "numbers make it do some: trace it with example inputs that do"
+            )
         raise SwatcostError(
             f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
         )

@@ -11,11 +11,12 @@ from swatcost.network.network import (
     Storage,
     Timeline,
     Uncounted,
+    Variation,
     parse_network,
     read_network,
 )
 
 __all__ = [
     "SCHEMA", "Buffer", "Layer", "Network", "Parameter", "SavedTensor", "Storage", "Symbols", "Timeline", "Uncounted",
-    "batch_is_identifiable", "first_uses", "parse_network", "read_network",
+    "Variation", "batch_is_identifiable", "first_uses", "parse_network", "read_network",
 ]  # fmt: skip

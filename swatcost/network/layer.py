@@ -244,6 +244,15 @@ class Layer:
         d = self.symbols
         return self.real_products * d.N * d.F * d.C * d.R * d.S * d.H * d.W
 
+    @property
+    def training_macs(self) -> int:
+        """MACs that a training step executes over the traced batch, dense: forward, recomputed, and of gradients."""
+        forward = self.forward_macs
+        gradients = (
+            self.product_macs()[1] if self.is_product else forward * (self.input_needs_grad + self.weight_trains)
+        )
+        return forward * (1 + self.recomputed) + gradients
+
     def product_macs(self) -> tuple[int, int]:
         """MACs of a product over the traced batch: of the forward pass, and of all gradients that are computed.
 

@@ -120,13 +120,35 @@ class Uncounted:
     places: tuple[Name, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """The executed MACs of the traced batch in `runs` forward passes, the fewest and the most, and of their training.
+
+    `draws` says that the network draws random numbers whose values may decide what it does, `reads` that it reads
+    values of tensors: the runs differ in these, and the trace is the first of them.
+    """
+
+    runs: Positive
+    draws: bool
+    reads: bool
+    forward_macs: tuple[Natural, Natural]
+    training_macs: tuple[Natural, Natural]
+
+    @property
+    def differs(self) -> bool:
+        """Whether two runs had different counts."""
+        return len({*self.forward_macs}) > 1 or len({*self.training_macs}) > 1
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Network(Result):
     """A traced network: its layers in execution order, its tensors and the uncounted operations. Its repr is a table.
 
     `embeds_input` says that an embedding runs before the first conv or linear layer. `batch_dim` is the dimension of
     the inputs that counts the samples, None if none does (a packed sequence, a list of images, one sample without a
-    batch), and `batch_told_by` is who says so: empty if it is assumed.
+    batch), and `batch_told_by` is who says so: empty if it is assumed. `variation` compares runs of a network that
+    draws random numbers or reads values. `unlisted_saves` names the modules in which function transforms, such as
+    torch.func.grad, ran: what autograd saves meanwhile is not among `saved`.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -149,9 +171,15 @@ class Network(Result):
     embeds_input: bool = False
     batch_dim: Natural | None = 0
     batch_told_by: Name = "the caller"
+    variation: Variation | None = None
+    unlisted_saves: tuple[Name, ...] = ()
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
+        if self.variation is not None and any(
+            fewest > most for fewest, most in (self.variation.forward_macs, self.variation.training_macs)
+        ):
+            raise ValueError("its variation has more MACs at least than at most")
         if max((parameter.elements for parameter in self.parameters), default=0) > LARGEST:
             raise ValueError("a parameter has more than 2^53 elements")
         known = {parameter.name: parameter for parameter in self.parameters}

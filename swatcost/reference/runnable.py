@@ -9,6 +9,7 @@ from swatcost_models import ZOO
 from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError, first_line
+from swatcost.common.units import checked_count
 from swatcost.loading.load import place_of
 from swatcost.network import Network
 from swatcost.tracing import trace
@@ -35,12 +36,14 @@ def runnable(
     """
     if model.endswith(".json"):
         raise SwatcostError(f"{model} is a trace, which cannot be run: name the network itself")
+    if classes is not None:
+        classes = checked_count(classes, "classes")
     torch.manual_seed(seed)
     if model in ZOO:
         entry = ZOO[model]
         try:
             module = entry.build(classes)
-        except (RuntimeError, OverflowError) as error:
+        except (RuntimeError, OverflowError, TypeError) as error:
             raise SwatcostError(f"{model} cannot be built with {classes} classes: {first_line(error)}") from None
         shape = tuple(input_shape or entry.input_shape)
     else:

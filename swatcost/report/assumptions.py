@@ -12,6 +12,7 @@ from swatcost.planning.unused import unused_words
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed, sparsity
+from swatcost.report.traced import unlisted_saves, variation
 from swatcost.timing.selection import masked_sizes
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
@@ -69,7 +70,7 @@ def counting(estimate: Estimate) -> list[str]:
         sentences.append("Transposed convolutions, which Eqs. 4–6 do not cover, are counted as executed.")
     if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):
         sentences.append(Caveat("Nothing needs a gradient: a training step is a forward pass."))
-    sentences += _batch(network)
+    sentences += [*variation(network), *_batch(network)]
     if not network.batch_is_identifiable:
         sentences.append(
             Caveat(
@@ -268,7 +269,7 @@ def dense_step_source(estimate: Estimate) -> str:
 
 def _memory(estimate: Estimate) -> list[str]:
     network, memory, plan = estimate.network, estimate.memory, estimate.plan
-    sentences = ["Memory excludes buffers, optimizer state, the loss and workspace."]
+    sentences = ["Memory excludes buffers, optimizer state, the loss and workspace.", *unlisted_saves(network)]
     if any(each.activation for each in plan.layers):
         first_is_dense = "first layer" in plan.kept_dense.values()
         sentences.append(
@@ -289,8 +290,8 @@ def _memory(estimate: Estimate) -> list[str]:
         sentences.append(
             Caveat(
                 f"Saved activations: {scaled(saved.sparse, 'B')} is non-zeros alone, without indices. Masking in "
-                f"PyTorch keeps {scaled(memory.masked, 'B')}: ReLU and others keep a dense copy of {memory.also_held} of the "
-                f"{memory.sparsified}."
+                f"PyTorch keeps {scaled(memory.masked, 'B')}: ReLU and others keep a dense copy of "
+                f"{memory.also_held} of the {memory.sparsified}."
             )
         )
     return sentences

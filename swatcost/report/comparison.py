@@ -16,6 +16,7 @@ from swatcost.report.estimate import every as every_period
 from swatcost.report.estimate import machine, speedup_name, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat, Sheet, Table
+from swatcost.report.traced import variation
 from swatcost.version import __version__
 
 _ROOM_FOR_ALL = 110  # columns of the widest table, with names of the usual length
@@ -87,6 +88,7 @@ def notes(comparison: Comparison, relative: bool = False) -> list[str]:
     return [
         f"{'Shares of dense' if relative else 'Reductions'} are of MACs: of each pass, of a training step averaged "
         "over the run, and of inference.",
+        *variation(comparison.by_convention[comparison.convention].network),
         *time_notes(by_method.values()),
         *method_notes(by_method),
         *left_out(comparison.refused),
@@ -125,8 +127,8 @@ def _charged(by_method: Mapping[str, Estimate]) -> Iterator[str]:
     if charged and any(each.plan.asks_for_sparsity for each in by_method.values()):
         yield Caveat(
             f"Convention {one.convention.name} charges {_listed(charged)} {percent(1 - one.default_act_sparsity)} of "
-            f"dense grad_weight, assuming that ReLU zeroes {percent(one.default_act_sparsity)} of the activations; exact "
-            "charges what each method needs: gradients of active weights only, or of all weights."
+            f"dense grad_weight, assuming that ReLU zeroes {percent(one.default_act_sparsity)} of the activations; "
+            "exact charges what each method needs: gradients of active weights only, or of all weights."
         )
     if one.convention.counts_weight_sparsity_only:
         yield Caveat(

@@ -8,6 +8,7 @@ from swatcost.planning import MemoryReport
 from swatcost.report.estimate import question
 from swatcost.report.numbers import change, percent, scaled, seconds
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
+from swatcost.report.traced import unlisted_saves, variation
 
 
 def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
@@ -130,6 +131,8 @@ def notes(report: MemoryReport) -> list[str]:
         "buffers. Attention without dropout saves what fused kernels save.",
         "Gradients are set to None between steps, and the optimizer updates parameters one by one. Not counted: "
         "allocator rounding, kernel workspaces and the program itself; in the peak, what the loss saves.",
+        *variation(report.estimate.network),
+        *unlisted_saves(report.estimate.network),
     ]
     if not report.estimate.network.batch_is_identifiable:
         sentences.append(

@@ -10,6 +10,7 @@ from swatcost.network import Network
 from swatcost.report.estimate import title
 from swatcost.report.numbers import scaled, shape
 from swatcost.report.sheet import Sheet, Table
+from swatcost.report.traced import unlisted_saves, variation
 from swatcost.sparsity import SparsityPlan
 
 _MOST_ROWS = 60
@@ -32,7 +33,11 @@ def sheet(network: Network, layers: bool = False) -> Sheet:
             *(f"Operation without a formula that may multiply tensors: {each}" for each in missed),
         ],
         tables=[],
-        notes=[f"Seen but not counted: {', '.join(others) or 'nothing'}."],
+        notes=[
+            f"Seen but not counted: {', '.join(others) or 'nothing'}.",
+            *variation(network),
+            *unlisted_saves(network),
+        ],
         layers=partial(_layers, network, None if layers else _MOST_ROWS),
         shows_layers=True,
         details=[_SHAPES[start:] for start in range(len(_SHAPES) + 1)],

@@ -50,8 +50,8 @@ def notes(simulation: Simulation) -> list[str]:
         "assumed to keep up.",
         Caveat(
             "A slot is one multiplier in one cycle. Idle at the edge: filters, channels or windows do not fill the "
-            "machine. No weight in reach: lookahead and lookaside find no non-zero weight to move there. Filter and tile sync: "
-            "waiting for the slowest filter or tile."
+            "machine. No weight in reach: lookahead and lookaside find no non-zero weight to move there. Filter and "
+            "tile sync: waiting for the slowest filter or tile."
         ),
         "In a dense step, and in one without zero weights, every line costs a cycle. Otherwise all layers are "
         "scheduled, dense ones too: lanes that no channel fills then take weights of later lines.",

@@ -16,7 +16,7 @@ from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
 from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
 from swatcost.tracing.forward_error import ForwardError
-from swatcost.tracing.traced_step import traced_step
+from swatcost.tracing.step import Step
 
 __all__ = ["trace"]
 
@@ -128,16 +128,17 @@ def _trace_shape(
     if batch_dim is not None and not -len(shape) - 1 <= batch_dim <= len(shape):
         raise SwatcostError(f"batch_dim {batch_dim}: a batch of samples of {shape} has {len(shape) + 1} dimensions")
     batch = Batch(size, 0 if batch_dim is None else batch_dim % (len(shape) + 1), CALLER)
-    network, said = _trace_batch(model, shape, dtype, batch, name)
+    step = _step_of_shape(model, shape, dtype, batch, name)
+    said = step.batch_told
     if batch_dim is None and said is not None and said.dim and len(shape) >= said.dim:
         with contextlib.suppress(ForwardError):
-            return _trace_batch(model, shape, dtype, replace(said, size=size), name)[0]
-    return network
+            step = _step_of_shape(model, shape, dtype, replace(said, size=size), name)
+    return step.network()
 
 
-def _trace_batch(
+def _step_of_shape(
     model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype | None, batch: Batch, name: str
-) -> tuple[Network, Batch | None]:
+) -> Step:
     tensors = [*model.parameters(), *model.buffers()]
     dtypes = [parameter.dtype for parameter in model.parameters()]
     floats = [each for each in dtypes if each.is_floating_point] or [each for each in dtypes if each.is_complex]
@@ -148,10 +149,10 @@ def _trace_batch(
     except (RuntimeError, OverflowError, TypeError, NotImplementedError):
         raise SwatcostError(f"input shape {shape} is too large for a tensor") from None
     try:
-        return traced_step(model, name, batch, (sample,), {}, meta=True)
+        return Step(model, name, batch, lambda: ((sample,), {}), meta=True)
     except ForwardError as failure:
         if dtype is None and failure.place and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag):
-            return _trace_batch(model, shape, torch.int64, batch, name)  # an embedding takes indices
+            return _step_of_shape(model, shape, torch.int64, batch, name)  # an embedding takes indices
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         if device.type == "meta":
             raise
@@ -161,7 +162,7 @@ def _trace_batch(
         zeros = torch.zeros_like(sample, device=device)
     except (RuntimeError, NotImplementedError) as error:
         raise SwatcostError(f"no input of {shape} and {input_dtype} can be made: {first_line(error)}") from None
-    return traced_step(model, name, batch, (zeros,), {}, meta=False)
+    return Step(model, name, batch, lambda: ((zeros.clone(),), {}), meta=False, of_zeros=True)
 
 
 def _check_fits(sample: Tensor, shape: tuple[int, ...]) -> None:
@@ -193,11 +194,11 @@ def _trace_examples(
         raise SwatcostError(f"example_inputs of shape {tuple(given[0].shape)} contain no sample")
     meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
 
-    def traced(batch: Batch) -> tuple[Network, Batch | None]:
-        args_of_step, kwargs_of_step = copied((args, kwargs), meta=meta)
-        return traced_step(model, name, batch, args_of_step, kwargs_of_step, meta=meta)
+    def step_of(batch: Batch) -> Step:
+        return Step(model, name, batch, lambda: copied((args, kwargs), meta=meta), meta=meta)
 
-    network, said = traced(batch)
+    step = step_of(batch)
+    said = step.batch_told
     if said is None or batch.told_by:
-        return network
-    return replace(network, batch_told_by=said.told_by) if said.is_along(batch) else traced(said)[0]
+        return step.network()
+    return replace(step.network(), batch_told_by=said.told_by) if said.is_along(batch) else step_of(said).network()

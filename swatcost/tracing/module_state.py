@@ -1,7 +1,6 @@
-"""Saves and restores a module's state and the process's random state."""
+"""Saves and restores a module's state and the global settings of torch and Python."""
 
 import contextlib
-import random
 import sys
 import threading
 from collections import OrderedDict
@@ -44,7 +43,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     Flags are set directly: a module's own `train` may do more than set a flag.
     """
-    with _ONE_AT_A_TIME, _random_state(model), process_state():
+    with _ONE_AT_A_TIME, process_state():
         parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
         snapshots = [Snapshot(part) for part in parts]
         gradients = [(each, each.grad) for each in model.parameters()]
@@ -64,8 +63,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def process_state() -> Iterator[None]:
-    """Restores torch's global settings, which a factory or a forward pass may change."""
-    backends = torch.backends
+    """Restores global settings, which a factory or a forward pass may change."""
+    backends, depth = torch.backends, sys.getrecursionlimit()
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     dtype, threads, autocast = torch.get_default_dtype(), torch.get_num_threads(), torch.is_autocast_enabled("cpu")
     precision, anomaly = torch.get_float32_matmul_precision(), torch.is_anomaly_enabled()
@@ -75,6 +74,7 @@ def process_state() -> Iterator[None]:
         with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores it on leaving
             yield
     finally:
+        sys.setrecursionlimit(depth)
         torch.set_default_dtype(dtype)
         torch.use_deterministic_algorithms(strict, warn_only=warns)
         torch.set_autocast_enabled("cpu", autocast)
@@ -85,20 +85,6 @@ def process_state() -> Iterator[None]:
             torch.set_num_threads(threads)
         if torch.get_float32_matmul_precision() != precision:
             torch.set_float32_matmul_precision(precision)
-
-
-@contextlib.contextmanager
-def _random_state(model: nn.Module) -> Iterator[None]:
-    numpy_random = sys.modules.get("numpy.random")
-    python_state, numpy_state = random.getstate(), numpy_random.get_state() if numpy_random else None
-    devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.is_cuda})
-    try:
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        random.setstate(python_state)
-        if numpy_random:
-            numpy_random.set_state(numpy_state)
 
 
 def stand_in(tensor: Tensor, meta: bool) -> Tensor:

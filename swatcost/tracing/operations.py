@@ -30,6 +30,9 @@ SAVE_THEIR_RESULT = {
     for ending in ("", "_")
 } | {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention", "expm1"}  # fmt: skip
 
+# Operations of arithmetic whose gradient needs none of their numbers, beside those that move numbers.
+_SAVE_NOTHING = {"add", "add_", "mean", "neg", "rsub", "sub", "sub_", "sum"}
+
 # Operations that multiply tensors with each other: if uncounted, they are missing from the totals.
 _FAMILIES_OF_PRODUCTS = (
     "_cdist", "_cholesky", "_compute_linear", "_cslt", "_cudnn_rnn", "_euclidean_dist", "_flex", "_linalg", "_lstm",
@@ -57,6 +60,13 @@ def name_of(func: Any) -> str:
     """An operation's name as listed: prefixed with its library, unless that is torch's own."""
     library, _, name = func._schema.name.partition("::")
     return str(name) if library in _OURS else f"{library}.{name}"
+
+
+def saves(operation: str, args: tuple[Any, ...]) -> bool:
+    """Whether autograd saves a tensor for an operation on these arguments, or may."""
+    if operation in MOVES or operation in _SAVE_NOTHING:
+        return False
+    return any(each.requires_grad for each in tensors_of(args))
 
 
 @cache

@@ -19,6 +19,8 @@ from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.registry import nearest
 from swatcost.network import Network
 from swatcost.tracing import trace
+from swatcost.tracing.module_state import process_state
+from swatcost.tracing.random_state import Generators
 
 _IMAGENET = (3, 224, 224)
 
@@ -42,7 +44,7 @@ def trace_zoo(
     try:
         with torch.device("meta"):
             module = entry.build(classes)
-    except (RuntimeError, OverflowError) as error:
+    except (RuntimeError, OverflowError, TypeError) as error:
         raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {first_line(error)}") from None
     shape = entry.input_shape if input_shape is None else input_shape
     return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name)
@@ -62,9 +64,10 @@ def trace_source(
     module is built on the meta device where possible. The input comes from the first of these that defines it:
     input_shape, the factory, the module (`dummy_inputs` of Hugging Face models, `default_cfg` of timm models).
 
-    Raises SwatcostError, with a one-line message, if any step fails.
+    Raises SwatcostError, with a one-line message, if any step fails. Torch's global settings and the random generators
+    are afterwards as they were, whatever the factory does.
     """
-    with _importing(source):
+    with _importing(source), process_state(), Generators().restored():
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
             if any(each is not None for each in (input_shape, input_dtype, classes)):
@@ -108,9 +111,9 @@ def _traced(source: str, built: Built, input_shape: Sequence[int] | None, input_
 def _built(source: str, classes: int | None, *, meta: bool) -> Built | Network:
     try:
         return _given(source, classes, meta)
-    except SwatcostError:
+    except (SwatcostError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise SwatcostError(f"{source} raised {type(error).__name__}: {first_line(error)}") from error
 
 
@@ -208,7 +211,9 @@ def _of_timm(name: str, classes: int | None, meta: bool) -> Built | Network:
 def _imported(module: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
         if absent and f"{module}.".startswith(f"{absent}."):
             raise SwatcostError(f"{what} is not installed, or not on the path: no module named {absent!r}") from None
@@ -228,7 +233,9 @@ def _file(path: Path) -> Any:
     sys.modules[name] = module  # dataclasses and pickles look for it there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise SwatcostError(f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
     return module
 
@@ -247,7 +254,7 @@ def _importing(source: str) -> Iterator[None]:
     sys.path.insert(0, beside)
     importlib.invalidate_caches()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(os.getcwd()):  # which the file's code may change
             yield
     finally:
         with contextlib.suppress(ValueError):

@@ -2,7 +2,7 @@
 
 torch.cond, while_loop, scan and map compile their branches and bodies; here they run as Python's own if and for, which
 have the same results, gradients and counts. torch.func.grad and its relatives refuse hooks on saved tensors: these are
-lifted while they run, so the tensors that autograd saves meanwhile are not listed.
+lifted while they run, so the tensors that autograd saves meanwhile are not listed, which the trace says.
 """
 
 import contextlib
@@ -83,8 +83,11 @@ def eager_control_flow() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def saving(pack: Hook) -> Iterator[None]:
-    """Calls `pack` with every tensor that autograd saves in this thread, except within function transforms."""
+def saving(pack: Hook, within_transform: Callable[[bool], None]) -> Iterator[None]:
+    """Calls `pack` with every tensor that autograd saves in this thread, except within function transforms.
+
+    Calls `within_transform` with True when the outermost of these begins, and with False when it ends.
+    """
     thread = threading.get_ident()
     graph: Any = torch.autograd.graph
     disable = graph.disable_saved_tensors_hooks
@@ -104,12 +107,14 @@ def saving(pack: Hook) -> Iterator[None]:
         depth += 1
         if depth == 1:
             hooks._pop_saved_tensors_default_hooks()
+            within_transform(True)
         try:
             with disable(message):
                 yield
         finally:
             depth -= 1
             if depth == 0:
+                within_transform(False)
                 hooks._push_saved_tensors_default_hooks(pack, keep)
 
     graph.disable_saved_tensors_hooks = lifted

@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,19 +31,44 @@ from swatcost.tracing.fused_attention import fused_attention
 from swatcost.tracing.loss import loss_of
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
-from swatcost.tracing.operations import is_composite
+from swatcost.tracing.operations import is_composite, name_of, saves
+from swatcost.tracing.random_state import Generators
 from swatcost.tracing.recording import Recording
 from swatcost.tracing.running_modules import Frame, RunningModules
 from swatcost.tracing.scripted_calls import flat_weights_replaced, scripts_as_written
 from swatcost.tracing.torch_control_flow import eager_control_flow, saving
+from swatcost.tracing.value_reads import ValueReads
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A trace, what its modules say of the batch, and what may make another run differ.
+
+    `draws` says that the forward pass drew random numbers whose values it may use, `reads` that it read values of
+    tensors that are not the same in every run; `operations` is the number of operations that ran.
+    """
+
+    network: Network
+    batch: Batch | None
+    draws: bool
+    reads: bool
+    operations: int
 
 
 def traced_step(
-    model: nn.Module, name: str, batch: Batch, args: tuple[Any, ...], kwargs: dict[str, Any], *, meta: bool
-) -> tuple[Network, Batch | None]:
-    """Runs a module forward and backward once; returns the trace, and what its modules say of the batch.
+    model: nn.Module,
+    name: str,
+    batch: Batch,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    meta: bool,
+    seed: int = 0,
+    most_operations: int | None = None,
+) -> Traced:
+    """Runs a module forward and backward once, with this seed for all random generators.
 
-    Raises ForwardError if the module raises.
+    Raises ForwardError if the module raises, or needs more than `most_operations` operations.
     """
     parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
     buffers = {key: stand_in(each, meta) for key, each in model.named_buffers()}
@@ -50,23 +76,27 @@ def traced_step(
     inputs = [each.values() if each.is_nested else each for each in given]
     recording, running = Recording(model, parameters, buffers, inputs, batch), RunningModules(model)
     statements = Statements(model, given)
-    observer = _Observer(recording, running, statements, meta=meta)
+    generators = Generators(model)
+    observer = _Observer(recording, running, statements, generators, meta=meta, most_operations=most_operations)
     tracked = running.tracked(observer.left), observer.checkpointing.tracked()
     try:
-        with untouched(model), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
+        with untouched(model), generators.restored(), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
+            generators.seed(seed)
             device = torch.device("meta") if meta else contextlib.nullcontext()
             attention = fused_attention() if meta else contextlib.nullcontext()
             flex = flex_attention_passed_to(observer.flex_attention)
             scripts = flat_weights_replaced(model, parameters)
             try:
-                with scripts, saving(observer.save), eager_control_flow(), device, attention, flex, observer:
+                reads = observer.reads.noted()
+                saved = saving(observer.save, observer.within_transform)
+                with scripts, saved, eager_control_flow(), device, attention, flex, reads, observer:
                     named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
                     functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
             except SwatcostError:
                 raise
             except (Exception, SystemExit) as error:
                 raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
-        return recording.network(name), statements.batch
+        return observer.traced(name)
     except BaseException as error:
         _forget_tensors(error)
         raise
@@ -87,15 +117,39 @@ def _forget_tensors(error: BaseException | None) -> None:
 class _Observer(TorchDispatchMode):
     """Executes each operation and passes it to the recording, with the module that is running."""
 
-    def __init__(self, recording: Recording, running: RunningModules, statements: Statements, *, meta: bool) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        running: RunningModules,
+        statements: Statements,
+        generators: Generators,
+        *,
+        meta: bool,
+        most_operations: int | None,
+    ) -> None:
         super().__init__()
         self.recording = recording
         self.running = running
         self.statements = statements
+        self.generators = generators
+        self.reads = ValueReads()
+        self.operations = 0
+        self.most_operations = most_operations
         self.kernels = Kernels() if meta else None
         self.checkpointing = Checkpointing()
         self.in_backward = False
         self.in_nested = False
+        self.in_transform = False
+        self.unlisted_saves: dict[str, None] = {}
+        self.draws_values = self.draws_tensors = self.reads_values = False
+
+    def traced(self, name: str) -> Traced:
+        """The trace, once the step is over."""
+        # Without values in the inputs, as on the meta device, only drawn ones differ.
+        of_values = self.reads_values and (self.kernels is None or self.draws_tensors)
+        draws = self.draws_values or (of_values and self.draws_tensors)
+        network = replace(self.recording.network(name), unlisted_saves=tuple(self.unlisted_saves))
+        return Traced(network, self.statements.batch, draws, of_values, self.operations)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -108,6 +162,12 @@ class _Observer(TorchDispatchMode):
                 return func.decompose(*args, **kwargs)
         of_forward = not self.in_backward or self.checkpointing.depth > 0
         if of_forward:
+            self.operations += 1
+            if self.most_operations is not None and self.operations > self.most_operations:
+                raise RuntimeError(f"it runs more than {self.most_operations:,} operations")
+            self.reads.operation(func, args)
+            if self.in_transform and torch.is_grad_enabled() and saves(name_of(func), args):
+                self.unlisted_saves[self.running.here.name] = None
             self.recording.operation_begins()
             if func.is_view:
                 self.recording.view(func, args)
@@ -142,6 +202,8 @@ class _Observer(TorchDispatchMode):
 
     def backward(self, result: Any) -> None:
         """Runs the backward pass to record its memory."""
+        self.draws_values, self.draws_tensors = self.generators.drawn()
+        self.reads_values = self.reads.found
         outputs = differentiable(result)
         loss = loss_of(outputs) if outputs else None
         self.recording.forward_ended(result)
@@ -153,6 +215,9 @@ class _Observer(TorchDispatchMode):
             self.recording.backward_failed()
         else:
             self.recording.backward_ended()
+
+    def within_transform(self, begins: bool) -> None:
+        self.in_transform = begins
 
     def left(self, frame: Frame, result: Any) -> None:
         if not self.in_backward:  # a module that checkpointing recomputes is already in the trace
