@@ -142,7 +142,7 @@ CASES = [
         backward=2 * 8 * 7 + 2 * (2 * 7 * 3),  # the second layer passes a gradient on
     ),
     Case(
-        "products with the weight on the left and with a vector",
+        "matrix products with the weight on the left, and with a vector",
         lambda: Applied(lambda self, x: self.v @ (self.w @ x), {"w": weights(7, 8), "v": weights(7)}),
         tensors(2, 8, 3),
         forward=2 * 7 * 8 * 3 + 2 * 7 * 3,
@@ -217,7 +217,7 @@ CASES = [
         torch_counts=False,
     ),
     Case(
-        "the same, causal (counted whole)",
+        "causal attention (the mask saves nothing)",
         lambda: Applied(fused_attention(True), {"qkv": nn.Linear(6, 18)}),
         tensors(2, 4, 6),
         forward=QKV + 2 * SCORES,

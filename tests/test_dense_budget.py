@@ -97,7 +97,7 @@ def test_a_target_that_holds_in_each_layer(network: Network, kept: dict[str, Any
         found = swatcost.estimate(network, weights=0.5, dense_budget=budget, **kept)  # uniform
         free = sum(WEIGHTS[each] for each in set(WEIGHTS) - dense)
         assert zeros(found, set(WEIGHTS)) == free / 2
-        said = f"its own target; weights are {50 * free / sum(WEIGHTS.values()):.2f} % sparse over all layers."
+        said = f"has the target; weights are {50 * free / sum(WEIGHTS.values()):.2f} % sparse over all layers."
         assert (said in " ".join(found.assumptions)) == bool(dense)
 
 

@@ -135,8 +135,8 @@ def test_the_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(FROM_SWAT_TO_RIGL) == 0
     assert (  # Table 3 prints 67.2; RigL's appendix H gives 77: 1 − (3 · f_S · 100 + 2 · f_S + f_D) / (3 · 101 · f_D)
         "Training FLOPs down 67.20 % under swat and 77.33 % under rigl, 10.13 points more, mostly because the rigl "
-        "convention reduces grad_weight by weight sparsity for methods that need only the gradients of active "
-        "weights, and not at all for others (+10.40 points)."
+        "convention counts grad_weight for active weights only, where swat assumes that ReLU zeroes 45.90 % of the "
+        "activations (+10.40 points)."
     ) in " ".join(capsys.readouterr().out.split())
 
 
@@ -155,14 +155,17 @@ def test_the_printed_points_add_up_to_the_printed_difference(capsys: pytest.Capt
 def test_the_reverse_direction_states_points_less(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*RIGL, "--from-convention", "rigl", "--to-convention", "swat"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "10.13 points less, mostly because the swat convention reduces grad_weight by the default" in out
+    assert "10.13 points less, mostly because the swat convention assumes that ReLU zeroes 45.90 % of" in out
 
 
 def test_switches_that_change_nothing_are_named() -> None:
     found = explained("cifar_resnet18", "swat", "swat", "exact")
     text = said(found)
-    assert "without effect on training FLOPs here: what reduces grad_weight, first input in Act ↓." in text
-    assert "Alike in both: resolution of grad_weight, what reduces forward and grad_input, bias and ReLU," in text
+    assert (
+        "without effect on training FLOPs here: what reduces grad_weight, first input in activation reduction (Act ↓)."
+        in text
+    )
+    assert "The same in both: resolution of grad_weight, what reduces forward and grad_input, bias and ReLU," in text
     dense = swatcost.explain(network("chain"), from_convention="swat", to_convention="rigl")
     assert "down 0.00 % under both swat and rigl: nothing in which they differ changes this number." in said(dense)
     assert dense.largest is None

@@ -48,7 +48,7 @@ def test_notes_are_folded_to_those_that_may_change_a_decision(saved: str, capsys
     assumptions = json.loads(capsys.readouterr().out)["assumptions"]
     flat, whole = (" ".join(text.split()) for text in (shown, everything))
     assert [each for each in assumptions if each in flat] == [
-        each for each in assumptions if "with masked tensors" in each
+        each for each in assumptions if "Masking in PyTorch" in each
     ]
     assert all(each in whole for each in assumptions)
     assert "batch_norm ×53" not in flat

@@ -53,7 +53,7 @@ def test_bytes_that_take_longer_than_macs_are_said_to(capsys: pytest.CaptureFixt
 
 def test_a_comparison_says_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
     said = printed(capsys, "compare", "cifar_resnet18", "--weights", "0.9", "--acts", "0.8", "--period", "7")
-    assert "weights 90 % sparse, activations 80 % sparse, outputs 90 % sparse" in said
+    assert "weights and outputs 90 % sparse, activations 80 % sparse" in said
     assert "uniform, rtx2080ti, batch 32, Top-K every 7" in said
 
 

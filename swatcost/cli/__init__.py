@@ -59,6 +59,8 @@ class EstimateByDefault(click.Group):
         own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         first = next((place for place, word in enumerate(args) if word not in own), len(args))
         if first < len(args) and args[first] not in COMMANDS:
+            if args[first + 1 : first + 2] and args[first + 1][:1] != "-":  # two words: the first was to be a command
+                _refuse_unknown_command(args[first])
             args = [*args[:first], "estimate", *args[first:]]
         return super().parse_args(ctx, args)
 
@@ -119,6 +121,14 @@ def cli(ctx: click.Context, version: bool, verbose: bool) -> None:
         ctx.exit()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+def _refuse_unknown_command(word: str) -> None:
+    """Refuses a word that is nearly a command's name."""
+    from difflib import get_close_matches
+
+    if near := get_close_matches(word, COMMANDS, 1, 0.75):
+        raise SwatcostError(f"unknown command {word!r}: did you mean {near[0]}?")
 
 
 def command_named(name: str) -> click.Command:

@@ -68,7 +68,8 @@ class Search:
         if self._refusal(_MAX_STEPS) is None:
             return _MAX_STEPS
         if (why := self._refusal(0) or self._refusal(1)) is not None:
-            if "weights" not in self.free:
+            of_method = str(why).startswith(f"method {self.vectorised.setting.method.name!r}")
+            if "weights" not in self.free or of_method:
                 raise why
             name = self.vectorised.setting.distribution.name
             raise SwatcostError(f"distribution {name!r} leaves no weight sparsity to solve for: {_reason(why)}")

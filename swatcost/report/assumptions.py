@@ -268,7 +268,7 @@ def dense_step_source(estimate: Estimate) -> str:
 
 
 def _memory(estimate: Estimate) -> list[str]:
-    network, memory, plan = estimate.network, estimate.memory, estimate.plan
+    network, plan = estimate.network, estimate.plan
     sentences = ["Memory excludes buffers, optimizer state, the loss and workspace.", *unlisted_saves(network)]
     if any(each.activation for each in plan.layers):
         first_is_dense = "first layer" in plan.kept_dense.values()
@@ -285,16 +285,21 @@ def _memory(estimate: Estimate) -> list[str]:
     if plan.asks_for_sparsity:
         gradients = "dense" if plan.method.weight_gradient == "all" else "those of active weights"
         sentences.append(f"Sparse bytes are those of non-zero values, without indices; gradients are {gradients}.")
-    if memory.also_held:
-        saved = memory.saved_activations
-        sentences.append(
-            Caveat(
-                f"Saved activations: {scaled(saved.sparse, 'B')} is non-zeros alone, without indices. Masking in "
-                f"PyTorch keeps {scaled(memory.masked, 'B')}: ReLU and others keep a dense copy of "
-                f"{memory.also_held} of the {memory.sparsified}."
-            )
+    return sentences + masked_tensors(estimate)
+
+
+def masked_tensors(estimate: Estimate) -> list[str]:
+    """What masked tensors in PyTorch keep, if other operations keep the same tensors too."""
+    memory = estimate.memory
+    if not memory.also_held:
+        return []
+    return [
+        Caveat(
+            f"Saved activations: {scaled(memory.saved_activations.sparse, 'B')} is non-zeros alone, without indices. "
+            f"Masking in PyTorch keeps {scaled(memory.masked, 'B')}: ReLU and others keep a dense copy of "
+            f"{memory.also_held} of the {memory.sparsified}."
         )
-    return sentences
+    ]
 
 
 def normalisation(network: Network) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from swatcost.counting.costs import AGREEMENT, Cost
 from swatcost.counting.switches import SWITCHES
+from swatcost.estimate import Estimate
 from swatcost.planning.explanation import FORMULA, Explanation, Step
 from swatcost.report.estimate import asked, title
 from swatcost.report.numbers import percent, scaled, signed
@@ -39,14 +40,31 @@ def _mostly(found: Explanation) -> str:
     if step is None:
         return ""
     before = next(reached for reached, each in reductions(found) if each is step)
-    subject, words = found.end.convention.name, "has formulas of its own"
+    names = found.start.convention.name, found.end.convention.name
+    subject, words = names[1], "has formulas of its own"
     if step.switch != FORMULA:
         words = SWITCHES[step.switch].values[step.after].words
+        if step.switch == "grad_weight_sparsity":
+            words = (
+                f"{_in_grad_weight(step.after, found.end)}, where {names[0]} {_in_grad_weight(step.before, found.end)}"
+            )
     elif step.after == "switches":
-        subject = found.start.convention.name
+        subject = names[0]
     change = points(before, step.costs.training.reduction)
     mostly = ", mostly" if len(changing(found)) > 1 else ""
     return f"{mostly} because the {subject} convention {words} ({signed(change)} points)"
+
+
+def _in_grad_weight(value: str, estimate: Estimate) -> str:
+    """What a convention with this value of the switch does to the method's grad_weight."""
+    method = estimate.plan.method
+    if value == "weight sparsity":
+        return "counts grad_weight " + ("in full" if method.weight_gradient == "all" else "for active weights only")
+    if value == "default activation sparsity" and method.relies_on_default_sparsity:
+        return f"assumes that ReLU zeroes {percent(estimate.default_act_sparsity)} of the activations"
+    if method.weight_gradient == "all":
+        return f"reduces grad_weight by what {method.name} makes sparse there"
+    return f"counts only the weight gradients that {method.name} needs"
 
 
 def reductions(found: Explanation) -> list[tuple[float, Step]]:

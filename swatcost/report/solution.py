@@ -4,6 +4,8 @@ from typing import Any
 
 from swatcost.planning.goals import STEP, OperatingPoint
 from swatcost.planning.solution import Solution
+from swatcost.report.assumptions import masked_tensors
+from swatcost.report.estimate import every as every_period
 from swatcost.report.estimate import machine, notes, title, unmeasured
 from swatcost.report.numbers import change, percent, scaled, times
 from swatcost.report.sheet import Figure, Sheet, Table
@@ -21,8 +23,14 @@ def sheet(solution: Solution, layers: bool = False) -> Sheet:
         ],
         summary=summary(solution),
         tables=tables(solution),
-        notes=[*_meanings(solution), *unmeasured([asked.profile]), *notes(solution.estimate)],
+        notes=[*_meanings(solution), *unmeasured([asked.profile]), *_of_estimate(solution)],
     )
+
+
+def _of_estimate(solution: Solution) -> list[str]:
+    """The notes of the estimate; what masked tensors keep decides nothing where no memory was asked for."""
+    folded = masked_tensors(solution.estimate) if solution.goals.memory_bytes is None else []
+    return [str(each) if each in folded else each for each in notes(solution.estimate)]
 
 
 def goals(solution: Solution) -> str:
@@ -44,7 +52,7 @@ def summary(solution: Solution) -> list[Figure]:
         return [Figure("out of reach", refusal(solution))]
     if least is None:
         return [Figure("no sparsity given", "the shortest period for several")]
-    every = f"Top-K every {least.period:,} iterations" if solution.setting.method.selects else ""
+    every = f"Top-K {every_period(least.period)}" if solution.setting.method.selects else ""
     if not solution.free:
         label = "reached at period" if "period" in solution.setting.asked else "shortest period"
         return [Figure(label, f"{least.period:,} iterations", f"with {_sparsities(least)}")]
@@ -64,7 +72,7 @@ def refusal(solution: Solution) -> str:
     """Which goal is out of reach, the limit, and the pass that sets it."""
     limit, asked = solution.limit, solution.setting
     assert limit is not None
-    every = f" and Top-K every {limit.period:,} iterations" if asked.method.selects else ""
+    every = f" and Top-K {every_period(limit.period)}" if asked.method.selects else ""
     sentences = []
     if "speedup" in solution.unreached:
         without = f" ({times(limit.speedup_limit)} without Top-K)" if asked.method.selects else ""
