@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -133,6 +134,21 @@ class ChangesAView(nn.Module):
         with torch.no_grad():
             base.add_(1)
         return self.second(view)
+
+
+def test_a_layer_behind_a_changed_view_whose_result_is_not_used_has_no_gradients() -> None:
+    def forward(self: ChangesAView, x: Tensor) -> Tensor:
+        base = self.first(x) * 2
+        view = base.view(2, 4)
+        with torch.no_grad():
+            base.add_(1)
+        self.second(view)
+        return view.relu()
+
+    module = ChangesAView()
+    module.forward = MethodType(forward, module)  # type: ignore[method-assign]
+    network = swatcost.trace(module, torch.randn(2, 4))
+    assert [(each.name, each.weight_trains) for each in network.layers] == [("first", True), ("second", False)]
 
 
 def test_a_layer_that_reads_a_changed_view_has_its_own_gradients() -> None:

@@ -105,17 +105,22 @@ def number_of(node: Node) -> int:
         return -id(node)
 
 
+_OF_VIEWS = (
+    "Alias", "AsStrided", "CopySlices", "Diagonal", "Expand", "Permute", "Select", "Slice", "Split", "Squeeze", "T",
+    "Transpose", "Unbind", "Unsqueeze", "View",
+)  # fmt: skip
+
+
 def _node_of(operation: str, created: range, numbered: Mapping[int, Node]) -> int:
-    """The number of an operation's node: the only one, the one of the operation's name, or else the latest.
+    """The number of an operation's node, of those created for it and, by name, of those that a loss reaches.
 
     There are others where a view was changed in place: autograd gives the view's base and its other views new nodes.
     """
-    if len(created) > 1:
-        for number in created:
-            name = numbered[number].name() if number in numbered else ""
-            if name.partition("Backward")[0].lower() == operation.replace("_", "").lower():
-                return number
-    return created[-1]
+    names = {number: numbered[number].name().partition("Backward")[0] for number in created if number in numbered}
+    own = [number for number, name in names.items() if name.lower() == operation.replace("_", "").lower()]
+    others = [number for number, name in names.items() if name not in _OF_VIEWS]
+    unreached = [number for number in created if number not in names]
+    return next(iter((*own, *reversed(others), *unreached)), created[-1])
 
 
 def _behind(nodes: Iterable[Node | None]) -> set[Node]:
