@@ -116,7 +116,8 @@ def _node_of(operation: str, created: range, numbered: Mapping[int, Node]) -> in
 
     There are others where a view was changed in place: autograd gives the view's base and its other views new nodes.
     """
-    names = {number: numbered[number].name().partition("Backward")[0] for number in created if number in numbered}
+    called = {number: numbered[number].name().rpartition("::")[2] for number in created if number in numbered}
+    names = {number: name.partition("Backward")[0] for number, name in called.items()}
     own = [number for number, name in names.items() if name.lower() == operation.replace("_", "").lower()]
     others = [number for number, name in names.items() if name not in _OF_VIEWS]
     unreached = [number for number in created if number not in names]
