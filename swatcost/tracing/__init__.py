@@ -194,7 +194,7 @@ def _trace_examples(
     meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
 
     def traced(batch: Batch) -> tuple[Network, Batch | None]:
-        args_of_step, kwargs_of_step = copied((args, kwargs), meta=meta)
+        args_of_step, kwargs_of_step = copied((args, kwargs), model, meta=meta)
         return traced_step(model, name, batch, args_of_step, kwargs_of_step, meta=meta)
 
     network, said = traced(batch)
