@@ -41,6 +41,15 @@ class WithLock:
         self.keys, self.values, self.lock = made(), made(), threading.Lock()
 
 
+class Buffers(nn.Module):
+    """A cache that is a module, with its numbers in buffers, as torchtune's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("keys", made())
+        self.register_buffer("values", made())
+
+
 @dataclass
 class Lists:
     keys: list[Tensor] = field(default_factory=lambda: [made()])
@@ -111,10 +120,12 @@ def contents(value: Any) -> list[Tensor]:
         (by_item, lambda: UserDict({0: made(), 1: made()})),
         (by_attribute, Fields),
         (by_attribute, Slots),
+        (by_attribute, Buffers),
         (by_attribute, WithLock),
         (by_attribute, lambda: SimpleNamespace(keys=made(), values=made())),
         (by_append, Lists),
         (in_place, Fields),
+        (in_place, Buffers),
         (lambda cache, keys, values: cache.update(keys, values), Cache),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import swatcost
 from swatcost.network.network import parse_network
@@ -45,6 +45,24 @@ class Detector(nn.Module):
 
     def forward(self, images: list[Tensor], targets: Any = None) -> list[Tensor]:
         return [self.conv(image[None]) for image in images]
+
+
+class Packing(nn.Module):
+    """Takes padded sequences and their lengths."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(10, 20, batch_first=batch_first)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Any:
+        return self.rnn(pack_padded_sequence(x, lengths, self.rnn.batch_first, enforce_sorted=False))[0].data
+
+
+class Records(Detector):
+    """Takes one mapping per image, as detectron2's networks do."""
+
+    def forward(self, images: Any, targets: Any = None) -> list[Tensor]:
+        return super().forward([each["image"] for each in images])
 
 
 def tokens(*shape: int) -> Tensor:
@@ -87,6 +105,10 @@ IMAGES = 4 * 27 * (6 * 6 + 8 * 6)  # filters of 3 · 3 · 3 at 6 × 6 and 8 × 6
         (Detector(), [of(3, 8, 8), of(3, 10, 8)], 2, None, IMAGES / 2, "a list of 2 tensors"),
         (Detector(), ([of(3, 8, 8), of(3, 10, 8)],), 2, None, IMAGES / 2, "a list of 2 tensors"),
         (Detector(), {"images": [of(3, 8, 8), of(3, 10, 8)]}, 2, None, IMAGES / 2, "a list of 2 tensors"),
+        (Records(), ([{"image": of(3, 8, 8)}, {"image": of(3, 10, 8)}],), 2, None, IMAGES / 2, "a list of 2 mappings"),
+        (Records(), {"images": [{"image": of(3, 8, 8)}]}, 1, None, 4 * 27 * 36, "a list of 1 mapping"),
+        (Packing(False), (of(5, 3, 10), torch.tensor([2, 5, 3])), 3, 1, 10 * LSTM / 3, "rnn (LSTM) with batch_first"),
+        (Packing(True), (of(3, 5, 10), torch.tensor([2, 5, 3])), 3, 0, 10 * LSTM / 3, "rnn (LSTM) with batch_first"),
         (Detector(), [of(3, 8, 8)], 1, None, 4 * 27 * 36, "a list of 1 tensor"),
         (nn.Linear(32, 64), of(8, 5, 32), 8, 0, 5 * 32 * 64, ""),
         (nn.Embedding(50, 8), tokens(7, 3), 7, 0, 0, ""),
@@ -121,6 +143,9 @@ def test_jagged_tensors() -> None:
     assert (first.input_shape, second.input_shape) == ((8, 8), (8, 6))  # 3 + 5 rows
     # forward, both gradients of the second layer, and the first one's weight gradient
     assert estimate.costs.training.dense * 2 == 8 * (2 * 48 + 3 * 12)
+    assert swatcost.trace(nn.Linear(8, 6), jagged(), batch_dim=0).batch_size == 2
+    with pytest.raises(swatcost.SwatcostError, match="batch_dim 1: the first input, 2 jagged samples, has no"):
+        swatcost.trace(nn.Linear(8, 6), jagged(), batch_dim=1)
     with pytest.raises(swatcost.SwatcostError, match=r"layout=torch\.jagged"):
         swatcost.trace(nn.Linear(8, 6), torch.nested.as_nested_tensor([of(3, 8), of(5, 8)], layout=torch.strided))
 

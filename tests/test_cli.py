@@ -274,3 +274,8 @@ def test_what_is_repeatable_stays_so(capsys: pytest.CaptureFixture[str]) -> None
     assert "kept dense conv1 (first layer) and 1 more layer" in out
     assert main(["sweep", "cifar_resnet18", "--method", "rigl", "--method", "swat"]) == 2
     assert "give it once, with commas between the values" in capsys.readouterr().err
+
+
+def test_an_empty_name_of_a_table_is_not_all_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("tables", "") == 2
+    assert capsys.readouterr().err.startswith("swatcost: unknown table ''")

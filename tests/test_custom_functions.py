@@ -95,6 +95,21 @@ class Recomputing(Saving):
             return torch.autograd.grad(torch.tanh(x @ w) @ w.t(), (x, w), grads)
 
 
+class Keeping(torch.autograd.Function):
+    """Makes a graph of its own in its forward pass, and runs through that in its backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        with torch.enable_grad():
+            ctx.given = tuple(each.detach().requires_grad_() for each in (x, w))
+            ctx.result = torch.tanh(ctx.given[0] @ ctx.given[1])
+        return ctx.result.detach()  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(ctx.result, ctx.given, grads)
+
+
 def penalised(self: Any, x: Tensor) -> Tensor:
     """A gradient penalty: the gradient of the input is itself a result."""
     x = x.detach().requires_grad_()
@@ -134,6 +149,7 @@ FUNCTIONS = {
     "no gradient": lambda: Applied(lambda self, x: NoGradient.apply(self.part(x)), {"part": nn.Linear(6, 6)}),
     "product": lambda: of_function(Product, 6, 5),
     "recomputing": lambda: of_function(Recomputing, 6, 5),
+    "keeping": lambda: of_function(Keeping, 6, 5),
     "conv": lambda: Applied(
         lambda self, x: Convolution.apply(self.part(x).view(2, 1, 6, 6), self.w).flatten(1),
         {"part": nn.Linear(6, 36), "w": weights(4, 1, 3, 3)},

@@ -33,7 +33,7 @@ def command(table: tuple[str, ...], plot: PlotFile | None, display: Display) -> 
     Example: swatcost tables figure 6 --plot figure6.pdf
     """  # fmt: skip
     no_difference("notes", "tables are printed with their notes")
-    name = " ".join(table) or "all"
+    name = " ".join(table) if table else "all"
     asked = cells(name)
     if plot is not None:
         check_accuracies(asked)

@@ -25,13 +25,14 @@ def _layers(name: str) -> Rule:
     """The rule of a setting that decides which layers are sparse, and how sparse."""
 
     def rule(found: Estimate) -> str | None:
-        if (nothing := sparsity(found)) or found.setting.source is not None:  # a file is not read again for this
-            return nothing
+        if found.setting.source is not None:  # a file is not read again for this
+            return sparsity(found)
         try:
             without = plan_of(found.network, found.setting.but(**{name: None}))
         except SwatcostError:
             return None
-        return "it is the default of every layer here" if without.layers == found.plan.layers else None
+        same = without.layers == found.plan.layers
+        return (sparsity(found) or "it is the default of every layer here") if same else None
 
     return rule
 

@@ -195,7 +195,7 @@ def _trace_examples(
     meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
 
     def step_of(batch: Batch) -> Step:
-        return Step(model, name, batch, lambda: copied((args, kwargs), meta=meta), meta=meta)
+        return Step(model, name, batch, lambda: copied((args, kwargs), model, meta=meta), meta=meta)
 
     step = step_of(batch)
     said = step.batch_told

@@ -69,20 +69,22 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [each for each in _objects_in(value) if isinstance(each, Tensor)]
 
 
-def copied(value: Any, *, meta: bool) -> Any:
+def copied(value: Any, model: nn.Module, *, meta: bool) -> Any:
     """A copy of arguments whose tensors are stand-ins: whatever a forward call changes in it, the caller's stay.
 
-    A tensor or object that occurs twice stays one. Modules, and objects that cannot be copied, such as locks, are
-    shared with the caller.
+    A tensor or object that occurs twice stays one. The model's own modules, and objects that cannot be copied, such as
+    locks, are shared with the caller.
     """
     objects = list(_objects_in(value))  # alive until the copy is made: they are known by their addresses
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = {id(module): module for module in model.modules()}
     for each in objects:
         if isinstance(each, Tensor):
             memo.setdefault(id(each), stand_in(each, meta))
         elif isinstance(each, PackedSequence):  # its sizes are read as numbers
             memo[id(each.batch_sizes)] = each.batch_sizes.clone()
-        elif isinstance(each, nn.Module) or not _can_be_copied(each):
+        elif isinstance(each, nn.Module):
+            memo[id(each)] = memo.get(id(each)) or _copied_module(each, memo, meta=meta)
+        elif not _can_be_copied(each):
             memo[id(each)] = each
     try:
         for each in objects:
@@ -96,6 +98,17 @@ def copied(value: Any, *, meta: bool) -> Any:
             f"example_inputs cannot be copied ({type(error).__name__}: {first_line(error)}), and a forward call might "
             "change them: give tensors, or containers and objects that copy.deepcopy takes"
         ) from None
+
+
+def _copied_module(module: nn.Module, memo: dict[int, Any], *, meta: bool) -> nn.Module:
+    """A copy of a module that is no part of the model, such as a cache; the module itself if it cannot be copied."""
+    for each in (*module.parameters(), *module.buffers()):
+        copy = stand_in(each, meta)
+        memo.setdefault(id(each), nn.Parameter(copy, each.requires_grad) if isinstance(each, nn.Parameter) else copy)
+    try:
+        return deepcopy(module, memo)
+    except Exception:
+        return module
 
 
 def _can_be_copied(value: Any) -> bool:

@@ -77,7 +77,7 @@ class AutogradGraph:
         self._nodes = {
             place: _node_of(operation, nodes, numbered) for place, (nodes, operation) in self._created.items()
         }
-        self._known = set(self._nodes.values())
+        self._known = set(self._nodes.values()) & set(numbered)  # a graph of a custom function's own is run by that
         functions = [node for node in self._seen if isinstance(node, BackwardCFunction) and not self.knows(node)]
         custom = {node: self._module_of(number_of(node)) for node in functions}
         return {operation for operation, number in self._nodes.items() if number in numbered}, custom

@@ -1,6 +1,6 @@
 """Where the samples of a network's inputs are: what the caller, the inputs and the modules say of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -48,13 +48,15 @@ def batch_asked(batch_size: int | None, batch_dim: int | None, inputs: Sequence[
     `told` is what the inputs themselves say. Raises SwatcostError if no input is like that.
     """
     if batch_dim is not None:
-        shape = tuple(inputs[0].shape) if not inputs[0].is_nested else ()
+        nested = inputs[0].is_nested  # its other dimensions are not those of its values
+        shape = (told.size,) if nested else tuple(inputs[0].shape)
         if not -len(shape) <= batch_dim < len(shape):
-            raise SwatcostError(f"batch_dim {batch_dim}: the first input, {_times(shape)}, has no such dimension")
+            first = f"{told.size} jagged samples" if nested else _times(shape)
+            raise SwatcostError(f"batch_dim {batch_dim}: the first input, {first}, has no such dimension")
         size = shape[batch_dim]
         if batch_size not in (None, size):
             raise SwatcostError(f"batch_size {batch_size}: dimension {batch_dim} of the first input has size {size}")
-        return Batch(size, batch_dim % len(shape), CALLER)
+        return Batch(size, None if nested else batch_dim % len(shape), CALLER)
     if batch_size is None:
         return None
     if told.size == batch_size:
@@ -73,6 +75,12 @@ def batch_of_inputs(args: Sequence[Any], inputs: Sequence[Tensor]) -> Batch:
             return Batch(int(each.batch_sizes[0]), None, "a packed sequence")
         if isinstance(each, Tensor) and each.is_nested:
             return Batch(each.size(0), None, "a nested tensor")
+        if (
+            isinstance(each, list | tuple)
+            and each
+            and all(isinstance(one, Mapping) and tensors_in(one) for one in each)
+        ):
+            return Batch(len(each), None, f"a list of {len(each)} mapping{'s' * (len(each) > 1)}")
         if isinstance(each, list | tuple) and each and all(isinstance(one, Tensor) for one in each):
             if _is_one_per_sample([tuple(one.shape) for one in each]):
                 return Batch(len(each), None, f"a list of {len(each)} tensor{'s' * (len(each) > 1)}")
@@ -110,10 +118,13 @@ class Statements:
         if self._sure is not None:
             return
         given = [each for each in frame.args if isinstance(each, Tensor) and not each.is_nested]
+        packed = [each for each in frame.args if isinstance(each, PackedSequence)]
         if not frame.args and frame.module is self._model:
             given = self._inputs  # hooks do not see arguments by name
         kind = type(frame.module).__name__
         told = kind if frame.module is self._model else f"{frame.name} ({kind})"
+        for sequence, shape in product(packed, self._shapes):
+            self._sure = self._sure or _packed(frame.module, told, sequence, shape)
         for each, shape in product(given, self._shapes):
             self._sure = self._sure or _said(frame.module, told, tuple(each.shape), shape)
             if isinstance(frame.module, nn.Linear) and each.dim() == len(shape) == 2 and each.shape[0] == shape[0]:
@@ -139,6 +150,15 @@ def _said(module: nn.Module, told: str, given: tuple[int, ...], shape: tuple[int
     elif isinstance(module, _BatchNorm | nn.RNNCellBase) and same and dims >= 2 and dims == len(shape):
         return Batch(shape[0], 0, told)
     return None
+
+
+def _packed(module: nn.Module, told: str, given: PackedSequence, shape: tuple[int, ...]) -> Batch | None:
+    """What a recurrent layer that is given a packed sequence says of an input of this shape."""
+    size, first = int(given.batch_sizes[0]), getattr(module, "batch_first", None)
+    dim = 0 if first else 1
+    if first is None or len(shape) < 2 or shape[dim] != size or shape[1 - dim] < len(given.batch_sizes):
+        return None
+    return Batch(size, dim, f"{told} with batch_first={first}")
 
 
 def _times(shape: Sequence[int]) -> str:
