@@ -134,6 +134,11 @@ def notes(report: MemoryReport) -> list[str]:
         *variation(report.estimate.network),
         *unlisted_saves(report.estimate.network),
     ]
+    if report.estimate.plan.asks_for_sparsity:
+        sentences.append(
+            "Compressed includes indices, ReLU's bits, sparse weight copies and thresholds: more than the saved "
+            "activations of an estimate, which are non-zeros alone."
+        )
     if not report.estimate.network.batch_is_identifiable:
         sentences.append(
             Caveat(
