@@ -55,7 +55,7 @@ says bit-tactical "$swatcost" list architectures
 quietly "$swatcost" sweep resnet50 --weights 0.5:0.9:0.1 --format csv --output sweep.csv
 says '^6 ' wc -l sweep.csv
 says '"schema"' "$swatcost" memory resnet50 --weights 0.8 --acts 0.8 --format json
-says ', 20 not computed\.$' "$swatcost" tables
+says ', 22 not computed\.$' "$swatcost" tables
 code=0
 "$swatcost" simulate cifar_resnet18 --weights 0.8 >said.txt 2>&1 || code=$?
 says "^swatcost: simulating needs numba: pip install 'swatcost\[simulate\]'$" cat said.txt
