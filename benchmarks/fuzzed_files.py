@@ -110,7 +110,7 @@ def _run(folder: Path) -> None:
 
 
 def _copy(file: Path, place: Path) -> None:
-    """Copies a file that a command writes to; what is no file, and may have no end, is linked to."""
+    """Copies a regular file that a command writes to, and links to anything else, such as a pipe without an end."""
     place.unlink(missing_ok=True)
     shutil.copy(file, place) if file.is_file() else place.symlink_to(file)
 

@@ -11,24 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .cases import Applied, weights
+
 Build = Callable[[random.Random, int], tuple[nn.Module, int]]
-
-
-class Applied(nn.Module):
-    """A function of the module and its input, with the parts that it uses."""
-
-    def __init__(self, function: Callable[..., Any], **parts: nn.Module | nn.Parameter) -> None:
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *inputs: Tensor) -> Any:
-        return self.function(self, *inputs)
-
-
-def weights(*shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.zeros(shape))
 
 
 def _activation(lots: random.Random) -> nn.Module:
@@ -46,29 +31,35 @@ def _vector_block(lots: random.Random, width: int) -> tuple[nn.Module, int]:
     blocks: list[Callable[[], nn.Module]] = [
         lambda: nn.Sequential(linear, _activation(lots)),
         lambda: nn.Sequential(linear, nn.LayerNorm(out), _activation(lots)),
-        lambda: Applied(lambda self, x: F.linear(x, F.normalize(self.w)), w=weights(out, width)),
-        lambda: Applied(lambda self, x: x @ (self.a @ self.b), a=weights(width, 4), b=weights(4, out)),
+        lambda: Applied(lambda self, x: F.linear(x, F.normalize(self.w)), {"w": weights(out, width)}),
+        lambda: Applied(lambda self, x: x @ (self.a @ self.b), {"a": weights(width, 4), "b": weights(4, out)}),
         lambda: Applied(
-            lambda self, x: self.a(x) * self.b(self.q).mean(0), a=linear, b=nn.Linear(5, out), q=weights(30, 5)
+            lambda self, x: self.a(x) * self.b(self.q).mean(0),
+            {"a": linear, "b": nn.Linear(5, out), "q": weights(30, 5)},
         ),
         lambda: Applied(
-            lambda self, x: torch.softmax(self.a(x) @ self.k.t(), -1) @ self.k, a=linear, k=weights(9, out)
-        ),
-        lambda: Applied(lambda self, x: checkpoint(self.a, x, use_reentrant=False), a=nn.Sequential(linear, nn.Tanh())),
-        lambda: Applied(
-            lambda self, x: self.a(x).chunk(2, -1)[0].sigmoid() * self.b(x), a=nn.Linear(width, 2 * out), b=linear
+            lambda self, x: torch.softmax(self.a(x) @ self.k.t(), -1) @ self.k, {"a": linear, "k": weights(9, out)}
         ),
         lambda: Applied(
-            lambda self, x: torch.cat([self.a(x), self.b(x.detach())], -1)[..., :out], a=linear, b=nn.Linear(width, out)
+            lambda self, x: checkpoint(self.a, x, use_reentrant=False), {"a": nn.Sequential(linear, nn.Tanh())}
         ),
-        lambda: Applied(lambda self, x: self.a(x).add_(1).mul(self.s), a=linear, s=weights(out)),
+        lambda: Applied(
+            lambda self, x: self.a(x).chunk(2, -1)[0].sigmoid() * self.b(x),
+            {"a": nn.Linear(width, 2 * out), "b": linear},
+        ),
+        lambda: Applied(
+            lambda self, x: torch.cat([self.a(x), self.b(x.detach())], -1)[..., :out],
+            {"a": linear, "b": nn.Linear(width, out)},
+        ),
+        lambda: Applied(lambda self, x: self.a(x).add_(1).mul(self.s), {"a": linear, "s": weights(out)}),
         lambda: nn.Sequential(linear.requires_grad_(lots.random() < 0.5), _activation(lots)),
     ]
     same: list[Callable[[], nn.Module]] = [
-        lambda: Applied(lambda self, x: x + self.a(x).relu(), a=nn.Linear(width, width)),
-        lambda: Applied(lambda self, x: self.a(self.a(x).tanh()), a=nn.Linear(width, width)),
+        lambda: Applied(lambda self, x: x + self.a(x).relu(), {"a": nn.Linear(width, width)}),
+        lambda: Applied(lambda self, x: self.a(self.a(x).tanh()), {"a": nn.Linear(width, width)}),
         lambda: Applied(
-            lambda self, x: x.unsqueeze(1).expand(-1, 3, *x.shape[1:]).mean(1) + self.a(x), a=nn.Linear(width, width)
+            lambda self, x: x.unsqueeze(1).expand(-1, 3, *x.shape[1:]).mean(1) + self.a(x),
+            {"a": nn.Linear(width, width)},
         ),
     ]
     chosen = lots.randrange(len(blocks) + len(same))
@@ -86,18 +77,17 @@ def _image_block(lots: random.Random, channels: int) -> tuple[nn.Module, int]:
         lambda: nn.Sequential(conv, _activation(lots), nn.MaxPool2d(3, 1, 1)),
         lambda: nn.Sequential(nn.MaxPool2d(2), conv, nn.Upsample(scale_factor=2)),
         lambda: nn.Sequential(nn.AvgPool2d(2), nn.ConvTranspose2d(channels, out, 2, 2), _activation(lots)),
-        lambda: Applied(_standardised, w=weights(out, channels, 3, 3), gain=weights(out)),
+        lambda: Applied(_standardised, {"w": weights(out, channels, 3, 3), "gain": weights(out)}),
         lambda: Applied(
             lambda self, x: self.a(x) * self.s(x.mean((2, 3), keepdim=True)).sigmoid(),
-            a=conv,
-            s=nn.Conv2d(channels, out, 1),
+            {"a": conv, "s": nn.Conv2d(channels, out, 1)},
         ),
         lambda: Applied(
             lambda self, x: checkpoint(self.a, x, use_reentrant=False),
-            a=nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU()),
+            {"a": nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU())},
         ),
-        lambda: Applied(lambda self, x: torch.cat([x, self.a(x)], 1), a=conv),
-        lambda: Applied(lambda self, x: (x + self.a(x)).relu_(), a=nn.Conv2d(channels, channels, 1)),
+        lambda: Applied(lambda self, x: torch.cat([x, self.a(x)], 1), {"a": conv}),
+        lambda: Applied(lambda self, x: (x + self.a(x)).relu_(), {"a": nn.Conv2d(channels, channels, 1)}),
     ]
     chosen = lots.randrange(len(blocks))
     return blocks[chosen](), {8: channels + out, 9: channels}.get(chosen, out)

@@ -22,8 +22,9 @@ from swatcost.memory.dense_step import training_memory
 from swatcost.network import Network
 from swatcost.tracing.autograd_graph import differentiable
 
+from .cases import Applied, weights
 from .conftest import zoo_network
-from .random_steps import Applied, random_step, weights
+from .random_steps import random_step
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 Step = tuple[Callable[[], nn.Module], tuple[int, ...], int]
@@ -96,7 +97,9 @@ def test_a_language_models_logits_are_held_twice_only_while_their_gradient_is_us
 def test_a_learned_query_is_counted_once() -> None:
     """1,000 queries of 256 numbers through a linear layer to 8, summed; the peak is at the query's gradient."""
     network = swatcost.trace(
-        Applied(lambda self, x: x + self.a(self.q).sum(0), q=weights(1000, 256), a=nn.Linear(256, 8, bias=False)),
+        Applied(
+            lambda self, x: x + self.a(self.q).sum(0), {"q": weights(1000, 256), "a": nn.Linear(256, 8, bias=False)}
+        ),
         input_shape=(8,),
     )
     parameters = 1000 * 256 + 256 * 8
@@ -163,7 +166,7 @@ def linear(function: Callable[..., Any], **more: Callable[[], nn.Module | nn.Par
 
     def build() -> nn.Module:
         parts = {name: part() for name, part in more.items()}
-        return Applied(function, a=nn.Linear(10, 50), b=nn.Linear(50, 40), **parts)
+        return Applied(function, {"a": nn.Linear(10, 50), "b": nn.Linear(50, 40), **parts})
 
     return build, (10,), 1000
 
@@ -178,7 +181,7 @@ KINDS: dict[str, Step] = {
     "low rank": linear(lambda s, x: (x @ s.u) @ s.v, u=lambda: weights(10, 4), v=lambda: weights(4, 300)),
     "standardised weight": linear(standardised, w=lambda: weights(200, 10), v=lambda: weights(5, 200)),
     "generated weight": (
-        lambda: Applied(generated, hyper=nn.Linear(50, 200), code=weights(1, 50)), (10,), 100
+        lambda: Applied(generated, {"hyper": nn.Linear(50, 200), "code": weights(1, 50)}), (10,), 100
     ),
     "spectral norm": (lambda: nn.Sequential(spectral_norm(nn.Linear(10, 60)), nn.Linear(60, 5)), (10,), 100),
     "weight norm": (lambda: nn.Sequential(weight_norm(nn.Linear(10, 60)), nn.Linear(60, 5)), (10,), 100),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MethodType
 from typing import Any
 
 import pytest
@@ -119,45 +118,6 @@ def test_no_grad_inside_the_module_is_respected_and_outside_is_not() -> None:
     assert (backbone.weight_trains, head.input_needs_grad, head.weight_trains) == (False, False, True)
     with torch.inference_mode():
         assert swatcost.trace(UnderNoGrad(), input_shape=(3,)).layers == (backbone, head)
-
-
-class ChangesAView(nn.Module):
-    """A view's base is changed in place: autograd gives the view a new node, after that of the layer that reads it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        base = self.first(x) * 2
-        view = base.view(2, 4)
-        with torch.no_grad():
-            base.add_(1)
-        return self.second(view)
-
-
-def test_a_layer_behind_a_changed_view_whose_result_is_not_used_has_no_gradients() -> None:
-    def forward(self: ChangesAView, x: Tensor) -> Tensor:
-        base = self.first(x) * 2
-        view = base.view(2, 4)
-        with torch.no_grad():
-            base.add_(1)
-        self.second(view)
-        return view.relu()
-
-    module = ChangesAView()
-    module.forward = MethodType(forward, module)  # type: ignore[method-assign]
-    network = swatcost.trace(module, torch.randn(2, 4))
-    assert [(each.name, each.weight_trains) for each in network.layers] == [("first", True), ("second", False)]
-
-
-def test_a_layer_that_reads_a_changed_view_has_its_own_gradients() -> None:
-    network = swatcost.trace(ChangesAView(), torch.randn(2, 4))
-    # no work of unknown nodes, which would be a third layer; the first layer's input needs no gradient
-    assert [(each.name, each.input_needs_grad, each.weight_trains) for each in network.layers] == [
-        ("first", False, True),
-        ("second", True, True),
-    ]
 
 
 def test_a_frozen_batch_norm_stays_in_evaluation_mode() -> None:

@@ -39,7 +39,7 @@ def escaped_in_json(text: str) -> str:
 def cell(value: object) -> object:
     """What a CSV file holds for a value: of text that a spreadsheet would take for a formula, the text.
 
-    Text that begins with =, +, -, @, a tab or a line break, and is no number, has an apostrophe before it; `uncelled`
+    Text other than numbers that begins with =, +, -, @, a tab or a line break gets an apostrophe before it; `uncelled`
     takes it away.
 
     >>> cell("=1+1"), cell("-0.5"), cell(-0.5), cell("layer1.conv")

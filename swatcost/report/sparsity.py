@@ -61,7 +61,7 @@ def _which_rule(estimate: Estimate) -> list[str]:
         )
     if plan.weights is None or not plan.kept_dense:
         return sentences
-    reached = f"weights are {percent(_zeros(estimate))} sparse over all layers"
+    reached = f"weights are {percent(estimate.weight_sparsity)} sparse over all layers"
     if not plan.distribution.keeps_total:
         sentences.append(f"Every layer that is not kept dense has the target; {reached}.")
     elif plan.dense_budget == "inside":
@@ -72,25 +72,13 @@ def _which_rule(estimate: Estimate) -> list[str]:
     else:
         sentences.append(
             f"Layers kept dense do not count towards the target, as in RigL's public code: {reached}, and "
-            f"{percent(_zeros(estimate, but_kept_dense=True))} sparse over the others."
+            f"{percent(plan.sparsity_but_kept_dense(estimate.network))} sparse over the others."
         )
     return sentences
 
 
-def _zeros(estimate: Estimate, but_kept_dense: bool = False) -> float:
-    """The fraction of zeros among the weights of all layers, or of those that are not kept dense."""
-    plan = estimate.plan
-    weights = [
-        (layer.weight_elements, sparsity.weight)
-        for layer, sparsity in plan.by_weight(estimate.network)
-        if not (but_kept_dense and layer.weight in plan.kept_dense)
-    ]
-    elements = sum(size for size, _ in weights)
-    return sum(size * sparsity for size, sparsity in weights) / elements if elements else 0.0
-
-
 def _image(estimate: Estimate) -> str:
-    """Words for the first layer's input where it is no activation, but charged like one."""
+    """Words for the network's input where it is charged like an activation."""
     network = estimate.network
     reads = [each for each in network.weight_layers if each.input_storage < network.timeline.inputs]
     charged = [each for each in reads if each.weight_trains]

@@ -77,6 +77,12 @@ class SparsityPlan:
         """
         return sum(kept for _, kept in self.non_zeros_by_weight(network))
 
+    def sparsity_but_kept_dense(self, network: Network) -> float:
+        """The fraction of zeros [-] among the weights of layers that are not kept dense; 0 where there are none."""
+        others = [each for each in self.non_zeros_by_weight(network) if each[0].weight not in self.kept_dense]
+        elements = sum(layer.weight_elements for layer, _ in others)
+        return 1 - sum(kept for _, kept in others) / elements if elements else 0.0
+
     def non_zeros_by_weight(self, network: Network) -> list[tuple[Layer, float]]:
         """Each weight's first layer and the weight's share of `non_zero_weights`."""
         ends_sparse = "weight" in self.method.sparse["forward"]

@@ -101,7 +101,7 @@ def copied(value: Any, model: nn.Module, *, meta: bool) -> Any:
 
 
 def _copied_module(module: nn.Module, memo: dict[int, Any], *, meta: bool) -> nn.Module:
-    """A copy of a module that is no part of the model, such as a cache; the module itself if it cannot be copied."""
+    """A copy of a module outside the model, such as a cache; the module itself if it cannot be copied."""
     for each in (*module.parameters(), *module.buffers()):
         copy = stand_in(each, meta)
         memo.setdefault(id(each), nn.Parameter(copy, each.requires_grad) if isinstance(each, nn.Parameter) else copy)

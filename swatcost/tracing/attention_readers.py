@@ -85,7 +85,7 @@ def _sequences(query: Operand, key: Operand, value: Operand, queries: list[int],
 
 
 def _of_pairs(query: Operand, key: Operand, value: Operand, pairs: int) -> Reading:
-    """Attention of so many pairs of a query and a key; its work is the same forward and for each operand's gradient.
+    """Attention over that many query–key pairs; each operand's gradient costs what the forward product does.
 
     Q · Kᵀ and P · V have two operands each: the scores' gradient is needed where Q or K has one.
     """
