@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from swatcost_models import convnext, vit
@@ -162,6 +163,15 @@ def test_resnet50_dense_cycles():
     assert by_name["layer1.0.conv2"].dense == 1 * (9 * 4) * (56 * 56 // 16)
     assert by_name["layer4.1.conv2"].dense == 8 * (9 * 32) * 4  # 7 × 7 windows are 4 columns' worth
     assert by_name["fc"].dense == 16 * 128 * 1  # 63 tiles in 16 rounds
+
+
+def test_a_product_of_complex_numbers_takes_four_of_real_ones():
+    def forward_of(dtype):
+        network = swatcost.trace(torch.nn.Linear(32, 16, dtype=dtype), torch.zeros(16, 32, dtype=dtype))
+        return simulate(network, passes=("forward",)).layers[0].passes["forward"]
+
+    # per sample, one round of 16 filters: ceil(32 / 16) = 2 lines
+    assert (forward_of(torch.float32).dense, forward_of(torch.complex64).dense) == (2, 4 * 2)
 
 
 @pytest.mark.parametrize(("sparsity", "speedup"), [(0.8, 1.87), (0.9, 2.23)])

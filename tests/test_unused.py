@@ -214,7 +214,7 @@ def test_pairs_may_repeat_a_value(saved: str, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "ending", "message"),
     [
-        ([], ".foo", "is written as a table; --format has other forms"),
+        ([], ".foo", "is written as a plain table; --format has other forms"),
         (["--format", "json"], ".foo", ""),
         ([], ".txt", ""),
         ([], "", ""),

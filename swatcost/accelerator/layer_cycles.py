@@ -79,7 +79,7 @@ class _Step:
             return replace(whole, passes={each: 1 / self.batch_size * it for each, it in whole.passes.items()})
         found = self._weight_layer(layer, sparsity, place) if layer.is_weight_layer else self._product(layer)
         if layer.real_products > 1:  # each product of complex numbers takes as many slots
-            found = {each: sum([cycles] * layer.real_products, Cycles()) for each, cycles in found.items()}
+            found = {each: layer.real_products * cycles for each, cycles in found.items()}
         return LayerCycles(layer=layer, sparsity=sparsity, passes=found)
 
     def _product(self, layer: Layer) -> dict[Pass, Cycles]:

@@ -21,7 +21,7 @@ from swatcost.cli.parameter_types import (
     PlotPath,
     ShapeOfSample,
 )
-from swatcost.cli.progress import waiting
+from swatcost.cli.progress import say, waiting
 from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
@@ -150,8 +150,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
 
 def loaded(model: str, **source: Any) -> Network:
     """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
-    if source.get("fresh") and "fresh" in typed() and model.endswith(".json"):
-        click.echo(f"swatcost: --fresh has no effect here: {model} is a saved trace", err=True)
+    if source.get("fresh") and model.endswith(".json"):
+        no_difference("fresh", f"{model} is a saved trace")
     with waiting(f"tracing {model}"):
         return load(model, **source)
 
@@ -186,7 +186,7 @@ def printing(command: Callable[..., Any]) -> Callable[..., None]:
         display = Display(format=format, output=output, notes=notes, quiet=quiet)
         display.check()
         if format is None and output is not None and output.suffix.lower() not in _ENDINGS:
-            click.echo(f"swatcost: {output} is written as a table; --format has other forms", err=True)
+            say(f"unknown ending: {output} is written as a plain table; --format has other forms")
         if (written := display.written_as) != "table":
             for name in ("notes", "quiet"):
                 no_difference(name, f"only a table shows or hides notes, not {written}")

@@ -9,6 +9,7 @@ import click
 import swatcost
 from swatcost.cli.options import MODEL, Loading, loaded, loading_options, setting_options
 from swatcost.cli.output import show
+from swatcost.cli.progress import say
 from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.loading import loading_words
@@ -29,7 +30,7 @@ def command(model: str, loading: Loading, output: Path | None, **settings: Any) 
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise SwatcostError("a report is megabytes of HTML: name a file for it with --output report.html")
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
-        click.echo(f"swatcost: {output} is written as HTML", err=True)
+        say(f"{output} is written as HTML")
     found = swatcost.estimate(loaded(model, **loading), **settings)
     say_unused([found])
     words = [model, *loading_words(**loading)]

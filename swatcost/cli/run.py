@@ -11,7 +11,7 @@ from swatcost.cli.completion import models, offering
 from swatcost.cli.config import forget_defaults
 from swatcost.cli.options import CLASSES, INPUT_SHAPE, Decorator, printing, setting_options, shown, together
 from swatcost.cli.output import Display
-from swatcost.cli.parameter_types import CountType  # fmt: skip
+from swatcost.cli.parameter_types import CountType
 from swatcost.cli.progress import LongWork, say
 from swatcost.cli.typed import no_difference
 from swatcost.common.errors import SwatcostError
