@@ -22,8 +22,8 @@ from swatcost.planning.comparison import (
     compare_networks,
 )
 from swatcost.planning.difference import difference, saved_estimates
-from swatcost.planning.unused import sparsity, steps_under
 from swatcost.setting import OPTIONS
+from swatcost.unused import sparsity, steps_under
 
 EPILOG = """\b
 Examples:

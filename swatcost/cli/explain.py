@@ -11,7 +11,7 @@ from swatcost.cli.unused import say_unused
 from swatcost.counting import CONVENTIONS
 from swatcost.network import Network
 from swatcost.planning.explanation import EXPLAINING, Explanation, explain
-from swatcost.planning.unused import steps_under
+from swatcost.unused import steps_under
 
 
 @click.command("explain")

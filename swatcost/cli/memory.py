@@ -14,8 +14,8 @@ from swatcost.memory import activation_reduction
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.memory import MemoryReport, memory_of
-from swatcost.planning.unused import RULES, Rule, never
 from swatcost.plots import memory_timeline
+from swatcost.unused import RULES, Rule, never
 
 
 def _convention(found: Estimate) -> str | None:

@@ -11,9 +11,9 @@ from swatcost.cli.progress import progress_bar
 from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused
 from swatcost.network import Network
-from swatcost.planning.unused import never
 from swatcost.plots import cycles_by_layer
 from swatcost.simulation.simulation import SIMULATING, Simulation, simulate
+from swatcost.unused import never
 
 ARCH = shown(
     "--arch", "Architecture or .toml file; see `list architectures`.", "bit-tactical", "A",

@@ -17,7 +17,7 @@ from swatcost.estimate import Estimate
 from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
-from swatcost.planning.unused import Rule, steps_under
+from swatcost.unused import Rule, steps_under
 
 
 def _scale(found: Estimate) -> str | None:

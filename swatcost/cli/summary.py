@@ -12,7 +12,7 @@ from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import TIMES, say_unused
 from swatcost.network import Network
 from swatcost.planning.summary import COLUMNS, Summary, summary
-from swatcost.planning.unused import never, steps_under
+from swatcost.unused import never, steps_under
 
 _ALL = "all"
 _COLUMNS = "\n".join(f"  {name:<16} {words}" for name, words in COLUMNS.items())

@@ -20,9 +20,9 @@ from swatcost.methods import METHODS
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
-from swatcost.planning.unused import steps_under
 from swatcost.plots import speedup_by_sparsity
 from swatcost.report.sweep import Swept
+from swatcost.unused import steps_under
 
 
 @click.command("sweep")

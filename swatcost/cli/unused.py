@@ -9,8 +9,8 @@ from typing import Any
 from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
-from swatcost.planning.unused import RULES, Rule, unused
 from swatcost.setting import OPTIONS
+from swatcost.unused import RULES, Rule, unused
 
 TIMES = ("period", "device", "selection", "one_sample", "hidden")
 """The settings that only times depend on."""

@@ -9,8 +9,8 @@ from swatcost.cli.progress import progress_bar
 from swatcost.cli.run import REFERENCE, data_option
 from swatcost.cli.unused import say_unused
 from swatcost.common.result import Result
-from swatcost.planning.unused import RULES
 from swatcost.reference.scopes import VALIDATING
+from swatcost.unused import RULES
 
 
 @click.command("validate")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,8 @@ def read_checkpoint(path: str | Path, device: str = "cpu") -> Mapping[str, Any]:
 
     Raises SwatcostError if it cannot be read, is damaged, or holds objects other than tensors and plain data.
     """
+    import pickle
+
     import torch
     from safetensors.torch import load_file
 
@@ -53,6 +53,8 @@ def read_checkpoint(path: str | Path, device: str = "cpu") -> Mapping[str, Any]:
 
 def _check_archive(path: Path) -> None:
     """Raises ValueError if a part of a zip archive is damaged or there twice; torch does not look."""
+    import zipfile
+
     if not zipfile.is_zipfile(path):
         return  # as torch saved before 1.6
     with zipfile.ZipFile(path) as archive:
@@ -84,11 +86,7 @@ def check_tensor(tensor: Tensor, name: str, shape: Sequence[int] | None, element
         have, want = ("×".join(map(str, each)) for each in (found, shape))
         transposed = ": it is stored transposed" if found == tuple(reversed(shape)) else ""
         raise ValueError(f"{name} has the shape {have}, not the network's {want}{transposed}")
-    if tensor.layout == _strided() and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise ValueError(f"{name} is an expanded view of fewer than {elements} numbers")
-
-
-def _strided() -> Any:
     import torch
 
-    return torch.strided
+    if tensor.layout == torch.strided and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} is an expanded view of fewer than {elements} numbers")

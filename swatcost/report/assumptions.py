@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
 from swatcost.network import Network
-from swatcost.planning.unused import unused_words
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed, sparsity
 from swatcost.report.traced import unlisted_saves, variation
 from swatcost.timing.selection import masked_sizes
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
+from swatcost.unused import unused_words
 
 
 def assumptions(estimate: Estimate) -> list[str]:

@@ -114,13 +114,19 @@ def unused(estimates: Iterable[Estimate], names: Iterable[str], rules: Mapping[s
     reasons: dict[str, str] = {}
     left, changed = [name for name in names if name in rules], set[str]()
     for each in estimates if left else ():
-        changed |= {name for name in left if each.setting.asked.get(name) not in (None, OPTIONS[name].default)}
+        changed.update(_changed(each))
         found = {name: rules[name](each) for name in left}
         left = [name for name in left if found[name]]
         reasons = {name: str(reason) for name, reason in found.items() if reason} | reasons
         if not left:
             break
     return {name: reasons[name] for name in left if name in changed}
+
+
+def _changed(found: Estimate) -> list[str]:
+    """The settings that were asked for and are not at their default, in the order of OPTIONS."""
+    asked = found.setting.asked
+    return [name for name, option in OPTIONS.items() if asked.get(name) not in (None, option.default)]
 
 
 def never(reason: str, *names: str) -> dict[str, Rule]:
@@ -135,5 +141,5 @@ def unused_words(found: Estimate) -> list[str]:
     """
     if not found.plan.asks_for_sparsity:
         return []
-    reasons = unused([found], (name for name in OPTIONS if name != "steps"))
+    reasons = unused([found], (name for name in _changed(found) if name != "steps"))
     return [f"{name} makes no difference: {reason}." for name, reason in reasons.items()]
