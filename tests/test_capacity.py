@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
 from swatcost.memory.dense_step import training_memory
+from swatcost.memory.execution import Execution
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
 
 from .by_hand import chain, plan_of
@@ -94,7 +95,7 @@ def test_a_device_that_does_not_say_its_memory(tmp_path: Path) -> None:
 
 def test_the_view_is_of_the_step_that_was_asked_for() -> None:
     plan = plan_of(NETWORK, [0.5] * 4)
-    view = view_of(NETWORK, plan, 7, "adam", "mixed")
+    view = view_of(NETWORK, plan, 7, Execution.of(optimizer="adam", precision="mixed"))
     assert view.dense == training_memory(NETWORK, batch_size=7, optimizer="adam", precision="mixed")
     assert view.kept[1].sparsity == 0.5
 
@@ -102,7 +103,7 @@ def test_the_view_is_of_the_step_that_was_asked_for() -> None:
 def peak_at(sparsity: float, weights: float = 0.5) -> int:
     """With the first layer dense, 1024 samples and momentum."""
     plan = plan_of(NETWORK, [0.0, *[(weights, sparsity)] * 3])
-    return view_of(NETWORK, plan, BATCH, "momentum", "fp32").compressed_peak
+    return view_of(NETWORK, plan, BATCH, Execution.of()).compressed_peak
 
 
 @pytest.mark.parametrize("weights", [0.5, 0.9])
@@ -114,7 +115,7 @@ def test_the_needed_sparsity_is_the_least_that_fits(wanted: float, weights: floa
     assert capacity < dense
     for acts in (0.0, 0.2):
         plan = plan_of(NETWORK, [0.0, *[(weights, acts)] * 3])
-        needed = needed_sparsity(NETWORK, plan, BATCH, "momentum", "fp32", capacity)
+        needed = needed_sparsity(NETWORK, plan, BATCH, Execution.of(), capacity)
         assert needed is not None
         assert needed - 0.001 <= wanted <= needed + 0.0001
         assert peak_at(needed, weights) <= capacity < peak_at(needed - 0.001, weights)
@@ -126,7 +127,7 @@ def test_the_ends_of_what_is_needed() -> None:
     most = peak_at(0.999)
 
     def needed(capacity: int) -> float | None:
-        return needed_sparsity(NETWORK, plan, BATCH, "momentum", "fp32", capacity)
+        return needed_sparsity(NETWORK, plan, BATCH, Execution.of(), capacity)
 
     assert needed(dense) == needed(dense + 1) == 0.0
     assert needed(dense - 1) != 0.0
@@ -137,8 +138,8 @@ def test_the_ends_of_what_is_needed() -> None:
 def test_outputs_stay_as_sparse_as_they_are() -> None:
     plan = plan_of(NETWORK, [0.5] * 4)
     layers = tuple(replace(each, weight=0.0, activation=0.0, output=0.5) for each in plan.layers)
-    capacity = view_of(NETWORK, plan_of(NETWORK, [(0.0, 0.9)] * 4), BATCH, "momentum", "fp32").compressed_peak
-    needed = needed_sparsity(NETWORK, replace(plan, layers=layers), BATCH, "momentum", "fp32", capacity)
+    capacity = view_of(NETWORK, plan_of(NETWORK, [(0.0, 0.9)] * 4), BATCH, Execution.of()).compressed_peak
+    needed = needed_sparsity(NETWORK, replace(plan, layers=layers), BATCH, Execution.of(), capacity)
     assert needed == pytest.approx(0.9, abs=0.001)
 
 

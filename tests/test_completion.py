@@ -18,7 +18,8 @@ from swatcost.cli.completion import SHELLS
 from swatcost.counting import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.exporting import EXPORTS
-from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import PRECISIONS
 from swatcost.planning.recipes import DATASETS, RECIPES
 from swatcost.planning.summary import COLUMNS
 from swatcost.reference.thresholds import SELECTIONS

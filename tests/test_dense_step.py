@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swatcost.common.errors import SwatcostError
-from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS, Precision, sizes_at, training_memory
+from swatcost.memory.dense_step import sizes_at, training_memory
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import PRECISIONS, Precision
 from swatcost.network import Network, Storage, Timeline
 
 from .by_hand import cannot_be_changed, chain, fork
@@ -21,7 +23,7 @@ chains = st.lists(st.integers(1, 64), min_size=2, max_size=5).map(lambda feature
 def test_a_step_by_hand() -> None:
     """32 samples of 4 bytes: x 8 features, 1024 B; a and relu 16, 2048 B; b, c, y and its gradient 4, 512 B."""
     step = training_memory(fork())
-    assert (step.batch_size, step.optimizer.name, step.precision.name) == (32, "momentum", "fp32")
+    assert (step.batch_size, step.execution.optimizer.name, step.execution.precision.name) == (32, "momentum", "fp32")
     assert step.constant == {
         "parameters": 4 * (8 * 16 + 16 * 4 + 16 * 4),
         "optimizer state": 4 * (8 * 16 + 16 * 4 + 16 * 4),
@@ -83,7 +85,7 @@ def test_bytes_per_number(
 ) -> None:
     """At one sample a, the largest of 256 parameters, has 128: the optimizer's copies of it make the peak."""
     step = training_memory(fork(), batch_size=1, optimizer=optimizer, precision=precision)
-    assert step.optimizer.working_copies == copies
+    assert step.execution.optimizer.working_copies == copies
     held = {
         "parameters": parameter * 256,
         "master weights": master * 256,

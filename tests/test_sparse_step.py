@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swatcost.memory import step_memory
-from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS, Peak, StepMemory, training_memory
+from swatcost.memory.dense_step import Peak, StepMemory, training_memory
+from swatcost.memory.execution import Execution
 from swatcost.memory.sparse_step import Kept, SparseMemory, sparse_memory
 from swatcost.network import Network, SavedTensor, Storage
 from swatcost.planning import memory_of
@@ -222,7 +223,7 @@ def memory_with(
 ) -> SparseMemory:
     """A dense step that saves `saved` bytes, the loss included, and tensors of these sizes by storage."""
     dense = StepMemory(
-        batch_size=1, precision=PRECISIONS["fp32"], optimizer=OPTIMIZERS["sgd"], constant={}, gradients=0, input=0,
+        batch_size=1, execution=Execution.of(optimizer="sgd"), constant={}, gradients=0, input=0,
         saved={"relu": saved - loss}, loss=loss, live=(), backward=0, peak=Peak(peak, "backward", holds),
     )  # fmt: skip
     kept = tuple(Kept(storage, "relu", size, size, size, "dense", False, 0.0) for storage, size in sizes.items())

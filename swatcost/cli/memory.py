@@ -11,7 +11,8 @@ from swatcost.counting import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.estimate import Estimate
 from swatcost.memory import activation_reduction
-from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.memory import MemoryReport, memory_of
 from swatcost.plots import memory_timeline

@@ -14,7 +14,8 @@ from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import factor_from
 from swatcost.estimate import Estimate
-from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
 from swatcost.unused import Rule, steps_under

@@ -13,64 +13,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
-from swatcost.common.registry import Registry
+from swatcost.memory.execution import Executing, Execution
+from swatcost.memory.precisions import FULL, Precision
 from swatcost.network import Network
-
-FULL = 4
-"""Bytes per number in single precision."""
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Bytes per number of parameters and gradients, of activations, and of the optimizer's state.
-
-    They replace the 4 bytes per number of a trace in single precision; tensors traced at another size keep it.
-
-    `master` is the bytes per number of the master copy of each parameter that the optimizer updates, 0 if it updates
-    the parameter itself.
-    """
-
-    name: str
-    title: str
-    parameter: int
-    activation: int
-    state: int
-    master: int = 0
-
-
-PRECISIONS = Registry[Precision](
-    "precision",
-    Precision,
-    Precision("fp32", "4 bytes per number everywhere", 4, 4, 4),
-    Precision("bf16", "2 bytes per number everywhere", 2, 2, 2),
-    Precision("fp16", "2 bytes per number everywhere", 2, 2, 2),
-    Precision("mixed", "2 bytes for parameters, gradients, activations; 4 for state, master weights", 2, 2, 4, 4),
-)
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """`states` per trained parameter element, and temporary copies of a parameter while it is updated.
-
-    The last copy of the parameter before is freed only when its successor replaces it.
-    """
-
-    name: str
-    title: str
-    states: int
-    working_copies: int
-
-
-OPTIMIZERS = Registry[Optimizer](
-    "optimizer",
-    Optimizer,
-    Optimizer("sgd", "stochastic gradient descent", 0, 0),
-    Optimizer("momentum", "SGD with momentum", 1, 0),
-    Optimizer("adam", "Adam: both moments; two temporaries, a square root and its quotient", 2, 2),
-    Optimizer("adamw", "AdamW, same memory as Adam", 2, 2),
-)
 
 
 @dataclass(frozen=True)
@@ -94,8 +42,7 @@ class StepMemory:
     """
 
     batch_size: int
-    precision: Precision
-    optimizer: Optimizer
+    execution: Execution
     constant: dict[str, int]
     gradients: int
     input: int
@@ -117,14 +64,19 @@ class StepMemory:
         return sum(self.saved.values()) + self.loss
 
 
-def training_memory(
-    network: Network, *, batch_size: int = 32, optimizer: str = "momentum", precision: str = "fp32"
-) -> StepMemory:
+def training_memory(network: Network, *, batch_size: int = 32, **executing: Unpack[Executing]) -> StepMemory:
     """Resident bytes of a dense training step of batch_size samples, and their peak.
 
-    Raises SwatcostError for an unknown optimizer or precision, and if the backward pass could not be traced.
+    executing are the values of `Execution.of`: optimizer, precision and so on.
+
+    Raises SwatcostError for invalid ones, and if the backward pass could not be traced.
     """
-    updates, numbers = OPTIMIZERS.choose(optimizer), PRECISIONS.choose(precision)
+    return dense_step(network, batch_size, Execution.of(**executing))
+
+
+def dense_step(network: Network, batch_size: int, execution: Execution) -> StepMemory:
+    """The same for an Execution."""
+    updates, numbers = execution.optimizer, execution.precision
     if network.timeline.backward == len(network.timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
     trained = [each.elements for each in network.parameters if each.trains]
@@ -140,8 +92,7 @@ def training_memory(
     working = numbers.state * _working(updates.working_copies, trained)
     return StepMemory(
         batch_size=batch_size,
-        precision=numbers,
-        optimizer=updates,
+        execution=execution,
         constant={name: size for name, size in constant.items() if size},
         gradients=sum(sizes[storage] for storage in network.timeline.gradients),
         input=input,

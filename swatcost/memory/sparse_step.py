@@ -6,7 +6,8 @@ tensor in the smallest storage format that the other operations that save it all
 
 from dataclasses import dataclass
 
-from swatcost.memory.dense_step import FULL, StepMemory, sizes_at
+from swatcost.memory.dense_step import StepMemory, sizes_at
+from swatcost.memory.precisions import FULL
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.memory.storage_formats import FORMATS, formats_of, smallest
 from swatcost.network import Network
@@ -92,7 +93,7 @@ class SparseMemory:
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
     """Bytes that the step saves under the plan, as masked dense tensors and compressed."""
-    sizes = sizes_at(network, step.batch_size, step.precision)
+    sizes = sizes_at(network, step.batch_size, step.execution.precision)
     kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
     naive, compressed = _weight_copies(network, plan, step)
     selects = plan.method.selects
@@ -101,7 +102,7 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
         + (sparsity.activation > 0 and layer.weight_trains and "activation" in selects)
         for layer, sparsity in plan.by_weight(network)
     )
-    value, rows = step.precision.activation, step.batch_size
+    value, rows = step.execution.precision.activation, step.batch_size
     columns = max(1, max((each.dense for each in kept if each.sparsity), default=0) // value // rows)
     return SparseMemory(
         dense=step,
@@ -119,7 +120,7 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
 def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -> Kept:
     """How a saved storage of `dense` bytes is kept, compressed if all layers and operations that save it allow it."""
     traced = network.storages[saved.storage].float_bytes
-    value = step.precision.activation if traced in (0, FULL) else traced
+    value = step.execution.precision.activation if traced in (0, FULL) else traced
     elements, rows = dense / value, step.batch_size
     nnz = elements * (1 - saved.sparsity)
     format: str | None
@@ -152,7 +153,7 @@ def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tu
     """
     if "weight" not in plan.method.sparse["grad_input"]:
         return 0, 0
-    naive, compressed, value = 0, 0.0, step.precision.parameter
+    naive, compressed, value = 0, 0.0, step.execution.precision.parameter
     apart = plan.method.weight_gradient == "all"
     for layer, sparsity in plan.by_weight(network):
         if sparsity.weight and (layer.input_needs_grad or layer.weight_trains):

@@ -6,7 +6,8 @@ from dataclasses import replace
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import bytes_from
 from swatcost.devices import device_names, load_device
-from swatcost.memory.dense_step import training_memory
+from swatcost.memory.dense_step import dense_step
+from swatcost.memory.execution import Execution
 from swatcost.memory.sparse_step import SparseMemory, sparse_memory
 from swatcost.methods import LayerSparsity
 from swatcost.network import Network
@@ -63,14 +64,13 @@ def largest_batch(peak: Callable[[int], int], capacity: int) -> int:
     return fits
 
 
-def view_of(network: Network, plan: SparsityPlan, batch_size: int, optimizer: str, precision: str) -> SparseMemory:
+def view_of(network: Network, plan: SparsityPlan, batch_size: int, execution: Execution) -> SparseMemory:
     """The memory of a step of `batch_size` samples: dense, as masked dense tensors, and compressed."""
-    step = training_memory(network, batch_size=batch_size, optimizer=optimizer, precision=precision)
-    return sparse_memory(network, plan, step)
+    return sparse_memory(network, plan, dense_step(network, batch_size, execution))
 
 
 def needed_sparsity(
-    network: Network, plan: SparsityPlan, batch_size: int, optimizer: str, precision: str, capacity: int
+    network: Network, plan: SparsityPlan, batch_size: int, execution: Execution, capacity: int
 ) -> float | None:
     """The lowest activation sparsity [-], the same in all sparse layers, at which the compressed step fits.
 
@@ -81,7 +81,7 @@ def needed_sparsity(
         layers = tuple(
             LayerSparsity(each.weight, sparsity if each.is_sparse else 0.0, each.output) for each in plan.layers
         )
-        view = view_of(network, replace(plan, layers=layers), batch_size, optimizer, precision)
+        view = view_of(network, replace(plan, layers=layers), batch_size, execution)
         return view.compressed_peak if sparsity else view.dense.peak.bytes
 
     if peak(0.0) <= capacity:

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.estimate import Estimate, estimate
+from swatcost.memory.execution import EXECUTING, Executing, Execution
 from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
 from swatcost.setting import Settings
+
+
+class Asked(Settings, Executing):
+    """The keywords of `memory_of`: the settings of `estimate`, and how the step is executed."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -35,11 +40,9 @@ class MemoryReport(Result):
 def memory_of(
     network: Network | str | Path,
     *,
-    optimizer: str = "momentum",
-    precision: str = "fp32",
     fit: str | int | None = None,
     link: str | float | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Asked],
 ) -> MemoryReport:
     """The memory of a training step, dense and sparse.
 
@@ -49,23 +52,25 @@ def memory_of(
 
     Raises SwatcostError for invalid arguments.
     """
-    found = estimate(network, **settings)
+    asked: dict[str, Any] = dict(settings)
+    execution = Execution.of(**{name: asked.pop(name) for name in EXECUTING if name in asked})
+    found = estimate(network, **asked)
     traced, plan = found.network, found.plan
-    memory = view_of(traced, plan, found.batch_size, optimizer, precision)
+    memory = view_of(traced, plan, found.batch_size, execution)
     fits = needed = moving = None
     capacity = None if fit is None else capacity_of(str(fit))
     rate = None if link is None else rate_of(link)
     if capacity is not None:
 
         def view(samples: int) -> SparseMemory:
-            return view_of(traced, plan, samples, optimizer, precision)
+            return view_of(traced, plan, samples, execution)
 
         fits = {
             "dense": largest_batch(lambda samples: view(samples).dense.peak.bytes, capacity),
             "naive": largest_batch(lambda samples: view(samples).naive_peak, capacity),
             "compressed": largest_batch(lambda samples: view(samples).compressed_peak, capacity),
         }
-        needed = needed_sparsity(traced, plan, found.batch_size, optimizer, precision, capacity)
+        needed = needed_sparsity(traced, plan, found.batch_size, execution, capacity)
     if rate is not None:
         moving = (moving_seconds(memory.dense.saved_bytes, rate), moving_seconds(memory.compressed, rate))
     return MemoryReport(

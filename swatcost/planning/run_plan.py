@@ -12,6 +12,7 @@ from swatcost.counting import summed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
+from swatcost.memory.execution import Execution
 from swatcost.network import Network
 from swatcost.planning.capacity import rate_of, view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
@@ -160,7 +161,7 @@ class RunPlan(Result):
     def peak_bytes(self) -> Cost:
         """Peak memory per GPU, SGD with momentum in fp32 [bytes]; sparse: each tensor in its smallest format."""
         found = self.estimate
-        view = view_of(found.network, found.plan, found.batch_size, "momentum", "fp32")
+        view = view_of(found.network, found.plan, found.batch_size, Execution.of())
         return Cost(view.dense.peak.bytes, view.compressed_peak)
 
     def curve(self) -> list[Moment]:

@@ -9,7 +9,8 @@ import numpy
 
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.conventions import EXACT
-from swatcost.memory.dense_step import StepMemory, training_memory
+from swatcost.memory.dense_step import StepMemory, dense_step
+from swatcost.memory.execution import Execution
 from swatcost.memory.sparse_step import sparse_memory
 from swatcost.methods import LayerSparsity
 from swatcost.methods.method import OPERANDS
@@ -29,7 +30,7 @@ _OVERHEAD_SPARSITIES = numpy.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 class Search:
     """The goals, the targets that are fixed, and those that vary together.
 
-    `period` is None if it may be solved for. `optimizer` and `precision` are for the memory goal: a step fits above
+    `period` is None if it may be solved for. `execution` is for the memory goal: a step fits above
     some sparsity, and the search for the goals of speed and FLOPs starts there.
     """
 
@@ -38,8 +39,7 @@ class Search:
     fixed: dict[str, float]
     free: tuple[str, ...]
     period: int | None
-    optimizer: str
-    precision: str
+    execution: Execution
 
     def answer(self) -> Answer:
         """The least sparse setting and others that reach the goals, or the limit."""
@@ -190,9 +190,7 @@ class Search:
     @cached_property
     def _dense_step(self) -> StepMemory:
         asked = self.vectorised
-        return training_memory(
-            asked.network, batch_size=asked.setting.batch_size, optimizer=self.optimizer, precision=self.precision
-        )
+        return dense_step(asked.network, asked.setting.batch_size, self.execution)
 
     def _plan(self, moving: Array) -> SparsityPlan:
         targets = self._targets(moving, {})

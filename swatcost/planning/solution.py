@@ -12,7 +12,7 @@ from swatcost.common.result import Result
 from swatcost.common.units import checked_count
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
-from swatcost.memory.dense_step import OPTIMIZERS, PRECISIONS
+from swatcost.memory.execution import EXECUTING, Executing, Execution
 from swatcost.methods import checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
@@ -93,18 +93,16 @@ SOLVING = Scope(default_is={"period": "1000, or solved for"})
 
 
 _GOALS = ("speedup", "training_flops", "memory", "topk_overhead")
-_ALL = (*_GOALS, "optimizer", "precision")
+_ALL = (*_GOALS, *EXECUTING)
 
 
-class Asked(Settings, total=False):
+class Asked(Settings, Executing, total=False):
     """The keywords of `solution` and `solve`: goals, and the settings of `estimate`."""
 
     speedup: float | None
     training_flops: float | None
     memory: str | int | None
     topk_overhead: float | None
-    optimizer: str
-    precision: str
 
 
 def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
@@ -126,14 +124,13 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     from swatcost.planning.vectorised import Vectorised
 
     wanted: dict[str, Any] = {name: asked.get(name) for name in _GOALS}
-    optimizer, precision = asked.get("optimizer", "momentum"), asked.get("precision", "fp32")
     given = SOLVING.given({name: value for name, value in asked.items() if name not in _ALL})
     network = counted_network(network)
     setting, period = SOLVING.setting(given), given.get("period")
     fixed = {name: checked_sparsity(given[name], name) for name in OPERANDS if name in given}
     vectorised = Vectorised(network=network, setting=setting)
-    OPTIMIZERS.choose(optimizer)
-    PRECISIONS.choose(precision)
+    executing: dict[str, Any] = {name: value for name, value in asked.items() if name in EXECUTING}
+    execution = Execution.of(**executing)
     memory = wanted.pop("memory")
     goals = Goals(**wanted, memory_bytes=None if memory is None else capacity_of(str(memory)))
     topk_overhead = goals.topk_overhead
@@ -151,8 +148,7 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
         fixed=fixed,
         free=free,
         period=None if period is None else checked_count(period, "period"),
-        optimizer=optimizer,
-        precision=precision,
+        execution=execution,
     )
     return Solution(network=network, setting=setting, goals=goals, fixed=fixed, free=free, **vars(search.answer()))
 

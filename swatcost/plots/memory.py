@@ -66,8 +66,7 @@ def memory_timeline(step: StepMemory, network: Network, *, size: str = "screen")
         axes,
         at,
         title=f"{network.name}: memory over a training step",
-        caption=f"Dense training, batch {step.batch_size}, {step.optimizer.name}, {step.precision.name} "
-        f"({step.precision.title}).",
+        caption=f"Dense training, batch {step.batch_size}, {step.execution.title}.",
         legend=[
             (peak, f"peak, {during}: {scaled(step.peak.bytes, 'B')}"),
             (live, "activations and gradients"),

@@ -19,6 +19,7 @@ from swatcost.counting.conventions import EXACT
 from swatcost.counting.default_sparsity import default_act_sparsity
 from swatcost.counting.padding import inside_fraction, reach
 from swatcost.estimate import Estimate, estimate_setting
+from swatcost.memory.execution import Execution
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
@@ -199,7 +200,7 @@ def validate(
         raise SwatcostError(f"{given.title} has {given.classes} classes, {model} {classes_of(built)}: give --classes")
     if len(given.images) < batch_size:
         raise SwatcostError(f"{given.title} has {len(given.images)} samples, fewer than a batch of {batch_size}")
-    memory = view_of(built.network, found.plan, batch_size, "momentum", "fp32")
+    memory = view_of(built.network, found.plan, batch_size, Execution.of())
     batches = given.batches(batch_size, seed)
     probe, _ = next(given.batches(batch_size, seed))
     dense = saved_bytes(built.module, lambda: scores(built.module, probe))

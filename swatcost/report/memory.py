@@ -41,7 +41,7 @@ def summary(report: MemoryReport) -> list[Figure]:
 
 def _step(report: MemoryReport) -> str:
     step = report.memory.dense
-    return f"a step of {step.batch_size} samples, {step.optimizer.name}, {step.precision.name} ({step.precision.title})"
+    return f"a step of {step.batch_size} samples, {step.execution.title}"
 
 
 def _tables(report: MemoryReport) -> list[Table]:
@@ -146,7 +146,7 @@ def notes(report: MemoryReport) -> list[str]:
                 "tensors that grow with the batch were inferred from shapes and may be wrong at another batch size."
             )
         )
-    if report.memory.dense.precision.name != "fp32":
+    if report.memory.dense.execution.precision.name != "fp32":
         sentences.append("All floating-point activations are assumed to be in that precision, statistics included.")
     if report.estimate.plan.asks_for_sparsity:
         even = ", ".join(
@@ -172,8 +172,8 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
         "model": estimate.network.name,
         "batch_size": step.batch_size,
         "setting": estimate.setting.record(),
-        "optimizer": step.optimizer.name,
-        "precision": step.precision.name,
+        "optimizer": step.execution.optimizer.name,
+        "precision": step.execution.precision.name,
         "constant": step.constant,
         "gradients": step.gradients,
         "input": step.input,
