@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -246,13 +246,15 @@ def estimate(
     input_shape: Sequence[int] | None = None,
     example_inputs: Any = None,
     batch_dim: int | None = None,
+    checkpoint: str | Iterable[str] | None = None,
     **settings: Unpack[Settings],
 ) -> Estimate:
     """Estimates what a network costs to train.
 
     network is a Network, what `load` takes, such as a zoo name or the path of a saved trace, or a torch module, which
     is traced with the shape of one sample, input_shape, or with example_inputs, whose samples batch_dim counts, as
-    `trace` takes them. The settings, each with a default:
+    `trace` takes them. checkpoint is a pattern of module names, or several: what if these modules were checkpointed.
+    The settings, each with a default:
 
     - weights, acts, grads: target sparsities, fractions of zeros in [0, 1), of weights, of activations, and of outputs
       and their gradients for the methods that make those sparse. Without acts, activations follow the weights under
@@ -279,7 +281,13 @@ def estimate(
     >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
     0.7612
     """
-    traced = with_input(network, input_shape=input_shape, example_inputs=example_inputs, batch_dim=batch_dim)
+    traced = with_input(
+        network,
+        input_shape=input_shape,
+        example_inputs=example_inputs,
+        batch_dim=batch_dim,
+        checkpoint=checkpoint,
+    )
     return estimate_setting(counted_network(traced), Setting.of(**settings))
 
 

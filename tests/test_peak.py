@@ -30,16 +30,17 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 Step = tuple[Callable[[], nn.Module], tuple[int, ...], int]
 
 
-def tracked_peak(build: Callable[[], nn.Module], sample: Tensor, batch: int, optimizer: str) -> int:
-    """MemTracker's peak of a step with a mean squared error over all outputs; the optimizer has its state already.
+def tracked_peak(build: Callable[[], nn.Module], sample: Tensor, batch: int, optimizer: str, loss: str = "mse") -> int:
+    """MemTracker's peak of a step with a loss over all outputs; the optimizer has its state already.
 
-    The outputs are held until the step is over. Not included: the targets, and the 4-byte step counter that Adam keeps
-    for every parameter.
+    Outputs and targets are held until the step is over. Not included: the 4-byte step counter that Adam keeps for every
+    parameter.
     """
     with FakeTensorMode():
         module = _frozen_as_buffers(build())
         x = torch.empty(batch, *sample.shape, dtype=sample.dtype)
-        targets = [torch.zeros_like(each) for each in differentiable(module(x))]
+        targets = [_target(each, loss) for each in differentiable(module(x))]
+        lost = F.mse_loss if loss == "mse" else F.cross_entropy
         parameters = list(module.parameters())
         updates: torch.optim.Optimizer = torch.optim.Adam(parameters)
         if optimizer != "adam":
@@ -49,14 +50,18 @@ def tracked_peak(build: Callable[[], nn.Module], sample: Tensor, batch: int, opt
         updates.step()  # a first step, which makes the optimizer's state
         updates.zero_grad()
         tracker = MemTracker()
-        tracker.track_external(module, updates, x)
+        tracker.track_external(module, updates, x, *targets)
         with tracker:
             outputs = module(x)
-            loss = reduce(add, map(F.mse_loss, differentiable(outputs), targets))
-            loss.backward()
+            total = reduce(add, map(lost, differentiable(outputs), targets))
+            total.backward()
             updates.step()
         (device,) = tracker.get_tracker_snapshot("peak").values()
         return int(device["Total"]) - (4 * len(parameters) if optimizer == "adam" else 0)
+
+
+def _target(output: Tensor, loss: str) -> Tensor:
+    return torch.zeros_like(output) if loss == "mse" else torch.zeros(len(output), dtype=torch.int64)
 
 
 def _frozen_as_buffers(module: nn.Module) -> nn.Module:
@@ -75,7 +80,9 @@ def our_peak(network: Network, batch: int, optimizer: str = "sgd") -> int:
 
 def test_the_outputs_gradient_is_freed_when_it_has_been_used() -> None:
     """Linear 10 → 20, ReLU, Linear 20 → 5 at 1,000 samples, when the gradient of the first layer's output is made."""
-    network = swatcost.trace(nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5)), input_shape=(10,))
+    network = swatcost.trace(
+        nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5)), input_shape=(10,), loss="none"
+    )
     first, second = 10 * 20 + 20, 20 * 5 + 5
     held = 10 + 20 + 5  # the input, what ReLU saves, the output
     made = 20 + 20  # the gradients of ReLU's result and input; that of the output is gone
@@ -87,7 +94,7 @@ def test_the_outputs_gradient_is_freed_when_it_has_been_used() -> None:
 def test_a_language_models_logits_are_held_twice_only_while_their_gradient_is_used() -> None:
     """Embedding of 500 tokens in 8 numbers, a wide layer of 2,000, and the head; 3 tokens for each of 20 samples."""
     module = nn.Sequential(nn.Embedding(500, 8), nn.Linear(8, 2000), nn.ReLU(), nn.Linear(2000, 500))
-    network = swatcost.trace(module, input_shape=(3,), input_dtype="int64")
+    network = swatcost.trace(module, input_shape=(3,), input_dtype="int64", loss="none")
     parameters, head = 500 * 8 + 8 * 2000 + 2000 + 2000 * 500 + 500, 2000 * 500 + 500
     rows = 8 + 2000 + 500  # embedded tokens, what ReLU saves, logits
     numbers = parameters + 60 * rows + head + 2
@@ -101,6 +108,7 @@ def test_a_learned_query_is_counted_once() -> None:
             lambda self, x: x + self.a(self.q).sum(0), {"q": weights(1000, 256), "a": nn.Linear(256, 8, bias=False)}
         ),
         input_shape=(8,),
+        loss="none",
     )
     parameters = 1000 * 256 + 256 * 8
     # every parameter and its gradient; input and output; the output's gradient, summed over samples; the loss's two
@@ -218,7 +226,7 @@ KINDS: dict[str, Step] = {
 @pytest.mark.parametrize("name", KINDS)
 def test_peak_to_the_byte(name: str, optimizer: str) -> None:
     build, shape, batch = KINDS[name]
-    ours = our_peak(swatcost.trace(build(), input_shape=shape), batch, optimizer)
+    ours = our_peak(swatcost.trace(build(), input_shape=shape, loss="mse"), batch, optimizer)
     assert ours == tracked_peak(build, torch.empty(shape, device="meta"), batch, optimizer)
 
 
@@ -227,7 +235,7 @@ def test_peak_of_random_networks_to_the_byte(seed: int) -> None:
     """`random_step` gave the same for all of its first 700 seeds."""
     build, shape, batch = random_step(seed)
     optimizer = ("sgd", "momentum", "adam")[seed % 3]
-    ours = our_peak(swatcost.trace(build(), input_shape=shape), batch, optimizer)
+    ours = our_peak(swatcost.trace(build(), input_shape=shape, loss="mse"), batch, optimizer)
     assert ours == tracked_peak(build, torch.empty(shape, device="meta"), batch, optimizer)
 
 
@@ -245,4 +253,4 @@ TRACKED = [
 def test_peak_of_the_zoo_to_the_byte(name: str, optimizer: str, batch: int) -> None:
     ours = our_peak(zoo_network(name), batch, optimizer)
     sample = torch.empty(ZOO[name].input_shape, device="meta")
-    assert ours == tracked_peak(ZOO[name].build, sample, batch, optimizer)
+    assert ours == tracked_peak(ZOO[name].build, sample, batch, optimizer, "cross-entropy")

@@ -363,7 +363,7 @@ def test_a_tensor_passed_twice_is_one_storage() -> None:
 
     x = torch.randn(4, 8, requires_grad=True)
     network = swatcost.trace(Same(), (x, x))
-    assert len({saved.storage for saved in network.saved}) == 1
+    assert len({saved.storage for saved in network.saved_before_loss}) == 1
 
 
 def test_sparse_parameters_are_refused() -> None:

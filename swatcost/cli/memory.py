@@ -5,14 +5,19 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import (
+    PlotFile,
+    execution_options,
+    network_options,
+    plot_options,
+    reporting,
+    setting_options,
+)
 from swatcost.cli.unused import TIMES, say_unused
 from swatcost.counting import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.estimate import Estimate
 from swatcost.memory import activation_reduction
-from swatcost.memory.optimizers import OPTIMIZERS
-from swatcost.memory.precisions import PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.memory import MemoryReport, memory_of
 from swatcost.plots import memory_timeline
@@ -43,8 +48,7 @@ _RULES = {
 
 @click.command("memory")
 @network_options
-@shown("--optimizer", "sgd, momentum, adam or adamw.", "momentum", "O", offering(OPTIMIZERS.names))
-@shown("--precision", "fp32, bf16, fp16, or mixed (with master weights).", "fp32", "P", offering(PRECISIONS.names))
+@execution_options
 @click.option(
     "--fit", metavar="MEMORY", shell_complete=offering(device_names),
     help="Find the largest batch that fits in MEMORY: 11GB, 24GiB, or a device.",

@@ -26,6 +26,8 @@ from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.loading import load
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import PRECISIONS
 from swatcost.network import Network
 from swatcost.plots.sizes import SIZES
 from swatcost.report import FORMATS
@@ -121,8 +123,12 @@ _LOADING = together(
     CLASSES,
     INPUT_SHAPE,
     click.option("--input-dtype", metavar="T", help="Input dtype, such as int64."),
+    click.option(
+        "--checkpoint", metavar="PATTERN", multiple=True,
+        help="What if these modules were checkpointed, such as 'layer1.*'; repeatable.",
+    ),
     click.option("--fresh", is_flag=True, help="Ignore the trace cache."),
-)
+)  # fmt: skip
 
 
 def loading_options(command: Callable[..., Any]) -> Callable[..., None]:
@@ -130,20 +136,35 @@ def loading_options(command: Callable[..., Any]) -> Callable[..., None]:
 
     @wraps(command)
     def gathered(
-        *, classes: int | None, input_shape: tuple[int, ...] | None, input_dtype: str | None, fresh: bool, **given: Any
+        *,
+        classes: int | None,
+        input_shape: tuple[int, ...] | None,
+        input_dtype: str | None,
+        checkpoint: tuple[str, ...],
+        fresh: bool,
+        **given: Any,
     ) -> None:
-        loading = {"classes": classes, "input_shape": input_shape, "input_dtype": input_dtype, "fresh": fresh}
+        loading = {
+            "classes": classes, "input_shape": input_shape, "input_dtype": input_dtype,
+            "checkpoint": checkpoint or None, "fresh": fresh,
+        }  # fmt: skip
         command(loading=loading, **given)
 
     return _LOADING(gathered)
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., None]:
-    """MODEL and how it is loaded: the command is given the `network`."""
+    """MODEL and how it is loaded: the command is given the `network`.
+
+    A command that has --loss, or --precision, has the network traced under them.
+    """
 
     @wraps(command)
     def traced(*, model: str, loading: Loading, **given: Any) -> None:
-        command(network=loaded(model, **loading), **given)
+        conditions = {"loss": given.pop("loss")} if "loss" in given else {}
+        if (precision := given.get("precision")) is not None:
+            conditions["autocast"] = PRECISIONS.choose(precision).autocast
+        command(network=loaded(model, **loading, **conditions), **given)
 
     return MODEL(loading_options(traced))
 
@@ -154,6 +175,26 @@ def loaded(model: str, **source: Any) -> Network:
         no_difference("fresh", f"{model} is a saved trace")
     with waiting(f"tracing {model}"):
         return load(model, **source)
+
+
+LOSS = click.option(
+    "--loss", metavar="L", shell_complete=offering(lambda: ["none", "mse", "cross-entropy"]),
+    help="none, mse, cross-entropy, or FILE:factory.  [default: what the output looks like]",
+)  # fmt: skip
+
+_EXECUTION = together(
+    shown("--optimizer", "The optimizer: sgd, momentum, adamw, …", "momentum", "O", offering(OPTIMIZERS.names)),
+    click.option(
+        "--precision", metavar="P", shell_complete=offering(PRECISIONS.names),
+        help="fp32, bf16, fp16, amp (torch.autocast), or master.  [default: fp32, or the trace's]",
+    ),
+    LOSS,
+)  # fmt: skip
+
+
+def execution_options(command: Callable[..., Any]) -> Callable[..., None]:
+    """How training steps are executed: given to the command by the keywords of Execution, but for --loss, a trace's."""
+    return _EXECUTION(command)
 
 
 LAYERS = click.option("--layers", is_flag=True, help="Also print one row per layer.")

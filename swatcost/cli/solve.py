@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from swatcost.cli.completion import offering
-from swatcost.cli.options import network_options, reporting, setting_options, shown
+from swatcost.cli.options import execution_options, network_options, reporting, setting_options
 from swatcost.cli.parameter_types import FractionType
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
@@ -14,8 +13,6 @@ from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import factor_from
 from swatcost.estimate import Estimate
-from swatcost.memory.optimizers import OPTIMIZERS
-from swatcost.memory.precisions import PRECISIONS
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
 from swatcost.unused import Rule, steps_under
@@ -49,8 +46,7 @@ class FactorType(click.ParamType[float]):
     "--top-k-overhead", "topk_overhead", type=FractionType(),
     help="Goal: a Top-K's time over that of the sparse steps of its period; solves for the period.",
 )  # fmt: skip
-@shown("--optimizer", "sgd, momentum, adam or adamw; for --memory.", "momentum", "O", offering(OPTIMIZERS.names))
-@shown("--precision", "fp32, bf16, fp16 or mixed; for --memory.", "fp32", "P", offering(PRECISIONS.names))
+@execution_options
 @setting_options(SOLVING)
 @reporting
 def command(network: Network, **asked: Any) -> Solution:

@@ -37,6 +37,9 @@ def load(
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
     classes: int | None = None,
+    loss: str | None = None,
+    autocast: str | None = None,
+    checkpoint: str | Iterable[str] | None = None,
     fresh: bool = False,
 ) -> Network:
     """Loads a network by zoo name, from a library or a factory, or from a saved trace.
@@ -44,7 +47,9 @@ def load(
     model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`,
     `package.module:factory`, `path/file.py:factory`, or the path of a .json file. A factory returns a module, or a
     module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images; input_shape
-    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64.
+    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. loss, autocast
+    and checkpoint are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns a function of the
+    network's output.
 
     Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
     $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
@@ -65,16 +70,20 @@ def load(
             raise SwatcostError(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
-        return read_network(name)
+        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint)
     asked = {
         "input_shape": None if input_shape is None else _whole_numbers(input_shape),
         "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
         "classes": classes,
+        "loss": loss,
+        "autocast": autocast or None,
+        "checkpoint": patterns_of(checkpoint) or None,
     }
     if name in ZOO:
-        as_defined = not fresh and all(each is None for each in asked.values())
+        as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
         network = shipped(name) if as_defined else None
-        return network or _traced(name, asked, fresh)
+        fits = network is not None and loss in (None, network.conditions.loss)
+        return network if network is not None and fits else _traced(name, asked, fresh)
     return _traced(place_of(name), asked, fresh)
 
 
@@ -83,12 +92,48 @@ def loading_words(
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
     classes: int | None = None,
+    loss: str | None = None,
+    autocast: str | None = None,
+    checkpoint: Sequence[str] | None = None,
     fresh: bool = False,
 ) -> list[str]:
     """These arguments of `load` as command-line options."""
     words = [] if classes is None else ["--classes", str(classes)]
     words += [] if input_shape is None else ["--input-shape", ",".join(map(str, input_shape))]
-    return words + ([] if input_dtype is None else ["--input-dtype", input_dtype])
+    words += [] if input_dtype is None else ["--input-dtype", input_dtype]
+    words += [] if loss is None else ["--loss", loss]
+    return words + [word for pattern in checkpoint or () for word in ("--checkpoint", pattern)]
+
+
+def patterns_of(checkpoint: str | Iterable[str] | None) -> list[str]:
+    """The patterns of modules to checkpoint, from one or several."""
+    return [checkpoint] if isinstance(checkpoint, str) else list(map(str, checkpoint or ()))
+
+
+def traced_so(
+    network: Network,
+    *,
+    loss: str | None = None,
+    autocast: str | None = None,
+    checkpoint: str | Iterable[str] | None = None,
+) -> Network:
+    """The network, if it was traced under these conditions; None stands for any.
+
+    Raises SwatcostError if it was not: a trace is of one step, and plain data.
+    """
+    has = network.conditions
+    wanted = (
+        ("loss", loss, has.loss),
+        ("autocast", autocast, has.autocast),
+        ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
+    )
+    for name, value, traced in wanted:
+        if value is not None and value != traced:
+            raise SwatcostError(
+                f"{name} {value or 'none'!r:.60}: {network.name} was traced with {traced or 'none'!r:.60}; "
+                f"give {name} when it is traced"
+            )
+    return network
 
 
 def counted_network(network: Network | str | Path) -> Network:
@@ -113,11 +158,16 @@ def with_input(
     input_shape: Sequence[int] | None,
     example_inputs: Any,
     batch_dim: int | None = None,
+    loss: Any = None,
+    autocast: str | None = None,
+    checkpoint: str | Iterable[str] | None = None,
 ) -> Network | str | Path:
-    """The trace of a module, whose input one of the last two says, or what `counted_network` makes a network of.
+    """The trace of a module, whose input is given, or what `counted_network` makes a network of.
 
-    Raises SwatcostError as `trace` and `load` do, and for an input that the network has no use for.
+    Raises SwatcostError as `trace` and `load` do, for an input that the network has no use for, and for a trace that
+    was made under other conditions.
     """
+    conditions = {"loss": loss, "autocast": autocast, "checkpoint": checkpoint}
     torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
     if torch_nn is not None and isinstance(network, torch_nn.Module):
         if input_shape is None and example_inputs is None:
@@ -127,17 +177,19 @@ def with_input(
             )
         from swatcost.tracing import trace
 
-        return trace(network, example_inputs, input_shape=input_shape, batch_dim=batch_dim)
+        return trace(network, example_inputs, input_shape=input_shape, batch_dim=batch_dim, **conditions)
     if example_inputs is not None:
         raise SwatcostError("example_inputs are for a module, which this is not: leave them out")
     if batch_dim is not None:
         raise SwatcostError("batch_dim is for a module, which this is not: leave it out")
     given = cast("Network | str | Path", network)
-    if input_shape is None:
-        return given
     if isinstance(given, Network):
-        raise SwatcostError(f"{given.name} is traced already: its input is fixed, leave input_shape out")
-    return load(given, input_shape=input_shape)
+        if input_shape is not None:
+            raise SwatcostError(f"{given.name} is traced already: its input is fixed, leave input_shape out")
+        return traced_so(given, **conditions)
+    if input_shape is None and not any(conditions.values()):
+        return given
+    return load(given, input_shape=input_shape, **conditions)
 
 
 def _whole_numbers(shape: Any) -> list[Any]:

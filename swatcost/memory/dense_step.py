@@ -4,8 +4,8 @@ Parameters, optimizer state and buffers are counted from the network; everything
 storages, forward and backward, at any batch size.
 
 Assumed: gradients are set to None between steps; the optimizer updates one parameter after another and has state for
-every parameter that trains; the network's outputs and the loss, one number, live until the step is over; the loss saves
-nothing. Not counted: what another loss saves, Adam's 4-byte step counter for each parameter, the allocator's rounding
+every parameter that trains; the network's outputs, what the loss is given beside them, and the loss, one number, live
+until the step is over. Not counted: Adam's 4-byte step counter for each parameter, the allocator's rounding
 and cache, kernel workspaces, the program itself.
 """
 
@@ -35,10 +35,10 @@ class StepMemory:
     """Resident bytes of a training step of `batch_size` samples.
 
     `constant` is resident throughout: parameters, master weights, optimizer state and buffers. `saved` is what autograd
-    saves by the end of the forward pass, by operation: each storage once, under the first operation that saves it.
-    `loss` is what a cross-entropy loss on the output saves, 0 if the output is not a matrix of class scores. `live`
-    holds the size of all live storages after each event of the timeline; the backward pass begins at event `backward`.
-    `working` are the copies that the optimizer makes while it updates parameters, where they are largest.
+    saves by the end of the network's forward pass, by operation: each storage once, under the first operation that
+    saves it; `loss` is what only the loss saves. `input` and `targets` are what the network and the loss are given.
+    `live` holds the size of all live storages after each event of the timeline; the backward pass begins at event
+    `backward`. `working` are the copies that the optimizer makes while it updates parameters, where they are largest.
     """
 
     batch_size: int
@@ -46,6 +46,7 @@ class StepMemory:
     constant: dict[str, int]
     gradients: int
     input: int
+    targets: int
     saved: dict[str, int]
     loss: int
     live: Sequence[int]
@@ -96,8 +97,9 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
         constant={name: size for name, size in constant.items() if size},
         gradients=sum(sizes[storage] for storage in network.timeline.gradients),
         input=input,
+        targets=sum(sizes[storage] for storage in network.timeline.targets),
         saved=saved_by_operation(network, sizes),
-        loss=_cross_entropy(network, batch_size, numbers),
+        loss=saved_by_loss(network, sizes),
         live=live,
         backward=network.timeline.backward,
         peak=_peak(network, sizes, live, constant, working),
@@ -137,23 +139,20 @@ def _live(network: Network, sizes: Sequence[int]) -> list[int]:
 
 
 def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]:
-    """The bytes that autograd saves, by the first operation that saves each storage, in descending order."""
+    """The bytes that the network saves, by the first operation that saves each storage, in descending order."""
     seen: set[int] = set()
     saved: dict[str, int] = defaultdict(int)
-    for tensor in network.saved:
+    for tensor in network.saved_before_loss:
         if tensor.storage not in seen:
             seen.add(tensor.storage)
             saved[tensor.operation] += sizes[tensor.storage]
     return dict(sorted(saved.items(), key=lambda each: -each[1]))
 
 
-def _cross_entropy(network: Network, batch_size: int, precision: Precision) -> int:
-    """Bytes that a cross-entropy saves: log-probabilities, an 8-byte label per row, the labels' total weight."""
-    if len(network.output_shapes) != 1 or len(network.output_shapes[0]) != 2:
-        return 0
-    rows, classes = network.output_shapes[0]
-    samples = rows * batch_size // network.batch_size
-    return samples * classes * precision.activation + samples * 8 + precision.activation
+def saved_by_loss(network: Network, sizes: Sequence[int]) -> int:
+    """The bytes that only the loss saves: of a cross-entropy the log-probabilities, labels, their total weight."""
+    before = {tensor.storage for tensor in network.saved_before_loss}
+    return sum(sizes[storage] for storage in {tensor.storage for tensor in network.saved} - before)
 
 
 def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant: dict[str, int], working: int) -> Peak:
@@ -177,6 +176,8 @@ def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[st
     for storage in sorted(alive):
         if storage < network.timeline.inputs:
             holds["input"] += sizes[storage]
+        elif storage in network.timeline.targets:
+            holds["targets"] += sizes[storage]
         elif storage in gradients:
             holds["gradients"] += sizes[storage]
         elif storage in saved:

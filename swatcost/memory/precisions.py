@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from swatcost.common.registry import Registry
+from swatcost.network.conditions import AUTOCASTS
 
 FULL = 4
 """Bytes per number in single precision."""
@@ -12,7 +13,8 @@ FULL = 4
 class Precision:
     """Bytes per number of parameters and gradients, of activations, and of the optimizer's state.
 
-    They replace the 4 bytes per number of a trace in single precision; tensors traced at another size keep it.
+    They replace the 4 bytes per number of a trace in single precision; tensors traced at another size keep it. Under
+    autocast a trace has the sizes already, and nothing is replaced.
 
     `master` is the bytes per number of the master copy of each parameter that the optimizer updates, 0 if it updates
     the parameter itself.
@@ -25,6 +27,13 @@ class Precision:
     state: int
     master: int = 0
 
+    @property
+    def autocast(self) -> str:
+        """The kind of autocast under which the step has to be traced; empty for none."""
+        return self.name if self.name in AUTOCASTS else ""
+
+
+_MASTER = "2-byte parameters, gradients, activations; 4-byte master copy and state, as in DeepSpeed and Megatron"
 
 PRECISIONS = Registry[Precision](
     "precision",
@@ -32,5 +41,10 @@ PRECISIONS = Registry[Precision](
     Precision("fp32", "4 bytes per number everywhere", 4, 4, 4),
     Precision("bf16", "2 bytes per number everywhere", 2, 2, 2),
     Precision("fp16", "2 bytes per number everywhere", 2, 2, 2),
-    Precision("mixed", "2 bytes for parameters, gradients, activations; 4 for state, master weights", 2, 2, 4, 4),
+    Precision("amp", "torch.autocast in bf16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4),
+    Precision("amp-fp16", "torch.autocast in fp16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4),
+    Precision("amp-cpu", "torch.autocast in bf16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
+    Precision("amp-cpu-fp16", "torch.autocast in fp16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
+    Precision("master", f"{_MASTER}", 2, 2, 4, 4),
+    Precision("mixed", f"another name for master: {_MASTER}", 2, 2, 4, 4),
 )

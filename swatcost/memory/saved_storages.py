@@ -42,7 +42,7 @@ class SavedStorage:
 
 
 def saved_storages(network: Network, plan: SparsityPlan) -> list[SavedStorage]:
-    """Each saved storage once, in the order of saving.
+    """Each storage that the network saves once, in the order of saving; not those that only its loss saves.
 
     A layer does not save its input if it computes no gradient from it, as a frozen layer does not.
     """
@@ -50,10 +50,10 @@ def saved_storages(network: Network, plan: SparsityPlan) -> list[SavedStorage]:
     for layer, sparsity in plan.by_layer(network):
         if layer.weight_trains or layer.custom_macs[1]:
             sparsities[layer.input_storage].append(sparsity.activation)
-    layers = Counter(tensor.storage for tensor in network.saved if tensor.as_layer_input)
+    layers = Counter(tensor.storage for tensor in network.saved_before_loss if tensor.as_layer_input)
     operations: dict[int, list[str]] = defaultdict(list)
     held_by: dict[int, str] = {}
-    for tensor in network.saved:
+    for tensor in network.saved_before_loss:
         held_by.setdefault(tensor.storage, tensor.held_by)
         operations[tensor.storage] += [] if tensor.as_layer_input else [tensor.operation]
     return [

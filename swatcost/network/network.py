@@ -16,6 +16,7 @@ from swatcost.common.files import write_atomically
 from swatcost.common.reading import LARGEST_JSON, json_of, read, typed
 from swatcost.common.result import Result
 from swatcost.network.batches import batch_is_identifiable, per_sample, without_dim
+from swatcost.network.conditions import IN_LOSS, Conditions
 from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses, parameter_of
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
@@ -83,13 +84,15 @@ class Timeline:
 
     An event is n + 1 where storage n is allocated and −(n + 1) where it is freed; the backward pass begins at event
     `backward`. The first `inputs` storages are the network's inputs; `gradients` are the storages of parameters'
-    gradients. If the backward pass could not be run, `backward` is the number of events.
+    gradients, `targets` those that the loss is given, such as labels, which are allocated after the inputs. If the
+    backward pass could not be run, `backward` is the number of events.
     """
 
     events: tuple[int, ...] = ()
     backward: Natural = 0
     gradients: tuple[Natural, ...] = ()
     inputs: Natural = 0
+    targets: tuple[Natural, ...] = ()
 
     def check(self) -> None:
         """Raises ValueError unless every storage is allocated once and freed at most once, after its allocation."""
@@ -140,6 +143,10 @@ class Variation:
         return len({*self.forward_macs}) > 1 or len({*self.training_macs}) > 1
 
 
+_WITHOUT_LOSS = Conditions()
+"""What traces were made under that do not say it."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Network(Result):
     """A traced network: its layers in execution order, its tensors and the uncounted operations. Its repr is a table.
@@ -148,7 +155,8 @@ class Network(Result):
     the inputs that counts the samples, None if none does (a packed sequence, a list of images, one sample without a
     batch), and `batch_told_by` is who says so: empty if it is assumed. `variation` compares runs of a network that
     draws random numbers or reads values. `unlisted_saves` names the modules in which function transforms, such as
-    torch.func.grad, ran: what autograd saves meanwhile is not among `saved`.
+    torch.func.grad, ran: what autograd saves meanwhile is not among `saved`. `conditions` are the loss of the traced
+    step, its autocast and what was checkpointed.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -173,6 +181,7 @@ class Network(Result):
     batch_told_by: Name = "the caller"
     variation: Variation | None = None
     unlisted_saves: tuple[Name, ...] = ()
+    conditions: Conditions = _WITHOUT_LOSS
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -195,7 +204,7 @@ class Network(Result):
         if along and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
         used = [saved.storage for saved in self.saved] + [abs(event) - 1 for event in self.timeline.events]
-        used += self.timeline.gradients
+        used += (*self.timeline.gradients, *self.timeline.targets)
         if used and not 0 <= min(used) <= max(used) < len(self.storages):
             raise ValueError(f"a tensor is in none of the {len(self.storages)} storages")
         self.timeline.check()
@@ -220,6 +229,11 @@ class Network(Result):
     def counted_layers(self) -> tuple[Layer, ...]:
         """The conv and linear layers and the products of activations, in execution order."""
         return tuple(layer for layer in self.layers if not layer.is_norm)
+
+    @cached_property
+    def saved_before_loss(self) -> tuple[SavedTensor, ...]:
+        """The saved tensors without those that only the loss saves."""
+        return tuple(tensor for tensor in self.saved if tensor.held_by != IN_LOSS)
 
     @property
     def batch_is_identifiable(self) -> bool:

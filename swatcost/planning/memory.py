@@ -1,16 +1,21 @@
 """The memory of a training step, and what fits."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.estimate import Estimate, estimate
-from swatcost.memory.execution import EXECUTING, Executing, Execution
+from swatcost.memory.execution import Executing
 from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
+from swatcost.planning.training import trained
 from swatcost.setting import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Asked(Settings, Executing):
@@ -38,24 +43,37 @@ class MemoryReport(Result):
 
 
 def memory_of(
-    network: Network | str | Path,
+    network: "Network | str | Path | nn.Module",
     *,
+    input_shape: Sequence[int] | None = None,
+    example_inputs: Any = None,
+    batch_dim: int | None = None,
+    loss: Any = None,
+    checkpoint: str | Iterable[str] | None = None,
     fit: str | int | None = None,
     link: str | float | None = None,
     **settings: Unpack[Asked],
 ) -> MemoryReport:
     """The memory of a training step, dense and sparse.
 
-    optimizer is sgd, momentum, adam or adamw; precision is fp32, bf16, fp16 or mixed. fit is a memory size [bytes, a
-    string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or a
-    string such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so on.
+    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss and checkpoint as `trace`
+    does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a memory size [bytes, a string
+    such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or a string
+    such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so on.
 
     Raises SwatcostError for invalid arguments.
     """
-    asked: dict[str, Any] = dict(settings)
-    execution = Execution.of(**{name: asked.pop(name) for name in EXECUTING if name in asked})
-    found = estimate(network, **asked)
-    traced, plan = found.network, found.plan
+    traced, execution, asked = trained(
+        network,
+        settings,
+        input_shape=input_shape,
+        example_inputs=example_inputs,
+        batch_dim=batch_dim,
+        loss=loss,
+        checkpoint=checkpoint,
+    )
+    found = estimate(traced, **asked)
+    plan = found.plan
     memory = view_of(traced, plan, found.batch_size, execution)
     fits = needed = moving = None
     capacity = None if fit is None else capacity_of(str(fit))

@@ -11,14 +11,14 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
 from swatcost.estimate import Estimate, estimate_setting
-from swatcost.loading import counted_network
-from swatcost.memory.execution import EXECUTING, Executing, Execution
+from swatcost.memory.execution import EXECUTING, Executing
 from swatcost.methods import checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
 from swatcost.planning.capacity import capacity_of
 from swatcost.planning.goals import Answer, Goals
+from swatcost.planning.training import trained
 from swatcost.setting import Scope, Setting, Settings
 
 if TYPE_CHECKING:
@@ -125,12 +125,10 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
 
     wanted: dict[str, Any] = {name: asked.get(name) for name in _GOALS}
     given = SOLVING.given({name: value for name, value in asked.items() if name not in _ALL})
-    network = counted_network(network)
+    traced, execution, _ = trained(network, asked)
     setting, period = SOLVING.setting(given), given.get("period")
     fixed = {name: checked_sparsity(given[name], name) for name in OPERANDS if name in given}
-    vectorised = Vectorised(network=network, setting=setting)
-    executing: dict[str, Any] = {name: value for name, value in asked.items() if name in EXECUTING}
-    execution = Execution.of(**executing)
+    vectorised = Vectorised(network=traced, setting=setting)
     memory = wanted.pop("memory")
     goals = Goals(**wanted, memory_bytes=None if memory is None else capacity_of(str(memory)))
     topk_overhead = goals.topk_overhead
@@ -150,7 +148,7 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
         period=None if period is None else checked_count(period, "period"),
         execution=execution,
     )
-    return Solution(network=network, setting=setting, goals=goals, fixed=fixed, free=free, **vars(search.answer()))
+    return Solution(network=traced, setting=setting, goals=goals, fixed=fixed, free=free, **vars(search.answer()))
 
 
 def solve(network: Network | str | Path, **asked: Unpack[Asked]) -> pandas.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -71,6 +71,7 @@ def summary(
     input_shape: Sequence[int] | None = None,
     example_inputs: Any = None,
     batch_dim: int | None = None,
+    checkpoint: str | Iterable[str] | None = None,
     depth: int | None = 2,
     columns: Sequence[str] | None = None,
     fold: bool = False,
@@ -78,9 +79,10 @@ def summary(
 ) -> Summary:
     """Estimates what a network costs to train, by module. Its repr is a tree.
 
-    network, input_shape, example_inputs, batch_dim and settings are those of `estimate`. depth is the number of levels
-    of modules to show, None for all. columns are names of `COLUMNS` in the order to show them; without, those that fit.
-    fold shows neighbouring modules that are equal in all but their names as one row, with the totals of all.
+    network, input_shape, example_inputs, batch_dim, checkpoint and settings are those of `estimate`. depth is the
+    number of levels of modules to show, None for all. columns are names of `COLUMNS` in the order to show them;
+    without, those that fit. fold shows neighbouring modules that are equal in all but their names as one row, with the
+    totals of all.
 
     Raises SwatcostError for anything that cannot be used.
 
@@ -92,7 +94,14 @@ def summary(
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
         raise SwatcostError(f"depth {depth!r:.40}: give a positive whole number of levels, or None for all")
     chosen = None if columns is None else _checked(columns)
-    found = estimate(network, input_shape=input_shape, example_inputs=example_inputs, batch_dim=batch_dim, **settings)
+    found = estimate(
+        network,
+        input_shape=input_shape,
+        example_inputs=example_inputs,
+        batch_dim=batch_dim,
+        checkpoint=checkpoint,
+        **settings,
+    )
     tree = module_tree(found)
     return Summary(estimate=found, tree=folded(tree) if fold else tree, depth=depth, columns=chosen)
 

@@ -16,7 +16,9 @@ from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
 from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
 from swatcost.tracing.forward_error import ForwardError
+from swatcost.tracing.loss import OwnLoss
 from swatcost.tracing.step import Step
+from swatcost.tracing.wanted import Wanted
 
 __all__ = ["trace"]
 
@@ -33,6 +35,9 @@ def trace(
     batch_size: int | None = None,
     batch_dim: int | None = None,
     name: str | None = None,
+    loss: str | OwnLoss | None = None,
+    autocast: str | None = None,
+    checkpoint: str | Iterable[str] | None = None,
 ) -> Network:
     """Traces one training step of a module.
 
@@ -49,6 +54,12 @@ def trace(
     are what the inputs say (a packed sequence, a nested tensor, a list of images), or the first module that says it of
     an input (batch_first of recurrent layers and attention, a layer that is given one sample without a batch), or else
     dimension 0, which the notes of an estimate then say.
+
+    loss is "none", "mse", "cross-entropy", or a function of the network's output that returns one number; by default it
+    is the network's own loss where that returns one, or the cross-entropy where the output looks like scores of
+    classes or tokens. autocast is "amp" or another name in `swatcost.network.conditions.AUTOCASTS`, for a step under
+    torch.autocast. checkpoint is a pattern of module names, or several: what if these modules were checkpointed,
+    without changing the network.
 
     A module in evaluation mode is put in training mode for the step; in one that is in training mode, submodules keep
     their modes. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before, even
@@ -72,16 +83,17 @@ def trace(
     if name is not None and not isinstance(name, str):
         raise SwatcostError(f"name {name!r:.40}: give a string")
     name = printable(name or type(model).__name__)
+    wanted = Wanted.of(loss, autocast, checkpoint)
     with torch.inference_mode(False), torch.enable_grad():
         if input_shape is None:
             if input_dtype is not None:
                 raise SwatcostError("example_inputs already have a dtype: leave input_dtype out")
             try:
-                return _trace_examples(model, example_inputs, batch_size, batch_dim, name)
+                return _trace_examples(model, example_inputs, batch_size, batch_dim, name, wanted)
             except RecursionError:  # one of the network's own is a ForwardError
                 raise SwatcostError("example_inputs are nested too deeply for Python: flatten them") from None
         shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
-        return _trace_shape(model, shape, _dtype(input_dtype), batch_size, batch_dim, name)
+        return _trace_shape(model, shape, _dtype(input_dtype), batch_size, batch_dim, name, wanted)
 
 
 def _dtype(given: str | torch.dtype | None) -> torch.dtype | None:
@@ -118,6 +130,7 @@ def _trace_shape(
     batch_size: int | None,
     batch_dim: int | None,
     name: str,
+    wanted: Wanted,
 ) -> Network:
     """The trace for samples of this shape, in a batch along a dimension that the caller or the network says."""
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
@@ -128,16 +141,16 @@ def _trace_shape(
     if batch_dim is not None and not -len(shape) - 1 <= batch_dim <= len(shape):
         raise SwatcostError(f"batch_dim {batch_dim}: a batch of samples of {shape} has {len(shape) + 1} dimensions")
     batch = Batch(size, 0 if batch_dim is None else batch_dim % (len(shape) + 1), CALLER)
-    step = _step_of_shape(model, shape, dtype, batch, name)
+    step = _step_of_shape(model, shape, dtype, batch, name, wanted)
     said = step.batch_told
     if batch_dim is None and said is not None and said.dim and len(shape) >= said.dim:
         with contextlib.suppress(ForwardError):
-            step = _step_of_shape(model, shape, dtype, replace(said, size=size), name)
+            step = _step_of_shape(model, shape, dtype, replace(said, size=size), name, wanted)
     return step.network()
 
 
 def _step_of_shape(
-    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype | None, batch: Batch, name: str
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype | None, batch: Batch, name: str, wanted: Wanted
 ) -> Step:
     tensors = [*model.parameters(), *model.buffers()]
     dtypes = [parameter.dtype for parameter in model.parameters()]
@@ -149,10 +162,10 @@ def _step_of_shape(
     except (RuntimeError, OverflowError, TypeError, NotImplementedError):
         raise SwatcostError(f"input shape {shape} is too large for a tensor") from None
     try:
-        return Step(model, name, batch, lambda: ((sample,), {}), meta=True)
+        return Step(model, name, batch, lambda: ((sample,), {}), wanted, meta=True)
     except ForwardError as failure:
         if dtype is None and failure.place and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag):
-            return _step_of_shape(model, shape, torch.int64, batch, name)  # an embedding takes indices
+            return _step_of_shape(model, shape, torch.int64, batch, name, wanted)  # an embedding takes indices
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         if device.type == "meta":
             raise
@@ -162,7 +175,7 @@ def _step_of_shape(
         zeros = torch.zeros_like(sample, device=device)
     except (RuntimeError, NotImplementedError) as error:
         raise SwatcostError(f"no input of {shape} and {input_dtype} can be made: {first_line(error)}") from None
-    return Step(model, name, batch, lambda: ((zeros.clone(),), {}), meta=False, of_zeros=True)
+    return Step(model, name, batch, lambda: ((zeros.clone(),), {}), wanted, meta=False, of_zeros=True)
 
 
 def _check_fits(sample: Tensor, shape: tuple[int, ...]) -> None:
@@ -178,7 +191,7 @@ def _check_fits(sample: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _trace_examples(
-    model: nn.Module, examples: Any, batch_size: int | None, batch_dim: int | None, name: str
+    model: nn.Module, examples: Any, batch_size: int | None, batch_dim: int | None, name: str, wanted: Wanted
 ) -> Network:
     args, kwargs = arguments_of(model, examples)
     given = tensors_in((args, kwargs))
@@ -195,7 +208,7 @@ def _trace_examples(
     meta = any(tensor.is_meta for tensor in (*given, *model.parameters()))
 
     def step_of(batch: Batch) -> Step:
-        return Step(model, name, batch, lambda: copied((args, kwargs), model, meta=meta), meta=meta)
+        return Step(model, name, batch, lambda: copied((args, kwargs), model, meta=meta), wanted, meta=meta)
 
     step = step_of(batch)
     said = step.batch_told

@@ -72,7 +72,7 @@ class AutogradGraph:
 
     def reached(self, outputs: Any) -> tuple[set[int], dict[Node, str]]:
         """The recorded operations that a loss over all outputs reaches, and the custom functions with their modules."""
-        self._seen = _behind(tensor.grad_fn for tensor in tensors_in(outputs))
+        self._seen = behind(tensor.grad_fn for tensor in tensors_in(outputs))
         numbered = {number_of(node): node for node in self._seen}
         self._nodes = {
             place: _node_of(operation, nodes, numbered) for place, (nodes, operation) in self._created.items()
@@ -124,7 +124,7 @@ def _node_of(operation: str, created: range, numbered: Mapping[int, Node]) -> in
     return next(iter((*own, *reversed(others), *unreached)), created[-1])
 
 
-def _behind(nodes: Iterable[Node | None]) -> set[Node]:
+def behind(nodes: Iterable[Node | None]) -> set[Node]:
     """These nodes and all that they pass gradients to."""
     waiting = [node for node in nodes if node is not None]
     seen = set(waiting)

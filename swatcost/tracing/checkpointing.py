@@ -1,14 +1,63 @@
-"""Detects when activation checkpointing recomputes forward operations in the backward pass."""
+"""Checkpoints modules, and detects when checkpointing recomputes forward operations in the backward pass."""
 
 import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 import torch.utils.checkpoint as torch_checkpoint
-from torch import Tensor
+from torch import Tensor, nn
+
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
+from swatcost.tracing.module_names import without_wrappers
+
+
+def modules_to_checkpoint(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Module]:
+    """The outermost modules whose names match a pattern, such as "layer1.*", by name; the network itself is none.
+
+    Raises SwatcostError for a pattern that nothing matches, and for a module that cannot be checkpointed.
+    """
+    named = {without_wrappers(name): each for name, each in model.named_modules() if name}
+    found: dict[str, nn.Module] = {}
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in named):
+            raise SwatcostError(f"checkpoint {pattern!r:.60}: no module matches: {nearest(pattern, list(named))}")
+    for name, each in named.items():
+        inside = any(name.startswith(f"{outer}.") for outer in found)
+        if inside or not any(fnmatchcase(name, pattern) for pattern in patterns):
+            continue
+        if isinstance(each, torch.jit.ScriptModule):
+            raise SwatcostError(f"checkpoint {name}: it is a TorchScript module, whose forward cannot be run again")
+        if isinstance(each, nn.ModuleList | nn.ModuleDict):
+            raise SwatcostError(f"checkpoint {name}: it has no forward pass; give what it holds, {name}.*")
+        found[name] = each
+    return found
+
+
+@contextlib.contextmanager
+def checkpointed(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Runs each of these modules as `torch.utils.checkpoint.checkpoint(module, …, use_reentrant=False)` does."""
+
+    def replaced(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return torch_checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+        return run
+
+    own = [each.__dict__.get("forward") for each in modules]
+    try:
+        for each in modules:
+            each.__dict__["forward"] = replaced(each.forward)
+        yield
+    finally:
+        for each, before in zip(modules, own, strict=True):
+            each.__dict__.pop("forward", None)
+            if before is not None:
+                each.__dict__["forward"] = before
 
 
 class Checkpointing:

@@ -1,13 +1,93 @@
 """The loss that ends a traced forward pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swatcost.common.errors import SwatcostError
+from swatcost.tracing.arguments import tensors_in
+from swatcost.tracing.autograd_graph import behind, differentiable
+
+OwnLoss = Callable[[Any], Tensor]
+"""A user's loss: of the network's output, as the network returns it."""
+
+_NAMES = ("none", "mse", "cross-entropy")
+_THE_NETWORKS = "its own"
 
 
-class _Loss(torch.autograd.Function):
+@dataclass(frozen=True)
+class Ending:
+    """How a step's forward pass ends: the scalar from which the backward pass starts, and the loss that it is.
+
+    The scalar is None if no output has a gradient.
+    """
+
+    scalar: Tensor | None
+    name: str
+
+
+class Loss:
+    """The loss of a step. `targets` makes what a user would give to the loss beside an output: a tensor of a shape and
+    a dtype.
+
+    Without a name it is what the network's output looks like: the network's own where that returns a scalar (`loss`,
+    if outputs have names); the cross-entropy of classes, for outputs (`logits`, if there are any) of two dimensions, or
+    of tokens, for outputs of three dimensions whose last is the size of one of the network's embeddings; else none.
+    """
+
+    def __init__(self, asked: str | OwnLoss | None) -> None:
+        if isinstance(asked, str) and asked not in _NAMES:
+            raise SwatcostError(f"loss {asked!r:.80}: give {', '.join(_NAMES)}, or FILE:factory for a loss of your own")
+        if asked is not None and not isinstance(asked, str) and not callable(asked):
+            raise SwatcostError(f"loss {asked!r:.80}: give a name, or a function of the network's output")
+        self._asked = asked
+
+    @property
+    def is_assumed(self) -> bool:
+        return self._asked is None
+
+    def of(self, result: Any, model: nn.Module, targets: Callable[..., Tensor]) -> Ending:
+        """The end of a forward pass with this result.
+
+        Raises SwatcostError if the loss that was asked for cannot be computed from it.
+        """
+        outputs = differentiable(result)
+        if not outputs:
+            return Ending(None, "none")
+        if callable(self._asked):
+            return self._users(self._asked, result)
+        own, scores = _losses_in(result, outputs), _scores_in(result, outputs)
+        name = self._asked
+        if name is None:
+            vocabularies = {each.num_embeddings for each in model.modules() if isinstance(each, nn.Embedding)}
+            classes = bool(scores) and all(_are_scores(each, vocabularies) for each in scores)
+            name = _THE_NETWORKS if own else "cross-entropy" if classes else "none"
+        if name == "none":
+            return Ending(_Nothing.apply(*outputs), name)
+        if name == _THE_NETWORKS:
+            losses = own
+        elif name == "cross-entropy":
+            losses = [_cross_entropy(each, targets) for each in scores]
+        else:
+            losses = [_squared_error(each, targets) for each in outputs]
+        return Ending(_with_unreached(losses, outputs), name)
+
+    @staticmethod
+    def _users(loss: OwnLoss, result: Any) -> Ending:
+        name = getattr(loss, "__name__", type(loss).__name__)
+        found = loss(result)
+        if not isinstance(found, Tensor) or found.numel() != 1 or not found.requires_grad:
+            raise SwatcostError(
+                f"loss {name} returned {_described(found)}: it has to return one number with a gradient"
+            )
+        return Ending(found, name)
+
+
+class _Nothing(torch.autograd.Function):
     """A scalar that saves nothing; its backward pass makes one gradient per output, as the mean squared error's does.
 
     Autograd frees each gradient as soon as the output's own operation has used it. Gradients passed to
@@ -24,6 +104,56 @@ class _Loss(torch.autograd.Function):
         return tuple(torch.ones_like(each) for each in ctx.outputs)
 
 
-def loss_of(outputs: Sequence[Tensor]) -> Tensor:
-    """A loss over all outputs."""
-    return _Loss.apply(*outputs)  # type: ignore[no-any-return]
+def _with_unreached(losses: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:
+    """The sum of losses, and of nothing over outputs that they do not reach, which something else trains."""
+    nodes = behind(each.grad_fn for each in losses) if len(outputs) > 1 else set()
+    others = [each for each in outputs if nodes and each.grad_fn not in nodes]
+    total = losses[0]
+    for each in losses[1:]:
+        total = total + each
+    return total + _Nothing.apply(*others) if others else total
+
+
+def _losses_in(result: Any, outputs: Sequence[Tensor]) -> list[Tensor]:
+    """The losses among a network's results: the one that is called so, or else every scalar."""
+    named = _named(result, "loss")
+    if isinstance(named, Tensor) and named.dim() == 0 and named.requires_grad:
+        return [named]
+    return [each for each in outputs if each.dim() == 0]
+
+
+def _scores_in(result: Any, outputs: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs that may be scores of classes: those called logits, or else all."""
+    named = _named(result, "logits")
+    return differentiable(named) if tensors_in(named) else list(outputs)
+
+
+def _named(result: Any, name: str) -> Any:
+    return result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+
+
+def _are_scores(output: Tensor, vocabularies: set[int]) -> bool:
+    """Whether they look like scores of classes, one row per sample, or of tokens."""
+    if not output.is_floating_point() or output.is_nested or output.dim() not in (2, 3) or output.shape[-1] < 2:
+        return False
+    return output.dim() == 2 or output.shape[-1] in vocabularies
+
+
+def _cross_entropy(output: Tensor, targets: Callable[..., Tensor]) -> Tensor:
+    """The mean over rows of classes: the last dimension, or the second of images, whose classes come before places."""
+    if output.dim() < 2 or not output.is_floating_point():
+        raise SwatcostError(f"loss cross-entropy: an output of {tuple(output.shape)} has no dimension of classes")
+    if output.dim() > 3:
+        return F.cross_entropy(output, targets(output, (output.shape[0], *output.shape[2:]), torch.int64))
+    rows = output.flatten(0, -2)
+    return F.cross_entropy(rows, targets(output, rows.shape[:1], torch.int64))
+
+
+def _squared_error(output: Tensor, targets: Callable[..., Tensor]) -> Tensor:
+    if not output.is_floating_point():
+        raise SwatcostError(f"loss mse: an output of {output.dtype} has no squared error here")
+    return F.mse_loss(output, targets(output, output.shape, output.dtype))
+
+
+def _described(value: Any) -> str:
+    return f"a tensor of {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

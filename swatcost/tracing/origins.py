@@ -44,6 +44,10 @@ class Origins:
         grown = any(each in self._expanded or self._names.get(each, frozenset()) is None for each in places)
         return grown or self._are_expanded(operands)
 
+    def given(self, tensor: Tensor) -> None:
+        """Notes a tensor that is an input of the step, as those of the network are."""
+        self._names[self.place(tensor)] = None
+
     def names(self, tensor: Tensor) -> Names:
         """The parameters and buffers that it was computed from; none for a constant or what inputs are behind."""
         return self._names.get(self.place(tensor)) or frozenset()

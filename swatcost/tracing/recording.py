@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
+from swatcost.network.conditions import Conditions
 from swatcost.network.layer import Layer
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable, number_of
 from swatcost.tracing.batch import Batch
@@ -66,6 +67,8 @@ class Recording:
         self._executed_backward = ExecutedBackward()
         self._unseen = UnseenKernels(self._storages)
         self._outputs: list[tuple[int, ...]] = []
+        self._targets: list[int] = []
+        self._in_loss = False
         self._embeds_input = False
         self._backward_began = 0
         self._events: list[int] = []  # the timeline's, once the step is over
@@ -102,7 +105,9 @@ class Recording:
         try:
             layers = self._reader.layers(operation, args, kwargs, result, frame)
         except NotReadError:
-            self._uncounted[listed_name(operation.name, args)].append(frame.name)
+            listed = listed_name(operation.name, args)
+            if not self._in_loss or may_multiply_tensors(listed):
+                self._uncounted[listed].append(frame.name)
         if layers and layers[0].kind in ("conv", "transposed_conv"):
             self._complex.see(len(self._layers), layers[0], *args[:2])
         if not operation.moves:
@@ -176,14 +181,24 @@ class Recording:
                 args = inputs[0], None, getattr(frame.module, "weight", None)
                 self._layers += self._reader.read(READERS["_fused_rms_norm"], args, {}, result, frame)
 
-    def forward_ended(self, result: Any) -> None:
-        """Reads autograd's graph; the backward pass follows."""
+    def network_ended(self, result: Any) -> None:
+        """The network has returned its result; the loss follows."""
         self._written_unseen(differentiable(result), "")
-        self._reached, custom = self._graph.reached(result)
+        self._outputs = [tuple(each.shape) for each in differentiable(result)]
+        self._in_loss = True
+
+    def target(self, tensor: Tensor) -> None:
+        """Records a tensor that the loss is given beside the network's result: it exists before the step begins."""
+        self._storages.growing(tensor)
+        self._targets.append(self._storages.number(tensor))
+        self._origins.given(tensor)
+
+    def forward_ended(self, result: Any, loss: Tensor | None) -> None:
+        """Reads autograd's graph; the backward pass follows."""
+        self._reached, custom = self._graph.reached([result, loss])
         for node, place in custom.items():
             self._custom[number_of(node)] = backward_of(node), place
             node.register_hook(partial(self._returned, backward_of(node), place))
-        self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._backward_began = len(self._storages.events)
 
     def backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -223,7 +238,7 @@ class Recording:
         """Frees autograd's graph, once nothing else holds the step's tensors."""
         self._graph.release()
 
-    def network(self, name: str) -> Network:
+    def network(self, name: str, conditions: Conditions) -> Network:
         """The traced network, once the step is over."""
         kept = [each.grad for each in self._parameters.values() if each.grad is not None]
         gradients = {self._storages.constant(each) for each in kept if each.layout == torch.strided}
@@ -243,11 +258,13 @@ class Recording:
             storages=tuple(self._storages.sizes),
             saved=self._saved.all(),
             timeline=Timeline(
-                events=tuple(self._events),
+                events=_with_first(self._events, self._input_storages, self._targets),
                 backward=self._backward_began,
                 gradients=tuple(sorted(gradients)),
                 inputs=self._input_storages,
+                targets=tuple(self._targets),
             ),
+            conditions=conditions,
             uncounted=tuple(self._listed()),
             torch_version=str(torch.__version__),
             embeds_input=self._embeds_input,
@@ -264,7 +281,7 @@ class Recording:
         for each in tensors_of(result):
             if self._origins.grow([each]):
                 self._storages.growing(each)
-            elif each.numel() and address(each) not in self._own.addresses:
+            elif each.numel() and address(each) not in self._own.addresses and not self._in_loss:
                 self._storages.constant(each)
                 self._graph.fixed()
 
@@ -285,6 +302,13 @@ class Recording:
                 calls=len(places),
                 places=tuple(dict.fromkeys(place or type(self._model).__name__ for place in places)),
             )
+
+
+def _with_first(events: list[int], inputs: int, targets: list[int]) -> tuple[int, ...]:
+    """The timeline's events, with targets allocated right after the inputs, whenever they were seen."""
+    made = [number + 1 for number in targets]
+    others = [event for event in events if event not in made]
+    return tuple(others[:inputs] + made + others[inputs:])
 
 
 def _stored(name: str, tensor: Tensor) -> dict[str, Any]:

@@ -55,6 +55,15 @@ class RunningModules:
         return self._failure[1] if self._failure and self._failure[0] is error else None
 
     @contextlib.contextmanager
+    def within(self, place: str) -> Iterator[None]:
+        """Runs something that is in no module of the network, such as the loss."""
+        self._running.append(Frame(place, nn.Identity(), (), AutogradGraph.created()))
+        try:
+            yield
+        finally:
+            self._running.pop()
+
+    @contextlib.contextmanager
     def tracked(self, left: Callable[[Frame, Any], None]) -> Iterator[None]:
         """Tracks modules with global hooks that act in this thread only; `left` is called with each module's result."""
         thread = threading.get_ident()

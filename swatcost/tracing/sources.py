@@ -39,15 +39,19 @@ def trace_zoo(
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
     classes: int | None = None,
+    loss: str | None = None,
+    autocast: str | None = None,
+    checkpoint: Sequence[str] | None = None,
 ) -> Network:
     """Traces a network of the zoo."""
+    wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint}
     try:
         with torch.device("meta"):
             module = entry.build(classes)
     except (RuntimeError, OverflowError, TypeError) as error:
         raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {first_line(error)}") from None
     shape = entry.input_shape if input_shape is None else input_shape
-    return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name)
+    return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name, **wanted)
 
 
 def trace_source(
@@ -56,6 +60,9 @@ def trace_source(
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
     classes: int | None = None,
+    loss: str | None = None,
+    autocast: str | None = None,
+    checkpoint: Sequence[str] | None = None,
 ) -> Network:
     """Traces the network that `library:name`, `package.module:factory` or `path/file.py:factory` names.
 
@@ -70,24 +77,25 @@ def trace_source(
     with _importing(source), process_state(), Generators().restored():
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
-            if any(each is not None for each in (input_shape, input_dtype, classes)):
+            if any(each is not None for each in (input_shape, input_dtype, classes, loss, autocast, checkpoint)):
                 raise SwatcostError(
-                    f"{source} is already traced: leave out input_shape, input_dtype and classes, which are fixed"
+                    f"{source} is already traced: leave out what a trace fixes, such as input_shape and classes"
                 )
             return built
+        wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint}
         if input_shape is None and built.inputs is None and built.input_shape is None:
             raise SwatcostError(
                 f"{source} does not define an input shape: give --input-shape (input_shape=), "
                 "or let the factory return (module, example_inputs)"
             )
         try:
-            return _traced(source, built, input_shape, input_dtype)
+            return _traced(source, built, input_shape, input_dtype, wanted)
         except SwatcostError:
             if not any(tensor.is_meta for tensor in (*built.module.parameters(), *built.module.buffers())):
                 raise
         built = _built(source, classes, meta=False)  # it may read values
         assert isinstance(built, Built)
-        return _traced(source, built, input_shape, input_dtype)
+        return _traced(source, built, input_shape, input_dtype, wanted)
 
 
 def build_source(source: str, classes: int | None = None) -> Built:
@@ -102,10 +110,30 @@ def build_source(source: str, classes: int | None = None) -> Built:
     return built
 
 
-def _traced(source: str, built: Built, input_shape: Sequence[int] | None, input_dtype: str | None) -> Network:
+def loss_named(loss: str | None) -> Any:
+    """The loss of this name, or the one that `path/file.py:factory` or `package.module:factory` returns."""
+    if loss is None or ":" not in loss:
+        return loss
+    place, _, name = loss.rpartition(":")
+    with _importing(loss):
+        factory = _attribute(loss, _file(Path(place)) if place.endswith(".py") else _imported(place, place), name)
+        try:
+            found = factory()
+        except Exception as error:
+            raise SwatcostError(f"{loss} raised {type(error).__name__}: {first_line(error)}") from error
+    if not callable(found):
+        raise SwatcostError(
+            f"{loss} returned a {type(found).__name__}: let it return a function of the network's output"
+        )
+    return found
+
+
+def _traced(
+    source: str, built: Built, input_shape: Sequence[int] | None, input_dtype: str | None, wanted: dict[str, Any]
+) -> Network:
     inputs = built.inputs if input_shape is None else None
     shape = built.input_shape if input_shape is None and inputs is None else input_shape
-    return trace(built.module, inputs, input_shape=shape, input_dtype=input_dtype, name=source)
+    return trace(built.module, inputs, input_shape=shape, input_dtype=input_dtype, name=source, **wanted)
 
 
 def _built(source: str, classes: int | None, *, meta: bool) -> Built | Network:
@@ -124,15 +152,20 @@ def _given(source: str, classes: int | None, meta: bool) -> Built | Network:
     if place == "timm":
         return _of_timm(name, classes, meta)
     module = _file(Path(place)) if place.endswith(".py") else _imported(place, place)
-    factory: Any = module
+    return _called(source, _attribute(source, module, name), {} if classes is None else {"num_classes": classes}, meta)
+
+
+def _attribute(source: str, module: Any, name: str) -> Any:
+    """What a module has by this name, which may have dots."""
+    found: Any = module
     for part in name.split("."):
         try:
-            factory = getattr(factory, part)
+            found = getattr(found, part)
         except AttributeError:
             names = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
             known = nearest(name, names) if names else "it has no function"
-            raise SwatcostError(f"{place} has no {name!r}: {known}") from None
-    return _called(source, factory, {} if classes is None else {"num_classes": classes}, meta)
+            raise SwatcostError(f"{source.rpartition(':')[0]} has no {name!r}: {known}") from None
+    return found
 
 
 def _called(source: str, factory: Any, arguments: dict[str, Any], meta: bool) -> Built | Network:

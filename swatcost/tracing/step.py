@@ -12,6 +12,7 @@ from swatcost.network import Network, Variation
 from swatcost.tracing.arguments import Arguments, tensors_in
 from swatcost.tracing.batch import Batch
 from swatcost.tracing.traced_step import traced_step
+from swatcost.tracing.wanted import Wanted
 
 _RUNS_THAT_DRAW, _RUNS_THAT_READ = 8, 4  # drawing a rare branch takes more runs than reading, which is slower
 _MOST_TIMES_AS_LONG = 10  # a loop that runs until a value is small may never end on another input
@@ -30,14 +31,16 @@ class Step:
         name: str,
         batch: Batch,
         arguments: Callable[[], Arguments],
+        wanted: Wanted,
         *,
         meta: bool,
         of_zeros: bool = False,
     ) -> None:
         self._model, self._name, self._batch = model, name, batch
         self._arguments, self._meta, self._of_zeros = arguments, meta, of_zeros
+        self._wanted = wanted
         args, kwargs = arguments()
-        self._traced = traced_step(model, name, batch, args, kwargs, meta=meta)
+        self._traced = traced_step(model, name, batch, args, kwargs, wanted, meta=meta)
 
     @property
     def batch_told(self) -> Batch | None:
@@ -69,7 +72,15 @@ class Step:
             self._fill((args, kwargs), seed)
         most = _SHORT + _MOST_TIMES_AS_LONG * self._traced.operations
         return traced_step(
-            self._model, self._name, self._batch, args, kwargs, meta=self._meta, seed=seed, most_operations=most
+            self._model,
+            self._name,
+            self._batch,
+            args,
+            kwargs,
+            self._wanted,
+            meta=self._meta,
+            seed=seed,
+            most_operations=most,
         ).network
 
     def _fill(self, arguments: Arguments, seed: int) -> None:

@@ -9,7 +9,7 @@ import gc
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,18 +17,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nested._internal.nested_tensor import NestedTensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
+from swatcost.network.conditions import IN_LOSS
 from swatcost.tracing.arguments import tensors_in
-from swatcost.tracing.autograd_graph import differentiable
+from swatcost.tracing.autocast import Autocast
 from swatcost.tracing.batch import Batch, Statements
-from swatcost.tracing.checkpointing import Checkpointing
+from swatcost.tracing.checkpointing import Checkpointing, checkpointed, modules_to_checkpoint
 from swatcost.tracing.flex_attention import FRONT, flex_attention_passed_to
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
-from swatcost.tracing.loss import loss_of
+from swatcost.tracing.loss import Ending
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
 from swatcost.tracing.operations import is_composite, name_of, saves
@@ -38,6 +39,7 @@ from swatcost.tracing.running_modules import Frame, RunningModules
 from swatcost.tracing.scripted_calls import flat_weights_replaced, scripts_as_written
 from swatcost.tracing.torch_control_flow import eager_control_flow, saving
 from swatcost.tracing.value_reads import ValueReads
+from swatcost.tracing.wanted import Wanted, installed, region_of
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,18 @@ def traced_step(
     batch: Batch,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    wanted: Wanted,
     *,
     meta: bool,
     seed: int = 0,
     most_operations: int | None = None,
 ) -> Traced:
-    """Runs a module forward and backward once, with this seed for all random generators.
+    """Runs a module forward and backward once, as is wanted, with this seed for all random generators.
 
-    Raises ForwardError if the module raises, or needs more than `most_operations` operations.
+    Raises ForwardError if the module raises, or needs more than `most_operations` operations, and SwatcostError if it
+    cannot be run as is wanted.
     """
+    again = modules_to_checkpoint(model, wanted.checkpoint)
     parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
     buffers = {key: stand_in(each, meta) for key, each in model.named_buffers()}
     given = tensors_in((args, kwargs))
@@ -77,10 +82,16 @@ def traced_step(
     recording, running = Recording(model, parameters, buffers, inputs, batch), RunningModules(model)
     statements = Statements(model, given)
     generators = Generators(model)
-    observer = _Observer(recording, running, statements, generators, meta=meta, most_operations=most_operations)
-    tracked = running.tracked(observer.left), observer.checkpointing.tracked()
+    observer = _Observer(
+        model, recording, running, statements, generators, wanted, meta=meta, most_operations=most_operations
+    )
+    tracked = running.tracked(observer.left), observer.checkpointing.tracked(), checkpointed(list(again.values()))
+    casting = wanted.casting()
     try:
-        with untouched(model), generators.restored(), _as_written(), _existing_objects_frozen(), tracked[0], tracked[1]:
+        with (
+            untouched(model), generators.restored(), _as_written(), _existing_objects_frozen(), installed(casting),
+            tracked[0], tracked[1], tracked[2],
+        ):  # fmt: skip
             generators.seed(seed)
             device = torch.device("meta") if meta else contextlib.nullcontext()
             attention = fused_attention() if meta else contextlib.nullcontext()
@@ -91,12 +102,12 @@ def traced_step(
                 saved = saving(observer.save, observer.within_transform)
                 with scripts, saved, eager_control_flow(), device, attention, flex, reads, observer:
                     named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
-                    functional_call(_WithBackward(model, observer.backward), named, args, kwargs)
+                    functional_call(_WholeStep(model, observer, casting), named, args, kwargs)
             except SwatcostError:
                 raise
             except (Exception, SystemExit) as error:
                 raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
-        return observer.traced(name)
+        return observer.traced(name, tuple(again))
     except BaseException as error:
         _forget_tensors(error)
         raise
@@ -119,15 +130,19 @@ class _Observer(TorchDispatchMode):
 
     def __init__(
         self,
+        model: nn.Module,
         recording: Recording,
         running: RunningModules,
         statements: Statements,
         generators: Generators,
+        wanted: Wanted,
         *,
         meta: bool,
         most_operations: int | None,
     ) -> None:
         super().__init__()
+        self.model = model
+        self.wanted = wanted
         self.recording = recording
         self.running = running
         self.statements = statements
@@ -142,13 +157,17 @@ class _Observer(TorchDispatchMode):
         self.in_transform = False
         self.unlisted_saves: dict[str, None] = {}
         self.draws_values = self.draws_tensors = self.reads_values = False
+        self.loss = "none"
+        self.targets: list[Tensor] = []
 
-    def traced(self, name: str) -> Traced:
+    def traced(self, name: str, checkpointed: tuple[str, ...]) -> Traced:
         """The trace, once the step is over."""
         # Without values in the inputs, as on the meta device, only drawn ones differ.
         of_values = self.reads_values and (self.kernels is None or self.draws_tensors)
         draws = self.draws_values or (of_values and self.draws_tensors)
-        network = replace(self.recording.network(name), unlisted_saves=tuple(self.unlisted_saves))
+        conditions = self.wanted.met(self.loss, checkpointed)
+        network = self.recording.network(name, conditions)
+        network = replace(network, unlisted_saves=tuple(self.unlisted_saves))
         return Traced(network, self.statements.batch, draws, of_values, self.operations)
 
     def __torch_dispatch__(
@@ -200,17 +219,31 @@ class _Observer(TorchDispatchMode):
             self.recording.nested(before, args, result)
         return result
 
-    def backward(self, result: Any) -> None:
-        """Runs the backward pass to record its memory."""
+    def forward_ended(self, result: Any) -> Ending:
+        """Computes the loss of a network's result."""
         self.draws_values, self.draws_tensors = self.generators.drawn()
         self.reads_values = self.reads.found
-        outputs = differentiable(result)
-        loss = loss_of(outputs) if outputs else None
-        self.recording.forward_ended(result)
+        self.recording.network_ended(result)
+        with self.running.within(IN_LOSS):
+            ending = self.wanted.loss.of(result, self.model, self._targets)
+        self.loss = ending.name
+        return ending
+
+    def _targets(self, output: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """A tensor that the loss is given beside an output."""
+        with _disable_current_modes():
+            made = torch.zeros(shape, dtype=dtype, device=output.device)
+        self.recording.target(made)
+        self.targets.append(made)  # as whoever runs the step holds it
+        return made
+
+    def backward(self, result: Any, ending: Ending) -> None:
+        """Runs the backward pass to record its memory."""
+        self.recording.forward_ended(result, ending.scalar)
         self.in_backward = True
         try:
-            if loss is not None:
-                loss.backward()
+            if ending.scalar is not None:
+                ending.scalar.backward()
         except (Exception, SystemExit):  # a custom autograd function may not run on such tensors
             self.recording.backward_failed()
         else:
@@ -229,16 +262,20 @@ class _Observer(TorchDispatchMode):
         return tensor.detach()  # returned as it is, a result and its node would hold each other
 
 
-class _WithBackward(nn.Module):
-    """Runs a model and then `backward`, while its parameters are still replaced; module hooks do not see it."""
+class _WholeStep(nn.Module):
+    """Runs a model, its loss and the backward pass, while parameters are replaced; module hooks do not see it."""
 
-    def __init__(self, model: nn.Module, backward: Callable[[Any], None]) -> None:
+    def __init__(self, model: nn.Module, observer: _Observer, casting: Autocast | None) -> None:
         super().__init__()
         self.model = model
-        self._backward = backward
+        self._observer = observer
+        self._casting = casting
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        self._backward(self.model(*args, **kwargs))
+        with region_of(self._casting):
+            result = self.model(*args, **kwargs)
+            ending = self._observer.forward_ended(result)
+        self._observer.backward(result, ending)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,34 @@
+"""The conditions under which a training step was traced, beside the network and its input."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from swatcost.network.layer import Name
+
+AUTOCASTS: Mapping[str, tuple[str, Literal["cuda", "cpu"]]] = {
+    "amp": ("bfloat16", "cuda"),
+    "amp-fp16": ("float16", "cuda"),
+    "amp-cpu": ("bfloat16", "cpu"),
+    "amp-cpu-fp16": ("float16", "cpu"),
+}
+"""The kinds of torch.autocast, by name: the lower precision, and the device whose lists of operations hold."""
+
+IN_LOSS = "(loss)"
+"""The place of what the loss computes and saves, as that of a module."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """The loss of a traced step, its autocast, and the modules that are checkpointed although the network does not.
+
+    `loss` is "none", "mse", "cross-entropy", "its own" for one that the network computes, or the name of a user's;
+    `loss_is_assumed` says that nobody named it. `autocast` is a name in AUTOCASTS, or empty. `checkpoint` holds the
+    patterns that were asked for and `checkpointed` the modules that match.
+    """
+
+    loss: Name = "none"
+    loss_is_assumed: bool = True
+    autocast: Name = ""
+    checkpoint: tuple[Name, ...] = ()
+    checkpointed: tuple[Name, ...] = ()

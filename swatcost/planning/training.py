@@ -1,0 +1,46 @@
+"""A network, and how its training steps are executed, from what a user gives for both."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swatcost.loading import counted_network, with_input
+from swatcost.memory.execution import EXECUTING, Execution
+from swatcost.memory.precisions import PRECISIONS
+from swatcost.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def trained(
+    network: "Network | str | Path | nn.Module",
+    asked: Mapping[str, Any],
+    *,
+    input_shape: Sequence[int] | None = None,
+    example_inputs: Any = None,
+    batch_dim: int | None = None,
+    loss: Any = None,
+    checkpoint: str | Iterable[str] | None = None,
+) -> tuple[Network, Execution, dict[str, Any]]:
+    """The network, traced under the precision that is asked for, the execution, and the settings that are left.
+
+    A precision that is not given is that of the trace. Raises SwatcostError if a trace is of another kind of step.
+    """
+    executing = {name: asked[name] for name in EXECUTING if asked.get(name) is not None}
+    precision = executing.get("precision")
+    autocast = None if precision is None else PRECISIONS.choose(precision).autocast
+    traced = counted_network(
+        with_input(
+            network,
+            input_shape=input_shape,
+            example_inputs=example_inputs,
+            batch_dim=batch_dim,
+            loss=loss,
+            autocast=autocast,
+            checkpoint=checkpoint,
+        )
+    )
+    if precision is None and traced.conditions.autocast:
+        executing["precision"] = traced.conditions.autocast
+    return traced, Execution.of(**executing), {name: each for name, each in asked.items() if name not in EXECUTING}

@@ -1,0 +1,231 @@
+"""torch.autocast on any device: which operation runs in which precision, by torch's lists for CUDA and for CPUs.
+
+torch's own autocast does nothing on the meta device, nor for CUDA without a GPU. So each operation that torch registers
+for a device's autocast is registered here, for a dispatch key that no device uses, with a kernel that does the same:
+casts what it is given, and runs the operation. Whether an operation is listed, torch's registry says; the lists below
+say of those that it does not run in fp32 what it does instead.
+
+Source: aten/src/ATen/autocast_mode.h and autocast_mode.cpp, torch 2.13.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp import autocast_mode
+from torch.library import Library, fallthrough_kernel
+
+_KEY: Any = getattr(torch._C.DispatchKey, "AutocastHPU")  # noqa: B009 - torch's stubs lack it
+_DEVICE, _KEY_NAME = "hpu", "AutocastHPU"
+
+_LOWER = {
+    "cuda": (
+        "_convolution", "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d",
+        "conv_transpose3d", "convolution", "cudnn_convolution", "cudnn_convolution_transpose", "prelu", "addmm",
+        "addmv", "addr", "matmul", "einsum", "mm", "mv", "linalg_vecdot", "linear", "addbmm", "baddbmm", "bmm",
+        "chain_matmul", "linalg_multi_dot", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "lstm_cell", "gru_cell",
+        "rnn_tanh_cell", "rnn_relu_cell", "_scaled_dot_product_flash_attention", "scaled_dot_product_attention",
+    ),
+    "cpu": (
+        "conv1d", "conv2d", "conv3d", "bmm", "mm", "linalg_vecdot", "baddbmm", "addmm", "_addmm_activation", "addbmm",
+        "linear", "_convolution", "matmul", "conv_tbc", "mkldnn_rnn_layer", "conv_transpose1d", "conv_transpose2d",
+        "conv_transpose3d", "prelu", "scaled_dot_product_attention", "_native_multi_head_attention",
+    ),
+}  # fmt: skip
+"""What runs in the lower precision."""
+
+_RESULT_IN_FP32 = {
+    "cuda": (
+        "prod", "softmax", "log_softmax", "cumprod", "cumsum", "linalg_vector_norm", "linalg_matrix_norm", "sum",
+    ),
+    "cpu": (),
+}  # fmt: skip
+"""What is given a dtype instead of fp32 operands, unless the caller gave one."""
+
+_WIDEST = {
+    "cuda": (
+        "addcdiv", "addcmul", "atan2", "bilinear", "cross", "dot", "vdot", "grid_sampler", "index_put", "tensordot",
+        "scatter_add",
+    ),
+    "cpu": ("stack", "cat", "index_copy"),
+}  # fmt: skip
+"""What runs in the widest precision among its operands."""
+
+_REFUSED = {"cuda": ("binary_cross_entropy",), "cpu": ()}
+
+Kernel = Callable[..., Any]
+
+
+class Autocast:
+    """Runs what is inside `on()` under autocast to `dtype`, by the lists of `device`, "cuda" or "cpu".
+
+    Copies of leaf parameters in the lower precision are kept until the outermost region is left, as torch keeps them.
+    A network that enters torch.autocast itself, or asks whether it is enabled, sees this one.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: str) -> None:
+        self._dtype, self._listed_for = dtype, device
+        self._regions: list[tuple[bool, torch.dtype]] = []
+        self._copies: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Registers the kernels, and stands in for torch.autocast in this process."""
+        own, everywhere = Library("aten", "IMPL"), Library("_", "IMPL")
+        everywhere.fallback(fallthrough_kernel, _KEY_NAME)
+        for name, kernel in self._kernels():
+            own.impl(name, kernel, _KEY_NAME)
+        was = torch.is_autocast_enabled(_DEVICE)
+        torch.set_autocast_enabled(_DEVICE, True)  # or else the key is masked out
+        try:
+            with self._in_place_of_torchs():
+                yield
+        finally:
+            torch.set_autocast_enabled(_DEVICE, was)
+            own._destroy()
+            everywhere._destroy()
+            self._copies.clear()
+
+    @contextlib.contextmanager
+    def on(self, dtype: torch.dtype | None = None, *, enabled: bool = True) -> Iterator[None]:
+        """A region in which operations are cast, or are not."""
+        guard: Any = torch._C._IncludeDispatchKeyGuard if enabled else torch._C._ExcludeDispatchKeyGuard
+        self._regions.append((enabled, dtype or self._dtype))
+        try:
+            with guard(_KEY if enabled else torch._C.DispatchKeySet(_KEY)):
+                yield
+        finally:
+            self._regions.pop()
+            if not self._regions:
+                self._copies.clear()
+
+    def _enabled(self, *device: str) -> bool:
+        return bool(self._regions) and self._regions[-1][0]
+
+    def _lower(self, *device: str) -> torch.dtype:
+        return self._regions[-1][1] if self._regions else self._dtype
+
+    @contextlib.contextmanager
+    def _in_place_of_torchs(self) -> Iterator[None]:
+        state, torchs, default = self, autocast_mode.autocast, torch.get_autocast_dtype
+
+        def init(
+            self: Any, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: Any = None
+        ) -> None:
+            self.device, self._enabled, self._cache_enabled, self._entered = device_type, enabled, True, []
+            self.fast_dtype = state._lower() if dtype is None else dtype
+
+        def enter(self: Any) -> Any:
+            region = state.on(self.fast_dtype, enabled=self._enabled)
+            region.__enter__()
+            self._entered.append(region)
+            return self
+
+        def leave(self: Any, *exception: Any) -> bool:
+            return bool(self._entered.pop().__exit__(*exception))
+
+        replaced: dict[Any, dict[str, Any]] = {
+            torchs: {"__init__": init, "__enter__": enter, "__exit__": leave},
+            torch: {
+                "is_autocast_enabled": self._enabled,
+                "get_autocast_dtype": lambda *device: self._lower() if self._enabled() else default(*device),
+            },
+        }
+        before = {(place, name): vars(place)[name] for place, names in replaced.items() for name in names}
+        for place, names in replaced.items():
+            for name, value in names.items():
+                setattr(place, name, value)
+        try:
+            yield
+        finally:
+            for (place, name), value in before.items():
+                setattr(place, name, value)
+
+    def _kernels(self) -> Iterator[tuple[str, Kernel]]:
+        device = self._listed_for
+        for name in _listed(device):
+            operation, _, overload = name.partition(".")
+            func = getattr(getattr(torch.ops.aten, operation), overload or "default")
+            if operation in _REFUSED[device]:
+                continue
+            if operation in _LOWER[device]:
+                yield name, self._kernel(func, lambda args: self._lower())
+            elif operation in _WIDEST[device]:
+                yield name, self._kernel(func, self._widest)
+            elif operation in _RESULT_IN_FP32[device]:
+                yield name, self._with_dtype(func)
+            elif operation == "norm":
+                yield name, self._norm(func)
+            else:
+                yield name, self._kernel(func, lambda args: torch.float32)
+
+    def _kernel(self, func: Any, precision: Callable[[Any], torch.dtype]) -> Kernel:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
+                dtype = precision((args, kwargs))
+                given = [self._cast(each, dtype) for each in args]
+                return func(*given, **{name: self._cast(each, dtype) for name, each in kwargs.items()})
+
+        return run
+
+    def _with_dtype(self, func: Any) -> Kernel:
+        def run(first: Any, *args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
+                if dtype is None and not (args and isinstance(args[-1], torch.dtype)) and _is_eligible(first):
+                    dtype = torch.float32
+                return func(first, *args, **kwargs, **({} if dtype is None else {"dtype": dtype}))
+
+        return run
+
+    def _norm(self, func: Any) -> Kernel:
+        def run(first: Any, p: Any = 2, *args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
+                wanted = torch.float32 if _is_eligible(first) else first.dtype
+                return torch.ops.aten.norm(first, p, *args, dtype=wanted, **kwargs)
+
+        return run
+
+    def _widest(self, given: Any) -> torch.dtype:
+        floats = {each.dtype for each in _tensors(given) if _is_eligible(each)}
+        return torch.float32 if torch.float32 in floats else self._lower()
+
+    def _cast(self, value: Any, dtype: torch.dtype) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(self._cast(each, dtype) for each in value)
+        if not isinstance(value, Tensor) or not _is_eligible(value) or value.dtype == dtype:
+            return value
+        if value.dtype != torch.float32 or not value.requires_grad or not value.is_leaf or value._is_view():
+            return value.to(dtype)
+        if dtype == torch.float32 or dtype != self._lower():
+            return value.to(dtype)
+        place = id(value), dtype
+        if place not in self._copies:
+            self._copies[place] = value, value.to(dtype)
+        return self._copies[place][1]
+
+
+def _is_eligible(value: Any) -> bool:
+    """Whether autocast casts it: floating-point tensors, but for those of double precision."""
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+
+
+@cache
+def _listed(device: str) -> tuple[str, ...]:
+    """The operations, with their overloads, for which torch has a kernel under this device's autocast."""
+    key = f"Autocast{device.upper()}"
+    names = (each for each in torch._C._dispatch_get_all_op_names() if each.startswith("aten::"))
+    listed = (each for each in names if torch._C._dispatch_has_kernel_for_dispatch_key(each, key))
+    return tuple(sorted(each.removeprefix("aten::") for each in listed))

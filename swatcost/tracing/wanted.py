@@ -1,0 +1,64 @@
+"""What is asked of a trace, beside the network and its input: loss, autocast, checkpointed modules."""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
+from swatcost.network.conditions import AUTOCASTS, Conditions
+from swatcost.tracing.autocast import Autocast
+from swatcost.tracing.loss import Loss, OwnLoss
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The loss of the step, the kind of autocast, and patterns of the modules to checkpoint."""
+
+    loss: Loss
+    autocast: str = ""
+    checkpoint: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(
+        loss: str | OwnLoss | None = None, autocast: str | None = None, checkpoint: str | Iterable[str] | None = None
+    ) -> "Wanted":
+        """The same from what a user gives. Raises SwatcostError for what is none of them."""
+        if autocast and autocast not in AUTOCASTS:
+            raise SwatcostError(f"autocast {autocast!r:.40}: {nearest(str(autocast), list(AUTOCASTS))}")
+        patterns = (checkpoint,) if isinstance(checkpoint, str) else tuple(map(str, checkpoint or ()))
+        return Wanted(Loss(loss), autocast or "", patterns)
+
+    def casting(self) -> Autocast | None:
+        """The autocast under which the step runs; None for the network's own precisions."""
+        if not self.autocast:
+            return None
+        dtype, device = AUTOCASTS[self.autocast]
+        return Autocast(getattr(torch, dtype), device)
+
+    def met(self, loss: str, checkpointed: Iterable[str]) -> Conditions:
+        """The conditions of a step that was traced so, with this loss in the end."""
+        return Conditions(
+            loss=loss,
+            loss_is_assumed=self.loss.is_assumed,
+            autocast=self.autocast,
+            checkpoint=self.checkpoint,
+            checkpointed=tuple(checkpointed),
+        )
+
+
+@contextlib.contextmanager
+def region_of(casting: Autocast | None) -> Any:
+    """The region in which the forward pass and the loss run."""
+    with casting.on() if casting else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def installed(casting: Autocast | None) -> Any:
+    """Where that region may be entered."""
+    with casting.installed() if casting else contextlib.nullcontext():
+        yield
