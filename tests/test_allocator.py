@@ -312,7 +312,8 @@ def test_no_less_than_the_bytes_of_the_step(
     assert gpu == gpu_memory(network, step)
 
 
-_MEASURED = (Path(__file__).parents[1] / "benchmarks" / "GPU_MEMORY.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+_MEASURED = (ROOT / "benchmarks" / "GPU_MEMORY.md").read_text(encoding="utf-8")
 CELLS = [
     (name, int(batch), int(peak.replace(",", "")))
     for name, batch, peak in re.findall(r"^\| (\w+) \| (\d+) \| [\d,]+ \| ([\d,]+) ", _MEASURED, re.MULTILINE)
@@ -327,10 +328,13 @@ def test_what_a_gpu_needed(name: str, samples: int, measured: int) -> None:
     than its CPU kernel, so that each of 12 encoder layers saves a copy of 197 tokens of 768 numbers.
     """
     network = swatcost.load(name)
-    gpu = gpu_memory(network, training_memory(network, batch_size=samples))
+    step = training_memory(network, batch_size=samples)
+    gpu = gpu_memory(network, step)
     predicted = gpu.allocated - (0 if (name, samples, measured) == CELLS[0] else gpu.workspace)
     if name == "vit_b_16":
         copies = samples * 12 * 197 * 768 * 4
         assert predicted + copies <= measured <= 1.01 * (predicted + copies)
     else:
         assert 0.995 * predicted <= measured <= predicted + CUDNN_ALLOWANCE
+    page = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+    assert f"| {name} | {samples} | {measured / step.peak.bytes:.3f} | {measured / predicted:.3f} |" in page

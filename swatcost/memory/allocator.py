@@ -11,9 +11,9 @@
   stays part of the block, and counts as allocated;
 - a freed block is merged with its free neighbours in the same segment. Segments are kept.
 
-Source: c10/cuda/CUDACachingAllocator.cpp and c10/core/AllocatorConfig.h of torch 2.13. Left out: settings of
+Source: c10/cuda/CUDACachingAllocator.cpp; sizes as in c10/core/AllocatorConfig.h of torch 2.13. Left out: settings of
 PYTORCH_CUDA_ALLOC_CONF (expandable segments, a largest block to split, roundings, garbage collection), several
-streams, CUDA graphs. A GPU that is full makes torch release all segments without an allocated block and try again.
+streams, CUDA graphs. On a full GPU torch releases all segments without an allocated block and tries again.
 Assumed: CUDA gives each new segment a higher address than those before; this only decides between free blocks of the
 same size.
 """
@@ -49,7 +49,7 @@ Source: aten/src/ATen/cuda/CublasHandlePool.cpp. The thread of the forward pass 
 thread in which autograd runs the backward pass; cuBLASLt uses the same workspaces.
 """
 HOPPER_CUBLAS_WORKSPACE = 32 * _MiB
-"""The same on Hopper, and since torch 2.12 on Blackwell [bytes]."""
+"""The same on Hopper and, in recent versions of torch, on Blackwell [bytes]."""
 
 CUDNN_ALLOWANCE = 20_000_000
 """What cuDNN may need while a convolution runs [bytes]: measured, not a bound.
@@ -61,6 +61,9 @@ given its workspace, and frees the workspace after the call.
 
 _STEPS = 3
 """Steps until the same blocks are used in each: the optimizer allocates its state in the first, between activations."""
+
+_BEFORE = {"parameters", "buffers", "master weights"}
+"""What is allocated before the first step. All else that lives throughout is the optimizer's."""
 
 
 class CachingAllocator:
@@ -182,8 +185,9 @@ def gpu_memory(network: Network, step: StepMemory, *, cublas_workspace: int = HO
                 else:
                     gpu.free(addresses.pop(-event))
         if number == 0:
-            for size in _per_parameter(network, step, "optimizer state"):
-                gpu.allocate(size)
+            for kind in sorted(step.constant.keys() - _BEFORE):
+                for size in _per_parameter(network, step, kind):
+                    gpu.allocate(size)
         copies = [gpu.allocate(size) for size in _shares(step.working, _trained(network))]
         for address in (*copies, *addresses.values()):
             gpu.free(address)
