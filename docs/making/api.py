@@ -23,6 +23,7 @@ BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.costs",
     "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
     "swatcost.timing.selection", "swatcost.timing.times", "swatcost.sparsity", "swatcost.memory",
+    "swatcost.memory.allocator",
     "swatcost.memory.dense_step", "swatcost.memory.execution", "swatcost.memory.optimizers",
     "swatcost.memory.precisions", "swatcost.memory.sparse_step", "swatcost.memory.storage_formats",
     "swatcost.network", "swatcost.common.record",
