@@ -189,8 +189,7 @@ class Recording:
 
     def target(self, tensor: Tensor) -> None:
         """Records a tensor that the loss is given beside the network's result: it exists before the step begins."""
-        self._storages.growing(tensor)
-        self._targets.append(self._storages.number(tensor))
+        self._targets.append(self._storages.grows(tensor))
         self._origins.given(tensor)
 
     def forward_ended(self, result: Any, loss: Tensor | None) -> None:

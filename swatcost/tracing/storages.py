@@ -62,6 +62,13 @@ class Storages:
         self.sizes[number] = replace(self.sizes[number], scales_with_batch=False)
         return number
 
+    def grows(self, tensor: Tensor) -> int:
+        """The number of a storage that does grow with the batch, such as one of labels."""
+        number = self.number(tensor)
+        self.growing(tensor)
+        self.sizes[number] = replace(self.sizes[number], scales_with_batch=True)
+        return number
+
     def fixed(self, tensor: Tensor) -> None:
         """Notes that there is a tensor of this shape that does not grow with the batch."""
         self._fixed_shapes |= {tuple(tensor.shape), tuple(reversed(tensor.shape))}
