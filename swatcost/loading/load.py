@@ -17,6 +17,7 @@ from swatcost.common.registry import nearest
 from swatcost.common.units import checked_count
 from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
+from swatcost.network.conditions import OF_ONE_SIZE
 from swatcost.network.formulas import registered_here
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ def load(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
         return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint)
+    if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
+        plain = load(
+            model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=checkpoint,
+            fresh=fresh,
+        )  # fmt: skip
+        if plain.amp is not None:
+            return plain.under(str(autocast))
     asked = {
         "input_shape": None if input_shape is None else _whole_numbers(input_shape),
         "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
@@ -124,7 +132,6 @@ def traced_so(
     has = network.conditions
     wanted = (
         ("loss", loss, has.loss),
-        ("autocast", autocast, has.autocast),
         ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
     )
     for name, value, traced in wanted:
@@ -133,7 +140,7 @@ def traced_so(
                 f"{name} {value or 'none'!r:.60}: {network.name} was traced with {traced or 'none'!r:.60}; "
                 f"give {name} when it is traced"
             )
-    return network
+    return network if autocast is None else network.under(autocast)
 
 
 def counted_network(network: Network | str | Path) -> Network:

@@ -14,6 +14,9 @@ AUTOCASTS: Mapping[str, tuple[str, Literal["cuda", "cpu"]]] = {
 }
 """The kinds of torch.autocast, by name: the lower precision, and the device whose lists of operations hold."""
 
+OF_ONE_SIZE = ("amp", "amp-fp16")
+"""The kinds whose tensors have the same sizes: both lower precisions have 2 bytes, and the lists are the same."""
+
 IN_LOSS = "(loss)"
 """The place of what the loss computes and saves, as that of a module."""
 
