@@ -41,6 +41,7 @@ def load(
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
     fresh: bool = False,
 ) -> Network:
     """Loads a network by zoo name, from a library or a factory, or from a saved trace.
@@ -48,9 +49,9 @@ def load(
     model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`,
     `package.module:factory`, `path/file.py:factory`, or the path of a .json file. A factory returns a module, or a
     module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images; input_shape
-    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. loss, autocast
-    and checkpoint are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns a function of the
-    network's output.
+    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. loss,
+    autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns
+    a function of the network's output.
 
     Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
     $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
@@ -71,11 +72,11 @@ def load(
             raise SwatcostError(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
-        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint)
+        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
             model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=checkpoint,
-            fresh=fresh,
+            offload=offload, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
             return plain.under(str(autocast))
@@ -86,6 +87,7 @@ def load(
         "loss": loss,
         "autocast": autocast or None,
         "checkpoint": patterns_of(checkpoint) or None,
+        "offload": offload or None,
     }
     if name in ZOO:
         as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
@@ -124,6 +126,7 @@ def traced_so(
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
 ) -> Network:
     """The network, if it was traced under these conditions; None stands for any.
 
@@ -133,6 +136,7 @@ def traced_so(
     wanted = (
         ("loss", loss, has.loss),
         ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
+        ("offload", offload, has.offload),
     )
     for name, value, traced in wanted:
         if value is not None and value != traced:
@@ -168,13 +172,14 @@ def with_input(
     loss: Any = None,
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
 ) -> Network | str | Path:
     """The trace of a module, whose input is given, or what `counted_network` makes a network of.
 
     Raises SwatcostError as `trace` and `load` do, for an input that the network has no use for, and for a trace that
     was made under other conditions.
     """
-    conditions = {"loss": loss, "autocast": autocast, "checkpoint": checkpoint}
+    conditions = {"loss": loss, "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
     torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
     if torch_nn is not None and isinstance(network, torch_nn.Module):
         if input_shape is None and example_inputs is None:

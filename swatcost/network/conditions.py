@@ -27,7 +27,8 @@ class Conditions:
 
     `loss` is "none", "mse", "cross-entropy", "its own" for one that the network computes, or the name of a user's;
     `loss_is_assumed` says that nobody named it. `autocast` is a name in AUTOCASTS, or empty. `checkpoint` holds the
-    patterns that were asked for and `checkpointed` the modules that match.
+    patterns that were asked for and `checkpointed` the modules that match. With `offload`, saved tensors other than
+    parameters are on the host from when they are saved until the backward pass needs them.
     """
 
     loss: Name = "none"
@@ -35,3 +36,4 @@ class Conditions:
     autocast: Name = ""
     checkpoint: tuple[Name, ...] = ()
     checkpointed: tuple[Name, ...] = ()
+    offload: bool = False
