@@ -176,7 +176,7 @@ def test_memory(resnet50: Network) -> None:
     for less, fits in ((0.0, True), (STEP, False)):
         sparsity = round((found.weights or 0) - less, 6)
         view = memory_of(resnet50, weights=sparsity, acts=sparsity).memory
-        assert (view.peak(view.compressed) <= 2_200_000_000) == fits
+        assert (view.compressed_peak <= 2_200_000_000) == fits
     assert solution(resnet50, memory="1GB").unreached == ("memory_bytes",)
     dense = solution(resnet50, memory="11GB").least
     assert dense is not None

@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 from swatcost.memory.sparse_step import Kept, SparseMemory
+from swatcost.memory.weight_storage import PARTS
 from swatcost.planning import MemoryReport
 from swatcost.report.estimate import question
 from swatcost.report.numbers import change, percent, scaled, seconds
@@ -23,13 +24,13 @@ def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
 def summary(report: MemoryReport) -> list[Figure]:
     """The peak, dense and compressed, and the largest batch that fits."""
     memory, asks = report.memory, report.estimate.plan.asks_for_sparsity
-    dense, compressed = memory.dense.peak.bytes, memory.peak(memory.compressed)
+    dense, compressed = memory.dense.peak.bytes, memory.compressed_peak
     saved = scaled(memory.dense.saved_bytes, "B")
     found = [Figure("dense peak", scaled(dense, "B"), f"{saved} kept for the backward pass")]
     if asks:
         found += [
             Figure("compressed peak", scaled(compressed, "B"), f"{change(1 - compressed / dense)}, in sparse formats"),
-            Figure("naive peak", scaled(memory.peak(memory.naive), "B"), "with masked dense tensors"),
+            Figure("naive peak", scaled(memory.naive_peak, "B"), "with masked dense tensors"),
         ]
     if report.fits is not None and report.capacity is not None:
         beside = f"{report.fits['compressed']:,} compressed, {report.fits['naive']:,} naive" if asks else ""
@@ -64,7 +65,7 @@ def _tables(report: MemoryReport) -> list[Table]:
     )
     tables = [kept, saved, peak]
     if report.estimate.plan.asks_for_sparsity:
-        tables += [_views(report), _holders(report.memory)]
+        tables += [_views(report), _holders(report.memory), _weights(report.memory)]
     if report.fits is not None and report.capacity is not None:
         tables.append(_fits(report))
     if report.moving is not None and report.link is not None:
@@ -82,9 +83,13 @@ def _views(report: MemoryReport) -> Table:
         ["dense", scaled(dense, "B"), "", scaled(memory.dense.peak.bytes, "B")],
         ["elements (paper)", "", change(estimate.activation_reduction), ""],
     ]
-    for name, saved in (("naive", memory.naive), ("compressed", memory.compressed)):
-        changed = change(1 - saved / dense) if dense else ""
-        rows.append([name, scaled(saved, "B"), changed, scaled(memory.peak(saved), "B")])
+    for name, saved, peak in (
+        ("naive", memory.naive, memory.naive_peak),
+        ("compressed", memory.compressed, memory.compressed_peak),
+    ):
+        rows.append([name, scaled(saved, "B"), change(1 - saved / dense) if dense else "", scaled(peak, "B")])
+    if memory.dense_gradient_peak is not None:
+        rows.append(["compressed, all gradients", "", "", scaled(memory.dense_gradient_peak, "B")])
     return Table(["view", "saved", "change in saved", "peak"], rows)
 
 
@@ -99,10 +104,25 @@ def _holders(memory: SparseMemory) -> Table:
         [how, operation, str(count), scaled(dense, "B"), scaled(compressed, "B")]
         for (how, operation), (count, dense, compressed) in sorted(groups.items(), key=lambda each: -each[1][1])
     ]
-    rows.append(["sparse weight copy for backward", "", "", "", scaled(memory.weight_copies_compressed, "B")])
+    if copies := memory.compressed_weights.saved_copies:
+        rows.append(["sparse weight copy for backward", "", "", "", scaled(copies, "B")])
     if memory.thresholds:
         rows.append(["Top-K thresholds", "", "", "", scaled(memory.thresholds, "B")])
     return Table(["stored as", "saved by", "tensors", "dense", "compressed"], rows, text_columns=2)
+
+
+def _weights(memory: SparseMemory) -> Table:
+    """What is stored for weights, by part: dense, as masked dense tensors, and compressed."""
+    step, views = memory.dense, (memory.naive_weights, memory.compressed_weights)
+    dense = {**step.constant, "gradients": step.gradients}
+    rows = [
+        [name, *(scaled(size, "B") for size in sizes)]
+        for name in PARTS
+        if any(sizes := (dense.get(name, 0), *(each.parts[name] for each in views)))
+    ]
+    total = sum(dense.get(name, 0) for name in PARTS)
+    rows.append(["total", scaled(total, "B"), *(scaled(each.total, "B") for each in views)])
+    return Table(["stored for weights", "dense", "naive", "compressed"], rows)
 
 
 def kept_as(kept: Kept) -> str:
@@ -186,8 +206,17 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
     if estimate.plan.asks_for_sparsity:
         found["views"] = {
             "elements": {"activation_reduction": estimate.activation_reduction},
-            "naive": {"saved_bytes": memory.naive, "peak_bytes": memory.naive_peak},
-            "compressed": {"saved_bytes": memory.compressed, "peak_bytes": memory.compressed_peak},
+            "naive": {
+                "saved_bytes": memory.naive,
+                "peak_bytes": memory.naive_peak,
+                "weights": memory.naive_weights.parts,
+            },
+            "compressed": {
+                "saved_bytes": memory.compressed,
+                "peak_bytes": memory.compressed_peak,
+                "peak_bytes_with_dense_gradients": memory.dense_gradient_peak,
+                "weights": memory.compressed_weights.parts,
+            },
         }
         found["break_even_density"] = memory.break_even
     if report.fits is not None:
