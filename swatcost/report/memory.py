@@ -9,6 +9,7 @@ from swatcost.planning import MemoryReport
 from swatcost.report.estimate import question
 from swatcost.report.numbers import change, percent, scaled, seconds
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
+from swatcost.report.sparsity import listed
 from swatcost.report.traced import unlisted_saves, variation
 
 
@@ -175,12 +176,36 @@ def notes(report: MemoryReport) -> list[str]:
         sentences += [
             "elements: the masked share of the elements entering conv, linear and normalisation layers (Act ↓). naive: "
             "every layer saves its masked input as a separate dense tensor, beside what other operations save, and a "
-            "masked copy of its weights. compressed: each tensor in its smallest format, zeros at random; plus one bit "
-            "per element if ReLU saves it too; dense if any other operation needs it.",
+            "masked copy of its weights; a mask that outlives the step takes a byte per weight. compressed: each "
+            "tensor in its smallest format, zeros at random; plus one bit per element if ReLU saves it too; dense if "
+            "any other operation needs it.",
+            *_stored(report),
             f"A format saves memory below a density of: {even}.",
             "A tensor is dense while it is produced and used: the compressed peak includes the largest one. At low "
             "sparsity, weight copies may cost more than compressed activations save.",
         ]
+    return sentences
+
+
+def _stored(report: MemoryReport) -> list[str]:
+    """What compressed weights hold, and in which step."""
+    memory, method = report.memory, report.estimate.plan.method
+    storage = memory.compressed_weights.storage
+    held = {"parameters": storage.parameters, "gradients": storage.gradients, "optimizer state": storage.state}
+    active = [name for name, elements in held.items() if elements == "active"]
+    sentences = []
+    if active:
+        sentences.append(
+            f"Compressed {listed(active)} of {method.name} are those of active weights"
+            + (", with one set of indices." if len(active) > 1 else ", with their indices.")
+        )
+    if memory.dense_gradient_peak is not None:
+        sentences.append(
+            f"Some steps of {method.name} need the gradient of every weight: if they hold all of them at once, the "
+            f"compressed peak is {scaled(memory.dense_gradient_peak, 'B')}."
+        )
+    if min(phase.scale for phase in method.schedule(report.estimate.steps)) < 1:
+        sentences.append(f"Sparse bytes are those of a step at the target sparsity; {method.name} begins less sparse.")
     return sentences
 
 
@@ -238,4 +263,6 @@ def rows(report: MemoryReport) -> list[dict[str, Any]]:
     rows += [("peak", name, size) for name, size in step.peak.holds.items()]
     if report.estimate.plan.asks_for_sparsity:
         rows += [("view", "naive", report.memory.naive), ("view", "compressed", report.memory.compressed)]
+        views = {"naive": report.memory.naive_weights, "compressed": report.memory.compressed_weights}
+        rows += [(f"weights, {view}", name, size) for view, each in views.items() for name, size in each.parts.items()]
     return [{"part": part, "name": name, "bytes": size} for part, name, size in rows]
