@@ -19,7 +19,7 @@ from swatcost.methods import METHODS
 from swatcost.planning import memory_of
 from swatcost.planning.capacity import largest_batch
 
-from .by_hand import chain, plan_of
+from .by_hand import chain, fork, plan_of
 from .test_memory import saved_bytes
 from .test_peak import tracked_peak
 from .test_slope_memory import SLOPE
@@ -111,6 +111,37 @@ def test_slope_in_a_step_keeps_its_transpose() -> None:
         step, execution=replace(step.execution, weight_storage=(("transposes", 1),))))  # fmt: skip
     assert fst.compressed_weights.saved_copies == 2 * copies
     assert fst.compressed_weights.at_update == 4 * 3 * 8960 + 64 + 32
+
+
+def test_master_weights_are_of_the_weights_that_are_updated() -> None:
+    """SNFS: 2-byte parameters with a 4-byte master copy, of active weights; gradients and both moments of all."""
+    parts = quarter("snfs", optimizer="adam", precision="mixed").compressed_weights.parts
+    assert (parts["parameters"], parts["master weights"]) == (2 * 2624, 4 * 2624)
+    assert (parts["gradients"], parts["optimizer state"]) == (2 * 8960, 8 * 8960)
+
+
+def test_a_frozen_weight_has_no_gradient_and_no_state() -> None:
+    """c of the fork is frozen and 16 of its 64 elements are active: a bitmap of 8 bytes and 16 values."""
+    network = fork(frozen=True)
+    plan = plan_of(network, [(0.0, 0.0), (0.0, 0.0), (0.75, 0.0)], method="set")
+    parts = sparse_memory(network, plan, training_memory(network)).compressed_weights.parts
+    assert (parts["parameters"], parts["indices"]) == (4 * (128 + 64 + 16), 8)
+    assert parts["gradients"] == parts["optimizer state"] == 4 * (128 + 64)
+    mixed = sparse_memory(network, plan, training_memory(network, precision="mixed")).compressed_weights.parts
+    assert mixed["master weights"] == 4 * (128 + 64)
+
+
+def test_weights_of_a_network_in_half_precision() -> None:
+    """Values of 2 bytes, also in a step in single precision; optimizer state of 4 bytes per element."""
+    module = nn.Sequential(nn.Linear(64, 32, bias=False), nn.ReLU(), nn.Linear(32, 16, bias=False)).bfloat16()
+    asked: dict[str, Any] = {"weights": 0.75, "first_layer": "sparse"}
+    network = swatcost.trace(module, input_shape=(64,))
+    swat = memory_of(network, acts=0.0, **asked).memory  # nothing reads the first weight in the backward pass
+    assert swat.naive_weights.parts["weight copies"] == 2 * (64 * 32 + 32 * 16)
+    assert swat.compressed_weights.parts["weight copies"] == 32 * 16 // 8 + 2 * 32 * 16 // 4
+    parts = memory_of(network, method="set", **asked).memory.compressed_weights.parts
+    assert parts["parameters"] == parts["gradients"] == 2 * 2560 // 4
+    assert (parts["indices"], parts["optimizer state"]) == (2560 // 8, 4 * 2560 // 4)
 
 
 class Computed(nn.Module):

@@ -57,6 +57,19 @@ def test_a_method_cannot_update_weights_without_a_gradient() -> None:
         replace(METHODS["rigl"], updates="all")
 
 
+def test_a_weight_that_no_format_makes_smaller_is_dense() -> None:
+    """64 × 64 elements at 1 %: of 12 bytes each, a bitmap saves 41 · 12 = 492 and takes 512; of 16 it saves 655."""
+    storage = WeightStorage(parameters="active", gradients="active", state="active")
+
+    def stored(state: float) -> dict[str, float]:
+        element = ElementBytes(parameter=4, gradient=4, state=state)
+        return stored_bytes(storage, rows=64, columns=64, sparsity=0.01, element=element)
+
+    assert stored(4) == dict.fromkeys(PARTS, 0) | dict.fromkeys(("parameters", "gradients", "optimizer state"), 16_384)
+    assert stored(8)["indices"] == pytest.approx(512)
+    assert stored(8)["parameters"] == pytest.approx(0.99 * 16_384)
+
+
 def test_a_transpose_in_csr_has_pointers_of_its_own_rows() -> None:
     """4 × 600 at 99 %: 24 values with indices of 2 bytes and 5 pointers of 2; turned, indices of 1 and 601 pointers,
     or coordinates of 2 + 1 bytes, which are fewer."""
