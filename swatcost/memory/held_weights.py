@@ -60,25 +60,30 @@ class _Weight:
 def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage: WeightStorage) -> HeldWeights:
     """The bytes that the dense step would hold if its sparse weights were stored so."""
     numbers, optimizer = step.execution.precision, step.execution.optimizer
-    sizes = sizes_at(network, step.batch_size, numbers)
-    weights = _sparse_weights(network, plan, step, sizes, storage)
-    for each in weights:
-        if each.gradient is not None:
-            sizes[each.gradient] = round(each.stored["gradients"])
+    live, holds, gradients = step.live, step.peak.holds, step.gradients
+    compressed = storage.gradients == "active"
+    sizes = sizes_at(network, step.batch_size, numbers) if compressed or step.peak.phase == "optimizer step" else []
+    weights = _sparse_weights(network, plan, step, sizes if compressed else [], storage)
+    if compressed:
+        for each in weights:
+            if each.gradient is not None:
+                sizes[each.gradient] = round(each.stored["gradients"])
+        live = live_bytes(network, sizes)
+        gradients = sum(sizes[each] for each in network.timeline.gradients)
+    if sizes:
+        place = max(range(len(live)), key=live.__getitem__, default=-1)
+        holds = composition(network, sizes, place + 1)
     parts = {
         name: round(step.constant.get(name, 0) + sum(each.stored[name] - each.dense[name] for each in weights))
         for name in PARTS
     }
-    parts["gradients"] = sum(sizes[each] for each in network.timeline.gradients)
+    parts["gradients"] = gradients
     passing = {"gradients"} if storage.keeps_copies else {"gradients", "weight copies"}
     constant = sum(size for name, size in parts.items() if name not in passing)
     constant += sum(size for name, size in step.constant.items() if name not in PARTS)
     updated = {each.name: each.elements for each in network.parameters if each.trains}
     updated |= {each.name: each.updated for each in weights if each.name in updated}
     working = numbers.state * working_elements(optimizer.working_copies, [*updated.values()])
-    live = live_bytes(network, sizes)
-    place = max(range(len(live)), key=live.__getitem__, default=-1)
-    holds = composition(network, sizes, place + 1)
     return HeldWeights(
         storage=storage,
         parts=parts,
@@ -92,10 +97,10 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
 def _sparse_weights(
     network: Network, plan: SparsityPlan, step: StepMemory, sizes: Sequence[int], storage: WeightStorage
 ) -> list[_Weight]:
-    """The weights that the plan makes sparse, in this storage."""
+    """The weights that the plan makes sparse, in this storage; without sizes all gradients are dense."""
     numbers, states = step.execution.precision, step.execution.optimizer.states
     elements_of = {each.name: each.elements for each in network.parameters}
-    gradient_of = _gradients_by_weight(network, plan)
+    gradient_of = _gradients_by_weight(network, plan) if sizes else {}
     found = []
     for layer, sparsity in plan.by_weight(network):
         if not sparsity.weight:
@@ -111,7 +116,7 @@ def _sparse_weights(
             gradient=0 if gradient is None else sizes[gradient] / elements,
             state=numbers.state * states * trains,
         )
-        dense = stored_bytes(of_weight, rows=rows, columns=columns, sparsity=0.0, element=element)
+        dense = dict.fromkeys(PARTS, 0.0) | {name: elements * size for name, size in element.by_part()}
         stored = stored_bytes(
             of_weight,
             rows=rows,

@@ -159,11 +159,10 @@ def stored_bytes(
         pays = format.name != "dense"
         found["indices"] = format.size(rows, columns, active, values) - active * values if pays else 0.0
     found |= {name: active * size for name, size in element.by_part() if held[name] == "active" and pays}
-    if copied:
-        copy, transpose = (
-            _copy(*shape, active, element.parameter, storage, pattern) for shape in ((rows, columns), (columns, rows))
-        )
-        found["weight copies"] = storage.copies * copy + storage.transposes * transpose
+    if copied and storage.copies:
+        found["weight copies"] += storage.copies * _copy(rows, columns, active, element.parameter, storage, pattern)
+    if copied and storage.transposes:
+        found["weight copies"] += storage.transposes * _copy(columns, rows, active, element.parameter, storage, pattern)
     found["masks"] = elements * storage.mask_bits / 8
     return found
 
