@@ -88,6 +88,7 @@ def test_storage_can_be_changed() -> None:
     assert with_mask.compressed_weights.parts["masks"] == sparse // 8  # all matrices but the first: 64 · 3 · 3 · 3
     assert with_mask.compressed_peak == usual.compressed_peak + sparse // 8
     assert with_mask.naive_peak == usual.naive_peak
+    assert with_mask.dense.execution.title.endswith("everywhere), mask_bits=1")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +132,11 @@ def test_without_zeros_weights_are_stored_as_in_dense_training(
     network: Network, method: str, step: dict[str, Any]
 ) -> None:
     memory = viewed(network, method, 0.0, step)
-    dense = {name: memory.dense.constant.get(name, 0) for name in PARTS} | {"gradients": memory.dense.gradients}
-    assert memory.naive_weights.parts == memory.compressed_weights.parts == dense
+    assert memory.naive_weights.parts == memory.compressed_weights.parts == memory.dense_weights
+    assert memory.dense_weights["gradients"] == memory.dense.gradients
+    # what stays of the dense step's constant bytes are buffers
+    constant = sum(memory.dense.constant.values()) - memory.dense.constant.get("buffers", 0)
+    assert sum(memory.dense_weights.values()) == constant + memory.dense.gradients
     assert memory.naive_peak == memory.compressed_peak == memory.dense.peak.bytes
     assert memory.dense_gradient_peak in (None, memory.dense.peak.bytes)
 
@@ -183,19 +187,27 @@ def test_more_zeros_never_take_more_bytes(
 
 
 def test_the_report_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
-    """In every view, the parts in JSON are what the peak's parts and the totals are made of."""
-    assert main(["memory", "cifar_resnet18", "--method", "rigl", "--weights", "0.9", "--format", "json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    views = found["views"]
+    """Parts of each view in JSON, and printed parts against printed totals."""
+    command = ["memory", "cifar_resnet18", "--method", "rigl", "--weights", "0.9"]
+    assert main([*command, "--format", "json"]) == 0
+    views = json.loads(capsys.readouterr().out)["views"]
     memory = memory_of("cifar_resnet18", method="rigl", weights=0.9).memory
-    for name, weights in (("naive", memory.naive_weights), ("compressed", memory.compressed_weights)):
-        assert views[name]["weights"] == weights.parts
-        assert sum(views[name]["weights"].values()) == weights.total
+    assert views["naive"]["weights"] == memory.naive_weights.parts
+    assert views["compressed"]["weights"] == memory.compressed_weights.parts
     assert views["compressed"]["peak_bytes"] == memory.compressed_peak
     assert views["compressed"]["peak_bytes_with_dense_gradients"] == memory.dense_gradient_peak
     assert memory.dense_gradient_peak is not None
     assert memory.compressed_peak < memory.dense_gradient_peak < memory.dense.peak.bytes
-    assert main(["memory", "cifar_resnet18", "--method", "rigl", "--weights", "0.9"]) == 0
+    assert main(command) == 0
     out = capsys.readouterr().out
-    assert "stored for weights" in out
     assert "compressed, all gradients" in out
+    table = out[out.index("stored for weights") :].split("\n\n")[0].splitlines()[2:]
+    megabytes = [
+        [float(each) for each in line.replace("0 B", "0.000 MB").replace("MB", "").split()[-3:]] for line in table
+    ]
+    *parts, total = megabytes
+    assert [sum(column) for column in zip(*parts, strict=True)] == pytest.approx(total, abs=0.0005 * len(parts))
+    assert main([*command, "--format", "csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = [int(line.split(",")[-1]) for line in lines if line.startswith('"weights, compressed"')]
+    assert found == [*memory.compressed_weights.parts.values()]

@@ -49,4 +49,5 @@ class Execution:
     @property
     def title(self) -> str:
         """The execution in words, for reports."""
-        return f"{self.optimizer.name}, {self.precision.name} ({self.precision.title})"
+        stored = "".join(f", {name}={value}" for name, value in self.weight_storage)
+        return f"{self.optimizer.name}, {self.precision.name} ({self.precision.title}){stored}"

@@ -12,7 +12,7 @@ from swatcost.memory.held_weights import HeldWeights, held_weights
 from swatcost.memory.precisions import FULL
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.memory.storage_formats import FORMATS, formats_of, smallest
-from swatcost.memory.weight_storage import WeightStorage
+from swatcost.memory.weight_storage import PARTS, WeightStorage
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
@@ -58,6 +58,12 @@ class SparseMemory:
     dense_gradient: HeldWeights | None
     thresholds: int
     break_even: dict[str, float]
+
+    @property
+    def dense_weights(self) -> dict[str, int]:
+        """The parts that are stored for weights in the dense step [bytes]."""
+        held = {**self.dense.constant, "gradients": self.dense.gradients}
+        return {name: held.get(name, 0) for name in PARTS}
 
     @property
     def naive(self) -> int:

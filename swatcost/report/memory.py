@@ -114,15 +114,9 @@ def _holders(memory: SparseMemory) -> Table:
 
 def _weights(memory: SparseMemory) -> Table:
     """What is stored for weights, by part: dense, as masked dense tensors, and compressed."""
-    step, views = memory.dense, (memory.naive_weights, memory.compressed_weights)
-    dense = {**step.constant, "gradients": step.gradients}
-    rows = [
-        [name, *(scaled(size, "B") for size in sizes)]
-        for name in PARTS
-        if any(sizes := (dense.get(name, 0), *(each.parts[name] for each in views)))
-    ]
-    total = sum(dense.get(name, 0) for name in PARTS)
-    rows.append(["total", scaled(total, "B"), *(scaled(each.total, "B") for each in views)])
+    views = (memory.dense_weights, memory.naive_weights.parts, memory.compressed_weights.parts)
+    rows = [[name, *(scaled(each[name], "B") for each in views)] for name in PARTS if any(each[name] for each in views)]
+    rows.append(["total", *(scaled(sum(each.values()), "B") for each in views)])
     return Table(["stored for weights", "dense", "naive", "compressed"], rows)
 
 
@@ -219,6 +213,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
         "setting": estimate.setting.record(),
         "optimizer": step.execution.optimizer.name,
         "precision": step.execution.precision.name,
+        "weight_storage": dict(step.execution.weight_storage),
         "constant": step.constant,
         "gradients": step.gradients,
         "input": step.input,
