@@ -183,6 +183,15 @@ def test_memory(resnet50: Network) -> None:
     assert dense.weights == 0  # it fits as it is
 
 
+def test_memory_that_sparse_weights_save() -> None:
+    """SET's activations are dense, so its weights alone decide what fits."""
+    found = solution("cifar_vgg16", memory="250MB", method="set").least
+    assert found is not None
+    views = {less: memory_of("cifar_vgg16", method="set", weights=round((found.weights or 0) - less, 6)).memory
+             for less in (0.0, STEP)}  # fmt: skip
+    assert found.memory_bytes == views[0.0].compressed_peak <= 250_000_000 < views[STEP].compressed_peak
+
+
 @pytest.mark.parametrize("source", ["2:8", None])
 def test_memory_of_a_pattern(source: str | None) -> None:
     """What a search finds takes the bytes that `memory` reports: places among 8 take 3 bits, among 4 two."""
