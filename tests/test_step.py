@@ -162,9 +162,9 @@ def test_views_of_resnet50(resnet50: Network) -> None:
 def test_dense_methods_save_nothing(resnet50: Network) -> None:
     report = memory_of(resnet50, method="dense")
     assert {each.format for each in report.memory.kept} <= {"dense", None}
-    assert report.memory.weight_copies_naive == report.memory.weight_copies_compressed == 0
+    assert report.memory.naive_weights.saved_copies == report.memory.compressed_weights.saved_copies == 0
     rigl = memory_of(resnet50, method="rigl", weights=0.8).memory  # its parameters are sparse themselves
-    assert rigl.weight_copies_compressed == 0 < rigl.weight_copies_naive
+    assert rigl.compressed_weights.saved_copies == 0 < rigl.naive_weights.saved_copies
 
 
 def test_moving_to_the_host(resnet50: Network) -> None:

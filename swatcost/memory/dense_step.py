@@ -88,9 +88,9 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
         "buffers": sum(prod(each.shape) * each.element_bytes for each in network.buffers),
     }
     sizes = sizes_at(network, batch_size, numbers)
-    live = _live(network, sizes)
+    live = live_bytes(network, sizes)
     input = sum(sizes[: network.timeline.inputs])
-    working = numbers.state * _working(updates.working_copies, trained)
+    working = numbers.state * working_elements(updates.working_copies, trained)
     return StepMemory(
         batch_size=batch_size,
         execution=execution,
@@ -123,13 +123,13 @@ def _size(traced: int, wanted: int) -> int:
     return wanted if traced == FULL else traced
 
 
-def _working(copies: int, trained: Sequence[int]) -> int:
+def working_elements(copies: int, trained: Sequence[int]) -> int:
     """The most elements of temporary copies: `copies` of the parameter updated, and one of the parameter before."""
     before = (0, *trained)
     return max((last + copies * size for last, size in zip(before, trained, strict=False)), default=0) if copies else 0
 
 
-def _live(network: Network, sizes: Sequence[int]) -> list[int]:
+def live_bytes(network: Network, sizes: Sequence[int]) -> list[int]:
     """The total bytes of live storages after each event."""
     live, held = [], 0
     for event in network.timeline.events:
@@ -160,13 +160,13 @@ def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant:
     place = max(range(len(live)), key=live.__getitem__, default=None)
     at_update = held + (live[-1] if live else 0) + working
     if place is None or at_update > held + live[place]:
-        return Peak(at_update, "optimizer step", {**_composition(network, sizes, len(live)), **constant,
+        return Peak(at_update, "optimizer step", {**composition(network, sizes, len(live)), **constant,
                                                   "optimizer's working copies": working})  # fmt: skip
     phase = "forward" if place < network.timeline.backward else "backward"
-    return Peak(held + live[place], phase, {**_composition(network, sizes, place + 1), **constant})
+    return Peak(held + live[place], phase, {**composition(network, sizes, place + 1), **constant})
 
 
-def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
+def composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
     """The bytes of the live storages after `events` events, by their contents."""
     alive: set[int] = set()
     for event in network.timeline.events[:events]:
