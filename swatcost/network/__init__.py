@@ -4,6 +4,7 @@ from swatcost.network.batches import batch_is_identifiable
 from swatcost.network.layer import Layer, Symbols, first_uses
 from swatcost.network.network import (
     SCHEMA,
+    Accumulation,
     Buffer,
     Network,
     Parameter,
@@ -17,6 +18,6 @@ from swatcost.network.network import (
 )
 
 __all__ = [
-    "SCHEMA", "Buffer", "Layer", "Network", "Parameter", "SavedTensor", "Storage", "Symbols", "Timeline", "Uncounted",
-    "Variation", "batch_is_identifiable", "first_uses", "parse_network", "read_network",
+    "SCHEMA", "Accumulation", "Buffer", "Layer", "Network", "Parameter", "SavedTensor", "Storage", "Symbols",
+    "Timeline", "Uncounted", "Variation", "batch_is_identifiable", "first_uses", "parse_network", "read_network",
 ]  # fmt: skip
