@@ -6,7 +6,7 @@ What is held apart from that, activations above all, is dense here.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from swatcost.memory.dense_step import StepMemory, composition, live_bytes, sizes_at, working_elements
+from swatcost.memory.dense_step import StepMemory, as_trained, composition, live_bytes, sizes_at
 from swatcost.memory.precisions import FULL
 from swatcost.memory.weight_storage import PARTS, ElementBytes, WeightStorage, stored_bytes
 from swatcost.network import Network
@@ -59,7 +59,7 @@ class _Weight:
 
 def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage: WeightStorage) -> HeldWeights:
     """The bytes that the dense step would hold if its sparse weights were stored so."""
-    numbers, optimizer = step.execution.precision, step.execution.optimizer
+    numbers = step.execution.precision
     live, holds, gradients = step.live, step.peak.holds, step.gradients
     compressed = storage.gradients == "active"
     sizes = sizes_at(network, step.batch_size, numbers) if compressed or step.peak.phase == "optimizer step" else []
@@ -68,11 +68,11 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
         for each in weights:
             if each.gradient is not None:
                 sizes[each.gradient] = round(each.stored["gradients"])
-        live = live_bytes(network, sizes)
+        live = live_bytes(step.events, sizes)
         gradients = sum(sizes[each] for each in network.timeline.gradients)
     if sizes:
         place = max(range(len(live)), key=live.__getitem__, default=-1)
-        holds = composition(network, sizes, place + 1)
+        holds = composition(network, sizes, step.events[: place + 1])
     parts = {
         name: round(step.constant.get(name, 0) + sum(each.stored[name] - each.dense[name] for each in weights))
         for name in PARTS
@@ -81,9 +81,11 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     passing = {"gradients"} if storage.keeps_copies else {"gradients", "weight copies"}
     constant = sum(size for name, size in parts.items() if name not in passing)
     constant += sum(size for name, size in step.constant.items() if name not in PARTS)
-    updated = {each.name: each.elements for each in network.parameters if each.trains}
-    updated |= {each.name: each.updated for each in weights if each.name in updated}
-    working = numbers.state * working_elements(optimizer.working_copies, [*updated.values()])
+    updated = {each.name: as_trained(each, numbers) for each in network.parameters if each.trains}
+    for weight in weights:
+        if weight.name in updated and weight.updated != weight.elements:
+            updated[weight.name] = updated[weight.name]._replace(shape=(weight.updated,))
+    working = step.execution.way.temporaries([*updated.values()]) if step.working else 0
     return HeldWeights(
         storage=storage,
         parts=parts,
@@ -98,8 +100,13 @@ def _sparse_weights(
     network: Network, plan: SparsityPlan, step: StepMemory, sizes: Sequence[int], storage: WeightStorage
 ) -> list[_Weight]:
     """The weights that the plan makes sparse, in this storage; without sizes all gradients are dense."""
-    numbers, states = step.execution.precision, step.execution.optimizer.states
+    numbers = step.execution.precision
     elements_of = {each.name: each.elements for each in network.parameters}
+    state_of = {
+        each.name: step.execution.optimizer.state([as_trained(each, numbers)])
+        for each in network.parameters
+        if each.trains
+    }
     gradient_of = _gradients_by_weight(network, plan) if sizes else {}
     found = []
     for layer, sparsity in plan.by_weight(network):
@@ -114,7 +121,7 @@ def _sparse_weights(
             parameter=numbers.parameter if layer.element_bytes == FULL else layer.element_bytes,
             master=numbers.master * trains,
             gradient=0 if gradient is None else sizes[gradient] / elements,
-            state=numbers.state * states * trains,
+            state=state_of.get(layer.weight, 0) / elements,
         )
         dense = dict.fromkeys(PARTS, 0.0) | {name: elements * size for name, size in element.by_part()}
         stored = stored_bytes(
