@@ -221,8 +221,8 @@ def adafactor_foreach(trained: Sequence[Trained]) -> int:
 
     Source: `_multi_tensor_adafactor` of torch 2.13. Equal to what torch's memory tracker sees.
 
-    >>> adafactor_foreach([Trained((10, 20), 4), Trained((7,), 4)])  # 200 elements, 7 and 7 numbers
-    856
+    >>> adafactor_foreach([Trained((10, 20), 4), Trained((7,), 4)])  # the matrix's 200, until the vector's 7 replace them
+    828
     """
 
     def lines() -> Iterable[_Line]:
