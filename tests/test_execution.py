@@ -135,6 +135,7 @@ def test_the_default_update_is_the_librarys_on_a_gpu() -> None:
     ("given", "message"),
     [
         ({"update": "each"}, "unknown update 'each': choose from foreach, fused, loop"),
+        ({"update": ["loop"]}, "unknown update ['loop']: choose from"),
         ({"update": "fused", "optimizer": "lion"}, "lion has no fused update: choose loop or foreach"),
         ({"update": "loop", "optimizer": "adam8bit"}, "adam8bit has no loop update: choose fused"),
         ({"accumulate": 0}, "accumulate 0: give the number of micro-batches per update, 1 or more"),

@@ -221,7 +221,7 @@ UPDATED = ("low rank", "positions as an input", "buffers read and written", "res
 @pytest.mark.parametrize(("name", "way"), WAYS)
 @pytest.mark.parametrize("kind", UPDATED)
 def test_peak_of_an_update_to_the_byte(kind: str, name: str, way: str) -> None:
-    """All of `KINDS` at two samples, and 15 random networks, gave the same."""
+    """All of `KINDS` at their own batches, and 15 random networks, gave the same."""
     build, shape, _ = KINDS[kind]
     ours, theirs = peaks((build, shape, 2), name, way)
     assert ours == theirs

@@ -221,6 +221,17 @@ def test_copies_that_adam_makes_are_on_top_of_what_the_backward_pass_leaves() ->
     assert line(axes, "held").get_ydata()[-1] * unit(axes) == pytest.approx(step.at_update)
 
 
+@pytest.mark.parametrize("how", [{"accumulate": 2}, {"update_in_backward": True}])
+def test_memory_of_other_executions_is_their_events(how: dict[str, Any]) -> None:
+    step = training_memory(network("resnet50"), batch_size=32, optimizer="adam", **how)
+    assert len(step.live) > len(network("resnet50").timeline.events)
+    (axes,) = plots.memory_timeline(step, network("resnet50")).axes
+    constant = sum(step.constant.values())
+    held = line(axes, "held").get_ydata()[: len(step.live)] * unit(axes)
+    assert held == pytest.approx([constant + each for each in step.live])
+    assert line(axes, "optimizer").get_xdata()[0] == len(step.live)
+
+
 def test_memory_names_layers_forward_and_then_backward() -> None:
     step = training_memory(network("resnet50"), batch_size=32)
     (axes,) = plots.memory_timeline(step, network("resnet50")).axes

@@ -84,7 +84,7 @@ class Optimizer:
         """The way to update that was asked for, or the default one. Raises SwatcostError if there is no such way."""
         if asked is None:
             return next(iter(self.updates))
-        if asked not in UPDATES:
+        if not isinstance(asked, str) or asked not in UPDATES:
             raise SwatcostError(f"unknown update {asked!r:.60}: choose from {', '.join(UPDATES)}")
         if asked not in self.updates:
             raise SwatcostError(f"{self.name} has no {asked} update: choose {' or '.join(self.updates)}")
@@ -221,8 +221,8 @@ def adafactor_foreach(trained: Sequence[Trained]) -> int:
 
     Source: `_multi_tensor_adafactor` of torch 2.13. Equal to what torch's memory tracker sees.
 
-    >>> adafactor_foreach([Trained((10, 20), 4), Trained((7,), 4)])  # 200 elements, 7 and 7 numbers
-    856
+    >>> adafactor_foreach([Trained((10, 20), 4), Trained((7,), 4)])  # the matrix's 200 until the vector's 7 are ready
+    828
     """
 
     def lines() -> Iterable[_Line]:
