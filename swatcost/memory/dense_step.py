@@ -6,18 +6,20 @@ storages, forward and backward, at any batch size.
 Assumed: gradients are set to None between steps; the optimizer updates one parameter after another and has state for
 every parameter that trains; the network's outputs and the loss, one number, live until the step is over; the loss saves
 nothing. Not counted: what another loss saves, Adam's 4-byte step counter for each parameter, the allocator's rounding
-and cache, kernel workspaces, the program itself.
+and cache, kernel workspaces, the program itself. What GPUs that share a step hold in addition is in `sharding` and
+`tensor_parallel`.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
 from swatcost.memory.execution import Executing, Execution
 from swatcost.memory.precisions import FULL, Precision
+from swatcost.memory.shares import Part, Share, shard, undivided
+from swatcost.memory.tensor_parallel import split_of
 from swatcost.network import Network
 
 
@@ -38,7 +40,9 @@ class StepMemory:
     saves by the end of the forward pass, by operation: each storage once, under the first operation that saves it.
     `loss` is what a cross-entropy loss on the output saves, 0 if the output is not a matrix of class scores. `live`
     holds the size of all live storages after each event of the timeline; the backward pass begins at event `backward`.
-    `working` are the copies that the optimizer makes while it updates parameters, where they are largest.
+    `working` are the copies that the optimizer makes while it updates parameters, where they are largest. If GPUs share
+    the step, all of these are of one of them; `sent` is what it sends per step, by collective, and `whole` names what
+    tensor parallelism does not split, and why.
     """
 
     batch_size: int
@@ -52,6 +56,8 @@ class StepMemory:
     backward: int
     peak: Peak
     working: int = 0
+    sent: dict[str, int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
 
     @property
     def at_update(self) -> int:
@@ -76,32 +82,50 @@ def training_memory(network: Network, *, batch_size: int = 32, **executing: Unpa
 
 def dense_step(network: Network, batch_size: int, execution: Execution) -> StepMemory:
     """The same for an Execution."""
-    updates, numbers = execution.optimizer, execution.precision
+    updates = execution.optimizer
     if network.timeline.backward == len(network.timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
-    trained = [each.elements for each in network.parameters if each.trains]
-    constant = {
-        "parameters": sum(each.elements * _size(each.element_bytes, numbers.parameter) for each in network.parameters),
-        "master weights": numbers.master * sum(trained),
-        "optimizer state": numbers.state * updates.states * sum(trained),
-        "buffers": sum(prod(each.shape) * each.element_bytes for each in network.buffers),
-    }
-    sizes = sizes_at(network, batch_size, numbers)
-    live = _live(network, sizes)
-    input = sum(sizes[: network.timeline.inputs])
-    working = numbers.state * _working(updates.working_copies, trained)
+    part, split = part_of(network, batch_size, execution), split_of(network, execution.tensor_parallel)
+    share = execution.sharding.divide(part) if part.gpus > 1 else undivided(part)
+    live = _live(network, share)
+    copies = share.state * _working(updates.working_copies, share.updated)
+    updating = {**share.update, "optimizer's working copies": copies}
+    if sum(share.before_update.values()) > sum(updating.values()):
+        updating = dict(share.before_update)
+    sent = dict(share.sent)
+    for name, size in split.sent(batch_size, execution.precision).items():
+        sent[name] = sent.get(name, 0) + size
     return StepMemory(
         batch_size=batch_size,
         execution=execution,
-        constant={name: size for name, size in constant.items() if size},
-        gradients=sum(sizes[storage] for storage in network.timeline.gradients),
-        input=input,
-        saved=saved_by_operation(network, sizes),
-        loss=_cross_entropy(network, batch_size, numbers),
+        constant={name: size for name, size in share.constant.items() if size},
+        gradients=share.gradients,
+        input=sum(part.sizes[: network.timeline.inputs]),
+        saved=saved_by_operation(network, part.sizes),
+        loss=_cross_entropy(network, batch_size, execution.precision),
         live=live,
         backward=network.timeline.backward,
-        peak=_peak(network, sizes, live, constant, working),
-        working=working,
+        peak=_peak(network, share, live, updating),
+        working=sum(updating.values()),
+        sent=sent,
+        whole=split.whole,
+    )
+
+
+def part_of(network: Network, batch_size: int, execution: Execution) -> Part:
+    """The part of a step of batch_size samples that each GPU executes, which tensor parallelism may have divided."""
+    split, gpus = split_of(network, execution.tensor_parallel), execution.tensor_parallel
+    sizes = sizes_at(network, batch_size, execution.precision)
+    return Part(
+        network=network,
+        precision=execution.precision,
+        states=execution.optimizer.states,
+        gpus=execution.replicas,
+        sizes=[shard(size, gpus) if number in split.storages else size for number, size in enumerate(sizes)],
+        elements=[
+            shard(each.elements, gpus) if number in split.parameters else each.elements
+            for number, each in enumerate(network.parameters)
+        ],
     )
 
 
@@ -117,21 +141,22 @@ def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[in
     return [size(number) for number in range(len(network.storages))]
 
 
-def _size(traced: int, wanted: int) -> int:
-    return wanted if traced == FULL else traced
-
-
 def _working(copies: int, trained: Sequence[int]) -> int:
     """The most elements of temporary copies: `copies` of the parameter updated, and one of the parameter before."""
     before = (0, *trained)
     return max((last + copies * size for last, size in zip(before, trained, strict=False)), default=0) if copies else 0
 
 
-def _live(network: Network, sizes: Sequence[int]) -> list[int]:
-    """The total bytes of live storages after each event."""
+def _live(network: Network, share: Share) -> list[int]:
+    """The total bytes that are live after each event, besides what is constant."""
+    events, changes = network.timeline.events, [0] * (len(network.timeline.events) + 1)
+    for each in share.held:
+        if 0 <= each.since < each.until:
+            changes[each.since] += each.bytes
+            changes[min(each.until, len(events))] -= each.bytes
     live, held = [], 0
-    for event in network.timeline.events:
-        held += sizes[event - 1] if event > 0 else -sizes[-event - 1]
+    for place, event in enumerate(events):
+        held += changes[place] + (share.sizes[event - 1] if event > 0 else -share.sizes[-event - 1])
         live.append(held)
     return live
 
@@ -156,18 +181,26 @@ def _cross_entropy(network: Network, batch_size: int, precision: Precision) -> i
     return samples * classes * precision.activation + samples * 8 + precision.activation
 
 
-def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant: dict[str, int], working: int) -> Peak:
-    held = sum(constant.values())
+def _peak(network: Network, share: Share, live: Sequence[int], updating: dict[str, int]) -> Peak:
+    held = sum(share.constant.values())
     place = max(range(len(live)), key=live.__getitem__, default=None)
-    at_update = held + (live[-1] if live else 0) + working
+    at_update = held + (live[-1] if live else 0) + sum(updating.values())
     if place is None or at_update > held + live[place]:
-        return Peak(at_update, "optimizer step", {**_composition(network, sizes, len(live)), **constant,
-                                                  "optimizer's working copies": working})  # fmt: skip
+        composed = _composition(network, share, len(live))
+        return Peak(at_update, "optimizer step", _together(composed, share.constant, updating))
     phase = "forward" if place < network.timeline.backward else "backward"
-    return Peak(held + live[place], phase, {**_composition(network, sizes, place + 1), **constant})
+    return Peak(held + live[place], phase, _together(_composition(network, share, place + 1), share.constant))
 
 
-def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
+def _together(*parts: Mapping[str, int]) -> dict[str, int]:
+    held: dict[str, int] = {}
+    for part in parts:
+        for name, size in part.items():
+            held[name] = held.get(name, 0) + size
+    return held
+
+
+def _composition(network: Network, share: Share, events: int) -> dict[str, int]:
     """The bytes of the live storages after `events` events, by their contents."""
     alive: set[int] = set()
     for event in network.timeline.events[:events]:
@@ -176,11 +209,14 @@ def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[st
     holds: dict[str, int] = defaultdict(int)
     for storage in sorted(alive):
         if storage < network.timeline.inputs:
-            holds["input"] += sizes[storage]
+            holds["input"] += share.sizes[storage]
         elif storage in gradients:
-            holds["gradients"] += sizes[storage]
+            holds["gradients"] += share.sizes[storage]
         elif storage in saved:
-            holds["saved activations"] += sizes[storage]
+            holds["saved activations"] += share.sizes[storage]
         else:
-            holds["other activations and their gradients"] += sizes[storage]
+            holds["other activations and their gradients"] += share.sizes[storage]
+    for each in share.held:
+        if each.since < events <= each.until:
+            holds[each.name] += each.bytes
     return dict(holds)

@@ -6,7 +6,7 @@ tensor in the smallest storage format that the other operations that save it all
 
 from dataclasses import dataclass
 
-from swatcost.memory.dense_step import StepMemory, sizes_at
+from swatcost.memory.dense_step import StepMemory, part_of
 from swatcost.memory.precisions import FULL
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.memory.storage_formats import FORMATS, formats_of, smallest
@@ -93,7 +93,7 @@ class SparseMemory:
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
     """Bytes that the step saves under the plan, as masked dense tensors and compressed."""
-    sizes = sizes_at(network, step.batch_size, step.execution.precision)
+    sizes = part_of(network, step.batch_size, step.execution).sizes
     kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
     naive, compressed = _weight_copies(network, plan, step)
     selects = plan.method.selects

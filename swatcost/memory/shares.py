@@ -1,0 +1,134 @@
+"""The part of a step that one GPU executes, what it holds and what it sends."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+
+from swatcost.memory.module_schedule import Held, allocations
+from swatcost.memory.precisions import FULL, Precision
+from swatcost.network import Network
+
+_SENT = {"all-reduce": 2, "reduce-scatter": 1, "all-gather": 1}
+
+
+def sent_share(collective: str, gpus: int) -> Fraction:
+    """What each GPU sends in a ring, as a share of the bytes of the whole tensor.
+
+    (G − 1) / G for a reduce-scatter and an all-gather, and both of them for an all-reduce (Patarasuk and Yuan, 2009).
+
+    >>> sent_share("all-reduce", 8), sent_share("all-gather", 4)
+    (Fraction(7, 4), Fraction(3, 4))
+    """
+    return Fraction(_SENT[collective] * (gpus - 1), gpus)
+
+
+def sent_by(gpus: int, wholes: Mapping[str, int]) -> dict[str, int]:
+    """The bytes that each GPU sends, rounded up, from the bytes of the whole tensors of each collective."""
+    return {name: ceil(sent_share(name, gpus) * size) for name, size in wholes.items() if size}
+
+
+def ceil(number: Fraction) -> int:
+    """The number rounded up."""
+    return -(-number.numerator // number.denominator)
+
+
+def shard(whole: int, gpus: int) -> int:
+    """The part of `whole` that each GPU holds, rounded up.
+
+    >>> shard(10, 4)
+    3
+    """
+    return -(-whole // gpus)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The part of a step that one GPU executes before its state is sharded.
+
+    `sizes` are the bytes of each storage, `elements` those of each parameter that the GPU has; `gpus` share the state.
+    """
+
+    network: Network
+    precision: Precision
+    states: int
+    gpus: int
+    sizes: Sequence[int]
+    elements: Sequence[int]
+
+    def parameter_bytes(self, number: int) -> int:
+        """Bytes per element of a parameter."""
+        traced = self.network.parameters[number].element_bytes
+        return self.precision.parameter if traced == FULL else traced
+
+    @property
+    def trained(self) -> list[int]:
+        """The numbers of the parameters that train."""
+        return [number for number, each in enumerate(self.network.parameters) if each.trains]
+
+    @property
+    def gradients(self) -> dict[int, int]:
+        """The bytes of each gradient storage."""
+        return {storage: self.sizes[storage] for storage in self.network.timeline.gradients}
+
+    def sum(self, numbers: Sequence[int], of: Callable[[int], int] = lambda elements: elements) -> int:
+        """The bytes of parameters, of a function of their elements."""
+        return sum(of(self.elements[each]) * self.parameter_bytes(each) for each in numbers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one GPU holds and sends [bytes].
+
+    `constant` is resident throughout. `sizes` are the bytes of storages; those of gradients are 0 if `held` has them.
+    `updated` are the elements of each tensor that the optimizer updates, `state` the bytes per element of its state.
+    `update` is held in addition while the optimizer updates; `before_update` just before, without its working copies.
+    `gradients` is what is left of them after the backward pass. `sent` is what the GPU sends per step, by collective.
+    """
+
+    constant: Mapping[str, int]
+    sizes: Sequence[int]
+    updated: Sequence[int]
+    state: int
+    gradients: int
+    held: tuple[Held, ...] = ()
+    before_update: Mapping[str, int]
+    update: Mapping[str, int]
+    sent: Mapping[str, int]
+
+
+def undivided(part: Part) -> Share:
+    """The share of one GPU, or of each of several that hold everything."""
+    precision, trained = part.precision, [part.elements[each] for each in part.trained]
+    constant = {
+        "parameters": part.sum(range(len(part.elements))),
+        "master weights": precision.master * sum(trained),
+        "optimizer state": precision.state * part.states * sum(trained),
+        "buffers": buffers_of(part.network),
+    }
+    return Share(
+        constant=constant, sizes=part.sizes, updated=trained, state=precision.state, before_update={}, update={},
+        gradients=sum(part.gradients.values()), sent={},
+    )  # fmt: skip
+
+
+def buffers_of(network: Network) -> int:
+    """The bytes of all buffers; every GPU has them."""
+    return sum(prod(each.shape) * each.element_bytes for each in network.buffers)
+
+
+def gradients_made(part: Part) -> list[tuple[int, int]]:
+    """Gradient storages and the events at which they are allocated, in order."""
+    made = allocations(part.network)
+    return sorted(((each, made[each]) for each in part.gradients if each in made), key=lambda each: each[1])
+
+
+def last_event(part: Part) -> int:
+    """The last event, by which all communication is over."""
+    return len(part.network.timeline.events) - 1
+
+
+def without_gradients(part: Part) -> list[int]:
+    """The sizes of storages, for a share that holds gradients in another way."""
+    gradients = part.gradients
+    return [0 if storage in gradients else size for storage, size in enumerate(part.sizes)]
