@@ -92,9 +92,6 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
     updating = {**share.update, "optimizer's working copies": copies}
     if sum(share.before_update.values()) > sum(updating.values()):
         updating = dict(share.before_update)
-    sent = dict(share.sent)
-    for name, size in split.sent(batch_size, execution.precision).items():
-        sent[name] = sent.get(name, 0) + size
     return StepMemory(
         batch_size=batch_size,
         execution=execution,
@@ -107,7 +104,7 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
         backward=network.timeline.backward,
         peak=_peak(network, share, live, updating),
         working=sum(updating.values()),
-        sent=sent,
+        sent={**share.sent, **split.sent(batch_size, execution.precision)},
         whole=split.whole,
     )
 

@@ -1,6 +1,7 @@
 """Fully sharded data parallel as torch's fully_shard executes it, with its defaults.
 
-Each parameter's first dimension is divided, rounded up.
+Each parameter's first dimension is divided, rounded up; whole parameters and gradients are padded to equal shards where
+they are sent.
 
 Source: torch 2.13, distributed/fsdp/_fully_shard.
 """
@@ -8,7 +9,7 @@ Source: torch 2.13, distributed/fsdp/_fully_shard.
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from swatcost.memory.module_schedule import Held, Visit, gradients_of, visits
+from swatcost.memory.module_schedule import Held, Visit, gradients_of, output_made, visits
 from swatcost.memory.shares import (
     Part,
     Share,
@@ -35,11 +36,11 @@ def fsdp(part: Part, *, reshard: bool = True) -> Share:
     """fully_shard on every repeated block, then on the network, whose own group holds all other parameters.
 
     A group is gathered into a buffer and copied out of it. In the forward pass the buffer lives until the next group
-    has been copied out; in the backward pass the next group's is already there. The network's own group stays gathered
-    from the beginning to the end. When a group's backward pass is over, its gradients are copied to the input of the
-    reduce-scatter, which lives until the next group's. If the precision has master weights, the shards are these, and
-    gathered
-    in the parameters' precision (MixedPrecisionPolicy); otherwise the shards are the parameters.
+    has been copied out, the last one until the output is there; in the backward pass the next group's is already there.
+    The network's own group stays gathered from the beginning to the end. When a group's backward pass is over, its
+    gradients are copied to the input of the reduce-scatter, which lives until the next group's. If the precision has
+    master weights, the shards are these, and are gathered in the parameters' precision (MixedPrecisionPolicy);
+    otherwise the shards are the parameters.
     """
     precision, last = part.precision, last_event(part)
     everything, trained = range(len(part.elements)), part.trained
@@ -52,17 +53,22 @@ def fsdp(part: Part, *, reshard: bool = True) -> Share:
     members: dict[str, list[int]] = {}
     for number, each in enumerate(part.network.parameters):
         members.setdefault(block_of(each.name), []).append(number)
-    bytes_of = {group: part.sum(numbers) for group, numbers in members.items()}
+    padded = [part.gpus * _rows(part, each) for each in everything]
+    bytes_of = {
+        group: sum(padded[each] * part.parameter_bytes(each) for each in numbers) for group, numbers in members.items()
+    }
     runs = [each for each in visits(part.network, block_of) if each.group]
     held, fetched = _unsharded(runs, bytes_of, part, reshard=reshard)
     ends = {each.group: each.backward[1] for each in runs if each.backward[1] > each.backward[0]}
-    belongs = {storage: block_of(part.network.parameters[number].name)
-               for storage, number in gradients_of(part.network).items()}  # fmt: skip
+    belongs = gradients_of(part.network)
     reduced: dict[str, int] = {}
     for storage, place in gradients_made(part):
-        group = belongs.get(storage, "")
-        held.append(Held("gradients", part.sizes[storage], place, max(place + 1, min(last, ends.get(group, last)))))
-        reduced[group] = reduced.get(group, 0) + part.sizes[storage]
+        size, group, whose = part.sizes[storage], "", belongs.get(storage)
+        sent = size
+        if whose is not None:
+            group, sent = block_of(part.network.parameters[whose].name), size * padded[whose] // part.elements[whose]
+        held.append(Held("gradients", size, place, max(place + 1, min(last, ends.get(group, last)))))
+        reduced[group] = reduced.get(group, 0) + sent
     order = [*sorted((group for group in reduced if group in ends), key=ends.__getitem__)]
     following = [*(ends[each] for each in order[1:]), last - 1]
     for group, until in zip(order, following, strict=False):
@@ -90,8 +96,10 @@ def _shards_of(part: Part, shards: Callable[[Sequence[int]], int], members: Mapp
 
 def _rows(part: Part, number: int) -> int:
     """Elements of a parameter's shard: FSDP divides its first dimension."""
-    rows = (part.network.parameters[number].shape or (1,))[0]
-    return shard(rows, part.gpus) * (part.elements[number] // rows) if rows else 0
+    rows, elements = (part.network.parameters[number].shape or (1,))[0], part.elements[number]
+    if not rows or elements % rows:  # tensor parallelism has divided the dimension itself
+        return shard(elements, part.gpus)
+    return shard(rows, part.gpus) * (elements // rows)
 
 
 def _unsharded(
@@ -104,7 +112,7 @@ def _unsharded(
     held.append(Held("communication buckets", root, 0, runs[0].forward[0] if runs else backward))
     kept: set[str] = set()
     for place, run in enumerate(runs):
-        size, (since, until) = bytes_of[run.group], run.forward
+        size, since, until = bytes_of[run.group], max(0, run.forward[0] - 1), max(0, run.forward[1] - 1)
         fetched += size if reshard and run.group in {each.group for each in runs[:place]} else 0
         if reshard:
             held.append(Held("gathered parameters", size, since, until))
@@ -112,7 +120,8 @@ def _unsharded(
             ended = max(each.backward[1] for each in runs if each.group == run.group)
             held.append(Held("gathered parameters", size, since, min(last, ended)))
         if reshard or run.group not in kept:
-            held.append(Held("communication buckets", size, since, until))
+            copied = runs[place + 1].forward[0] if place + 1 < len(runs) else output_made(part.network) + 1
+            held.append(Held("communication buckets", size, since, copied))
         kept.add(run.group)
     if reshard:
         begin = backward

@@ -1,15 +1,16 @@
 """When groups of parameters are in use during a traced step, and which storage is the gradient of which parameter.
 
-A timeline records storages, not layers. In the forward pass a layer begins once its input is allocated; in the backward
-pass a group is over once the last gradient of its parameters is made, groups in reverse order. Gradients are assigned
-to parameters by size, in reverse order of use, which is the order in which autograd makes them.
+A timeline records storages, not layers. In the forward pass a layer begins with the first allocation after its input's;
+in the backward pass a group is over once the last gradient of its parameters is made, groups in reverse order.
+Gradients are assigned to parameters by size, in reverse order of use, which is the order in which autograd makes them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 
-from swatcost.network import Network
+from swatcost.network import Layer, Network
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,10 @@ def visits(network: Network, group_of: Callable[[str], str]) -> list[Visit]:
     made, backward = allocations(network), network.timeline.backward
     ended = {network.parameters[number].name: released(network, made[storage])
              for storage, number in gradients_of(network).items() if storage in made}  # fmt: skip
-    names, starts, uses, now = list[str](), list[int](), list[set[str]](), 0
-    for layer in network.layers:
-        place = made.get(layer.input_storage, -1)
-        if not layer.parameters or place >= backward:  # the latter ran in the backward pass
+    names, starts, uses = list[str](), list[int](), list[set[str]]()
+    for layer, now in _begun(network):
+        if not layer.parameters:
             continue
-        now = max(now, place + 1)
         group = group_of(layer.parameters[0])
         if not names or names[-1] != group:
             names.append(group)
@@ -96,3 +95,25 @@ def visits(network: Network, group_of: Callable[[str], str]) -> list[Visit]:
         Visit(name, (start, end), run)
         for name, start, end, run in zip(names, starts, ends, reversed(runs), strict=True)
     ]
+
+
+def _begun(network: Network) -> Iterator[tuple[Layer, int]]:
+    """The layers of the forward pass, and the event of the first allocation of each."""
+    made, events, backward = allocations(network), network.timeline.events, network.timeline.backward
+    now = 0
+    for layer in network.layers:
+        place = made.get(layer.input_storage, -1)
+        if place < backward:  # the others run in the backward pass
+            now = max(now, next((later for later in range(place + 1, backward) if events[later] > 0), backward))
+            yield layer, now
+
+
+def output_made(network: Network) -> int:
+    """The event at which the last layer's result is allocated; what follows is taken to be the loss."""
+    events, backward = network.timeline.events, network.timeline.backward
+    for layer, now in list(_begun(network))[-1:]:
+        for place in range(now, backward):
+            kept = network.storages[abs(events[place]) - 1]
+            if events[place] > 0 and kept.bytes == prod(layer.output_shape) * max(1, kept.float_bytes):
+                return place
+    return max(0, backward - 1)

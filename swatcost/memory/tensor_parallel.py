@@ -6,9 +6,10 @@ what is computed between the two is divided, with the heads of attention. The la
 these, is divided by its outputs, the vocabulary, as are embeddings of as many rows. All else is whole on every GPU,
 convolutions included. Linear layers that stay whole, such as those that do not divide by the number of GPUs, are named.
 
-In the forward pass the tensors between are those allocated after the first layers began and up to the row-parallel
-layer's input, in the backward pass those from its gradient until the first gradient of the other layers' weights;
-copies that the backward pass makes after this are counted whole. A tensor with fewer numbers per row than GPUs (such as
+In the forward pass the tensors between are those allocated after the first layers began and before the row-parallel
+layer's output, in the backward pass those from its gradient until the first gradient of the other layers' weights, and
+after this those that are as large as one of these layers' outputs and not as their input. What else is allocated then
+counts as whole: an upper bound. A tensor with fewer numbers per row than GPUs (such as
 a normalisation's mean), or that does not grow with the batch (a mask), is never divided.
 
 Each GPU sends one all-reduce of the row-parallel layer's output in the forward pass, and one of the gradient of the
@@ -17,13 +18,13 @@ all-reduces of a cross-entropy over a divided vocabulary (a few numbers per row)
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from swatcost.memory.module_schedule import allocations, gradients_of
+from swatcost.memory.module_schedule import allocations, gradients_of, released
 from swatcost.memory.precisions import FULL, Precision
-from swatcost.memory.shares import sent_by
+from swatcost.memory.shares import ceil, sent_share
 from swatcost.network import Layer, Network
 from swatcost.network.layer import parameter_of
 
@@ -49,7 +50,8 @@ class Split:
             elements * batch_size // self.batch_size * (precision.activation if traced == FULL else traced)
             for elements, traced in self.reduced
         )
-        return sent_by(self.gpus, {"all-reduce": sum(sizes)})
+        whole = sum(sizes)
+        return {"all-reduce of activations": ceil(sent_share("all-reduce", self.gpus) * whole)} if whole else {}
 
 
 @dataclass(frozen=True)
@@ -163,15 +165,27 @@ class _Splitting:
         self.parameters.add(self.number[parameter_of(row.weight)[0]])
         rows = row.images
         self._divide(self._forward(pair), rows)
-        self._divide(self._backward(pair), rows)
+        places = [self._backward(layers[each]) for each in pair.columns]
+        made, of_row = [each for each in places if each is not None], self._backward(row)
+        if of_row is not None and len(made) == len(places):  # none of them is frozen
+            begin, end = min(made), max(made)
+            self._divide(range(of_row, begin), rows)
+            outputs = {layers[place].weight_shape[0] for place in pair.columns} - {first.weight_shape[1]}
+            self._divide(range(begin, end), rows, outputs)
         self.reduced.append((prod(row.output_shape), row.element_bytes))
         if first.input_needs_grad:
             self.reduced.append((prod(first.input_shape), first.element_bytes))
 
     def _forward(self, pair: _Pair) -> range:
-        """Events in which the tensors between are allocated."""
-        layers, start = self.network.layers, self._begins(pair.columns[0])
-        return range(start, self.made.get(layers[pair.row].input_storage, start - 1) + 1)
+        """Events in which the tensors between are allocated; a fused operation allocates more after its result."""
+        row, events = self.network.layers[pair.row], self.network.timeline.events
+        start = self._begins(pair.columns[0])
+        end = self.made.get(row.input_storage, start - 1) + 1
+        for place in range(end, self.network.timeline.backward):
+            storage = self.network.storages[abs(events[place]) - 1]
+            if events[place] > 0 and storage.bytes >= prod(row.output_shape) * max(1, storage.float_bytes):
+                return range(start, place)
+        return range(start, end)
 
     def _begins(self, place: int) -> int:
         """The event at which a layer begins: its input is allocated, and so is the result of the layer before."""
@@ -183,30 +197,33 @@ class _Splitting:
         following = (later for later in range(before + 1, len(events)) if events[later] > 0)
         return next(following, before) + 1
 
-    def _backward(self, pair: _Pair) -> range:
-        """The same in the backward pass; none if one of the weights is frozen."""
-        layers = self.network.layers
-        places = [self._gradient_event(layers[each]) for each in pair.columns]
-        row = self._gradient_event(layers[pair.row])
-        if row is None or any(each is None for each in places):
-            return range(0)
-        return range(row - 1, min(each for each in places if each is not None) - 1)
-
     def _gradient_event(self, layer: Layer) -> int | None:
         storage = self.gradient.get(self.number[parameter_of(layer.weight)[0]])
         return None if storage is None else self.made.get(storage)
 
-    def _divide(self, events: Sequence[int], rows: int) -> None:
-        """Divides the storages allocated in these events, if they have at least one number per row and GPU."""
-        for place in events:
-            event = self.network.timeline.events[place]
-            if event > 0 and self._divides(event - 1, rows):
-                self.storages.add(event - 1)
+    def _backward(self, layer: Layer) -> int | None:
+        """The event at which a layer's backward pass begins, which makes the input's gradient before the weight's.
 
-    def _divides(self, number: int, rows: int) -> bool:
-        storage = self.network.storages[number]
-        per_row, rest = divmod(storage.bytes, rows * max(1, storage.float_bytes))
-        return storage.scales_with_batch and not rest and per_row >= self.gpus and per_row % self.gpus == 0
+        Without a bias it is made after; None if the weight has no gradient.
+        """
+        made, events = self._gradient_event(layer), self.network.timeline.events
+        if made is None:
+            return None
+        following = events[made + 1 : released(self.network, made + 1)]
+        sizes = {self.network.storages[each - 1].bytes for each in following if each > 0}
+        return made if prod(layer.input_shape) * layer.element_bytes in sizes else max(0, made - 1)
+
+    def _divide(self, events: Sequence[int], rows: int, sizes: Collection[int] | None = None) -> None:
+        """Divides the storages allocated in these events with a number per row and GPU, or of these `sizes`."""
+        for place in events:
+            number = self.network.timeline.events[place] - 1
+            if number < 0:
+                continue
+            storage = self.network.storages[number]
+            per_row, rest = divmod(storage.bytes, rows * max(1, storage.float_bytes))
+            divides = not rest and per_row >= self.gpus and per_row % self.gpus == 0
+            if storage.scales_with_batch and divides and (sizes is None or per_row in sizes):
+                self.storages.add(number)
 
     def _vocabulary(self, place: int) -> None:
         """Divides the logits, and embeddings of as many rows."""

@@ -30,13 +30,71 @@ SUB_GROUP = 1_000_000_000
 
 
 def zero1(part: Part) -> Share:
-    """Optimizer state and master weights are sharded."""
-    return _zero12(part, gradients_sharded=False)
+    """Optimizer state and master weights are sharded; gradients stay whole until the backward pass is over.
+
+    Then they are copied to the bucket, which frees them, and all-reduced; the GPU's partition is copied out.
+    """
+    last = last_event(part)
+    held = [Held("gradients", part.sizes[storage], place, last) for storage, place in gradients_made(part)]
+    return _with_whole_parameters(part, held, last)
 
 
 def zero2(part: Part) -> Share:
-    """Gradients are sharded, too."""
-    return _zero12(part, gradients_sharded=True)
+    """Gradients are sharded, too: each is copied to the bucket as it is made, and freed.
+
+    A full bucket is flattened once more and all-reduced (use_multi_rank_bucket_allreduce); the GPU's partition is then
+    copied out. So is what is in the bucket at the end.
+    """
+    held, full = _bucketed(part)
+    return _with_whole_parameters(part, held, full)
+
+
+def _bucketed(part: Part) -> tuple[list[Held], int]:
+    """Gradients until they are in the bucket, the copies of full buckets, and the event at which the first is made."""
+    last, filled, full = last_event(part), 0, list[int]()
+    held = list[Held]()
+    for storage, place in gradients_made(part):
+        size = part.sizes[storage]
+        held.append(Held("gradients", size, place, min(last, released(part.network, place))))
+        if filled and filled + size > BUCKET * _gradient_bytes(part):
+            held.append(Held("communication buckets", filled, place, place + 1))
+            full.append(place)
+            filled = 0
+        filled += size
+    end = max(part.network.timeline.backward, last - 1)
+    return [*held, Held("communication buckets", filled, end, last)], min([*full, end])
+
+
+def _gradient_bytes(part: Part) -> int:
+    return max((part.parameter_bytes(each) for each in part.trained), default=FULL)
+
+
+def _with_whole_parameters(part: Part, held: list[Held], own_since: int) -> Share:
+    """Each GPU updates one flat partition of the parameters, and gathers the others.
+
+    The partition's gradients are held from event `own_since`. Before the update they are flattened and converted.
+    """
+    shards = shard(sum(part.elements[each] for each in part.trained), part.gpus)
+    each_has, last = _gradient_bytes(part), last_event(part)
+    own = each_has * shards
+    bucket = Held("communication buckets", BUCKET * each_has, part.network.timeline.backward, last)
+    gradients, parameters = sum(part.gradients.values()), part.sum(part.trained)
+    return Share(
+        constant=_in_partitions(part, shards, parameters=part.sum(range(len(part.elements)))),
+        sizes=without_gradients(part),
+        held=(bucket, *held, Held("gradients", own, own_since, last + 1)),
+        updated=[shards],
+        state=FULL,
+        gradients=own,
+        before_update=_flattened(each_has, shards),
+        update={"gradients converted to fp32": (FULL - each_has) * shards},
+        sent=sent_by(part.gpus, {"all-reduce": gradients, "all-gather": parameters}),
+    )
+
+
+def _flattened(bytes_each: int, elements: int) -> dict[str, int]:
+    in_fp32 = FULL * elements if bytes_each != FULL else 0
+    return {"gradients flattened": bytes_each * elements, "gradients in fp32": in_fp32}
 
 
 def _in_partitions(part: Part, shards: int, **holds: int) -> dict[str, int]:
@@ -48,43 +106,6 @@ def _in_partitions(part: Part, shards: int, **holds: int) -> dict[str, int]:
         "buffers": buffers_of(part.network),
         **{name.replace("_", " "): size for name, size in holds.items()},
     }
-
-
-def _zero12(part: Part, *, gradients_sharded: bool) -> Share:
-    """Parameters are whole; each GPU updates one flat partition of them and gathers the others.
-
-    In the backward pass there is a bucket, and gradients are copied to it as they are made (stage 2) or all at the end
-    (stage 1). A full bucket is flattened once more and all-reduced (use_multi_rank_bucket_allreduce); the GPU's own
-    partition is then copied out.
-    """
-    bytes_each = max((part.parameter_bytes(each) for each in part.trained), default=FULL)
-    shards = shard(sum(part.elements[each] for each in part.trained), part.gpus)
-    backward, last, own = part.network.timeline.backward, last_event(part), bytes_each * shards
-    held = [Held("communication buckets", BUCKET * bytes_each, backward, last)]
-    filled, own_since = 0, None
-    if gradients_sharded:
-        for storage, place in gradients_made(part):
-            held.append(Held("gradients", part.sizes[storage], place, min(last, released(part.network, place))))
-            if filled and filled + part.sizes[storage] > BUCKET * bytes_each:
-                held.append(Held("communication buckets", filled, place, place + 1))
-                own_since, filled = place if own_since is None else own_since, 0
-            filled += part.sizes[storage]
-        held.append(Held("communication buckets", filled, max(backward, last - 1), last))
-        own_since = max(backward, last - 1) if own_since is None else own_since
-    else:
-        for storage, place in gradients_made(part):
-            held.append(Held("gradients", part.sizes[storage], place, last))
-        own_since = last
-    held.append(Held("gradients", own, own_since, last + 1))
-    converted = {"gradients converted to fp32": (FULL - bytes_each) * shards}
-    flattened = {"gradients flattened": own, "gradients in fp32": FULL * shards if bytes_each != FULL else 0}
-    gradients, parameters = sum(part.gradients.values()), part.sum(part.trained)
-    return Share(
-        constant=_in_partitions(part, shards, parameters=part.sum(range(len(part.elements)))),
-        sizes=without_gradients(part), held=tuple(held), updated=[shards], state=FULL, gradients=own,
-        before_update=flattened, update=converted,
-        sent=sent_by(part.gpus, {"all-reduce": gradients, "all-gather": parameters}),
-    )  # fmt: skip
 
 
 def module_of(parameter: str) -> str:
@@ -102,36 +123,31 @@ def zero3(part: Part) -> Share:
     A module's parameters are gathered for it, forward and backward, and the next ones ahead; they are kept if they are
     used again soon. The bucket and the partitions of the gradients are resident.
     """
-    trained = part.trained
-    bytes_each = max((part.parameter_bytes(each) for each in trained), default=FULL)
+    trained, each_has = part.trained, _gradient_bytes(part)
     shards = sum(shard(part.elements[each], part.gpus) for each in trained)
     everything = range(len(part.elements))
     small = [each for each in everything if part.elements[each] <= PERSISTENT]
-    backward, last = part.network.timeline.backward, last_event(part)
     gathered, fetched = _gathered(part, frozenset(small))
-    held, filled = list(gathered), 0
-    for storage, place in gradients_made(part):
-        held.append(Held("gradients", part.sizes[storage], place, min(last, released(part.network, place))))
-        if filled and filled + part.sizes[storage] > BUCKET * bytes_each:
-            held.append(Held("communication buckets", filled, place, place + 1))
-            filled = 0
-        filled += part.sizes[storage]
-    held.append(Held("communication buckets", filled, max(backward, last - 1), last))
-    updated = min(shards, SUB_GROUP)
-    flattened = {"gradients flattened": bytes_each * updated,
-                 "gradients in fp32": FULL * updated if bytes_each != FULL else 0}  # fmt: skip
     persistent = part.sum([each for each in small if part.network.parameters[each].trains])
-    gradients = sum(part.gradients.values())
+    updated = min(shards, SUB_GROUP)
     return Share(
         constant=_in_partitions(
-            part, shards, parameters=part.sum(everything, lambda elements: shard(elements, part.gpus)),
-            persistent_parameters=part.sum(small), gradients=bytes_each * shards,
-            communication_buckets=BUCKET * bytes_each,
+            part,
+            shards,
+            parameters=part.sum(everything, lambda elements: shard(elements, part.gpus)),
+            persistent_parameters=part.sum(small),
+            gradients=each_has * shards,
+            communication_buckets=BUCKET * each_has,
         ),
-        sizes=without_gradients(part), held=tuple(held), updated=[updated], state=FULL, gradients=bytes_each * shards,
-        before_update=flattened, update={"gradients in fp32": FULL * updated},
-        sent=sent_by(part.gpus, {"all-gather": fetched + persistent, "reduce-scatter": gradients}),
-    )  # fmt: skip
+        sizes=without_gradients(part),
+        held=(*gathered, *_bucketed(part)[0]),
+        updated=[updated],
+        state=FULL,
+        gradients=each_has * shards,
+        before_update=_flattened(each_has, updated),
+        update={"gradients in fp32": FULL * updated},
+        sent=sent_by(part.gpus, {"all-gather": fetched + persistent, "reduce-scatter": sum(part.gradients.values())}),
+    )
 
 
 def _gathered(part: Part, small: frozenset[int]) -> tuple[list[Held], int]:
