@@ -17,11 +17,11 @@ from swatcost_models import resnet
 from torch import nn
 
 import swatcost
+from swatcost.memory.collectives import sent_share
 from swatcost.memory.dense_step import StepMemory, training_memory
 from swatcost.memory.fsdp import block_of
 from swatcost.memory.optimizers import Optimizer
 from swatcost.memory.sharding import SHARDINGS
-from swatcost.memory.shares import sent_share
 from swatcost.memory.zero import BUCKET
 from swatcost.network import Network
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
+from swatcost.memory.collectives import shard
 from swatcost.memory.execution import Executing, Execution
 from swatcost.memory.precisions import FULL, Precision
-from swatcost.memory.shares import Part, Share, shard, undivided
+from swatcost.memory.shares import Part, Share, undivided
 from swatcost.memory.tensor_parallel import split_of
 from swatcost.network import Network
 
@@ -85,7 +86,7 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
     updates = execution.optimizer
     if network.timeline.backward == len(network.timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
-    part, split = part_of(network, batch_size, execution), split_of(network, execution.tensor_parallel)
+    part = part_of(network, batch_size, execution)
     share = execution.sharding.divide(part) if part.gpus > 1 else undivided(part)
     live = _live(network, share)
     copies = share.state * _working(updates.working_copies, share.updated)
@@ -104,8 +105,8 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
         backward=network.timeline.backward,
         peak=_peak(network, share, live, updating),
         working=sum(updating.values()),
-        sent={**share.sent, **split.sent(batch_size, execution.precision)},
-        whole=split.whole,
+        sent={**share.sent, **part.split.sent(batch_size, execution.precision)},
+        whole=part.split.whole,
     )
 
 
@@ -119,6 +120,7 @@ def part_of(network: Network, batch_size: int, execution: Execution) -> Part:
         states=execution.optimizer.states,
         gpus=execution.replicas,
         sizes=[shard(size, gpus) if number in split.storages else size for number, size in enumerate(sizes)],
+        split=split,
         elements=[
             shard(each.elements, gpus) if number in split.parameters else each.elements
             for number, each in enumerate(network.parameters)

@@ -9,17 +9,9 @@ Source: torch 2.13, distributed/fsdp/_fully_shard.
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from swatcost.memory.collectives import sent_by, shard
 from swatcost.memory.module_schedule import Held, Visit, gradients_of, output_made, visits
-from swatcost.memory.shares import (
-    Part,
-    Share,
-    buffers_of,
-    gradients_made,
-    last_event,
-    sent_by,
-    shard,
-    without_gradients,
-)
+from swatcost.memory.shares import Part, Share, buffers_of, gradients_made, last_event, without_gradients
 
 
 def block_of(parameter: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from swatcost.common.registry import Registry
+from swatcost.memory.collectives import sent_by
 from swatcost.memory.fsdp import fsdp, fsdp_kept
-from swatcost.memory.shares import Part, Share, sent_by, undivided
+from swatcost.memory.shares import Part, Share, undivided
 from swatcost.memory.zero import zero1, zero2, zero3
 
 

@@ -22,9 +22,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from swatcost.memory.collectives import ceil, sent_share
 from swatcost.memory.module_schedule import allocations, gradients_of, released
 from swatcost.memory.precisions import FULL, Precision
-from swatcost.memory.shares import ceil, sent_share
 from swatcost.network import Layer, Network
 from swatcost.network.layer import parameter_of
 

@@ -5,18 +5,10 @@ Master weights and optimizer state are in fp32 at any precision. Alignment and p
 Source: DeepSpeed, runtime/zero/stage_1_and_2.py, stage3.py, partitioned_param_coordinator.py and config.py.
 """
 
+from swatcost.memory.collectives import sent_by, shard
 from swatcost.memory.module_schedule import Held, released, visits
 from swatcost.memory.precisions import FULL
-from swatcost.memory.shares import (
-    Part,
-    Share,
-    buffers_of,
-    gradients_made,
-    last_event,
-    sent_by,
-    shard,
-    without_gradients,
-)
+from swatcost.memory.shares import Part, Share, buffers_of, gradients_made, last_event, without_gradients
 
 BUCKET = 500_000_000
 """Elements of DeepSpeed's gradient bucket (reduce_bucket_size), allocated whole however small the network is."""
@@ -51,12 +43,12 @@ def zero2(part: Part) -> Share:
 
 def _bucketed(part: Part) -> tuple[list[Held], int]:
     """Gradients until they are in the bucket, the copies of full buckets, and the event at which the first is made."""
-    last, filled, full = last_event(part), 0, list[int]()
-    held = list[Held]()
+    last, bucket = last_event(part), BUCKET * _gradient_bytes(part)
+    filled, full, held = 0, list[int](), list[Held]()
     for storage, place in gradients_made(part):
         size = part.sizes[storage]
         held.append(Held("gradients", size, place, min(last, released(part.network, place))))
-        if filled and filled + size > BUCKET * _gradient_bytes(part):
+        if filled and filled + size > bucket:
             held.append(Held("communication buckets", filled, place, place + 1))
             full.append(place)
             filled = 0

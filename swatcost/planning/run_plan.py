@@ -12,8 +12,8 @@ from swatcost.counting import summed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
+from swatcost.memory.collectives import sent_share
 from swatcost.memory.execution import Execution
-from swatcost.memory.shares import sent_share
 from swatcost.network import Network
 from swatcost.planning.capacity import rate_of, view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
