@@ -213,6 +213,23 @@ def test_deepspeeds_table_of_zero_3() -> None:
     assert step.sent["reduce-scatter"] == 2 * PARAMETERS * 7 // 8
 
 
+def test_what_deepspeed_was_seen_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed 0.19.8 on two processes: four layers of 512 × 512, fp32, momentum, a bucket of 300,000 elements.
+
+    The tensors that one process held between steps and before the backward pass of the second, by their bytes. Under
+    ZeRO 2 it also held one of 1,048,576 bytes, a parameter as it was before it was flattened, which is not counted.
+    """
+    monkeypatch.setattr("swatcost.memory.zero.BUCKET", 300_000)
+    network = modules(512, 512, 512, 512, 512)
+    second, third = (training_memory(network, batch_size=8, gpus=2, sharding=each) for each in ("zero2", "zero3"))
+    assert sorted(second.constant.values()) == [2_097_152, 2_097_152, 4_194_304]
+    assert second.gradients == 2_097_152  # after the backward pass
+    assert sorted(third.constant.values()) == [1_200_000, 2_097_152, 2_097_152, 2_097_152, 2_097_152]
+    alone = training_memory(network, batch_size=8)
+    before = third.backward - 1
+    assert third.live[before] - alone.live[before] == 4 * 1_048_576  # all that was gathered
+
+
 def test_small_networks_are_gathered_once() -> None:
     """Parameters that are used again within a billion elements are kept until their own backward pass.
 
