@@ -151,8 +151,12 @@ def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]
 
 def saved_by_loss(network: Network, sizes: Sequence[int]) -> int:
     """The bytes that only the loss saves: of a cross-entropy the log-probabilities, labels, their total weight."""
-    before = {tensor.storage for tensor in network.saved_before_loss}
-    return sum(sizes[storage] for storage in {tensor.storage for tensor in network.saved} - before)
+    return sum(sizes[storage] for storage in _of_loss(network))
+
+
+def _of_loss(network: Network) -> set[int]:
+    """The storages that only the loss saves."""
+    return {each.storage for each in network.saved} - {each.storage for each in network.saved_before_loss}
 
 
 def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant: dict[str, int], working: int) -> Peak:
@@ -171,7 +175,8 @@ def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[st
     alive: set[int] = set()
     for event in network.timeline.events[:events]:
         (alive.add if event > 0 else alive.discard)(abs(event) - 1)
-    saved, gradients = {each.storage for each in network.saved}, frozenset(network.timeline.gradients)
+    saved = {each.storage for each in network.saved_before_loss}
+    by_loss, gradients = _of_loss(network), frozenset(network.timeline.gradients)
     holds: dict[str, int] = defaultdict(int)
     for storage in sorted(alive):
         if storage < network.timeline.inputs:
@@ -182,6 +187,8 @@ def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[st
             holds["gradients"] += sizes[storage]
         elif storage in saved:
             holds["saved activations"] += sizes[storage]
+        elif storage in by_loss:
+            holds["saved by the loss"] += sizes[storage]
         else:
             holds["other activations and their gradients"] += sizes[storage]
     return dict(holds)

@@ -79,7 +79,8 @@ class SparseMemory:
     def peak(self, saved: int) -> int:
         """The peak [bytes] if `saved` bytes replace the saved activations in the dense step's peak.
 
-        A tensor is dense while it is computed and used, so the largest one is added to the compressed bytes.
+        A tensor is dense while it is computed and used, so the largest one is added to the compressed bytes. What the
+        loss saves stays as it is there.
         """
         peak, holds = self.dense.peak.bytes, self.dense.peak.holds
         if saved >= self.dense.saved_bytes:
@@ -87,7 +88,7 @@ class SparseMemory:
         at_work = max((each.dense for each in self.kept), default=0)
         inputs = sum(each.dense for each in self.kept if each.storage < self.inputs)
         replaced = holds.get("saved activations", 0) + min(inputs, holds.get("input", 0))
-        return min(peak, peak - replaced + saved + at_work)
+        return min(peak, peak - replaced + saved - self.dense.loss + at_work)
 
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
