@@ -59,7 +59,7 @@ def test_a_loss_by_hand() -> None:
     assert (step.saved, step.input, step.constant) == (without.saved, without.input, without.constant)
     assert step.saved_bytes == 2048 + 1024 + (512 + 256 + 4)
     # x, labels, a, relu, −a, b, c, y, −b, −c, log-probabilities, loss, weight; then the loss's gradient, the
-    # log-probabilities', −weight, y's, −log-probabilities', −these, b's, c's, relu's, −relu, a's, −relu's, −y's, −loss's
+    # log-probabilities', −weight, y's, −the two, b's, c's, relu's, −relu, a's, −relu's, −y's, −loss's
     assert step.backward == 13
     assert step.live == [
         1024, 1280, 3328, 5376, 3328, 3840, 4352, 4864, 4352, 3840, 4352, 4356, 4360,

@@ -61,6 +61,7 @@ class Recording:
         self._layers: list[Layer] = []
         self._complex = ComplexConvolutions()
         self._recomputed: list[Layer] = []  # by checkpointing
+        self._checkpoints = 0  # that are running
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
         self._custom: dict[int, tuple[str, str]] = {}  # custom functions by their node's number: name and module
@@ -132,6 +133,7 @@ class Recording:
         inputs = tensors_of(args)
         self._track(name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+        has_gradient = has_gradient and not self._checkpoints
         self._saved.next_operation(name, result, has_gradient=has_gradient)
 
     @property
@@ -162,6 +164,11 @@ class Recording:
             layers = self._reader.layers(operation, args, kwargs, result, frame)
             self._recomputed += [each for each in layers if not each.is_norm]
         self._track(operation.name, args, kwargs, result, layers)
+
+    def checkpointed(self, begins: bool) -> None:
+        """A checkpointed part of the forward pass begins or ends: its inputs are saved, and nothing that runs in it."""
+        self._saved.next_operation("checkpoint", (), has_gradient=False)
+        self._checkpoints += 1 if begins else -1
 
     def view(self, func: Any, args: tuple[Any, ...]) -> None:
         """Records a view of the forward pass."""

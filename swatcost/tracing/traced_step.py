@@ -151,7 +151,7 @@ class _Observer(TorchDispatchMode):
         self.operations = 0
         self.most_operations = most_operations
         self.kernels = Kernels() if meta else None
-        self.checkpointing = Checkpointing()
+        self.checkpointing = Checkpointing(self.checkpointed)
         self.in_backward = False
         self.in_nested = False
         self.in_transform = False
@@ -248,6 +248,10 @@ class _Observer(TorchDispatchMode):
             self.recording.backward_failed()
         else:
             self.recording.backward_ended()
+
+    def checkpointed(self, begins: bool) -> None:
+        if not self.in_backward:
+            self.recording.checkpointed(begins)
 
     def within_transform(self, begins: bool) -> None:
         self.in_transform = begins
