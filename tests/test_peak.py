@@ -209,6 +209,7 @@ KINDS: dict[str, Step] = {
     "retained gradient": linear(kept),
     "retained gradient of a tensor that is gone": linear(retained),
     "hook": linear(hooked),
+    "sigmoid linear unit": linear(lambda s, x: s.b(F.silu(s.a(x)))),
     "weight used twice": linear(lambda s, x: s.c(s.c(x).relu()), c=lambda: nn.Linear(10, 10)),
     "tied weights": linear(lambda s, x: s.t(x.long()) @ s.t.weight.t(), t=lambda: nn.Embedding(50, 16)),
     "no_grad": linear(without_gradients),

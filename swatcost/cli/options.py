@@ -161,7 +161,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
 
     @wraps(command)
     def traced(*, model: str, loading: Loading, **given: Any) -> None:
-        conditions = {"loss": given.pop("loss")} if "loss" in given else {}
+        conditions: Loading = {name: given.pop(name) for name in ("loss", "offload") if name in given}
+        conditions |= {"offload": None} if not conditions.get("offload") else {}
         if (precision := given.get("precision")) is not None:
             conditions["autocast"] = PRECISIONS.choose(precision).autocast
         command(network=loaded(model, **loading, **conditions), **given)
@@ -189,6 +190,7 @@ _EXECUTION = together(
         help="fp32, bf16, fp16, amp (torch.autocast), or master.  [default: fp32, or the trace's]",
     ),
     LOSS,
+    click.option("--offload", is_flag=True, help="What if saved tensors moved to the host until they are needed."),
 )  # fmt: skip
 
 

@@ -50,16 +50,18 @@ def memory_of(
     batch_dim: int | None = None,
     loss: Any = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
     fit: str | int | None = None,
     link: str | float | None = None,
     **settings: Unpack[Asked],
 ) -> MemoryReport:
     """The memory of a training step, dense and sparse.
 
-    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss and checkpoint as `trace`
-    does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a memory size [bytes, a string
-    such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or a string
-    such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so on.
+    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss, checkpoint and offload as
+    `trace` does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a memory size [bytes,
+    a string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or
+    a string such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so
+    on.
 
     Raises SwatcostError for invalid arguments.
     """
@@ -71,6 +73,7 @@ def memory_of(
         batch_dim=batch_dim,
         loss=loss,
         checkpoint=checkpoint,
+        offload=offload,
     )
     found = estimate(traced, **asked)
     plan = found.plan

@@ -109,8 +109,8 @@ def _running(network: Network) -> list[str]:
         return [""] * len(timeline.events)
     made = {event - 1: place for place, event in enumerate(timeline.events) if event > 0}
     freed = {-event - 1: place for place, event in enumerate(timeline.events) if event < 0}
-    begins = list(accumulate((made.get(each.input_storage, 0) for each in layers), max))
-    kept = [freed.get(each.input_storage, -1) for each in layers]
+    begins = list(accumulate((made.get(storage, 0) for storage in network.inputs_of_layers), max))
+    kept = [freed.get(storage, -1) for storage in network.inputs_of_layers]
     ends = list(accumulate((place if place >= timeline.backward else inf for place in kept), min))[::-1]
     forward = [layers[max(0, bisect(begins, place) - 1)] for place in range(timeline.backward)]
     backward = [

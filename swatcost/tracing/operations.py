@@ -71,8 +71,12 @@ def saves(operation: str, args: tuple[Any, ...]) -> bool:
 
 @cache
 def is_composite(func: Any) -> bool:
-    """Whether torch implements the operation by other operations only, which are then the ones to record."""
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
+    """Whether torch implements the operation by other operations only, which are then the ones to record.
+
+    silu_backward, for one, has kernels for CPUs and GPUs, although the meta device runs it as other operations.
+    """
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    return bool(has(func.name(), "CompositeImplicitAutograd")) and not has(func.name(), "CPU")
 
 
 def may_multiply_tensors(operation: str) -> bool:

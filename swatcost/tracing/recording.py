@@ -174,6 +174,10 @@ class Recording:
         """Records a view of the forward pass."""
         self._origins.view(self._reader.operation(func).name, args)
 
+    def is_activation(self, tensor: Tensor) -> bool:
+        """Whether a tensor is in neither a parameter nor a buffer, and has numbers of its own."""
+        return address(tensor) not in self._own.addresses and tensor.layout == torch.strided and tensor.dim() > 0
+
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Records a tensor that autograd saves."""
         self._saved.keep(tensor, frame.name)
