@@ -198,9 +198,14 @@ class Recording:
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._in_loss = True
 
-    def target(self, tensor: Tensor) -> None:
-        """Records a tensor that the loss is given beside the network's result: it exists before the step begins."""
-        self._targets.append(self._storages.grows(tensor))
+    def target(self, tensor: Tensor, output: Tensor) -> None:
+        """Records a tensor that the loss is given beside an output: it exists before the step begins.
+
+        It grows with the batch if the output does.
+        """
+        number = self._storages.known(output)
+        grows = number is None or self._storages.sizes[number].scales_with_batch
+        self._targets.append((self._storages.grows if grows else self._storages.constant)(tensor))
         self._origins.given(tensor)
 
     def forward_ended(self, result: Any, loss: Tensor | None) -> None:

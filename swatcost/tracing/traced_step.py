@@ -244,7 +244,7 @@ class _Observer(TorchDispatchMode):
         """A tensor that the loss is given beside an output."""
         with _disable_current_modes():
             made = torch.zeros(shape, dtype=dtype, device=output.device)
-        self.recording.target(made)
+        self.recording.target(made, output)
         self.targets.append(made)  # as whoever runs the step holds it
         return made
 
