@@ -34,7 +34,7 @@ OF_COMMANDS = {
     "summary": ["--depth 1", "--columns params", "--fold"],
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
-    "memory": ["--optimizer adam", "--precision bf16", "--loss none", "--fit 1GB", "--link 1GB"],
+    "memory": ["--optimizer adam", "--precision bf16", "--loss none", "--offload", "--fit 1GB", "--link 1GB"],
     "solve": [
         "--optimizer adam", "--precision bf16", "--loss none", "--memory 1GB", "--speedup 2", "--top-k-overhead 0.1",
     ],

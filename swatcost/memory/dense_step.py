@@ -3,10 +3,10 @@
 Parameters, optimizer state and buffers are counted from the network; everything else follows the trace's timeline of
 storages, forward and backward, at any batch size.
 
-Assumed: gradients are set to None between steps; the optimizer updates one parameter after another and has state for
-every parameter that trains; the network's outputs, what the loss is given beside them, and the loss, one number, live
-until the step is over. Not counted: Adam's 4-byte step counter for each parameter, the allocator's rounding
-and cache, kernel workspaces, the program itself.
+Assumed: gradients are set to None between steps; the optimizer has state for every parameter that trains; the network's
+outputs, what the loss is given beside them, and the loss, one number, live until the step is over, and those of a
+micro-batch until the next begins. Not counted: step counters that torch keeps on the host, the allocator's rounding and
+cache, kernel workspaces, the program itself.
 """
 
 from collections import defaultdict
@@ -17,8 +17,10 @@ from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
 from swatcost.memory.execution import Executing, Execution
+from swatcost.memory.optimizers import Trained
 from swatcost.memory.precisions import FULL, Precision
-from swatcost.network import Network
+from swatcost.memory.updates import accumulating_events, updating_events
+from swatcost.network import Network, Parameter
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,14 @@ class Peak:
 
 @dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """Resident bytes of a training step of `batch_size` samples.
+    """Resident bytes of a training step of `batch_size` samples, or of the last micro-batch if several accumulate.
 
-    `constant` is resident throughout: parameters, master weights, optimizer state and buffers. `saved` is what autograd
-    saves by the end of the network's forward pass, by operation: each storage once, under the first operation that
-    saves it; `loss` is what only the loss saves. `input` and `targets` are what the network and the loss are given.
-    `live` holds the size of all live storages after each event of the timeline; the backward pass begins at event
-    `backward`. `working` are the copies that the optimizer makes while it updates parameters, where they are largest.
+    `constant` is resident throughout: parameters, master weights, optimizer state, buffers, and gradients of earlier
+    micro-batches. `saved` is what autograd saves by the end of the network's forward pass, by operation: each storage
+    once, under the first operation that saves it; `loss` is what only the loss saves. `input` and `targets` are what
+    the network and the loss are given. `live` holds the size of all live storages after each of `events`, which are
+    those of the network's timeline and what this execution adds; the backward pass begins at event `backward`.
+    `working` are the temporaries of an update that follows the backward pass, where they are largest.
     """
 
     batch_size: int
@@ -53,10 +56,11 @@ class StepMemory:
     backward: int
     peak: Peak
     working: int = 0
+    events: Sequence[int] = ()
 
     @property
     def at_update(self) -> int:
-        """What is held while the optimizer updates: all that the backward pass leaves, and its working copies."""
+        """What is held while the optimizer updates: all that the backward pass leaves, and its temporaries."""
         return sum(self.constant.values()) + (self.live[-1] if self.live else 0) + self.working
 
     @property
@@ -77,33 +81,45 @@ def training_memory(network: Network, *, batch_size: int = 32, **executing: Unpa
 
 def dense_step(network: Network, batch_size: int, execution: Execution) -> StepMemory:
     """The same for an Execution."""
-    updates, numbers = execution.optimizer, execution.precision
-    if network.timeline.backward == len(network.timeline.events) and any(each.trains for each in network.parameters):
+    numbers, timeline = execution.precision, network.timeline
+    if timeline.backward == len(timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
-    trained = [each.elements for each in network.parameters if each.trains]
+    trained = {place: as_trained(each, numbers) for place, each in enumerate(network.parameters) if each.trains}
+    known, stated = {each.parameter for each in timeline.accumulations}, [*trained.values()]
+    updated = [each for place, each in trained.items() if place in known or not known]
+    sizes = sizes_at(network, batch_size, numbers)
+    gradients = sum(sizes[storage] for storage in timeline.gradients)
     constant = {
         "parameters": sum(each.elements * _size(each.element_bytes, numbers.parameter) for each in network.parameters),
-        "master weights": numbers.master * sum(trained),
-        "optimizer state": numbers.state * updates.states * sum(trained),
+        "master weights": numbers.master * sum(each.elements for each in stated),
+        "optimizer state": execution.optimizer.state(stated) + execution.way.counters(stated),
         "buffers": sum(prod(each.shape) * each.element_bytes for each in network.buffers),
     }
-    sizes = sizes_at(network, batch_size, numbers)
-    live = _live(network, sizes)
-    input = sum(sizes[: network.timeline.inputs])
-    working = numbers.state * _working(updates.working_copies, trained)
+    events, working = timeline.events, 0
+    if execution.update_in_backward:
+        copies = {place: execution.way.temporaries([each]) for place, each in trained.items()}
+        events = updating_events(network, copies, len(sizes))
+        sizes += copies.values()
+    else:
+        working = execution.way.temporaries(updated)
+    if execution.accumulate > 1:
+        events = accumulating_events(network)
+        constant["accumulated gradients"] = gradients
+    live = live_bytes(events, sizes)
     return StepMemory(
         batch_size=batch_size,
         execution=execution,
         constant={name: size for name, size in constant.items() if size},
-        gradients=sum(sizes[storage] for storage in network.timeline.gradients),
-        input=input,
-        targets=sum(sizes[storage] for storage in network.timeline.targets),
+        gradients=gradients,
+        input=sum(sizes[: timeline.inputs]),
+        targets=sum(sizes[storage] for storage in timeline.targets),
         saved=saved_by_operation(network, sizes),
         loss=saved_by_loss(network, sizes),
         live=live,
-        backward=network.timeline.backward,
-        peak=_peak(network, sizes, live, constant, working),
+        backward=timeline.backward,
+        peak=_peak(network, sizes, events, live, constant, working),
         working=working,
+        events=events,
     )
 
 
@@ -123,16 +139,16 @@ def _size(traced: int, wanted: int) -> int:
     return wanted if traced == FULL else traced
 
 
-def _working(copies: int, trained: Sequence[int]) -> int:
-    """The most elements of temporary copies: `copies` of the parameter updated, and one of the parameter before."""
-    before = (0, *trained)
-    return max((last + copies * size for last, size in zip(before, trained, strict=False)), default=0) if copies else 0
+def as_trained(parameter: Parameter, precision: Precision) -> Trained:
+    """A parameter as the optimizer sees it: its master copy if there is one."""
+    size = precision.state if precision.master else _size(parameter.element_bytes, precision.state)
+    return Trained(parameter.shape, size)
 
 
-def _live(network: Network, sizes: Sequence[int]) -> list[int]:
+def live_bytes(events: Sequence[int], sizes: Sequence[int]) -> list[int]:
     """The total bytes of live storages after each event."""
     live, held = [], 0
-    for event in network.timeline.events:
+    for event in events:
         held += sizes[event - 1] if event > 0 else -sizes[-event - 1]
         live.append(held)
     return live
@@ -159,21 +175,30 @@ def _of_loss(network: Network) -> set[int]:
     return {each.storage for each in network.saved} - {each.storage for each in network.saved_before_loss}
 
 
-def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant: dict[str, int], working: int) -> Peak:
+def _peak(
+    network: Network,
+    sizes: Sequence[int],
+    events: Sequence[int],
+    live: Sequence[int],
+    constant: dict[str, int],
+    working: int,
+) -> Peak:
     held = sum(constant.values())
     place = max(range(len(live)), key=live.__getitem__, default=None)
     at_update = held + (live[-1] if live else 0) + working
     if place is None or at_update > held + live[place]:
-        return Peak(at_update, "optimizer step", {**_composition(network, sizes, len(live)), **constant,
-                                                  "optimizer's working copies": working})  # fmt: skip
+        return Peak(at_update, "optimizer step", {**composition(network, sizes, events), **constant, _WORKING: working})
     phase = "forward" if place < network.timeline.backward else "backward"
-    return Peak(held + live[place], phase, {**_composition(network, sizes, place + 1), **constant})
+    return Peak(held + live[place], phase, {**composition(network, sizes, events[: place + 1]), **constant})
 
 
-def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
-    """The bytes of the live storages after `events` events, by their contents."""
+_WORKING = "optimizer's working copies"
+
+
+def composition(network: Network, sizes: Sequence[int], events: Sequence[int]) -> dict[str, int]:
+    """The bytes of the live storages after these events, by their contents."""
     alive: set[int] = set()
-    for event in network.timeline.events[:events]:
+    for event in events:
         (alive.add if event > 0 else alive.discard)(abs(event) - 1)
     saved = {each.storage for each in network.saved_before_loss}
     by_loss, gradients = _of_loss(network), frozenset(network.timeline.gradients)
@@ -189,6 +214,8 @@ def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[st
             holds["saved activations"] += sizes[storage]
         elif storage in by_loss:
             holds["saved by the loss"] += sizes[storage]
+        elif storage >= len(network.storages):
+            holds[_WORKING] += sizes[storage]
         else:
             holds["other activations and their gradients"] += sizes[storage]
     return dict(holds)

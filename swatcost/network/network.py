@@ -147,13 +147,14 @@ class Network(Result):
         along = self.batch_size > 1 and self.batch_dim is not None
         if along and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
-        StepTensors(
+        tensors = StepTensors(
             storages=self.storages, saved=self.saved, timeline=self.timeline, layer_inputs=self.layer_inputs
-        )  # checks them
-        if any(
-            len(self.layers) != len(each) for each in (self.layer_inputs, self.amp and self.amp.layer_inputs) if each
-        ):
-            raise ValueError("its layers have another number of inputs")
+        )  # which checks itself
+        for each in filter(None, (tensors, self.amp)):
+            if each.layer_inputs and len(each.layer_inputs) != len(self.layers):
+                raise ValueError("its layers have another number of inputs")
+            if any(one.parameter >= len(self.parameters) for one in each.timeline.accumulations):
+                raise ValueError("it accumulates a gradient that no parameter has")
 
     def under(self, autocast: str) -> "Network":
         """The network in a step under autocast of this kind: "amp" or "amp-fp16", which has the same sizes.

@@ -35,13 +35,29 @@ class SavedTensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Accumulation:
+    """The first time that the backward pass accumulates a parameter's gradient: after `event` events of the timeline.
+
+    `parameter` is the index of its Parameter in `Network.parameters`, and `storage` that of the storage which is its
+    gradient from then on. `copied` says that this storage was made by accumulating: the gradient as computed could not
+    be kept (it was expanded, say), and nothing would be allocated if there were a gradient to add it to.
+    """
+
+    parameter: Natural
+    storage: Natural
+    event: Natural
+    copied: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timeline:
     """The order in which a forward and a backward pass allocate and free storages.
 
     An event is n + 1 where storage n is allocated and −(n + 1) where it is freed; the backward pass begins at event
     `backward`. The first `inputs` storages are the network's inputs; `gradients` are the storages of parameters'
-    gradients, `targets` those that the loss is given, such as labels, which are allocated after the inputs. If the
-    backward pass could not be run, `backward` is the number of events.
+    gradients, `targets` those that the loss is given, such as labels, which are allocated after the inputs.
+    `accumulations` say when gradients become that, in this order; older traces have none. If the backward pass could
+    not be run, `backward` is the number of events.
     """
 
     events: tuple[int, ...] = ()
@@ -49,6 +65,7 @@ class Timeline:
     gradients: tuple[Natural, ...] = ()
     inputs: Natural = 0
     targets: tuple[Natural, ...] = ()
+    accumulations: tuple[Accumulation, ...] = ()
 
     def check(self) -> None:
         """Raises ValueError unless every storage is allocated once and freed at most once, after its allocation."""
@@ -86,3 +103,8 @@ class StepTensors:
         self.timeline.check()
         if self.timeline.backward > len(self.timeline.events):
             raise ValueError("its backward pass begins after its timeline ends")
+        for each in self.timeline.accumulations:
+            if each.storage not in self.timeline.gradients:
+                raise ValueError("it accumulates a gradient that no parameter has")
+            if not self.timeline.backward <= each.event <= len(self.timeline.events):
+                raise ValueError("it accumulates a gradient outside its backward pass")

@@ -159,10 +159,15 @@ class RunPlan(Result):
 
     @property
     def peak_bytes(self) -> Cost:
-        """Peak memory per GPU, SGD with momentum in fp32 [bytes]; sparse: each tensor in its smallest format."""
+        """Peak memory per GPU, SGD with momentum in fp32 [bytes]; sparse: each tensor in its smallest format.
+
+        Of the steps of the run, those that take the most: the least sparse ones, and those with dense gradients.
+        """
         found = self.estimate
-        view = view_of(found.network, found.plan, found.batch_size, Execution.of())
-        return Cost(view.dense.peak.bytes, view.compressed_peak)
+        least = min(each.scale for each in found.plan.method.schedule(found.steps))
+        plan = replace(found.plan, layers=tuple(each.scaled(least) for each in found.plan.layers))
+        view = view_of(found.network, plan, found.batch_size, Execution.of())
+        return Cost(view.dense.peak.bytes, max(view.compressed_peak, view.dense_gradient_peak or 0))
 
     def curve(self) -> list[Moment]:
         """The method's schedule over the run; alternating phases are averaged into one moment."""

@@ -4,10 +4,12 @@ from collections import defaultdict
 from typing import Any
 
 from swatcost.memory.sparse_step import Kept, SparseMemory
+from swatcost.memory.weight_storage import PARTS
 from swatcost.planning import MemoryReport
 from swatcost.report.estimate import question
 from swatcost.report.numbers import change, percent, scaled, seconds
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
+from swatcost.report.sparsity import listed
 from swatcost.report.traced import unlisted_saves, variation
 
 
@@ -23,13 +25,13 @@ def sheet(report: MemoryReport, layers: bool = False) -> Sheet:
 def summary(report: MemoryReport) -> list[Figure]:
     """The peak, dense and compressed, and the largest batch that fits."""
     memory, asks = report.memory, report.estimate.plan.asks_for_sparsity
-    dense, compressed = memory.dense.peak.bytes, memory.peak(memory.compressed)
+    dense, compressed = memory.dense.peak.bytes, memory.compressed_peak
     saved = scaled(memory.dense.saved_bytes, "B")
     found = [Figure("dense peak", scaled(dense, "B"), f"{saved} kept for the backward pass")]
     if asks:
         found += [
             Figure("compressed peak", scaled(compressed, "B"), f"{change(1 - compressed / dense)}, in sparse formats"),
-            Figure("naive peak", scaled(memory.peak(memory.naive), "B"), "with masked dense tensors"),
+            Figure("naive peak", scaled(memory.naive_peak, "B"), "with masked dense tensors"),
         ]
     if report.fits is not None and report.capacity is not None:
         beside = f"{report.fits['compressed']:,} compressed, {report.fits['naive']:,} naive" if asks else ""
@@ -64,7 +66,7 @@ def _tables(report: MemoryReport) -> list[Table]:
     )
     tables = [kept, saved, peak]
     if report.estimate.plan.asks_for_sparsity:
-        tables += [_views(report), _holders(report.memory)]
+        tables += [_views(report), _holders(report.memory), _weights(report.memory)]
     if report.fits is not None and report.capacity is not None:
         tables.append(_fits(report))
     if report.moving is not None and report.link is not None:
@@ -82,9 +84,13 @@ def _views(report: MemoryReport) -> Table:
         ["dense", scaled(dense, "B"), "", scaled(memory.dense.peak.bytes, "B")],
         ["elements (paper)", "", change(estimate.activation_reduction), ""],
     ]
-    for name, saved in (("naive", memory.naive), ("compressed", memory.compressed)):
-        changed = change(1 - saved / dense) if dense else ""
-        rows.append([name, scaled(saved, "B"), changed, scaled(memory.peak(saved), "B")])
+    for name, saved, peak in (
+        ("naive", memory.naive, memory.naive_peak),
+        ("compressed", memory.compressed, memory.compressed_peak),
+    ):
+        rows.append([name, scaled(saved, "B"), change(1 - saved / dense) if dense else "", scaled(peak, "B")])
+    if memory.dense_gradient_peak is not None:
+        rows.append(["compressed, all gradients", "", "", scaled(memory.dense_gradient_peak, "B")])
     return Table(["view", "saved", "change in saved", "peak"], rows)
 
 
@@ -99,10 +105,19 @@ def _holders(memory: SparseMemory) -> Table:
         [how, operation, str(count), scaled(dense, "B"), scaled(compressed, "B")]
         for (how, operation), (count, dense, compressed) in sorted(groups.items(), key=lambda each: -each[1][1])
     ]
-    rows.append(["sparse weight copy for backward", "", "", "", scaled(memory.weight_copies_compressed, "B")])
+    if copies := memory.compressed_weights.saved_copies:
+        rows.append(["sparse weight copy for backward", "", "", "", scaled(copies, "B")])
     if memory.thresholds:
         rows.append(["Top-K thresholds", "", "", "", scaled(memory.thresholds, "B")])
     return Table(["stored as", "saved by", "tensors", "dense", "compressed"], rows, text_columns=2)
+
+
+def _weights(memory: SparseMemory) -> Table:
+    """What is stored for weights, by part: dense, as masked dense tensors, and compressed."""
+    views = (memory.dense_weights, memory.naive_weights.parts, memory.compressed_weights.parts)
+    rows = [[name, *(scaled(each[name], "B") for each in views)] for name in PARTS if any(each[name] for each in views)]
+    rows.append(["total", *(scaled(sum(each.values()), "B") for each in views)])
+    return Table(["stored for weights", "dense", "naive", "compressed"], rows)
 
 
 def kept_as(kept: Kept) -> str:
@@ -155,12 +170,36 @@ def notes(report: MemoryReport) -> list[str]:
         sentences += [
             "elements: the masked share of the elements entering conv, linear and normalisation layers (Act ↓). naive: "
             "every layer saves its masked input as a separate dense tensor, beside what other operations save, and a "
-            "masked copy of its weights. compressed: each tensor in its smallest format, zeros at random; plus one bit "
-            "per element if ReLU saves it too; dense if any other operation needs it.",
+            "masked copy of its weights; a mask that outlives the step takes a byte per weight. compressed: each "
+            "tensor in its smallest format, zeros at random; plus one bit per element if ReLU saves it too; dense if "
+            "any other operation needs it.",
+            *_stored(report),
             f"A format saves memory below a density of: {even}.",
             "A tensor is dense while it is produced and used: the compressed peak includes the largest one. At low "
             "sparsity, weight copies may cost more than compressed activations save.",
         ]
+    return sentences
+
+
+def _stored(report: MemoryReport) -> list[str]:
+    """What compressed weights hold, and in which step."""
+    memory, method = report.memory, report.estimate.plan.method
+    storage = memory.compressed_weights.storage
+    held = {"parameters": storage.parameters, "gradients": storage.gradients, "optimizer state": storage.state}
+    active = [name for name, elements in held.items() if elements == "active"]
+    sentences = []
+    if active:
+        sentences.append(
+            f"Compressed {listed(active)} of {method.name} are those of active weights"
+            + (", with one set of indices." if len(active) > 1 else ", with their indices.")
+        )
+    if memory.dense_gradient_peak is not None:
+        sentences.append(
+            f"Some steps of {method.name} need the gradient of every weight: if they hold all of them at once, the "
+            f"compressed peak is {scaled(memory.dense_gradient_peak, 'B')}."
+        )
+    if min(phase.scale for phase in method.schedule(report.estimate.steps)) < 1:
+        sentences.append(f"Sparse bytes are those of a step at the target sparsity; {method.name} begins less sparse.")
     return sentences
 
 
@@ -174,6 +213,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
         "setting": estimate.setting.record(),
         "optimizer": step.execution.optimizer.name,
         "precision": step.execution.precision.name,
+        "weight_storage": dict(step.execution.weight_storage),
         "constant": step.constant,
         "gradients": step.gradients,
         "input": step.input,
@@ -186,8 +226,17 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
     if estimate.plan.asks_for_sparsity:
         found["views"] = {
             "elements": {"activation_reduction": estimate.activation_reduction},
-            "naive": {"saved_bytes": memory.naive, "peak_bytes": memory.naive_peak},
-            "compressed": {"saved_bytes": memory.compressed, "peak_bytes": memory.compressed_peak},
+            "naive": {
+                "saved_bytes": memory.naive,
+                "peak_bytes": memory.naive_peak,
+                "weights": memory.naive_weights.parts,
+            },
+            "compressed": {
+                "saved_bytes": memory.compressed,
+                "peak_bytes": memory.compressed_peak,
+                "peak_bytes_with_dense_gradients": memory.dense_gradient_peak,
+                "weights": memory.compressed_weights.parts,
+            },
         }
         found["break_even_density"] = memory.break_even
     if report.fits is not None:
@@ -209,4 +258,6 @@ def rows(report: MemoryReport) -> list[dict[str, Any]]:
     rows += [("peak", name, size) for name, size in step.peak.holds.items()]
     if report.estimate.plan.asks_for_sparsity:
         rows += [("view", "naive", report.memory.naive), ("view", "compressed", report.memory.compressed)]
+        views = {"naive": report.memory.naive_weights, "compressed": report.memory.compressed_weights}
+        rows += [(f"weights, {view}", name, size) for view, each in views.items() for name, size in each.parts.items()]
     return [{"part": part, "name": name, "bytes": size} for part, name, size in rows]

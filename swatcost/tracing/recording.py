@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
 from swatcost.network.conditions import Conditions
 from swatcost.network.layer import Layer
+from swatcost.tracing.accumulations import Accumulations
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable, number_of
 from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
@@ -72,6 +73,7 @@ class Recording:
         self._in_loss = False
         self._embeds_input = False
         self._backward_began = 0
+        self._accumulations = Accumulations(self._storages)
         self._events: list[int] = []  # the timeline's, once the step is over
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
@@ -214,6 +216,7 @@ class Recording:
         for node, place in custom.items():
             self._custom[number_of(node)] = backward_of(node), place
             node.register_hook(partial(self._returned, backward_of(node), place))
+        self._accumulations.observe(self._parameters.values())
         self._backward_began = len(self._storages.events)
 
     def backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -221,6 +224,7 @@ class Recording:
         node = torch._C._current_autograd_node()
         if node is None or self._graph.knows(node):
             return
+        self._accumulations.operation(node, result)
         operation, (_, place) = self._reader.operation(func), self._custom.get(number_of(node), ("", ""))
         self._unseen.track(operation.name, func, args, kwargs, result)
         try:
@@ -247,10 +251,12 @@ class Recording:
     def backward_failed(self) -> None:
         """Drops what was recorded of a backward pass that failed."""
         self._executed_backward.all_unread(self._custom.values())
+        self._accumulations.forget()
         self._events = self._storages.events[: self._backward_began]
 
     def release(self) -> None:
         """Frees autograd's graph, once nothing else holds the step's tensors."""
+        self._accumulations.release()
         self._graph.release()
 
     def network(self, name: str, conditions: Conditions) -> Network:
@@ -278,6 +284,7 @@ class Recording:
                 gradients=tuple(sorted(gradients)),
                 inputs=self._input_storages,
                 targets=tuple(self._targets),
+                accumulations=self._accumulations.of(gradients),
             ),
             conditions=conditions,
             uncounted=tuple(self._listed()),
