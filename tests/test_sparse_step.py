@@ -18,7 +18,19 @@ from swatcost.network import Network, SavedTensor, Storage
 from swatcost.planning import memory_of
 from swatcost.report.memory import kept_as
 
-from .by_hand import as_input, cannot_be_changed, chain, fork, grows, linear, plan_of, saved_by, stays, weight_of
+from .by_hand import (
+    as_input,
+    cannot_be_changed,
+    chain,
+    fork,
+    grows,
+    linear,
+    plan_of,
+    saved_by,
+    stays,
+    weight_of,
+    with_cross_entropy,
+)
 
 QUARTER_LEFT = (0.0, 0.75, 0.75)  # of the fork's a, b and c
 
@@ -31,7 +43,7 @@ def sparse(network: Network, sparsities: tuple[float | tuple[float, float], ...]
 
 def test_the_fork_by_hand() -> None:
     """x takes 32 · 8 · 4 = 1024 bytes; relu 32 · 16 · 4 = 2048, a quarter of its 512 values left for b and for c."""
-    memory = sparse(fork(), QUARTER_LEFT)
+    memory = sparse(with_cross_entropy(fork()), QUARTER_LEFT)
     assert memory.kept == (
         Kept(0, "layer input", 1024, 1024, 1024, "dense", signs=False, sparsity=0.0),
         # masked: copies of b and c beside relu's; a bitmap, 128 values and a bit per element for relu
@@ -238,7 +250,7 @@ def peak_with(
     """The peak with `saved` bytes, for a dense step that saves `dense` bytes, the loss included, and tensors of these
     sizes by storage."""
     step = StepMemory(
-        batch_size=1, execution=Execution.of(optimizer="sgd"), constant={}, gradients=0, input=0,
+        batch_size=1, execution=Execution.of(optimizer="sgd"), constant={}, gradients=0, input=0, targets=0,
         saved={"relu": dense - loss}, loss=loss, live=(), backward=0, peak=Peak(peak, "backward", {}),
     )  # fmt: skip
     kept = tuple(Kept(storage, "relu", size, size, size, "dense", False, 0.0) for storage, size in sizes.items())

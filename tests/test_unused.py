@@ -34,8 +34,10 @@ OF_COMMANDS = {
     "summary": ["--depth 1", "--columns params", "--fold"],
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
-    "memory": ["--optimizer adam", "--precision bf16", "--fit 1GB", "--link 1GB"],
-    "solve": ["--optimizer adam", "--precision bf16", "--memory 1GB", "--speedup 2", "--top-k-overhead 0.1"],
+    "memory": ["--optimizer adam", "--precision bf16", "--loss none", "--offload", "--fit 1GB", "--link 1GB"],
+    "solve": [
+        "--optimizer adam", "--precision bf16", "--loss none", "--memory 1GB", "--speedup 2", "--top-k-overhead 0.1",
+    ],
     "plan": [
         "--gpus 2", "--watts 100", "--pue 1.5", "--grid 0.1", "--price 2", "--currency EUR", "--link 1GB",
         "--recipe resnet50", "--dataset cifar10",
@@ -46,11 +48,11 @@ OF_COMMANDS = {
     "tables": [],
     "estimate": ["--chart cost"],
     "sweep": ["--paired"],
-    "trace": [],
+    "trace": ["--loss none", "--precision amp"],
 }  # fmt: skip
 """Options of each command's own."""
 
-SHOWN = ["--layers", "--notes", "--quiet", "--plot-size column", "--no-title", "--fresh"]
+SHOWN = ["--layers", "--notes", "--quiet", "--plot-size column", "--no-title", "--fresh", "--checkpoint block"]
 FIRST = {
     "solve": ["--training-flops", "0.6"], "plan": ["--epochs", "2", "--samples", "640"], "export": ["--to", "csv"],
 }  # fmt: skip
@@ -89,6 +91,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("traces") / "net.json"
     path.write_text(swatcost.trace(Net(), input_shape=(3, 12, 12), name="net").to_json())
     return str(path)
+
+
+@pytest.fixture
+def traced_anew(tmp_path: Path) -> str:
+    """The same network as a factory in a file, whose loss and checkpointed modules may be chosen."""
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        f"from {Net.__module__} import Net\n"
+        "def net():\n    return Net(), torch.randn(2, 3, 12, 12)\n"
+        "def squares():\n    return lambda output: output.square().mean()\n"
+    )
+    return str(tmp_path / "net.py")
 
 
 def answered(text: str) -> Any:
@@ -161,6 +175,55 @@ def test_an_option_changes_a_number_or_is_refused_or_said(
         if not said and after == before:
             silent.append(words)
     assert not silent, silent
+
+
+CONDITIONS = {
+    "estimate": "", "summary": "", "compare": "", "plan": "", "sweep": "--weights 0.5", "explain": "--weights 0.5",
+    "solve": "", "memory": "", "simulate": "--weights 0.5", "two-four": "", "export": "--passes training",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", CONDITIONS)
+def test_a_condition_of_the_traced_step_changes_a_number_or_is_said(
+    command: str, traced_anew: str, tried: Callable[[list[str]], tuple[int, Any, str]]
+) -> None:
+    form = ["--format", "json"] if takes(command, "--format") else []
+    first = [command, f"{traced_anew}:net", *FIRST.get(command, []), *form, *CONDITIONS[command].split()]
+    code, before, _ = tried(first)
+    assert code == 0
+    wishes = ["--checkpoint block", f"--loss {traced_anew}:squares", "--loss mse", "--loss none", "--precision amp"]
+    for option, value in (each.split() for each in wishes):
+        if not takes(command, option):
+            continue
+        code, after, errors = tried([*first, option, value])
+        assert code == 0, (option, value, errors)
+        said = f"{option} has no effect here: " in errors
+        assert said == (after == before), (option, value, errors)
+
+
+@pytest.mark.parametrize("command", ["explain", "solve", "sweep"])
+def test_what_is_checkpointed_and_not_recomputed(
+    command: str, traced_anew: str, tried: Callable[[list[str]], tuple[int, Any, str]]
+) -> None:
+    """A normalisation alone is recomputed: there is no MAC in it, and no memory in these answers."""
+    first = [command, f"{traced_anew}:net", *FIRST.get(command, []), "--format", "json", *CONDITIONS[command].split()]
+    code, before, _ = tried(first)
+    reason = "no conv or linear layer and no product is recomputed"
+    said = f"swatcost: --checkpoint has no effect here: {reason}\n"
+    assert tried([*first, "--checkpoint", "block.1"]) == (code, before, said)
+
+
+def test_of_a_trace(traced_anew: str, capsys: Captured) -> None:
+    asked = [["--checkpoint", "block"], ["--loss", f"{traced_anew}:squares"], ["--precision", "amp"]]
+    texts = set()
+    for words in ([], *asked):
+        assert main(["trace", f"{traced_anew}:net", *words]) == 0
+        texts.add(capsys.readouterr().out)
+    assert len(texts) == 1 + len(asked)
+    assert main(["trace", f"{traced_anew}:net", "--precision", "bf16"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--precision 'bf16': a trace is in the network's own precision, or under torch.autocast" in captured.err
 
 
 def test_in_python_a_note_says_so() -> None:

@@ -9,7 +9,7 @@ from swatcost.cli.options import execution_options, network_options, reporting, 
 from swatcost.cli.parameter_types import FractionType
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
-from swatcost.cli.unused import say_unused
+from swatcost.cli.unused import say_recomputed, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import factor_from
 from swatcost.estimate import Estimate
@@ -61,7 +61,8 @@ def command(network: Network, **asked: Any) -> Solution:
         found = solution(network, **asked)
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
     if asked["memory"] is None:
-        for name in ("optimizer", "precision"):
+        say_recomputed(network)
+        for name in ("optimizer", "precision", "loss"):
             no_difference(name, "no --memory is asked for")
     if not found.reached:
         context = click.get_current_context()

@@ -9,6 +9,7 @@ from typing import Any
 from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
+from swatcost.network import Network
 from swatcost.setting import OPTIONS
 from swatcost.unused import RULES, Rule, unused
 
@@ -22,6 +23,12 @@ def say_unused(estimates: Iterable[Estimate], rules: Mapping[str, Rule] | None =
     given = [name for name in OPTIONS if name in typed() and name in every]
     for name, reason in unused(estimates, given, every).items():
         no_difference(name, reason)
+
+
+def say_recomputed(network: Network) -> None:
+    """Says that --checkpoint makes no difference to FLOPs where nothing that is counted is recomputed."""
+    if not any(each.recomputed for each in network.layers):
+        no_difference("checkpoint", "no conv or linear layer and no product is recomputed")
 
 
 def refuse_twice(values: Mapping[str, Sequence[Any] | None]) -> None:

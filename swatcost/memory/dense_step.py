@@ -182,8 +182,12 @@ def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]
 
 def saved_by_loss(network: Network, sizes: Sequence[int]) -> int:
     """The bytes that only the loss saves: of a cross-entropy the log-probabilities, labels, their total weight."""
-    before = {tensor.storage for tensor in network.saved_before_loss}
-    return sum(sizes[storage] for storage in {tensor.storage for tensor in network.saved} - before)
+    return sum(sizes[storage] for storage in _of_loss(network))
+
+
+def _of_loss(network: Network) -> set[int]:
+    """The storages that only the loss saves."""
+    return {each.storage for each in network.saved} - {each.storage for each in network.saved_before_loss}
 
 
 def _peak(
@@ -224,7 +228,8 @@ def composition(
     alive: set[int] = set()
     for event in events:
         (alive.add if event > 0 else alive.discard)(abs(event) - 1)
-    saved, gradients = {each.storage for each in network.saved}, frozenset(network.timeline.gradients)
+    saved = {each.storage for each in network.saved_before_loss}
+    by_loss, gradients = _of_loss(network), frozenset(network.timeline.gradients)
     holds: dict[str, int] = defaultdict(int)
     for storage in sorted(alive):
         if storage < network.timeline.inputs:
@@ -235,6 +240,8 @@ def composition(
             holds["gradients"] += sizes[storage]
         elif storage in saved:
             holds["saved activations"] += sizes[storage]
+        elif storage in by_loss:
+            holds["saved by the loss"] += sizes[storage]
         elif storage >= len(network.storages):
             holds[_WORKING] += sizes[storage]
         else:

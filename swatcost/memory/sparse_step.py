@@ -98,8 +98,8 @@ class SparseMemory:
     def peak(self, weights: HeldWeights, saved: int) -> int:
         """The peak [bytes] if `saved` bytes replace the saved activations where the passes hold the most.
 
-        A tensor is dense while it is computed and used, so the largest one is added to the compressed bytes. Nothing
-        saved is left when the optimizer updates.
+        A tensor is dense while it is computed and used, so the largest one is added to the compressed bytes. What the
+        loss saves stays as it is there. Nothing saved is left when the optimizer updates.
         """
         in_passes = weights.in_passes
         if saved >= self.dense.saved_bytes:
@@ -108,7 +108,7 @@ class SparseMemory:
             at_work = max((each.dense for each in self.kept), default=0)
             inputs = sum(each.dense for each in self.kept if each.storage < self.inputs)
             replaced = weights.saved_activations + min(inputs, weights.inputs)
-            in_passes = min(in_passes, in_passes - replaced + saved + at_work)
+            in_passes = min(in_passes, in_passes - replaced + saved - self.dense.loss + at_work)
         return max(in_passes, weights.at_update)
 
 

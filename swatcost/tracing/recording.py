@@ -62,6 +62,7 @@ class Recording:
         self._layers: list[Layer] = []
         self._complex = ComplexConvolutions()
         self._recomputed: list[Layer] = []  # by checkpointing
+        self._checkpoints = 0  # that are running
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
         self._custom: dict[int, tuple[str, str]] = {}  # custom functions by their node's number: name and module
@@ -134,6 +135,7 @@ class Recording:
         inputs = tensors_of(args)
         self._track(name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+        has_gradient = has_gradient and not self._checkpoints
         self._saved.next_operation(name, result, has_gradient=has_gradient)
 
     @property
@@ -165,6 +167,11 @@ class Recording:
             self._recomputed += [each for each in layers if not each.is_norm]
         self._track(operation.name, args, kwargs, result, layers)
 
+    def checkpointed(self, begins: bool) -> None:
+        """A checkpointed part of the forward pass begins or ends: its inputs are saved, and nothing that runs in it."""
+        self._saved.next_operation("checkpoint", (), has_gradient=False)
+        self._checkpoints += 1 if begins else -1
+
     def view(self, func: Any, args: tuple[Any, ...]) -> None:
         """Records a view of the forward pass."""
         self._origins.view(self._reader.operation(func).name, args)
@@ -193,9 +200,14 @@ class Recording:
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._in_loss = True
 
-    def target(self, tensor: Tensor) -> None:
-        """Records a tensor that the loss is given beside the network's result: it exists before the step begins."""
-        self._targets.append(self._storages.grows(tensor))
+    def target(self, tensor: Tensor, output: Tensor) -> None:
+        """Records a tensor that the loss is given beside an output: it exists before the step begins.
+
+        It grows with the batch if the output does.
+        """
+        number = self._storages.known(output)
+        grows = number is None or self._storages.sizes[number].scales_with_batch
+        self._targets.append((self._storages.grows if grows else self._storages.constant)(tensor))
         self._origins.given(tensor)
 
     def forward_ended(self, result: Any, loss: Tensor | None) -> None:

@@ -162,7 +162,7 @@ class _Observer(TorchDispatchMode):
         self.operations = 0
         self.most_operations = most_operations
         self.kernels = Kernels() if meta else None
-        self.checkpointing = Checkpointing()
+        self.checkpointing = Checkpointing(self.checkpointed)
         self.in_backward = False
         self.in_nested = False
         self.in_transform = False
@@ -244,7 +244,7 @@ class _Observer(TorchDispatchMode):
         """A tensor that the loss is given beside an output."""
         with _disable_current_modes():
             made = torch.zeros(shape, dtype=dtype, device=output.device)
-        self.recording.target(made)
+        self.recording.target(made, output)
         self.targets.append(made)  # as whoever runs the step holds it
         return made
 
@@ -263,6 +263,10 @@ class _Observer(TorchDispatchMode):
             self.recording.backward_failed()
         else:
             self.recording.backward_ended()
+
+    def checkpointed(self, begins: bool) -> None:
+        if not self.in_backward:
+            self.recording.checkpointed(begins)
 
     def within_transform(self, begins: bool) -> None:
         self.in_transform = begins
