@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -71,8 +71,13 @@ def saves(operation: str, args: tuple[Any, ...]) -> bool:
 
 @cache
 def is_composite(func: Any) -> bool:
-    """Whether torch implements the operation by other operations only, which are then the ones to record."""
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
+    """Whether torch implements the operation by other operations only, which are then the ones to record.
+
+    Some have kernels of their own on devices that compute, such as the gradient of SiLU.
+    """
+    composite, *kernels = ("CompositeImplicitAutograd", "CPU", "CUDA")
+    has = partial(torch._C._dispatch_has_kernel_for_dispatch_key, func.name())
+    return has(composite) and not any(map(has, kernels))
 
 
 def may_multiply_tensors(operation: str) -> bool:
