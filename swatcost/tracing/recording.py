@@ -187,10 +187,17 @@ class Recording:
         self._outputs = [tuple(each.shape) for each in differentiable(result)]
         self._in_loss = True
 
-    def target(self, tensor: Tensor) -> None:
-        """Records a tensor that the loss is given beside the network's result: it exists before the step begins."""
-        self._targets.append(self._storages.grows(tensor))
-        self._origins.given(tensor)
+    def target(self, tensor: Tensor, output: Tensor) -> None:
+        """Records a tensor that the loss is given beside an output: it exists before the step begins.
+
+        It grows with the batch if the output does, unless the batch is the dimension of its classes.
+        """
+        grows = self._storages.sizes[self._storages.number(output)].scales_with_batch
+        if grows and tensor.numel() % self._batch.size == 0:
+            self._targets.append(self._storages.grows(tensor))
+            self._origins.given(tensor)
+        else:
+            self._targets.append(self._storages.constant(tensor))
 
     def forward_ended(self, result: Any, loss: Tensor | None) -> None:
         """Reads autograd's graph; the backward pass follows."""
