@@ -16,7 +16,7 @@ from swatcost.memory.sparse_step import Kept, SparseMemory, sparse_memory
 from swatcost.memory.weight_storage import WeightStorage
 from swatcost.network import Network, SavedTensor, Storage
 from swatcost.planning import memory_of
-from swatcost.report.memory import kept_as
+from swatcost.report.memory_tables import kept_as
 
 from .by_hand import (
     as_input,

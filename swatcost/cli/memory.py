@@ -48,7 +48,7 @@ _RULES = {
 
 @click.command("memory")
 @network_options
-@execution_options
+@execution_options()
 @click.option(
     "--fit", metavar="MEMORY", shell_complete=offering(device_names),
     help="Find the largest batch that fits in MEMORY: 11GB, 24GiB, or a device.",

@@ -5,7 +5,15 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import (
+    PlotFile,
+    execution_options,
+    network_options,
+    plot_options,
+    reporting,
+    setting_options,
+    shown,
+)
 from swatcost.cli.parameter_types import CountType
 from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused
@@ -48,6 +56,7 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 @click.option("--price", type=PriceType(), help="Price per GPU-hour, such as 2.5 or '$2.5'.")
 @shown("--currency", "Currency of the price, unless the price states it.", "USD", "C")
 @click.option("--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.")
+@execution_options("gpus", "accumulate", "tensor_parallel")
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
 @reporting

@@ -46,7 +46,7 @@ class FactorType(click.ParamType[float]):
     "--top-k-overhead", "topk_overhead", type=FractionType(),
     help="Goal: a Top-K's time over that of the sparse steps of its period; solves for the period.",
 )  # fmt: skip
-@execution_options
+@execution_options()
 @setting_options(SOLVING)
 @reporting
 def command(network: Network, **asked: Any) -> Solution:

@@ -43,7 +43,8 @@ class StepMemory:
     micro-batches. `saved` is what autograd saves by the end of the network's forward pass, by operation: each storage
     once, under the first operation that saves it; `loss` is what only the loss saves. `input` and `targets` are what
     the network and the loss are given. `live` holds the size of all live storages after each of `events`, which are
-    those of the network's timeline and what this execution adds; the backward pass begins at event `backward`.
+    those of the network's timeline and what this execution adds, and `sizes` those of each storage; the backward pass
+    begins at event `backward`.
     `working` are the temporaries of an update that follows the backward pass, where they are largest. If GPUs share the
     step, all of these are of one of them; `sent` is what it sends per step, by collective, and `whole` names what
     tensor parallelism does not split, and why.
@@ -62,6 +63,7 @@ class StepMemory:
     peak: Peak
     working: int = 0
     events: Sequence[int] = ()
+    sizes: Sequence[int] = ()
     sent: Mapping[str, int] = field(default_factory=dict)
     whole: tuple[str, ...] = ()
 
@@ -119,6 +121,7 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
         peak=_peak(network, sizes, events, share.held, live, constant, updating),
         working=sum(updating.values()),
         events=events,
+        sizes=sizes,
         sent={**share.sent, **part.split.sent(batch_size, execution.precision)},
         whole=part.split.whole,
     )

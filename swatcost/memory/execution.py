@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from swatcost.common.errors import SwatcostError
@@ -13,21 +13,26 @@ from swatcost.memory.sharding import SHARDINGS, Sharding
 from swatcost.memory.weight_storage import storage_changes
 
 
-class Executing(TypedDict, total=False):
-    """The keywords of every function whose result depends on how steps are executed."""
+class ExecutingRun(TypedDict, total=False):
+    """The keywords of a function that plans a run, whose number of GPUs is its own."""
 
     optimizer: str
     precision: str
     update: str | None
-    accumulate: int
     update_in_backward: bool
     weight_storage: str | None
-    gpus: int
     sharding: str
+
+
+class Executing(ExecutingRun, total=False):
+    """The keywords of every function whose result depends on how steps are executed."""
+
+    accumulate: int
+    gpus: int
     tensor_parallel: int
 
 
-EXECUTING = tuple(Executing.__annotations__)
+EXECUTING = tuple(Executing.__required_keys__ | Executing.__optional_keys__)
 """The names of these keywords."""
 
 _MOST_MICRO_BATCHES = 2**40
@@ -89,8 +94,6 @@ class Execution:
         if gpus % split:
             raise SwatcostError(f"tensor_parallel {split}: {gpus} GPUs are not groups of {split}, give a multiple")
         shared = SHARDINGS.choose(sharding)
-        if gpus > split and update_in_backward:
-            raise SwatcostError(f"update_in_backward: {gpus} GPUs exchange gradients before an update, leave it out")
         if gpus > split and accumulate > 1 and shared.name.startswith("zero"):
             raise SwatcostError(f"accumulate {accumulate} is not modelled with {shared.name}: give ddp, fsdp or 1")
         return Execution(
@@ -100,10 +103,15 @@ class Execution:
             accumulate=accumulate,
             update_in_backward=update_in_backward,
             weight_storage=() if weight_storage is None else tuple(storage_changes(weight_storage).items()),
-            gpus=gpus,
             sharding=shared,
             tensor_parallel=split,
-        )
+        ).on(gpus)
+
+    def on(self, gpus: int) -> Execution:
+        """The same on another number of GPUs."""
+        if gpus > self.tensor_parallel and self.update_in_backward:
+            raise SwatcostError(f"update_in_backward: {gpus} GPUs exchange gradients before an update, leave it out")
+        return replace(self, gpus=gpus)
 
     @property
     def replicas(self) -> int:

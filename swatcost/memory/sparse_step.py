@@ -95,6 +95,11 @@ class SparseMemory:
         values only: then the step takes little more than the others."""
         return None if self.dense_gradient is None else self.peak(self.dense_gradient, self.compressed)
 
+    @property
+    def largest_compressed_peak(self) -> int:
+        """The compressed peak [bytes] of the steps that take the most."""
+        return max(self.compressed_peak, self.dense_gradient_peak or 0)
+
     def peak(self, weights: HeldWeights, saved: int) -> int:
         """The peak [bytes] if `saved` bytes replace the saved activations where the passes hold the most.
 

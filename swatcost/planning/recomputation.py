@@ -5,7 +5,6 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,20 +70,20 @@ class Recomputed:
                 freed[module].add(storage)
         return dict(freed)
 
-    def peak(self, step: StepMemory, sizes: Sequence[int]) -> int:
-        """The peak of the step [bytes], of which `sizes` are those of its storages."""
-        timeline = self.network.timeline
+    def peak(self, step: StepMemory) -> int:
+        """The peak of the step [bytes]."""
+        sizes, events, backward = step.sizes, step.events, step.backward
         module_of = {storage: module for module, storages in self._freed.items() for storage in storages}
         left = {module: sum(sizes[each] for each in storages) for module, storages in self._freed.items()}
-        ended = [module_of[-event - 1] for event in timeline.events[timeline.backward :] if -event - 1 in module_of]
+        ended = [module_of[-event - 1] for event in events[backward:] if -event - 1 in module_of]
         order = iter(ended)
         running, gone, most = next(order, ""), 0, step.at_update
-        for place, event in enumerate(timeline.events):
-            again = left.get(running, 0) if place >= timeline.backward else 0
+        for place, event in enumerate(events):
+            again = left.get(running, 0) if place >= backward else 0
             storage = abs(event) - 1
             if storage in module_of:
                 gone += sizes[storage] if event > 0 else -sizes[storage]
-                if event < 0 and place >= timeline.backward:
+                if event < 0 and place >= backward:
                     left[module_of[storage]] -= sizes[storage]
                     running = next(order, "")
             most = max(most, sum(step.constant.values()) + step.live[place] - gone + again)
