@@ -6,21 +6,24 @@ storages, forward and backward, at any batch size.
 Assumed: gradients are set to None between steps; the optimizer has state for every parameter that trains; the network's
 outputs, what the loss is given beside them, and the loss, one number, live until the step is over, and those of a
 micro-batch until the next begins. Not counted: step counters that torch keeps on the host, the allocator's rounding and
-cache, kernel workspaces, the program itself.
+cache, kernel workspaces, the program itself. What GPUs that share a step hold in addition is in `sharding` and
+`tensor_parallel`.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
+from swatcost.memory.collectives import shard
 from swatcost.memory.execution import Executing, Execution
-from swatcost.memory.optimizers import Trained
+from swatcost.memory.module_schedule import Held
 from swatcost.memory.precisions import FULL, Precision
+from swatcost.memory.shares import Part, undivided
+from swatcost.memory.tensor_parallel import split_of
 from swatcost.memory.updates import accumulating_events, updating_events
-from swatcost.network import Network, Parameter
+from swatcost.network import Network
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class StepMemory:
     once, under the first operation that saves it; `loss` is what only the loss saves. `input` and `targets` are what
     the network and the loss are given. `live` holds the size of all live storages after each of `events`, which are
     those of the network's timeline and what this execution adds; the backward pass begins at event `backward`.
-    `working` are the temporaries of an update that follows the backward pass, where they are largest.
+    `working` are the temporaries of an update that follows the backward pass, where they are largest. If GPUs share the
+    step, all of these are of one of them; `sent` is what it sends per step, by collective, and `whole` names what
+    tensor parallelism does not split, and why.
     """
 
     batch_size: int
@@ -57,6 +62,8 @@ class StepMemory:
     peak: Peak
     working: int = 0
     events: Sequence[int] = ()
+    sent: Mapping[str, int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
 
     @property
     def at_update(self) -> int:
@@ -81,45 +88,58 @@ def training_memory(network: Network, *, batch_size: int = 32, **executing: Unpa
 
 def dense_step(network: Network, batch_size: int, execution: Execution) -> StepMemory:
     """The same for an Execution."""
-    numbers, timeline = execution.precision, network.timeline
+    timeline = network.timeline
     if timeline.backward == len(timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
-    trained = {place: as_trained(each, numbers) for place, each in enumerate(network.parameters) if each.trains}
-    known, stated = {each.parameter for each in timeline.accumulations}, [*trained.values()]
-    updated = [each for place, each in trained.items() if place in known or not known]
-    sizes = sizes_at(network, batch_size, numbers)
-    gradients = sum(sizes[storage] for storage in timeline.gradients)
-    constant = {
-        "parameters": sum(each.elements * _size(each.element_bytes, numbers.parameter) for each in network.parameters),
-        "master weights": numbers.master * sum(each.elements for each in stated),
-        "optimizer state": execution.optimizer.state(stated) + execution.way.counters(stated),
-        "buffers": sum(prod(each.shape) * each.element_bytes for each in network.buffers),
-    }
-    events, working = timeline.events, 0
+    part = part_of(network, batch_size, execution)
+    share = execution.sharding.divide(part) if part.gpus > 1 else undivided(part)
+    events, sizes, constant = timeline.events, [*share.sizes], dict(share.constant)
+    updating = {**share.update, _WORKING: execution.way.temporaries(share.updated)}
     if execution.update_in_backward:
-        copies = {place: execution.way.temporaries([each]) for place, each in trained.items()}
-        events = updating_events(network, copies, len(sizes))
+        copies = {number: execution.way.temporaries([part.as_trained(number)]) for number in part.trained}
+        events, updating = updating_events(network, copies, len(sizes)), {}
         sizes += copies.values()
-    else:
-        working = execution.way.temporaries(updated)
+    elif sum(share.before_update.values()) > sum(updating.values()):
+        updating = dict(share.before_update)
     if execution.accumulate > 1:
-        events = accumulating_events(network)
-        constant["accumulated gradients"] = gradients
-    live = live_bytes(events, sizes)
+        constant["accumulated gradients"] = share.gradients
+        events = accumulating_events(network) if not share.held else events
+    live = live_bytes(events, sizes, share.held)
     return StepMemory(
         batch_size=batch_size,
         execution=execution,
         constant={name: size for name, size in constant.items() if size},
-        gradients=gradients,
-        input=sum(sizes[: timeline.inputs]),
-        targets=sum(sizes[storage] for storage in timeline.targets),
-        saved=saved_by_operation(network, sizes),
-        loss=saved_by_loss(network, sizes),
+        gradients=share.gradients,
+        input=sum(part.sizes[: timeline.inputs]),
+        targets=sum(part.sizes[storage] for storage in timeline.targets),
+        saved=saved_by_operation(network, part.sizes),
+        loss=saved_by_loss(network, part.sizes),
         live=live,
         backward=timeline.backward,
-        peak=_peak(network, sizes, events, live, constant, working),
-        working=working,
+        peak=_peak(network, sizes, events, share.held, live, constant, updating),
+        working=sum(updating.values()),
         events=events,
+        sent={**share.sent, **part.split.sent(batch_size, execution.precision)},
+        whole=part.split.whole,
+    )
+
+
+def part_of(network: Network, batch_size: int, execution: Execution) -> Part:
+    """The part of a step of batch_size samples that each GPU executes, which tensor parallelism may have divided."""
+    split, gpus = split_of(network, execution.tensor_parallel), execution.tensor_parallel
+    sizes = sizes_at(network, batch_size, execution.precision)
+    return Part(
+        network=network,
+        precision=execution.precision,
+        optimizer=execution.optimizer,
+        counters=execution.way.counters,
+        gpus=execution.replicas,
+        sizes=[shard(size, gpus) if number in split.storages else size for number, size in enumerate(sizes)],
+        split=split,
+        elements=[
+            shard(each.elements, gpus) if number in split.parameters else each.elements
+            for number, each in enumerate(network.parameters)
+        ],
     )
 
 
@@ -135,22 +155,17 @@ def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[in
     return [size(number) for number in range(len(network.storages))]
 
 
-def _size(traced: int, wanted: int) -> int:
-    return wanted if traced == FULL else traced
-
-
-def as_trained(parameter: Parameter, precision: Precision) -> Trained:
-    """A parameter as the optimizer sees it: its master copy if there is one."""
-    size = precision.state if precision.master else _size(parameter.element_bytes, precision.state)
-    return Trained(parameter.shape, size)
-
-
-def live_bytes(events: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The total bytes of live storages after each event."""
-    live, held = [], 0
-    for event in events:
-        held += sizes[event - 1] if event > 0 else -sizes[-event - 1]
-        live.append(held)
+def live_bytes(events: Sequence[int], sizes: Sequence[int], held: Sequence[Held] = ()) -> list[int]:
+    """The total bytes that are live after each event: storages, and what else is held meanwhile."""
+    changes = [0] * (len(events) + 1)
+    for each in held:
+        if 0 <= each.since < each.until:
+            changes[each.since] += each.bytes
+            changes[min(each.until, len(events))] -= each.bytes
+    live, total = [], 0
+    for event, change in zip(events, changes, strict=False):
+        total += change + (sizes[event - 1] if event > 0 else -sizes[-event - 1])
+        live.append(total)
     return live
 
 
@@ -179,24 +194,37 @@ def _peak(
     network: Network,
     sizes: Sequence[int],
     events: Sequence[int],
+    held: Sequence[Held],
     live: Sequence[int],
-    constant: dict[str, int],
-    working: int,
+    constant: Mapping[str, int],
+    updating: Mapping[str, int],
 ) -> Peak:
-    held = sum(constant.values())
+    throughout = sum(constant.values())
     place = max(range(len(live)), key=live.__getitem__, default=None)
-    at_update = held + (live[-1] if live else 0) + working
-    if place is None or at_update > held + live[place]:
-        return Peak(at_update, "optimizer step", {**composition(network, sizes, events), **constant, _WORKING: working})
+    at_update = throughout + (live[-1] if live else 0) + sum(updating.values())
+    if place is None or at_update > throughout + live[place]:
+        holds = composition(network, sizes, events, held)
+        return Peak(at_update, "optimizer step", _together(holds, constant, updating))
     phase = "forward" if place < network.timeline.backward else "backward"
-    return Peak(held + live[place], phase, {**composition(network, sizes, events[: place + 1]), **constant})
+    holds = composition(network, sizes, events[: place + 1], held)
+    return Peak(throughout + live[place], phase, _together(holds, constant))
 
 
 _WORKING = "optimizer's working copies"
 
 
-def composition(network: Network, sizes: Sequence[int], events: Sequence[int]) -> dict[str, int]:
-    """The bytes of the live storages after these events, by their contents."""
+def _together(*parts: Mapping[str, int]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, size in part.items():
+            total[name] = total.get(name, 0) + size
+    return total
+
+
+def composition(
+    network: Network, sizes: Sequence[int], events: Sequence[int], held: Sequence[Held] = ()
+) -> dict[str, int]:
+    """The bytes of what is live after these events, by their contents."""
     alive: set[int] = set()
     for event in events:
         (alive.add if event > 0 else alive.discard)(abs(event) - 1)
@@ -218,4 +246,7 @@ def composition(network: Network, sizes: Sequence[int], events: Sequence[int]) -
             holds[_WORKING] += sizes[storage]
         else:
             holds["other activations and their gradients"] += sizes[storage]
+    for each in held:
+        if each.since < len(events) <= each.until:
+            holds[each.name] += each.bytes
     return dict(holds)

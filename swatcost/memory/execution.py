@@ -1,4 +1,4 @@
-"""How training steps are executed: optimizer, precision, updates, and how sparse weights are stored."""
+"""How training steps are executed: optimizer, precision, updates, and how sparse weights are stored, sharding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from swatcost.common.errors import SwatcostError
+from swatcost.common.units import checked_count
 from swatcost.memory.optimizers import OPTIMIZERS, Optimizer, Way
 from swatcost.memory.precisions import PRECISIONS, Precision
+from swatcost.memory.sharding import SHARDINGS, Sharding
 from swatcost.memory.weight_storage import storage_changes
 
 
@@ -20,6 +22,9 @@ class Executing(TypedDict, total=False):
     accumulate: int
     update_in_backward: bool
     weight_storage: str | None
+    gpus: int
+    sharding: str
+    tensor_parallel: int
 
 
 EXECUTING = tuple(Executing.__annotations__)
@@ -36,6 +41,9 @@ class Execution:
     each of the batch size, whose gradients add up. With `update_in_backward`, each parameter is updated, and its
     gradient freed, as soon as the backward pass has computed it. `weight_storage` are the fields, and their values, in
     which compressed weights differ from the least that the method allows.
+
+    `tensor_parallel` of the `gpus` split every layer between them; these groups share the samples and the state as
+    `sharding` says. The batch size is that of one group.
     """
 
     optimizer: Optimizer
@@ -44,6 +52,9 @@ class Execution:
     accumulate: int = 1
     update_in_backward: bool = False
     weight_storage: tuple[tuple[str, Any], ...] = ()
+    gpus: int = 1
+    sharding: Sharding = SHARDINGS["ddp"]
+    tensor_parallel: int = 1
 
     @staticmethod
     def of(
@@ -53,6 +64,9 @@ class Execution:
         accumulate: int = 1,
         update_in_backward: bool = False,
         weight_storage: str | None = None,
+        gpus: int = 1,
+        sharding: str = "ddp",
+        tensor_parallel: int = 1,
     ) -> Execution:
         """The execution with these values; update None is the optimizer's default on a GPU, weight_storage as in
         "transposes=1,mask_bits=8".
@@ -71,6 +85,14 @@ class Execution:
                 f"accumulate {accumulate}: updating in the backward pass frees each gradient, so none accumulates: "
                 "give accumulate 1 or no update_in_backward"
             )
+        gpus, split = checked_count(gpus, "gpus"), checked_count(tensor_parallel, "tensor_parallel")
+        if gpus % split:
+            raise SwatcostError(f"tensor_parallel {split}: {gpus} GPUs are not groups of {split}, give a multiple")
+        shared = SHARDINGS.choose(sharding)
+        if gpus > split and update_in_backward:
+            raise SwatcostError(f"update_in_backward: {gpus} GPUs exchange gradients before an update, leave it out")
+        if gpus > split and accumulate > 1 and shared.name.startswith("zero"):
+            raise SwatcostError(f"accumulate {accumulate} is not modelled with {shared.name}: give ddp, fsdp or 1")
         return Execution(
             optimizer=chosen,
             precision=PRECISIONS.choose(precision),
@@ -78,7 +100,15 @@ class Execution:
             accumulate=accumulate,
             update_in_backward=update_in_backward,
             weight_storage=() if weight_storage is None else tuple(storage_changes(weight_storage).items()),
+            gpus=gpus,
+            sharding=shared,
+            tensor_parallel=split,
         )
+
+    @property
+    def replicas(self) -> int:
+        """The number of GPUs, or groups of them, that run the step on samples of their own."""
+        return self.gpus // self.tensor_parallel
 
     @property
     def way(self) -> Way:
@@ -95,4 +125,7 @@ class Execution:
             words.append(f"{self.accumulate:,} micro-batches per update")
         if self.update_in_backward:
             words.append("updates in the backward pass")
+        words += [f"{self.gpus} GPUs"] if self.gpus > 1 else []
+        words += [self.sharding.name] if self.replicas > 1 else []
+        words += [f"tensor parallel {self.tensor_parallel}"] if self.tensor_parallel > 1 else []
         return ", ".join([*words, *(f"{name}={value}" for name, value in self.weight_storage)])

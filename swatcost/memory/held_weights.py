@@ -6,7 +6,7 @@ What is held apart from that, activations above all, is dense here.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from swatcost.memory.dense_step import StepMemory, as_trained, composition, live_bytes, sizes_at
+from swatcost.memory.dense_step import StepMemory, composition, live_bytes, part_of, sizes_at
 from swatcost.memory.precisions import FULL
 from swatcost.memory.weight_storage import PARTS, ElementBytes, WeightStorage, stored_bytes
 from swatcost.network import Network
@@ -81,7 +81,8 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     passing = {"gradients"} if storage.keeps_copies else {"gradients", "weight copies"}
     constant = sum(size for name, size in parts.items() if name not in passing)
     constant += sum(size for name, size in step.constant.items() if name not in PARTS)
-    updated = {each.name: as_trained(each, numbers) for each in network.parameters if each.trains}
+    part = part_of(network, step.batch_size, step.execution)
+    updated = {network.parameters[number].name: part.as_trained(number) for number in part.trained}
     for weight in weights:
         if weight.name in updated and weight.updated != weight.elements:
             updated[weight.name] = updated[weight.name]._replace(shape=(weight.updated,))
@@ -102,10 +103,9 @@ def _sparse_weights(
     """The weights that the plan makes sparse, in this storage; without sizes all gradients are dense."""
     numbers = step.execution.precision
     elements_of = {each.name: each.elements for each in network.parameters}
+    part = part_of(network, step.batch_size, step.execution)
     state_of = {
-        each.name: step.execution.optimizer.state([as_trained(each, numbers)])
-        for each in network.parameters
-        if each.trains
+        network.parameters[number].name: part.optimizer.state([part.as_trained(number)]) for number in part.trained
     }
     gradient_of = _gradients_by_weight(network, plan) if sizes else {}
     found = []

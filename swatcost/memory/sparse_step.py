@@ -7,7 +7,8 @@ and every weight in the smallest that the method allows.
 
 from dataclasses import dataclass, replace
 
-from swatcost.memory.dense_step import StepMemory, sizes_at
+from swatcost.common.errors import SwatcostError
+from swatcost.memory.dense_step import StepMemory, part_of
 from swatcost.memory.held_weights import HeldWeights, held_weights
 from swatcost.memory.precisions import FULL
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
@@ -115,8 +116,17 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     """Bytes that the step saves under the plan, as masked dense tensors and compressed.
 
     Changes of the execution's weight_storage are of compressed weights.
+
+    Raises SwatcostError if GPUs share the step and do not each hold everything: where sparse shards are then held is
+    not modelled.
     """
-    sizes = sizes_at(network, step.batch_size, step.execution.precision)
+    shared = step.execution.replicas > 1 and step.execution.sharding.name != "ddp"
+    if plan.asks_for_sparsity and (shared or step.execution.tensor_parallel > 1):
+        how = step.execution.sharding.name if shared else "tensor parallel"
+        raise SwatcostError(
+            f"{how}: sparse weights are modelled where each GPU holds everything, leave one of them out"
+        )
+    sizes = part_of(network, step.batch_size, step.execution).sizes
     kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
     selects = plan.method.selects
     thresholds = sum(

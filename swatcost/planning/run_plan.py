@@ -12,6 +12,7 @@ from swatcost.counting import summed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
+from swatcost.memory.collectives import sent_share
 from swatcost.memory.execution import Execution
 from swatcost.network import Network
 from swatcost.planning.capacity import rate_of, view_of
@@ -150,7 +151,7 @@ class RunPlan(Result):
 
         A ring all-reduce (Patarasuk and Yuan, 2009). Sparse gradients are sent without indices: all GPUs know the mask.
         """
-        return 2 * (self.gpus - 1) / self.gpus * self.gradient_bytes
+        return float(sent_share("all-reduce", self.gpus)) * self.gradient_bytes
 
     @property
     def traffic_seconds(self) -> Cost | None:
