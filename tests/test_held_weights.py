@@ -20,8 +20,9 @@ from swatcost.planning import memory_of
 from swatcost.planning.capacity import largest_batch
 
 from .by_hand import chain, fork, plan_of
+from .measured import tracked_peak
 from .test_memory import saved_bytes
-from .test_peak import tracked_peak
+from .test_peak import made
 from .test_slope_memory import SLOPE
 
 # Four layers of 8, 64, 64, 64 and 4 features; two samples with momentum; a quarter of the last three weights active.
@@ -297,14 +298,13 @@ def test_the_compressed_peak_is_torchs_to_the_byte(storage: str | None, optimize
             linear(64, 128), nn.Tanh(), linear(128, 256), nn.LayerNorm(256), nn.Tanh(), linear(256, 32)
         )
 
-    traced = swatcost.trace(build(lambda *sizes: nn.Linear(*sizes, bias=False)), input_shape=(64,), loss="mse")
+    traced = swatcost.trace(build(lambda *sizes: nn.Linear(*sizes, bias=False)), input_shape=(64,))
     memory = memory_of(
         traced, method="set", distribution="nm", source="2:4", first_layer="sparse", batch_size=batch,
         optimizer=optimizer, update="loop", weight_storage=storage,
     ).memory  # fmt: skip
-    tracked = tracked_peak(
-        lambda: build(lambda *sizes: KernelLinear(*sizes, slope=storage is not None)), torch.empty(64), batch, optimizer
-    )
+    step = made(lambda: build(lambda *sizes: KernelLinear(*sizes, slope=storage is not None)), torch.empty(64), batch)
+    tracked = tracked_peak(step, optimizer, "cross-entropy")
     assert memory.compressed_peak == tracked
 
 

@@ -11,7 +11,6 @@ from unittest import mock
 
 import pytest
 import torch
-import torch.nn.functional as F
 from swatcost_models import ZOO
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -23,8 +22,9 @@ from swatcost.memory.optimizers import OPTIMIZERS, UPDATES, Trained
 from swatcost.tracing.autograd_graph import differentiable
 
 from .by_hand import chain, fork
+from .measured import frozen_as_buffers, lost, target
 from .random_steps import random_step
-from .test_peak import KINDS, Step, _frozen_as_buffers
+from .test_peak import KINDS, Step
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -153,16 +153,16 @@ def tracked_peak(
     accumulate: int = 1,
     in_backward: bool = False,
 ) -> int:
-    """MemTracker's peak of an update with a mean squared error over all outputs; the optimizer has its state already.
+    """MemTracker's peak of an update with a cross-entropy over all outputs; the optimizer has its state already.
 
     Outputs and loss are held until the step or the next micro-batch, targets throughout. Not included: step counters
     that are on the host if there is a GPU.
     """
     values = mock.patch.object(Tensor, "item", return_value=1.0)  # Adafactor reads norms, which have no value here
     with FakeTensorMode(), values:
-        module = _frozen_as_buffers(build())
+        module = frozen_as_buffers(build())
         x = torch.empty(batch, *sample.shape, dtype=sample.dtype)
-        targets = [torch.zeros_like(each) for each in differentiable(module(x))]
+        targets = [target(each, "cross-entropy") for each in differentiable(module(x))]
         parameters = list(module.parameters())
         groups = [[each] for each in parameters] if in_backward else [parameters]
         by_group = [optimizers(name, way, group) for group in groups]
@@ -186,7 +186,9 @@ def tracked_peak(
 
         def micro_batch() -> tuple[Any, Tensor]:
             outputs = module(x)
-            loss = reduce(add, map(F.mse_loss, differentiable(outputs), targets))
+            losses = [lost(*pair, "cross-entropy") for pair in zip(differentiable(outputs), targets, strict=True)]
+            loss = reduce(add, losses)
+            del losses
             loss.backward()
             return outputs, loss
 
@@ -206,7 +208,7 @@ def peaks(step: Step, name: str, way: str, **how: Any) -> tuple[int, int]:
     """The model's peak and the tracker's."""
     build, shape, batch = step
     ours = training_memory(
-        swatcost.trace(build(), input_shape=shape, loss="mse"), batch_size=batch, optimizer=name, update=way,
+        swatcost.trace(build(), input_shape=shape, loss="cross-entropy"), batch_size=batch, optimizer=name, update=way,
         accumulate=how.get("accumulate", 1), update_in_backward=how.get("in_backward", False),
     )  # fmt: skip
     return ours.peak.bytes, tracked_peak(build, torch.empty(shape, device="meta"), batch, name, way, **how)
@@ -263,5 +265,7 @@ def test_peak_of_random_networks_to_the_byte(seed: int) -> None:
 def test_peak_of_the_zoo_to_the_byte(zoo: str, name: str, way: str, how: dict[str, Any]) -> None:
     sample = torch.empty(ZOO[zoo].input_shape, device="meta")
     keywords = {"update_in_backward" if key == "in_backward" else key: value for key, value in how.items()}
-    step = training_memory(swatcost.load(zoo, loss="mse"), batch_size=2, optimizer=name, update=way, **keywords)
+    step = training_memory(
+        swatcost.load(zoo, loss="cross-entropy"), batch_size=2, optimizer=name, update=way, **keywords
+    )
     assert step.peak.bytes == tracked_peak(ZOO[zoo].build, sample, 2, name, way, **how)

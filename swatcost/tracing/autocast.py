@@ -166,8 +166,10 @@ class Autocast:
         def run(*args: Any, **kwargs: Any) -> Any:
             with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
                 dtype = precision((args, kwargs))
-                given = [self._cast(each, dtype) for each in args]
-                return func(*given, **{name: self._cast(each, dtype) for name, each in kwargs.items()})
+                # The last argument first: torch's build evaluates them so, and the backward pass runs the other way.
+                named = {name: self._cast(each, dtype) for name, each in reversed(kwargs.items())}
+                given = [self._cast(each, dtype) for each in reversed(args)]
+                return func(*reversed(given), **named)
 
         return run
 

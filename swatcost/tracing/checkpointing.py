@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,16 +19,19 @@ from swatcost.tracing.module_names import without_wrappers
 def modules_to_checkpoint(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Module]:
     """The outermost modules whose names match a pattern, such as "layer1.*", by name; the network itself is none.
 
+    A module that has several names is found under any, and goes by the first.
+
     Raises SwatcostError for a pattern that nothing matches, and for a module that cannot be checkpointed.
     """
-    named = {without_wrappers(name): each for name, each in model.named_modules() if name}
+    every = model.named_modules(remove_duplicate=False)
+    named = {without_wrappers(name): each for name, each in every if name}
     found: dict[str, nn.Module] = {}
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in named):
             raise SwatcostError(f"checkpoint {pattern!r:.60}: no module matches: {nearest(pattern, list(named))}")
     for name, each in named.items():
         inside = any(name.startswith(f"{outer}.") for outer in found)
-        if inside or not any(fnmatchcase(name, pattern) for pattern in patterns):
+        if inside or each in found.values() or not any(fnmatchcase(name, pattern) for pattern in patterns):
             continue
         if isinstance(each, torch.jit.ScriptModule):
             raise SwatcostError(f"checkpoint {name}: it is a TorchScript module, whose forward cannot be run again")
@@ -38,26 +41,40 @@ def modules_to_checkpoint(model: nn.Module, patterns: Sequence[str]) -> dict[str
     return found
 
 
-@contextlib.contextmanager
-def checkpointed(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Runs each of these modules as `torch.utils.checkpoint.checkpoint(module, …, use_reentrant=False)` does."""
+class CheckpointedModules:
+    """Runs each of these modules as `torch.utils.checkpoint.checkpoint(module, …, use_reentrant=False)` does.
 
-    def replaced(forward: Callable[..., Any]) -> Callable[..., Any]:
+    `called` holds the names of those that have run.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self._modules = modules
+        self.called: dict[str, None] = {}
+
+    def install(self) -> None:
+        """Replaces their calls, compiled ones included, until the model's state is restored."""
+        for name, each in self._modules.items():
+            call = self._checkpointed(name, each._call_impl)  # the whole call: a recomputation runs hooks, too
+            each.__dict__.update(_call_impl=call, _compiled_call_impl=None)
+
+    def _checkpointed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
-            return torch_checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
+            self.called[name] = None
+            return torch_checkpoint.checkpoint(call, *args, use_reentrant=False, **kwargs)
 
         return run
 
-    own = [each.__dict__.get("forward") for each in modules]
-    try:
-        for each in modules:
-            each.__dict__["forward"] = replaced(each.forward)
-        yield
-    finally:
-        for each, before in zip(modules, own, strict=True):
-            each.__dict__.pop("forward", None)
-            if before is not None:
-                each.__dict__["forward"] = before
+    def check(self, patterns: Sequence[str]) -> None:
+        """Raises SwatcostError for a pattern of which no module was called, once the step is over.
+
+        A module may only hold weights that another one reads.
+        """
+        for pattern in patterns:
+            matching = [name for name in self._modules if fnmatchcase(name, pattern)]
+            if matching and not any(name in self.called for name in matching):
+                raise SwatcostError(
+                    f"checkpoint {pattern!r:.60}: the forward pass calls none of the modules that match"
+                )
 
 
 class Checkpointing:

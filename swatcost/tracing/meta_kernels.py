@@ -1,5 +1,6 @@
 """A cache of meta kernels' results: an operation gives the same layout for the same input layouts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ from swatcost.tracing.storages import address
 
 @dataclass(frozen=True)
 class _Made:
-    """The layout of a result tensor."""
+    """The layout of a result tensor. `held` is the number of elements that its storage has if it shows only one."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
+    held: int = 1
 
 
 class Kernels:
@@ -71,10 +73,56 @@ def _by_channel(input: Tensor, weight: Tensor | None) -> tuple[_Made, _Made, _Ma
     if not (plain and input.dim() > 1 and input.is_contiguous()):
         return None
     each = _Made((input.shape[1],), (1,), torch.float32)
-    return _Made(tuple(input.shape), input.stride(), input.dtype), each, each
+    return _like(input), each, each
 
 
-_LAID_OUT_HERE = {
+def _group_norm(args: tuple[Any, ...]) -> tuple[_Made, _Made, _Made] | None:
+    """The result, and each group's statistics; None where torch's own kernel has to be run.
+
+    Half precision may be normalised with parameters in fp32: the kernels that compute then have statistics in fp32,
+    and the gradient in the input's precision; the meta kernels have it the other way round.
+    """
+    input, weight, _, samples, _, _, groups = args[:7]
+    if weight is None or weight.dtype == input.dtype or not input.is_contiguous():
+        return None
+    each = _Made((samples, groups), (groups, 1), weight.dtype)
+    return _like(input), each, each
+
+
+def _group_norm_backward(args: tuple[Any, ...]) -> tuple[_Made, _Made, _Made] | None:
+    """The gradients of the input, the scale and the shift; None as in `_group_norm`."""
+    _, input, _, _, weight, *_, wanted = args
+    if weight is None or weight.dtype == input.dtype or not input.is_contiguous() or not all(wanted):
+        return None
+    return _like(input), _like(weight), _like(weight)
+
+
+def _like(tensor: Tensor) -> _Made:
+    return _Made(tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+
+def _reduced(place: int) -> Callable[[tuple[Any, ...]], _Made | None]:
+    """The mean or sum of a loss, in the storage that torch made for the loss of each element, which is not shrunk.
+
+    The kernels that compute have it so, the meta kernels do not. `place` is that of the reduction among the arguments.
+    """
+
+    def made(args: tuple[Any, ...]) -> _Made | None:
+        if len(args) > place and args[place] == 0:  # no reduction
+            return None
+        held = torch.broadcast_shapes(args[0].shape, args[1].shape).numel()
+        return _Made((), (), torch.result_type(args[0], args[1]), held)
+
+    return made
+
+
+_LAID_OUT_HERE: dict[Any, Callable[[tuple[Any, ...]], Any]] = {
+    torch.ops.aten.native_group_norm.default: _group_norm,
+    torch.ops.aten.native_group_norm_backward.default: _group_norm_backward,
+    torch.ops.aten.mse_loss.default: _reduced(2),
+    torch.ops.aten.smooth_l1_loss.default: _reduced(2),
+    torch.ops.aten.soft_margin_loss.default: _reduced(2),
+    torch.ops.aten.binary_cross_entropy.default: _reduced(3),
     torch.ops.aten.native_batch_norm.default: _batch_norm,
     torch.ops.aten.native_batch_norm_backward.default: _batch_norm_backward,
 }
@@ -125,6 +173,8 @@ def _layout(result: Any, args: tuple[Any, ...]) -> Any:
 
 
 def _remade(layout: Any) -> Any:
+    if type(layout) is _Made and layout.held > 1:
+        return torch.empty(layout.held, dtype=layout.dtype, device="meta").resize_(layout.shape)
     if type(layout) is _Made:
         return torch.empty_strided(layout.shape, layout.stride, dtype=layout.dtype, device="meta")
     if isinstance(layout, tuple | list):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -73,10 +73,11 @@ def saves(operation: str, args: tuple[Any, ...]) -> bool:
 def is_composite(func: Any) -> bool:
     """Whether torch implements the operation by other operations only, which are then the ones to record.
 
-    silu_backward, for one, has kernels for CPUs and GPUs, although the meta device runs it as other operations.
+    Some have kernels of their own on devices that compute, such as the gradient of SiLU.
     """
-    has = torch._C._dispatch_has_kernel_for_dispatch_key
-    return bool(has(func.name(), "CompositeImplicitAutograd")) and not has(func.name(), "CPU")
+    composite, *kernels = ("CompositeImplicitAutograd", "CPU", "CUDA")
+    has = partial(torch._C._dispatch_has_kernel_for_dispatch_key, func.name())
+    return has(composite) and not any(map(has, kernels))
 
 
 def may_multiply_tensors(operation: str) -> bool:

@@ -203,12 +203,14 @@ class Recording:
     def target(self, tensor: Tensor, output: Tensor) -> None:
         """Records a tensor that the loss is given beside an output: it exists before the step begins.
 
-        It grows with the batch if the output does.
+        It grows with the batch if the output does, unless the batch is the dimension of its classes.
         """
-        number = self._storages.known(output)
-        grows = number is None or self._storages.sizes[number].scales_with_batch
-        self._targets.append((self._storages.grows if grows else self._storages.constant)(tensor))
-        self._origins.given(tensor)
+        grows = self._storages.sizes[self._storages.number(output)].scales_with_batch
+        if grows and tensor.numel() % self._batch.size == 0:
+            self._targets.append(self._storages.grows(tensor))
+            self._origins.given(tensor)
+        else:
+            self._targets.append(self._storages.constant(tensor))
 
     def forward_ended(self, result: Any, loss: Tensor | None) -> None:
         """Reads autograd's graph; the backward pass follows."""

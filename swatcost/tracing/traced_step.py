@@ -25,7 +25,7 @@ from swatcost.network.conditions import IN_LOSS
 from swatcost.tracing.arguments import tensors_in
 from swatcost.tracing.autocast import Autocast
 from swatcost.tracing.batch import Batch, Statements
-from swatcost.tracing.checkpointing import Checkpointing, checkpointed, modules_to_checkpoint
+from swatcost.tracing.checkpointing import CheckpointedModules, Checkpointing, modules_to_checkpoint
 from swatcost.tracing.flex_attention import FRONT, flex_attention_passed_to
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
@@ -83,7 +83,7 @@ def traced_step(
     Raises ForwardError if the module raises, or needs more than `most_operations` operations, and SwatcostError if it
     cannot be run as is wanted.
     """
-    again = modules_to_checkpoint(model, wanted.checkpoint)
+    again = CheckpointedModules(modules_to_checkpoint(model, wanted.checkpoint))
     if wanted.offload and not meta:
         raise SwatcostError(f"offload: {name} has to be run with values, whose way to the host cannot be followed")
     parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
@@ -96,13 +96,14 @@ def traced_step(
     observer = _Observer(
         model, recording, running, statements, generators, wanted, meta=meta, most_operations=most_operations
     )
-    tracked = running.tracked(observer.left), observer.checkpointing.tracked(), checkpointed(list(again.values()))
+    tracked = running.tracked(observer.left), observer.checkpointing.tracked()
     casting = wanted.casting()
     try:
         with (
             untouched(model), generators.restored(), _as_written(), _existing_objects_frozen(), installed(casting),
-            tracked[0], tracked[1], tracked[2],
+            tracked[0], tracked[1],
         ):  # fmt: skip
+            again.install()
             generators.seed(seed)
             device = torch.device("meta") if meta else contextlib.nullcontext()
             attention = fused_attention() if meta else contextlib.nullcontext()
@@ -118,7 +119,8 @@ def traced_step(
                 raise
             except (Exception, SystemExit) as error:
                 raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
-        return observer.traced(name, tuple(again))
+        again.check(wanted.checkpoint)
+        return observer.traced(name, tuple(again.called))
     except BaseException as error:
         _forget_tensors(error)
         raise
