@@ -36,7 +36,8 @@ OF_COMMANDS = {
     "explain": ["--from-convention rigl", "--to-convention rigl"],
     "memory": ["--optimizer adam", "--precision bf16", "--loss none", "--offload", "--fit 1GB", "--link 1GB"],
     "solve": [
-        "--optimizer adam", "--precision bf16", "--loss none", "--memory 1GB", "--speedup 2", "--top-k-overhead 0.1",
+        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--memory 1GB", "--speedup 2",
+        "--top-k-overhead 0.1",
     ],
     "plan": [
         "--gpus 2", "--watts 100", "--pue 1.5", "--grid 0.1", "--price 2", "--currency EUR", "--link 1GB",
@@ -191,14 +192,13 @@ def test_a_condition_of_the_traced_step_changes_a_number_or_is_said(
     first = [command, f"{traced_anew}:net", *FIRST.get(command, []), *form, *CONDITIONS[command].split()]
     code, before, _ = tried(first)
     assert code == 0
-    wishes = ["--checkpoint block", f"--loss {traced_anew}:squares", "--loss mse", "--loss none", "--precision amp"]
-    for option, value in (each.split() for each in wishes):
-        if not takes(command, option):
+    losses = [f"--loss {loss}" for loss in ("none", "mse", f"{traced_anew}:squares")]
+    for words in (each.split() for each in ("--checkpoint block", "--precision amp", "--offload", *losses)):
+        if not takes(command, words[0]):
             continue
-        code, after, errors = tried([*first, option, value])
-        assert code == 0, (option, value, errors)
-        said = f"{option} has no effect here: " in errors
-        assert said == (after == before), (option, value, errors)
+        code, after, errors = tried([*first, *words])
+        assert code == 0, (words, errors)
+        assert (f"{words[0]} has no effect here: " in errors) == (after == before), (words, errors)
 
 
 @pytest.mark.parametrize("command", ["explain", "solve", "sweep"])

@@ -62,7 +62,7 @@ def command(network: Network, **asked: Any) -> Solution:
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
     if asked["memory"] is None:
         say_recomputed(network)
-        for name in ("optimizer", "precision", "loss"):
+        for name in ("optimizer", "precision", "loss", "offload"):
             no_difference(name, "no --memory is asked for")
     if not found.reached:
         context = click.get_current_context()
