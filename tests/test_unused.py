@@ -18,6 +18,7 @@ from torch import nn
 
 import swatcost
 from swatcost.cli import COMMANDS, command_named, main
+from swatcost.memory.execution import EXECUTING
 from swatcost.setting import OPTIONS, option_name
 
 Captured = pytest.CaptureFixture[str]
@@ -30,18 +31,30 @@ SETTINGS = {
 }  # fmt: skip
 """A value other than the default of each setting; a flag has none."""
 
+EXECUTION = [
+    "--update loop",
+    "--accumulate 2",
+    "--update-in-backward",
+    "--gpus 2",
+    "--sharding fsdp",
+    "--tensor-parallel 1",
+    "--weight-storage transposes=1",
+]
 OF_COMMANDS = {
     "summary": ["--depth 1", "--columns params", "--fold"],
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
-    "memory": ["--optimizer adam", "--precision bf16", "--loss none", "--offload", "--fit 1GB", "--link 1GB"],
+    "memory": [
+        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--fit 1GB", "--link 1GB", *EXECUTION,
+    ],
     "solve": [
         "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--memory 1GB", "--speedup 2",
-        "--top-k-overhead 0.1",
+        "--top-k-overhead 0.1", *EXECUTION,
     ],
     "plan": [
         "--gpus 2", "--watts 100", "--pue 1.5", "--grid 0.1", "--price 2", "--currency EUR", "--link 1GB",
-        "--recipe resnet50", "--dataset cifar10",
+        "--recipe resnet50", "--dataset cifar10", "--optimizer adam", "--precision bf16", "--loss none", "--offload",
+        *(each for each in EXECUTION if not any(one in each for one in ("gpus", "accumulate", "parallel"))),
     ],
     "simulate": ["--shape L4,3", "--masks random", "--filter-spread 0.4", "--seed 3"],
     "export": ["--passes training", "--bits 8"],
@@ -70,7 +83,7 @@ CASES = {
 NARROW = ("budget", "set", "one")
 ECHOES = {
     "setting", "method", "distribution", "convention", "device", "topk_period", "batch_size", "schema", "assumptions",
-    "default_act_sparsity", "steps", "from", "to", "masks", "seed", "command",
+    "default_act_sparsity", "steps", "from", "to", "masks", "seed", "command", *EXECUTING,
 }  # fmt: skip
 """Keys of JSON that repeat the question."""
 

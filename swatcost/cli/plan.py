@@ -16,7 +16,7 @@ from swatcost.cli.options import (
 )
 from swatcost.cli.parameter_types import CountType
 from swatcost.cli.typed import no_difference
-from swatcost.cli.unused import say_unused
+from swatcost.cli.unused import say_same, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import price_from
 from swatcost.network import Network
@@ -75,6 +75,11 @@ def command(
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
     found = plan_run(network, price=amount, currency=stated or currency, **asked)
     say_unused([found.estimate])
+    say_same(
+        network,
+        found,
+        lambda without: plan_run(network, price=amount, currency=stated or currency, **{**asked, **without}),
+    )
     if price is None:
         no_difference("currency", "no --price is given")
     if found.watts is None:
