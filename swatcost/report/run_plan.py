@@ -205,6 +205,8 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         "precision": plan.execution.precision.name,
         "sharding": plan.execution.sharding.name,
         "loss": plan.estimate.network.conditions.loss,
+        "checkpointed": list(plan.estimate.network.conditions.checkpointed),
+        "offload": plan.estimate.network.conditions.offload,
         "iterations": plan.iterations,
         "topk_refreshes": plan.topk_refreshes,
         "topk_seconds": plan.topk_seconds,
