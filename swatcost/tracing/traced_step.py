@@ -29,7 +29,7 @@ from swatcost.tracing.checkpointing import CheckpointedModules, Checkpointing, m
 from swatcost.tracing.flex_attention import FRONT, flex_attention_passed_to
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
-from swatcost.tracing.loss import Ending
+from swatcost.tracing.loss import Ending, NotAssumableError
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
 from swatcost.tracing.operations import is_composite, name_of, saves
@@ -71,8 +71,8 @@ def traced_step(
 ) -> Traced:
     """Runs a module forward and backward once, as is wanted, with this seed for all random generators.
 
-    Raises ForwardError if the module raises, or needs more than `most_operations` operations, and SwatcostError if it
-    cannot be run as is wanted.
+    Raises ForwardError if the module raises, or needs more than `most_operations` operations, SwatcostError if it
+    cannot be run as is wanted, and NotAssumableError if it ends in an assumed loss that cannot be computed.
     """
     again = CheckpointedModules(modules_to_checkpoint(model, wanted.checkpoint))
     parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
@@ -104,7 +104,7 @@ def traced_step(
                 with scripts, saved, eager_control_flow(), device, attention, flex, reads, observer:
                     named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
                     functional_call(_WholeStep(model, observer, casting), named, args, kwargs)
-            except SwatcostError:
+            except (SwatcostError, NotAssumableError):
                 raise
             except (Exception, SystemExit) as error:
                 raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
@@ -241,7 +241,9 @@ class _Observer(TorchDispatchMode):
 
     def backward(self, result: Any, ending: Ending) -> None:
         """Runs the backward pass to record its memory."""
-        self.recording.forward_ended(result, ending.scalar)
+        others = [(each, each.grad) for each in self.recording.forward_ended(result, ending.scalar)]
+        for each, _ in others:
+            each.grad = None  # autograd may add to it in place
         self.in_backward = True
         try:
             if ending.scalar is not None:
@@ -250,6 +252,8 @@ class _Observer(TorchDispatchMode):
             self.recording.backward_failed()
         else:
             self.recording.backward_ended()
+        for each, gradient in others:
+            each.grad = gradient
 
     def within_transform(self, begins: bool) -> None:
         self.in_transform = begins
