@@ -58,9 +58,11 @@ def trace(
     loss is "none", "mse", "cross-entropy", or a function of the network's output that returns one number; by default it
     is the network's own loss where that returns one, or the cross-entropy where the output looks like scores of
     classes or tokens. Products in a function of yours are layers called "(loss)"; parameters that it has are none of
-    the network's, so that neither they nor their optimizer state are counted as memory. autocast is "amp" or another name in `swatcost.network.conditions.AUTOCASTS`, for a step under
-    torch.autocast. checkpoint is a pattern of module names, or several: what if these modules were checkpointed,
-    without changing the network.
+    the network's, so that neither they nor their optimizer state are counted as memory.
+
+    autocast is "amp" or another name in `swatcost.network.conditions.AUTOCASTS`, for a step under torch.autocast.
+    checkpoint is a pattern of module names, or several: what if these modules were checkpointed, without changing the
+    network.
 
     A module in evaluation mode is put in training mode for the step; in one that is in training mode, submodules keep
     their modes. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before, even

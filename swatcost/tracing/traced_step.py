@@ -95,7 +95,7 @@ def traced_step(
             again.install()
             generators.seed(seed)
             device = torch.device("meta") if meta else contextlib.nullcontext()
-            attention = fused_attention() if meta else contextlib.nullcontext()
+            attention = fused_attention(casting) if meta else contextlib.nullcontext()
             flex = flex_attention_passed_to(observer.flex_attention)
             scripts = flat_weights_replaced(model, parameters)
             try:
