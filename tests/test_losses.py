@@ -250,3 +250,16 @@ def test_a_loss_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         done = run.invoke(cli, ["memory", "cifar_resnet18", "--loss", f"losses.py:{name}"])
         assert isinstance(done.exception, SwatcostError)
         assert why in str(done.exception)
+
+
+def test_a_loss_of_the_same_name_in_another_folder_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traces are cached, by the place of the loss's file, too."""
+    monkeypatch.setattr("sys.path", ["/"])  # as of a command, which has no place for the working directory
+    monkeypatch.setenv("SWATCOST_CACHE_DIR", str(tmp_path / "cache"))
+    layers = []
+    for folder, body in (("one", "output.square().sum()"), ("two", "(output @ output.t()).sum()")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.py").write_text(f"def loss():\n    return lambda output: {body}\n")
+        monkeypatch.chdir(tmp_path / folder)
+        layers.append(len(swatcost.load("cifar_resnet18", loss="own.py:loss").layers))
+    assert layers[1] == layers[0] + 1  # the product of outputs
