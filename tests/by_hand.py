@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from itertools import pairwise
 from typing import Any
 
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS, LayerSparsity
 from swatcost.network import Buffer, Layer, Network, Parameter, SavedTensor, Storage, Timeline
+from swatcost.network.conditions import IN_LOSS, Conditions
 from swatcost.sparsity import SparsityPlan
 
 BATCH = 2
@@ -81,6 +82,41 @@ def fork(*, frozen: bool = False) -> Network:
             gradients=(8, 9) if frozen else (8, 9, 10),
             inputs=1,
         ),
+    )  # fmt: skip
+
+
+def with_cross_entropy(network: Network) -> Network:
+    """The fork whose outputs are the scores of 4 classes, with labels beside x and the mean cross-entropy of y."""
+    assert network.name == "fork"
+    y, grad_y = 6, 7
+    labels, log_probabilities, weight, loss, of_loss, of_log = range(12, 18)
+    timeline = network.timeline
+    forward, backward = timeline.events[1 : timeline.backward], timeline.events[timeline.backward + 1 :]
+    assert forward[5] == y
+    assert timeline.events[timeline.backward] == grad_y
+    forward = (1, labels, *forward, log_probabilities, loss, weight)
+    return replace(
+        network,
+        storages=(
+            *network.storages,
+            Storage(bytes=BATCH * 8, scales_with_batch=True, float_bytes=0), grows(4),  # labels, log-probabilities
+            stays(1), stays(1), stays(1), grows(4),  # the labels' total weight; the loss; gradients of it and of these
+        ),
+        saved=(
+            *network.saved,
+            replace(saved_by(log_probabilities - 1, "_log_softmax"), held_by=IN_LOSS),
+            *(
+                replace(saved_by(each - 1, "nll_loss_forward"), held_by=IN_LOSS)
+                for each in (log_probabilities, labels, weight)
+            ),
+        ),
+        timeline=replace(
+            timeline,
+            events=(*forward, of_loss, of_log, -weight, grad_y, -of_log, -log_probabilities, *backward, -of_loss),
+            backward=len(forward),
+            targets=(labels - 1,),
+        ),
+        conditions=Conditions(loss="cross-entropy"),
     )  # fmt: skip
 
 

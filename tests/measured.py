@@ -96,7 +96,7 @@ def tracked_peak(made: Callable[[], Made], optimizer: str, loss: str = "mse", au
     """
     with FakeTensorMode():
         module, inputs = made()
-        module = _frozen_as_buffers(module)
+        module = frozen_as_buffers(module)
         updates, targets = _begun(module, inputs, optimizer, loss, autocast)
         tracker = MemTracker()
         tracker.track_external(module, updates, *inputs, *targets)
@@ -140,7 +140,7 @@ def _run(
     updates.step()
 
 
-def _frozen_as_buffers(module: nn.Module) -> nn.Module:
+def frozen_as_buffers(module: nn.Module) -> nn.Module:
     """The tracker fails on parameters that do not train."""
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):

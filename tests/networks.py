@@ -25,7 +25,7 @@ def images(side: int = 16, batch: int = BATCH) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention by heads: fused, or written out with its softmax; queries, keys and values at once if not grouped."""
+    """Self-attention by heads: fused, or with its softmax written out; q, k and v at once if not grouped."""
 
     def __init__(
         self, width: int, heads: int, *, fused: bool = True, kv: int | None = None, causal: bool = True

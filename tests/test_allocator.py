@@ -253,7 +253,7 @@ def test_a_step_by_hand() -> None:
 def test_adam_has_two_states_and_its_copies_at_the_update() -> None:
     """One layer of 2^20 weights, 4 MiB, at one sample. The copies of Adam are as large as two weights."""
     network = chain(1024, 1024)
-    step = training_memory(network, batch_size=1, optimizer="adam")
+    step = training_memory(network, batch_size=1, optimizer="adam", update="loop")
     gpu = gpu_memory(network, step)
     assert step.working == 2 * 4 * MiB
     # weight, two states, gradient, copies; x, y and the workspaces

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import swatcost
+from swatcost.common.errors import SwatcostError
 from swatcost.memory.dense_step import training_memory
 from swatcost.network.conditions import AUTOCASTS
 from swatcost.planning.memory import memory_of
@@ -49,6 +50,22 @@ def test_saved_bytes_with_the_loss_to_the_byte(name: str) -> None:
     module, inputs = NETWORKS[name]()
     network = swatcost.trace(module, inputs, loss="cross-entropy", batch_size=BATCH)
     assert training_memory(network, batch_size=BATCH).saved_bytes == saved_bytes(module, lambda: lost(module(*inputs)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_trace_has_the_step_under_autocast_too(name: str) -> None:
+    """With the meta device's tensors, as with those that the network was given."""
+    module, inputs = NETWORKS[name]()
+    on_meta = module.to("meta"), tuple(each.to("meta") for each in inputs)
+    plain = swatcost.trace(*on_meta, loss="cross-entropy", batch_size=BATCH)
+    direct = swatcost.trace(*on_meta, loss="cross-entropy", batch_size=BATCH, autocast="amp-fp16")
+    for kind in ("amp", "amp-fp16"):
+        step = training_memory(plain.under(kind), batch_size=7, precision=kind)
+        assert (step.peak.bytes, step.saved) == (lambda one: (one.peak.bytes, one.saved))(
+            training_memory(direct, batch_size=7, precision=kind)
+        )
+    with pytest.raises(SwatcostError, match="give autocast 'amp-cpu' when it is traced"):
+        plain.under("amp-cpu")
 
 
 def test_the_lists_are_those_of_the_installed_torch() -> None:
@@ -121,9 +138,9 @@ def test_a_language_model_of_gpt_2s_size() -> None:
 
     A layer keeps: the residual stream in fp32 before each norm (2 · 4 s h), the norms' mean and deviation (2 · 8 s),
     each norm's result in bf16 (2 · 2 s h), queries, keys and values (3 · 2 s h), the attention's result, which the
-    projection reads, with a logarithm per head (2 s h + 12 · 4 s), and both sides of GELU (2 · 2 · 4 s h): 36 s h +
-    64 s. Beside the layers: the tokens (8 s) and the last norm (4 + 2) s h + 8 s. The cross-entropy, on CUDA log-softmax in
-    bf16 and nll_loss in fp32: (2 + 4) s V, and its labels 8 s; on a CPU both in fp32: 4 s V, and 8 s.
+    projection reads, with a logarithm per head (2 s h + 12 · 4 s), and both sides of GELU (2 · 2 · 4 s h), together
+    36 s h + 64 s. Beside the layers: the tokens (8 s) and the last norm (4 + 2) s h + 8 s. The cross-entropy: on CUDA
+    log-softmax in bf16 and nll_loss in fp32, (2 + 4) s V; on a CPU both in fp32, 4 s V; and its labels, 8 s.
     """
     module, inputs = gpt_2()
     s, h, v = 1024, 768, 50_257

@@ -70,3 +70,22 @@ def test_an_operation_counted_by_a_users_formula_is_recomputed_too(monkeypatch: 
         lambda self, x: checkpoint(torch.tanh, self.stem(x), use_reentrant=True), {"stem": nn.Linear(6, 6)}
     )
     assert macs(swatcost.trace(network, torch.randn(2, 6))) == (STEM + 5, STEM + 7 + 5)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_what_a_checkpoint_keeps_is_its_input_whole(use_reentrant: bool) -> None:
+    """The block's layers run again on what it was given, as it was: no sparse copy serves for that."""
+
+    def function(self: Any, x: Tensor) -> Tensor:
+        x = checkpoint(self.block, self.stem(x).relu(), use_reentrant=use_reentrant)
+        return self.head(F.max_pool1d(x[None], 2)[0])
+
+    block = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+    network = Applied(function, {"stem": nn.Linear(6, 6), "block": block, "head": nn.Linear(3, 5)})
+    saved = swatcost.trace(network, torch.randn(2, 6)).saved_before_loss
+    assert [(each.operation, each.as_layer_input) for each in saved[:3]] == [
+        ("addmm", True), ("relu", False), ("checkpoint", False),
+    ]  # fmt: skip
+    assert saved[1].storage == saved[2].storage  # the block's input is what the first ReLU keeps
+    # what the block's ReLU keeps is recomputed: max pooling keeps its result, and a bit per element is not enough
+    assert {each.operation for each in saved[3:]} == {"max_pool2d_with_indices", "addmm"}

@@ -20,6 +20,7 @@ from swatcost.devices import device_names
 from swatcost.exporting import EXPORTS
 from swatcost.memory.optimizers import OPTIMIZERS
 from swatcost.memory.precisions import PRECISIONS
+from swatcost.network.conditions import AUTOCASTS
 from swatcost.planning.recipes import DATASETS, RECIPES
 from swatcost.planning.summary import COLUMNS
 from swatcost.reference.thresholds import SELECTIONS
@@ -92,6 +93,7 @@ NAMES = {
     "precision": PRECISIONS.names(), "recipe": RECIPES.names(), "dataset": DATASETS.names(), "to": EXPORTS.names(),
     "arch": architecture_names(), "masks": ["gaussian", "random"], "data": ["digits", "synthetic"],
     "table": ["3", "all"],
+    "loss": ["none", "mse", "cross-entropy"],
     "fit": device_names(), "from_convention": CONVENTIONS.names(), "to_convention": CONVENTIONS.names(),
     "columns": COLUMNS, "depth": ["all"],
 }  # fmt: skip
@@ -110,6 +112,8 @@ def test_every_name_to_choose_is_completed_in_every_command() -> None:
             )
             if key == "selection" and name in ("run", "validate"):
                 names = SELECTIONS.names()
+            if key == "precision" and name == "trace":
+                names = list(AUTOCASTS)
             if hidden or not names:
                 continue
             found = [each.value for each in parameter.shell_complete(click.Context(command), "")]

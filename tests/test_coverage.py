@@ -308,7 +308,7 @@ def test_what_runs_without_gradients_saves_nothing() -> None:
     module = Applied(scaled, {"first": nn.Linear(6, 6), "scale": nn.Parameter(torch.ones(6))})
     x = torch.randn(8, 6)
     assert saved_for_backward(module, x) == (8 * 6 * 4, {"MulBackward0", "torch::autograd::AccumulateGrad"})
-    assert [each.operation for each in swatcost.trace(module, x).saved] == ["mul"]
+    assert [each.operation for each in swatcost.trace(module, x).saved_before_loss] == ["mul"]
 
 
 def test_the_first_layer_is_the_one_that_reads_the_input() -> None:

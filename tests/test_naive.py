@@ -65,4 +65,4 @@ def test_masked_training_keeps_what_both_accounts_say(build: Callable[[type[nn.C
     memory = report.memory
     real = saved_bytes(build(MaskedConv), torch.randn(4, 3, 16, 16))
     assert memory.naive - memory.dense.loss == real
-    assert report.estimate.memory.masked == real - memory.weight_copies_naive
+    assert report.estimate.memory.masked == real - memory.naive_weights.saved_copies

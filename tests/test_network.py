@@ -84,9 +84,14 @@ def _set(*path: Any, value: Any) -> Any:
     return change
 
 
+def _without_layers(data: Any) -> None:
+    data["layers"], data["amp"] = [], None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (_set("layers", value=[]), "its layers have another number of inputs"),
         (_set("schema", value="swatcost.trace/0"), "has schema 'swatcost.trace/0'"),
         (_set("schema", value=1), "not a usable trace"),
         (_set("layers", 0, "groups", value=0), "not a usable trace"),
@@ -107,11 +112,14 @@ def _set(*path: Any, value: Any) -> Any:
         (_set("timeline", "events", 0, value=-(10**6)), "is in none of the"),
         (_set("timeline", "events", 0, value=-1), "twice, or frees it before allocating it"),
         (_set("timeline", "backward", value=10**6), "begins after its timeline ends"),
+        (_set("timeline", "accumulations", 0, "parameter", value=10**6), "a gradient that no parameter has"),
+        (_set("timeline", "accumulations", 0, "storage", value=0), "a gradient that no parameter has"),
+        (_set("timeline", "accumulations", 0, "event", value=0), "a gradient outside its backward pass"),
         (_set("input_shapes", value=[[]]), "holds a batch of 11"),
         (_set("name", value="n\n\\input{/etc/passwd}"), "not a usable trace"),
         (_set("layers", 0, "name", value="\x1b[31m"), "not a usable trace"),
         (_set("parameters", 0, "shape", value=[2**50, 2**50]), r"more than 2\^53 elements"),
-        (_set("layers", value=[]), None),
+        (_without_layers, None),
     ],
 )
 def test_a_damaged_trace_is_named_as_such(tmp_path: Path, change: Any, message: str | None) -> None:

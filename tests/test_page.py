@@ -315,7 +315,7 @@ def simulated(network: swatcost.Network) -> tuple[Any, Any]:
     from swatcost.simulation.simulation import simulate
 
     last = tuple(each for each in network.layers if each.name == "fc")  # one: simulating takes time
-    found = simulate(replace(network, layers=last), weights=0.8)
+    found = simulate(replace(network, layers=last, amp=None), weights=0.8)
     return found, sheet(found)
 
 

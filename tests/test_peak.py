@@ -33,8 +33,9 @@ def made(build: Callable[[], nn.Module], sample: Tensor, batch: int) -> Callable
 
 
 def our_peak(network: Network, batch: int, optimizer: str = "sgd", autocast: str = "") -> int:
-    precision = autocast or "fp32"
-    return training_memory(network, batch_size=batch, optimizer=optimizer, precision=precision).peak.bytes
+    """With updates of one parameter after another, as on a CPU."""
+    step = training_memory(network, batch_size=batch, optimizer=optimizer, update="loop", precision=autocast or "fp32")
+    return step.peak.bytes
 
 
 def test_the_outputs_gradient_is_freed_when_it_has_been_used() -> None:
@@ -168,6 +169,7 @@ KINDS: dict[str, Step] = {
     "retained gradient": linear(kept),
     "retained gradient of a tensor that is gone": linear(retained),
     "hook": linear(hooked),
+    "sigmoid linear unit": linear(lambda s, x: s.b(F.silu(s.a(x)))),
     "weight used twice": linear(lambda s, x: s.c(s.c(x).relu()), c=lambda: nn.Linear(10, 10)),
     "tied weights": linear(lambda s, x: s.t(x.long()) @ s.t.weight.t(), t=lambda: nn.Embedding(50, 16)),
     "no_grad": linear(without_gradients),

@@ -214,11 +214,22 @@ def test_memory_is_the_timeline_and_then_what_the_optimizer_holds() -> None:
 def test_copies_that_adam_makes_are_on_top_of_what_the_backward_pass_leaves() -> None:
     step = training_memory(network("one layer"), batch_size=1, optimizer="adam")
     held = 4 * 2080 + 4 * 2 * 2080 + 4 * 2080  # of 64 · 32 + 32 parameters: themselves, two moments, gradients
-    copies = 2 * 4 * 64 * 32  # two of the weight, the largest parameter
-    others = 4 * 64 + 4 * 32 + 4  # the input, the output and the loss
+    copies = 4 * 2080  # one of every parameter
+    others = 4 * 64 + 8 + 4 * 32 + 4  # the input, the label, the output and the loss
     assert step.at_update == held + others + copies == step.peak.bytes
     (axes,) = plots.memory_timeline(step, network("one layer")).axes
     assert line(axes, "held").get_ydata()[-1] * unit(axes) == pytest.approx(step.at_update)
+
+
+@pytest.mark.parametrize("how", [{"accumulate": 2}, {"update_in_backward": True}])
+def test_memory_of_other_executions_is_their_events(how: dict[str, Any]) -> None:
+    step = training_memory(network("resnet50"), batch_size=32, optimizer="adam", **how)
+    assert len(step.live) > len(network("resnet50").timeline.events)
+    (axes,) = plots.memory_timeline(step, network("resnet50")).axes
+    constant = sum(step.constant.values())
+    held = line(axes, "held").get_ydata()[: len(step.live)] * unit(axes)
+    assert held == pytest.approx([constant + each for each in step.live])
+    assert line(axes, "optimizer").get_xdata()[0] == len(step.live)
 
 
 def test_memory_names_layers_forward_and_then_backward() -> None:

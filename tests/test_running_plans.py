@@ -11,7 +11,7 @@ import swatcost
 from swatcost.cli import cli, main
 from swatcost.common.errors import SwatcostError
 from swatcost.network import Network
-from swatcost.planning import plan_run
+from swatcost.planning import memory_of, plan_run
 from swatcost.planning.recipes import DATASETS, RECIPES
 
 
@@ -93,6 +93,18 @@ def test_gradients_of_active_weights_travel_only_when_they_do(resnet50: Network)
     assert rigl.gradient_bytes.sparse == pytest.approx(dense - (1 - 3520 / 450_450) * inactive)
     gradual = plan_run(resnet50, weights=0.8, method="pruning")
     assert static.gradient_bytes.sparse < gradual.gradient_bytes.sparse < dense
+
+
+def test_the_peak_is_of_the_steps_that_take_the_most(resnet50: Network) -> None:
+    """RigL's with dense gradients, pruning's first ones, which are dense; SET's and SWAT's are all alike."""
+    most = {
+        "rigl": memory_of(resnet50, weights=0.8, method="rigl").memory.dense_gradient_peak,
+        "pruning": memory_of(resnet50, weights=0.0, method="pruning").memory.compressed_peak,
+        "set": memory_of(resnet50, weights=0.8, method="set").memory.compressed_peak,
+        "swat": memory_of(resnet50, weights=0.8, method="swat").memory.compressed_peak,
+    }
+    for method, peak in most.items():
+        assert plan_run(resnet50, weights=0.8, method=method).peak_bytes.sparse == peak
 
 
 def test_what_cannot_be_used(resnet50: Network) -> None:

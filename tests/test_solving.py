@@ -176,11 +176,20 @@ def test_memory(resnet50: Network) -> None:
     for less, fits in ((0.0, True), (STEP, False)):
         sparsity = round((found.weights or 0) - less, 6)
         view = memory_of(resnet50, weights=sparsity, acts=sparsity).memory
-        assert (view.peak(view.compressed) <= 2_200_000_000) == fits
+        assert (view.compressed_peak <= 2_200_000_000) == fits
     assert solution(resnet50, memory="1GB").unreached == ("memory_bytes",)
     dense = solution(resnet50, memory="11GB").least
     assert dense is not None
     assert dense.weights == 0  # it fits as it is
+
+
+def test_memory_that_sparse_weights_save() -> None:
+    """SET's activations are dense, so its weights alone decide what fits."""
+    found = solution("cifar_vgg16", memory="250MB", method="set").least
+    assert found is not None
+    views = {less: memory_of("cifar_vgg16", method="set", weights=round((found.weights or 0) - less, 6)).memory
+             for less in (0.0, STEP)}  # fmt: skip
+    assert found.memory_bytes == views[0.0].compressed_peak <= 250_000_000 < views[STEP].compressed_peak
 
 
 @pytest.mark.parametrize("source", ["2:8", None])

@@ -11,12 +11,26 @@ from hypothesis import strategies as st
 from swatcost.memory import step_memory
 from swatcost.memory.dense_step import Peak, StepMemory, training_memory
 from swatcost.memory.execution import Execution
+from swatcost.memory.held_weights import HeldWeights
 from swatcost.memory.sparse_step import Kept, SparseMemory, sparse_memory
+from swatcost.memory.weight_storage import WeightStorage
 from swatcost.network import Network, SavedTensor, Storage
 from swatcost.planning import memory_of
-from swatcost.report.memory import kept_as
+from swatcost.report.memory_tables import kept_as
 
-from .by_hand import as_input, cannot_be_changed, chain, fork, grows, linear, plan_of, saved_by, stays, weight_of
+from .by_hand import (
+    as_input,
+    cannot_be_changed,
+    chain,
+    fork,
+    grows,
+    linear,
+    plan_of,
+    saved_by,
+    stays,
+    weight_of,
+    with_cross_entropy,
+)
 
 QUARTER_LEFT = (0.0, 0.75, 0.75)  # of the fork's a, b and c
 
@@ -29,15 +43,15 @@ def sparse(network: Network, sparsities: tuple[float | tuple[float, float], ...]
 
 def test_the_fork_by_hand() -> None:
     """x takes 32 · 8 · 4 = 1024 bytes; relu 32 · 16 · 4 = 2048, a quarter of its 512 values left for b and for c."""
-    memory = sparse(fork(), QUARTER_LEFT)
+    memory = sparse(with_cross_entropy(fork()), QUARTER_LEFT)
     assert memory.kept == (
         Kept(0, "layer input", 1024, 1024, 1024, "dense", signs=False, sparsity=0.0),
         # masked: copies of b and c beside relu's; a bitmap, 128 values and a bit per element for relu
         Kept(2, "relu", 2048, 3 * 2048, 512 // 8 + 128 * 4 + 512 // 8, "bitmap", signs=True, sparsity=0.75),
     )
     assert memory.inputs == 1
-    assert memory.weight_copies_naive == 2 * 64 * 4  # of b and c
-    assert memory.weight_copies_compressed == 2 * (64 // 8 + 16 * 4)  # bitmaps with 16 values
+    assert memory.naive_weights.saved_copies == 2 * 64 * 4  # of b and c
+    assert memory.compressed_weights.saved_copies == 2 * (64 // 8 + 16 * 4)  # bitmaps with 16 values
     assert memory.thresholds == 2 * (4 + 4)  # of each weight and each input, in 4 bytes
     assert memory.dense.loss == 772
     assert memory.naive == 1024 + 3 * 2048 + 512 + 772
@@ -51,7 +65,7 @@ def test_what_a_frozen_layer_costs() -> None:
     """c is frozen: it keeps no input, but its masked weight leads the gradient back."""
     memory = sparse(fork(frozen=True), QUARTER_LEFT)
     assert [each.naive for each in memory.kept] == [1024, 2 * 2048]
-    assert (memory.weight_copies_naive, memory.weight_copies_compressed) == (512, 144)
+    assert (memory.naive_weights.saved_copies, memory.compressed_weights.saved_copies) == (512, 144)
     assert memory.thresholds == (4 + 4) + 4  # no threshold for the input of c
     assert sparse(fork(frozen=True), (0.0, 0.75, 0.0)).kept[1].sparsity == 0.75
 
@@ -158,7 +172,7 @@ def copies(
     step = training_memory(network)
     plan = plan_of(network, (sparsity,), method=method, distribution=distribution, pattern=pattern)
     memory = sparse_memory(network, plan, step)
-    return memory.weight_copies_naive, memory.weight_copies_compressed
+    return memory.naive_weights.saved_copies, memory.compressed_weights.saved_copies
 
 
 def test_copies_of_weights_by_hand() -> None:
@@ -175,8 +189,11 @@ def test_copies_of_weights_by_hand() -> None:
     # nothing reads the weight: masked code keeps it anyway if it keeps the input, a format need not
     assert copies(0.75, first=True) == (dense, 0)
     assert copies(0.75, first=True, trains=False) == (0, 0)
-    assert copies(0.75, method="snfs") == (dense, 2700)
+    assert copies(0.75, method="dst") == (dense, 2700)
+    assert copies(0.75, method="dst") == (dense, 2700)
     assert copies(0.75, method="rigl") == (dense, 0)  # its parameters are sparse themselves
+    assert copies(0.75, method="snfs") == (dense, 0)  # they are here as well, though its gradients are not
+    assert copies(0.75, method="snfs") == (dense, 0)  # they are here as well, but not gradients and momentum
     assert copies(0.75, method="meprop") == (0, 0)  # its weights are dense
 
 
@@ -197,16 +214,16 @@ def test_copies_of_a_network_with_a_pattern(pattern: str, bits: int) -> None:
     N, M = map(int, pattern.split(":"))
     assert weights == 11_162_624
     memory = memory_of("cifar_resnet18", distribution="nm", source=pattern).memory
-    assert memory.weight_copies_compressed == weights * N // M * (4 * 8 + bits) / 8  # 2:8: 12,209,120 bytes
+    assert memory.compressed_weights.saved_copies == weights * N // M * (4 * 8 + bits) / 8  # 2:8: 12,209,120 bytes
 
 
 def test_copies_in_half_precision() -> None:
     network = fork()
     memory = sparse(network, QUARTER_LEFT, precision="mixed")
-    assert memory.weight_copies_naive == 2 * 64 * 2
-    assert memory.weight_copies_compressed == 2 * (64 // 8 + 16 * 2)
+    assert memory.naive_weights.saved_copies == 2 * 64 * 2
+    assert memory.compressed_weights.saved_copies == 2 * (64 // 8 + 16 * 2)
     uneven = sparse(network, (0.0, 0.74, 0.0))
-    assert uneven.weight_copies_compressed == 75  # 8 + 64 · 0.26 · 4 = 74.56
+    assert uneven.compressed_weights.saved_copies == 75  # 8 + 64 · 0.26 · 4 = 74.56
 
 
 def test_thresholds_are_of_what_topk_selects() -> None:
@@ -218,43 +235,62 @@ def test_thresholds_are_of_what_topk_selects() -> None:
     assert thresholds("rigl", (0.5, 0.0), (0.5, 0.0), (0.5, 0.0)) == 0  # it selects at its own updates
 
 
-def memory_with(
-    peak: int, saved: int, holds: dict[str, int], sizes: dict[int, int], inputs: int = 1, loss: int = 0
-) -> SparseMemory:
-    """A dense step that saves `saved` bytes, the loss included, and tensors of these sizes by storage."""
-    dense = StepMemory(
-        batch_size=1, execution=Execution.of(optimizer="sgd"), constant={}, gradients=0, input=0,
-        saved={"relu": saved - loss}, loss=loss, live=(), backward=0, peak=Peak(peak, "backward", holds),
+def peak_with(
+    saved: int,
+    *,
+    peak: int = 10_000,
+    dense: int = 7000,
+    activations: int = 0,
+    input: int = 0,
+    sizes: dict[int, int],
+    inputs: int = 1,
+    loss: int = 0,
+    at_update: int = 0,
+) -> int:
+    """The peak with `saved` bytes, for a dense step that saves `dense` bytes, the loss included, and tensors of these
+    sizes by storage."""
+    step = StepMemory(
+        batch_size=1, execution=Execution.of(optimizer="sgd"), constant={}, gradients=0, input=0, targets=0,
+        saved={"relu": dense - loss}, loss=loss, live=(), backward=0, peak=Peak(peak, "backward", {}),
     )  # fmt: skip
     kept = tuple(Kept(storage, "relu", size, size, size, "dense", False, 0.0) for storage, size in sizes.items())
-    return SparseMemory(dense, inputs, kept, 0, 0, 0, {})
+    weights = HeldWeights(
+        storage=WeightStorage(), parts={}, in_passes=peak, saved_activations=activations, inputs=input,
+        at_update=at_update,
+    )  # fmt: skip
+    return SparseMemory(step, inputs, kept, weights, weights, None, 0, {}).peak(weights, saved)
 
 
 def test_the_peak_of_what_is_saved_by_hand() -> None:
     """Of 10,000 bytes at the dense peak 6,000 are saved activations and 500 the input, of which 400 are saved."""
-    holds = {"saved activations": 6000, "input": 500, "gradients": 3500}
-    memory = memory_with(10_000, 7000, holds, {0: 400, 1: 2000, 2: 3600, 3: 1000}, loss=0)
-    assert memory.peak(7000) == 10_000
-    assert memory.peak(7600) == 10_600  # 600 more are saved and held
+
+    def peak(saved: int, at_update: int = 0) -> int:
+        sizes = {0: 400, 1: 2000, 2: 3600, 3: 1000}
+        return peak_with(saved, activations=6000, input=500, sizes=sizes, at_update=at_update)
+
+    assert peak(7000) == 10_000
+    assert peak(7600) == 10_600  # 600 more are saved and held
     # less is saved: 3,600 of the largest tensor are dense at work, and what is saved replaces 6,000 + 400
-    assert memory.peak(1000) == 10_000 - 6400 + 1000 + 3600
-    assert memory.peak(6999) == 10_000  # 10,000 − 6,400 + 6,999 + 3,600 would be more than the dense step
-    assert memory.peak(2799) == 9999
+    assert peak(1000) == 10_000 - 6400 + 1000 + 3600
+    assert peak(6999) == 10_000  # 10,000 − 6,400 + 6,999 + 3,600 would be more than the dense step
+    assert peak(2799) == 9999
+    # the optimizer's step holds nothing that is saved, less or more of it
+    assert peak(1000, at_update=9000) == 9000
+    assert peak(7600, at_update=10_700) == 10_700
 
 
 def test_the_peak_leaves_out_what_the_loss_saves() -> None:
-    memory = memory_with(10_000, 7000, {"saved activations": 6000}, {1: 500}, loss=300)
-    assert memory.peak(1000) == 10_000 - 6000 + (1000 - 300) + 500
+    assert peak_with(1000, activations=6000, sizes={1: 500}, loss=300) == 10_000 - 6000 + (1000 - 300) + 500
 
 
 def test_inputs_are_replaced_as_far_as_the_peak_holds_them() -> None:
-    holds, sizes = {"input": 5000}, {0: 1000, 1: 900, 2: 800}
-    assert memory_with(10_000, 7000, holds, sizes, inputs=3).peak(50) == 10_000 - 2700 + 50 + 1000
-    assert memory_with(10_000, 7000, holds, sizes, inputs=2).peak(50) == 10_000 - 1900 + 50 + 1000
-    assert memory_with(10_000, 7000, {"input": 1500}, sizes, inputs=2).peak(50) == 10_000 - 1500 + 50 + 1000
-    assert memory_with(10_000, 7000, {}, sizes, inputs=3).peak(50) == 10_000
-    assert memory_with(10_000, 7000, {"saved activations": 60}, {}).peak(50) == 10_000 - 60 + 50
-    assert memory_with(10_000, 7000, {"saved activations": 60}, {0: 10}).peak(20) == 10_000 - 60 + 20 + 10
+    sizes = {0: 1000, 1: 900, 2: 800}
+    assert peak_with(50, input=5000, sizes=sizes, inputs=3) == 10_000 - 2700 + 50 + 1000
+    assert peak_with(50, input=5000, sizes=sizes, inputs=2) == 10_000 - 1900 + 50 + 1000
+    assert peak_with(50, input=1500, sizes=sizes, inputs=2) == 10_000 - 1500 + 50 + 1000
+    assert peak_with(50, sizes=sizes, inputs=3) == 10_000
+    assert peak_with(50, activations=60, sizes={}) == 10_000 - 60 + 50
+    assert peak_with(20, activations=60, sizes={0: 10}) == 10_000 - 60 + 20 + 10
 
 
 def test_the_compressed_peak_by_hand() -> None:
@@ -297,7 +333,7 @@ def test_without_sparsity_it_is_the_dense_step(network: Network, step: dict[str,
     assert memory.naive == memory.dense.saved_bytes
     assert memory.naive_peak == memory.dense.peak.bytes
     assert memory.compressed == memory.dense.saved_bytes  # each tensor behind a ReLU is read by a layer
-    assert memory.thresholds == memory.weight_copies_naive == memory.weight_copies_compressed == 0
+    assert memory.thresholds == memory.naive_weights.saved_copies == memory.compressed_weights.saved_copies == 0
 
 
 @settings(max_examples=40, deadline=None)
@@ -308,15 +344,16 @@ def test_more_sparsity_never_takes_more_bytes(
     less, more = (viewed(network, sparsity, step) for sparsity in sorted((one, other)))
     for before, after in zip(less.kept, more.kept, strict=True):
         assert after.compressed <= before.compressed <= before.dense <= before.naive
-    if less.weight_copies_compressed:
-        assert more.weight_copies_compressed <= less.weight_copies_naive
+    if less.compressed_weights.saved_copies:
+        assert more.compressed_weights.saved_copies <= less.naive_weights.saved_copies
 
 
 @settings(max_examples=40, deadline=None)
 @given(networks, steps, st.floats(0.01, 0.99))
 def test_peaks_are_in_order(network: Network, step: dict[str, object], sparsity: float) -> None:
     memory = viewed(network, sparsity, step)
-    assert memory.naive_peak > memory.dense.peak.bytes
+    assert memory.naive_peak >= memory.dense.peak.bytes
+    assert memory.naive_peak > memory.dense.peak.bytes or memory.dense.peak.phase == "optimizer step"
     if memory.compressed <= memory.dense.saved_bytes:
         assert memory.compressed_peak <= memory.dense.peak.bytes
 

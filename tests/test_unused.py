@@ -18,6 +18,7 @@ from torch import nn
 
 import swatcost
 from swatcost.cli import COMMANDS, command_named, main
+from swatcost.memory.execution import EXECUTING
 from swatcost.setting import OPTIONS, option_name
 
 Captured = pytest.CaptureFixture[str]
@@ -30,15 +31,30 @@ SETTINGS = {
 }  # fmt: skip
 """A value other than the default of each setting; a flag has none."""
 
+EXECUTION = [
+    "--update loop",
+    "--accumulate 2",
+    "--update-in-backward",
+    "--gpus 2",
+    "--sharding fsdp",
+    "--tensor-parallel 1",
+    "--weight-storage transposes=1",
+]
 OF_COMMANDS = {
     "summary": ["--depth 1", "--columns params", "--fold"],
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
-    "memory": ["--optimizer adam", "--precision bf16", "--fit 1GB", "--link 1GB"],
-    "solve": ["--optimizer adam", "--precision bf16", "--memory 1GB", "--speedup 2", "--top-k-overhead 0.1"],
+    "memory": [
+        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--fit 1GB", "--link 1GB", *EXECUTION,
+    ],
+    "solve": [
+        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--memory 1GB", "--speedup 2",
+        "--top-k-overhead 0.1", *EXECUTION,
+    ],
     "plan": [
         "--gpus 2", "--watts 100", "--pue 1.5", "--grid 0.1", "--price 2", "--currency EUR", "--link 1GB",
-        "--recipe resnet50", "--dataset cifar10",
+        "--recipe resnet50", "--dataset cifar10", "--optimizer adam", "--precision bf16", "--loss none", "--offload",
+        *(each for each in EXECUTION if not any(one in each for one in ("gpus", "accumulate", "parallel"))),
     ],
     "simulate": ["--shape L4,3", "--masks random", "--filter-spread 0.4", "--seed 3"],
     "export": ["--passes training", "--bits 8"],
@@ -46,11 +62,11 @@ OF_COMMANDS = {
     "tables": [],
     "estimate": ["--chart cost"],
     "sweep": ["--paired"],
-    "trace": [],
+    "trace": ["--loss none", "--precision amp"],
 }  # fmt: skip
 """Options of each command's own."""
 
-SHOWN = ["--layers", "--notes", "--quiet", "--plot-size column", "--no-title", "--fresh"]
+SHOWN = ["--layers", "--notes", "--quiet", "--plot-size column", "--no-title", "--fresh", "--checkpoint block"]
 FIRST = {
     "solve": ["--training-flops", "0.6"], "plan": ["--epochs", "2", "--samples", "640"], "export": ["--to", "csv"],
 }  # fmt: skip
@@ -67,7 +83,7 @@ CASES = {
 NARROW = ("budget", "set", "one")
 ECHOES = {
     "setting", "method", "distribution", "convention", "device", "topk_period", "batch_size", "schema", "assumptions",
-    "default_act_sparsity", "steps", "from", "to", "masks", "seed", "command",
+    "default_act_sparsity", "steps", "from", "to", "masks", "seed", "command", *EXECUTING,
 }  # fmt: skip
 """Keys of JSON that repeat the question."""
 
@@ -89,6 +105,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("traces") / "net.json"
     path.write_text(swatcost.trace(Net(), input_shape=(3, 12, 12), name="net").to_json())
     return str(path)
+
+
+@pytest.fixture
+def traced_anew(tmp_path: Path) -> str:
+    """The same network as a factory in a file, whose loss and checkpointed modules may be chosen."""
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        f"from {Net.__module__} import Net\n"
+        "def net():\n    return Net(), torch.randn(2, 3, 12, 12)\n"
+        "def squares():\n    return lambda output: output.square().mean()\n"
+    )
+    return str(tmp_path / "net.py")
 
 
 def answered(text: str) -> Any:
@@ -161,6 +189,54 @@ def test_an_option_changes_a_number_or_is_refused_or_said(
         if not said and after == before:
             silent.append(words)
     assert not silent, silent
+
+
+CONDITIONS = {
+    "estimate": "", "summary": "", "compare": "", "plan": "", "sweep": "--weights 0.5", "explain": "--weights 0.5",
+    "solve": "", "memory": "", "simulate": "--weights 0.5", "two-four": "", "export": "--passes training",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", CONDITIONS)
+def test_a_condition_of_the_traced_step_changes_a_number_or_is_said(
+    command: str, traced_anew: str, tried: Callable[[list[str]], tuple[int, Any, str]]
+) -> None:
+    form = ["--format", "json"] if takes(command, "--format") else []
+    first = [command, f"{traced_anew}:net", *FIRST.get(command, []), *form, *CONDITIONS[command].split()]
+    code, before, _ = tried(first)
+    assert code == 0
+    losses = [f"--loss {loss}" for loss in ("none", "mse", f"{traced_anew}:squares")]
+    for words in (each.split() for each in ("--checkpoint block", "--precision amp", "--offload", *losses)):
+        if not takes(command, words[0]):
+            continue
+        code, after, errors = tried([*first, *words])
+        assert code == 0, (words, errors)
+        assert (f"{words[0]} has no effect here: " in errors) == (after == before), (words, errors)
+
+
+@pytest.mark.parametrize("command", ["explain", "solve", "sweep"])
+def test_what_is_checkpointed_and_not_recomputed(
+    command: str, traced_anew: str, tried: Callable[[list[str]], tuple[int, Any, str]]
+) -> None:
+    """A normalisation alone is recomputed: there is no MAC in it, and no memory in these answers."""
+    first = [command, f"{traced_anew}:net", *FIRST.get(command, []), "--format", "json", *CONDITIONS[command].split()]
+    code, before, _ = tried(first)
+    reason = "no conv or linear layer and no product is recomputed"
+    said = f"swatcost: --checkpoint has no effect here: {reason}\n"
+    assert tried([*first, "--checkpoint", "block.1"]) == (code, before, said)
+
+
+def test_of_a_trace(traced_anew: str, capsys: Captured) -> None:
+    asked = [["--checkpoint", "block"], ["--loss", f"{traced_anew}:squares"], ["--precision", "amp"]]
+    texts = set()
+    for words in ([], *asked):
+        assert main(["trace", f"{traced_anew}:net", *words]) == 0
+        texts.add(capsys.readouterr().out)
+    assert len(texts) == 1 + len(asked)
+    assert main(["trace", f"{traced_anew}:net", "--precision", "bf16"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--precision 'bf16': a trace is in the network's own precision, or under torch.autocast" in captured.err
 
 
 def test_in_python_a_note_says_so() -> None:

@@ -7,7 +7,7 @@ import click
 from swatcost.cli.completion import offering
 from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
-from swatcost.cli.unused import say_unused
+from swatcost.cli.unused import say_recomputed, say_unused
 from swatcost.counting import CONVENTIONS
 from swatcost.network import Network
 from swatcost.planning.explanation import EXPLAINING, Explanation, explain
@@ -30,6 +30,7 @@ def command(network: Network, plot: PlotFile | None, **asked: Any) -> Explanatio
     """
     with waiting("explaining"):
         found = explain(network, **asked)
+    say_recomputed(network)
     say_unused([found.start, found.end], {"steps": steps_under()})
     if plot is not None:
         from swatcost.plots import reduction_by_switch

@@ -51,6 +51,7 @@ def command(network: Network, to: str, passes: str, bits: int | None, output: Pa
     """
     chosen = PASSES if passes == "training" else PASSES[:1]
     found = export(network, to, passes=chosen, bits=bits, **settings)
+    no_difference("checkpoint", "what is recomputed is not exported")
     for name in (each for each in OPTIONS if each in typed()):
         if settings[name] != OPTIONS[name].default and _same(found, network, to, chosen, bits, settings | {name: None}):
             no_difference(name, "the files are the same without it")

@@ -13,7 +13,7 @@ from swatcost.cli.options import (
     reporting,
     setting_options,
 )
-from swatcost.cli.unused import TIMES, say_unused
+from swatcost.cli.unused import TIMES, say_same, say_unused
 from swatcost.counting import CONVENTIONS
 from swatcost.devices import device_names
 from swatcost.estimate import Estimate
@@ -48,7 +48,7 @@ _RULES = {
 
 @click.command("memory")
 @network_options
-@execution_options
+@execution_options()
 @click.option(
     "--fit", metavar="MEMORY", shell_complete=offering(device_names),
     help="Find the largest batch that fits in MEMORY: 11GB, 24GiB, or a device.",
@@ -68,6 +68,7 @@ def command(network: Network, plot: PlotFile | None, **asked: Any) -> MemoryRepo
     """
     found = memory_of(network, **asked)
     say_unused([found.estimate], _RULES)
+    say_same(network, found, lambda without: memory_of(network, **{**asked, **without}))
     if plot is not None:
         plot.save(memory_timeline(found.memory.dense, network, size=plot.size))
     return found

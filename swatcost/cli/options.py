@@ -26,8 +26,9 @@ from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.loading import load
-from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.optimizers import OPTIMIZERS, UPDATES
 from swatcost.memory.precisions import PRECISIONS
+from swatcost.memory.sharding import SHARDINGS
 from swatcost.network import Network
 from swatcost.plots.sizes import SIZES
 from swatcost.report import FORMATS
@@ -161,7 +162,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
 
     @wraps(command)
     def traced(*, model: str, loading: Loading, **given: Any) -> None:
-        conditions = {"loss": given.pop("loss")} if "loss" in given else {}
+        conditions: Loading = {name: given.pop(name) for name in ("loss", "offload") if name in given}
+        conditions |= {"offload": None} if not conditions.get("offload") else {}
         if (precision := given.get("precision")) is not None:
             conditions["autocast"] = PRECISIONS.choose(precision).autocast
         command(network=loaded(model, **loading, **conditions), **given)
@@ -182,19 +184,45 @@ LOSS = click.option(
     help="none, mse, cross-entropy, or FILE:factory.  [default: what the output looks like]",
 )  # fmt: skip
 
-_EXECUTION = together(
-    shown("--optimizer", "The optimizer: sgd, momentum, adamw, …", "momentum", "O", offering(OPTIMIZERS.names)),
-    click.option(
+_EXECUTION: dict[str, Decorator] = {
+    "loss": LOSS,
+    "optimizer": shown(
+        "--optimizer", "The optimizer: sgd, momentum, adamw, …", "momentum", "O", offering(OPTIMIZERS.names)
+    ),
+    "precision": click.option(
         "--precision", metavar="P", shell_complete=offering(PRECISIONS.names),
         help="fp32, bf16, fp16, amp (torch.autocast), or master.  [default: fp32, or the trace's]",
     ),
-    LOSS,
-)  # fmt: skip
+    "update": click.option(
+        "--update", metavar="WAY", shell_complete=offering(lambda: list(UPDATES)),
+        help="How it updates: foreach, fused or loop.  [default: as its library does on a GPU]",
+    ),
+    "accumulate": shown("--accumulate", "Micro-batches per update; the batch size is that of one.", 1, "N"),
+    "update_in_backward": click.option(
+        "--update-in-backward", is_flag=True,
+        help="Update each parameter, and free its gradient, as soon as that is computed.",
+    ),
+    "gpus": shown("--gpus", "GPUs that share a step; the batch size is that of one.", 1, "N"),
+    "sharding": shown(
+        "--sharding", "How: ddp, zero1, zero2, zero3, fsdp or fsdp-keep.", "ddp", "S", offering(SHARDINGS.names)
+    ),
+    "tensor_parallel": shown("--tensor-parallel", "GPUs that split every layer; a divisor of --gpus.", 1, "T"),
+    "weight_storage": click.option(
+        "--weight-storage", metavar="PART=VALUE,…",
+        help="How compressed weights are stored, if not the least that the method allows: transposes=1,mask_bits=8, …",
+    ),
+    "offload": click.option(
+        "--offload", is_flag=True, help="What if saved tensors moved to the host until they are needed."
+    ),
+}  # fmt: skip
 
 
-def execution_options(command: Callable[..., Any]) -> Callable[..., None]:
-    """How training steps are executed: given to the command by the keywords of Execution, but for --loss, a trace's."""
-    return _EXECUTION(command)
+def execution_options(*without: str) -> Decorator:
+    """How training steps are executed: given to the command by the keywords of Execution.
+
+    --loss and --offload are a trace's: `network_options` takes them.
+    """
+    return together(*(option for name, option in _EXECUTION.items() if name not in without))
 
 
 LAYERS = click.option("--layers", is_flag=True, help="Also print one row per layer.")

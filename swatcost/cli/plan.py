@@ -5,10 +5,18 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import PlotFile, network_options, plot_options, reporting, setting_options, shown
+from swatcost.cli.options import (
+    PlotFile,
+    execution_options,
+    network_options,
+    plot_options,
+    reporting,
+    setting_options,
+    shown,
+)
 from swatcost.cli.parameter_types import CountType
 from swatcost.cli.typed import no_difference
-from swatcost.cli.unused import say_unused
+from swatcost.cli.unused import say_same, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import price_from
 from swatcost.network import Network
@@ -48,6 +56,7 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 @click.option("--price", type=PriceType(), help="Price per GPU-hour, such as 2.5 or '$2.5'.")
 @shown("--currency", "Currency of the price, unless the price states it.", "USD", "C")
 @click.option("--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.")
+@execution_options("gpus", "accumulate", "tensor_parallel")
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
 @reporting
@@ -66,6 +75,11 @@ def command(
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
     found = plan_run(network, price=amount, currency=stated or currency, **asked)
     say_unused([found.estimate])
+    say_same(
+        network,
+        found,
+        lambda without: plan_run(network, price=amount, currency=stated or currency, **{**asked, **without}),
+    )
     if price is None:
         no_difference("currency", "no --price is given")
     if found.watts is None:

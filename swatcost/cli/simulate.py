@@ -53,6 +53,7 @@ def command(
     with progress_bar(len(network.counted_layers), network.name) as bar:
         found = simulate(network, masks=chosen, progress=lambda layer: bar.update(1, layer), **asked)
     say_unused([found.estimate], SIMULATED)
+    no_difference("checkpoint", "what is recomputed is not simulated")
     if not any(each.weight for each in found.estimate.plan.layers):
         for name in ("masks", "filter_spread"):
             no_difference(name, "no weights are sparse")

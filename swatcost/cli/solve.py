@@ -9,10 +9,11 @@ from swatcost.cli.options import execution_options, network_options, reporting, 
 from swatcost.cli.parameter_types import FractionType
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
-from swatcost.cli.unused import say_unused
+from swatcost.cli.unused import say_recomputed, say_same, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import factor_from
 from swatcost.estimate import Estimate
+from swatcost.memory.execution import EXECUTING
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
 from swatcost.unused import Rule, steps_under
@@ -46,7 +47,7 @@ class FactorType(click.ParamType[float]):
     "--top-k-overhead", "topk_overhead", type=FractionType(),
     help="Goal: a Top-K's time over that of the sparse steps of its period; solves for the period.",
 )  # fmt: skip
-@execution_options
+@execution_options()
 @setting_options(SOLVING)
 @reporting
 def command(network: Network, **asked: Any) -> Solution:
@@ -61,8 +62,11 @@ def command(network: Network, **asked: Any) -> Solution:
         found = solution(network, **asked)
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
     if asked["memory"] is None:
-        for name in ("optimizer", "precision"):
+        say_recomputed(network)
+        for name in (*EXECUTING, "loss", "offload"):
             no_difference(name, "no --memory is asked for")
+    else:
+        say_same(network, found, lambda without: solution(network, **{**asked, **without}))
     if not found.reached:
         context = click.get_current_context()
         context.call_on_close(lambda: context.exit(1))

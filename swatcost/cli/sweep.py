@@ -11,7 +11,7 @@ from swatcost.cli.options import PlotFile, displaying, network_options, plot_opt
 from swatcost.cli.output import Display
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
-from swatcost.cli.unused import refuse_twice, say_unused
+from swatcost.cli.unused import refuse_twice, say_recomputed, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_bytes_atomically
 from swatcost.devices import load_device
@@ -45,6 +45,7 @@ def command(network: Network, plot: PlotFile | None, display: Display, **setting
     refuse_twice({name: settings[name] for name in SWEEPING.several if not (paired and name in (*OPERANDS, "period"))})
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
+    say_recomputed(network)
     say_unused(_corners(network, settings), {"steps": steps_under()})
     if not any(len(settings[name] or ()) > 1 for name in (*OPERANDS, "period")):
         no_difference("paired", "no sparsity or period has several values")

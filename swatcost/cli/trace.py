@@ -13,11 +13,20 @@ from swatcost.network import Network
 from swatcost.network.conditions import AUTOCASTS
 
 
+def _autocast(context: click.Context, parameter: click.Parameter, precision: str | None) -> str | None:
+    if precision is not None and precision not in AUTOCASTS:
+        raise SwatcostError(
+            f"--precision {precision!r:.40}: a trace is in the network's own precision, or under torch.autocast: give "
+            f"{', '.join(AUTOCASTS)}, or leave it out"
+        )
+    return precision
+
+
 @click.command("trace")
 @network_options
 @LOSS
 @click.option(
-    "--precision", metavar="P", shell_complete=offering(lambda: list(AUTOCASTS)),
+    "--precision", metavar="P", shell_complete=offering(lambda: list(AUTOCASTS)), callback=_autocast,
     help="amp, or another kind of torch.autocast.  [default: the network's own]",
 )  # fmt: skip
 @OUTPUT

@@ -3,6 +3,7 @@
 import click
 
 from swatcost.cli.options import network_options, reporting, shown
+from swatcost.cli.typed import no_difference
 from swatcost.network import Network
 from swatcost.simulation.two_four import TwoFour, two_four
 
@@ -18,4 +19,5 @@ def command(network: Network, element: str, batch_size: int, layers: bool) -> Tw
 
     Example: swatcost two-four vit_b_16 --layers
     """
+    no_difference("checkpoint", "what is recomputed is not shown")
     return two_four(network, element=element, batch_size=batch_size)

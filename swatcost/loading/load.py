@@ -17,6 +17,7 @@ from swatcost.common.registry import nearest
 from swatcost.common.units import checked_count
 from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
+from swatcost.network.conditions import OF_ONE_SIZE
 from swatcost.network.formulas import registered_here
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def load(
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
     fresh: bool = False,
 ) -> Network:
     """Loads a network by zoo name, from a library or a factory, or from a saved trace.
@@ -47,9 +49,9 @@ def load(
     model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`,
     `package.module:factory`, `path/file.py:factory`, or the path of a .json file. A factory returns a module, or a
     module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images; input_shape
-    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. loss, autocast
-    and checkpoint are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns a function of the
-    network's output.
+    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. loss,
+    autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns
+    a function of the network's output.
 
     Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
     $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
@@ -70,7 +72,14 @@ def load(
             raise SwatcostError(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
-        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint)
+        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload)
+    if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
+        plain = load(
+            model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=checkpoint,
+            offload=offload, fresh=fresh,
+        )  # fmt: skip
+        if plain.amp is not None:
+            return plain.under(str(autocast))
     asked = {
         "input_shape": None if input_shape is None else _whole_numbers(input_shape),
         "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
@@ -78,6 +87,7 @@ def load(
         "loss": loss,
         "autocast": autocast or None,
         "checkpoint": patterns_of(checkpoint) or None,
+        "offload": offload or None,
     }
     if name in ZOO:
         as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
@@ -116,6 +126,7 @@ def traced_so(
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
 ) -> Network:
     """The network, if it was traced under these conditions; None stands for any.
 
@@ -124,8 +135,8 @@ def traced_so(
     has = network.conditions
     wanted = (
         ("loss", loss, has.loss),
-        ("autocast", autocast, has.autocast),
         ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
+        ("offload", offload, has.offload),
     )
     for name, value, traced in wanted:
         if value is not None and value != traced:
@@ -133,7 +144,7 @@ def traced_so(
                 f"{name} {value or 'none'!r:.60}: {network.name} was traced with {traced or 'none'!r:.60}; "
                 f"give {name} when it is traced"
             )
-    return network
+    return network if autocast is None else network.under(autocast)
 
 
 def counted_network(network: Network | str | Path) -> Network:
@@ -161,13 +172,14 @@ def with_input(
     loss: Any = None,
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
 ) -> Network | str | Path:
     """The trace of a module, whose input is given, or what `counted_network` makes a network of.
 
     Raises SwatcostError as `trace` and `load` do, for an input that the network has no use for, and for a trace that
     was made under other conditions.
     """
-    conditions = {"loss": loss, "autocast": autocast, "checkpoint": checkpoint}
+    conditions = {"loss": loss, "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
     torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
     if torch_nn is not None and isinstance(network, torch_nn.Module):
         if input_shape is None and example_inputs is None:

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from swatcost.memory.dense_step import StepMemory, sizes_at
+from swatcost.memory.dense_step import StepMemory
 from swatcost.network import Network
 
 _MiB = 2**20
@@ -169,9 +169,7 @@ def gpu_memory(network: Network, step: StepMemory, *, cublas_workspace: int = HO
     gpu = CachingAllocator()
     for size in _resident(network, step):
         gpu.allocate(size)
-    sizes = sizes_at(network, step.batch_size, step.execution.precision)
-    events, backward = network.timeline.events, network.timeline.backward
-    passes = [events[:backward], events[backward:]]
+    passes = [step.events[: step.backward], step.events[step.backward :]]
     kinds = {layer.kind for layer in network.layers}
     workspace = cublas_workspace if kinds & {"linear", "product", "custom"} else 0
     for number in range(_STEPS):
@@ -181,7 +179,7 @@ def gpu_memory(network: Network, step: StepMemory, *, cublas_workspace: int = HO
                 gpu.allocate(workspace)
             for event in each:
                 if event > 0:
-                    addresses[event] = gpu.allocate(sizes[event - 1])
+                    addresses[event] = gpu.allocate(step.sizes[event - 1])
                 else:
                     gpu.free(addresses.pop(-event))
         if number == 0:

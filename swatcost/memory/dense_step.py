@@ -3,21 +3,26 @@
 Parameters, optimizer state and buffers are counted from the network; everything else follows the trace's timeline of
 storages, forward and backward, at any batch size.
 
-Assumed: gradients are set to None between steps; the optimizer updates one parameter after another and has state for
-every parameter that trains; the network's outputs, what the loss is given beside them, and the loss, one number, live
-until the step is over. Not counted: Adam's 4-byte step counter for each parameter, the allocator's rounding
-and cache, kernel workspaces, the program itself.
+Assumed: gradients are set to None between steps; the optimizer has state for every parameter that trains; the network's
+outputs, what the loss is given beside them, and the loss, one number, live until the step is over, and those of a
+micro-batch until the next begins. Not counted: step counters that torch keeps on the host, the allocator's rounding and
+cache, kernel workspaces, the program itself. What GPUs that share a step hold in addition is in `sharding` and
+`tensor_parallel`.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Unpack
 
 from swatcost.common.errors import SwatcostError
+from swatcost.memory.collectives import shard
 from swatcost.memory.execution import Executing, Execution
+from swatcost.memory.module_schedule import Held
 from swatcost.memory.precisions import FULL, Precision
+from swatcost.memory.shares import Part, undivided
+from swatcost.memory.tensor_parallel import split_of
+from swatcost.memory.updates import accumulating_events, updating_events
 from swatcost.network import Network
 
 
@@ -32,13 +37,17 @@ class Peak:
 
 @dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """Resident bytes of a training step of `batch_size` samples.
+    """Resident bytes of a training step of `batch_size` samples, or of the last micro-batch if several accumulate.
 
-    `constant` is resident throughout: parameters, master weights, optimizer state and buffers. `saved` is what autograd
-    saves by the end of the network's forward pass, by operation: each storage once, under the first operation that
-    saves it; `loss` is what only the loss saves. `input` and `targets` are what the network and the loss are given.
-    `live` holds the size of all live storages after each event of the timeline; the backward pass begins at event
-    `backward`. `working` are the copies that the optimizer makes while it updates parameters, where they are largest.
+    `constant` is resident throughout: parameters, master weights, optimizer state, buffers, and gradients of earlier
+    micro-batches. `saved` is what autograd saves by the end of the network's forward pass, by operation: each storage
+    once, under the first operation that saves it; `loss` is what only the loss saves. `input` and `targets` are what
+    the network and the loss are given. `live` holds the size of all live storages after each of `events`, which are
+    those of the network's timeline and what this execution adds, and `sizes` those of each storage; the backward pass
+    begins at event `backward`.
+    `working` are the temporaries of an update that follows the backward pass, where they are largest. If GPUs share the
+    step, all of these are of one of them; `sent` is what it sends per step, by collective, and `whole` names what
+    tensor parallelism does not split, and why.
     """
 
     batch_size: int
@@ -53,10 +62,14 @@ class StepMemory:
     backward: int
     peak: Peak
     working: int = 0
+    events: Sequence[int] = ()
+    sizes: Sequence[int] = ()
+    sent: Mapping[str, int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
 
     @property
     def at_update(self) -> int:
-        """What is held while the optimizer updates: all that the backward pass leaves, and its working copies."""
+        """What is held while the optimizer updates: all that the backward pass leaves, and its temporaries."""
         return sum(self.constant.values()) + (self.live[-1] if self.live else 0) + self.working
 
     @property
@@ -77,33 +90,59 @@ def training_memory(network: Network, *, batch_size: int = 32, **executing: Unpa
 
 def dense_step(network: Network, batch_size: int, execution: Execution) -> StepMemory:
     """The same for an Execution."""
-    updates, numbers = execution.optimizer, execution.precision
-    if network.timeline.backward == len(network.timeline.events) and any(each.trains for each in network.parameters):
+    timeline = network.timeline
+    if timeline.backward == len(timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
-    trained = [each.elements for each in network.parameters if each.trains]
-    constant = {
-        "parameters": sum(each.elements * _size(each.element_bytes, numbers.parameter) for each in network.parameters),
-        "master weights": numbers.master * sum(trained),
-        "optimizer state": numbers.state * updates.states * sum(trained),
-        "buffers": sum(prod(each.shape) * each.element_bytes for each in network.buffers),
-    }
-    sizes = sizes_at(network, batch_size, numbers)
-    live = _live(network, sizes)
-    input = sum(sizes[: network.timeline.inputs])
-    working = numbers.state * _working(updates.working_copies, trained)
+    part = part_of(network, batch_size, execution)
+    share = execution.sharding.divide(part) if part.gpus > 1 else undivided(part)
+    events, sizes, constant = timeline.events, [*share.sizes], dict(share.constant)
+    updating = {**share.update, _WORKING: execution.way.temporaries(share.updated)}
+    if execution.update_in_backward:
+        copies = {number: execution.way.temporaries([part.as_trained(number)]) for number in part.trained}
+        events, updating = updating_events(network, copies, len(sizes)), {}
+        sizes += copies.values()
+    elif sum(share.before_update.values()) > sum(updating.values()):
+        updating = dict(share.before_update)
+    if execution.accumulate > 1:
+        constant["accumulated gradients"] = share.gradients
+        events = accumulating_events(network) if not share.held else events
+    live = live_bytes(events, sizes, share.held)
     return StepMemory(
         batch_size=batch_size,
         execution=execution,
         constant={name: size for name, size in constant.items() if size},
-        gradients=sum(sizes[storage] for storage in network.timeline.gradients),
-        input=input,
-        targets=sum(sizes[storage] for storage in network.timeline.targets),
-        saved=saved_by_operation(network, sizes),
-        loss=saved_by_loss(network, sizes),
+        gradients=share.gradients,
+        input=sum(part.sizes[: timeline.inputs]),
+        targets=sum(part.sizes[storage] for storage in timeline.targets),
+        saved=saved_by_operation(network, part.sizes),
+        loss=saved_by_loss(network, part.sizes),
         live=live,
-        backward=network.timeline.backward,
-        peak=_peak(network, sizes, live, constant, working),
-        working=working,
+        backward=timeline.backward,
+        peak=_peak(network, sizes, events, share.held, live, constant, updating),
+        working=sum(updating.values()),
+        events=events,
+        sizes=sizes,
+        sent={**share.sent, **part.split.sent(batch_size, execution.precision)},
+        whole=part.split.whole,
+    )
+
+
+def part_of(network: Network, batch_size: int, execution: Execution) -> Part:
+    """The part of a step of batch_size samples that each GPU executes, which tensor parallelism may have divided."""
+    split, gpus = split_of(network, execution.tensor_parallel), execution.tensor_parallel
+    sizes = sizes_at(network, batch_size, execution.precision)
+    return Part(
+        network=network,
+        precision=execution.precision,
+        optimizer=execution.optimizer,
+        counters=execution.way.counters,
+        gpus=execution.replicas,
+        sizes=[shard(size, gpus) if number in split.storages else size for number, size in enumerate(sizes)],
+        split=split,
+        elements=[
+            shard(each.elements, gpus) if number in split.parameters else each.elements
+            for number, each in enumerate(network.parameters)
+        ],
     )
 
 
@@ -119,22 +158,17 @@ def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[in
     return [size(number) for number in range(len(network.storages))]
 
 
-def _size(traced: int, wanted: int) -> int:
-    return wanted if traced == FULL else traced
-
-
-def _working(copies: int, trained: Sequence[int]) -> int:
-    """The most elements of temporary copies: `copies` of the parameter updated, and one of the parameter before."""
-    before = (0, *trained)
-    return max((last + copies * size for last, size in zip(before, trained, strict=False)), default=0) if copies else 0
-
-
-def _live(network: Network, sizes: Sequence[int]) -> list[int]:
-    """The total bytes of live storages after each event."""
-    live, held = [], 0
-    for event in network.timeline.events:
-        held += sizes[event - 1] if event > 0 else -sizes[-event - 1]
-        live.append(held)
+def live_bytes(events: Sequence[int], sizes: Sequence[int], held: Sequence[Held] = ()) -> list[int]:
+    """The total bytes that are live after each event: storages, and what else is held meanwhile."""
+    changes = [0] * (len(events) + 1)
+    for each in held:
+        if 0 <= each.since < each.until:
+            changes[each.since] += each.bytes
+            changes[min(each.until, len(events))] -= each.bytes
+    live, total = [], 0
+    for event, change in zip(events, changes, strict=False):
+        total += change + (sizes[event - 1] if event > 0 else -sizes[-event - 1])
+        live.append(total)
     return live
 
 
@@ -151,27 +185,54 @@ def saved_by_operation(network: Network, sizes: Sequence[int]) -> dict[str, int]
 
 def saved_by_loss(network: Network, sizes: Sequence[int]) -> int:
     """The bytes that only the loss saves: of a cross-entropy the log-probabilities, labels, their total weight."""
-    before = {tensor.storage for tensor in network.saved_before_loss}
-    return sum(sizes[storage] for storage in {tensor.storage for tensor in network.saved} - before)
+    return sum(sizes[storage] for storage in _of_loss(network))
 
 
-def _peak(network: Network, sizes: Sequence[int], live: Sequence[int], constant: dict[str, int], working: int) -> Peak:
-    held = sum(constant.values())
+def _of_loss(network: Network) -> set[int]:
+    """The storages that only the loss saves."""
+    return {each.storage for each in network.saved} - {each.storage for each in network.saved_before_loss}
+
+
+def _peak(
+    network: Network,
+    sizes: Sequence[int],
+    events: Sequence[int],
+    held: Sequence[Held],
+    live: Sequence[int],
+    constant: Mapping[str, int],
+    updating: Mapping[str, int],
+) -> Peak:
+    throughout = sum(constant.values())
     place = max(range(len(live)), key=live.__getitem__, default=None)
-    at_update = held + (live[-1] if live else 0) + working
-    if place is None or at_update > held + live[place]:
-        return Peak(at_update, "optimizer step", {**_composition(network, sizes, len(live)), **constant,
-                                                  "optimizer's working copies": working})  # fmt: skip
+    at_update = throughout + (live[-1] if live else 0) + sum(updating.values())
+    if place is None or at_update > throughout + live[place]:
+        holds = composition(network, sizes, events, held)
+        return Peak(at_update, "optimizer step", _together(holds, constant, updating))
     phase = "forward" if place < network.timeline.backward else "backward"
-    return Peak(held + live[place], phase, {**_composition(network, sizes, place + 1), **constant})
+    holds = composition(network, sizes, events[: place + 1], held)
+    return Peak(throughout + live[place], phase, _together(holds, constant))
 
 
-def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[str, int]:
-    """The bytes of the live storages after `events` events, by their contents."""
+_WORKING = "optimizer's working copies"
+
+
+def _together(*parts: Mapping[str, int]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, size in part.items():
+            total[name] = total.get(name, 0) + size
+    return total
+
+
+def composition(
+    network: Network, sizes: Sequence[int], events: Sequence[int], held: Sequence[Held] = ()
+) -> dict[str, int]:
+    """The bytes of what is live after these events, by their contents."""
     alive: set[int] = set()
-    for event in network.timeline.events[:events]:
+    for event in events:
         (alive.add if event > 0 else alive.discard)(abs(event) - 1)
-    saved, gradients = {each.storage for each in network.saved}, frozenset(network.timeline.gradients)
+    saved = {each.storage for each in network.saved_before_loss}
+    by_loss, gradients = _of_loss(network), frozenset(network.timeline.gradients)
     holds: dict[str, int] = defaultdict(int)
     for storage in sorted(alive):
         if storage < network.timeline.inputs:
@@ -182,6 +243,13 @@ def _composition(network: Network, sizes: Sequence[int], events: int) -> dict[st
             holds["gradients"] += sizes[storage]
         elif storage in saved:
             holds["saved activations"] += sizes[storage]
+        elif storage in by_loss:
+            holds["saved by the loss"] += sizes[storage]
+        elif storage >= len(network.storages):
+            holds[_WORKING] += sizes[storage]
         else:
             holds["other activations and their gradients"] += sizes[storage]
+    for each in held:
+        if each.since < len(events) <= each.until:
+            holds[each.name] += each.bytes
     return dict(holds)

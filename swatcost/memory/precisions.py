@@ -28,6 +28,11 @@ class Precision:
     master: int = 0
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU runs it: autocast with the lists of a CPU does not."""
+        return not self.name.startswith("amp-cpu")
+
+    @property
     def autocast(self) -> str:
         """The kind of autocast under which the step has to be traced; empty for none."""
         return self.name if self.name in AUTOCASTS else ""

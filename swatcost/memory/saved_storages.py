@@ -47,9 +47,10 @@ def saved_storages(network: Network, plan: SparsityPlan) -> list[SavedStorage]:
     A layer does not save its input if it computes no gradient from it, as a frozen layer does not.
     """
     sparsities: dict[int, list[float]] = defaultdict(list)
-    for layer, sparsity in plan.by_layer(network):
+    counted = (at for at, layer in zip(network.inputs_of_layers, network.layers, strict=True) if not layer.is_norm)
+    for storage, (layer, sparsity) in zip(counted, plan.by_layer(network), strict=True):
         if layer.weight_trains or layer.custom_macs[1]:
-            sparsities[layer.input_storage].append(sparsity.activation)
+            sparsities[storage].append(sparsity.activation)
     layers = Counter(tensor.storage for tensor in network.saved_before_loss if tensor.as_layer_input)
     operations: dict[int, list[str]] = defaultdict(list)
     held_by: dict[int, str] = {}

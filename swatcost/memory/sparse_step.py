@@ -1,15 +1,19 @@
-"""Bytes that sparse training saves for the backward pass, and its peak, in two views.
+"""Bytes that sparse training holds for weights and saves for the backward pass, and its peak, in two views.
 
 "Naive": masked dense tensors, which plain PyTorch code saves; more than dense training saves. "Compressed": every
-tensor in the smallest storage format that the other operations that save it allow, with indices and thresholds.
+saved tensor in the smallest storage format that the other operations that save it allow, with indices and thresholds,
+and every weight in the smallest that the method allows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from swatcost.memory.dense_step import StepMemory, sizes_at
+from swatcost.common.errors import SwatcostError
+from swatcost.memory.dense_step import StepMemory, part_of
+from swatcost.memory.held_weights import HeldWeights, held_weights
 from swatcost.memory.precisions import FULL
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.memory.storage_formats import FORMATS, formats_of, smallest
+from swatcost.memory.weight_storage import PARTS, WeightStorage
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
@@ -40,61 +44,95 @@ class Kept:
 class SparseMemory:
     """What a step saves for the backward pass under a sparse method [bytes], compared with the dense step.
 
-    The first `inputs` storages are the network's inputs. Weight copies are the masked weights that the backward pass
-    reads; the parameters stay dense because they are updated. Compressed, only weights that a format makes smaller than
-    the parameter have a copy (elsewhere the threshold masks the parameter). `thresholds` are the bytes of Top-K's
-    thresholds. `break_even` is the density [-] from which each format no longer saves memory, for the largest sparse
-    activation; that of N:M is for the M of the weights.
+    The first `inputs` storages are the network's inputs. Weights are stored as masked dense tensors
+    (`naive_weights`), or as small as the method allows (`compressed_weights`); `dense_gradient` are the latter in
+    steps that need the gradient of every weight although others do not, None if there are none. `thresholds` are the
+    bytes of Top-K's thresholds. `break_even` is the density [-] from which each format no longer saves memory, for the
+    largest sparse activation; that of N:M is for the M of the weights.
     """
 
     dense: StepMemory
     inputs: int
     kept: tuple[Kept, ...]
-    weight_copies_naive: int
-    weight_copies_compressed: int
+    naive_weights: HeldWeights
+    compressed_weights: HeldWeights
+    dense_gradient: HeldWeights | None
     thresholds: int
     break_even: dict[str, float]
 
     @property
+    def dense_weights(self) -> dict[str, int]:
+        """The parts that are stored for weights in the dense step [bytes]."""
+        held = {**self.dense.constant, "gradients": self.dense.gradients}
+        return {name: held.get(name, 0) for name in PARTS}
+
+    @property
     def naive(self) -> int:
         """Saved activations and weight copies as masked dense tensors [bytes]."""
-        return sum(each.naive for each in self.kept) + self.weight_copies_naive + self.dense.loss
+        return sum(each.naive for each in self.kept) + self.naive_weights.saved_copies + self.dense.loss
 
     @property
     def compressed(self) -> int:
         """Saved activations and weight copies in their smallest formats, and thresholds [bytes]."""
         activations = sum(each.compressed for each in self.kept)
-        return activations + self.weight_copies_compressed + self.thresholds + self.dense.loss
+        return activations + self.compressed_weights.saved_copies + self.thresholds + self.dense.loss
 
     @property
     def naive_peak(self) -> int:
         """The peak [bytes] with masked dense tensors."""
-        return self.peak(self.naive)
+        return self.peak(self.naive_weights, self.naive)
 
     @property
     def compressed_peak(self) -> int:
-        """The peak [bytes] with every tensor in its smallest format."""
-        return self.peak(self.compressed)
+        """The peak [bytes] with every tensor in its smallest format, in a step without dense gradients if the method
+        has such steps."""
+        return self.peak(self.compressed_weights, self.compressed)
 
-    def peak(self, saved: int) -> int:
-        """The peak [bytes] if `saved` bytes replace the saved activations in the dense step's peak.
+    @property
+    def dense_gradient_peak(self) -> int | None:
+        """The compressed peak [bytes] of a step that needs the gradient of every weight, all held at once; None if no
+        step does, or every step. RigL's authors note that it can be computed weight by weight, keeping the largest
+        values only: then the step takes little more than the others."""
+        return None if self.dense_gradient is None else self.peak(self.dense_gradient, self.compressed)
 
-        A tensor is dense while it is computed and used, so the largest one is added to the compressed bytes.
+    @property
+    def largest_compressed_peak(self) -> int:
+        """The compressed peak [bytes] of the steps that take the most."""
+        return max(self.compressed_peak, self.dense_gradient_peak or 0)
+
+    def peak(self, weights: HeldWeights, saved: int) -> int:
+        """The peak [bytes] if `saved` bytes replace the saved activations where the passes hold the most.
+
+        A tensor is dense while it is computed and used, so the largest one is added to the compressed bytes. What the
+        loss saves stays as it is there. Nothing saved is left when the optimizer updates.
         """
-        peak, holds = self.dense.peak.bytes, self.dense.peak.holds
+        in_passes = weights.in_passes
         if saved >= self.dense.saved_bytes:
-            return peak + saved - self.dense.saved_bytes
-        at_work = max((each.dense for each in self.kept), default=0)
-        inputs = sum(each.dense for each in self.kept if each.storage < self.inputs)
-        replaced = holds.get("saved activations", 0) + min(inputs, holds.get("input", 0))
-        return min(peak, peak - replaced + saved + at_work)
+            in_passes += saved - self.dense.saved_bytes
+        else:
+            at_work = max((each.dense for each in self.kept), default=0)
+            inputs = sum(each.dense for each in self.kept if each.storage < self.inputs)
+            replaced = weights.saved_activations + min(inputs, weights.inputs)
+            in_passes = min(in_passes, in_passes - replaced + saved - self.dense.loss + at_work)
+        return max(in_passes, weights.at_update)
 
 
 def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> SparseMemory:
-    """Bytes that the step saves under the plan, as masked dense tensors and compressed."""
-    sizes = sizes_at(network, step.batch_size, step.execution.precision)
+    """Bytes that the step saves under the plan, as masked dense tensors and compressed.
+
+    Changes of the execution's weight_storage are of compressed weights.
+
+    Raises SwatcostError if GPUs share the step and do not each hold everything: where sparse shards are then held is
+    not modelled.
+    """
+    shared = step.execution.replicas > 1 and step.execution.sharding.name != "ddp"
+    if plan.asks_for_sparsity and (shared or step.execution.tensor_parallel > 1):
+        how = step.execution.sharding.name if shared else "tensor parallel"
+        raise SwatcostError(
+            f"{how}: sparse weights are modelled where each GPU holds everything, leave one of them out"
+        )
+    sizes = part_of(network, step.batch_size, step.execution).sizes
     kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
-    naive, compressed = _weight_copies(network, plan, step)
     selects = plan.method.selects
     thresholds = sum(
         (sparsity.weight > 0 and "weight" in selects)
@@ -103,12 +141,15 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     )
     value, rows = step.execution.precision.activation, step.batch_size
     columns = max(1, max((each.dense for each in kept if each.sparsity), default=0) // value // rows)
+    least = replace(WeightStorage.least(plan.method), **dict(step.execution.weight_storage))
+    some_dense = least.gradients == "active" and any(each.dense_weight_gradient for each in plan.method.schedule(1000))
     return SparseMemory(
         dense=step,
         inputs=network.timeline.inputs,
         kept=kept,
-        weight_copies_naive=naive,
-        weight_copies_compressed=compressed,
+        naive_weights=held_weights(network, plan, step, WeightStorage.masked(plan.method)),
+        compressed_weights=held_weights(network, plan, step, least),
+        dense_gradient=held_weights(network, plan, step, replace(least, gradients="all")) if some_dense else None,
         thresholds=FULL * thresholds,
         break_even={
             name: each.break_even_density(rows, columns, value) for name, each in formats_of(plan.pattern).items()
@@ -143,23 +184,3 @@ def _kept(saved: SavedStorage, network: Network, dense: int, step: StepMemory) -
         signs=signs,
         sparsity=saved.sparsity,
     )
-
-
-def _weight_copies(network: Network, plan: SparsityPlan, step: StepMemory) -> tuple[int, int]:
-    """Bytes of masked weights in addition to the parameters: as dense tensors, and each in its smallest format.
-
-    If the method updates active weights only, the parameters themselves are sparse and need no compressed copy.
-    """
-    if "weight" not in plan.method.sparse["grad_input"]:
-        return 0, 0
-    naive, compressed, value = 0, 0.0, step.execution.precision.parameter
-    apart = plan.method.weight_gradient == "all"
-    for layer, sparsity in plan.by_weight(network):
-        if sparsity.weight and (layer.input_needs_grad or layer.weight_trains):
-            rows, columns = layer.weight_shape[0], layer.weight_elements / layer.weight_shape[0]
-            nnz = layer.weight_elements * (1 - sparsity.weight)
-            format = smallest(rows, columns, nnz, value, pattern=plan.pattern)
-            naive += layer.weight_elements * value
-            if apart and layer.input_needs_grad and format.name != "dense":
-                compressed += format.size(rows, columns, nnz, value)
-    return naive, round(compressed)

@@ -101,11 +101,12 @@ class Method:
 
     `sparse` names the operands that are sparse in each pass; they must be operands that the pass reads: grad_input
     does not read activations, grad_weight does not read weights (Eqs. 2 and 3). `weight_gradient` says for which
-    weights the algorithm needs a gradient. `across_layers`, `unstructured` and `structured` are columns of the paper's
-    Table 1. `keeps_dense` are patterns of layers that SWAT's runs of it keep dense, and `sparse_elsewhere` is a
-    sentence on who does not. `schedule` gives the sparsity over a run; `published_schedule` is the closed form that its
-    authors count with, if it differs. `selects` are the operands that it selects by Top-K every period. `extra_macs` is
-    work that the method adds to a layer's forward pass. `departures` says where this data departs from the source.
+    weights the algorithm needs a gradient, and `updates` which it updates, if not the same. `across_layers`,
+    `unstructured` and `structured` are columns of the paper's Table 1. `keeps_dense` are patterns of layers that SWAT's
+    runs of it keep dense, and `sparse_elsewhere` is a sentence on who does not. `schedule` gives the sparsity over a
+    run; `published_schedule` is the closed form that its authors count with, if it differs. `selects` are the operands
+    that it selects by Top-K every period. `extra_macs` is work that the method adds to a layer's forward pass.
+    `departures` says where this data departs from the source.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Method:
     citation: str
     sparse: Mapping[Pass, frozenset[Operand]]
     weight_gradient: Literal["all", "active"] = "all"
+    updates: Literal["all", "active"] | None = None
     across_layers: Literal["fixed", "variable", "fixed or variable"] = "fixed"
     unstructured: bool = True
     structured: bool = False
@@ -130,6 +132,13 @@ class Method:
                 raise ValueError(f"{self.name}: {each} does not read {', '.join(sorted(unread))}")
         if not math.isclose(sum(phase.share for phase in self.schedule(1000)), 1):
             raise ValueError(f"{self.name}: the shares of its schedule's phases do not add up to 1")
+        if self.weight_gradient == "active" and self.updates == "all":
+            raise ValueError(f"{self.name}: it updates weights for which it has no gradient")
+
+    @property
+    def updated_weights(self) -> Literal["all", "active"]:
+        """The weights that it updates; the others are zero until it activates them."""
+        return self.updates or self.weight_gradient
 
     def uses(self, operand: Operand) -> bool:
         """Whether the operand is sparse in any pass."""

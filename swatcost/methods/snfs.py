@@ -7,6 +7,7 @@ METHOD = Method(
     title="Sparse networks from scratch",
     citation="Dettmers and Zettlemoyer, 2019",
     sparse=sparse_in(forward=("weight",), grad_input=("weight",)),
+    updates="active",
     across_layers="variable",
     departures="Its sparsity per layer is an outcome of training: give it with a distribution; otherwise every layer "
     "gets the target.",

@@ -7,16 +7,15 @@ from swatcost.network.network import (
     Buffer,
     Network,
     Parameter,
-    SavedTensor,
-    Storage,
-    Timeline,
     Uncounted,
     Variation,
     parse_network,
     read_network,
 )
+from swatcost.network.tensors import Accumulation, SavedTensor, StepTensors, Storage, Timeline
 
 __all__ = [
-    "SCHEMA", "Buffer", "Layer", "Network", "Parameter", "SavedTensor", "Storage", "Symbols", "Timeline", "Uncounted",
-    "Variation", "batch_is_identifiable", "first_uses", "parse_network", "read_network",
+    "SCHEMA", "Accumulation", "Buffer", "Layer", "Network", "Parameter", "SavedTensor", "StepTensors", "Storage",
+    "Symbols",
+    "Timeline", "Uncounted", "Variation", "batch_is_identifiable", "first_uses", "parse_network", "read_network",
 ]  # fmt: skip

@@ -14,6 +14,9 @@ AUTOCASTS: Mapping[str, tuple[str, Literal["cuda", "cpu"]]] = {
 }
 """The kinds of torch.autocast, by name: the lower precision, and the device whose lists of operations hold."""
 
+OF_ONE_SIZE = ("amp", "amp-fp16")
+"""The kinds whose tensors have the same sizes: both lower precisions have 2 bytes, and the lists are the same."""
+
 IN_LOSS = "(loss)"
 """The place of what the loss computes and saves, as that of a module."""
 
@@ -24,7 +27,8 @@ class Conditions:
 
     `loss` is "none", "mse", "cross-entropy", "its own" for one that the network computes, or the name of a user's;
     `loss_is_assumed` says that nobody named it. `autocast` is a name in AUTOCASTS, or empty. `checkpoint` holds the
-    patterns that were asked for and `checkpointed` the modules that match.
+    patterns that were asked for and `checkpointed` the modules that match. With `offload`, saved tensors other than
+    parameters are on the host from when they are saved until the backward pass needs them.
     """
 
     loss: Name = "none"
@@ -32,3 +36,4 @@ class Conditions:
     autocast: Name = ""
     checkpoint: tuple[Name, ...] = ()
     checkpointed: tuple[Name, ...] = ()
+    offload: bool = False

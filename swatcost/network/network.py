@@ -3,7 +3,7 @@
 Shapes are those that torch saw, batch dimension included; `Network.batch_size` is the number of samples they hold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -16,8 +16,9 @@ from swatcost.common.files import write_atomically
 from swatcost.common.reading import LARGEST_JSON, json_of, read, typed
 from swatcost.common.result import Result
 from swatcost.network.batches import batch_is_identifiable, per_sample, without_dim
-from swatcost.network.conditions import IN_LOSS, Conditions
+from swatcost.network.conditions import IN_LOSS, OF_ONE_SIZE, Conditions
 from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses, parameter_of
+from swatcost.network.tensors import SavedTensor, StepTensors, Storage, Timeline
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
 
@@ -47,67 +48,6 @@ class Buffer:
     name: Name
     shape: tuple[Natural, ...]
     element_bytes: Positive
-
-
-@dataclass(frozen=True, kw_only=True)
-class Storage:
-    """The memory of one or several tensors of a training step, other than parameters and buffers.
-
-    `bytes` is its size at the traced batch size; if `scales_with_batch`, it is proportional to the batch size.
-    `float_bytes` is the size of a floating-point element, which depends on the precision; 0 for integers.
-    """
-
-    bytes: Natural
-    scales_with_batch: bool
-    float_bytes: Natural
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedTensor:
-    """A tensor that autograd keeps for the backward pass.
-
-    `storage` is the index of its Storage in `Network.storages`: two saved tensors in one storage cost its bytes
-    once. `operation` is the operation that saves it and `held_by` the qualified name of the innermost module that was
-    running; `as_layer_input` says that a layer of the trace saves it as its input, not another operation of that
-    module.
-    """
-
-    storage: Natural
-    operation: Name
-    held_by: Name
-    as_layer_input: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeline:
-    """The order in which a forward and a backward pass allocate and free storages.
-
-    An event is n + 1 where storage n is allocated and −(n + 1) where it is freed; the backward pass begins at event
-    `backward`. The first `inputs` storages are the network's inputs; `gradients` are the storages of parameters'
-    gradients, `targets` those that the loss is given, such as labels, which are allocated after the inputs. If the
-    backward pass could not be run, `backward` is the number of events.
-    """
-
-    events: tuple[int, ...] = ()
-    backward: Natural = 0
-    gradients: tuple[Natural, ...] = ()
-    inputs: Natural = 0
-    targets: tuple[Natural, ...] = ()
-
-    def check(self) -> None:
-        """Raises ValueError unless every storage is allocated once and freed at most once, after its allocation."""
-        made: set[int] = set()
-        alive: set[int] = set()
-        for event in self.events:
-            if event > 0 and event not in made:
-                made.add(event)
-                alive.add(event)
-            elif event < 0 and -event in alive:
-                alive.remove(-event)
-            else:
-                raise ValueError(
-                    f"its timeline allocates or frees storage {abs(event) - 1} twice, or frees it before allocating it"
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +83,7 @@ class Variation:
         return len({*self.forward_macs}) > 1 or len({*self.training_macs}) > 1
 
 
+_NO_EVENTS = Timeline()
 _WITHOUT_LOSS = Conditions()
 """What traces were made under that do not say it."""
 
@@ -156,7 +97,8 @@ class Network(Result):
     batch), and `batch_told_by` is who says so: empty if it is assumed. `variation` compares runs of a network that
     draws random numbers or reads values. `unlisted_saves` names the modules in which function transforms, such as
     torch.func.grad, ran: what autograd saves meanwhile is not among `saved`. `conditions` are the loss of the traced
-    step, its autocast and what was checkpointed.
+    step, its autocast and what was checkpointed. `amp` has the tensors of the same step under autocast, where it was
+    traced too, and `layer_inputs`, if there are any, are the storages of the layers' inputs instead of their own.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -173,7 +115,7 @@ class Network(Result):
     output_shapes: tuple[tuple[Natural, ...], ...] = ()
     storages: tuple[Storage, ...] = ()
     saved: tuple[SavedTensor, ...] = ()
-    timeline: Timeline = Timeline()
+    timeline: Timeline = _NO_EVENTS
     uncounted: tuple[Uncounted, ...] = ()
     torch_version: Name = ""
     embeds_input: bool = False
@@ -182,6 +124,8 @@ class Network(Result):
     variation: Variation | None = None
     unlisted_saves: tuple[Name, ...] = ()
     conditions: Conditions = _WITHOUT_LOSS
+    amp: StepTensors | None = None
+    layer_inputs: tuple[Natural, ...] = ()
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -203,13 +147,31 @@ class Network(Result):
         along = self.batch_size > 1 and self.batch_dim is not None
         if along and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
-        used = [saved.storage for saved in self.saved] + [abs(event) - 1 for event in self.timeline.events]
-        used += (*self.timeline.gradients, *self.timeline.targets)
-        if used and not 0 <= min(used) <= max(used) < len(self.storages):
-            raise ValueError(f"a tensor is in none of the {len(self.storages)} storages")
-        self.timeline.check()
-        if self.timeline.backward > len(self.timeline.events):
-            raise ValueError("its backward pass begins after its timeline ends")
+        tensors = StepTensors(
+            storages=self.storages, saved=self.saved, timeline=self.timeline, layer_inputs=self.layer_inputs
+        )  # which checks itself
+        for each in filter(None, (tensors, self.amp)):
+            if each.layer_inputs and len(each.layer_inputs) != len(self.layers):
+                raise ValueError("its layers have another number of inputs")
+            if any(one.parameter >= len(self.parameters) for one in each.timeline.accumulations):
+                raise ValueError("it accumulates a gradient that no parameter has")
+
+    def under(self, autocast: str) -> "Network":
+        """The network in a step under autocast of this kind: "amp" or "amp-fp16", which has the same sizes.
+
+        Raises SwatcostError if its step was not traced so.
+        """
+        if autocast == self.conditions.autocast:
+            return self
+        if self.amp is None or self.conditions.autocast or autocast not in OF_ONE_SIZE:
+            has = self.conditions.autocast or "its own precision"
+            raise SwatcostError(f"{self.name} was traced in {has}: give autocast {autocast!r} when it is traced")
+        return replace(self, **vars(self.amp), amp=None, conditions=replace(self.conditions, autocast=autocast))
+
+    @cached_property
+    def inputs_of_layers(self) -> tuple[int, ...]:
+        """The storage of each layer's input."""
+        return self.layer_inputs or tuple(layer.input_storage for layer in self.layers)
 
     @staticmethod
     def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import bytes_from
@@ -52,15 +53,25 @@ def _amount(text: str) -> int:
 
 
 def largest_batch(peak: Callable[[int], int], capacity: int) -> int:
-    """The largest batch whose peak [bytes] is within capacity; 0 if even one sample is too large."""
+    """The largest batch whose peak [bytes] is within capacity; 0 if even one sample is too large.
+
+    The peak must not fall with the batch. It is the largest of a few lines, so a chord finds the answer in few steps.
+    """
+    peak = cache(peak)
     if peak(1) > capacity:
         return 0
     fits, too_many = 1, 2
     while too_many < _MAX_SAMPLES and peak(too_many) <= capacity:
-        fits, too_many = too_many, 2 * too_many
+        slope = max(1, (peak(too_many) - peak(fits)) // (too_many - fits))
+        ahead = too_many + (capacity - peak(too_many)) // slope + 1
+        fits, too_many = too_many, min(_MAX_SAMPLES, max(2 * too_many, ahead))
     while too_many - fits > 1:
-        middle = (fits + too_many) // 2
+        rise = max(1, peak(too_many) - peak(fits))
+        chord = fits + (capacity - peak(fits)) * (too_many - fits) // rise
+        middle = min(max(chord, fits + 1), too_many - 1)
         fits, too_many = (middle, too_many) if peak(middle) <= capacity else (fits, middle)
+        if too_many - fits > 1:  # on the last of the lines the chord is exact
+            fits, too_many = (fits + 1, too_many) if peak(fits + 1) <= capacity else (fits, fits + 1)
     return fits
 
 

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.estimate import Estimate, estimate
+from swatcost.memory.allocator import GpuMemory, gpu_memory
+from swatcost.memory.dense_step import StepMemory, dense_step
 from swatcost.memory.execution import Executing
 from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
 from swatcost.planning.training import trained
+from swatcost.planning.ways_to_fit import Way, ways_to_fit
 from swatcost.setting import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +30,10 @@ class Asked(Settings, Executing):
 class MemoryReport(Result):
     """The memory of a training step, and whether it fits. Its repr is the report.
 
-    `fits` are the largest batches ("dense", "naive" and "compressed") that fit in `capacity` bytes; `needed` is the
-    activation sparsity at which the batch fits; `moving` is the time [s] to offload the saved tensors and bring them
+    `on_gpu` is what CUDA's allocator makes of the dense step, if it runs on one. `fits` are the largest batches
+    ("dense", "naive" and "compressed") that fit in `capacity` bytes, `fitted` the dense step of that batch, if any
+    does, and `ways` the cheapest changes by which more fit; `needed` is the activation sparsity at which the batch
+    fits. `moving` is the time [s] to offload the saved tensors and bring them
     back at `link` bytes per second, dense and compressed.
     """
 
@@ -35,8 +41,11 @@ class MemoryReport(Result):
 
     estimate: Estimate
     memory: SparseMemory
+    on_gpu: GpuMemory | None
     capacity: int | None = None
     fits: dict[str, int] | None = None
+    fitted: StepMemory | None = None
+    ways: tuple[Way, ...] = ()
     needed: float | None = None
     link: float | None = None
     moving: tuple[float, float] | None = None
@@ -50,16 +59,18 @@ def memory_of(
     batch_dim: int | None = None,
     loss: Any = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
     fit: str | int | None = None,
     link: str | float | None = None,
     **settings: Unpack[Asked],
 ) -> MemoryReport:
     """The memory of a training step, dense and sparse.
 
-    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss and checkpoint as `trace`
-    does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a memory size [bytes, a string
-    such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or a string
-    such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so on.
+    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss, checkpoint and offload as
+    `trace` does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a memory size [bytes,
+    a string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or
+    a string such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so
+    on.
 
     Raises SwatcostError for invalid arguments.
     """
@@ -71,26 +82,29 @@ def memory_of(
         batch_dim=batch_dim,
         loss=loss,
         checkpoint=checkpoint,
+        offload=offload,
     )
     found = estimate(traced, **asked)
-    plan = found.plan
-    memory = view_of(traced, plan, found.batch_size, execution)
-    fits = needed = moving = None
+    view = cache(lambda samples: view_of(traced, found.plan, samples, execution))
+    memory, rate = view(found.batch_size), None if link is None else rate_of(link)
+    fits = needed = fitted = None
+    ways: tuple[Way, ...] = ()
     capacity = None if fit is None else capacity_of(str(fit))
-    rate = None if link is None else rate_of(link)
     if capacity is not None:
-
-        def view(samples: int) -> SparseMemory:
-            return view_of(traced, plan, samples, execution)
-
-        fits = {
-            "dense": largest_batch(lambda samples: view(samples).dense.peak.bytes, capacity),
-            "naive": largest_batch(lambda samples: view(samples).naive_peak, capacity),
-            "compressed": largest_batch(lambda samples: view(samples).compressed_peak, capacity),
-        }
-        needed = needed_sparsity(traced, plan, found.batch_size, execution, capacity)
-    if rate is not None:
-        moving = (moving_seconds(memory.dense.saved_bytes, rate), moving_seconds(memory.compressed, rate))
+        dense = largest_batch(lambda samples: dense_step(traced, samples, execution).peak.bytes, capacity)
+        fits = dict.fromkeys(("dense", "naive", "compressed"), dense)
+        if found.plan.asks_for_sparsity:
+            fits["naive"] = largest_batch(lambda samples: view(samples).naive_peak, capacity)
+            fits["compressed"] = largest_batch(lambda samples: view(samples).largest_compressed_peak, capacity)
+        fitted = dense_step(traced, dense, execution) if dense else None
+        ways = ways_to_fit(found, execution, capacity, dense)
+        if found.plan.asks_for_sparsity:
+            needed = needed_sparsity(traced, found.plan, found.batch_size, execution, capacity)
+    saved = memory.dense.saved_bytes, memory.compressed
+    moving = None if rate is None else (moving_seconds(saved[0], rate), moving_seconds(saved[1], rate))
+    alone = execution.replicas == 1 or execution.sharding.name == "ddp"
+    on_gpu = gpu_memory(traced, memory.dense) if alone and execution.precision.on_gpu else None
     return MemoryReport(
-        estimate=found, memory=memory, capacity=capacity, fits=fits, needed=needed, link=rate, moving=moving
-    )
+        estimate=found, memory=memory, on_gpu=on_gpu, capacity=capacity, fits=fits,
+        fitted=fitted, ways=ways, needed=needed, link=rate, moving=moving,
+    )  # fmt: skip

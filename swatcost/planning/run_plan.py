@@ -1,9 +1,10 @@
 """A whole training run, planned: iterations, FLOPs, hours, energy, cost and all-reduce traffic."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
@@ -11,12 +12,17 @@ from swatcost.common.units import checked_count
 from swatcost.counting import summed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
-from swatcost.loading import counted_network
-from swatcost.memory.execution import Execution
+from swatcost.memory.collectives import sent_share
+from swatcost.memory.dense_step import dense_step
+from swatcost.memory.execution import ExecutingRun, Execution
 from swatcost.network import Network
 from swatcost.planning.capacity import rate_of, view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
+from swatcost.planning.training import trained
 from swatcost.setting import EVERY_SETTING, Scope, Settings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _JOULES_PER_KWH = 3.6e6
 _SECONDS_PER_HOUR = 3600
@@ -45,11 +51,13 @@ class RunPlan(Result):
     `estimate` is of a step on one GPU: its batch size is a GPU's share of `batch_size`, its steps are the iterations.
     `watts` is the power of a GPU [W], None if unknown; `pue` the data centre's power over its machines' [-]; `grid` the
     carbon intensity [kg CO₂/kWh]; `price` per GPU-hour in `currency`; `link` the bandwidth between GPUs [bytes/s].
+    `execution` says how the GPUs execute and share a step.
     """
 
     report = "run_plan"
 
     estimate: Estimate
+    execution: Execution
     recipe: Recipe | None
     dataset: str
     samples: int
@@ -146,11 +154,16 @@ class RunPlan(Result):
 
     @property
     def traffic_bytes(self) -> Cost:
-        """All-reduce traffic per GPU and step [bytes]: 2 · (G − 1) / G of the gradients, for G GPUs.
+        """What each GPU sends per step [bytes]: for data parallel 2 · (G − 1) / G of the gradients, for G GPUs.
 
         A ring all-reduce (Patarasuk and Yuan, 2009). Sparse gradients are sent without indices: all GPUs know the mask.
+        If the state is sharded, parameters are sent, too.
         """
-        return 2 * (self.gpus - 1) / self.gpus * self.gradient_bytes
+        if self.execution.sharding.name != "ddp":
+            found = self.estimate
+            sent = sum(dense_step(found.network, found.batch_size, self.execution).sent.values())
+            return Cost(sent, sent)
+        return float(sent_share("all-reduce", self.gpus)) * self.gradient_bytes
 
     @property
     def traffic_seconds(self) -> Cost | None:
@@ -159,10 +172,15 @@ class RunPlan(Result):
 
     @property
     def peak_bytes(self) -> Cost:
-        """Peak memory per GPU, SGD with momentum in fp32 [bytes]; sparse: each tensor in its smallest format."""
+        """Peak memory per GPU [bytes]; sparse: each tensor in its smallest format.
+
+        Of the steps of the run, those that take the most: the least sparse ones, and those with dense gradients.
+        """
         found = self.estimate
-        view = view_of(found.network, found.plan, found.batch_size, Execution.of())
-        return Cost(view.dense.peak.bytes, view.compressed_peak)
+        least = min(each.scale for each in found.plan.method.schedule(found.steps))
+        plan = replace(found.plan, layers=tuple(each.scaled(least) for each in found.plan.layers))
+        view = view_of(found.network, plan, found.batch_size, self.execution)
+        return Cost(view.dense.peak.bytes, view.largest_compressed_peak)
 
     def curve(self) -> list[Moment]:
         """The method's schedule over the run; alternating phases are averaged into one moment."""
@@ -195,9 +213,18 @@ PLANNING = Scope(
 """The settings of a plan: `batch_size` is over all GPUs, and defaults are the recipe's."""
 
 
+class Asked(Settings, ExecutingRun, total=False):
+    """The keywords of `plan_run` beside its own: the settings of `estimate`, and how a step is executed."""
+
+
 def plan_run(
-    network: Network | str | Path,
+    network: "Network | str | Path | nn.Module",
     *,
+    input_shape: Sequence[int] | None = None,
+    example_inputs: Any = None,
+    loss: Any = None,
+    checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
     recipe: str | Recipe | None = None,
     dataset: str | None = None,
     samples: int | None = None,
@@ -209,7 +236,7 @@ def plan_run(
     price: float | None = None,
     currency: str = "USD",
     link: str | float | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Asked],
 ) -> RunPlan:
     """Plans a whole run.
 
@@ -217,15 +244,24 @@ def plan_run(
     it. dataset or samples sets the samples per epoch. The batch is over all gpus. watts is the power of a GPU, by
     default the board power in the device's profile; pue the data centre's energy over its machines'; grid the carbon
     intensity [kg CO₂/kWh]; price per GPU-hour; link the bandwidth between GPUs [bytes/s, or a string such as "25GB"].
-    settings are those of `estimate`.
+    network, its inputs, loss, checkpoint, offload and how a step is executed are as in `planning.memory_of`: they
+    decide the peak and what GPUs send, and recomputation costs FLOPs. settings are those of `estimate`.
 
     Raises SwatcostError for invalid arguments, and if the epochs or the samples are not known.
 
     >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
     450450
     """
-    network = counted_network(network)
-    asked = PLANNING.given(settings)
+    network, execution, left = trained(
+        network,
+        settings,
+        input_shape=input_shape,
+        example_inputs=example_inputs,
+        loss=loss,
+        checkpoint=checkpoint,
+        offload=offload,
+    )
+    asked = PLANNING.given(left)
     chosen = recipe_of(network.name) if recipe is None else RECIPES.choose(recipe)
     if samples is None:
         named = chosen.dataset if dataset is None and chosen else dataset
@@ -254,9 +290,11 @@ def plan_run(
         if value is not None and not least <= value < 1e9:
             raise SwatcostError(f"{name} {value:g}: give a number of at least {least}")
     steps = epochs * ceil(samples / batch_size)
+    execution = execution.on(gpus)
     found = estimate_setting(network, setting.but(batch_size=batch_size // gpus, steps=steps))
     return RunPlan(
-        estimate=found, recipe=chosen, dataset=dataset or f"{samples:,} samples", samples=samples, epochs=epochs,
+        estimate=found, execution=execution, recipe=chosen, dataset=dataset or f"{samples:,} samples",
+        samples=samples, epochs=epochs,
         batch_size=batch_size, gpus=gpus, watts=found.device.watts if watts is None else watts, pue=pue, grid=grid,
         price=price, currency=currency, link=None if link is None else rate_of(link),
     )  # fmt: skip

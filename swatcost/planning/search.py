@@ -185,7 +185,7 @@ class Search:
 
     def _peak(self, plan: SparsityPlan, place: int) -> int:
         view = sparse_memory(self.vectorised.network, _one_of(plan, place), self._dense_step)
-        return view.compressed_peak if view.compressed < view.dense.saved_bytes else view.dense.peak.bytes
+        return min(view.compressed_peak, view.dense.peak.bytes)
 
     @cached_property
     def _dense_step(self) -> StepMemory:

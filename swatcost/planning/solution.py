@@ -11,6 +11,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
 from swatcost.estimate import Estimate, estimate_setting
+from swatcost.loading import counted_network
 from swatcost.memory.execution import EXECUTING, Executing
 from swatcost.methods import checked_sparsity
 from swatcost.methods.method import OPERANDS
@@ -125,7 +126,7 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
 
     wanted: dict[str, Any] = {name: asked.get(name) for name in _GOALS}
     given = SOLVING.given({name: value for name, value in asked.items() if name not in _ALL})
-    traced, execution, _ = trained(network, asked)
+    traced, execution, _ = trained(counted_network(network), asked)
     setting, period = SOLVING.setting(given), given.get("period")
     fixed = {name: checked_sparsity(given[name], name) for name in OPERANDS if name in given}
     vectorised = Vectorised(network=traced, setting=setting)

@@ -22,6 +22,7 @@ def trained(
     batch_dim: int | None = None,
     loss: Any = None,
     checkpoint: str | Iterable[str] | None = None,
+    offload: bool | None = None,
 ) -> tuple[Network, Execution, dict[str, Any]]:
     """The network, traced under the precision that is asked for, the execution, and the settings that are left.
 
@@ -39,6 +40,7 @@ def trained(
             loss=loss,
             autocast=autocast,
             checkpoint=checkpoint,
+            offload=offload,
         )
     )
     if precision is None and traced.conditions.autocast:

@@ -56,7 +56,7 @@ def memory_timeline(step: StepMemory, network: Network, *, size: str = "screen")
     )
     axes.set_ylim(0, _HEADROOM * step.peak.bytes / unit)
     axes.set(xlabel="layers in execution order", ylabel=f"memory [{prefix}B]")
-    names = _running(network)
+    names = _running(network, step)
     name_layers(axes, [*names, *[""] * (len(held) - 1 - len(names))], at)
     axes.set_xlim(0, events[-1])
     for phase in phases:
@@ -98,23 +98,22 @@ def _mark(axes: Axes, phase: _Phase, at: Size, points: float) -> None:
     )  # fmt: skip
 
 
-def _running(network: Network) -> list[str]:
-    """For each event of the timeline the layer that runs, as far as the trace says.
+def _running(network: Network, step: StepMemory) -> list[str]:
+    """For each event of the step the layer that runs, as far as the trace says.
 
     A layer begins in the forward pass when its input is there and the layers before it have begun. In the backward
     pass, in reverse order, it ends when its input is freed, or a layer after it in that order has its freed.
     """
-    timeline, layers = network.timeline, network.layers
+    events, layers = step.events, network.layers
     if not layers:
-        return [""] * len(timeline.events)
-    made = {event - 1: place for place, event in enumerate(timeline.events) if event > 0}
-    freed = {-event - 1: place for place, event in enumerate(timeline.events) if event < 0}
-    begins = list(accumulate((made.get(each.input_storage, 0) for each in layers), max))
-    kept = [freed.get(each.input_storage, -1) for each in layers]
-    ends = list(accumulate((place if place >= timeline.backward else inf for place in kept), min))[::-1]
-    forward = [layers[max(0, bisect(begins, place) - 1)] for place in range(timeline.backward)]
+        return [""] * len(events)
+    made = {event - 1: place for place, event in enumerate(events) if event > 0}
+    freed = {-event - 1: place for place, event in enumerate(events) if event < 0}
+    begins = list(accumulate((made.get(storage, 0) for storage in network.inputs_of_layers), max))
+    kept = [freed.get(storage, -1) for storage in network.inputs_of_layers]
+    ends = list(accumulate((place if place >= step.backward else inf for place in kept), min))[::-1]
+    forward = [layers[max(0, bisect(begins, place) - 1)] for place in range(step.backward)]
     backward = [
-        layers[-1 - min(bisect_left(ends, place), len(layers) - 1)]
-        for place in range(timeline.backward, len(timeline.events))
+        layers[-1 - min(bisect_left(ends, place), len(layers) - 1)] for place in range(step.backward, len(events))
     ]
     return [each.name for each in (*forward, *backward)]

@@ -68,7 +68,7 @@ def _costs(plan: RunPlan) -> Table:
     if plan.gpus > 1:
         quantities += [
             ("gradients per step", plan.gradient_bytes, lambda value: scaled(value, "B")),
-            ("all-reduce traffic per GPU and step", plan.traffic_bytes, lambda value: scaled(value, "B")),
+            ("sent per GPU and step", plan.traffic_bytes, lambda value: scaled(value, "B")),
             ("communication time (no overlap)", plan.traffic_seconds, seconds),
         ]
     lines = [
@@ -132,7 +132,10 @@ def _meanings(plan: RunPlan) -> list[str]:
             if method.weight_gradient == "active"
             else f"{method.name}'s gradients are dense: every weight is updated, so sparsity saves no traffic"
         )
-        sentences.append(f"Gradients are averaged by a ring all-reduce; {sparse}.")
+        shared = "Gradients are averaged by a ring all-reduce"
+        if plan.execution.sharding.name != "ddp":
+            shared = f"GPUs share the step as {plan.execution.sharding.name}: {plan.execution.sharding.title}"
+        sentences.append(f"{shared}; {sparse}.")
     if (
         len({each.scale for each in method.schedule(plan.estimate.steps)}) == 1
         and len(method.schedule(plan.estimate.steps)) > 1
@@ -198,6 +201,10 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         "epochs": plan.epochs,
         "batch_size": plan.batch_size,
         "gpus": plan.gpus,
+        "optimizer": plan.execution.optimizer.name,
+        "precision": plan.execution.precision.name,
+        "sharding": plan.execution.sharding.name,
+        "loss": plan.estimate.network.conditions.loss,
         "iterations": plan.iterations,
         "topk_refreshes": plan.topk_refreshes,
         "topk_seconds": plan.topk_seconds,

@@ -80,17 +80,22 @@ class CheckpointedModules:
 class Checkpointing:
     """Tracks torch.utils.checkpoint: `depth` is above 0 while the backward pass recomputes forward operations.
 
+    `running` is called with True where a forward pass begins that is checkpointed, whose inputs have just been saved,
+    and with False where it ends: what autograd saves between them is not kept.
+
     Reentrant checkpoints are run as non-reentrant ones without early stop, which save and run the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, running: Callable[[bool], None]) -> None:
         self.depth = 0
+        self._running = running
         self._thread = threading.get_ident()
 
     @contextlib.contextmanager
     def tracked(self) -> Iterator[None]:
         """Tracks both kinds in this thread."""
         hook, function = torch_checkpoint._recomputation_hook, torch_checkpoint.CheckpointFunction
+        discarding = torch_checkpoint._checkpoint_hook
         generator = torch_checkpoint._checkpoint_without_reentrant_generator
         signature = inspect.signature(generator)
         tracker = self
@@ -102,6 +107,17 @@ class Checkpointing:
 
             def __exit__(self, *exception: object) -> None:
                 tracker.depth -= threading.get_ident() == tracker._thread
+                super().__exit__(*exception)
+
+        class Discarding(discarding):  # type: ignore[misc, valid-type]
+            def __enter__(self) -> None:
+                if threading.get_ident() == tracker._thread:
+                    tracker._running(True)
+                super().__enter__()
+
+            def __exit__(self, *exception: object) -> None:
+                if threading.get_ident() == tracker._thread:
+                    tracker._running(False)
                 super().__exit__(*exception)
 
         class Reentrant:
@@ -124,12 +140,12 @@ class Checkpointing:
 
         patched: Any = torch_checkpoint
         patched._recomputation_hook, patched.CheckpointFunction = Tracked, Reentrant
-        patched._checkpoint_without_reentrant_generator = non_reentrant
+        patched._checkpoint_without_reentrant_generator, patched._checkpoint_hook = non_reentrant, Discarding
         try:
             yield
         finally:
             patched._recomputation_hook, patched.CheckpointFunction = hook, function
-            patched._checkpoint_without_reentrant_generator = generator
+            patched._checkpoint_without_reentrant_generator, patched._checkpoint_hook = generator, discarding
 
 
 def _with_equal_arguments(function: Callable[..., Any], first: tuple[Any, ...]) -> Callable[..., Any]:

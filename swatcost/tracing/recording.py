@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
 from swatcost.network.conditions import Conditions
 from swatcost.network.layer import Layer
+from swatcost.tracing.accumulations import Accumulations
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable, number_of
 from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
@@ -61,6 +62,7 @@ class Recording:
         self._layers: list[Layer] = []
         self._complex = ComplexConvolutions()
         self._recomputed: list[Layer] = []  # by checkpointing
+        self._checkpoints = 0  # that are running
         self._uncounted: dict[str, list[str]] = defaultdict(list)
         self._reached: set[int] = set()
         self._custom: dict[int, tuple[str, str]] = {}  # custom functions by their node's number: name and module
@@ -71,6 +73,7 @@ class Recording:
         self._in_loss = False
         self._embeds_input = False
         self._backward_began = 0
+        self._accumulations = Accumulations(self._storages)
         self._events: list[int] = []  # the timeline's, once the step is over
         for each in tensors_of(list(inputs)):
             self._storages.number(each)  # the first storages of a trace are the network's inputs
@@ -132,6 +135,7 @@ class Recording:
         inputs = tensors_of(args)
         self._track(name, args, kwargs, result, layers)
         has_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+        has_gradient = has_gradient and not self._checkpoints
         self._saved.next_operation(name, result, has_gradient=has_gradient)
 
     @property
@@ -163,9 +167,18 @@ class Recording:
             self._recomputed += [each for each in layers if not each.is_norm]
         self._track(operation.name, args, kwargs, result, layers)
 
+    def checkpointed(self, begins: bool) -> None:
+        """A checkpointed part of the forward pass begins or ends: its inputs are saved, and nothing that runs in it."""
+        self._saved.next_operation("checkpoint", (), has_gradient=False)
+        self._checkpoints += 1 if begins else -1
+
     def view(self, func: Any, args: tuple[Any, ...]) -> None:
         """Records a view of the forward pass."""
         self._origins.view(self._reader.operation(func).name, args)
+
+    def is_activation(self, tensor: Tensor) -> bool:
+        """Whether a tensor is in neither a parameter nor a buffer, and has numbers of its own."""
+        return address(tensor) not in self._own.addresses and tensor.layout == torch.strided and tensor.dim() > 0
 
     def saved(self, tensor: Tensor, frame: Frame) -> None:
         """Records a tensor that autograd saves."""
@@ -208,6 +221,7 @@ class Recording:
         for node, place in custom.items():
             self._custom[number_of(node)] = backward_of(node), place
             node.register_hook(partial(self._returned, backward_of(node), place))
+        self._accumulations.observe(self._parameters.values())
         self._backward_began = len(self._storages.events)
         return [each for each in self._graph.leaves() if self._own.name(each) is None]
 
@@ -216,6 +230,7 @@ class Recording:
         node = torch._C._current_autograd_node()
         if node is None or self._graph.knows(node):
             return
+        self._accumulations.operation(node, result)
         operation, (_, place) = self._reader.operation(func), self._custom.get(number_of(node), ("", ""))
         self._unseen.track(operation.name, func, args, kwargs, result)
         try:
@@ -242,10 +257,12 @@ class Recording:
     def backward_failed(self) -> None:
         """Drops what was recorded of a backward pass that failed."""
         self._executed_backward.all_unread(self._custom.values())
+        self._accumulations.forget()
         self._events = self._storages.events[: self._backward_began]
 
     def release(self) -> None:
         """Frees autograd's graph, once nothing else holds the step's tensors."""
+        self._accumulations.release()
         self._graph.release()
 
     def network(self, name: str, conditions: Conditions) -> Network:
@@ -273,6 +290,7 @@ class Recording:
                 gradients=tuple(sorted(gradients)),
                 inputs=self._input_storages,
                 targets=tuple(self._targets),
+                accumulations=self._accumulations.of(gradients),
             ),
             conditions=conditions,
             uncounted=tuple(self._listed()),

@@ -43,9 +43,10 @@ def trace_zoo(
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: Sequence[str] | None = None,
+    offload: bool | None = None,
 ) -> Network:
     """Traces a network of the zoo."""
-    wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint}
+    wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
     try:
         with torch.device("meta"):
             module = entry.build(classes)
@@ -64,6 +65,7 @@ def trace_source(
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: Sequence[str] | None = None,
+    offload: bool | None = None,
 ) -> Network:
     """Traces the network that `library:name`, `package.module:factory` or `path/file.py:factory` names.
 
@@ -78,12 +80,14 @@ def trace_source(
     with _importing(source), process_state(), Generators().restored():
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
-            if any(each is not None for each in (input_shape, input_dtype, classes, loss, autocast, checkpoint)):
+            if any(
+                each is not None for each in (input_shape, input_dtype, classes, loss, autocast, checkpoint, offload)
+            ):
                 raise SwatcostError(
                     f"{source} is already traced: leave out what a trace fixes, such as input_shape and classes"
                 )
             return built
-        wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint}
+        wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
         if input_shape is None and built.inputs is None and built.input_shape is None:
             raise SwatcostError(
                 f"{source} does not define an input shape: give --input-shape (input_shape=), "

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from swatcost.common.errors import SwatcostError
-from swatcost.network import Network, Variation
+from swatcost.network import Network, StepTensors, Variation
 from swatcost.tracing.arguments import Arguments, tensors_in
 from swatcost.tracing.batch import Batch
 from swatcost.tracing.loss import NotAssumableError
@@ -54,8 +54,9 @@ class Step:
     def network(self) -> Network:
         """The trace, compared with other runs of the step if these may differ."""
         first = self._traced
+        network = replace(first.network, amp=self._under_amp())
         if not first.draws and not first.reads:
-            return first.network
+            return network
         counts = [_macs(first.network)]
         for seed in range(1, _RUNS_THAT_DRAW if first.draws else _RUNS_THAT_READ):
             with contextlib.suppress(
@@ -70,7 +71,26 @@ class Step:
             forward_macs=(min(forward), max(forward)),
             training_macs=(min(training), max(training)),
         )
-        return replace(first.network, variation=variation)
+        return replace(network, variation=variation)
+
+    def _under_amp(self) -> StepTensors | None:
+        """The tensors of the same step under torch.autocast; None where the step is run for real, which takes long."""
+        if self._wanted.autocast or not self._meta:
+            return None
+        args, kwargs = self._arguments()
+        wanted = replace(self._wanted, autocast="amp")
+        try:
+            found = traced_step(self._model, self._name, self._batch, args, kwargs, wanted, meta=True).network
+        except SwatcostError:  # what a module refuses under autocast, such as binary_cross_entropy
+            return None
+        if len(found.layers) != len(self._traced.network.layers):
+            return None
+        return StepTensors(
+            storages=found.storages,
+            saved=found.saved,
+            timeline=found.timeline,
+            layer_inputs=tuple(each.input_storage for each in found.layers),
+        )
 
     def _run(self) -> Traced:
         args, kwargs = self._arguments()

@@ -81,8 +81,9 @@ class Storages:
     def _size(self, tensor: Tensor) -> Storage:
         """The storage's size, and whether it grows with the batch.
 
-        If the batch size is not identifiable, a tensor with one dimension is assumed to hold channel statistics, and
-        one whose shape only tensors have that do not grow, the gradient of such a tensor.
+        If the batch size is not identifiable, a tensor without dimensions is one number, such as a loss, one with one
+        dimension is assumed to hold channel statistics, and one whose shape only tensors have that do not grow, the
+        gradient of such a tensor.
         """
         size = tensor.untyped_storage().nbytes()
         divides = size // tensor.element_size() % self._batch_size == 0
@@ -94,4 +95,4 @@ class Storages:
 
     def _seems_fixed(self, tensor: Tensor) -> bool:
         shape = tuple(tensor.shape)
-        return len(shape) == 1 or (shape in self._fixed_shapes and shape not in self._growing_shapes)
+        return len(shape) <= 1 or (shape in self._fixed_shapes and shape not in self._growing_shapes)

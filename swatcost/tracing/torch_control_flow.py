@@ -18,8 +18,6 @@ from torch._higher_order_ops.scan import ScanOp
 from torch._higher_order_ops.while_loop import WhileLoopOp
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-Hook = Callable[[Tensor], Tensor]
-
 
 def _cond(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
     return (true_fn if pred else false_fn)(*operands)
@@ -83,19 +81,19 @@ def eager_control_flow() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def saving(pack: Hook, within_transform: Callable[[bool], None]) -> Iterator[None]:
+def saving(
+    pack: Callable[[Tensor], Any], unpack: Callable[[Any], Tensor], within_transform: Callable[[bool], None]
+) -> Iterator[None]:
     """Calls `pack` with every tensor that autograd saves in this thread, except within function transforms.
 
-    Calls `within_transform` with True when the outermost of these begins, and with False when it ends.
+    Autograd keeps what that returns, and calls `unpack` with it when it needs the tensor. Calls `within_transform` with
+    True when the outermost of these transforms begins, and with False when it ends.
     """
     thread = threading.get_ident()
     graph: Any = torch.autograd.graph
     disable = graph.disable_saved_tensors_hooks
     hooks: Any = torch._C._autograd
     depth = 0
-
-    def keep(tensor: Tensor) -> Tensor:
-        return tensor
 
     @contextlib.contextmanager
     def lifted(message: str) -> Iterator[None]:
@@ -115,11 +113,11 @@ def saving(pack: Hook, within_transform: Callable[[bool], None]) -> Iterator[Non
             depth -= 1
             if depth == 0:
                 within_transform(False)
-                hooks._push_saved_tensors_default_hooks(pack, keep)
+                hooks._push_saved_tensors_default_hooks(pack, unpack)
 
     graph.disable_saved_tensors_hooks = lifted
     try:
-        with graph.saved_tensors_hooks(pack, keep):
+        with graph.saved_tensors_hooks(pack, unpack):
             yield
     finally:
         graph.disable_saved_tensors_hooks = disable

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from torch.nested._internal.nested_tensor import NestedTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, first_line
 from swatcost.network import Network
 from swatcost.network.conditions import IN_LOSS
 from swatcost.tracing.arguments import tensors_in
@@ -40,6 +40,15 @@ from swatcost.tracing.scripted_calls import flat_weights_replaced, scripts_as_wr
 from swatcost.tracing.torch_control_flow import eager_control_flow, saving
 from swatcost.tracing.value_reads import ValueReads
 from swatcost.tracing.wanted import Wanted, installed, region_of
+
+
+@dataclass(frozen=True)
+class Offloaded:
+    """A saved tensor that is on the host until the backward pass needs it."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,8 @@ def traced_step(
     cannot be run as is wanted, and NotAssumableError if it ends in an assumed loss that cannot be computed.
     """
     again = CheckpointedModules(modules_to_checkpoint(model, wanted.checkpoint))
+    if wanted.offload and not meta:
+        raise SwatcostError(f"offload: {name} has to be run with values, whose way to the host cannot be followed")
     parameters = {key: nn.Parameter(stand_in(each, meta), each.requires_grad) for key, each in model.named_parameters()}
     buffers = {key: stand_in(each, meta) for key, each in model.named_buffers()}
     given = tensors_in((args, kwargs))
@@ -100,7 +111,7 @@ def traced_step(
             scripts = flat_weights_replaced(model, parameters)
             try:
                 reads = observer.reads.noted()
-                saved = saving(observer.save, observer.within_transform)
+                saved = saving(observer.save, observer.needed, observer.within_transform)
                 with scripts, saved, eager_control_flow(), device, attention, flex, reads, observer:
                     named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
                     functional_call(_WholeStep(model, observer, casting), named, args, kwargs)
@@ -153,7 +164,7 @@ class _Observer(TorchDispatchMode):
         self.operations = 0
         self.most_operations = most_operations
         self.kernels = Kernels() if meta else None
-        self.checkpointing = Checkpointing()
+        self.checkpointing = Checkpointing(self.checkpointed)
         self.in_backward = False
         self.in_nested = False
         self.in_transform = False
@@ -248,12 +259,20 @@ class _Observer(TorchDispatchMode):
         try:
             if ending.scalar is not None:
                 ending.scalar.backward()
-        except (Exception, SystemExit):  # a custom autograd function may not run on such tensors
+        except (Exception, SystemExit) as error:  # a custom autograd function may not run on such tensors
+            if self.wanted.checkpoint:
+                again = ", ".join(self.wanted.checkpoint)
+                reason = f"what it is given has changed when it runs again: {first_line(error)}"
+                raise SwatcostError(f"checkpoint {again:.60}: the backward pass cannot be run: {reason}") from error
             self.recording.backward_failed()
         else:
             self.recording.backward_ended()
         for each, gradient in others:
             each.grad = gradient
+
+    def checkpointed(self, begins: bool) -> None:
+        if not self.in_backward:
+            self.recording.checkpointed(begins)
 
     def within_transform(self, begins: bool) -> None:
         self.in_transform = begins
@@ -263,9 +282,18 @@ class _Observer(TorchDispatchMode):
             self.statements.read(frame)
             self.recording.left(frame, result)
 
-    def save(self, tensor: Tensor) -> Tensor:
+    def save(self, tensor: Tensor) -> Tensor | Offloaded:
         self.recording.saved(tensor._values if isinstance(tensor, NestedTensor) else tensor, self.running.here)
+        if self.wanted.offload and self.recording.is_activation(tensor):
+            return Offloaded(tensor.shape, tensor.stride(), tensor.dtype)
         return tensor.detach()  # returned as it is, a result and its node would hold each other
+
+    @staticmethod
+    def needed(saved: Tensor | Offloaded) -> Tensor:
+        """A saved tensor as the backward pass needs it: where it is, or brought back."""
+        if isinstance(saved, Tensor):
+            return saved
+        return torch.empty_strided(saved.shape, saved.stride, dtype=saved.dtype, device="meta")
 
 
 class _WholeStep(nn.Module):

@@ -16,21 +16,25 @@ from swatcost.tracing.loss import Loss, OwnLoss
 
 @dataclass(frozen=True)
 class Wanted:
-    """The loss of the step, the kind of autocast, and patterns of the modules to checkpoint."""
+    """The loss of the step, the kind of autocast, patterns of modules to checkpoint, and whether to offload."""
 
     loss: Loss
     autocast: str = ""
     checkpoint: tuple[str, ...] = ()
+    offload: bool = False
 
     @staticmethod
     def of(
-        loss: str | OwnLoss | None = None, autocast: str | None = None, checkpoint: str | Iterable[str] | None = None
+        loss: str | OwnLoss | None = None,
+        autocast: str | None = None,
+        checkpoint: str | Iterable[str] | None = None,
+        offload: bool | None = None,
     ) -> "Wanted":
         """The same from what a user gives. Raises SwatcostError for what is none of them."""
         if autocast and autocast not in AUTOCASTS:
             raise SwatcostError(f"autocast {autocast!r:.40}: {nearest(str(autocast), list(AUTOCASTS))}")
         patterns = (checkpoint,) if isinstance(checkpoint, str) else tuple(map(str, checkpoint or ()))
-        return Wanted(Loss(loss), autocast or "", patterns)
+        return Wanted(Loss(loss), autocast or "", patterns, bool(offload))
 
     def casting(self) -> Autocast | None:
         """The autocast under which the step runs; None for the network's own precisions."""
@@ -47,6 +51,7 @@ class Wanted:
             autocast=self.autocast,
             checkpoint=self.checkpoint,
             checkpointed=tuple(checkpointed),
+            offload=self.offload,
         )
 
 

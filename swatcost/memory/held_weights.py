@@ -1,0 +1,152 @@
+"""Bytes of all that a training step holds for weights, in one way of storing those that are sparse.
+
+What is held apart from that, activations above all, is dense here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from swatcost.memory.dense_step import StepMemory, composition, live_bytes, part_of, sizes_at
+from swatcost.memory.precisions import FULL
+from swatcost.memory.weight_storage import PARTS, ElementBytes, WeightStorage, stored_bytes
+from swatcost.network import Network
+from swatcost.sparsity import SparsityPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldWeights:
+    """A step whose sparse weights are stored in one way, with dense activations [bytes].
+
+    `parts` are those of `weight_storage.PARTS`, over all parameters. `in_passes` is the most that the passes hold, but
+    for copies of dense parameters, which count as saved for the backward pass; of that, `saved_activations` and
+    `inputs`. `at_update` is what the optimizer's step holds.
+    """
+
+    storage: WeightStorage
+    parts: dict[str, int]
+    in_passes: int
+    saved_activations: int
+    inputs: int
+    at_update: int
+
+    @property
+    def total(self) -> int:
+        """All that is stored for weights [bytes]."""
+        return sum(self.parts.values())
+
+    @property
+    def saved_copies(self) -> int:
+        """The copies that are made in the forward pass, for the backward pass [bytes]."""
+        return 0 if self.storage.keeps_copies else self.parts["weight copies"]
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """A sparse weight, and its PARTS [bytes] dense and as stored; `gradient` is the storage of its gradient."""
+
+    name: str
+    elements: int
+    gradient: int | None
+    dense: Mapping[str, float]
+    stored: Mapping[str, float]
+
+    @property
+    def updated(self) -> int:
+        """The elements that the optimizer has state for."""
+        part = "optimizer state"
+        return round(self.elements * self.stored[part] / self.dense[part]) if self.dense[part] else self.elements
+
+
+def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage: WeightStorage) -> HeldWeights:
+    """The bytes that the dense step would hold if its sparse weights were stored so."""
+    numbers = step.execution.precision
+    live, holds, gradients = step.live, step.peak.holds, step.gradients
+    compressed = storage.gradients == "active"
+    sizes = sizes_at(network, step.batch_size, numbers) if compressed or step.peak.phase == "optimizer step" else []
+    weights = _sparse_weights(network, plan, step, sizes if compressed else [], storage)
+    if compressed:
+        for each in weights:
+            if each.gradient is not None:
+                sizes[each.gradient] = round(each.stored["gradients"])
+        live = live_bytes(step.events, sizes)
+        gradients = sum(sizes[each] for each in network.timeline.gradients)
+    if sizes:
+        place = max(range(len(live)), key=live.__getitem__, default=-1)
+        holds = composition(network, sizes, step.events[: place + 1])
+    parts = {
+        name: round(step.constant.get(name, 0) + sum(each.stored[name] - each.dense[name] for each in weights))
+        for name in PARTS
+    }
+    parts["gradients"] = gradients
+    passing = {"gradients"} if storage.keeps_copies else {"gradients", "weight copies"}
+    constant = sum(size for name, size in parts.items() if name not in passing)
+    constant += sum(size for name, size in step.constant.items() if name not in PARTS)
+    part = part_of(network, step.batch_size, step.execution)
+    updated = {network.parameters[number].name: part.as_trained(number) for number in part.trained}
+    for weight in weights:
+        if weight.name in updated and weight.updated != weight.elements:
+            updated[weight.name] = updated[weight.name]._replace(shape=(weight.updated,))
+    working = step.execution.way.temporaries([*updated.values()]) if step.working else 0
+    return HeldWeights(
+        storage=storage,
+        parts=parts,
+        in_passes=constant + max(live, default=0),
+        saved_activations=holds.get("saved activations", 0),
+        inputs=holds.get("input", 0),
+        at_update=constant + (live[-1] if live else 0) + working,
+    )
+
+
+def _sparse_weights(
+    network: Network, plan: SparsityPlan, step: StepMemory, sizes: Sequence[int], storage: WeightStorage
+) -> list[_Weight]:
+    """The weights that the plan makes sparse, in this storage; without sizes all gradients are dense."""
+    numbers = step.execution.precision
+    elements_of = {each.name: each.elements for each in network.parameters}
+    part = part_of(network, step.batch_size, step.execution)
+    state_of = {
+        network.parameters[number].name: part.optimizer.state([part.as_trained(number)]) for number in part.trained
+    }
+    gradient_of = _gradients_by_weight(network, plan) if sizes else {}
+    found = []
+    for layer, sparsity in plan.by_weight(network):
+        if not sparsity.weight:
+            continue
+        elements, trains, gradient = layer.weight_elements, layer.weight_trains, gradient_of.get(layer.weight)
+        is_parameter = elements_of.get(layer.weight) == elements
+        # the parameters that another weight is computed from stay as they are
+        of_weight = storage if is_parameter else replace(storage, parameters="all", gradients="all", state="all")
+        rows, columns = layer.weight_shape[0], elements / layer.weight_shape[0]
+        element = ElementBytes(
+            parameter=numbers.parameter if layer.element_bytes == FULL else layer.element_bytes,
+            master=numbers.master * trains,
+            gradient=0 if gradient is None else sizes[gradient] / elements,
+            state=state_of.get(layer.weight, 0) / elements,
+        )
+        dense = dict.fromkeys(PARTS, 0.0) | {name: elements * size for name, size in element.by_part()}
+        stored = stored_bytes(
+            of_weight,
+            rows=rows,
+            columns=columns,
+            sparsity=sparsity.weight,
+            element=element,
+            # masked code keeps its copy with the input; a format need not, if no grad_input reads it
+            copied=layer.input_needs_grad or (trains and not storage.formats),
+            pattern=plan.pattern,
+        )
+        found.append(_Weight(layer.weight, elements, gradient, dense, stored))
+    return found
+
+
+def _gradients_by_weight(network: Network, plan: SparsityPlan) -> dict[str, int]:
+    """The storage of each trained weight's gradient. A trace does not say which is whose: they are told apart by size,
+    and those of one size by order, since the last layer's gradient is computed first."""
+    left = [(storage, network.storages[storage].bytes) for storage in network.timeline.gradients]
+    found: dict[str, int] = {}
+    for layer, _ in reversed(plan.by_weight(network)):
+        size = layer.weight_elements * layer.element_bytes
+        match = next((each for each in left if each[1] == size), None) if layer.weight_trains else None
+        if match is not None:
+            left.remove(match)
+            found[layer.weight] = match[0]
+    return found
