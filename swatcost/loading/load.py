@@ -218,8 +218,9 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
     """
     from swatcost.loading import trace_cache
 
-    key = {"source": source, "where": _where(source), **asked, **trace_cache.versions()}
-    cacheable = not registered_here() and _place(source) not in sys.modules
+    imported = source, asked["loss"] or ""
+    key = {"source": source, "where": [*map(_where, imported)], **asked, **trace_cache.versions()}
+    cacheable = not registered_here() and not any(_place(each) in sys.modules for each in imported)
     cached = trace_cache.read(key) if cacheable and not fresh else None
     if cached is not None:
         return cached

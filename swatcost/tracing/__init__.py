@@ -16,7 +16,7 @@ from swatcost.network import Network, batch_is_identifiable
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
 from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
 from swatcost.tracing.forward_error import ForwardError
-from swatcost.tracing.loss import OwnLoss
+from swatcost.tracing.loss import LossError, OwnLoss
 from swatcost.tracing.step import Step
 from swatcost.tracing.wanted import Wanted
 
@@ -58,9 +58,12 @@ def trace(
 
     loss is "none", "mse", "cross-entropy", or a function of the network's output that returns one number; by default it
     is the network's own loss where that returns one, or the cross-entropy where the output looks like scores of
-    classes or tokens. autocast is "amp" or another name in `swatcost.network.conditions.AUTOCASTS`, for a step under
-    torch.autocast. checkpoint is a pattern of module names, or several: what if these modules were checkpointed,
-    without changing the network. offload is the same for moving saved tensors to the host and back.
+    classes or tokens. Products in a function of yours are layers called "(loss)"; parameters that it has are none of
+    the network's, so that neither they nor their optimizer state are counted as memory.
+
+    autocast is "amp" or another name in `swatcost.network.conditions.AUTOCASTS`, for a step under torch.autocast.
+    checkpoint is a pattern of module names, or several: what if these modules were checkpointed, without changing the
+    network. offload is the same for moving saved tensors to the host and back.
 
     A module in evaluation mode is put in training mode for the step; in one that is in training mode, submodules keep
     their modes. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before, even
@@ -164,11 +167,13 @@ def _step_of_shape(
         raise SwatcostError(f"input shape {shape} is too large for a tensor") from None
     try:
         return Step(model, name, batch, lambda: ((sample,), {}), wanted, meta=True)
-    except ForwardError as failure:
-        if dtype is None and failure.place and isinstance(failure.place.module, nn.Embedding | nn.EmbeddingBag):
+    except (ForwardError, LossError) as failure:
+        place = failure.place if isinstance(failure, ForwardError) else None
+        if dtype is None and place and isinstance(place.module, nn.Embedding | nn.EmbeddingBag):
             return _step_of_shape(model, shape, torch.int64, batch, name, wanted)  # an embedding takes indices
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
-        if device.type == "meta":
+        wrong = isinstance(failure, LossError) and not isinstance(failure.__cause__, RuntimeError)  # on every device
+        if device.type == "meta" or wrong:
             raise
     # Modules that keep tensors outside their buffers or read values need a real run.
     _check_fits(sample, shape)

@@ -11,7 +11,7 @@ Source: aten/src/ATen/autocast_mode.h and autocast_mode.cpp, torch 2.13.
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,16 +59,26 @@ _REFUSED = {"cuda": ("binary_cross_entropy",), "cpu": ()}
 Kernel = Callable[..., Any]
 
 
+class _Region(NamedTuple):
+    """Whether operations are cast, to what, and whether copies of parameters are kept."""
+
+    enabled: bool
+    dtype: torch.dtype
+    keeps_copies: bool
+
+
 class Autocast:
     """Runs what is inside `on()` under autocast to `dtype`, by the lists of `device`, "cuda" or "cpu".
 
-    Copies of leaf parameters in the lower precision are kept until the outermost region is left, as torch keeps them.
-    A network that enters torch.autocast itself, or asks whether it is enabled, sees this one.
+    Copies of leaf parameters in the lower precision are kept until the outermost region is left, as torch keeps them;
+    they have gradients even if they are first made under `torch.no_grad`.
+    A network that enters torch.autocast itself, or asks whether it is enabled, sees this one. Recurrent layers run as
+    their operations do; cuDNN's, which runs them whole in the lower precision, is not there.
     """
 
     def __init__(self, dtype: torch.dtype, device: str) -> None:
         self._dtype, self._listed_for = dtype, device
-        self._regions: list[tuple[bool, torch.dtype]] = []
+        self._regions: list[_Region] = []
         self._copies: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @contextlib.contextmanager
@@ -90,10 +100,12 @@ class Autocast:
             self._copies.clear()
 
     @contextlib.contextmanager
-    def on(self, dtype: torch.dtype | None = None, *, enabled: bool = True) -> Iterator[None]:
+    def on(
+        self, dtype: torch.dtype | None = None, *, enabled: bool = True, keeps_copies: bool = True
+    ) -> Iterator[None]:
         """A region in which operations are cast, or are not."""
         guard: Any = torch._C._IncludeDispatchKeyGuard if enabled else torch._C._ExcludeDispatchKeyGuard
-        self._regions.append((enabled, dtype or self._dtype))
+        self._regions.append(_Region(enabled, dtype or self._dtype, keeps_copies))
         try:
             with guard(_KEY if enabled else torch._C.DispatchKeySet(_KEY)):
                 yield
@@ -103,23 +115,28 @@ class Autocast:
                 self._copies.clear()
 
     def _enabled(self, *device: str) -> bool:
-        return bool(self._regions) and self._regions[-1][0]
+        return bool(self._regions) and self._regions[-1].enabled
 
     def _lower(self, *device: str) -> torch.dtype:
-        return self._regions[-1][1] if self._regions else self._dtype
+        return self._regions[-1].dtype if self._regions else self._dtype
+
+    def _keeps_copies(self) -> bool:
+        return not self._regions or self._regions[-1].keeps_copies
 
     @contextlib.contextmanager
     def _in_place_of_torchs(self) -> Iterator[None]:
         state, torchs, default = self, autocast_mode.autocast, torch.get_autocast_dtype
+        cast = autocast_mode._cast
 
         def init(
             self: Any, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: Any = None
         ) -> None:
-            self.device, self._enabled, self._cache_enabled, self._entered = device_type, enabled, True, []
+            self.device, self._enabled, self._entered = device_type, enabled, []
+            self._cache_enabled = state._keeps_copies() if cache_enabled is None else cache_enabled
             self.fast_dtype = state._lower() if dtype is None else dtype
 
         def enter(self: Any) -> Any:
-            region = state.on(self.fast_dtype, enabled=self._enabled)
+            region = state.on(self.fast_dtype, enabled=self._enabled, keeps_copies=self._cache_enabled)
             region.__enter__()
             self._entered.append(region)
             return self
@@ -127,12 +144,21 @@ class Autocast:
         def leave(self: Any, *exception: Any) -> bool:
             return bool(self._entered.pop().__exit__(*exception))
 
+        def cast_anywhere(value: Any, device_type: str, dtype: Any) -> Any:
+            return cast(value, value.device.type if isinstance(value, Tensor) else device_type, dtype)
+
+        def lower(*device: str) -> torch.dtype:
+            return self._lower() if self._enabled() else default(*device)
+
         replaced: dict[Any, dict[str, Any]] = {
             torchs: {"__init__": init, "__enter__": enter, "__exit__": leave},
             torch: {
                 "is_autocast_enabled": self._enabled,
-                "get_autocast_dtype": lambda *device: self._lower() if self._enabled() else default(*device),
+                "is_autocast_cache_enabled": self._keeps_copies,
+                "get_autocast_dtype": lower,
+                "get_autocast_gpu_dtype": lambda: lower("cuda"),
             },
+            autocast_mode: {"_cast": cast_anywhere},  # of torch.amp.custom_fwd, for tensors on its device only
         }
         before = {(place, name): vars(place)[name] for place, names in replaced.items() for name in names}
         for place, names in replaced.items():
@@ -150,28 +176,37 @@ class Autocast:
             operation, _, overload = name.partition(".")
             func = getattr(getattr(torch.ops.aten, operation), overload or "default")
             if operation in _REFUSED[device]:
-                continue
-            if operation in _LOWER[device]:
+                yield name, _refuses(operation)
+            elif operation in _LOWER[device]:
                 yield name, self._kernel(func, lambda args: self._lower())
             elif operation in _WIDEST[device]:
                 yield name, self._kernel(func, self._widest)
             elif operation in _RESULT_IN_FP32[device]:
                 yield name, self._with_dtype(func)
             elif operation == "norm":
-                yield name, self._norm(func)
+                yield name, _norm
             else:
                 yield name, self._kernel(func, lambda args: torch.float32)
 
     def _kernel(self, func: Any, precision: Callable[[Any], torch.dtype]) -> Kernel:
         def run(*args: Any, **kwargs: Any) -> Any:
             with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
-                dtype = precision((args, kwargs))
-                # The last argument first: torch's build evaluates them so, and the backward pass runs the other way.
-                named = {name: self._cast(each, dtype) for name, each in reversed(kwargs.items())}
-                given = [self._cast(each, dtype) for each in reversed(args)]
-                return func(*reversed(given), **named)
+                args, kwargs = self._all_cast(args, kwargs, precision((args, kwargs)))
+                return func(*args, **kwargs)
 
         return run
+
+    def lowered(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments as an operation that runs in the lower precision is given them in this region."""
+        return self._all_cast(args, kwargs, self._lower()) if self._enabled() else (args, kwargs)
+
+    def _all_cast(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The last argument is cast first, as torch's builds do; the backward pass runs the other way."""
+        named = [(name, self._cast(each, dtype)) for name, each in reversed(kwargs.items())]
+        given = [self._cast(each, dtype) for each in reversed(args)]
+        return tuple(reversed(given)), dict(reversed(named))
 
     def _with_dtype(self, func: Any) -> Kernel:
         def run(first: Any, *args: Any, dtype: Any = None, **kwargs: Any) -> Any:
@@ -179,14 +214,6 @@ class Autocast:
                 if dtype is None and not (args and isinstance(args[-1], torch.dtype)) and _is_eligible(first):
                     dtype = torch.float32
                 return func(first, *args, **kwargs, **({} if dtype is None else {"dtype": dtype}))
-
-        return run
-
-    def _norm(self, func: Any) -> Kernel:
-        def run(first: Any, p: Any = 2, *args: Any, dtype: Any = None, **kwargs: Any) -> Any:
-            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
-                wanted = torch.float32 if _is_eligible(first) else first.dtype
-                return torch.ops.aten.norm(first, p, *args, dtype=wanted, **kwargs)
 
         return run
 
@@ -201,12 +228,29 @@ class Autocast:
             return value
         if value.dtype != torch.float32 or not value.requires_grad or not value.is_leaf or value._is_view():
             return value.to(dtype)
-        if dtype == torch.float32 or dtype != self._lower():
+        if dtype != self._lower() or not self._keeps_copies() or torch.is_inference_mode_enabled():
             return value.to(dtype)
         place = id(value), dtype
         if place not in self._copies:
-            self._copies[place] = value, value.to(dtype)
+            with torch.enable_grad():
+                self._copies[place] = value, value.to(dtype)
         return self._copies[place][1]
+
+
+def _norm(first: Any, p: Any = 2, *dims: Any) -> Any:
+    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
+        dtype = torch.float32 if _is_eligible(first) else first.dtype
+        dims = (*dims, False) if len(dims) == 1 else dims  # they are not kept
+        return torch.ops.aten.norm(first, p, *dims, dtype=dtype)
+
+
+def _refuses(operation: str) -> Kernel:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            f"torch.autocast refuses {operation} on CUDA: use {operation}_with_logits, or disable it there"
+        )
+
+    return run
 
 
 def _is_eligible(value: Any) -> bool:

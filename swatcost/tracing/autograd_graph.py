@@ -82,6 +82,10 @@ class AutogradGraph:
         custom = {node: self._module_of(number_of(node)) for node in functions}
         return {operation for operation, number in self._nodes.items() if number in numbered}, custom
 
+    def leaves(self) -> list[Tensor]:
+        """The tensors whose gradients the backward pass accumulates."""
+        return [node.variable for node in self._seen if hasattr(node, "variable")]
+
     def _module_of(self, number: int) -> str:
         """The innermost module that ran when autograd created the node."""
         return next((name for began, ended, name in self._modules if began <= number < ended), "")

@@ -13,16 +13,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from swatcost.tracing.autocast import Autocast
+
 _OF_TORCH = F.scaled_dot_product_attention
 
 
 @contextlib.contextmanager
-def fused_attention() -> Iterator[None]:
-    """Calls torch's fused attention kernel where it applies: without dropout, with one head size."""
+def fused_attention(casting: Autocast | None) -> Iterator[None]:
+    """Calls torch's fused attention kernel where it applies: without dropout, with one head size.
+
+    Autocast has cast what it is given before, as where queries and keys are normalised in fp32 and values are not.
+    """
     thread = threading.get_ident()
 
     def attention(*args: Any, **kwargs: Any) -> Any:
-        return _attention(*args, **kwargs) if threading.get_ident() == thread else _OF_TORCH(*args, **kwargs)
+        if threading.get_ident() != thread:
+            return _OF_TORCH(*args, **kwargs)
+        if casting is not None:
+            args, kwargs = casting.lowered(args, kwargs)
+        return _attention(*args, **kwargs)
 
     F.scaled_dot_product_attention = attention
     try:

@@ -8,12 +8,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swatcost.common.errors import SwatcostError
+from swatcost.common.errors import SwatcostError, first_line
+from swatcost.common.printing import printable
 from swatcost.tracing.arguments import tensors_in
 from swatcost.tracing.autograd_graph import behind, differentiable
 
 OwnLoss = Callable[[Any], Tensor]
 """A user's loss: of the network's output, as the network returns it."""
+
+
+@dataclass(frozen=True)
+class NamedLoss:
+    """A user's loss by the name that it was asked for, such as `path/file.py:factory`."""
+
+    name: str
+    function: OwnLoss
+
+    def __call__(self, result: Any) -> Tensor:
+        return self.function(result)
+
+
+class LossError(SwatcostError):
+    """A user's loss raised an exception, or returned something else than one number with a gradient."""
+
+
+class NotAssumableError(Exception):
+    """The loss that nobody asked for cannot be computed from the network's output."""
+
 
 _NAMES = ("none", "mse", "cross-entropy")
 _THE_NETWORKS = "its own"
@@ -39,22 +60,32 @@ class Loss:
     of tokens, for outputs of three dimensions whose last is the size of one of the network's embeddings; else none.
     """
 
-    def __init__(self, asked: str | OwnLoss | None) -> None:
+    def __init__(self, asked: str | OwnLoss | None, *, is_assumed: bool | None = None) -> None:
         if isinstance(asked, str) and asked not in _NAMES:
             raise SwatcostError(f"loss {asked!r:.80}: give {', '.join(_NAMES)}, or FILE:factory for a loss of your own")
         if asked is not None and not isinstance(asked, str) and not callable(asked):
             raise SwatcostError(f"loss {asked!r:.80}: give a name, or a function of the network's output")
         self._asked = asked
+        self.is_assumed = asked is None if is_assumed is None else is_assumed
 
-    @property
-    def is_assumed(self) -> bool:
-        return self._asked is None
+    def without(self) -> "Loss":
+        """The same with no loss in place of an assumed one."""
+        return Loss("none", is_assumed=True)
 
     def of(self, result: Any, model: nn.Module, targets: Callable[..., Tensor]) -> Ending:
         """The end of a forward pass with this result.
 
-        Raises SwatcostError if the loss that was asked for cannot be computed from it.
+        Raises SwatcostError if the loss that was asked for cannot be computed from it, and NotAssumableError if that of
+        nobody's asking cannot.
         """
+        if self._asked is not None:
+            return self._of(result, model, targets)
+        try:
+            return self._of(result, model, targets)
+        except Exception as error:
+            raise NotAssumableError from error
+
+    def _of(self, result: Any, model: nn.Module, targets: Callable[..., Tensor]) -> Ending:
         outputs = differentiable(result)
         if not outputs:
             return Ending(None, "none")
@@ -78,12 +109,16 @@ class Loss:
 
     @staticmethod
     def _users(loss: OwnLoss, result: Any) -> Ending:
-        name = getattr(loss, "__name__", type(loss).__name__)
-        found = loss(result)
-        if not isinstance(found, Tensor) or found.numel() != 1 or not found.requires_grad:
-            raise SwatcostError(
-                f"loss {name} returned {_described(found)}: it has to return one number with a gradient"
-            )
+        name = printable(loss.name if isinstance(loss, NamedLoss) else getattr(loss, "__name__", type(loss).__name__))
+        try:
+            found = loss(result)
+        except (Exception, SystemExit) as error:
+            raise LossError(
+                f"loss {name} raised {type(error).__name__}: {first_line(error)}; it is called with what the network "
+                "returns, and nothing else"
+            ) from error
+        if not isinstance(found, Tensor) or found.numel() != 1 or found.is_complex() or not found.requires_grad:
+            raise LossError(f"loss {name} returned {_described(found)}: let it return one real number with a gradient")
         return Ending(found, name)
 
 
@@ -119,7 +154,7 @@ def _losses_in(result: Any, outputs: Sequence[Tensor]) -> list[Tensor]:
     named = _named(result, "loss")
     if isinstance(named, Tensor) and named.dim() == 0 and named.requires_grad:
         return [named]
-    return [each for each in outputs if each.dim() == 0]
+    return [each for each in outputs if each.dim() == 0 and each.is_floating_point()]
 
 
 def _scores_in(result: Any, outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -156,4 +191,7 @@ def _squared_error(output: Tensor, targets: Callable[..., Tensor]) -> Tensor:
 
 
 def _described(value: Any) -> str:
-    return f"a tensor of {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    kind = f"a number of {value.dtype}" if value.numel() == 1 else f"a tensor of {tuple(value.shape)}"
+    return kind if value.requires_grad else f"{kind} without a gradient"

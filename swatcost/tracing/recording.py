@@ -212,14 +212,18 @@ class Recording:
         else:
             self._targets.append(self._storages.constant(tensor))
 
-    def forward_ended(self, result: Any, loss: Tensor | None) -> None:
-        """Reads autograd's graph; the backward pass follows."""
+    def forward_ended(self, result: Any, loss: Tensor | None) -> list[Tensor]:
+        """Reads autograd's graph; the backward pass follows. Returns the leaves that are no parameters of the network.
+
+        A loss may have some.
+        """
         self._reached, custom = self._graph.reached([result, loss])
         for node, place in custom.items():
             self._custom[number_of(node)] = backward_of(node), place
             node.register_hook(partial(self._returned, backward_of(node), place))
         self._accumulations.observe(self._parameters.values())
         self._backward_began = len(self._storages.events)
+        return [each for each in self._graph.leaves() if self._own.name(each) is None]
 
     def backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Records an operation of the backward pass, unless it computes a recorded layer's gradients."""

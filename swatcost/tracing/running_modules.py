@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_flatten
 
+from swatcost.network.conditions import IN_LOSS
 from swatcost.tracing.autograd_graph import AutogradGraph
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.module_state import Snapshot
@@ -76,6 +77,8 @@ class RunningModules:
                     name = f"{self.here.name}.{type(module).__name__}"
                     if id(module) not in self._outsiders:
                         self._outsiders[id(module)] = Snapshot(module, values=True)
+                if self.here.name == IN_LOSS:
+                    name = IN_LOSS
                 self._running.append(Frame(name, module, args, AutogradGraph.created()))
 
         def leave(module: nn.Module, args: Any, result: Any) -> None:

@@ -19,6 +19,7 @@ from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.registry import nearest
 from swatcost.network import Network
 from swatcost.tracing import trace
+from swatcost.tracing.loss import NamedLoss
 from swatcost.tracing.module_state import process_state
 from swatcost.tracing.random_state import Generators
 
@@ -129,7 +130,7 @@ def loss_named(loss: str | None) -> Any:
         raise SwatcostError(
             f"{loss} returned a {type(found).__name__}: let it return a function of the network's output"
         )
-    return found
+    return NamedLoss(loss, found)
 
 
 def _traced(

@@ -11,7 +11,8 @@ from swatcost.common.errors import SwatcostError
 from swatcost.network import Network, StepTensors, Variation
 from swatcost.tracing.arguments import Arguments, tensors_in
 from swatcost.tracing.batch import Batch
-from swatcost.tracing.traced_step import traced_step
+from swatcost.tracing.loss import NotAssumableError
+from swatcost.tracing.traced_step import Traced, traced_step
 from swatcost.tracing.wanted import Wanted
 
 _RUNS_THAT_DRAW, _RUNS_THAT_READ = 8, 4  # drawing a rare branch takes more runs than reading, which is slower
@@ -39,8 +40,11 @@ class Step:
         self._model, self._name, self._batch = model, name, batch
         self._arguments, self._meta, self._of_zeros = arguments, meta, of_zeros
         self._wanted = wanted
-        args, kwargs = arguments()
-        self._traced = traced_step(model, name, batch, args, kwargs, wanted, meta=meta)
+        try:
+            self._traced = self._run()
+        except NotAssumableError:
+            self._wanted = replace(wanted, loss=wanted.loss.without())
+            self._traced = self._run()
 
     @property
     def batch_told(self) -> Batch | None:
@@ -55,7 +59,9 @@ class Step:
             return network
         counts = [_macs(first.network)]
         for seed in range(1, _RUNS_THAT_DRAW if first.draws else _RUNS_THAT_READ):
-            with contextlib.suppress(SwatcostError):  # what the forward pass raises on other values is no answer
+            with contextlib.suppress(
+                SwatcostError, NotAssumableError
+            ):  # what the forward pass raises on other values is no answer
                 counts.append(_macs(self._again(seed)))
         forward, training = zip(*counts, strict=True)
         variation = Variation(
@@ -85,6 +91,10 @@ class Step:
             timeline=found.timeline,
             layer_inputs=tuple(each.input_storage for each in found.layers),
         )
+
+    def _run(self) -> Traced:
+        args, kwargs = self._arguments()
+        return traced_step(self._model, self._name, self._batch, args, kwargs, self._wanted, meta=self._meta)
 
     def _again(self, seed: int) -> Network:
         args, kwargs = self._arguments()

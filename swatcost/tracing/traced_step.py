@@ -29,7 +29,7 @@ from swatcost.tracing.checkpointing import CheckpointedModules, Checkpointing, m
 from swatcost.tracing.flex_attention import FRONT, flex_attention_passed_to
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.fused_attention import fused_attention
-from swatcost.tracing.loss import Ending
+from swatcost.tracing.loss import Ending, NotAssumableError
 from swatcost.tracing.meta_kernels import Kernels
 from swatcost.tracing.module_state import stand_in, untouched
 from swatcost.tracing.operations import is_composite, name_of, saves
@@ -80,8 +80,8 @@ def traced_step(
 ) -> Traced:
     """Runs a module forward and backward once, as is wanted, with this seed for all random generators.
 
-    Raises ForwardError if the module raises, or needs more than `most_operations` operations, and SwatcostError if it
-    cannot be run as is wanted.
+    Raises ForwardError if the module raises, or needs more than `most_operations` operations, SwatcostError if it
+    cannot be run as is wanted, and NotAssumableError if it ends in an assumed loss that cannot be computed.
     """
     again = CheckpointedModules(modules_to_checkpoint(model, wanted.checkpoint))
     if wanted.offload and not meta:
@@ -106,7 +106,7 @@ def traced_step(
             again.install()
             generators.seed(seed)
             device = torch.device("meta") if meta else contextlib.nullcontext()
-            attention = fused_attention() if meta else contextlib.nullcontext()
+            attention = fused_attention(casting) if meta else contextlib.nullcontext()
             flex = flex_attention_passed_to(observer.flex_attention)
             scripts = flat_weights_replaced(model, parameters)
             try:
@@ -115,7 +115,7 @@ def traced_step(
                 with scripts, saved, eager_control_flow(), device, attention, flex, reads, observer:
                     named = {f"model.{key}": each for key, each in (*parameters.items(), *buffers.items())}
                     functional_call(_WholeStep(model, observer, casting), named, args, kwargs)
-            except SwatcostError:
+            except (SwatcostError, NotAssumableError):
                 raise
             except (Exception, SystemExit) as error:
                 raise ForwardError(error, name, inputs, batch, running.failed_in(error)) from error
@@ -252,7 +252,9 @@ class _Observer(TorchDispatchMode):
 
     def backward(self, result: Any, ending: Ending) -> None:
         """Runs the backward pass to record its memory."""
-        self.recording.forward_ended(result, ending.scalar)
+        others = [(each, each.grad) for each in self.recording.forward_ended(result, ending.scalar)]
+        for each, _ in others:
+            each.grad = None  # autograd may add to it in place
         self.in_backward = True
         try:
             if ending.scalar is not None:
@@ -265,6 +267,8 @@ class _Observer(TorchDispatchMode):
             self.recording.backward_failed()
         else:
             self.recording.backward_ended()
+        for each, gradient in others:
+            each.grad = gradient
 
     def checkpointed(self, begins: bool) -> None:
         if not self.in_backward:
