@@ -153,7 +153,7 @@ def test_executions_that_are_refused(given: dict[str, Any], message: str) -> Non
 
 
 def test_an_execution_in_words() -> None:
-    full = "fp32 (4 bytes per number everywhere)"
+    full = "fp32 (4 bytes per number)"
     assert Execution.of().title == f"momentum, {full}"
     assert Execution.of(optimizer="adam", update="foreach").title == f"adam, {full}"
     assert Execution.of(optimizer="adam", update="loop").title == f"adam (loop), {full}"
