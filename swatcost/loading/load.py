@@ -42,6 +42,7 @@ def load(
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
     fresh: bool = False,
 ) -> Network:
     """Loads a network by zoo name, from a library or a factory, or from a saved trace.
@@ -72,11 +73,18 @@ def load(
             raise SwatcostError(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
-        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload)
+        return traced_so(
+            read_network(name),
+            loss=loss,
+            autocast=autocast,
+            checkpoint=checkpoint,
+            offload=offload,
+            hold_outputs=hold_outputs,
+        )
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
             model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=checkpoint,
-            offload=offload, fresh=fresh,
+            offload=offload, hold_outputs=hold_outputs, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
             return plain.under(str(autocast))
@@ -88,6 +96,7 @@ def load(
         "autocast": autocast or None,
         "checkpoint": patterns_of(checkpoint) or None,
         "offload": offload or None,
+        "hold_outputs": hold_outputs or None,
     }
     if name in ZOO:
         as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
@@ -127,6 +136,7 @@ def traced_so(
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
 ) -> Network:
     """The network, if it was traced under these conditions; None stands for any.
 
@@ -137,6 +147,7 @@ def traced_so(
         ("loss", loss, has.loss),
         ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
         ("offload", offload, has.offload),
+        ("hold_outputs", hold_outputs, has.holds_outputs),
     )
     for name, value, traced in wanted:
         if value is not None and value != traced:
@@ -173,13 +184,20 @@ def with_input(
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
 ) -> Network | str | Path:
     """The trace of a module, whose input is given, or what `counted_network` makes a network of.
 
     Raises SwatcostError as `trace` and `load` do, for an input that the network has no use for, and for a trace that
     was made under other conditions.
     """
-    conditions = {"loss": loss, "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
+    conditions = {
+        "loss": loss,
+        "autocast": autocast,
+        "checkpoint": checkpoint,
+        "offload": offload,
+        "hold_outputs": hold_outputs,
+    }
     torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
     if torch_nn is not None and isinstance(network, torch_nn.Module):
         if input_shape is None and example_inputs is None:

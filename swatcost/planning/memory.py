@@ -60,6 +60,7 @@ def memory_of(
     loss: Any = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
     fit: str | int | None = None,
     link: str | float | None = None,
     **settings: Unpack[Asked],
@@ -83,6 +84,7 @@ def memory_of(
         loss=loss,
         checkpoint=checkpoint,
         offload=offload,
+        hold_outputs=hold_outputs,
     )
     found = estimate(traced, **asked)
     view = cache(lambda samples: view_of(traced, found.plan, samples, execution))

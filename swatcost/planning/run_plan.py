@@ -225,6 +225,7 @@ def plan_run(
     loss: Any = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
     recipe: str | Recipe | None = None,
     dataset: str | None = None,
     samples: int | None = None,
@@ -260,6 +261,7 @@ def plan_run(
         loss=loss,
         checkpoint=checkpoint,
         offload=offload,
+        hold_outputs=hold_outputs,
     )
     asked = PLANNING.given(left)
     chosen = recipe_of(network.name) if recipe is None else RECIPES.choose(recipe)

@@ -23,6 +23,7 @@ def trained(
     loss: Any = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
 ) -> tuple[Network, Execution, dict[str, Any]]:
     """The network, traced under the precision that is asked for, the execution, and the settings that are left.
 
@@ -41,6 +42,7 @@ def trained(
             autocast=autocast,
             checkpoint=checkpoint,
             offload=offload,
+            hold_outputs=hold_outputs,
         )
     )
     if precision is None and traced.conditions.autocast:

@@ -54,7 +54,7 @@ def summary(report: MemoryReport) -> list[Figure]:
 def _step(report: MemoryReport) -> list[str]:
     step, has = report.memory.dense, report.estimate.network.conditions
     again = f", {listed(list(has.checkpoint))} checkpointed" if has.checkpoint else ""
-    away = ", saved tensors offloaded" if has.offload else ""
+    away = ", saved tensors offloaded" * has.offload + ", outputs held" * has.holds_outputs
     return [f"a step of {step.batch_size:,} samples, {step.execution.title}, loss: {has.loss}{again}{away}"]
 
 

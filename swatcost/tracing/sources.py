@@ -44,9 +44,16 @@ def trace_zoo(
     autocast: str | None = None,
     checkpoint: Sequence[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
 ) -> Network:
     """Traces a network of the zoo."""
-    wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
+    wanted = {
+        "loss": loss_named(loss),
+        "autocast": autocast,
+        "checkpoint": checkpoint,
+        "offload": offload,
+        "hold_outputs": hold_outputs,
+    }
     try:
         with torch.device("meta"):
             module = entry.build(classes)
@@ -66,6 +73,7 @@ def trace_source(
     autocast: str | None = None,
     checkpoint: Sequence[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
 ) -> Network:
     """Traces the network that `library:name`, `package.module:factory` or `path/file.py:factory` names.
 
@@ -81,13 +89,20 @@ def trace_source(
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
             if any(
-                each is not None for each in (input_shape, input_dtype, classes, loss, autocast, checkpoint, offload)
+                each is not None
+                for each in (input_shape, input_dtype, classes, loss, autocast, checkpoint, offload, hold_outputs)
             ):
                 raise SwatcostError(
                     f"{source} is already traced: leave out what a trace fixes, such as input_shape and classes"
                 )
             return built
-        wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
+        wanted = {
+            "loss": loss_named(loss),
+            "autocast": autocast,
+            "checkpoint": checkpoint,
+            "offload": offload,
+            "hold_outputs": hold_outputs,
+        }
         if input_shape is None and built.inputs is None and built.input_shape is None:
             raise SwatcostError(
                 f"{source} does not define an input shape: give --input-shape (input_shape=), "
