@@ -86,7 +86,7 @@ def test_gradients_in_one_storage_are_freed_with_the_last() -> None:
     network = swatcost.trace(module, input_shape=(500,))
     assert [each.storage for each in network.timeline.accumulations] == [*network.timeline.gradients] * 2
     step = training_memory(network, batch_size=1, optimizer="sgd", update_in_backward=True)
-    assert step.live[-1] == 4 * (500 + 10 + 1)  # input, output and loss
+    assert step.live[-1] == 4 * (500 + 10 + 1) + 8  # input, output and loss, and the label
     assert step.live.count(max(step.live)) == 1
 
 
