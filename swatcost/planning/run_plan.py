@@ -1,6 +1,6 @@
 """A whole training run, planned: iterations, FLOPs, hours, energy, cost and all-reduce traffic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -16,6 +16,7 @@ from swatcost.memory.collectives import sent_share
 from swatcost.memory.dense_step import dense_step
 from swatcost.memory.execution import ExecutingRun, Execution
 from swatcost.network import Network
+from swatcost.network.conditions import StepAsked
 from swatcost.planning.capacity import rate_of, view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
 from swatcost.planning.training import trained
@@ -213,8 +214,8 @@ PLANNING = Scope(
 """The settings of a plan: `batch_size` is over all GPUs, and defaults are the recipe's."""
 
 
-class Asked(Settings, ExecutingRun, total=False):
-    """The keywords of `plan_run` beside its own: the settings of `estimate`, and how a step is executed."""
+class Asked(Settings, ExecutingRun, StepAsked, total=False):
+    """The keywords of `plan_run` beside its own: the settings of `estimate`, the step, and how it is executed."""
 
 
 def plan_run(
@@ -222,9 +223,6 @@ def plan_run(
     *,
     input_shape: Sequence[int] | None = None,
     example_inputs: Any = None,
-    loss: Any = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
     recipe: str | Recipe | None = None,
     dataset: str | None = None,
     samples: int | None = None,
@@ -252,15 +250,7 @@ def plan_run(
     >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
     450450
     """
-    network, execution, left = trained(
-        network,
-        settings,
-        input_shape=input_shape,
-        example_inputs=example_inputs,
-        loss=loss,
-        checkpoint=checkpoint,
-        offload=offload,
-    )
+    network, execution, left = trained(network, settings, input_shape=input_shape, example_inputs=example_inputs)
     asked = PLANNING.given(left)
     chosen = recipe_of(network.name) if recipe is None else RECIPES.choose(recipe)
     if samples is None:
