@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -13,7 +14,7 @@ from swatcost.counting import summed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.memory.collectives import sent_share
-from swatcost.memory.dense_step import dense_step
+from swatcost.memory.dense_step import StepMemory, dense_step
 from swatcost.memory.execution import ExecutingRun, Execution
 from swatcost.network import Network
 from swatcost.network.conditions import StepAsked
@@ -153,6 +154,11 @@ class RunPlan(Result):
         saved = sum(each.share * each.scale for each in phases if not each.dense_weight_gradient)
         return Cost(found.dense, found.dense - saved * (found.dense - found.sparse))
 
+    @cached_property
+    def dense_step(self) -> StepMemory:
+        """The memory of a dense step on one of the GPUs."""
+        return dense_step(self.estimate.network, self.estimate.batch_size, self.execution)
+
     @property
     def traffic_bytes(self) -> Cost:
         """What each GPU sends per step [bytes]: for data parallel 2 · (G − 1) / G of the gradients, for G GPUs.
@@ -161,9 +167,7 @@ class RunPlan(Result):
         If the state is sharded, parameters are sent, too.
         """
         if self.execution.sharding.name != "ddp":
-            found = self.estimate
-            sent = sum(dense_step(found.network, found.batch_size, self.execution).sent.values())
-            return Cost(sent, sent)
+            return Cost(self.dense_step.sent_bytes, self.dense_step.sent_bytes)
         return float(sent_share("all-reduce", self.gpus)) * self.gradient_bytes
 
     @property
