@@ -86,7 +86,7 @@ def test_gradients_in_one_storage_are_freed_with_the_last() -> None:
     network = swatcost.trace(module, input_shape=(500,))
     assert [each.storage for each in network.timeline.accumulations] == [*network.timeline.gradients] * 2
     step = training_memory(network, batch_size=1, optimizer="sgd", update_in_backward=True)
-    assert step.live[-1] == 4 * (500 + 10 + 1) + 8  # input, output and loss, and the label
+    assert step.live[-1] == 4 * (500 + 1) + 8  # input, loss and a label
     assert step.live.count(max(step.live)) == 1
 
 
@@ -153,7 +153,7 @@ def test_executions_that_are_refused(given: dict[str, Any], message: str) -> Non
 
 
 def test_an_execution_in_words() -> None:
-    full = "fp32 (4 bytes per number everywhere)"
+    full = "fp32 (4 bytes per number)"
     assert Execution.of().title == f"momentum, {full}"
     assert Execution.of(optimizer="adam", update="foreach").title == f"adam, {full}"
     assert Execution.of(optimizer="adam", update="loop").title == f"adam (loop), {full}"

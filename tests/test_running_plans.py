@@ -96,7 +96,10 @@ def test_gradients_of_active_weights_travel_only_when_they_do(resnet50: Network)
 
 
 def test_the_peak_is_of_the_steps_that_take_the_most(resnet50: Network) -> None:
-    """RigL's with dense gradients, pruning's first ones, which are dense; SET's and SWAT's are all alike. The recipe has 8 GPUs."""
+    """RigL's with dense gradients, pruning's first ones, which are dense; SET's and SWAT's are all alike.
+
+    The recipe has 8 GPUs.
+    """
     most = {
         "rigl": memory_of(resnet50, weights=0.8, method="rigl", gpus=8).memory.dense_gradient_peak,
         "pruning": memory_of(resnet50, weights=0.0, method="pruning", gpus=8).memory.compressed_peak,

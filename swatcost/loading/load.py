@@ -42,6 +42,7 @@ def load(
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
     fresh: bool = False,
 ) -> Network:
     """Loads a network by zoo name, from a library or a factory, or from a saved trace.
@@ -72,12 +73,15 @@ def load(
             raise SwatcostError(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
-        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload)
+        return traced_so(
+            read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
+            hold_outputs=hold_outputs,
+        )  # fmt: skip
     patterns = patterns_of(checkpoint)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
             model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=patterns,
-            offload=offload, fresh=fresh,
+            offload=offload, hold_outputs=hold_outputs, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
             return plain.under(str(autocast))
@@ -89,6 +93,7 @@ def load(
         "autocast": autocast or None,
         "checkpoint": patterns or None,
         "offload": offload or None,
+        "hold_outputs": hold_outputs or None,
     }
     if name in ZOO:
         as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
@@ -131,6 +136,7 @@ def traced_so(network: Network, **conditions: Unpack[ConditionsAsked]) -> Networ
         ("loss", conditions.get("loss"), has.loss),
         ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
         ("offload", conditions.get("offload"), has.offload),
+        ("hold_outputs", conditions.get("hold_outputs"), has.holds_outputs),
     )
     for name, value, traced in asked:
         if value is not None and value != traced:

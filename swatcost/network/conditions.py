@@ -27,6 +27,7 @@ class StepAsked(TypedDict, total=False):
     loss: Any
     checkpoint: str | Iterable[str] | None
     offload: bool | None
+    hold_outputs: bool | None
 
 
 class ConditionsAsked(StepAsked, total=False):
@@ -46,7 +47,8 @@ class Conditions:
     `loss` is "none", "mse", "cross-entropy", "its own" for one that the network computes, or the name of a user's;
     `loss_is_assumed` says that nobody named it. `autocast` is a name in AUTOCASTS, or empty. `checkpoint` holds the
     patterns that were asked for and `checkpointed` the modules that match. With `offload`, saved tensors other than
-    parameters are on the host from when they are saved until the backward pass needs them.
+    parameters are on the host from when they are saved until the backward pass needs them. Whoever runs the step
+    `holds_outputs` until it is over, or gives them to the loss and lets them go.
     """
 
     loss: Name = "none"
@@ -55,3 +57,4 @@ class Conditions:
     checkpoint: tuple[Name, ...] = ()
     checkpointed: tuple[Name, ...] = ()
     offload: bool = False
+    holds_outputs: bool = False

@@ -150,9 +150,9 @@ class Network(Result):
         tensors = StepTensors(
             storages=self.storages, saved=self.saved, timeline=self.timeline, layer_inputs=self.layer_inputs
         )  # which checks itself
+        if tensors.layer_inputs and len(tensors.layer_inputs) != len(self.layers):
+            raise ValueError("its layers have another number of inputs")
         for each in filter(None, (tensors, self.amp)):
-            if each.layer_inputs and len(each.layer_inputs) != len(self.layers):
-                raise ValueError("its layers have another number of inputs")
             if any(one.parameter >= len(self.parameters) for one in each.timeline.accumulations):
                 raise ValueError("it accumulates a gradient that no parameter has")
 

@@ -64,11 +64,11 @@ def memory_of(
 ) -> MemoryReport:
     """The memory of a training step, dense and sparse.
 
-    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss, checkpoint and offload as
-    `trace` does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a memory size [bytes,
-    a string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or
-    a string such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so
-    on.
+    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss, checkpoint, offload and
+    hold_outputs as `trace` does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a
+    memory size [bytes, a string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to
+    the host [bytes/s, or a string such as "16GB"]. settings are those of `estimate`: weights, acts, method,
+    distribution, batch_size and so on.
 
     Raises SwatcostError for invalid arguments.
     """

@@ -246,8 +246,9 @@ def plan_run(
     it. dataset or samples sets the samples per epoch. The batch is over all gpus. watts is the power of a GPU, by
     default the board power in the device's profile; pue the data centre's energy over its machines'; grid the carbon
     intensity [kg CO₂/kWh]; price per GPU-hour; link the bandwidth between GPUs [bytes/s, or a string such as "25GB"].
-    network, its inputs, loss, checkpoint, offload and how a step is executed are as in `planning.memory_of`: they
-    decide the peak and what GPUs send, and recomputation costs FLOPs. settings are those of `estimate`.
+    network, its inputs, loss, checkpoint, offload, hold_outputs and how a step is executed are as in
+    `planning.memory_of`: they decide the peak and what GPUs send, and recomputation costs FLOPs. settings are those of
+    `estimate`.
 
     Raises SwatcostError for invalid arguments, and if the epochs or the samples are not known.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from swatcost.loading import counted_network, with_input
 from swatcost.memory.execution import EXECUTING, Execution
@@ -28,12 +28,8 @@ def trained(
     """
     executing = {name: asked[name] for name in EXECUTING if asked.get(name) is not None}
     precision = executing.get("precision")
-    conditions: ConditionsAsked = {
-        "loss": asked.get("loss"),
-        "checkpoint": asked.get("checkpoint"),
-        "offload": asked.get("offload"),
-        "autocast": None if precision is None else PRECISIONS.choose(precision).autocast,
-    }
+    conditions = cast("ConditionsAsked", {name: asked.get(name) for name in STEP_ASKED})
+    conditions["autocast"] = None if precision is None else PRECISIONS.choose(precision).autocast
     traced = counted_network(
         with_input(network, input_shape=input_shape, example_inputs=example_inputs, batch_dim=batch_dim, **conditions)
     )

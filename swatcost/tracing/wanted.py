@@ -22,6 +22,7 @@ class Wanted:
     autocast: str = ""
     checkpoint: tuple[str, ...] = ()
     offload: bool = False
+    hold_outputs: bool = False
 
     @staticmethod
     def of(
@@ -29,12 +30,13 @@ class Wanted:
         autocast: str | None = None,
         checkpoint: str | Iterable[str] | None = None,
         offload: bool | None = None,
+        hold_outputs: bool | None = None,
     ) -> "Wanted":
         """The same from what a user gives. Raises SwatcostError for what is none of them."""
         if autocast and autocast not in AUTOCASTS:
             raise SwatcostError(f"autocast {autocast!r:.40}: {nearest(str(autocast), list(AUTOCASTS))}")
         patterns = (checkpoint,) if isinstance(checkpoint, str) else tuple(map(str, checkpoint or ()))
-        return Wanted(Loss(loss), autocast or "", patterns, bool(offload))
+        return Wanted(Loss(loss), autocast or "", patterns, bool(offload), bool(hold_outputs))
 
     def casting(self) -> Autocast | None:
         """The autocast under which the step runs; None for the network's own precisions."""
@@ -52,6 +54,7 @@ class Wanted:
             checkpoint=self.checkpoint,
             checkpointed=tuple(checkpointed),
             offload=self.offload,
+            holds_outputs=self.hold_outputs,
         )
 
 
