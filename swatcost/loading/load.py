@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from swatcost_models import ZOO
 
@@ -17,7 +17,7 @@ from swatcost.common.registry import nearest
 from swatcost.common.units import checked_count
 from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
-from swatcost.network.conditions import OF_ONE_SIZE
+from swatcost.network.conditions import OF_ONE_SIZE, ConditionsAsked
 from swatcost.network.formulas import registered_here
 
 if TYPE_CHECKING:
@@ -74,16 +74,13 @@ def load(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
         return traced_so(
-            read_network(name),
-            loss=loss,
-            autocast=autocast,
-            checkpoint=checkpoint,
-            offload=offload,
+            read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
             hold_outputs=hold_outputs,
-        )
+        )  # fmt: skip
+    patterns = patterns_of(checkpoint)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
-            model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=checkpoint,
+            model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=patterns,
             offload=offload, hold_outputs=hold_outputs, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
@@ -94,7 +91,7 @@ def load(
         "classes": classes,
         "loss": loss,
         "autocast": autocast or None,
-        "checkpoint": patterns_of(checkpoint) or None,
+        "checkpoint": patterns or None,
         "offload": offload or None,
         "hold_outputs": hold_outputs or None,
     }
@@ -129,32 +126,25 @@ def patterns_of(checkpoint: str | Iterable[str] | None) -> list[str]:
     return [checkpoint] if isinstance(checkpoint, str) else list(map(str, checkpoint or ()))
 
 
-def traced_so(
-    network: Network,
-    *,
-    loss: str | None = None,
-    autocast: str | None = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
-    hold_outputs: bool | None = None,
-) -> Network:
+def traced_so(network: Network, **conditions: Unpack[ConditionsAsked]) -> Network:
     """The network, if it was traced under these conditions; None stands for any.
 
     Raises SwatcostError if it was not: a trace is of one step, and plain data.
     """
-    has = network.conditions
-    wanted = (
-        ("loss", loss, has.loss),
+    has, checkpoint = network.conditions, conditions.get("checkpoint")
+    asked = (
+        ("loss", conditions.get("loss"), has.loss),
         ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
-        ("offload", offload, has.offload),
-        ("hold_outputs", hold_outputs, has.holds_outputs),
+        ("offload", conditions.get("offload"), has.offload),
+        ("hold_outputs", conditions.get("hold_outputs"), has.holds_outputs),
     )
-    for name, value, traced in wanted:
+    for name, value, traced in asked:
         if value is not None and value != traced:
             raise SwatcostError(
                 f"{name} {value or 'none'!r:.60}: {network.name} was traced with {traced or 'none'!r:.60}; "
                 f"give {name} when it is traced"
             )
+    autocast = conditions.get("autocast")
     return network if autocast is None else network.under(autocast)
 
 
@@ -180,24 +170,13 @@ def with_input(
     input_shape: Sequence[int] | None,
     example_inputs: Any,
     batch_dim: int | None = None,
-    loss: Any = None,
-    autocast: str | None = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
-    hold_outputs: bool | None = None,
+    **conditions: Unpack[ConditionsAsked],
 ) -> Network | str | Path:
     """The trace of a module, whose input is given, or what `counted_network` makes a network of.
 
     Raises SwatcostError as `trace` and `load` do, for an input that the network has no use for, and for a trace that
     was made under other conditions.
     """
-    conditions = {
-        "loss": loss,
-        "autocast": autocast,
-        "checkpoint": checkpoint,
-        "offload": offload,
-        "hold_outputs": hold_outputs,
-    }
     torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
     if torch_nn is not None and isinstance(network, torch_nn.Module):
         if input_shape is None and example_inputs is None:

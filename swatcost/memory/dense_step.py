@@ -73,6 +73,11 @@ class StepMemory:
         return sum(self.constant.values()) + (self.live[-1] if self.live else 0) + self.working
 
     @property
+    def sent_bytes(self) -> int:
+        """All that each GPU sends per step [bytes]."""
+        return sum(self.sent.values())
+
+    @property
     def saved_bytes(self) -> int:
         """Everything that is saved for the backward pass [bytes], including the loss."""
         return sum(self.saved.values()) + self.loss

@@ -50,6 +50,6 @@ PRECISIONS = Registry[Precision](
     Precision("amp-fp16", "torch.autocast in fp16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4),
     Precision("amp-cpu", "torch.autocast in bf16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
     Precision("amp-cpu-fp16", "torch.autocast in fp16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
-    Precision("master", f"{_MASTER}", 2, 2, 4, 4),
+    Precision("master", _MASTER, 2, 2, 4, 4),
     Precision("mixed", f"another name for master: {_MASTER}", 2, 2, 4, 4),
 )

@@ -1,8 +1,8 @@
 """The conditions under which a training step was traced, beside the network and its input."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
 from swatcost.network.layer import Name
 
@@ -19,6 +19,25 @@ OF_ONE_SIZE = ("amp", "amp-fp16")
 
 IN_LOSS = "(loss)"
 """The place of what the loss computes and saves, as that of a module."""
+
+
+class StepAsked(TypedDict, total=False):
+    """The keywords, as of `swatcost.trace`, of every function whose result depends on the step that is traced."""
+
+    loss: Any
+    checkpoint: str | Iterable[str] | None
+    offload: bool | None
+    hold_outputs: bool | None
+
+
+class ConditionsAsked(StepAsked, total=False):
+    """The keywords of a function that is told the kind of autocast, too, not the precision that needs it."""
+
+    autocast: str | None
+
+
+STEP_ASKED = tuple(StepAsked.__optional_keys__)
+"""The names of the former."""
 
 
 @dataclass(frozen=True, kw_only=True)

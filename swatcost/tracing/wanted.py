@@ -1,4 +1,4 @@
-"""What is asked of a trace, beside the network and its input: loss, autocast, checkpointed modules."""
+"""What is asked of a trace, beside the network and its input: loss, autocast, checkpointed modules, offloading."""
 
 import contextlib
 from collections.abc import Iterable
