@@ -17,7 +17,7 @@ from swatcost.common.registry import nearest
 from swatcost.common.units import checked_count
 from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
-from swatcost.network.conditions import OF_ONE_SIZE
+from swatcost.network.conditions import OF_ONE_SIZE, checked_autocast, checked_offload, patterns_of
 from swatcost.network.formulas import registered_here
 
 if TYPE_CHECKING:
@@ -67,27 +67,33 @@ def load(
     name = str(model)
     if classes is not None:
         classes = checked_count(classes, "classes")
+    if loss is not None and not isinstance(loss, str):
+        raise SwatcostError(
+            f"loss {loss!r:.60}: give {name} a loss by name, or FILE:factory; functions are for modules, which "
+            "swatcost.trace takes"
+        )
     if name.endswith(".json"):
         if any(each is not None for each in (input_shape, input_dtype, classes)):
             raise SwatcostError(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
         return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload)
+    autocast = checked_autocast(autocast)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
             model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=checkpoint,
             offload=offload, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
-            return plain.under(str(autocast))
+            return plain.under(autocast)
     asked = {
         "input_shape": None if input_shape is None else _whole_numbers(input_shape),
         "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
         "classes": classes,
         "loss": loss,
         "autocast": autocast or None,
-        "checkpoint": patterns_of(checkpoint) or None,
-        "offload": offload or None,
+        "checkpoint": list(patterns_of(checkpoint)) or None,
+        "offload": checked_offload(offload) or None,
     }
     if name in ZOO:
         as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
@@ -115,11 +121,6 @@ def loading_words(
     return words + [word for pattern in checkpoint or () for word in ("--checkpoint", pattern)]
 
 
-def patterns_of(checkpoint: str | Iterable[str] | None) -> list[str]:
-    """The patterns of modules to checkpoint, from one or several."""
-    return [checkpoint] if isinstance(checkpoint, str) else list(map(str, checkpoint or ()))
-
-
 def traced_so(
     network: Network,
     *,
@@ -135,8 +136,8 @@ def traced_so(
     has = network.conditions
     wanted = (
         ("loss", loss, has.loss),
-        ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
-        ("offload", offload, has.offload),
+        ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), has.checkpoint),
+        ("offload", checked_offload(offload), has.offload),
     )
     for name, value, traced in wanted:
         if value is not None and value != traced:

@@ -1,9 +1,11 @@
 """The conditions under which a training step was traced, beside the network and its input."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
 from swatcost.network.layer import Name
 
 AUTOCASTS: Mapping[str, tuple[str, Literal["cuda", "cpu"]]] = {
@@ -37,3 +39,28 @@ class Conditions:
     checkpoint: tuple[Name, ...] = ()
     checkpointed: tuple[Name, ...] = ()
     offload: bool = False
+
+
+def patterns_of(checkpoint: Any) -> tuple[str, ...]:
+    """The patterns of modules to checkpoint, from one, several or None. Raises SwatcostError for anything else."""
+    several = isinstance(checkpoint, Iterable) and not isinstance(checkpoint, str)
+    patterns = () if checkpoint is None else tuple(checkpoint) if several else (checkpoint,)
+    if not all(isinstance(each, str) for each in patterns):
+        raise SwatcostError(
+            f"checkpoint {checkpoint!r:.60}: give a pattern of module names, such as 'layer1.*', or several"
+        )
+    return patterns
+
+
+def checked_autocast(autocast: Any) -> str:
+    """The name in AUTOCASTS, or empty for None. Raises SwatcostError for anything else."""
+    if autocast is not None and autocast not in ("", *AUTOCASTS):
+        raise SwatcostError(f"autocast {autocast!r:.40}: {nearest(str(autocast), list(AUTOCASTS))}")
+    return autocast or ""
+
+
+def checked_offload(offload: Any) -> bool | None:
+    """The value. Raises SwatcostError unless it is True, False or None."""
+    if offload is not None and not isinstance(offload, bool):
+        raise SwatcostError(f"offload {offload!r:.60}: give True or False")
+    return offload
