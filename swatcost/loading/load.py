@@ -141,8 +141,9 @@ def traced_so(
     )
     for name, value, traced in wanted:
         if value is not None and value != traced:
+            asked, so = (", ".join(each) if isinstance(each, tuple) else each for each in (value, traced))
             raise SwatcostError(
-                f"{name} {value or 'none'!r:.60}: {network.name} was traced with {traced or 'none'!r:.60}; "
+                f"{name} {asked!r:.60}: {network.name} was traced {f'with {so!r:.60}' if so else 'without'}; "
                 f"give {name} when it is traced"
             )
     return network if autocast is None else network.under(autocast)
