@@ -179,6 +179,10 @@ def loaded(model: str, **source: Any) -> Network:
         return load(model, **source)
 
 
+OFFLOAD = click.option("--offload", is_flag=True, help="What if saved tensors moved to the host until they are needed.")
+HOLD_OUTPUTS = click.option(
+    "--hold-outputs", is_flag=True, help="The network's outputs live until the step is over, not only in the loss."
+)
 LOSS = click.option(
     "--loss", metavar="L", shell_complete=offering(lambda: ["none", "mse", "cross-entropy"]),
     help="none, mse, cross-entropy, or FILE:factory.  [default: what the output looks like]",
@@ -211,12 +215,8 @@ _EXECUTION: dict[str, Decorator] = {
         "--weight-storage", metavar="PART=VALUE,…",
         help="How compressed weights are stored, if not the least that the method allows: transposes=1,mask_bits=8, …",
     ),
-    "offload": click.option(
-        "--offload", is_flag=True, help="What if saved tensors moved to the host until they are needed."
-    ),
-    "hold_outputs": click.option(
-        "--hold-outputs", is_flag=True, help="The network's outputs live until the step is over, not only in the loss."
-    ),
+    "offload": OFFLOAD,
+    "hold_outputs": HOLD_OUTPUTS,
 }  # fmt: skip
 
 

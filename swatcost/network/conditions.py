@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
 from swatcost.network.layer import Name
 
 AUTOCASTS: Mapping[str, tuple[str, Literal["cuda", "cpu"]]] = {
@@ -58,3 +60,28 @@ class Conditions:
     checkpointed: tuple[Name, ...] = ()
     offload: bool = False
     holds_outputs: bool = False
+
+
+def patterns_of(checkpoint: Any) -> tuple[str, ...]:
+    """The patterns of modules to checkpoint, from one, several or None. Raises SwatcostError for anything else."""
+    several = isinstance(checkpoint, Iterable) and not isinstance(checkpoint, str)
+    patterns = () if checkpoint is None else tuple(checkpoint) if several else (checkpoint,)
+    if not all(isinstance(each, str) for each in patterns):
+        raise SwatcostError(
+            f"checkpoint {checkpoint!r:.60}: give a pattern of module names, such as 'layer1.*', or several"
+        )
+    return patterns
+
+
+def checked_autocast(autocast: Any) -> str:
+    """The name in AUTOCASTS, or empty for None. Raises SwatcostError for anything else."""
+    if autocast is not None and autocast not in ("", *AUTOCASTS):
+        raise SwatcostError(f"autocast {autocast!r:.40}: {nearest(str(autocast), list(AUTOCASTS))}")
+    return autocast or ""
+
+
+def checked_flag(name: str, value: Any) -> bool | None:
+    """The value of a condition that is one or not. Raises SwatcostError unless it is True, False or None."""
+    if value is not None and not isinstance(value, bool):
+        raise SwatcostError(f"{name} {value!r:.60}: give True or False")
+    return value

@@ -165,7 +165,8 @@ class Network(Result):
             return self
         if self.amp is None or self.conditions.autocast or autocast not in OF_ONE_SIZE:
             has = self.conditions.autocast or "its own precision"
-            raise SwatcostError(f"{self.name} was traced in {has}: give autocast {autocast!r} when it is traced")
+            under = f"give autocast {autocast!r:.40}" if autocast else "leave autocast out"
+            raise SwatcostError(f"{self.name} was traced in {has}: {under} when it is traced")
         return replace(self, **vars(self.amp), amp=None, conditions=replace(self.conditions, autocast=autocast))
 
     @cached_property
