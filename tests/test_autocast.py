@@ -158,7 +158,7 @@ def test_a_language_model_of_gpt_2s_size() -> None:
 
 @pytest.mark.parametrize(("held", "batches"), [(True, (23, 33)), (False, (25, 40))])
 def test_the_largest_batch_of_a_language_model_of_gpt_2s_size(held: bool, batches: tuple[int, int]) -> None:
-    """In 24 GB, under autocast with AdamW (P = 124,337,664 parameters; the rest as above).
+    """In 24 GB, under autocast with AdamW (P = 124,402,944 parameters; the rest as above).
 
     Throughout: parameters and both moments, 12 P, and the numbers of the positions, 8 s. At the peak, in the loss's
     backward pass: the copies in bf16 of the weights that will be read again, 2 · (12 · 12 h² + V h), and three

@@ -8,14 +8,26 @@ import torch
 from torch import Tensor, nn
 
 
+class Core(nn.Module):
+    """Attention between its linear layers, as recomputed selectively; it keeps softmax and its dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        scores = torch.bmm(q, k.transpose(1, 2)) / math.sqrt(q.shape[-1])
+        return torch.bmm(self.dropout(torch.softmax(scores, -1)), v)
+
+
 class Attention(nn.Module):
-    """As in Korthikanti et al. (2022), Section 4.1; it keeps softmax and its dropout. The input is (s, b, h)."""
+    """As in Korthikanti et al. (2022), Section 4.1. The input is (s, b, h)."""
 
     def __init__(self, width: int, heads: int, gpus: int = 1, bias: bool = True) -> None:
         super().__init__()
         self.heads, self.head = heads // gpus, width // heads
         self.query, self.key, self.value = (nn.Linear(width, width // gpus, bias) for _ in range(3))
-        self.dropout = nn.Dropout(0.1)
+        self.core = Core()
         self.output = nn.Linear(width // gpus, width, bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -23,9 +35,7 @@ class Attention(nn.Module):
         q, k, v = (
             each(x).view(s, b * self.heads, self.head).transpose(0, 1) for each in (self.query, self.key, self.value)
         )
-        scores = torch.bmm(q, k.transpose(1, 2)) / math.sqrt(self.head)
-        mixed = torch.bmm(self.dropout(torch.softmax(scores, -1)), v)
-        result: Tensor = self.output(mixed.transpose(0, 1).reshape(s, b, -1))
+        result: Tensor = self.output(self.core(q, k, v).transpose(0, 1).reshape(s, b, -1))
         return result
 
 
