@@ -50,8 +50,8 @@ def report() -> str:
     blocks = [
         "# Peak memory of a training step on a GPU",
         f"Written by `python -m benchmarks.gpu_memory` on {where}: a step of SGD with momentum in fp32, "
-        "`torch.cuda.max_memory_allocated` less what was allocated before. The model is the bytes of the step's tensors, "
-        "without library workspaces and the allocator's rounding.",
+        "`torch.cuda.max_memory_allocated` less what was allocated before. The model is the bytes of the step's "
+        "tensors, without library workspaces and the allocator's rounding.",
         markdown(rows),
     ]
     return "\n\n".join(blocks) + "\n"
