@@ -18,7 +18,8 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 import swatcost
 from swatcost.memory.dense_step import training_memory
-from swatcost.memory.optimizers import OPTIMIZERS, UPDATES, Trained
+from swatcost.memory.optimizers import OPTIMIZERS, UPDATES
+from swatcost.memory.trained_parameters import Trained
 from swatcost.tracing.autograd_graph import differentiable
 
 from .by_hand import chain, fork

@@ -45,15 +45,17 @@ OF_COMMANDS = {
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
     "memory": [
-        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--fit 1GB", "--link 1GB", *EXECUTION,
+        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--hold-outputs",
+        "--fit 1GB", "--link 1GB", *EXECUTION,
     ],
     "solve": [
-        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--memory 1GB", "--speedup 2",
-        "--top-k-overhead 0.1", *EXECUTION,
+        "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--hold-outputs",
+        "--memory 1GB", "--speedup 2", "--top-k-overhead 0.1", *EXECUTION,
     ],
     "plan": [
         "--gpus 2", "--watts 100", "--pue 1.5", "--grid 0.1", "--price 2", "--currency EUR", "--link 1GB",
         "--recipe resnet50", "--dataset cifar10", "--optimizer adam", "--precision bf16", "--loss none", "--offload",
+        "--hold-outputs",
         *(each for each in EXECUTION if not any(one in each for one in ("gpus", "accumulate", "parallel"))),
     ],
     "simulate": ["--shape L4,3", "--masks random", "--filter-spread 0.4", "--seed 3"],
@@ -62,7 +64,7 @@ OF_COMMANDS = {
     "tables": [],
     "estimate": ["--chart cost"],
     "sweep": ["--paired"],
-    "trace": ["--loss none", "--precision amp"],
+    "trace": ["--loss none", "--precision amp", "--offload", "--hold-outputs"],
 }  # fmt: skip
 """Options of each command's own."""
 

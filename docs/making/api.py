@@ -23,9 +23,10 @@ BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.costs",
     "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
     "swatcost.timing.selection", "swatcost.timing.times", "swatcost.sparsity", "swatcost.memory",
-    "swatcost.memory.allocator", "swatcost.memory.dense_step", "swatcost.memory.execution",
-    "swatcost.memory.held_weights", "swatcost.memory.optimizers", "swatcost.memory.precisions",
-    "swatcost.memory.sparse_step", "swatcost.memory.storage_formats", "swatcost.memory.weight_storage",
+    "swatcost.memory.adafactor", "swatcost.memory.adam", "swatcost.memory.allocator", "swatcost.memory.dense_step",
+    "swatcost.memory.execution", "swatcost.memory.held_weights", "swatcost.memory.muon", "swatcost.memory.optimizers",
+    "swatcost.memory.precisions", "swatcost.memory.sparse_step", "swatcost.memory.storage_formats",
+    "swatcost.memory.trained_parameters", "swatcost.memory.weight_storage",
     "swatcost.network", "swatcost.common.record",
 )  # fmt: skip
 """Where numbers are made: what the pages about them point to."""

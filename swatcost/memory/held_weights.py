@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from swatcost.memory.dense_step import StepMemory, composition, live_bytes, part_of
 from swatcost.memory.gradients import gradient_of_parameters, updated_parameters
-from swatcost.memory.optimizers import Trained
 from swatcost.memory.precisions import FULL
 from swatcost.memory.shares import Part
+from swatcost.memory.trained_parameters import Trained
 from swatcost.memory.weight_storage import PARTS, ElementBytes, WeightStorage, stored_bytes
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan

@@ -6,9 +6,10 @@ from math import prod
 
 from swatcost.memory.gradients import updated_parameters
 from swatcost.memory.module_schedule import Held
-from swatcost.memory.optimizers import Bytes, Optimizer, Trained
+from swatcost.memory.optimizers import Optimizer
 from swatcost.memory.precisions import FULL, Precision
 from swatcost.memory.tensor_parallel import Split
+from swatcost.memory.trained_parameters import Bytes, Trained
 from swatcost.network import Network
 
 

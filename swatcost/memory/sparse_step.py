@@ -8,7 +8,7 @@ and every weight in the smallest that the method allows.
 from dataclasses import dataclass, replace
 
 from swatcost.common.errors import SwatcostError
-from swatcost.memory.dense_step import StepMemory, part_of
+from swatcost.memory.dense_step import StepMemory
 from swatcost.memory.held_weights import HeldWeights, held_weights
 from swatcost.memory.precisions import FULL
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
@@ -131,8 +131,7 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
         raise SwatcostError(
             f"{how}: sparse weights are modelled where each GPU holds everything, leave one of them out"
         )
-    sizes = part_of(network, step.batch_size, step.execution).sizes
-    kept = tuple(_kept(each, network, sizes[each.storage], step) for each in saved_storages(network, plan))
+    kept = tuple(_kept(each, network, step.sizes[each.storage], step) for each in saved_storages(network, plan))
     selects = plan.method.selects
     thresholds = sum(
         (sparsity.weight > 0 and "weight" in selects)

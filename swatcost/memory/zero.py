@@ -7,9 +7,9 @@ Source: DeepSpeed, runtime/zero/stage_1_and_2.py, stage3.py, partitioned_param_c
 
 from swatcost.memory.collectives import sent_by, shard
 from swatcost.memory.module_schedule import Held, released, visits
-from swatcost.memory.optimizers import Trained
 from swatcost.memory.precisions import FULL
 from swatcost.memory.shares import Part, Share, buffers_of, gradients_made, last_event, without_gradients
+from swatcost.memory.trained_parameters import Trained
 
 BUCKET = 500_000_000
 """Elements of DeepSpeed's gradient bucket (reduce_bucket_size), allocated whole however small the network is."""
