@@ -64,6 +64,21 @@ def test_a_trace_has_the_step_under_autocast_too(name: str) -> None:
         assert (step.peak.bytes, step.saved) == (lambda one: (one.peak.bytes, one.saved))(
             training_memory(direct, batch_size=7, precision=kind)
         )
+        # in a trace under autocast, the cast of a part of a weight is a computed weight, which is not split
+        split = 1 + ([each.weight for each in plain.layers] == [each.weight for each in direct.layers])
+        for shared in ("ddp", "zero3", "fsdp"):
+            step, expected = (
+                training_memory(
+                    each,
+                    batch_size=6,
+                    precision=kind,
+                    gpus=4,
+                    sharding=shared,
+                    tensor_parallel=split if shared == "ddp" else 1,
+                )
+                for each in (plain.under(kind), direct)
+            )
+            assert (step.peak, step.sent, step.whole) == (expected.peak, expected.sent, expected.whole)
     with pytest.raises(SwatcostError, match="give autocast 'amp-cpu' when it is traced"):
         plain.under("amp-cpu")
 

@@ -14,6 +14,7 @@ from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
 from swatcost.memory.dense_step import training_memory
 from swatcost.memory.execution import Execution
+from swatcost.planning import memory_of
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
 
 from .by_hand import chain, plan_of
@@ -83,6 +84,14 @@ def test_what_is_not_a_rate_is_refused(link: str, capsys: pytest.CaptureFixture[
 def test_a_rate_is_a_positive_number(link: float) -> None:
     with pytest.raises(SwatcostError, match="give bytes per second, such as 25e9"):
         rate_of(link)
+
+
+def test_ways_to_fit_more_can_be_taken() -> None:
+    """Sparse weights are modelled where each GPU holds everything, so that sharding is no way for them."""
+    dense = memory_of("cifar_resnet18", precision="amp", fit="1GB")
+    sparse = memory_of("cifar_resnet18", precision="amp", fit="1GB", weights=0.5, acts=0.5)
+    assert [each.kind for each in dense.ways] == ["checkpointing", "sharding", "sparsity"]
+    assert [each.kind for each in sparse.ways] == ["checkpointing"]
 
 
 def test_a_device_that_does_not_say_its_memory(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _begun(network: Network) -> Iterator[tuple[Layer, int]]:
     """The layers of the forward pass, and the event of the first allocation of each."""
     made, events, backward = network.timeline.allocations, network.timeline.events, network.timeline.backward
     now = 0
-    for layer in network.layers:
+    for layer in network.layers_of_step:
         place = made.get(layer.input_storage, -1)
         if place < backward:  # the others run in the backward pass
             now = max(now, next((later for later in range(place + 1, backward) if events[later] > 0), backward))

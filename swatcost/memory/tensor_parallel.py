@@ -100,7 +100,7 @@ class _Splitting:
         self.parameters: set[int] = set()
         self.reduced: list[tuple[int, int]] = []
         self.whole: dict[str, str] = {}
-        layers, paired = network.layers, set[int]()
+        layers, paired = network.layers_of_step, set[int]()
         for pair in self._pairs():
             paired.update((*pair.columns, pair.row))
             if reason := self._obstacle(pair):
@@ -117,7 +117,7 @@ class _Splitting:
 
     def _pairs(self) -> Iterator[_Pair]:
         """The pairs of every module, in execution order; a layer is in at most one."""
-        layers, taken = self.network.layers, set[int]()
+        layers, taken = self.network.layers_of_step, set[int]()
         modules: dict[str, list[int]] = defaultdict(list)
         for place, layer in enumerate(layers):
             if self._is_linear(layer):
@@ -140,7 +140,7 @@ class _Splitting:
 
     def _obstacle(self, pair: _Pair) -> str:
         """Why a pair cannot be divided; empty if it can."""
-        layers, gpus = self.network.layers, self.gpus
+        layers, gpus = self.network.layers_of_step, self.gpus
         for place in pair.columns:
             if (features := layers[place].weight_shape[0]) % gpus:
                 return f"{features} output features do not divide by {gpus}"
@@ -158,7 +158,7 @@ class _Splitting:
         return ""
 
     def _split(self, pair: _Pair) -> None:
-        layers = self.network.layers
+        layers = self.network.layers_of_step
         first, row = layers[pair.columns[0]], layers[pair.row]
         for place in pair.columns:
             self.parameters.update(self.number[each] for each in layers[place].parameters)
@@ -178,7 +178,7 @@ class _Splitting:
 
     def _forward(self, pair: _Pair) -> range:
         """Events in which the tensors between are allocated; a fused operation allocates more after its result."""
-        row, events = self.network.layers[pair.row], self.network.timeline.events
+        row, events = self.network.layers_of_step[pair.row], self.network.timeline.events
         start = self._begins(pair.columns[0])
         end = self.made.get(row.input_storage, start - 1) + 1
         for place in range(end, self.network.timeline.backward):
@@ -189,7 +189,7 @@ class _Splitting:
 
     def _begins(self, place: int) -> int:
         """The event at which a layer begins: its input is allocated, and so is the result of the layer before."""
-        layers, events = self.network.layers, self.network.timeline.events
+        layers, events = self.network.layers_of_step, self.network.timeline.events
         own = self.made.get(layers[place].input_storage, -1)
         before = max((self.made.get(each.input_storage, -1) for each in layers[:place]), default=-1)
         if before <= own:
@@ -227,7 +227,7 @@ class _Splitting:
 
     def _vocabulary(self, place: int) -> None:
         """Divides the logits, and embeddings of as many rows."""
-        layer = self.network.layers[place]
+        layer = self.network.layers_of_step[place]
         entries = layer.weight_shape[0]
         if entries % self.gpus or not self._is_linear(layer):
             self.whole[layer.name] = f"{entries} output features do not divide by {self.gpus}"

@@ -174,6 +174,16 @@ class Network(Result):
         """The storage of each layer's input."""
         return self.layer_inputs or tuple(layer.input_storage for layer in self.layers)
 
+    @cached_property
+    def layers_of_step(self) -> tuple[Layer, ...]:
+        """The layers with the inputs that they read in this step: their storages, and the size of an element."""
+        if not self.layer_inputs:
+            return self.layers
+        return tuple(
+            replace(layer, input_storage=read, element_bytes=self.storages[read].float_bytes or layer.element_bytes)
+            for layer, read in zip(self.layers, self.layer_inputs, strict=True)
+        )
+
     @staticmethod
     def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
         name, part = parameter_of(layer.weight)

@@ -83,7 +83,7 @@ def _checkpointing(found: Estimate, execution: Execution, capacity: int) -> Iter
 
 
 def _sharding(found: Estimate, execution: Execution, capacity: int) -> Iterator[Way]:
-    if execution.sharding.name != "ddp" or execution.update_in_backward:
+    if execution.sharding.name != "ddp" or execution.update_in_backward or found.plan.asks_for_sparsity:
         return
     gpus = execution.gpus if execution.replicas > 1 else _GPUS * execution.tensor_parallel
     shared = replace(execution, gpus=gpus, sharding=SHARDINGS["fsdp"])
