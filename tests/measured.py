@@ -90,8 +90,8 @@ def alive_peak(made: Callable[[], Made], optimizer: str, loss: str = "mse", auto
 def tracked_peak(made: Callable[[], Made], optimizer: str, loss: str = "mse", autocast: str = "") -> int:
     """MemTracker's peak of a step with a loss over all outputs; the optimizer has its state already.
 
-    Outputs and targets are held until the step is over. Not included: the 4-byte step counter that Adam keeps for every
-    parameter. Nothing is computed, and some results are not as large as real ones: the squared error's, and under
+    Targets are held until the step is over, outputs are not. Not included: the 4-byte step counter that Adam keeps for
+    every parameter. Nothing is computed, and some results are not as large as real ones: the squared error's, and under
     autocast the statistics of norms.
     """
     with FakeTensorMode():
@@ -135,7 +135,7 @@ def _run(
         outputs = module(*inputs)
         losses = [lost(*pair, loss) for pair in zip(differentiable(outputs), targets, strict=True)]
         total = reduce(add, losses)
-        del losses
+        del losses, outputs
     total.backward()
     updates.step()
 

@@ -175,28 +175,29 @@ def test_a_language_model_of_gpt_2s_size() -> None:
         assert two - one == expected
 
 
-def test_the_largest_batch_of_a_language_model_of_gpt_2s_size() -> None:
+@pytest.mark.parametrize(("held", "batches"), [(True, (23, 33)), (False, (25, 40))])
+def test_the_largest_batch_of_a_language_model_of_gpt_2s_size(held: bool, batches: tuple[int, int]) -> None:
     """In 24 GB, under autocast with AdamW (P = 124,402,944 parameters; the rest as above).
 
     Throughout: parameters and both moments, 12 P, and the numbers of the positions, 8 s. At the peak, in the loss's
     backward pass: the copies in bf16 of the weights that will be read again, 2 · (12 · 12 h² + V h), and three
-    numbers; per sample what is saved, the labels and tokens, the logits in bf16 (2 s V), and nll_loss's gradient in
-    fp32 (4 s V). With every block checkpointed a sample keeps the inputs of 12 blocks in fp32 (4 s h each) instead of
-    what the blocks save, and no copy of their weights is kept.
+    numbers; per sample what is saved, the labels and tokens, and nll_loss's gradient in fp32 (4 s V); the logits in
+    bf16 (2 s V), if they are held. With every block checkpointed a sample keeps the inputs of 12 blocks in fp32 (4 s h
+    each) instead of what the blocks save, and no copy of their weights is kept.
     """
     module, inputs = gpt_2()
     s, h, v = 1024, 768, 50_257
     parameters = v * h + s * h + 12 * (12 * h * h + 5 * h + 4 * h) + 2 * h
     throughout = 12 * parameters + 8 * s
-    loss = 12 * s * v + 8 * s  # saved, logits and gradient; labels
+    loss = (12 if held else 10) * s * v + 8 * s  # saved, gradient, logits; labels
     ends = 8 * s + 6 * s * h + 8 * s  # tokens, the last norm
-    for checkpoint, weights, blocks in (
-        (None, 12 * 12 * h * h + v * h, 12 * (36 * s * h + 64 * s)),
-        ("blocks.*", v * h, 12 * 4 * s * h),
+    for checkpoint, weights, blocks, batch in (
+        (None, 12 * 12 * h * h + v * h, 12 * (36 * s * h + 64 * s), batches[0]),
+        ("blocks.*", v * h, 12 * 4 * s * h, batches[1]),
     ):
-        network = swatcost.trace(module, inputs, autocast="amp", checkpoint=checkpoint)
+        network = swatcost.trace(module, inputs, autocast="amp", checkpoint=checkpoint, hold_outputs=held)
         assert sum(each.elements for each in network.parameters) == parameters
         report = memory_of(network, optimizer="adamw", batch_size=40, fit="24GB")
         assert report.memory.dense.peak.bytes == throughout + 2 * weights + 12 + 40 * (blocks + ends + loss)
         assert report.fits is not None
-        assert report.fits["dense"] == int((24e9 - throughout - 2 * weights - 12) / (blocks + ends + loss))
+        assert report.fits["dense"] == batch == int((24e9 - throughout - 2 * weights - 12) / (blocks + ends + loss))

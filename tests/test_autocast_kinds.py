@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -298,6 +299,27 @@ def test_nothing_is_left_behind() -> None:
             swatcost.trace(one(function)(), input_shape=(6,), autocast="amp", loss=loss)
     assert state() == before
     assert swatcost.trace(module, input_shape=(6,)).conditions.autocast == ""
+
+
+def test_other_threads_keep_their_autocast() -> None:
+    """A loop that trains meanwhile, in another thread, is not cast as the traced step is."""
+    found: list[Any] = []
+
+    def elsewhere() -> None:
+        layer, x = nn.Linear(6, 6), torch.ones(2, 6)
+        found.extend((torch.is_autocast_enabled("cpu"), layer(x).dtype))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found.extend((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), layer(x).dtype))
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        found.append(self.a(x).dtype)
+        return self.a(x)  # type: ignore[no-any-return]
+
+    swatcost.trace(one(forward)(), torch.ones(2, 6), autocast="amp-fp16")
+    assert found == [False, torch.float32, True, torch.bfloat16, torch.bfloat16, torch.float16]
 
 
 def test_a_networks_own_autocast_without_ours() -> None:

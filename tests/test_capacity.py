@@ -79,7 +79,7 @@ def test_what_is_not_a_rate_is_refused(link: str, capsys: pytest.CaptureFixture[
         assert capsys.readouterr() == ("", f"swatcost: {said}\n")
 
 
-@pytest.mark.parametrize("link", [0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("link", [0, -1.0, float("nan"), float("inf"), True, [], b"25GB"])
 def test_a_rate_is_a_positive_number(link: float) -> None:
     with pytest.raises(SwatcostError, match="give bytes per second, such as 25e9"):
         rate_of(link)

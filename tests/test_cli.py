@@ -146,6 +146,32 @@ def test_trace_writes_what_can_be_named_as_a_model(tmp_path: Path, capsys: pytes
     assert json.loads(capsys.readouterr().out)["layers"][-1]["weight_shape"] == [7, 512]
 
 
+def test_a_saved_trace_is_of_one_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it was traced under is said by what asks for something else, and the remedy is one that `trace` takes."""
+    path = tmp_path / "small.json"
+
+    def traced(*options: str) -> None:
+        assert run("trace", "cifar_resnet18", *options, "--output", str(path)) == 0
+
+    def refused(*options: str) -> str:
+        assert run("memory", str(path), *options) == 2
+        return capsys.readouterr().err
+
+    traced("--precision", "amp-cpu", "--checkpoint", "layer1.*")
+    assert "cifar_resnet18 was traced in amp-cpu: leave autocast out when it is traced" in refused(
+        "--precision", "fp32"
+    )
+    assert "cifar_resnet18 was traced in amp-cpu: give autocast 'amp' when" in refused("--precision", "amp")
+    assert "checkpoint 'fc': cifar_resnet18 was traced with 'layer1.*'; give" in refused("--checkpoint", "fc")
+    assert "offload True: cifar_resnet18 was traced without; give offload when it is traced" in refused("--offload")
+    traced("--offload")
+    assert "checkpoint 'fc, bn1': cifar_resnet18 was traced without" in refused(
+        "--checkpoint", "fc", "--checkpoint", "bn1"
+    )
+    assert run("memory", str(path), "--quiet") == run("memory", str(path), "--offload", "--quiet") == 0
+    assert capsys.readouterr().out.count("moved to the host") == 2
+
+
 @pytest.mark.parametrize(
     ("what", "name"),
     [

@@ -86,7 +86,7 @@ def test_gradients_in_one_storage_are_freed_with_the_last() -> None:
     network = swatcost.trace(module, input_shape=(500,))
     assert [each.storage for each in network.timeline.accumulations] == [*network.timeline.gradients] * 2
     step = training_memory(network, batch_size=1, optimizer="sgd", update_in_backward=True)
-    assert step.live[-1] == 4 * (500 + 10 + 1)  # input, output and loss
+    assert step.live[-1] == 4 * (500 + 1) + 8  # input, loss and a label
     assert step.live.count(max(step.live)) == 1
 
 
@@ -138,10 +138,12 @@ def test_the_default_update_is_the_librarys_on_a_gpu() -> None:
         ({"update": ["loop"]}, "unknown update ['loop']: choose from"),
         ({"update": "fused", "optimizer": "lion"}, "lion has no fused update: choose loop or foreach"),
         ({"update": "loop", "optimizer": "adam8bit"}, "adam8bit has no loop update: choose fused"),
-        ({"accumulate": 0}, "accumulate 0: give the number of micro-batches per update, 1 or more"),
-        ({"accumulate": 1.5}, "accumulate 1.5: give the number"),
-        ({"accumulate": True}, "accumulate True: give the number"),
+        ({"accumulate": 0}, "accumulate 0: give a whole number from 1 to 10^12"),
+        ({"accumulate": 1.5}, "accumulate 1.5: give a whole number"),
+        ({"accumulate": True}, "accumulate True: give a whole number"),
+        ({"accumulate": 10**13}, "accumulate 10000000000000: give a whole number from 1 to 10^12"),
         ({"update_in_backward": 1}, "update_in_backward 1: give True or False"),
+        ({"weight_storage": ["copies"]}, "weight_storage \"['copies']\": give field=value"),
         ({"accumulate": 2, "update_in_backward": True}, "give accumulate 1 or no update_in_backward"),
     ],
 )
@@ -153,7 +155,7 @@ def test_executions_that_are_refused(given: dict[str, Any], message: str) -> Non
 
 
 def test_an_execution_in_words() -> None:
-    full = "fp32 (4 bytes per number everywhere)"
+    full = "fp32 (4 bytes per number)"
     assert Execution.of().title == f"momentum, {full}"
     assert Execution.of(optimizer="adam", update="foreach").title == f"adam, {full}"
     assert Execution.of(optimizer="adam", update="loop").title == f"adam (loop), {full}"

@@ -16,6 +16,7 @@ from swatcost.memory.held_weights import held_weights
 from swatcost.memory.sparse_step import SparseMemory, sparse_memory
 from swatcost.memory.weight_storage import WeightStorage
 from swatcost.methods import METHODS
+from swatcost.network import Accumulation
 from swatcost.planning import memory_of
 from swatcost.planning.capacity import largest_batch
 
@@ -94,6 +95,24 @@ def test_adam_works_on_active_elements() -> None:
     }  # fmt: skip
     assert weights.at_update == weights.total + (64 + 32) // 2 + 4 * 3 * 1024
     assert memory.compressed_peak == weights.at_update
+
+
+def test_active_weights_are_updated_in_the_backward_pass() -> None:
+    """Each gradient is freed after its update, which has one temporary of its size."""
+    network = chain(*FEATURES)
+    accumulations = tuple(
+        Accumulation(parameter=number, storage=storage, event=network.timeline.events.index(storage + 1) + 1)
+        for number, storage in enumerate(network.timeline.gradients)
+    )
+    network = replace(network, timeline=replace(network.timeline, accumulations=accumulations))
+    plan = plan_of(network, [0.0, *[(0.75, 0.0)] * 3], method="rigl")
+    memory = sparse_memory(
+        network, plan, training_memory(network, batch_size=2, optimizer="adam", update_in_backward=True)
+    )
+    # the most is held at the third weight: x, the output, two results and the gradient of its own, 2 · 64 · 4 each
+    activations = 64 + 32 + 3 * 512
+    assert memory.dense.peak.bytes == 3 * 4 * sum(WEIGHTS) + activations + 2 * 4 * 4096
+    assert memory.compressed_peak == 3 * 4 * 2624 + 8448 // 8 + activations + 2 * 4 * 1024
 
 
 def test_slope_in_a_step_keeps_its_transpose() -> None:

@@ -43,6 +43,7 @@ def tracked_peak(module: nn.Module, inputs: tuple[Tensor, ...], own: set[int]) -
     with tracker, torch.autograd.graph.saved_tensors_hooks(away, back):
         output = module(*inputs)
         loss = F.cross_entropy(output if output.dim() == 4 else output.flatten(0, -2), labels)
+        del output
         loss.backward()
     (device,) = tracker.get_tracker_snapshot("peak").values()
     return int(device["Total"])

@@ -155,7 +155,7 @@ def tracked_peak(
 ) -> int:
     """MemTracker's peak of an update with a cross-entropy over all outputs; the optimizer has its state already.
 
-    Outputs and loss are held until the step or the next micro-batch, targets throughout. Not included: step counters
+    The loss is held until the step or the next micro-batch, targets throughout. Not included: step counters
     that are on the host if there is a GPU.
     """
     values = mock.patch.object(Tensor, "item", return_value=1.0)  # Adafactor reads norms, which have no value here
@@ -184,13 +184,13 @@ def tracked_peak(
         tracker = MemTracker()
         tracker.track_external(module, *them, x, *targets)
 
-        def micro_batch() -> tuple[Any, Tensor]:
+        def micro_batch() -> Tensor:
             outputs = module(x)
             losses = [lost(*pair, "cross-entropy") for pair in zip(differentiable(outputs), targets, strict=True)]
             loss = reduce(add, losses)
-            del losses
+            del losses, outputs
             loss.backward()
-            return outputs, loss
+            return loss
 
         with tracker:
             for _ in range(accumulate):

@@ -41,7 +41,7 @@ def our_peak(network: Network, batch: int, optimizer: str = "sgd", autocast: str
 def test_the_outputs_gradient_is_freed_when_it_has_been_used() -> None:
     """Linear 10 → 20, ReLU, Linear 20 → 5 at 1,000 samples, when the gradient of the first layer's output is made."""
     network = swatcost.trace(
-        nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5)), input_shape=(10,), loss="none"
+        nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5)), input_shape=(10,), loss="none", hold_outputs=True
     )
     first, second = 10 * 20 + 20, 20 * 5 + 5
     held = 10 + 20 + 5  # the input, what ReLU saves, the output
@@ -54,7 +54,7 @@ def test_the_outputs_gradient_is_freed_when_it_has_been_used() -> None:
 def test_a_language_models_logits_are_held_twice_only_while_their_gradient_is_used() -> None:
     """Embedding of 500 tokens in 8 numbers, a wide layer of 2,000, and the head; 3 tokens for each of 20 samples."""
     module = nn.Sequential(nn.Embedding(500, 8), nn.Linear(8, 2000), nn.ReLU(), nn.Linear(2000, 500))
-    network = swatcost.trace(module, input_shape=(3,), input_dtype="int64", loss="none")
+    network = swatcost.trace(module, input_shape=(3,), input_dtype="int64", loss="none", hold_outputs=True)
     parameters, head = 500 * 8 + 8 * 2000 + 2000 + 2000 * 500 + 500, 2000 * 500 + 500
     rows = 8 + 2000 + 500  # embedded tokens, what ReLU saves, logits
     numbers = parameters + 60 * rows + head + 2
@@ -69,6 +69,7 @@ def test_a_learned_query_is_counted_once() -> None:
         ),
         input_shape=(8,),
         loss="none",
+        hold_outputs=True,
     )
     parameters = 1000 * 256 + 256 * 8
     # every parameter and its gradient; input and output; the output's gradient, summed over samples; the loss's two
@@ -253,10 +254,10 @@ def test_peak_of_classifiers(build: Callable[[], nn.Module], width: int) -> None
 
 
 def test_a_classifier_of_3_000_classes() -> None:
-    """At 200 samples, 32 → 64 → 3,000: when the gradient of the logits is made, they and three as large are held."""
+    """At 200 samples, 32 → 64 → 3,000: when the logits' gradient is made, two as large are held, no logits."""
     module = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 3000))
     first, second = 32 * 64 + 64, 64 * 3000 + 3000
-    numbers = first + second + 200 * (32 + 64 + 4 * 3000) + 2  # the loss and the weight of all labels
+    numbers = first + second + 200 * (32 + 64 + 3 * 3000) + 2  # the loss and the weight of all labels
     assert our_peak(swatcost.trace(module, input_shape=(32,)), 200) == 4 * numbers + 8 * 200
 
 

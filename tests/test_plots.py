@@ -215,7 +215,7 @@ def test_copies_that_adam_makes_are_on_top_of_what_the_backward_pass_leaves() ->
     step = training_memory(network("one layer"), batch_size=1, optimizer="adam")
     held = 4 * 2080 + 4 * 2 * 2080 + 4 * 2080  # of 64 · 32 + 32 parameters: themselves, two moments, gradients
     copies = 4 * 2080  # one of every parameter
-    others = 4 * 64 + 8 + 4 * 32 + 4  # the input, the label, the output and the loss
+    others = 4 * 64 + 8 + 4  # the input, the label and the loss
     assert step.at_update == held + others + copies == step.peak.bytes
     (axes,) = plots.memory_timeline(step, network("one layer")).axes
     assert line(axes, "held").get_ydata()[-1] * unit(axes) == pytest.approx(step.at_update)

@@ -47,7 +47,7 @@ NETWORKS = {"gpt": gpt, "resnet18": residual}
 
 def traced(name: str) -> Network:
     model, inputs, batch_dim = NETWORKS[name]()
-    return swatcost.trace(model, example_inputs=(inputs,), batch_dim=batch_dim, loss="none")
+    return swatcost.trace(model, example_inputs=(inputs,), batch_dim=batch_dim, loss="none", hold_outputs=True)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import swatcost
 from swatcost.common.errors import SwatcostError
+from swatcost.loading.load import load, traced_so
 from swatcost.memory.dense_step import training_memory
 
 from .cases import Applied, frozen, macs
@@ -242,6 +243,39 @@ def test_patterns_that_mean_nothing(pattern: str, why: str) -> None:
     network = Applied(lambda self, x: F.linear(self.blocks[0](x), self.head.weight), parts)
     with pytest.raises(SwatcostError, match=why):
         swatcost.trace(network, input_shape=(20,), checkpoint=pattern)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"checkpoint": 5}, "checkpoint 5: give a pattern of module names, such as 'layer1.*', or several"),
+        ({"checkpoint": True}, "checkpoint True: give a pattern"),
+        ({"checkpoint": b"0"}, "checkpoint b'0': give a pattern"),
+        ({"checkpoint": ["0", None]}, "checkpoint ['0', None]: give a pattern"),
+        ({"offload": "no"}, "offload 'no': give True or False"),
+        ({"offload": 1}, "offload 1: give True or False"),
+        ({"autocast": ["amp"]}, "autocast ['amp']: did you mean amp?"),
+        ({"autocast": 0}, "autocast 0: choose from"),
+    ],
+)
+def test_conditions_that_are_none_are_refused(given: dict[str, Any], why: str) -> None:
+    """By everything that takes them, in one line."""
+    module = nn.Sequential(mlp(), mlp())
+    network = swatcost.trace(module, input_shape=(20,))
+    for refusing in (
+        lambda: swatcost.trace(module, input_shape=(20,), **given),
+        lambda: load("resnet18", **given),
+        lambda: traced_so(network, **given),
+    ):
+        with pytest.raises(SwatcostError) as refused:
+            refusing()
+        assert why in str(refused.value) or "was traced in its own precision" in str(refused.value)
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss(), 5, b"mse", True])
+def test_a_network_that_is_loaded_takes_its_loss_by_name(loss: Any) -> None:
+    with pytest.raises(SwatcostError, match="give resnet18 a loss by name, or FILE:factory; functions are for modules"):
+        load("resnet18", loss=loss)
 
 
 def test_the_network_is_left_as_it_was() -> None:

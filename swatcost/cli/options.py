@@ -162,8 +162,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
 
     @wraps(command)
     def traced(*, model: str, loading: Loading, **given: Any) -> None:
-        conditions: Loading = {name: given.pop(name) for name in ("loss", "offload") if name in given}
-        conditions |= {"offload": None} if not conditions.get("offload") else {}
+        conditions: Loading = {name: given.pop(name) for name in _OF_TRACE if name in given}
+        conditions = {name: value or None for name, value in conditions.items()}
         if (precision := given.get("precision")) is not None:
             conditions["autocast"] = PRECISIONS.choose(precision).autocast
         command(network=loaded(model, **loading, **conditions), **given)
@@ -179,6 +179,10 @@ def loaded(model: str, **source: Any) -> Network:
         return load(model, **source)
 
 
+OFFLOAD = click.option("--offload", is_flag=True, help="What if saved tensors moved to the host until they are needed.")
+HOLD_OUTPUTS = click.option(
+    "--hold-outputs", is_flag=True, help="The network's outputs live until the step is over, not only in the loss."
+)
 LOSS = click.option(
     "--loss", metavar="L", shell_complete=offering(lambda: ["none", "mse", "cross-entropy"]),
     help="none, mse, cross-entropy, or FILE:factory.  [default: what the output looks like]",
@@ -211,16 +215,18 @@ _EXECUTION: dict[str, Decorator] = {
         "--weight-storage", metavar="PART=VALUE,…",
         help="How compressed weights are stored, if not the least that the method allows: transposes=1,mask_bits=8, …",
     ),
-    "offload": click.option(
-        "--offload", is_flag=True, help="What if saved tensors moved to the host until they are needed."
-    ),
+    "offload": OFFLOAD,
+    "hold_outputs": HOLD_OUTPUTS,
 }  # fmt: skip
+
+
+_OF_TRACE = ("loss", "offload", "hold_outputs")
 
 
 def execution_options(*without: str) -> Decorator:
     """How training steps are executed: given to the command by the keywords of Execution.
 
-    --loss and --offload are a trace's: `network_options` takes them.
+    --loss, --offload and --hold-outputs are a trace's: `network_options` takes them.
     """
     return together(*(option for name, option in _EXECUTION.items() if name not in without))
 

@@ -19,7 +19,6 @@ from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_same, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import price_from
-from swatcost.memory.dense_step import dense_step
 from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES
 from swatcost.planning.run_plan import PLANNING, WORLD_GRID, RunPlan, plan_run
@@ -86,8 +85,7 @@ def command(
     if found.watts is None:
         for name in ("pue", "grid"):
             no_difference(name, f"the power of {found.estimate.device.name} is not known, give --watts")
-    step = dense_step(network, found.estimate.batch_size, found.execution)
-    if step.peak.phase == "optimizer step":
+    if found.dense_step.peak.phase == "optimizer step":
         no_difference("offload", "the peak is in the optimizer's step, when nothing saved is left")
     if found.gpus == 1:
         no_difference("link", "one GPU sends nothing")

@@ -63,7 +63,7 @@ def command(network: Network, **asked: Any) -> Solution:
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
     if asked["memory"] is None:
         say_recomputed(network)
-        for name in (*EXECUTING, "loss", "offload"):
+        for name in (*EXECUTING, "loss", "offload", "hold_outputs"):
             no_difference(name, "no --memory is asked for")
     else:
         say_same(network, found, lambda without: solution(network, **{**asked, **without}))

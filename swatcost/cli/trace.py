@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import LOSS, OUTPUT, network_options
+from swatcost.cli.options import HOLD_OUTPUTS, LOSS, OFFLOAD, OUTPUT, network_options
 from swatcost.cli.output import show
 from swatcost.cli.progress import say, to_terminal
 from swatcost.common.errors import SwatcostError
@@ -29,6 +29,8 @@ def _autocast(context: click.Context, parameter: click.Parameter, precision: str
     "--precision", metavar="P", shell_complete=offering(lambda: list(AUTOCASTS)), callback=_autocast,
     help="amp, or another kind of torch.autocast.  [default: the network's own]",
 )  # fmt: skip
+@OFFLOAD
+@HOLD_OUTPUTS
 @OUTPUT
 def command(network: Network, precision: str | None, output: Path | None) -> None:
     """Traces a network and saves it as JSON, which every command takes as MODEL.

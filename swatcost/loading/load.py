@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from swatcost_models import ZOO
 
@@ -17,7 +17,13 @@ from swatcost.common.registry import nearest
 from swatcost.common.units import checked_count
 from swatcost.loading.traces import shipped
 from swatcost.network import Network, read_network
-from swatcost.network.conditions import OF_ONE_SIZE
+from swatcost.network.conditions import (
+    OF_ONE_SIZE,
+    ConditionsAsked,
+    checked_autocast,
+    checked_flag,
+    patterns_of,
+)
 from swatcost.network.formulas import registered_here
 
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ def load(
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
+    hold_outputs: bool | None = None,
     fresh: bool = False,
 ) -> Network:
     """Loads a network by zoo name, from a library or a factory, or from a saved trace.
@@ -67,27 +74,37 @@ def load(
     name = str(model)
     if classes is not None:
         classes = checked_count(classes, "classes")
+    if loss is not None and not isinstance(loss, str):
+        raise SwatcostError(
+            f"loss {loss!r:.60}: give {name} a loss by name, or FILE:factory; functions are for modules, which "
+            "swatcost.trace takes"
+        )
     if name.endswith(".json"):
         if any(each is not None for each in (input_shape, input_dtype, classes)):
             raise SwatcostError(
                 f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
             )
-        return traced_so(read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload)
+        return traced_so(
+            read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
+            hold_outputs=hold_outputs,
+        )  # fmt: skip
+    patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
-            model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=checkpoint,
-            offload=offload, fresh=fresh,
+            model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=patterns,
+            offload=offload, hold_outputs=hold_outputs, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
-            return plain.under(str(autocast))
+            return plain.under(autocast)
     asked = {
         "input_shape": None if input_shape is None else _whole_numbers(input_shape),
         "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
         "classes": classes,
         "loss": loss,
         "autocast": autocast or None,
-        "checkpoint": patterns_of(checkpoint) or None,
-        "offload": offload or None,
+        "checkpoint": list(patterns) or None,
+        "offload": checked_flag("offload", offload) or None,
+        "hold_outputs": checked_flag("hold_outputs", hold_outputs) or None,
     }
     if name in ZOO:
         as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
@@ -115,35 +132,26 @@ def loading_words(
     return words + [word for pattern in checkpoint or () for word in ("--checkpoint", pattern)]
 
 
-def patterns_of(checkpoint: str | Iterable[str] | None) -> list[str]:
-    """The patterns of modules to checkpoint, from one or several."""
-    return [checkpoint] if isinstance(checkpoint, str) else list(map(str, checkpoint or ()))
-
-
-def traced_so(
-    network: Network,
-    *,
-    loss: str | None = None,
-    autocast: str | None = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
-) -> Network:
+def traced_so(network: Network, **conditions: Unpack[ConditionsAsked]) -> Network:
     """The network, if it was traced under these conditions; None stands for any.
 
     Raises SwatcostError if it was not: a trace is of one step, and plain data.
     """
-    has = network.conditions
+    has, checkpoint = network.conditions, conditions.get("checkpoint")
     wanted = (
-        ("loss", loss, has.loss),
-        ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), list(has.checkpoint)),
-        ("offload", offload, has.offload),
+        ("loss", conditions.get("loss"), has.loss),
+        ("checkpoint", None if checkpoint is None else patterns_of(checkpoint), has.checkpoint),
+        ("offload", checked_flag("offload", conditions.get("offload")), has.offload),
+        ("hold_outputs", checked_flag("hold_outputs", conditions.get("hold_outputs")), has.holds_outputs),
     )
     for name, value, traced in wanted:
         if value is not None and value != traced:
+            asked, so = (", ".join(each) if isinstance(each, tuple) else each for each in (value, traced))
             raise SwatcostError(
-                f"{name} {value or 'none'!r:.60}: {network.name} was traced with {traced or 'none'!r:.60}; "
+                f"{name} {asked!r:.60}: {network.name} was traced {f'with {so!r:.60}' if so else 'without'}; "
                 f"give {name} when it is traced"
             )
+    autocast = conditions.get("autocast")
     return network if autocast is None else network.under(autocast)
 
 
@@ -169,17 +177,13 @@ def with_input(
     input_shape: Sequence[int] | None,
     example_inputs: Any,
     batch_dim: int | None = None,
-    loss: Any = None,
-    autocast: str | None = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
+    **conditions: Unpack[ConditionsAsked],
 ) -> Network | str | Path:
     """The trace of a module, whose input is given, or what `counted_network` makes a network of.
 
     Raises SwatcostError as `trace` and `load` do, for an input that the network has no use for, and for a trace that
     was made under other conditions.
     """
-    conditions = {"loss": loss, "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
     torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
     if torch_nn is not None and isinstance(network, torch_nn.Module):
         if input_shape is None and example_inputs is None:

@@ -3,11 +3,11 @@
 Parameters, optimizer state and buffers are counted from the network; everything else follows the trace's timeline of
 storages, forward and backward, at any batch size.
 
-Assumed: gradients are set to None between steps; the optimizer has state for every parameter that trains; the network's
-outputs, what the loss is given beside them, and the loss, one number, live until the step is over, and those of a
-micro-batch until the next begins. Not counted: step counters that torch keeps on the host, the allocator's rounding and
-cache, kernel workspaces, the program itself. What GPUs that share a step hold in addition is in `sharding` and
-`tensor_parallel`.
+Assumed: gradients are set to None between steps; the optimizer has state for every parameter that trains; what the
+network and the loss are given, and the loss, one number, live until the step is over, and those of a micro-batch until
+the next begins; the network's outputs only if the trace says so. Not counted: step counters that torch keeps on the
+host, the allocator's rounding and cache, kernel workspaces, the program itself. What GPUs that share a step hold in
+addition is in `sharding` and `tensor_parallel`.
 """
 
 from collections import defaultdict
@@ -71,6 +71,11 @@ class StepMemory:
     def at_update(self) -> int:
         """What is held while the optimizer updates: all that the backward pass leaves, and its temporaries."""
         return sum(self.constant.values()) + (self.live[-1] if self.live else 0) + self.working
+
+    @property
+    def sent_bytes(self) -> int:
+        """All that each GPU sends per step [bytes]."""
+        return sum(self.sent.values())
 
     @property
     def saved_bytes(self) -> int:

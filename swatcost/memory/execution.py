@@ -35,8 +35,6 @@ class Executing(ExecutingRun, total=False):
 EXECUTING = tuple(Executing.__required_keys__ | Executing.__optional_keys__)
 """The names of these keywords."""
 
-_MOST_MICRO_BATCHES = 2**40
-
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
@@ -79,10 +77,7 @@ class Execution:
         Raises SwatcostError for invalid ones.
         """
         chosen = OPTIMIZERS.choose(optimizer)
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or not 1 <= accumulate < _MOST_MICRO_BATCHES:
-            raise SwatcostError(
-                f"accumulate {accumulate!r:.60}: give the number of micro-batches per update, 1 or more"
-            )
+        accumulate = checked_count(accumulate, "accumulate")
         if not isinstance(update_in_backward, bool):
             raise SwatcostError(f"update_in_backward {update_in_backward!r:.60}: give True or False")
         if update_in_backward and accumulate > 1:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 from swatcost.memory.collectives import sent_by, shard
-from swatcost.memory.module_schedule import Held, Visit, gradients_of, output_made, visits
+from swatcost.memory.gradients import parameter_of_gradients
+from swatcost.memory.module_schedule import Held, Visit, output_made, visits
 from swatcost.memory.shares import Part, Share, buffers_of, gradients_made, last_event, without_gradients
 
 
@@ -53,7 +54,7 @@ def fsdp(part: Part, *, reshard: bool = True) -> Share:
     runs = [each for each in visits(part.network, block_of) if each.group]
     held, fetched = _unsharded(runs, bytes_of, part, reshard=reshard)
     ends = {each.group: each.backward[1] for each in runs if each.backward[1] > each.backward[0]}
-    belongs = gradients_of(part.network)
+    belongs = parameter_of_gradients(part.network)
     reduced: dict[str, int] = {}
     for storage, place in gradients_made(part):
         size, group, whose = part.sizes[storage], "", belongs.get(storage)

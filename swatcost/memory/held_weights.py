@@ -3,11 +3,14 @@
 What is held apart from that, activations above all, is dense here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from swatcost.memory.dense_step import StepMemory, composition, live_bytes, part_of, sizes_at
+from swatcost.memory.dense_step import StepMemory, composition, live_bytes, part_of
+from swatcost.memory.gradients import gradient_of_parameters, updated_parameters
+from swatcost.memory.optimizers import Trained
 from swatcost.memory.precisions import FULL
+from swatcost.memory.shares import Part
 from swatcost.memory.weight_storage import PARTS, ElementBytes, WeightStorage, stored_bytes
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
@@ -59,18 +62,21 @@ class _Weight:
 
 def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage: WeightStorage) -> HeldWeights:
     """The bytes that the dense step would hold if its sparse weights were stored so."""
-    numbers = step.execution.precision
-    live, holds, gradients = step.live, step.peak.holds, step.gradients
+    execution, part = step.execution, part_of(network, step.batch_size, step.execution)
+    sizes, live, holds, gradients = [*step.sizes], step.live, step.peak.holds, step.gradients
     compressed = storage.gradients == "active"
-    sizes = sizes_at(network, step.batch_size, numbers) if compressed or step.peak.phase == "optimizer step" else []
-    weights = _sparse_weights(network, plan, step, sizes if compressed else [], storage)
+    weights = _sparse_weights(network, plan, part, sizes if compressed else [], storage)
+    updated = _updated(part, weights)
     if compressed:
         for each in weights:
             if each.gradient is not None:
                 sizes[each.gradient] = round(each.stored["gradients"])
-        live = live_bytes(step.events, sizes)
         gradients = sum(sizes[each] for each in network.timeline.gradients)
-    if sizes:
+    if execution.update_in_backward:  # the temporaries are storages behind the network's
+        sizes[len(network.storages) :] = [execution.way.temporaries([updated[each]]) for each in part.trained]
+    if compressed or execution.update_in_backward:
+        live = live_bytes(step.events, sizes)
+    if compressed or step.peak.phase == "optimizer step":
         place = max(range(len(live)), key=live.__getitem__, default=-1)
         holds = composition(network, sizes, step.events[: place + 1])
     parts = {
@@ -81,12 +87,8 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     passing = {"gradients"} if storage.keeps_copies else {"gradients", "weight copies"}
     constant = sum(size for name, size in parts.items() if name not in passing)
     constant += sum(size for name, size in step.constant.items() if name not in PARTS)
-    part = part_of(network, step.batch_size, step.execution)
-    updated = {network.parameters[number].name: part.as_trained(number) for number in part.trained}
-    for weight in weights:
-        if weight.name in updated and weight.updated != weight.elements:
-            updated[weight.name] = updated[weight.name]._replace(shape=(weight.updated,))
-    working = step.execution.way.temporaries([*updated.values()]) if step.working else 0
+    used = [updated[number] for number in updated_parameters(network)]
+    working = execution.way.temporaries(used) if step.working else 0
     return HeldWeights(
         storage=storage,
         parts=parts,
@@ -97,17 +99,27 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     )
 
 
+def _updated(part: Part, weights: Iterable[_Weight]) -> dict[int, Trained]:
+    """What the optimizer updates of each parameter that trains, by its number."""
+    elements = {each.name: each.updated for each in weights if each.updated != each.elements}
+    found = {number: part.as_trained(number) for number in part.trained}
+    for number, whole in found.items():
+        if (active := elements.get(part.network.parameters[number].name)) is not None:
+            found[number] = whole._replace(shape=(active,))
+    return found
+
+
 def _sparse_weights(
-    network: Network, plan: SparsityPlan, step: StepMemory, sizes: Sequence[int], storage: WeightStorage
+    network: Network, plan: SparsityPlan, part: Part, sizes: Sequence[int], storage: WeightStorage
 ) -> list[_Weight]:
     """The weights that the plan makes sparse, in this storage; without sizes all gradients are dense."""
-    numbers = step.execution.precision
+    numbers = part.precision
     elements_of = {each.name: each.elements for each in network.parameters}
-    part = part_of(network, step.batch_size, step.execution)
     state_of = {
         network.parameters[number].name: part.optimizer.state([part.as_trained(number)]) for number in part.trained
     }
-    gradient_of = _gradients_by_weight(network, plan) if sizes else {}
+    gradients = gradient_of_parameters(network) if sizes else {}
+    gradient_of = {network.parameters[number].name: storage for number, storage in gradients.items()}
     found = []
     for layer, sparsity in plan.by_weight(network):
         if not sparsity.weight:
@@ -135,18 +147,4 @@ def _sparse_weights(
             pattern=plan.pattern,
         )
         found.append(_Weight(layer.weight, elements, gradient, dense, stored))
-    return found
-
-
-def _gradients_by_weight(network: Network, plan: SparsityPlan) -> dict[str, int]:
-    """The storage of each trained weight's gradient. A trace does not say which is whose: they are told apart by size,
-    and those of one size by order, since the last layer's gradient is computed first."""
-    left = [(storage, network.storages[storage].bytes) for storage in network.timeline.gradients]
-    found: dict[str, int] = {}
-    for layer, _ in reversed(plan.by_weight(network)):
-        size = layer.weight_elements * layer.element_bytes
-        match = next((each for each in left if each[1] == size), None) if layer.weight_trains else None
-        if match is not None:
-            left.remove(match)
-            found[layer.weight] = match[0]
     return found

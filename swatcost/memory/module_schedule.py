@@ -1,8 +1,7 @@
-"""When groups of parameters are in use during a traced step, and which storage is the gradient of which parameter.
+"""When groups of parameters are in use during a traced step.
 
 A timeline records storages, not layers. In the forward pass a layer begins with the first allocation after its input's;
 in the backward pass a group is over once the last gradient of its parameters is made, groups in reverse order.
-Gradients are assigned to parameters by size, in reverse order of use, which is the order in which autograd makes them.
 """
 
 from collections import defaultdict
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 
+from swatcost.memory.gradients import parameter_of_gradients
 from swatcost.network import Layer, Network
 
 
@@ -32,34 +32,10 @@ class Visit:
     backward: tuple[int, int]
 
 
-def allocations(network: Network) -> dict[int, int]:
-    """The event at which each storage is allocated."""
-    return {event - 1: place for place, event in enumerate(network.timeline.events) if event > 0}
-
-
 def released(network: Network, place: int) -> int:
     """The first event from `place` on that frees a storage: the operation that ran is then over."""
     events = network.timeline.events
     return next((later for later in range(place, len(events)) if events[later] < 0), len(events))
-
-
-def gradients_of(network: Network) -> dict[int, int]:
-    """The number of the parameter that each gradient storage belongs to; gradients of another size have none."""
-    last_use: dict[str, int] = {}
-    for place, layer in enumerate(network.layers):
-        last_use.update(dict.fromkeys(layer.parameters, place))
-    waiting: dict[int, list[int]] = defaultdict(list)
-    numbered = [(last_use.get(each.name, -1), -number) for number, each in enumerate(network.parameters) if each.trains]
-    for _, number in sorted(numbered):
-        each = network.parameters[-number]
-        waiting[each.elements * each.element_bytes].append(-number)
-    made = allocations(network)
-    found = {}
-    for storage in sorted(network.timeline.gradients, key=lambda each: made.get(each, -1)):
-        same_size = waiting[network.storages[storage].bytes]
-        if same_size:
-            found[storage] = same_size.pop()
-    return found
 
 
 def visits(network: Network, group_of: Callable[[str], str]) -> list[Visit]:
@@ -68,9 +44,9 @@ def visits(network: Network, group_of: Callable[[str], str]) -> list[Visit]:
     Groups that no layer uses, such as an embedding's, run first. A run is over backward once the gradients of the
     parameters are made that no earlier run uses; a run that shares all of them is taken to be over at once.
     """
-    made, backward = allocations(network), network.timeline.backward
+    made, backward = network.timeline.allocations, network.timeline.backward
     ended = {network.parameters[number].name: released(network, made[storage])
-             for storage, number in gradients_of(network).items() if storage in made}  # fmt: skip
+             for storage, number in parameter_of_gradients(network).items() if storage in made}  # fmt: skip
     names, starts, uses = list[str](), list[int](), list[set[str]]()
     for layer, now in _begun(network):
         if not layer.parameters:
@@ -99,7 +75,7 @@ def visits(network: Network, group_of: Callable[[str], str]) -> list[Visit]:
 
 def _begun(network: Network) -> Iterator[tuple[Layer, int]]:
     """The layers of the forward pass, and the event of the first allocation of each."""
-    made, events, backward = allocations(network), network.timeline.events, network.timeline.backward
+    made, events, backward = network.timeline.allocations, network.timeline.events, network.timeline.backward
     now = 0
     for layer in network.layers:
         place = made.get(layer.input_storage, -1)

@@ -43,13 +43,13 @@ _MASTER = "2-byte parameters, gradients, activations; 4-byte master copy and sta
 PRECISIONS = Registry[Precision](
     "precision",
     Precision,
-    Precision("fp32", "4 bytes per number everywhere", 4, 4, 4),
-    Precision("bf16", "2 bytes per number everywhere", 2, 2, 2),
-    Precision("fp16", "2 bytes per number everywhere", 2, 2, 2),
+    Precision("fp32", "4 bytes per number", 4, 4, 4),
+    Precision("bf16", "2 bytes per number", 2, 2, 2),
+    Precision("fp16", "2 bytes per number", 2, 2, 2),
     Precision("amp", "torch.autocast in bf16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4),
     Precision("amp-fp16", "torch.autocast in fp16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4),
     Precision("amp-cpu", "torch.autocast in bf16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
     Precision("amp-cpu-fp16", "torch.autocast in fp16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
-    Precision("master", f"{_MASTER}", 2, 2, 4, 4),
+    Precision("master", _MASTER, 2, 2, 4, 4),
     Precision("mixed", f"another name for master: {_MASTER}", 2, 2, 4, 4),
 )

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from swatcost.memory.module_schedule import Held, allocations
+from swatcost.memory.gradients import updated_parameters
+from swatcost.memory.module_schedule import Held
 from swatcost.memory.optimizers import Bytes, Optimizer, Trained
 from swatcost.memory.precisions import FULL, Precision
 from swatcost.memory.tensor_parallel import Split
@@ -79,14 +80,14 @@ class Share:
 def undivided(part: Part) -> Share:
     """The share of one GPU, or of each of several that hold everything."""
     trained = {number: part.as_trained(number) for number in part.trained}
-    stated, known = [*trained.values()], {each.parameter for each in part.network.timeline.accumulations}
+    stated = [*trained.values()]
     constant = {
         "parameters": part.sum(range(len(part.elements))),
         "master weights": part.precision.master * sum(part.elements[number] for number in trained),
         "optimizer state": part.optimizer.state(stated) + part.counters(stated),
         "buffers": buffers_of(part.network),
     }
-    updated = [each for number, each in trained.items() if number in known or not known]  # a step uses not all of them
+    updated = [trained[number] for number in updated_parameters(part.network)]
     return Share(
         constant=constant, sizes=part.sizes, updated=updated, before_update={}, update={},
         gradients=sum(part.gradients.values()), sent={},
@@ -100,7 +101,7 @@ def buffers_of(network: Network) -> int:
 
 def gradients_made(part: Part) -> list[tuple[int, int]]:
     """Gradient storages and the events at which they are allocated, in order."""
-    made = allocations(part.network)
+    made = part.network.timeline.allocations
     return sorted(((each, made[each]) for each in part.gradients if each in made), key=lambda each: each[1])
 
 

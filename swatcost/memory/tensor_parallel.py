@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from math import prod
 
 from swatcost.memory.collectives import ceil, sent_share
-from swatcost.memory.module_schedule import allocations, gradients_of, released
+from swatcost.memory.gradients import gradient_of_parameters
+from swatcost.memory.module_schedule import released
 from swatcost.memory.precisions import FULL, Precision
 from swatcost.network import Layer, Network
 from swatcost.network.layer import parameter_of
@@ -92,10 +93,9 @@ class _Splitting:
 
     def __init__(self, network: Network, gpus: int) -> None:
         self.network, self.gpus = network, gpus
-        self.made = allocations(network)
+        self.made = network.timeline.allocations
         self.number = {each.name: number for number, each in enumerate(network.parameters)}
-        gradients = gradients_of(network)
-        self.gradient = {number: storage for storage, number in gradients.items()}
+        self.gradient = gradient_of_parameters(network)
         self.storages: set[int] = set()
         self.parameters: set[int] = set()
         self.reduced: list[tuple[int, int]] = []

@@ -6,8 +6,8 @@ As a trace has them, gradients are allocated in the backward pass and live until
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from swatcost.common.errors import SwatcostError
-from swatcost.network import Accumulation, Network
+from swatcost.memory.gradients import accumulations
+from swatcost.network import Network
 
 
 def accumulating_events(network: Network) -> tuple[int, ...]:
@@ -20,8 +20,8 @@ def accumulating_events(network: Network) -> tuple[int, ...]:
 
     Raises SwatcostError if the trace does not have when gradients are accumulated.
     """
-    freed = {each.storage: each.event for each in _accumulations(network)}
-    copies = {each.storage + 1 for each in _accumulations(network) if each.copied}
+    freed = {each.storage: each.event for each in accumulations(network)}
+    copies = {each.storage + 1 for each in accumulations(network) if each.copied}
     added: dict[int, list[int]] = defaultdict(list)
     for storage, event in freed.items():
         if storage + 1 not in copies:
@@ -40,21 +40,14 @@ def updating_events(network: Network, copies: Mapping[int, int], first: int) -> 
     Raises SwatcostError if the trace does not have when gradients are accumulated.
     """
     numbers = {place: number for number, place in enumerate(copies, first)}
-    freed = {each.storage: each for each in _accumulations(network)}
+    freed = {each.storage: each for each in accumulations(network)}
     added: dict[int, list[int]] = defaultdict(list)
-    for each in _accumulations(network):
+    for each in accumulations(network):
         if copies[each.parameter]:
             added[each.event] += [numbers[each.parameter] + 1, -numbers[each.parameter] - 1]
         if freed[each.storage] is each:  # the last parameter whose gradient is in this storage
             added[each.event].append(-each.storage - 1)
     return tuple(_with(network, added))
-
-
-def _accumulations(network: Network) -> tuple[Accumulation, ...]:
-    found = network.timeline.accumulations
-    if {each.storage for each in found} != {*network.timeline.gradients}:
-        raise SwatcostError(f"the trace of {network.name} does not say when gradients are accumulated: trace it again")
-    return found
 
 
 def _with(network: Network, added: Mapping[int, list[int]]) -> Iterator[int]:

@@ -88,7 +88,7 @@ def storage_changes(text: str) -> dict[str, Elements | int]:
     {'transposes': 1, 'mask_bits': 8}
     """
     changes: dict[str, Elements | int] = {}
-    for each in text.split(","):
+    for each in str(text).split(","):
         name, _, value = (part.strip() for part in each.partition("="))
         if name not in STORAGE_CHANGES:
             raise SwatcostError(f"weight_storage {each!r:.40}: give field=value, with {', '.join(STORAGE_CHANGES)}")

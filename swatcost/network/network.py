@@ -150,9 +150,9 @@ class Network(Result):
         tensors = StepTensors(
             storages=self.storages, saved=self.saved, timeline=self.timeline, layer_inputs=self.layer_inputs
         )  # which checks itself
+        if tensors.layer_inputs and len(tensors.layer_inputs) != len(self.layers):
+            raise ValueError("its layers have another number of inputs")
         for each in filter(None, (tensors, self.amp)):
-            if each.layer_inputs and len(each.layer_inputs) != len(self.layers):
-                raise ValueError("its layers have another number of inputs")
             if any(one.parameter >= len(self.parameters) for one in each.timeline.accumulations):
                 raise ValueError("it accumulates a gradient that no parameter has")
 
@@ -165,7 +165,8 @@ class Network(Result):
             return self
         if self.amp is None or self.conditions.autocast or autocast not in OF_ONE_SIZE:
             has = self.conditions.autocast or "its own precision"
-            raise SwatcostError(f"{self.name} was traced in {has}: give autocast {autocast!r} when it is traced")
+            under = f"give autocast {autocast!r:.40}" if autocast else "leave autocast out"
+            raise SwatcostError(f"{self.name} was traced in {has}: {under} when it is traced")
         return replace(self, **vars(self.amp), amp=None, conditions=replace(self.conditions, autocast=autocast))
 
     @cached_property

@@ -67,6 +67,11 @@ class Timeline:
     targets: tuple[Natural, ...] = ()
     accumulations: tuple[Accumulation, ...] = ()
 
+    @property
+    def allocations(self) -> dict[int, int]:
+        """The place in `events` at which each storage is allocated."""
+        return {event - 1: place for place, event in enumerate(self.events) if event > 0}
+
     def check(self) -> None:
         """Raises ValueError unless every storage is allocated once and freed at most once, after its allocation."""
         made: set[int] = set()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from numbers import Real
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import bytes_from
@@ -39,7 +40,7 @@ def rate_of(link: str | float) -> float:
             return float(_amount(link))
         except SwatcostError:
             raise SwatcostError(f"link {link!r:.40}: give bytes per second with a unit, such as 25GB") from None
-    if not 1 <= link < 1e18:
+    if isinstance(link, bool) or not isinstance(link, Real) or not 1 <= link < 1e18:
         raise SwatcostError(f"link {link!r:.40}: give bytes per second, such as 25e9 or '25GB'")
     return float(link)
 

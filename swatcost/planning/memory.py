@@ -1,6 +1,6 @@
 """The memory of a training step, and what fits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from swatcost.memory.dense_step import StepMemory, dense_step
 from swatcost.memory.execution import Executing
 from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
+from swatcost.network.conditions import StepAsked
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
 from swatcost.planning.training import trained
 from swatcost.planning.ways_to_fit import Way, ways_to_fit
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Asked(Settings, Executing):
-    """The keywords of `memory_of`: the settings of `estimate`, and how the step is executed."""
+class Asked(Settings, Executing, StepAsked):
+    """The keywords of `memory_of` beside its own: the settings of `estimate`, the step, and how it is executed."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -33,8 +34,8 @@ class MemoryReport(Result):
     `on_gpu` is what CUDA's allocator makes of the dense step, if it runs on one. `fits` are the largest batches
     ("dense", "naive" and "compressed") that fit in `capacity` bytes, `fitted` the dense step of that batch, if any
     does, and `ways` the cheapest changes by which more fit; `needed` is the activation sparsity at which the batch
-    fits. `moving` is the time [s] to offload the saved tensors and bring them
-    back at `link` bytes per second, dense and compressed.
+    fits. `moving` is the time [s] to offload the saved tensors and bring them back at `link` bytes per second, dense
+    and compressed.
     """
 
     report = "memory"
@@ -57,32 +58,22 @@ def memory_of(
     input_shape: Sequence[int] | None = None,
     example_inputs: Any = None,
     batch_dim: int | None = None,
-    loss: Any = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
     fit: str | int | None = None,
     link: str | float | None = None,
     **settings: Unpack[Asked],
 ) -> MemoryReport:
     """The memory of a training step, dense and sparse.
 
-    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss, checkpoint and offload as
-    `trace` does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a memory size [bytes,
-    a string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to the host [bytes/s, or
-    a string such as "16GB"]. settings are those of `estimate`: weights, acts, method, distribution, batch_size and so
-    on.
+    network, input_shape, example_inputs and batch_dim are as `estimate` takes them; loss, checkpoint, offload and
+    hold_outputs as `trace` does. optimizer, precision and so on say how a step is executed (`Execution`). fit is a
+    memory size [bytes, a string such as "11GB", or a device] to find the largest batch for; link is the bandwidth to
+    the host [bytes/s, or a string such as "16GB"]. settings are those of `estimate`: weights, acts, method,
+    distribution, batch_size and so on.
 
     Raises SwatcostError for invalid arguments.
     """
     traced, execution, asked = trained(
-        network,
-        settings,
-        input_shape=input_shape,
-        example_inputs=example_inputs,
-        batch_dim=batch_dim,
-        loss=loss,
-        checkpoint=checkpoint,
-        offload=offload,
+        network, settings, input_shape=input_shape, example_inputs=example_inputs, batch_dim=batch_dim
     )
     found = estimate(traced, **asked)
     view = cache(lambda samples: view_of(traced, found.plan, samples, execution))

@@ -1,7 +1,8 @@
 """A whole training run, planned: iterations, FLOPs, hours, energy, cost and all-reduce traffic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -13,9 +14,10 @@ from swatcost.counting import summed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.memory.collectives import sent_share
-from swatcost.memory.dense_step import dense_step
+from swatcost.memory.dense_step import StepMemory, dense_step
 from swatcost.memory.execution import ExecutingRun, Execution
 from swatcost.network import Network
+from swatcost.network.conditions import StepAsked
 from swatcost.planning.capacity import rate_of, view_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
 from swatcost.planning.training import trained
@@ -152,6 +154,11 @@ class RunPlan(Result):
         saved = sum(each.share * each.scale for each in phases if not each.dense_weight_gradient)
         return Cost(found.dense, found.dense - saved * (found.dense - found.sparse))
 
+    @cached_property
+    def dense_step(self) -> StepMemory:
+        """The memory of a dense step on one of the GPUs."""
+        return dense_step(self.estimate.network, self.estimate.batch_size, self.execution)
+
     @property
     def traffic_bytes(self) -> Cost:
         """What each GPU sends per step [bytes]: for data parallel 2 · (G − 1) / G of the gradients, for G GPUs.
@@ -160,9 +167,7 @@ class RunPlan(Result):
         If the state is sharded, parameters are sent, too.
         """
         if self.execution.sharding.name != "ddp":
-            found = self.estimate
-            sent = sum(dense_step(found.network, found.batch_size, self.execution).sent.values())
-            return Cost(sent, sent)
+            return Cost(self.dense_step.sent_bytes, self.dense_step.sent_bytes)
         return float(sent_share("all-reduce", self.gpus)) * self.gradient_bytes
 
     @property
@@ -213,8 +218,8 @@ PLANNING = Scope(
 """The settings of a plan: `batch_size` is over all GPUs, and defaults are the recipe's."""
 
 
-class Asked(Settings, ExecutingRun, total=False):
-    """The keywords of `plan_run` beside its own: the settings of `estimate`, and how a step is executed."""
+class Asked(Settings, ExecutingRun, StepAsked, total=False):
+    """The keywords of `plan_run` beside its own: the settings of `estimate`, the step, and how it is executed."""
 
 
 def plan_run(
@@ -222,9 +227,6 @@ def plan_run(
     *,
     input_shape: Sequence[int] | None = None,
     example_inputs: Any = None,
-    loss: Any = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
     recipe: str | Recipe | None = None,
     dataset: str | None = None,
     samples: int | None = None,
@@ -244,23 +246,16 @@ def plan_run(
     it. dataset or samples sets the samples per epoch. The batch is over all gpus. watts is the power of a GPU, by
     default the board power in the device's profile; pue the data centre's energy over its machines'; grid the carbon
     intensity [kg CO₂/kWh]; price per GPU-hour; link the bandwidth between GPUs [bytes/s, or a string such as "25GB"].
-    network, its inputs, loss, checkpoint, offload and how a step is executed are as in `planning.memory_of`: they
-    decide the peak and what GPUs send, and recomputation costs FLOPs. settings are those of `estimate`.
+    network, its inputs, loss, checkpoint, offload, hold_outputs and how a step is executed are as in
+    `planning.memory_of`: they decide the peak and what GPUs send, and recomputation costs FLOPs. settings are those of
+    `estimate`.
 
     Raises SwatcostError for invalid arguments, and if the epochs or the samples are not known.
 
     >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
     450450
     """
-    network, execution, left = trained(
-        network,
-        settings,
-        input_shape=input_shape,
-        example_inputs=example_inputs,
-        loss=loss,
-        checkpoint=checkpoint,
-        offload=offload,
-    )
+    network, execution, left = trained(network, settings, input_shape=input_shape, example_inputs=example_inputs)
     asked = PLANNING.given(left)
     chosen = recipe_of(network.name) if recipe is None else RECIPES.choose(recipe)
     if samples is None:

@@ -1,13 +1,14 @@
 """A network, and how its training steps are executed, from what a user gives for both."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from swatcost.loading import counted_network, with_input
 from swatcost.memory.execution import EXECUTING, Execution
 from swatcost.memory.precisions import PRECISIONS
 from swatcost.network import Network
+from swatcost.network.conditions import STEP_ASKED, ConditionsAsked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,9 +21,6 @@ def trained(
     input_shape: Sequence[int] | None = None,
     example_inputs: Any = None,
     batch_dim: int | None = None,
-    loss: Any = None,
-    checkpoint: str | Iterable[str] | None = None,
-    offload: bool | None = None,
 ) -> tuple[Network, Execution, dict[str, Any]]:
     """The network, traced under the precision that is asked for, the execution, and the settings that are left.
 
@@ -30,19 +28,12 @@ def trained(
     """
     executing = {name: asked[name] for name in EXECUTING if asked.get(name) is not None}
     precision = executing.get("precision")
-    autocast = None if precision is None else PRECISIONS.choose(precision).autocast
+    conditions = cast("ConditionsAsked", {name: asked.get(name) for name in STEP_ASKED})
+    conditions["autocast"] = None if precision is None else PRECISIONS.choose(precision).autocast
     traced = counted_network(
-        with_input(
-            network,
-            input_shape=input_shape,
-            example_inputs=example_inputs,
-            batch_dim=batch_dim,
-            loss=loss,
-            autocast=autocast,
-            checkpoint=checkpoint,
-            offload=offload,
-        )
+        with_input(network, input_shape=input_shape, example_inputs=example_inputs, batch_dim=batch_dim, **conditions)
     )
     if precision is None and traced.conditions.autocast:
         executing["precision"] = traced.conditions.autocast
-    return traced, Execution.of(**executing), {name: each for name, each in asked.items() if name not in EXECUTING}
+    left = {name: each for name, each in asked.items() if name not in (*EXECUTING, *STEP_ASKED)}
+    return traced, Execution.of(**executing), left

@@ -9,9 +9,8 @@ from swatcost.memory.dense_step import dense_step
 from swatcost.memory.execution import Execution
 from swatcost.memory.precisions import PRECISIONS
 from swatcost.memory.sharding import SHARDINGS
-from swatcost.memory.sparse_step import sparse_memory
 from swatcost.network import Network
-from swatcost.planning.capacity import largest_batch
+from swatcost.planning.capacity import largest_batch, view_of
 from swatcost.planning.recomputation import Recomputed, repeated_modules
 
 _SHOWN = 3
@@ -89,8 +88,8 @@ def _sharding(found: Estimate, execution: Execution, capacity: int) -> Iterator[
     gpus = execution.gpus if execution.replicas > 1 else _GPUS * execution.tensor_parallel
     shared = replace(execution, gpus=gpus, sharding=SHARDINGS["fsdp"])
     batch = _dense(found.network, shared, capacity)
-    sent = dense_step(found.network, max(batch, 1), shared).sent
-    yield Way(kind="sharding", options=f"--gpus {gpus} --sharding fsdp", batch=batch, sent_bytes=sum(sent.values()))
+    sent = dense_step(found.network, max(batch, 1), shared).sent_bytes
+    yield Way(kind="sharding", options=f"--gpus {gpus} --sharding fsdp", batch=batch, sent_bytes=sent)
 
 
 def _sparsity(found: Estimate, execution: Execution, capacity: int) -> Iterator[Way]:
@@ -101,7 +100,7 @@ def _sparsity(found: Estimate, execution: Execution, capacity: int) -> Iterator[
     plan = plan_of(found.network, found.setting.but(weights=_SPARSITY, acts=_SPARSITY))
 
     def peak(samples: int) -> int:
-        return sparse_memory(found.network, plan, dense_step(found.network, samples, execution)).compressed_peak
+        return view_of(found.network, plan, samples, execution).compressed_peak
 
     options = f"--weights {_SPARSITY} --acts {_SPARSITY}"
     yield Way(kind="sparsity", options=options, batch=largest_batch(peak, capacity))

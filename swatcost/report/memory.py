@@ -30,14 +30,13 @@ def summary(report: MemoryReport) -> list[Figure]:
     if report.fits is not None and report.capacity is not None:
         beside = f"{report.fits['compressed']:,} compressed, {report.fits['naive']:,} naive" if asks else ""
         if report.fitted is not None:
-            holds = sorted(report.fitted.peak.holds.items(), key=lambda each: -each[1])[:2]
-            most = ", ".join(f"{scaled(size, 'B')} {name}" for name, size in holds)
-            beside = beside or f"of which {most}"
+            most = max(report.fitted.peak.holds.items(), key=lambda each: each[1])
+            beside = beside or f"mostly {most[0]}, {scaled(most[1], 'B')}"
         found.append(
             Figure(f"largest batch in {scaled(report.capacity, 'B')}", f"{report.fits['dense']:,} dense", beside)
         )
     saved = scaled(memory.dense.saved_bytes, "B")
-    away = "moved to the host" if report.estimate.network.conditions.offload else "kept for the backward pass"
+    away = "on the host meanwhile" if report.estimate.network.conditions.offload else "saved"
     found.append(Figure("dense peak", scaled(dense, "B"), f"in the {during(memory.dense.peak)}; {saved} {away}"))
     if asks:
         found += [
@@ -55,7 +54,7 @@ def summary(report: MemoryReport) -> list[Figure]:
 def _step(report: MemoryReport) -> list[str]:
     step, has = report.memory.dense, report.estimate.network.conditions
     again = f", {listed(list(has.checkpoint))} checkpointed" if has.checkpoint else ""
-    away = ", saved tensors offloaded" if has.offload else ""
+    away = ", saved tensors offloaded" * has.offload + ", outputs held" * has.holds_outputs
     return [f"a step of {step.batch_size:,} samples, {step.execution.title}, loss: {has.loss}{again}{away}"]
 
 
@@ -63,7 +62,7 @@ def notes(report: MemoryReport) -> list[str]:
     """The assumptions behind the numbers."""
     sentences: list[str] = [
         "Each storage counts once, under the operation that saves it first; saved tensors exclude parameters and "
-        "buffers. Attention without dropout saves what fused kernels save; with dropout it does so under amp alone.",
+        "buffers. Attention saves what fused kernels save; with dropout only under amp.",
         "Gradients are set to None between steps; the optimizer updates as its library does on a GPU, unless told "
         "otherwise. Step counters that torch keeps on the host are not counted.",
         *_loss(report),

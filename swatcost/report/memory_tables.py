@@ -27,9 +27,7 @@ def tables(report: MemoryReport) -> list[Table]:
         tables += [_views(report), _holders(report.memory), _weights(report.memory)]
     if step.sent:
         rows = [[name, scaled(size, "B")] for name, size in step.sent.items()]
-        tables.append(
-            Table(["sent by each GPU per step", ""], [*rows, ["total", scaled(sum(step.sent.values()), "B")]])
-        )
+        tables.append(Table(["sent by each GPU per step", ""], [*rows, ["total", scaled(step.sent_bytes, "B")]]))
     if report.moving is not None and report.link is not None:
         dense, compressed = report.moving
         over = f"offloading to the host and back at {scaled(report.link, 'B')}/s"

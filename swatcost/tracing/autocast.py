@@ -9,6 +9,7 @@ Source: aten/src/ATen/autocast_mode.h and autocast_mode.cpp, torch 2.13.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
@@ -83,7 +84,7 @@ class Autocast:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Registers the kernels, and stands in for torch.autocast in this process."""
+        """Registers the kernels, and stands in for torch.autocast in this thread."""
         own, everywhere = Library("aten", "IMPL"), Library("_", "IMPL")
         everywhere.fallback(fallthrough_kernel, _KEY_NAME)
         for name, kernel in self._kernels():
@@ -163,7 +164,7 @@ class Autocast:
         before = {(place, name): vars(place)[name] for place, names in replaced.items() for name in names}
         for place, names in replaced.items():
             for name, value in names.items():
-                setattr(place, name, value)
+                setattr(place, name, _in_this_thread(value, before[place, name]))
         try:
             yield
         finally:
@@ -242,6 +243,16 @@ class Autocast:
             with torch.enable_grad():
                 self._copies[place] = value, value.to(dtype)
         return self._copies[place][1]
+
+
+def _in_this_thread(ours: Callable[..., Any], torchs: Callable[..., Any]) -> Callable[..., Any]:
+    """Our function in the thread that calls this, and torch's in others."""
+    thread = threading.get_ident()
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return ours(*args, **kwargs) if threading.get_ident() == thread else torchs(*args, **kwargs)
+
+    return run
 
 
 def _norm(first: Any, p: Any = 2, *dims: Any) -> Any:

@@ -131,12 +131,24 @@ class _Nothing(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *outputs: Tensor) -> Tensor:
-        ctx.outputs = outputs
+        ctx.layouts = [_layout(each) for each in outputs]
         return torch.empty((), dtype=outputs[0].dtype.to_real(), device=outputs[0].device)
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.ones_like(each) for each in ctx.outputs)
+        return tuple(torch.ones_like(each) if isinstance(each, Tensor) else _ones(*each) for each in ctx.layouts)
+
+
+def _layout(output: Tensor) -> Any:
+    """What a gradient like an output is made from, so that the output itself can go; the output, if it is nested."""
+    if output.is_nested or output.layout != torch.strided:
+        return output
+    return output.shape, output.stride(), output.dtype, output.device
+
+
+def _ones(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    dense = torch.empty_strided(shape, stride, dtype=dtype, device="meta")  # views of others have gaps between numbers
+    return torch.empty_like(dense, device=device).fill_(1)
 
 
 def _with_unreached(losses: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:

@@ -212,8 +212,8 @@ class Recording:
         else:
             self._targets.append(self._storages.constant(tensor))
 
-    def forward_ended(self, result: Any, loss: Tensor | None) -> list[Tensor]:
-        """Reads autograd's graph; the backward pass follows. Returns the leaves that are no parameters of the network.
+    def graph_made(self, result: Any, loss: Tensor | None) -> list[Tensor]:
+        """Reads autograd's graph of the whole forward pass. Returns the leaves that are no parameters of the network.
 
         A loss may have some.
         """
@@ -222,8 +222,11 @@ class Recording:
             self._custom[number_of(node)] = backward_of(node), place
             node.register_hook(partial(self._returned, backward_of(node), place))
         self._accumulations.observe(self._parameters.values())
-        self._backward_began = len(self._storages.events)
         return [each for each in self._graph.leaves() if self._own.name(each) is None]
+
+    def backward_begins(self) -> None:
+        """The backward pass follows."""
+        self._backward_began = len(self._storages.events)
 
     def backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Records an operation of the backward pass, unless it computes a recorded layer's gradients."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from swatcost_models import ZooNetwork
@@ -18,6 +18,7 @@ from torch import nn
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.registry import nearest
 from swatcost.network import Network
+from swatcost.network.conditions import ConditionsAsked
 from swatcost.tracing import trace
 from swatcost.tracing.loss import NamedLoss
 from swatcost.tracing.module_state import process_state
@@ -40,20 +41,17 @@ def trace_zoo(
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
     classes: int | None = None,
-    loss: str | None = None,
-    autocast: str | None = None,
-    checkpoint: Sequence[str] | None = None,
-    offload: bool | None = None,
+    **conditions: Unpack[ConditionsAsked],
 ) -> Network:
     """Traces a network of the zoo."""
-    wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
+    conditions["loss"] = loss_named(conditions.get("loss"))
     try:
         with torch.device("meta"):
             module = entry.build(classes)
     except (RuntimeError, OverflowError, TypeError) as error:
         raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {first_line(error)}") from None
     shape = entry.input_shape if input_shape is None else input_shape
-    return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name, **wanted)
+    return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name, **conditions)
 
 
 def trace_source(
@@ -62,10 +60,7 @@ def trace_source(
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
     classes: int | None = None,
-    loss: str | None = None,
-    autocast: str | None = None,
-    checkpoint: Sequence[str] | None = None,
-    offload: bool | None = None,
+    **conditions: Unpack[ConditionsAsked],
 ) -> Network:
     """Traces the network that `library:name`, `package.module:factory` or `path/file.py:factory` names.
 
@@ -80,27 +75,25 @@ def trace_source(
     with _importing(source), process_state(), Generators().restored():
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
-            if any(
-                each is not None for each in (input_shape, input_dtype, classes, loss, autocast, checkpoint, offload)
-            ):
+            if any(each is not None for each in (input_shape, input_dtype, classes, *conditions.values())):
                 raise SwatcostError(
                     f"{source} is already traced: leave out what a trace fixes, such as input_shape and classes"
                 )
             return built
-        wanted = {"loss": loss_named(loss), "autocast": autocast, "checkpoint": checkpoint, "offload": offload}
+        conditions["loss"] = loss_named(conditions.get("loss"))
         if input_shape is None and built.inputs is None and built.input_shape is None:
             raise SwatcostError(
                 f"{source} does not define an input shape: give --input-shape (input_shape=), "
                 "or let the factory return (module, example_inputs)"
             )
         try:
-            return _traced(source, built, input_shape, input_dtype, wanted)
+            return _traced(source, built, input_shape, input_dtype, conditions)
         except SwatcostError:
             if not any(tensor.is_meta for tensor in (*built.module.parameters(), *built.module.buffers())):
                 raise
         built = _built(source, classes, meta=False)  # it may read values
         assert isinstance(built, Built)
-        return _traced(source, built, input_shape, input_dtype, wanted)
+        return _traced(source, built, input_shape, input_dtype, conditions)
 
 
 def build_source(source: str, classes: int | None = None) -> Built:
@@ -134,11 +127,15 @@ def loss_named(loss: str | None) -> Any:
 
 
 def _traced(
-    source: str, built: Built, input_shape: Sequence[int] | None, input_dtype: str | None, wanted: dict[str, Any]
+    source: str,
+    built: Built,
+    input_shape: Sequence[int] | None,
+    input_dtype: str | None,
+    conditions: ConditionsAsked,
 ) -> Network:
     inputs = built.inputs if input_shape is None else None
     shape = built.input_shape if input_shape is None and inputs is None else input_shape
-    return trace(built.module, inputs, input_shape=shape, input_dtype=input_dtype, name=source, **wanted)
+    return trace(built.module, inputs, input_shape=shape, input_dtype=input_dtype, name=source, **conditions)
 
 
 def _built(source: str, classes: int | None, *, meta: bool) -> Built | Network:

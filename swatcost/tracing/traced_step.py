@@ -173,6 +173,7 @@ class _Observer(TorchDispatchMode):
         self.draws_values = self.draws_tensors = self.reads_values = False
         self.loss = "none"
         self.targets: list[Tensor] = []
+        self.other_leaves: list[Tensor] = []
 
     def traced(self, name: str, checkpointed: tuple[str, ...]) -> Traced:
         """The trace, once the step is over."""
@@ -251,11 +252,16 @@ class _Observer(TorchDispatchMode):
         self.targets.append(made)  # as whoever runs the step holds it
         return made
 
-    def backward(self, result: Any, ending: Ending) -> None:
+    def graph_made(self, result: Any, ending: Ending) -> None:
+        """Reads autograd's graph of the whole forward pass."""
+        self.other_leaves = self.recording.graph_made(result, ending.scalar)
+
+    def backward(self, ending: Ending) -> None:
         """Runs the backward pass to record its memory."""
-        others = [(each, each.grad) for each in self.recording.forward_ended(result, ending.scalar)]
+        others = [(each, each.grad) for each in self.other_leaves]
         for each, _ in others:
             each.grad = None  # autograd may add to it in place
+        self.recording.backward_begins()
         self.in_backward = True
         try:
             if ending.scalar is not None:
@@ -310,7 +316,10 @@ class _WholeStep(nn.Module):
         with region_of(self._casting):
             result = self.model(*args, **kwargs)
             ending = self._observer.forward_ended(result)
-        self._observer.backward(result, ending)
+        self._observer.graph_made(result, ending)
+        if not self._observer.wanted.hold_outputs:
+            del result
+        self._observer.backward(ending)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What is asked of a trace, beside the network and its input: loss, autocast, checkpointed modules."""
+"""What is asked of a trace, beside the network and its input: loss, autocast, checkpointed modules, offloading."""
 
 import contextlib
 from collections.abc import Iterable
@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from swatcost.common.errors import SwatcostError
-from swatcost.common.registry import nearest
-from swatcost.network.conditions import AUTOCASTS, Conditions
+from swatcost.network.conditions import AUTOCASTS, Conditions, checked_autocast, checked_flag, patterns_of
 from swatcost.tracing.autocast import Autocast
 from swatcost.tracing.loss import Loss, OwnLoss
 
@@ -22,6 +20,7 @@ class Wanted:
     autocast: str = ""
     checkpoint: tuple[str, ...] = ()
     offload: bool = False
+    hold_outputs: bool = False
 
     @staticmethod
     def of(
@@ -29,12 +28,11 @@ class Wanted:
         autocast: str | None = None,
         checkpoint: str | Iterable[str] | None = None,
         offload: bool | None = None,
+        hold_outputs: bool | None = None,
     ) -> "Wanted":
         """The same from what a user gives. Raises SwatcostError for what is none of them."""
-        if autocast and autocast not in AUTOCASTS:
-            raise SwatcostError(f"autocast {autocast!r:.40}: {nearest(str(autocast), list(AUTOCASTS))}")
-        patterns = (checkpoint,) if isinstance(checkpoint, str) else tuple(map(str, checkpoint or ()))
-        return Wanted(Loss(loss), autocast or "", patterns, bool(offload))
+        flags = bool(checked_flag("offload", offload)), bool(checked_flag("hold_outputs", hold_outputs))
+        return Wanted(Loss(loss), checked_autocast(autocast), patterns_of(checkpoint), *flags)
 
     def casting(self) -> Autocast | None:
         """The autocast under which the step runs; None for the network's own precisions."""
@@ -52,6 +50,7 @@ class Wanted:
             checkpoint=self.checkpoint,
             checkpointed=tuple(checkpointed),
             offload=self.offload,
+            holds_outputs=self.hold_outputs,
         )
 
 
