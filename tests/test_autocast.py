@@ -148,6 +148,25 @@ def test_a_parameter_is_cast_once_for_the_whole_step() -> None:
     assert [each.weight for each in network.layers] == ["a.weight"] * 3
 
 
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_dropout_as_on_cuda(on_cpu: bool) -> None:
+    """Masks take a byte per element, and fused attention keeps none; a CPU keeps them in bf16, and all scores.
+
+    Per token: the masks of attention's and the MLP's results (32) and of the hidden layer (64), whose result in bf16
+    the next layer keeps, too. CUDA's kernels are those that torch's source names: native_dropout, flash attention.
+    """
+
+    def saved(dropout: float, kind: str) -> int:
+        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout, batch_first=True)
+        how = {"example_inputs": (torch.zeros(BATCH, 10, 32),)} if on_cpu else {"input_shape": (10, 32)}
+        network = swatcost.trace(layer, autocast=kind, loss="none", **how)
+        return training_memory(network, batch_size=BATCH, precision=kind).saved_bytes
+
+    masks = BATCH * 10 * (32 + 64 + 32)
+    hidden = BATCH * 10 * 64 * 2
+    assert saved(0.1, "amp") - saved(0.0, "amp") == masks + hidden
+
+
 def test_a_language_model_of_gpt_2s_size() -> None:
     """Per sample of 1,024 tokens, in bytes, under autocast in bf16 (s = 1024, h = 768, V = 50,257, 12 layers).
 

@@ -182,6 +182,8 @@ class RunPlan(Result):
         Of the steps of the run, those that take the most: the least sparse ones, and those with dense gradients.
         """
         found = self.estimate
+        if not found.plan.asks_for_sparsity:
+            return Cost(self.dense_step.peak.bytes, self.dense_step.peak.bytes)
         least = min(each.scale for each in found.plan.method.schedule(found.steps))
         plan = replace(found.plan, layers=tuple(each.scaled(least) for each in found.plan.layers))
         view = view_of(found.network, plan, found.batch_size, self.execution)

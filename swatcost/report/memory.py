@@ -62,7 +62,7 @@ def notes(report: MemoryReport) -> list[str]:
     """The assumptions behind the numbers."""
     sentences: list[str] = [
         "Each storage counts once, under the operation that saves it first; saved tensors exclude parameters and "
-        "buffers. Attention without dropout saves what fused kernels save.",
+        "buffers. Attention saves what fused kernels save; with dropout only under amp.",
         "Gradients are set to None between steps; the optimizer updates as its library does on a GPU, unless told "
         "otherwise. Step counters that torch keeps on the host are not counted.",
         *_loss(report),

@@ -171,8 +171,15 @@ class Autocast:
             for (place, name), value in before.items():
                 setattr(place, name, value)
 
+    @property
+    def is_of_cuda(self) -> bool:
+        """Whether operations run as on CUDA."""
+        return self._listed_for == "cuda"
+
     def _kernels(self) -> Iterator[tuple[str, Kernel]]:
         device = self._listed_for
+        if self.is_of_cuda:
+            yield "dropout", _fused_dropout
         for name in _listed(device):
             operation, _, overload = name.partition(".")
             func = getattr(getattr(torch.ops.aten, operation), overload or "default")
@@ -253,6 +260,14 @@ def _norm(first: Any, p: Any = 2, *dims: Any) -> Any:
         dtype = torch.float32 if _is_eligible(first) else first.dtype
         dims = (*dims, False) if len(dims) == 1 else dims  # they are not kept
         return torch.ops.aten.norm(first, p, *dims, dtype=dtype)
+
+
+def _fused_dropout(given: Tensor, p: float, train: bool) -> Any:
+    """As CUDA runs it, which autocast does not cast: its kernel keeps a mask of booleans, a CPU one of numbers."""
+    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_KEY)):
+        if train and 0 < p < 1 and given.numel():
+            return torch.ops.aten.native_dropout.default(given, p, train)[0]
+        return torch.ops.aten.dropout.default(given, p, train)
 
 
 def _refuses(operation: str) -> Kernel:

@@ -1,7 +1,8 @@
-"""Attention on the meta device as a fused kernel executes it.
+"""Attention on the meta device, and with dropout, as a fused kernel executes it.
 
 On the meta device torch decomposes attention into matrix products, which save all scores for the backward pass; a fused
-kernel saves one number per row. The MACs are the same.
+kernel saves one number per row. The MACs are the same. With dropout a CPU has no such kernel. CUDA's draw what they
+drop anew in the backward pass and keep no mask of it, as if nothing were dropped.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ _OF_TORCH = F.scaled_dot_product_attention
 
 @contextlib.contextmanager
 def fused_attention(casting: Autocast | None) -> Iterator[None]:
-    """Calls torch's fused attention kernel where it applies: without dropout, with one head size.
+    """Calls torch's fused attention kernel where it applies: with one head size, and without dropout but on CUDA.
 
     Autocast has cast what it is given before, as where queries and keys are normalised in fp32 and values are not.
     """
@@ -31,7 +32,7 @@ def fused_attention(casting: Autocast | None) -> Iterator[None]:
             return _OF_TORCH(*args, **kwargs)
         if casting is not None:
             args, kwargs = casting.lowered(args, kwargs)
-        return _attention(*args, **kwargs)
+        return _attention(*args, **kwargs, is_of_cuda=casting is not None and casting.is_of_cuda)
 
     F.scaled_dot_product_attention = attention
     try:
@@ -49,12 +50,15 @@ def _attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    *,
+    is_of_cuda: bool = False,
 ) -> Any:
     operands = (query, key, value)
     heads = all(each.dim() == 4 and each.is_meta and each.shape[-1] == query.shape[-1] for each in operands)
     together = all(each.stride(-1) == 1 and each.dtype == query.dtype and each.numel() for each in operands)
     masked = attn_mask is not None and (attn_mask.requires_grad or is_causal)
     grouped = query.dim() == 4 and key.dim() == 4 and query.shape[1] != key.shape[1] and not enable_gqa
+    dropout_p = 0.0 if is_of_cuda else dropout_p
     if not heads or not together or masked or grouped or dropout_p or not query.is_floating_point():
         return _OF_TORCH(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
     mask = attn_mask.to(query.dtype) if attn_mask is not None and attn_mask.dtype == torch.bool else attn_mask

@@ -106,7 +106,8 @@ def traced_step(
             again.install()
             generators.seed(seed)
             device = torch.device("meta") if meta else contextlib.nullcontext()
-            attention = fused_attention(casting) if meta else contextlib.nullcontext()
+            fuses = meta or (casting is not None and casting.is_of_cuda)
+            attention = fused_attention(casting) if fuses else contextlib.nullcontext()
             flex = flex_attention_passed_to(observer.flex_attention)
             scripts = flat_weights_replaced(model, parameters)
             try:
