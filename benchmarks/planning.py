@@ -1,4 +1,4 @@
-"""Times of planning: a sweep of 100,000 settings against single estimates, and solves."""
+"""Times of planning: a sweep of 100,000 settings against single estimates, solves, and memory."""
 
 from __future__ import annotations
 
@@ -55,15 +55,39 @@ def solves() -> dict[str, float]:
     return in_turns({name: solve(goal) for name, goal in goals.items()}, 9)
 
 
+def memories() -> dict[str, float]:
+    """Time [s] of a step's memory from a trace, and of what fits."""
+    import swatcost
+    from benchmarks.bench import in_turns
+    from swatcost.planning import memory_of
+
+    sparse = {"fit": "11GB", "weights": 0.8, "acts": 0.8}
+    asked = {"": {}, " --fit 11GB": {"fit": "11GB"}, " --fit 11GB --weights 0.8 --acts 0.8": sparse}
+
+    def memory(network: swatcost.Network, given: dict[str, Any]) -> Callable[[], Any]:
+        return lambda: memory_of(network, **given)
+
+    networks = {name: swatcost.load(name) for name in ("resnet50", "vit_b_16")}
+    return in_turns(
+        {
+            name + options: memory(network, given)
+            for name, network in networks.items()
+            for options, given in asked.items()
+        },
+        9,
+    )
+
+
 def section(elsewhere: Callable[[str], Any]) -> list[str]:
     """Blocks of Markdown; elsewhere runs a call of this module in a separate process."""
     from benchmarks.cases import markdown
 
-    swept, solved = elsewhere("sweeps()"), elsewhere("solves()")
+    swept, solved, held = elsewhere("sweeps()"), elsewhere("solves()"), elsewhere("memories()")
     ratio = swept["one by one"] / swept["sweep"]
     return [
         "## Planning, ResNet-50 from a trace",
         f"A grid of {GRID:,} settings (two methods under five conventions) takes {swept['sweep']:.2f} s; the same "
         f"estimates one by one would take {swept['one by one']:.0f} s, {ratio:.0f} times as long.",
         markdown([["solve", "time"]] + [[f"`{name}`", f"{1000 * each:.0f} ms"] for name, each in solved.items()]),
+        markdown([["memory", "time"]] + [[f"`{name}`", f"{1000 * each:.0f} ms"] for name, each in held.items()]),
     ]

@@ -3,13 +3,11 @@
 import click
 
 from swatcost.cli.output import width
-from swatcost.report.choices import choices
+from swatcost.report.choices import CHOICES, choices
 
 
 @click.command("list")
-@click.argument(
-    "what", type=click.Choice(["models", "methods", "distributions", "conventions", "devices", "architectures"])
-)
+@click.argument("what", type=click.Choice(list(CHOICES)))
 def command(what: str) -> None:
     """Lists the models, methods, devices, … that can be chosen by name.
 

@@ -191,11 +191,11 @@ LOSS = click.option(
 _EXECUTION: dict[str, Decorator] = {
     "loss": LOSS,
     "optimizer": shown(
-        "--optimizer", "The optimizer: sgd, momentum, adamw, …", "momentum", "O", offering(OPTIMIZERS.names)
+        "--optimizer", "The optimizer; see `swatcost list optimizers`.", "momentum", "O", offering(OPTIMIZERS.names)
     ),
     "precision": click.option(
         "--precision", metavar="P", shell_complete=offering(PRECISIONS.names),
-        help="fp32, bf16, fp16, amp (torch.autocast), or master.  [default: fp32, or the trace's]",
+        help="fp32, amp, …; see `swatcost list precisions`.  [default: fp32, or the trace's]",
     ),
     "update": click.option(
         "--update", metavar="WAY", shell_complete=offering(lambda: list(UPDATES)),
@@ -208,7 +208,7 @@ _EXECUTION: dict[str, Decorator] = {
     ),
     "gpus": shown("--gpus", "GPUs that share a step; the batch size is that of one.", 1, "N"),
     "sharding": shown(
-        "--sharding", "How: ddp, zero1, zero2, zero3, fsdp or fsdp-keep.", "ddp", "S", offering(SHARDINGS.names)
+        "--sharding", "How they share it; see `swatcost list shardings`.", "ddp", "S", offering(SHARDINGS.names)
     ),
     "tensor_parallel": shown("--tensor-parallel", "GPUs that split every layer; a divisor of --gpus.", 1, "T"),
     "weight_storage": click.option(

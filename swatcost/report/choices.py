@@ -7,6 +7,9 @@ from swatcost.accelerator.architecture import architecture_names, load_architect
 from swatcost.counting.conventions import CONVENTIONS
 from swatcost.devices import device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import PRECISIONS
+from swatcost.memory.sharding import SHARDINGS
 from swatcost.methods import METHODS, Method
 from swatcost.report.numbers import shape
 from swatcost.report.table import wrap
@@ -21,7 +24,7 @@ def choices(what: str, *, width: int) -> str:
     depart from their sources.
     """
     in_full = what == "methods" and width >= _ROOM_FOR_ALL
-    header, rows = _methods_in_full() if in_full else _ROWS[what]()
+    header, rows = _methods_in_full() if in_full else CHOICES[what]()
     words = [max(len(word) for cell in column for word in cell.split()) for column in zip(*rows, strict=True)]
     text = ""
     for longest in range(width, 1, -1):
@@ -92,11 +95,27 @@ def _devices() -> tuple[list[str], list[list[str]]]:
     ]
 
 
-_ROWS = {
+def _precisions() -> tuple[list[str], list[list[str]]]:
+    return ["precision", "what it is"], [[each.name, each.title] for each in PRECISIONS]
+
+
+def _optimizers() -> tuple[list[str], list[list[str]]]:
+    rows = [[each.name, each.title, ", ".join(each.updates)] for each in OPTIMIZERS]
+    return ["optimizer", "what it keeps", "updates, its default first"], rows
+
+
+def _shardings() -> tuple[list[str], list[list[str]]]:
+    return ["sharding", "what it is"], [[each.name, each.title] for each in SHARDINGS]
+
+
+CHOICES = {
     "models": _models,
     "methods": _methods,
     "distributions": _distributions,
     "conventions": _conventions,
     "devices": _devices,
     "architectures": _architectures,
+    "precisions": _precisions,
+    "optimizers": _optimizers,
+    "shardings": _shardings,
 }
