@@ -153,14 +153,16 @@ def part_of(network: Network, batch_size: int, execution: Execution) -> Part:
 
 def sizes_at(network: Network, batch_size: int, precision: Precision) -> list[int]:
     """The bytes of every storage in a step of batch_size samples; numbers traced at 4 bytes take that precision."""
+    traced = network.batch_size
+    sizes = [each.bytes * batch_size // traced if each.scales_with_batch else each.bytes for each in network.storages]
+    if precision.parameter == precision.activation == FULL:
+        return sizes
     gradients = frozenset(network.timeline.gradients)
-
-    def size(number: int) -> int:
-        kept = network.storage_bytes(number, batch_size)
-        wanted = precision.parameter if number in gradients else precision.activation
-        return kept * wanted // FULL if network.storages[number].float_bytes == FULL else kept
-
-    return [size(number) for number in range(len(network.storages))]
+    for number, each in enumerate(network.storages):
+        if each.float_bytes == FULL:
+            wanted = precision.parameter if number in gradients else precision.activation
+            sizes[number] = sizes[number] * wanted // FULL
+    return sizes
 
 
 def live_bytes(events: Sequence[int], sizes: Sequence[int], held: Sequence[Held] = ()) -> list[int]:
@@ -233,13 +235,12 @@ def composition(
     network: Network, sizes: Sequence[int], events: Sequence[int], held: Sequence[Held] = ()
 ) -> dict[str, int]:
     """The bytes of what is live after these events, by their contents."""
-    alive: set[int] = set()
-    for event in events:
-        (alive.add if event > 0 else alive.discard)(abs(event) - 1)
+    freed = {-event for event in events if event < 0}  # each storage is allocated once, and freed once at most
+    alive = [event - 1 for event in events if event > 0 and event not in freed]
     saved = {each.storage for each in network.saved_before_loss}
     by_loss, gradients = _of_loss(network), frozenset(network.timeline.gradients)
     holds: dict[str, int] = defaultdict(int)
-    for storage in sorted(alive):
+    for storage in alive:
         if storage < network.timeline.inputs:
             holds["input"] += sizes[storage]
         elif storage in network.timeline.targets:

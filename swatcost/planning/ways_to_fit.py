@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from swatcost.estimate import Estimate, plan_of
@@ -43,7 +44,7 @@ def ways_to_fit(found: Estimate, execution: Execution, capacity: int, batch: int
     more GPUs and sends; sparsity, which needs formats and kernels that read them.
     """
     ways = (way for of in _KINDS for way in of(found, execution, capacity) if way.batch > batch)
-    return tuple(each for each, _ in zip(ways, range(_SHOWN), strict=False))
+    return tuple(islice(ways, _SHOWN))
 
 
 def _dense(network: Network, execution: Execution, capacity: int) -> int:
