@@ -62,7 +62,7 @@ OF_COMMANDS = {
     "tables": [],
     "estimate": ["--chart cost"],
     "sweep": ["--paired"],
-    "trace": ["--loss none", "--precision amp"],
+    "trace": ["--loss none", "--precision amp", "--offload"],
 }  # fmt: skip
 """Options of each command's own."""
 

@@ -312,7 +312,7 @@ def test_a_network_that_is_loaded_takes_its_loss_by_name(loss: Any) -> None:
 
 
 def test_a_network_without_modules_inside() -> None:
-    with pytest.raises(SwatcostError, match="no module matches: Linear has none inside$"):
+    with pytest.raises(SwatcostError, match=r"no module matches: Linear has none inside$"):
         swatcost.trace(nn.Linear(20, 20), input_shape=(20,), checkpoint="*")
 
 
