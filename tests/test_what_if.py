@@ -213,6 +213,39 @@ def test_kinds_of_modules(kind: str, autocast: str) -> None:
     is_as_written(lambda: (build(), (torch.randn(BATCH, 20),)), patterns, names, autocast)
 
 
+def test_a_list_that_grows_after_the_call() -> None:
+    """As in a DenseNet, whose layers are given a list of all results before them."""
+
+    class Joined(nn.Module):
+        def __init__(self, width: int, copies: bool) -> None:
+            super().__init__()
+            self.linear, self.copies = nn.Linear(width, 8), copies
+
+        def forward(self, before: list[Tensor]) -> Tensor:
+            if self.copies:
+                return checkpoint(self.run, list(before), use_reentrant=False)
+            return self.run(before)
+
+        def run(self, before: list[Tensor]) -> Tensor:
+            return F.relu(self.linear(torch.cat(before, 1)))
+
+    def dense(copies: bool) -> nn.Module:
+        def forward(self: Any, x: Tensor) -> Tensor:
+            results = [x]
+            for each in (self.first, self.second, self.third):
+                results.append(each(results))
+            return torch.cat(results, 1)
+
+        names = ("first", "second", "third")
+        return Applied(forward, {name: Joined(20 + 8 * place, copies) for place, name in enumerate(names)})
+
+    asked = swatcost.trace(dense(False), input_shape=(20,), checkpoint=["first", "second", "third"])
+    really = swatcost.trace(dense(True), input_shape=(20,))
+    assert (asked.timeline, asked.saved) == (really.timeline, really.saved)
+    assert macs(asked) == macs(really)
+    assert macs(asked)[1] > macs(swatcost.trace(dense(False), input_shape=(20,)))[1]
+
+
 def test_one_module_under_two_names() -> None:
     """It is checkpointed under either."""
     part = mlp()
@@ -276,6 +309,11 @@ def test_conditions_that_are_none_are_refused(given: dict[str, Any], why: str) -
 def test_a_network_that_is_loaded_takes_its_loss_by_name(loss: Any) -> None:
     with pytest.raises(SwatcostError, match="give resnet18 a loss by name, or FILE:factory; functions are for modules"):
         load("resnet18", loss=loss)
+
+
+def test_a_network_without_modules_inside() -> None:
+    with pytest.raises(SwatcostError, match=r"no module matches: Linear has none inside$"):
+        swatcost.trace(nn.Linear(20, 20), input_shape=(20,), checkpoint="*")
 
 
 def test_the_network_is_left_as_it_was() -> None:

@@ -28,7 +28,8 @@ def modules_to_checkpoint(model: nn.Module, patterns: Sequence[str]) -> dict[str
     found: dict[str, nn.Module] = {}
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in named):
-            raise SwatcostError(f"checkpoint {pattern!r:.60}: no module matches: {nearest(pattern, list(named))}")
+            remedy = nearest(pattern, list(named)) if named else f"{type(model).__name__} has none inside"
+            raise SwatcostError(f"checkpoint {pattern!r:.60}: no module matches: {remedy}")
     for name, each in named.items():
         inside = any(name.startswith(f"{outer}.") for outer in found)
         if inside or each in found.values() or not any(fnmatchcase(name, pattern) for pattern in patterns):
@@ -44,6 +45,7 @@ def modules_to_checkpoint(model: nn.Module, patterns: Sequence[str]) -> dict[str
 class CheckpointedModules:
     """Runs each of these modules as `torch.utils.checkpoint.checkpoint(module, …, use_reentrant=False)` does.
 
+    A list among its arguments is copied, as whoever checkpoints a module that is given one has to.
     `called` holds the names of those that have run.
     """
 
@@ -60,6 +62,8 @@ class CheckpointedModules:
     def _checkpointed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             self.called[name] = None
+            # whoever calls it may add to a list, as DenseNets do, before it runs again
+            args = tuple(list(each) if type(each) is list else each for each in args)
             return torch_checkpoint.checkpoint(call, *args, use_reentrant=False, **kwargs)
 
         return run
