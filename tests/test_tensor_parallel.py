@@ -87,6 +87,27 @@ def test_grouped_queries_and_gated_mlps_as_one_gpu_has_them(gpus: int) -> None:
     assert (split.constant, split.gradients) == (alone.constant, alone.gradients)
 
 
+@pytest.mark.parametrize("gpus", [2, 4])
+def test_layers_that_read_copies_of_one_tensor_under_autocast(gpus: int) -> None:
+    """Autocast copies the input of queries, keys and values for each, and of a gate and what it multiplies.
+
+    What is saved is that of one GPU's network, copies of its weights included; the peak is an upper bound. Four
+    all-reduces in bf16 for each block.
+    """
+    makers = {1: lambda own: Block(64, 8, own), 0: lambda own: LlamaBlock(64, 8, 4, 160, own)}
+    for batch_dim, made in makers.items():
+        x = torch.zeros((16, 3, 64) if batch_dim else (3, 16, 64), device="meta")
+        network, own = (
+            swatcost.trace(nn.Sequential(made(each), made(each)), (x,), batch_dim=batch_dim, autocast="amp")
+            for each in (1, gpus)
+        )
+        split = training_memory(network, batch_size=5, precision="amp", gpus=gpus, tensor_parallel=gpus)
+        alone = training_memory(own, batch_size=5, precision="amp")
+        assert (split.constant, split.saved) == (alone.constant, alone.saved)
+        assert split.sent == {"all-reduce of activations": 2 * (gpus - 1) * 2 * 4 * 5 * 16 * 64 * 2 // gpus}
+        assert alone.peak.bytes <= split.peak.bytes <= 1.1 * alone.peak.bytes
+
+
 def whole(module: nn.Module, gpus: int, *shape: int) -> tuple[str, ...]:
     network = swatcost.trace(module, example_inputs=(torch.zeros(3, *shape),))
     return training_memory(network, batch_size=3, gpus=gpus, tensor_parallel=gpus).whole

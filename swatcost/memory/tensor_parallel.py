@@ -9,8 +9,9 @@ convolutions included. Linear layers that stay whole, such as those that do not 
 In the forward pass the tensors between are those allocated after the first layers began and before the row-parallel
 layer's output, in the backward pass those from its gradient until the first gradient of the other layers' weights, and
 after this those that are as large as one of these layers' outputs and not as their input. What else is allocated then
-counts as whole: an upper bound. A tensor with fewer numbers per row than GPUs (such as
-a normalisation's mean), or that does not grow with the batch (a mask), is never divided.
+counts as whole: an upper bound. The copies that autocast makes of divided parameters are divided. A tensor with fewer
+numbers per row than GPUs (such as a normalisation's mean), or that does not grow with the batch (a mask), is never
+divided.
 
 Each GPU sends one all-reduce of the row-parallel layer's output in the forward pass, and one of the gradient of the
 column-parallel layers' input in the backward pass; the same for the embedding's output and the logits' input. The
@@ -100,6 +101,7 @@ class _Splitting:
         self.parameters: set[int] = set()
         self.reduced: list[tuple[int, int]] = []
         self.whole: dict[str, str] = {}
+        self.copies = self._copies() if network.conditions.autocast else {}
         layers, paired = network.layers_of_step, set[int]()
         for pair in self._pairs():
             paired.update((*pair.columns, pair.row))
@@ -113,7 +115,8 @@ class _Splitting:
             self._vocabulary(rest.pop())
         for place in rest:
             self.whole.setdefault(layers[place].name, "no linear layer of its module follows it or shares its input")
-        self.storages |= {self.gradient[each] for each in self.parameters if each in self.gradient}
+        for of_parameters in (self.gradient, self.copies):
+            self.storages |= {of_parameters[each] for each in self.parameters if each in of_parameters}
 
     def _pairs(self) -> Iterator[_Pair]:
         """The pairs of every module, in execution order; a layer is in at most one."""
@@ -124,8 +127,7 @@ class _Splitting:
                 modules[_module(layer)].append(place)
         for inside in modules.values():
             for start, place in enumerate(inside):
-                reads = layers[place].input_storage
-                columns = [each for each in inside[start:] if layers[each].input_storage == reads]
+                columns = [each for each in inside[start:] if self._reads_the_same(place, each)]
                 row = next((each for each in inside[start:] if each > columns[-1]), None)
                 if row is None or taken & {*columns, row}:
                     continue
@@ -134,6 +136,38 @@ class _Splitting:
                     continue
                 taken.update((*columns, row))
                 yield _Pair(tuple(columns), between, row)
+
+    def _reads_the_same(self, place: int, other: int) -> bool:
+        """Whether two layers read one tensor, or copies of it that autocast makes for each of them.
+
+        A copy is made just after that of the layer's weight. If a norm runs between, it is of something else.
+        """
+        layers = self.network.layers_of_step
+        if layers[place].input_storage == layers[other].input_storage:
+            return True
+        norms = any(each.is_norm for each in layers[place:other])
+        alike = layers[place].input_shape == layers[other].input_shape
+        return alike and not norms and self._is_copied(layers[place]) and self._is_copied(layers[other])
+
+    def _is_copied(self, layer: Layer) -> bool:
+        """Whether autocast makes a copy of the layer's input, and for it alone."""
+        weight = self.copies.get(self.number[parameter_of(layer.weight)[0]])
+        made = self.made.get(layer.input_storage, 0)
+        return weight is not None and made > 0 and self.network.timeline.events[made - 1] == weight + 1
+
+    def _copies(self) -> dict[int, int]:
+        """The copy that autocast makes of each linear layer's parameters, in the order in which they are used."""
+        timeline, storages = self.network.timeline, self.network.storages
+        wanted: dict[int, list[int]] = defaultdict(list)
+        names = dict.fromkeys(name for each in self.network.layers if self._is_linear(each) for name in each.parameters)
+        for number in map(self.number.__getitem__, names):
+            wanted[self.network.parameters[number].elements].append(number)
+        found: dict[int, int] = {}
+        for event in timeline.events[: timeline.backward]:
+            kept = storages[event - 1] if event > 0 else None
+            if kept and not kept.scales_with_batch and kept.float_bytes == 2 and wanted[kept.bytes // 2]:
+                found[wanted[kept.bytes // 2].pop(0)] = event - 1
+        return found
 
     def _is_linear(self, layer: Layer) -> bool:
         return layer.kind == "linear" and not layer.weight.startswith("(") and layer.groups == 1
@@ -165,6 +199,7 @@ class _Splitting:
         self.parameters.add(self.number[parameter_of(row.weight)[0]])
         rows = row.images
         self._divide(self._forward(pair), rows)
+        self.storages.difference_update(layers[each].input_storage for each in pair.columns)  # copies of the whole
         places = [self._backward(layers[each]) for each in pair.columns]
         made, of_row = [each for each in places if each is not None], self._backward(row)
         if of_row is not None and len(made) == len(places):  # none of them is frozen
