@@ -6,9 +6,9 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from swatcost.report.sheet import Sheet, Table, View
 
-# Characters beyond ASCII that our cells and footnotes use; tabulate escapes LaTeX's own.
+# What our cells and footnotes use that LaTeX would print as something else; tabulate escapes its own characters.
 _COMMANDS = {
-    "×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$", "→": r"$\rightarrow$", "–": "--", "²": "$^2$",
+    "--": "-{}-", "×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$", "→": r"$\rightarrow$", "–": "--", "²": "$^2$",
     "…": r"\dots{}", "₂": "$_2$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "σ": r"$\sigma$",
 }  # fmt: skip
 _NO_BREAK_SPACE = "\ue000"  # stands for it while tabulate strips blanks
