@@ -6,10 +6,10 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from swatcost.report.sheet import Sheet, Table, View
 
-# What our cells and footnotes use that LaTeX would print as something else; tabulate escapes its own characters.
+# What our cells and footnotes use that LaTeX prints as something else; tabulate escapes its own characters.
 _COMMANDS = {
-    "--": "-{}-", "×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$", "→": r"$\rightarrow$", "–": "--", "²": "$^2$",
-    "…": r"\dots{}", "₂": "$_2$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "σ": r"$\sigma$",
+    "--": "-{}-", "×": r"$\times$", "↓": r"$\downarrow$", "µ": r"$\mu$", "−": "$-$", "→": r"$\rightarrow$", "–": "--",
+    "²": "$^2$", "…": r"\dots{}", "₂": "$_2$", "⟨": r"$\langle$", "⟩": r"$\rangle$", "σ": r"$\sigma$",
 }  # fmt: skip
 _NO_BREAK_SPACE = "\ue000"  # stands for it while tabulate strips blanks
 
