@@ -88,7 +88,7 @@ def test_storage_can_be_changed() -> None:
     assert with_mask.compressed_weights.parts["masks"] == sparse // 8  # all matrices but the first: 64 · 3 · 3 · 3
     assert with_mask.compressed_peak == usual.compressed_peak + sparse // 8
     assert with_mask.naive_peak == usual.naive_peak
-    assert with_mask.dense.execution.title.endswith("everywhere), mask_bits=1")
+    assert with_mask.dense.execution.title.endswith("number), mask_bits=1")
 
 
 @pytest.mark.parametrize(

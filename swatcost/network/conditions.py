@@ -61,6 +61,14 @@ class Conditions:
     offload: bool = False
     holds_outputs: bool = False
 
+    @property
+    def title(self) -> str:
+        """The conditions in words, for reports."""
+        words = [f"loss: {self.loss}"]
+        words += [f"{', '.join(self.checkpoint)} checkpointed"] if self.checkpoint else []
+        words += ["saved tensors offloaded"] * self.offload + ["outputs held"] * self.holds_outputs
+        return ", ".join(words)
+
 
 def patterns_of(checkpoint: Any) -> tuple[str, ...]:
     """The patterns of modules to checkpoint, from one, several or None. Raises SwatcostError for anything else."""

@@ -10,7 +10,7 @@ from swatcost.common.result import Result
 from swatcost.estimate import Estimate, estimate
 from swatcost.memory.allocator import GpuMemory, gpu_memory
 from swatcost.memory.dense_step import StepMemory, dense_step
-from swatcost.memory.execution import Executing
+from swatcost.memory.execution import Executing, Execution
 from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
 from swatcost.network.conditions import StepAsked
@@ -33,7 +33,8 @@ class MemoryReport(Result):
 
     `on_gpu` is what CUDA's allocator makes of the dense step, if it runs on one. `fits` are the largest batches
     ("dense", "naive" and "compressed") that fit in `capacity` bytes, `fitted` the dense step of that batch, if any
-    does, and `ways` the cheapest changes by which more fit; `needed` is the activation sparsity at which the batch
+    does, `fitted_on_gpu` the largest batch whose blocks and workspaces CUDA's allocator fits, with what they take, and
+    `ways` the cheapest changes by which more fit; `needed` is the activation sparsity at which the batch
     fits. `moving` is the time [s] to offload the saved tensors and bring them back at `link` bytes per second, dense
     and compressed.
     """
@@ -46,10 +47,22 @@ class MemoryReport(Result):
     capacity: int | None = None
     fits: dict[str, int] | None = None
     fitted: StepMemory | None = None
+    fitted_on_gpu: tuple[int, GpuMemory] | None = None
     ways: tuple[Way, ...] = ()
     needed: float | None = None
     link: float | None = None
     moving: tuple[float, float] | None = None
+
+
+def _as_allocated(network: Network, execution: Execution, batch: int, capacity: int) -> tuple[int, GpuMemory] | None:
+    """The largest batch, at most this one, whose blocks and workspaces fit, and what it takes; None if none does."""
+    while batch > 0:
+        step = dense_step(network, batch, execution)
+        found = gpu_memory(network, step)
+        if found.allocated <= capacity:
+            return batch, found
+        batch -= max(1, (found.allocated - capacity) * batch // max(step.peak.bytes, 1))
+    return None
 
 
 def memory_of(
@@ -78,7 +91,8 @@ def memory_of(
     found = estimate(traced, **asked)
     view = cache(lambda samples: view_of(traced, found.plan, samples, execution))
     memory, rate = view(found.batch_size), None if link is None else rate_of(link)
-    fits = needed = fitted = None
+    alone = execution.precision.on_gpu and (execution.replicas == 1 or execution.sharding.name == "ddp")
+    fits = needed = fitted = fitted_on_gpu = None
     ways: tuple[Way, ...] = ()
     capacity = None if fit is None else capacity_of(str(fit))
     if capacity is not None:
@@ -88,14 +102,15 @@ def memory_of(
             fits["naive"] = largest_batch(lambda samples: view(samples).naive_peak, capacity)
             fits["compressed"] = largest_batch(lambda samples: view(samples).largest_compressed_peak, capacity)
         fitted = dense_step(traced, dense, execution) if dense else None
+        if dense and alone:
+            fitted_on_gpu = _as_allocated(traced, execution, dense, capacity)
         ways = ways_to_fit(found, execution, capacity, dense)
         if found.plan.asks_for_sparsity:
             needed = needed_sparsity(traced, found.plan, found.batch_size, execution, capacity)
     saved = memory.dense.saved_bytes, memory.compressed
     moving = None if rate is None else (moving_seconds(saved[0], rate), moving_seconds(saved[1], rate))
-    alone = execution.replicas == 1 or execution.sharding.name == "ddp"
-    on_gpu = gpu_memory(traced, memory.dense) if alone and execution.precision.on_gpu else None
+    on_gpu = gpu_memory(traced, memory.dense) if alone else None
     return MemoryReport(
         estimate=found, memory=memory, on_gpu=on_gpu, capacity=capacity, fits=fits,
-        fitted=fitted, ways=ways, needed=needed, link=rate, moving=moving,
+        fitted=fitted, fitted_on_gpu=fitted_on_gpu, ways=ways, needed=needed, link=rate, moving=moving,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from swatcost.planning.recomputation import Recomputed, repeated_modules
 _SHOWN = 3
 _GPUS = 8
 _SPARSITY = 0.9
+_WORTH = 1.1  # a way that fits fewer than that many times as many samples is not worth showing
 
 Kind = Literal["precision", "checkpointing", "sharding", "sparsity"]
 
@@ -43,7 +44,7 @@ def ways_to_fit(found: Estimate, execution: Execution, capacity: int, batch: int
     In order: a lower precision, which costs nothing but digits; checkpointing, which recomputes; sharding, which takes
     more GPUs and sends; sparsity, which needs formats and kernels that read them.
     """
-    ways = (way for of in _KINDS for way in of(found, execution, capacity) if way.batch > batch)
+    ways = (way for of in _KINDS for way in of(found, execution, capacity) if way.batch > _WORTH * batch)
     return tuple(islice(ways, _SHOWN))
 
 

@@ -66,7 +66,7 @@ def memory_timeline(step: StepMemory, network: Network, *, size: str = "screen")
         axes,
         at,
         title=f"{network.name}: memory over a training step",
-        caption=f"Dense training, batch {step.batch_size}, {step.execution.title}.",
+        caption=f"Dense training, batch {step.batch_size}, {step.execution.title}, {network.conditions.title}.",
         legend=[
             (peak, f"peak, {during}: {scaled(step.peak.bytes, 'B')}"),
             (live, "activations and gradients"),

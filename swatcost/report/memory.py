@@ -35,9 +35,14 @@ def summary(report: MemoryReport) -> list[Figure]:
         found.append(
             Figure(f"largest batch in {scaled(report.capacity, 'B')}", f"{report.fits['dense']:,} dense", beside)
         )
+        if report.fitted_on_gpu is not None:
+            batch, gpu = report.fitted_on_gpu
+            beside = f"{scaled(gpu.allocated, 'B')}, CUDA's context apart"
+            found.append(Figure("… as allocated on a GPU", f"{batch:,} dense", beside))
+    at = f", batch {memory.dense.batch_size:,}" if report.fits is not None else ""
     saved = scaled(memory.dense.saved_bytes, "B")
     away = "on the host meanwhile" if report.estimate.network.conditions.offload else "saved"
-    found.append(Figure("dense peak", scaled(dense, "B"), f"in the {during(memory.dense.peak)}; {saved} {away}"))
+    found.append(Figure(f"dense peak{at}", scaled(dense, "B"), f"in the {during(memory.dense.peak)}; {saved} {away}"))
     if asks:
         found += [
             Figure("compressed peak", scaled(compressed, "B"), f"{change(1 - compressed / dense)}, in sparse formats"),
@@ -46,16 +51,15 @@ def summary(report: MemoryReport) -> list[Figure]:
     if report.on_gpu is not None:
         reserved = scaled(report.on_gpu.reserved, "B")
         found.append(
-            Figure("on a GPU", scaled(report.on_gpu.allocated, "B"), f"allocated by torch, {reserved} reserved")
+            Figure(f"on a GPU{at}", scaled(report.on_gpu.allocated, "B"), f"allocated by torch, {reserved} reserved")
         )
     return found
 
 
 def _step(report: MemoryReport) -> list[str]:
-    step, has = report.memory.dense, report.estimate.network.conditions
-    again = f", {listed(list(has.checkpoint))} checkpointed" if has.checkpoint else ""
-    away = ", saved tensors offloaded" * has.offload + ", outputs held" * has.holds_outputs
-    return [f"a step of {step.batch_size:,} samples, {step.execution.title}, loss: {has.loss}{again}{away}"]
+    step = report.memory.dense
+    samples = f"{step.batch_size:,} sample{'s' * (step.batch_size != 1)}"
+    return [f"a step of {samples}, {step.execution.title}, {report.estimate.network.conditions.title}"]
 
 
 def notes(report: MemoryReport) -> list[str]:
@@ -66,6 +70,8 @@ def notes(report: MemoryReport) -> list[str]:
         "Gradients are set to None between steps; the optimizer updates as its library does on a GPU, unless told "
         "otherwise. Step counters that torch keeps on the host are not counted.",
         *_loss(report),
+        *_dropout(report),
+        *_too_large(report),
         *_on_gpu(report),
         *_sharing(report),
         *variation(report.estimate.network),
@@ -131,8 +137,34 @@ def _loss(report: MemoryReport) -> list[str]:
     if not has.loss_is_assumed:
         return []
     if has.loss == "none":
-        return ["No loss is counted: the output looks like neither classes nor tokens. --loss names one."]
+        return [Caveat("No loss is counted: the output looks like neither classes nor tokens. --loss names one.")]
+    if has.loss == "its own":
+        return ["The loss is the scalar that the network returns. --loss names another."]
     return [f"The loss is assumed from the output: {has.loss}. --loss names another."]
+
+
+def _dropout(report: MemoryReport) -> list[str]:
+    """That dropout in the network's own precision is a CPU's."""
+    network = report.estimate.network
+    if network.amp is None or not any(each.operation == "native_dropout" for each in network.amp.saved):
+        return []
+    fused = "scaled_dot_product" in " ".join(each.operation for each in network.amp.saved)
+    written_out = any(each.operation == "_softmax" for each in network.saved) and fused
+    return [
+        Caveat(
+            "Dropout is counted as on a CPU, with masks as large as what they mask"
+            + (" and attention that is not fused: a GPU holds far less" if written_out else "")
+            + ". --precision amp counts it as on CUDA."
+        )
+    ]
+
+
+def _too_large(report: MemoryReport) -> list[str]:
+    """Why not even one sample fits."""
+    if report.fits is None or report.fits["dense"]:
+        return []
+    resident = sum(report.memory.dense.constant.values())
+    return [Caveat(f"Not one sample fits: parameters, optimizer state and buffers alone take {scaled(resident, 'B')}.")]
 
 
 def _on_gpu(report: MemoryReport) -> list[str]:
@@ -144,7 +176,7 @@ def _on_gpu(report: MemoryReport) -> list[str]:
     convolutions = f"; cuDNN's workspaces may take {scaled(found.convolutions, 'B')} more" if found.convolutions else ""
     return [
         f"On a GPU: CUDA's caching allocator, simulated from torch's source{workspace}{convolutions}. Not counted: the "
-        "CUDA context, several hundred MB, and the program itself. --fit compares the step's tensors alone."
+        "CUDA context, several hundred MB, and the program itself. Not measured for this network."
     ]
 
 
@@ -153,9 +185,10 @@ def _sharing(report: MemoryReport) -> list[str]:
     step = report.memory.dense
     if step.execution.gpus == 1:
         return []
-    sentences = [f"All figures are of one of {step.execution.gpus} GPUs, {step.execution.sharding.title}."]
+    shared = f", {step.execution.sharding.title}" if step.execution.replicas > 1 else ""
+    sentences = [f"All figures are of one of {step.execution.gpus} GPUs{shared}."]
     if step.whole:
-        sentences.append(f"Not split by tensor parallelism: {listed(list(step.whole), 5)}.")
+        sentences.append(Caveat(f"Not split by tensor parallelism: {listed(list(step.whole), 5)}."))
     if step.execution.replicas > 1 and step.execution.sharding.name.startswith("zero"):
         sentences.append("DeepSpeed allocates its bucket of 500 million elements whole, however small the network is.")
     return sentences
@@ -181,6 +214,7 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
         "loss": estimate.network.conditions.loss,
         "checkpointed": list(estimate.network.conditions.checkpointed),
         "offload": estimate.network.conditions.offload,
+        "hold_outputs": estimate.network.conditions.holds_outputs,
         "constant": step.constant,
         "gradients": step.gradients,
         "input": step.input,
@@ -216,6 +250,9 @@ def to_dict(report: MemoryReport) -> dict[str, Any]:
             **report.fits,
             "needed_sparsity": report.needed,
             "peak": None if report.fitted is None else _peak(report.fitted.peak),
+            "on_gpu": None
+            if report.fitted_on_gpu is None
+            else {"batch": report.fitted_on_gpu[0], **vars(report.fitted_on_gpu[1])},
             "ways": [vars(way) for way in report.ways],
         }
     if report.moving is not None:

@@ -18,7 +18,7 @@ def tables(report: MemoryReport) -> list[Table]:
     kept = Table(["size of each part", ""], [[name, scaled(size, "B")] for name, size in parts.items()])
     saved = Table(
         ["saved for backward, by operation", ""],
-        [[name, scaled(size, "B")] for name, size in step.saved.items()]
+        [[_shown(name), scaled(size, "B")] for name, size in step.saved.items()]
         + ([[f"loss ({report.estimate.network.conditions.loss})", scaled(step.loss, "B")]] if step.loss else [])
         + [["total", scaled(step.saved_bytes, "B")]],
     )
@@ -61,7 +61,7 @@ def _holders(memory: SparseMemory) -> Table:
         for place, size in enumerate((1, each.dense, each.compressed)):
             row[place] += size
     rows = [
-        [how, operation, str(count), scaled(dense, "B"), scaled(compressed, "B")]
+        [how, _shown(operation), str(count), scaled(dense, "B"), scaled(compressed, "B")]
         for (how, operation), (count, dense, compressed) in sorted(groups.items(), key=lambda each: -each[1][1])
     ]
     if copies := memory.compressed_weights.saved_copies:
@@ -77,6 +77,11 @@ def _weights(memory: SparseMemory) -> Table:
     rows = [[name, *(scaled(each[name], "B") for each in views)] for name in PARTS if any(each[name] for each in views)]
     rows.append(["total", *(scaled(sum(each.values()), "B") for each in views)])
     return Table(["stored for weights", "dense", "naive", "compressed"], rows)
+
+
+def _shown(operation: str) -> str:
+    """An operation's name, short: the kernels of fused attention have long ones."""
+    return "attention" if operation.startswith("_scaled_dot_product") else operation
 
 
 def kept_as(kept: Kept) -> str:
@@ -104,7 +109,7 @@ def _fit(report: MemoryReport) -> list[Table]:
         found.append(_peak(f"peak of {report.fitted.batch_size:,} samples", report.fitted.peak))
     if report.ways:
         ways = [[way.options, f"{'about ' * way.is_bound}{way.batch:,}", cost_of(way)] for way in report.ways]
-        found.append(Table(["to fit more", "batch", "cost"], ways, text_columns=1))
+        found.append(Table(["to fit more", "batch per GPU", "cost"], ways, text_columns=1))
     if report.estimate.plan.asks_for_sparsity:
         needed = "no sparsity is enough" if report.needed is None else percent(report.needed)
         needed = "none: it fits densely" if report.needed == 0 else needed

@@ -15,7 +15,7 @@ def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
         opening=[question(plan.estimate), _run(plan)],
         summary=summary(plan),
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
-        notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *notes(plan.estimate)],
+        notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *_of_estimate(plan)],
     )
 
 
@@ -99,6 +99,11 @@ def _schedule(plan: RunPlan) -> Table:
     return Table(["epochs", "weight sparsity", "training,\nper sample", "reduction"], lines)
 
 
+def _of_estimate(plan: RunPlan) -> list[str]:
+    """The estimate's notes, but for those on its own account of memory, which a plan does not show."""
+    return [each for each in notes(plan.estimate) if not each.startswith("Memory excludes")]
+
+
 def _meanings(plan: RunPlan) -> list[str]:
     method = plan.estimate.plan.method
     sentences: list[str] = []
@@ -117,6 +122,19 @@ def _meanings(plan: RunPlan) -> list[str]:
         "Time covers training steps only: no validation, data loading, communication or restarts. The last batch of an "
         "epoch counts as a full one."
     )
+    has = plan.estimate.network.conditions
+    if plan.execution.precision.name != "fp32" or has.offload:
+        sentences.append(
+            Caveat(
+                "Precision and offloading decide the memory alone: times are those of the device's profile, in its own "
+                "precision and without offloading."
+            )
+        )
+    capacity = plan.estimate.device.memory_bytes
+    if capacity is not None and plan.peak_bytes.dense > capacity:
+        sentences.append(
+            Caveat(f"The dense step does not fit: {plan.estimate.device.name} has {scaled(capacity, 'B')}.")
+        )
     if plan.watts is None:
         sentences.append(Caveat(f"No energy: the profile of {plan.estimate.device.name} gives no power; set watts."))
     else:
@@ -207,6 +225,7 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         "loss": plan.estimate.network.conditions.loss,
         "checkpointed": list(plan.estimate.network.conditions.checkpointed),
         "offload": plan.estimate.network.conditions.offload,
+        "hold_outputs": plan.estimate.network.conditions.holds_outputs,
         "iterations": plan.iterations,
         "topk_refreshes": plan.topk_refreshes,
         "topk_seconds": plan.topk_seconds,
@@ -221,5 +240,5 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         },
         "schedule": rows(plan),
         "step": plan.estimate.to_dict(),
-        "assumptions": [*map(str, _meanings(plan)), *map(str, plan.estimate.assumptions)],
+        "assumptions": [*map(str, _meanings(plan)), *map(str, _of_estimate(plan))],
     }
