@@ -25,9 +25,11 @@ BENEATH = (
     "swatcost.timing.selection", "swatcost.timing.times", "swatcost.sparsity", "swatcost.memory",
     "swatcost.memory.adafactor", "swatcost.memory.adam", "swatcost.memory.allocator", "swatcost.memory.dense_step",
     "swatcost.memory.execution", "swatcost.memory.held_weights", "swatcost.memory.muon", "swatcost.memory.optimizers",
-    "swatcost.memory.precisions", "swatcost.memory.sparse_step", "swatcost.memory.storage_formats",
+    "swatcost.memory.module_schedule", "swatcost.memory.precisions", "swatcost.memory.sharding",
+    "swatcost.memory.shares", "swatcost.memory.sparse_step",
+    "swatcost.memory.storage_formats", "swatcost.memory.tensor_parallel",
     "swatcost.memory.trained_parameters", "swatcost.memory.weight_storage",
-    "swatcost.network", "swatcost.common.record",
+    "swatcost.network", "swatcost.network.conditions", "swatcost.common.record",
 )  # fmt: skip
 """Where numbers are made: what the pages about them point to."""
 
@@ -38,7 +40,8 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
         "swatcost.planning.recipes.Recipe", "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals",
         "swatcost.planning.goals.OperatingPoint", "swatcost.planning.search.Answer",
-        "swatcost.planning.solution.Asked",
+        "swatcost.planning.solution.Asked", "swatcost.planning.memory.Asked", "swatcost.planning.run_plan.Asked",
+        "swatcost.planning.ways_to_fit.Way",
     ),
     "swatcost.reference": (
         "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",
