@@ -208,7 +208,7 @@ def _convnext() -> nn.Module:
 
 NETWORKS: dict[str, Callable[[], Made]] = {
     "resnet": lambda: (ZOO["cifar_resnet18"].build(), (images(),)),
-    "densenet": lambda: (ZOO["cifar_densenet121"].build(), (images(32),)),
+    "densenet": lambda: (ZOO["cifar_densenet121"].build(), (images(),)),
     "convnext": lambda: (_convnext(), (images(),)),
     "unet": lambda: (UNet(), (images(),)),
     "mlp": lambda: (
