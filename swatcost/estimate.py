@@ -287,6 +287,7 @@ def estimate(
         example_inputs=example_inputs,
         batch_dim=batch_dim,
         checkpoint=checkpoint,
+        under_amp=False,
     )
     return estimate_setting(counted_network(traced), Setting.of(**settings))
 

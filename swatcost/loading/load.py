@@ -177,6 +177,7 @@ def with_input(
     input_shape: Sequence[int] | None,
     example_inputs: Any,
     batch_dim: int | None = None,
+    under_amp: bool = True,
     **conditions: Unpack[ConditionsAsked],
 ) -> Network | str | Path:
     """The trace of a module, whose input is given, or what `counted_network` makes a network of.
@@ -193,7 +194,9 @@ def with_input(
             )
         from swatcost.tracing import trace
 
-        return trace(network, example_inputs, input_shape=input_shape, batch_dim=batch_dim, **conditions)
+        return trace(
+            network, example_inputs, input_shape=input_shape, batch_dim=batch_dim, under_amp=under_amp, **conditions
+        )
     if example_inputs is not None:
         raise SwatcostError("example_inputs are for a module, which this is not: leave them out")
     if batch_dim is not None:

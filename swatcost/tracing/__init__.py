@@ -40,6 +40,7 @@ def trace(
     checkpoint: str | Iterable[str] | None = None,
     offload: bool | None = None,
     hold_outputs: bool | None = None,
+    under_amp: bool = True,
 ) -> Network:
     """Traces one training step of a module.
 
@@ -65,7 +66,8 @@ def trace(
     autocast is "amp" or another name in `swatcost.network.conditions.AUTOCASTS`, for a step under torch.autocast.
     checkpoint is a pattern of module names, or several: what if these modules were checkpointed, without changing the
     network. offload is the same for moving saved tensors to the host and back. With hold_outputs, the network's outputs
-    live until the step is over; otherwise only as long as autograd needs them.
+    live until the step is over; otherwise only as long as autograd needs them. under_amp=False saves the time of a
+    second run, under torch.autocast, whose tensors the trace otherwise has beside its own on the meta device.
 
     A module in evaluation mode is put in training mode for the step; in one that is in training mode, submodules keep
     their modes. Afterwards parameters, buffers, gradients, training flags, hooks and random state are as before, even
@@ -89,7 +91,7 @@ def trace(
     if name is not None and not isinstance(name, str):
         raise SwatcostError(f"name {name!r:.40}: give a string")
     name = printable(name or type(model).__name__)
-    wanted = Wanted.of(loss, autocast, checkpoint, offload, hold_outputs)
+    wanted = Wanted.of(loss, autocast, checkpoint, offload, hold_outputs, under_amp)
     with torch.inference_mode(False), torch.enable_grad():
         if input_shape is None:
             if input_dtype is not None:

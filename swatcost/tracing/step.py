@@ -74,8 +74,8 @@ class Step:
         return replace(network, variation=variation)
 
     def _under_amp(self) -> StepTensors | None:
-        """The tensors of the same step under torch.autocast; None where the step is run for real, which takes long."""
-        if self._wanted.autocast or not self._meta:
+        """The tensors of the same step under torch.autocast; None where nobody wants them or it takes long."""
+        if not self._wanted.under_amp or self._wanted.autocast or not self._meta:
             return None
         args, kwargs = self._arguments()
         wanted = replace(self._wanted, autocast="amp")

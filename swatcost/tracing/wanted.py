@@ -14,13 +14,17 @@ from swatcost.tracing.loss import Loss, OwnLoss
 
 @dataclass(frozen=True)
 class Wanted:
-    """The loss of the step, the kind of autocast, patterns of modules to checkpoint, and whether to offload."""
+    """The loss of the step, the kind of autocast, patterns of modules to checkpoint, and whether to offload.
+
+    `under_amp`: the tensors of the step under autocast are wanted, too, beside its own.
+    """
 
     loss: Loss
     autocast: str = ""
     checkpoint: tuple[str, ...] = ()
     offload: bool = False
     hold_outputs: bool = False
+    under_amp: bool = True
 
     @staticmethod
     def of(
@@ -29,10 +33,12 @@ class Wanted:
         checkpoint: str | Iterable[str] | None = None,
         offload: bool | None = None,
         hold_outputs: bool | None = None,
+        under_amp: bool | None = True,
     ) -> "Wanted":
         """The same from what a user gives. Raises SwatcostError for what is none of them."""
-        flags = bool(checked_flag("offload", offload)), bool(checked_flag("hold_outputs", hold_outputs))
-        return Wanted(Loss(loss), checked_autocast(autocast), patterns_of(checkpoint), *flags)
+        given = {"offload": offload, "hold_outputs": hold_outputs, "under_amp": under_amp}
+        flags = {name: bool(checked_flag(name, each)) for name, each in given.items()}
+        return Wanted(Loss(loss), checked_autocast(autocast), patterns_of(checkpoint), **flags)
 
     def casting(self) -> Autocast | None:
         """The autocast under which the step runs; None for the network's own precisions."""
