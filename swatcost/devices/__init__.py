@@ -10,12 +10,11 @@ import msgspec
 from swatcost.common.errors import SwatcostError
 from swatcost.common.profiles import Profiles
 from swatcost.common.registry import nearest
-from swatcost.network.layer import LARGEST, Name
+from swatcost.devices.kernels import Kernel
+from swatcost.devices.operations import OperationTimes, Peak, PositiveCount, PositiveSeconds, Rate, StreamTimes
+from swatcost.network.layer import Name
 
-PositiveSeconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
-Rate = Annotated[float, msgspec.Meta(ge=1, le=1e30)]
 Residual = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
-PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,13 +125,18 @@ class StepTime:
 class Device:
     """A machine's profile.
 
-    A network without a dense step of its own is timed by `rates`, or else by the throughput of the first dense step.
+    A network without a dense step of its own is timed by `operations` and `streams`, measured times of the operations
+    that it consists of; without them by `rates`, or by the throughput of the first dense step; and without these by the
+    lower bounds that follow from `precisions`, the highest rates of its dense products, and `bytes_per_second` of its
+    memory. `kernels` are the sparse kernels that were measured on it.
+
     `topk` is one Top-K refresh with the algorithm of the profile's source; `selections` are other algorithms that find
     thresholds, and `masking` sets values below them to zero. `peaks` are the best rates that its matrix products and
-    its memory reach. `memory_bytes` is its memory capacity and `watts` its maximum board power [W], None if unknown.
+    its memory reach. `memory_bytes` is its memory capacity, `watts` its maximum board power [W], and
+    `link_bytes_per_second` the bandwidth of a link to another of its kind in one direction; None if unknown.
     `measured` is false if the numbers are from a data sheet.
 
-    Raises ValueError if it has neither dense steps nor rates, or measurements of the same thing.
+    Raises ValueError if a step cannot be timed, or for two measurements of the same thing.
     """
 
     name: Name
@@ -147,12 +151,27 @@ class Device:
     memory_bytes: PositiveCount | None = None
     watts: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     measured: bool = True
+    precisions: tuple[Peak, ...] = ()
+    bytes_per_second: Rate | None = None
+    bandwidth_source: Name = ""
+    link_bytes_per_second: Rate | None = None
+    link_source: Name = ""
+    operations: tuple[OperationTimes, ...] = ()
+    streams: tuple[StreamTimes, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.dense_steps and self.rates is None:
-            raise ValueError("it has neither dense_steps nor rates, so a step cannot be timed")
+        sheet = self.precisions and self.bytes_per_second
+        if not (self.dense_steps or self.operations or self.rates or sheet):
+            raise ValueError(
+                "it has neither dense_steps nor operations, rates, or precisions and bytes_per_second, so a step "
+                "cannot be timed"
+            )
         measured: list[object] = [each.algorithm for each in self.selections]
         measured += [(each.network, each.training_macs, each.batch_size) for each in self.dense_steps]
+        measured += [each.name for each in self.precisions]
+        measured += [(each.kind, each.in_pass, each.precision) for each in self.operations]
+        measured += [(each.kind, each.in_pass) for each in self.streams]
         if len(set(measured)) < len(measured):
             twice = next(each for place, each in enumerate(measured) if each in measured[:place])
             raise ValueError(f"the measurement of {twice!r:.80} stands there twice")

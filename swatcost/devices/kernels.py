@@ -1,0 +1,60 @@
+"""Sparse kernels as data: what they were measured to take, over the dense kernel of the same device and shape."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+
+from swatcost.devices.operations import OperationKind, PositiveCount, ProductPrecision
+from swatcost.network.layer import Name
+
+Density = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Ratio = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]
+KernelPass = Literal["forward", "grad_input", "grad_weight", "backward", "training"]
+"""What was timed as a whole: one pass, both gradients, or all three passes."""
+
+
+class KernelPoint(NamedTuple):
+    """The time of a sparse kernel over the dense one's [-], on one shape and density.
+
+    `rows` are images · output positions, or rows of a linear layer's input; `inner` is C · R · S per group, or the
+    input features; `outer` filters per group, or output features: a layer's, whichever the pass. `density` is the
+    fraction of non-zeros of the sparse operand.
+    """
+
+    in_pass: KernelPass
+    rows: PositiveCount
+    inner: PositiveCount
+    outer: PositiveCount
+    density: Density
+    time_over_dense: Ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A measured sparse kernel, and the layers that it runs.
+
+    `pattern` is where zeros may be, `operand` what is sparse, `kinds` the layers' kinds; `window` (R · S) and `stride`
+    limit convolutions further. `measures` says what its times contain, `source` who measured them.
+
+    Raises ValueError without points, and for two measurements of one shape and density.
+    """
+
+    name: Name
+    title: Name
+    pattern: Literal["unstructured", "2:4", "constant fan-in", "neurons"]
+    operand: Literal["weights", "activations", "output gradients"]
+    precision: ProductPrecision = "fp32"
+    kinds: tuple[OperationKind, ...]
+    window: PositiveCount | None = None
+    stride: PositiveCount | None = None
+    measures: Name
+    source: Name
+    points: tuple[KernelPoint, ...]
+
+    def __post_init__(self) -> None:
+        shapes = [each[:-1] for each in self.points]
+        if not shapes:
+            raise ValueError(f"kernel {self.name} has no measured points")
+        if len(set(shapes)) < len(shapes):
+            raise ValueError(f"kernel {self.name} has two measurements of one shape and density")
