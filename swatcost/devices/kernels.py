@@ -42,7 +42,7 @@ class Kernel:
 
     name: Name
     title: Name
-    pattern: Literal["unstructured", "2:4", "constant fan-in", "neurons"]
+    pattern: Literal["unstructured", "2:4", "constant fan-in", "neurons", "blocks"]
     operand: Literal["weights", "activations", "output gradients"]
     precision: ProductPrecision = "fp32"
     kinds: tuple[OperationKind, ...]

@@ -7,6 +7,7 @@ import msgspec
 
 from swatcost.devices.fits import fitted
 from swatcost.reference.calibration import Calibration
+from swatcost.report.measured import measured_notes, measured_tables
 from swatcost.report.numbers import percent, scaled, seconds, signed
 from swatcost.report.sheet import Sheet, Table
 
@@ -21,10 +22,11 @@ def sheet(calibration: Calibration, layers: bool = False) -> Sheet:
         opening=[f"{calibration.device.title}: {calibration.device.source}"],
         tables=[
             _rates(calibration),
+            *measured_tables(calibration),
             _selections(calibration),
             _lines(calibration),
             *([_instructions(calibration)] if calibration.instructions else []),
-            _predictions(calibration),
+            *([_predictions(calibration)] if calibration.predictions else []),
         ],
         notes=_notes(calibration),
     )
@@ -32,8 +34,9 @@ def sheet(calibration: Calibration, layers: bool = False) -> Sheet:
 
 def _rates(calibration: Calibration) -> Table:
     rows = []
+    fitted_to = "dense steps" if calibration.device.dense_steps else "operations and streams"
     for name, rates in (
-        ("dense steps, fitted", calibration.device.rates),
+        (f"{fitted_to}, fitted", calibration.device.rates),
         ("products and copies, peak", calibration.device.peaks),
     ):
         if rates is not None:
@@ -102,13 +105,17 @@ def _predictions(calibration: Calibration) -> Table:
 
 def _notes(calibration: Calibration) -> list[str]:
     device = calibration.device
-    batch = calibration.predictions[0].batch_size
-    sentences = [
-        f"A step is a forward and backward pass of {batch} samples in single precision, without the optimizer. "
-        "Predictions use the measured step of a measured network, and the fitted rates for an unseen one.",
+    sentences = measured_notes(calibration)
+    if calibration.predictions:
+        batch = calibration.predictions[0].batch_size
+        sentences += [
+            f"A step is a forward and backward pass of {batch} samples in single precision, without the optimizer. "
+            "Predictions use the measured step of a measured network, and the fitted rates for an unseen one.",
+            "The SWAT step is the reference's: dense kernels on masked tensors, which save no time.",
+        ]
+    sentences += [
         "The time of a selection is fixed + slope · elements (n log n for sort), fitted to relative errors over the "
         "sizes above; estimates beyond them are marked as extrapolated.",
-        "The SWAT step is the reference's: dense kernels on masked tensors, which save no time.",
     ]
     scattered = [fit.algorithm for fit in device.selections if fit.exact and fit.worst_residual > _SCATTERED]
     if scattered:
@@ -116,11 +123,12 @@ def _notes(calibration: Calibration) -> list[str]:
             f"The times of {', '.join(scattered)} are off their lines by more than a factor of two: their cost is not "
             "linear, or the machine was busy."
         )
-    if device.rates is not None:
+    if device.rates is not None and device.rates.worst_residual is not None:
         sentences.append(
-            f"The fitted rates are off by up to {percent(device.rates.worst_residual or 0)} for the measured steps."
+            f"The fitted rates are off by up to {percent(device.rates.worst_residual or 0)} for the measured "
+            f"{'steps' if device.dense_steps else 'operations'}."
         )
-    else:
+    elif device.rates is None:
         sentences.append(
             "Throughput and bandwidth could not be separated: other networks use the first network's throughput."
         )
@@ -153,6 +161,8 @@ def to_dict(calibration: Calibration) -> dict[str, Any]:
     return {
         "schema": "swatcost.calibration/1",
         "device": device,
+        "operations": [asdict(each) for each in calibration.operations],
+        "left_out": [asdict(each) for each in calibration.left_out],
         "selections": [asdict(each) for each in calibration.selections],
         "instructions": [asdict(each) for each in calibration.instructions],
         "predictions": [asdict(each) | {"error": each.error} for each in calibration.predictions],
@@ -165,6 +175,11 @@ def rows(calibration: Calibration) -> list[dict[str, Any]]:
         {"kind": "selection", "name": each.algorithm, "size": each.elements, "measured": each.seconds,
          "predicted": each.fitted, "unit": "s"}
         for each in calibration.selections
+    ]  # fmt: skip
+    rows += [
+        {"kind": each.kind, "name": f"{each.name}; {each.precision} {each.in_pass}", "size": each.macs or each.bytes,
+         "measured": each.seconds, "predicted": "", "unit": "s"}
+        for each in calibration.operations
     ]  # fmt: skip
     rows += [
         {"kind": "instructions", "name": each.dispatch, "size": each.elements, "measured": each.instructions,
