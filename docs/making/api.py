@@ -44,7 +44,9 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.planning.ways_to_fit.Way",
     ),
     "swatcost.reference": (
-        "swatcost.reference.calibration.Prediction", "swatcost.reference.calibration.TimedSelection",
+        "swatcost.reference.calibration.LeftOut", "swatcost.reference.calibration.Prediction",
+        "swatcost.reference.calibration.Standing", "swatcost.reference.calibration.TimedOperation",
+        "swatcost.reference.calibration.TimedSelection", "swatcost.reference.measurements.Sizes",
         "swatcost.reference.instructions.Instructions", "swatcost.reference.training.Progress",
         "swatcost.reference.validation.LayerCheck", "swatcost.reference.validation.StepCheck",
         "swatcost.reference.validation.Work",

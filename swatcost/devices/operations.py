@@ -73,7 +73,7 @@ class StreamPoint(NamedTuple):
 class StreamTimes:
     """Measured times of operations that are bound by memory, by the bytes that a call reads and writes.
 
-    `kind` is one of `swatcost.timing.streams.KINDS`, or "optimizer" and the name of an optimizer.
+    `kind` is one of `swatcost.timing.streams.KINDS`, "compressing", or "optimizer" and the name of an optimizer.
     """
 
     kind: Name

@@ -1,5 +1,6 @@
 """Measuring a machine: dense operations, memory-bound ones, sparse kernels, Top-K, and a profile made of all."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from swatcost.reference.measurements import (
     stream_key,
     topk_key,
 )
+from swatcost.reference.quiet import DISTURBED, quietest
 from swatcost.reference.runnable import runnable
 
 PRECISIONS: dict[str, tuple[ProductPrecision, ...]] = {
@@ -97,12 +99,16 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Calibration(Result):
-    """A device profile, the measurements that it consists of or was fitted to, and its predictions beside times."""
+    """A device profile, the measurements that it consists of or was fitted to, and its predictions beside times.
+
+    `disturbed` names the measurements during which other programs were running.
+    """
 
     report = "calibration"
 
     device: Device
     operations: tuple[TimedOperation, ...]
+    disturbed: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()  # until profiles are interpolated
     selections: tuple[TimedSelection, ...]
     instructions: tuple[Instructions, ...]
@@ -156,7 +162,8 @@ def calibrate(
         sizes=sizes, precisions=precisions, networks=networks, unseen=unseen, topk_network=topk_network,
         batch_size=batch_size, on=on, count_instructions=count_instructions,
     )  # fmt: skip
-    results = measure(todo, conditions(on), record, progress)
+    found = measure(todo, conditions(on), record, progress)
+    results = found.results
     source = _source(conditions(on))
     measured = tables(sizes, precisions, on, source, results)
     device = Device(
@@ -176,6 +183,7 @@ def calibrate(
     )
     return Calibration(
         device=device,
+        disturbed=found.disturbed,
         operations=(*_operations(sizes, precisions, results), *_streams(sizes, results)),
         selections=tuple(
             TimedSelection(each, size, seconds, device.selection(each).seconds(size))
@@ -199,27 +207,42 @@ def _check(on: str, precisions: Sequence[str]) -> None:
             raise SwatcostError(f"precision {each!r} on {on}: choose from {', '.join(PRECISIONS[on])}")
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Results by key, and the keys of those that were measured while other programs were running."""
+
+    results: Mapping[str, Any]
+    disturbed: tuple[str, ...]
+
+
 def measure(
     todo: Sequence[Measurement],
     under: Conditions,
     record: Path | None,
     progress: Callable[[Standing], object],
-) -> dict[str, Any]:
-    """The results by key: those that the record has, and all others, which are measured and appended to it."""
+) -> Measured:
+    """The results by key: those that the record has, and all others, which are measured and appended to it.
+
+    What was measured while other programs were running is measured again, a few times at most.
+    """
     results: dict[str, Any] = {}
-    with recording(record, under) as (recorded, write):
+    disturbed: list[str] = []
+    with recording(record, under) as (recorded, write), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR|BSR) tensor support")  # is in beta state
         for each in todo:
             if each.key in recorded:
-                results[each.key] = _of_record(each, recorded[each.key], record)
+                results[each.key] = _of_record(each, recorded[each.key].value, record)
+                disturbed += [each.key] * (recorded[each.key].others > DISTURBED)
         left = [each for each in todo if each.key not in results]
         total = sum(each.expected_seconds for each in todo)
         done = total - sum(each.expected_seconds for each in left)
         for each in left:
             progress(Standing(each.key, len(results), len(todo), done, total))
-            results[each.key] = each.run()
-            write(each.key, results[each.key])
+            results[each.key], others = quietest(each.run)
+            write(each.key, results[each.key], others)
+            disturbed += [each.key] * (others > DISTURBED)
             done += each.expected_seconds
-    return results
+    return Measured(results, tuple(disturbed))
 
 
 def _of_record(measurement: Measurement, found: Any, record: Path | None) -> Any:

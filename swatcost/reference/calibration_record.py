@@ -12,12 +12,20 @@ import msgspec
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.files import append_whole, cannot_write
-from swatcost.common.reading import LARGEST_RECORD, json_of, lines_of
+from swatcost.common.reading import LARGEST_RECORD, Share, json_of, lines_of
 
 SCHEMA = "swatcost.calibration-record/1"
 
-Results = dict[str, Any]
-"""What was measured, by the measurement's key, as plain data."""
+
+class Result(msgspec.Struct, frozen=True):
+    """What was measured, as plain data, and the share of the processors that other programs had meanwhile [-]."""
+
+    value: Any
+    others: float
+
+
+Results = dict[str, Result]
+"""Results by the measurement's key."""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,16 +41,19 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str
     result: Any
+    others: Share = 0.0
 
 
 @contextmanager
-def recording(path: Path | None, conditions: Conditions) -> Iterator[tuple[Results, Callable[[str, object], None]]]:
+def recording(
+    path: Path | None, conditions: Conditions
+) -> Iterator[tuple[Results, Callable[[str, object, float], None]]]:
     """The results of a record, and a function that appends one; one process at a time.
 
     Raises SwatcostError for a file that is not a record, or was made under other conditions.
     """
     if path is None:
-        yield {}, lambda key, result: None
+        yield {}, lambda key, result, others: None
         return
     with _opened(path) as file:
         try:
@@ -51,8 +62,9 @@ def recording(path: Path | None, conditions: Conditions) -> Iterator[tuple[Resul
             raise SwatcostError(f"{path}: another calibration is writing it") from None
         results = _read(file, path, conditions)
 
-        def write(key: str, result: object) -> None:
-            append_whole(file.fileno(), msgspec.json.encode(_Line(key=key, result=result)) + b"\n", path)
+        def write(key: str, result: object, others: float) -> None:
+            line = _Line(key=key, result=result, others=min(1.0, round(others, 4)))
+            append_whole(file.fileno(), msgspec.json.encode(line) + b"\n", path)
 
         yield results, write
 
@@ -115,5 +127,5 @@ def _results(path: Path, lines: list[Any]) -> Results:
             found = msgspec.convert(line, _Line)
         except ValueError as error:
             raise SwatcostError(f"{path} is a damaged record of a calibration: line {number}: {error}") from None
-        results[found.key] = found.result  # measured twice: the later one
+        results[found.key] = Result(found.result, found.others)  # measured twice: the later one
     return results

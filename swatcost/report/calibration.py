@@ -162,6 +162,7 @@ def to_dict(calibration: Calibration) -> dict[str, Any]:
         "schema": "swatcost.calibration/1",
         "device": device,
         "operations": [asdict(each) for each in calibration.operations],
+        "disturbed": list(calibration.disturbed),
         "left_out": [asdict(each) for each in calibration.left_out],
         "selections": [asdict(each) for each in calibration.selections],
         "instructions": [asdict(each) for each in calibration.instructions],

@@ -5,11 +5,11 @@ from statistics import median
 
 from swatcost.devices.kernels import Kernel
 from swatcost.reference.calibration import Calibration, TimedOperation
+from swatcost.reference.quiet import DISTURBED
 from swatcost.report.numbers import percent, seconds, times
-from swatcost.report.sheet import Table
+from swatcost.report.sheet import Caveat, Table
 
 _GIGA = 1e9
-_DISTURBED = 0.25  # spread of repetitions [-]
 
 
 def measured_tables(calibration: Calibration) -> list[Table]:
@@ -75,7 +75,7 @@ def _low_middle_high(values: Sequence[float]) -> list[str]:
 
 def measured_notes(calibration: Calibration) -> list[str]:
     """What the measured times contain."""
-    sentences = []
+    sentences: list[str] = []
     if any(each.macs for each in calibration.operations):
         sentences.append(
             "Operations are timed one by one: the operand that the layer before writes is written anew before each "
@@ -88,10 +88,11 @@ def measured_notes(calibration: Calibration) -> list[str]:
         )
         measures = {each.name: each.measures for each in calibration.device.kernels}
         sentences += [f"{name}: {each}." for name, each in measures.items()]
-    disturbed = [each for each in calibration.operations if each.spread > _DISTURBED]
-    if disturbed:
+    if calibration.disturbed:
         sentences.append(
-            f"{len(disturbed)} of {len(calibration.operations)} operations vary by more than {percent(_DISTURBED)} "
-            "between repetitions: the machine was busy, or they are short."
+            Caveat(
+                f"{len(calibration.disturbed)} measurements were disturbed: other programs had more than "
+                f"{percent(DISTURBED)} of the processors, also when they were repeated ({calibration.disturbed[0]} …)."
+            )
         )
     return sentences

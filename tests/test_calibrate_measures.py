@@ -1,0 +1,292 @@
+"""What `calibrate` measures: dense operations, streams and sparse kernels, their record, and the profile."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from swatcost.cli import main
+from swatcost.common.errors import SwatcostError
+from swatcost.devices import load_device, to_toml
+from swatcost.devices.operations import OperationPoint
+from swatcost.network.passes import PASSES, Pass
+from swatcost.reference import calibration, measured_kernels, measured_operations, measured_tables, quiet
+from swatcost.reference.calibration import PRECISIONS, calibrate
+from swatcost.reference.calibration_record import Conditions
+from swatcost.reference.measured_kernels import BSR_WEIGHTS, CSR_ACTIVATIONS, CSR_WEIGHTS, SparseKernel
+from swatcost.reference.measured_operations import Convolution, Linear, Operands, Product, Shape
+from swatcost.reference.measured_streams import STREAMS, StreamTiming
+from swatcost.reference.measurements import (
+    Measurement,
+    Sizes,
+    conditions,
+    measured_operations_of,
+    operation_key,
+    stream_key,
+)
+from swatcost.reference.operation_shapes import SHAPES
+from swatcost.reference.semi_structured import semi_structured, two_of_four
+from swatcost.reference.timer import Timing, timed, together
+from swatcost.timing.streams import kind_of
+
+LINEAR, POINTWISE = Linear(24, 32, 48), Convolution(2, 32, 16, 3, 1)
+STRIDED, DEPTHWISE = Convolution(2, 16, 32, 6, 3, 2), Convolution(2, 16, 16, 6, 3, 1, 16)
+PRODUCT = Product(3, 8, 4, 6)
+KERNELS = tuple(
+    replace(each, shapes=(LINEAR, POINTWISE), densities=(0.5,)) for each in (CSR_WEIGHTS, CSR_ACTIVATIONS, BSR_WEIGHTS)
+)
+TINY = Sizes(
+    shapes=(LINEAR, POINTWISE), streams=STREAMS[:3], stream_bytes=(10_000, 1_500_000), kernels=KERNELS,
+    selections=(1000, 3000), copied=2**20,
+)  # fmt: skip
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times from a few repetitions, whatever else is running."""
+    monkeypatch.setattr("swatcost.reference.quiet.DISTURBED", float("inf"))
+    monkeypatch.setattr("swatcost.reference.timer.ENOUGH_SECONDS", 0.0)
+    monkeypatch.setattr("swatcost.reference.timer._DISTURBED", float("inf"))
+
+
+def test_points_of_operations_are_counted_as_layers_are() -> None:
+    # 2 images of 6 × 6 outputs; 16 channels by 32 filters of 3 × 3
+    assert STRIDED.point(1.0) == OperationPoint(72, 16, 32, 9, 2, 1, 1.0)
+    assert STRIDED.point(1.0).macs == 2 * 6 * 6 * 16 * 32 * 9
+    assert DEPTHWISE.kind == "depthwise"
+    assert DEPTHWISE.point(1.0) == OperationPoint(72, 1, 1, 9, 1, 16, 1.0)
+    assert LINEAR.point(1.0).macs == 24 * 32 * 48
+    assert PRODUCT.point(1.0).macs == 3 * 8 * 4 * 6
+    # input 24 × 32, weight 48 × 32, output 24 × 48
+    assert measured_operations.moved_elements(LINEAR) == 768 + 1536 + 1152
+
+
+@pytest.mark.parametrize("shape", [LINEAR, POINTWISE, STRIDED, DEPTHWISE, PRODUCT], ids=lambda each: each.name)
+@pytest.mark.parametrize("in_pass", PASSES)
+def test_passes_of_an_operation_are_those_of_autograd(shape: Shape, in_pass: Pass) -> None:
+    operands = measured_operations.operands_of(shape, "fp32", "cpu")
+    x, weight = (each.clone().requires_grad_() for each in (operands.x, operands.weight))
+    output = shape.form.forward(x, weight, None)
+    assert output.shape == operands.grad.shape
+    output.backward(operands.grad)
+    expected = {"forward": output, "grad_input": x.grad, "grad_weight": weight.grad}[in_pass]
+    found: Any = measured_operations.dense(shape, in_pass, operands)(*operands.read_by(in_pass))
+    found = found if in_pass == "forward" else next(each for each in found if each is not None)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("shape", [LINEAR, POINTWISE], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("kernel", "in_pass"), [(kernel, in_pass) for kernel in KERNELS for in_pass in kernel.passes], ids=str
+)
+def test_sparse_kernels_compute_what_dense_ones_do_with_zeros(
+    kernel: SparseKernel, in_pass: Pass, shape: Shape
+) -> None:
+    density = 0.3
+    given = measured_operations.operands_of(shape, "fp32", "cpu")
+    if kernel.operand == "activations":
+        masked = Operands(given.x * measured_kernels.mask(given.x.shape, density, "cpu"), given.weight, given.grad)
+        given = masked
+    else:
+        size = given.weight.shape[:2]
+        if kernel.pattern == "blocks":
+            blocks = measured_kernels.mask((size[0] // 16, size[1] // 16), density, "cpu")
+            keep = blocks.repeat_interleave(16, 0).repeat_interleave(16, 1)
+        else:
+            keep = measured_kernels.mask(size, density, "cpu")
+            assert keep.sum() == round(density * keep.numel())
+        masked = Operands(given.x, given.weight * keep.view(given.weight.shape), given.grad)
+    found: Any = kernel.prepare(shape, in_pass, given, density)(*given.read_by(in_pass))
+    expected: Any = measured_operations.dense(shape, in_pass, masked)(*masked.read_by(in_pass))
+    expected = expected if in_pass == "forward" else next(each for each in expected if each is not None)
+    torch.testing.assert_close(found.view(expected.shape), expected)
+    assert found.is_contiguous()
+
+
+def test_the_lists_have_what_a_profile_needs() -> None:
+    kinds = [each.kind for each in SHAPES]
+    assert set(kinds) == {"conv", "depthwise", "linear", "product"}
+    assert len(set(SHAPES)) == len(SHAPES)
+    assert {each.point(1.0).window for each in SHAPES if each.kind == "conv"} >= {1, 9, 49}
+    named = [each for each in STREAMS if "optimizer" not in each.kind and each.kind != "compressing"]
+    assert {each.name: each.kind for each in named} == {each.name: kind_of(each.name) for each in named}
+    for kernel in (CSR_WEIGHTS, CSR_ACTIVATIONS, BSR_WEIGHTS):
+        assert len([each for each in kernel.shapes if kernel.runs(each)]) >= 9
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda each: each.name)
+def test_streams_move_nearly_the_bytes_that_were_asked_for(stream: Any) -> None:
+    prepared = stream.prepare(400_000, "cpu")
+    with torch.no_grad():
+        prepared.operation(*prepared.arguments())
+    # images have even sides, rows 256 features; a compressed matrix comes on top: 0.2 · 12 / 4 of it
+    assert prepared.bytes == pytest.approx(400_000 * (1.6 if stream.kind == "compressing" else 1), rel=0.1)
+
+
+def test_operations_that_take_turns_are_repeated_equally(at_once: None) -> None:
+    calls: list[str] = []
+
+    def noted(name: str) -> Callable[[], None]:
+        return lambda: calls.append(name)
+
+    found = together([(noted("a"), tuple), (noted("b"), tuple)], "cpu")
+    assert calls == ["a", "b"] * (len(calls) // 2)
+    assert [each.repetitions for each in found] == [len(calls) // 2 - 1] * 2  # one run each warms up
+    assert found[0].repetitions >= 3
+    assert timed(lambda: None, tuple, "cpu").seconds > 0
+
+
+def test_two_of_four() -> None:
+    assert two_of_four((8, 16), "cpu").view(-1, 4).sum(1).tolist() == [2] * 32
+    if not torch.cuda.is_available():
+        assert semi_structured() == ()
+
+
+def test_a_profile_of_everything_can_be_read_back(at_once: None, tmp_path: Path) -> None:
+    pytest.importorskip("tomli_w")
+    found = calibrate(unseen=(), count_instructions=False, precisions=("bf16",), sizes=TINY)
+    device = found.device
+    assert {(each.kind, each.in_pass, each.precision) for each in device.operations} == {
+        (kind, in_pass, precision)
+        for kind in ("linear", "conv")
+        for in_pass in PASSES
+        for precision in PRECISIONS["cpu"]
+    }
+    assert [(each.kind, each.in_pass, len(each.points)) for each in device.streams] == [
+        ("elementwise", "forward", 2), ("elementwise", "backward", 2),
+    ]  # fmt: skip
+    assert {(each.name, each.kinds) for each in device.kernels} == {
+        (kernel.name, (kind,)) for kernel in KERNELS for kind in ("linear", "conv")
+    }
+    weights = next(each for each in device.kernels if each.name == "torch-csr" and each.kinds == ("conv",))
+    assert (weights.window, weights.stride) == (1, 1)
+    # 2 images of 3 × 3 positions, 32 channels, 16 filters
+    assert [each[:5] for each in weights.points] == [(each, 18, 32, 16, 0.5) for each in ("forward", "grad_input")]
+    assert device.rates is not None
+    path = tmp_path / "mine.toml"
+    path.write_text(to_toml(device))
+    assert load_device(path) == device
+    assert "torch-csr-activations" in repr(found)
+    rows = found.to_dict()["operations"]
+    assert len(rows) == 2 * 3 * 2 + 3 * 2  # shapes, passes, precisions; streams, sizes
+
+
+def test_rates_are_fitted_to_operations_and_large_streams() -> None:
+    sizes = replace(TINY, shapes=(LINEAR, POINTWISE, Linear(100, 200, 300)))
+    results: dict[str, Any] = {}
+    for each in measured_operations_of(sizes, ("fp32",)):
+        work = each[0].point(1.0).macs / 2e10 + 4 * measured_operations.moved_elements(each[0]) / 5e9
+        results[operation_key(*each)] = Timing(seconds=work, spread=0.0, repetitions=5)
+    for stream in sizes.streams:
+        for size in sizes.stream_bytes:  # the small ones take a time of their own, and are not fitted to
+            seconds = size / 5e9 if size > 1_000_000 else 1.0
+            results[stream_key(stream, size)] = StreamTiming(seconds=seconds, spread=0.0, repetitions=5, bytes=size)
+    found = measured_tables.rates(sizes, results)
+    assert found is not None
+    assert (found.macs_per_second, found.bytes_per_second) == (pytest.approx(2e10), pytest.approx(5e9))
+
+
+@pytest.mark.parametrize(("shares", "kept"), [((0.0,), 0), ((0.5, 0.05), 1), ((0.5, 0.3, 0.2, 0.4), 2)])
+def test_what_others_disturb_is_measured_again(
+    shares: tuple[float, ...], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One second each, on processors of which others have a share; the clock is read before and after each run."""
+    readings = []
+    for share in shares:
+        readings += [quiet._Clock(0.0, 0.0, 0.0), quiet._Clock(1.0, 1.0 + share * (os.cpu_count() or 1), 1.0)]
+    clock, runs = iter(readings), iter(range(len(shares)))
+    monkeypatch.setattr(quiet, "_clock", lambda: next(clock))
+    monkeypatch.setattr(quiet, "_PAUSES", (0.0, 0.0, 0.0))
+    assert quiet.quietest(lambda: next(runs)) == (kept, pytest.approx(shares[kept]))
+    assert next(clock, None) is None
+
+
+HERE = Conditions(machine="A", torch="2.0", threads=2, on="cpu")
+
+
+def counted(done: list[str]) -> list[Measurement]:
+    """Three measurements that only say that they were done."""
+
+    def run(key: str) -> Timing:
+        done.append(key)
+        return Timing(seconds=float(len(done)), spread=0.0, repetitions=5)
+
+    return [Measurement(key, 1.0, lambda key=key: run(key), Timing) for key in "abc"]  # type: ignore[misc]
+
+
+def test_a_calibration_goes_on_from_a_cut_record(tmp_path: Path) -> None:
+    record, done = tmp_path / "r.jsonl", list[str]()
+
+    def interrupted(standing: calibration.Standing) -> None:
+        if standing.key == "c":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibration.measure(counted(done), HERE, record, interrupted)
+    assert done == ["a", "b"]
+    whole = record.read_text()
+    record.write_text(whole[:-5])  # as a full disk or a killed machine leaves it: the line of b is lost
+    seen: list[calibration.Standing] = []
+    results = calibration.measure(counted(done), HERE, record, seen.append).results
+    assert done == ["a", "b", "b", "c"]
+    assert [(each.key, each.done, each.of, each.done_seconds) for each in seen] == [("b", 1, 3, 1.0), ("c", 2, 3, 2.0)]
+    assert [results[each].seconds for each in "abc"] == [1.0, 3.0, 4.0]
+    assert calibration.measure(counted(done), HERE, record, seen.append).results == results
+    assert len(done) == 4
+    assert [json.loads(line).get("key") for line in record.read_text().splitlines()] == [None, "a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [({"machine": "B"}, "another machine: 'A', here 'B'"), ({"torch": "3.0"}, "torch version: '2.0', here '3.0'"),
+     ({"threads": 4}, "number of threads: 2, here 4"), ({"on": "cuda"}, "device: 'cpu', here 'cuda'")],
+)  # fmt: skip
+def test_a_record_of_other_conditions_is_refused_by_name(other: dict[str, Any], words: str, tmp_path: Path) -> None:
+    record = tmp_path / "r.jsonl"
+    calibration.measure(counted([]), HERE, record, lambda standing: None)
+    before = record.read_bytes()
+    under = Conditions(**({"machine": "A", "torch": "2.0", "threads": 2, "on": "cpu"} | other))
+    with pytest.raises(SwatcostError, match=words):
+        calibration.measure(counted([]), under, record, lambda standing: None)
+    assert record.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("anything", "not the record of a calibration"), ("{}\n", "not the record of a calibration"),
+     ("\xff\n", "not the record of a calibration"), ("HEADER{\n", "damaged record of a calibration: line 2"),
+     ('HEADER{"key": 1, "result": 2}\n', "damaged record of a calibration: line 2"),
+     ('HEADER{"key": "a", "result": {"seconds": -1}}\n', "damaged record of a calibration: 'a'")],
+)  # fmt: skip
+def test_a_file_that_is_not_a_usable_record_is_left_alone(text: str, words: str, tmp_path: Path) -> None:
+    record = tmp_path / "r.jsonl"
+    calibration.measure([], HERE, record, lambda standing: None)
+    content = text.replace("HEADER", record.read_text()).encode("latin-1")
+    record.write_bytes(content)
+    with pytest.raises(SwatcostError, match=words):
+        calibration.measure(counted([]), HERE, record, lambda standing: None)
+    assert record.read_bytes() == content
+
+
+def test_misuse_of_calibrate_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "Sizes", lambda: TINY)
+    other = Conditions(machine="somebody's", torch=conditions("cpu").torch, threads=1, on="cpu")
+    calibration.measure([], other, tmp_path / "theirs.jsonl", lambda standing: None)
+    for words, said in {
+        ("--record", str(tmp_path / "theirs.jsonl")): 'measurements of another machine: "somebody\'s"',
+        ("--record", str(tmp_path)): "is not a file",
+        ("--precision", "fp16"): "precision 'fp16' on cpu: choose from fp32, bf16",
+    }.items():
+        assert main(["calibrate", "--no-instructions", *words]) == 2
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        assert said in err
