@@ -28,7 +28,8 @@ MOVED = {
     "planning.running": "planning.run_plan", "planning.saved": "planning.difference",
     "planning.searching": "planning.search", "planning.solving": "planning.solution",
     "planning.sweeping": "planning.sweep", "record": "common.record", "registry": "common.registry",
-    "selecting": "timing.selection", "simulation.two_four": "counting.two_four", "step": "memory.dense_step", "topk": "timing.topk", "units": "common.units",
+    "selecting": "timing.selection", "simulation.two_four": "counting.two_four", "step": "memory.dense_step",
+    "topk": "timing.topk", "units": "common.units",
     "zoo": "loading.load",
 }  # fmt: skip
 """The old name of each module → its new name, both within swatcost."""
