@@ -6,7 +6,9 @@ import dataclasses
 import json
 import math
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -29,10 +31,25 @@ def test_a_fit_finds_the_line_that_points_lie_on(a: float, b: float, xs: list[tu
     assert fit.worst_residual < 1e-4
 
 
+@given(st.lists(st.tuples(positive, positive, positive), min_size=4, max_size=9, unique=True), st.randoms())
+def test_a_fit_of_three_is_no_worse_than_any_other(xs: list[tuple[float, ...]], random: Random) -> None:
+    ys = [random.uniform(0.1, 10) for _ in xs]
+    fit = fitted(xs, ys)
+    assert min(fit.coefficients) >= 0
+
+    def error(coefficients: Sequence[float]) -> float:
+        return sum((1 - sum(c * x for c, x in zip(coefficients, each, strict=True)) / y) ** 2
+                   for each, y in zip(xs, ys, strict=True))  # fmt: skip
+
+    for _ in range(20):
+        other = [max(0, each * random.uniform(0.5, 1.5) + random.choice([0, 0, 1e-3])) for each in fit.coefficients]
+        assert error(fit.coefficients) <= error(other) * (1 + 1e-6) + 1e-9
+
+
 def test_a_fit_is_never_negative_and_says_how_far_off_it_is() -> None:
     # the line through (1, 2) and (2, 1) falls; without the slope 2 · c − c² … c = Σ 1/y / Σ 1/y² = 1.5 / 1.25
     fit = fitted([(1, 1), (1, 2)], [2, 1])
-    assert (fit.first, fit.second) == (pytest.approx(1.2), 0)
+    assert fit.coefficients == (pytest.approx(1.2), 0)
     assert fit.residuals == (pytest.approx(2 / 1.2 - 1), pytest.approx(1 / 1.2 - 1))
 
 
@@ -124,7 +141,7 @@ BROKEN = {
     'name = "x"': "missing required field",
     "[topk": "not a usable device profile",
     'name = "x"\ntitle = ""\nsource = ""\n[topk.weights]\nseconds = 1\nelements = 1\n[topk.activations]\nseconds = 1\n'
-    "elements = 1": "neither dense_steps nor rates",
+    "elements = 1": "neither dense_steps nor operations",
 }
 
 

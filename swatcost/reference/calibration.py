@@ -217,8 +217,8 @@ def _fitted_time(algorithm: str, elements: Sequence[int], seconds: Sequence[floa
     exact = algorithm not in SELECTIONS.names() or SELECTIONS[algorithm].exact
     return SelectionTime(
         algorithm=algorithm,
-        fixed=fit.first,
-        per_element=max(fit.second, 1e-12),
+        fixed=fit.coefficients[0],
+        per_element=max(fit.coefficients[1], 1e-12),
         smallest=min(elements),
         largest=max(elements),
         worst_residual=fit.worst_residual,
@@ -277,9 +277,10 @@ def _rates(steps: Sequence[tuple[DenseStep, Runnable]]) -> Rates | None:
         for step, built in steps
     ]
     fit = fitted(work, [step.seconds for step, _ in steps])
-    if not fit.first or not fit.second:
+    if not all(fit.coefficients):
         return None  # only work or only traffic explains the times: the first step's throughput is as good
-    return Rates(macs_per_second=1 / fit.first, bytes_per_second=1 / fit.second, worst_residual=fit.worst_residual)
+    of_macs, of_bytes = fit.coefficients
+    return Rates(macs_per_second=1 / of_macs, bytes_per_second=1 / of_bytes, worst_residual=fit.worst_residual)
 
 
 def _topk(built: Runnable, batch_size: int, on: str) -> TopkTimes:

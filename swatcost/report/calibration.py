@@ -141,7 +141,7 @@ def _growth(calibration: Calibration) -> list[str]:
         if len(own) > 2:
             fit = fitted([(1.0, each.elements) for each in own], [each.instructions for each in own])
             sentences.append(
-                f"{path}: {fit.first:,.0f} + {fit.second:.1f} · elements instructions, off by up to "
+                f"{path}: {fit.coefficients[0]:,.0f} + {fit.coefficients[1]:.1f} · elements instructions, off by up to "
                 f"{percent(fit.worst_residual)}."
             )
     return sentences
