@@ -16,8 +16,8 @@ from swatcost.memory.weight_storage import storage_changes
 class ExecutingRun(TypedDict, total=False):
     """The keywords of a function that plans a run, whose number of GPUs is its own."""
 
-    optimizer: str
-    precision: str
+    optimizer: str | None
+    precision: str | None
     update: str | None
     accumulate: int
     update_in_backward: bool
@@ -61,8 +61,8 @@ class Execution:
 
     @staticmethod
     def of(
-        optimizer: str = "momentum",
-        precision: str = "fp32",
+        optimizer: str | None = None,
+        precision: str | None = None,
         update: str | None = None,
         accumulate: int = 1,
         update_in_backward: bool = False,
@@ -71,12 +71,12 @@ class Execution:
         sharding: str = "ddp",
         tensor_parallel: int = 1,
     ) -> Execution:
-        """The execution with these values; update None is the optimizer's default on a GPU, weight_storage as in
-        "transposes=1,mask_bits=8".
+        """The execution with these values: by default SGD with momentum in single precision; update None is the
+        optimizer's default on a GPU, weight_storage as in "transposes=1,mask_bits=8".
 
         Raises SwatcostError for invalid ones.
         """
-        chosen = OPTIMIZERS.choose(optimizer)
+        chosen = OPTIMIZERS.choose("momentum" if optimizer is None else optimizer)
         accumulate = checked_count(accumulate, "accumulate")
         if not isinstance(update_in_backward, bool):
             raise SwatcostError(f"update_in_backward {update_in_backward!r:.60}: give True or False")
@@ -87,7 +87,7 @@ class Execution:
             )
         return Execution(
             optimizer=chosen,
-            precision=PRECISIONS.choose(precision),
+            precision=PRECISIONS.choose("fp32" if precision is None else precision),
             update=chosen.way(update),
             accumulate=accumulate,
             update_in_backward=update_in_backward,

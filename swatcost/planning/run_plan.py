@@ -13,7 +13,7 @@ from swatcost.network import Network
 from swatcost.network.conditions import StepAsked
 from swatcost.planning.capacity import rate_of
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe, recipe_of
-from swatcost.planning.training import trained
+from swatcost.planning.training import OF_EXECUTION, timed_as, trained
 from swatcost.planning.whole_run import WORLD_GRID, Moment, RunPlan
 from swatcost.setting import EVERY_SETTING, Scope, Settings
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["PLANNING", "WORLD_GRID", "Asked", "Moment", "RunPlan", "plan_run"]
 
 PLANNING = Scope(
-    without={"steps": "a plan computes them from epochs, samples and batch size, leave them out"},
+    without={
+        "steps": "a plan computes them from epochs, samples and batch size, leave them out",
+        **OF_EXECUTION,
+    },
     default_is={
         "batch_size": "the recipe's, or 32",
         "period": "the recipe's, or 1000",
@@ -102,7 +105,7 @@ def plan_run(
         if value is not None and not least <= value < 1e9:
             raise SwatcostError(f"{name} {value:g}: give a number of at least {least}")
     steps = epochs * ceil(samples / batch_size)
-    found = estimate_setting(network, setting.but(batch_size=micro_batch, steps=steps))
+    found = estimate_setting(network, timed_as(execution, network, setting).but(batch_size=micro_batch, steps=steps))
     plan = RunPlan(
         estimate=found, execution=execution, recipe=chosen, dataset=dataset or f"{samples:,} samples",
         samples=samples, epochs=epochs,

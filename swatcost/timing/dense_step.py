@@ -34,6 +34,10 @@ class Numbers:
         return self.convolutions if kind in ("conv", "depthwise") else self.products
 
 
+SINGLE = Numbers()
+"""Single precision as torch computes it: convolutions in TF32 where the device has it, other products in fp32."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Update:
     """What an optimizer does after the backward pass: its name, the parameters' bytes, and all bytes that it moves."""
@@ -103,7 +107,7 @@ def dense_step(
     device: Device,
     batch_size: int,
     training_macs: float,
-    numbers: Numbers = Numbers(),
+    numbers: Numbers = SINGLE,
     update: Update | None = None,
     mfu: float | None = None,
 ) -> StepTime:
@@ -118,9 +122,11 @@ def dense_step(
     work = _Work(network, device, batch_size, numbers, update)
     own = [
         each for each in device.dense_steps if (each.network, each.training_macs) == (network.name, training_macs)
-    ] if numbers == Numbers() else []  # fmt: skip
+    ] if numbers == SINGLE else []  # fmt: skip
     parts = tuple(work.parts())
-    found = StepTime(seconds=sum(each.seconds for each in parts), basis="bound", parts=parts, peak_seconds=work.at_peaks)
+    found = StepTime(
+        seconds=sum(each.seconds for each in parts), basis="bound", parts=parts, peak_seconds=work.at_peaks
+    )
     if mfu is not None:
         if work.at_peaks is None:
             raise SwatcostError(f"mfu: {device.name} has no peaks that it could be a share of")
@@ -131,18 +137,19 @@ def dense_step(
         return replace(found.scaled_to(seconds), basis="measured", reference=nearest)
     if device.operations:
         return replace(found, basis="operations")
-    if numbers != Numbers() and (device.rates or device.dense_steps) and not parts:
+    if numbers != SINGLE and (device.rates or device.dense_steps) and not parts:
         raise SwatcostError(
             f"{device.name} has no times in {' or '.join(numbers.products)}: leave the precision out, or measure "
             "them with `swatcost calibrate --precision`"
         )
-    if device.dense_steps and device.rates is None and numbers == Numbers():
+    if device.dense_steps and device.rates is None and numbers == SINGLE:
         step = device.dense_steps[0]
         seconds = training_macs * batch_size / device.macs_per_second
         return replace(found.scaled_to(seconds), basis="throughput", reference=step)
-    if device.rates is not None and device.measured:
-        seconds = device.rates.seconds(training_macs * batch_size, network.traffic_bytes(batch_size))
-        return replace(found.scaled_to(seconds), basis="rates")
+    if device.rates is not None and (device.measured or not parts):
+        seconds_of = device.rates.seconds if device.measured else device.rates.bound
+        seconds = seconds_of(training_macs * batch_size, network.traffic_bytes(batch_size))
+        return replace(found.scaled_to(seconds), basis="rates" if device.measured else "bound")
     return found
 
 
@@ -199,7 +206,8 @@ class _Work:
             if name in peaks:
                 return peaks[name]
         raise SwatcostError(
-            f"{self.device.name} has no peak in {' or '.join(asked)}: choose a precision with {', '.join(peaks)}"
+            f"{self.device.name} has no peak in {' or '.join(asked)}: choose a precision whose products are in "
+            f"{' or '.join(peaks)}"
         )
 
     @cached_property
@@ -239,7 +247,9 @@ class _Work:
         lines = self._rooflines["conv" if shape.kind in ("conv", "depthwise") else "linear"]
         line = lines.of_pass(shape, in_pass)
         if line is None:
-            raise SwatcostError(f"{self.device.name} has no measured times of {shape.kind} {in_pass}: calibrate it anew")
+            raise SwatcostError(
+                f"{self.device.name} has no measured times of {shape.kind} {in_pass}: calibrate it anew"
+            )
         return line.at(shape), line.covers(shape)
 
     def _bound(self, kind: str, macs: float, shape: Shape | None) -> float:
@@ -254,17 +264,15 @@ class _Work:
         network, streams = self.network, Streams(self.device.streams)
         seconds: dict[tuple[str, Literal["forward", "backward"]], float] = {}
         for each in network.movements:
-            kind, size = kind_of(each.operation), network.moved_bytes(each, self.batch_size)
-            size *= self.numbers.movement_scale
+            kind = kind_of(each.operation)
+            size = network.moved_bytes(each, self.batch_size) * self.numbers.movement_scale
             taken = self._moving(streams, kind, each.in_pass, size)
             seconds[kind, each.in_pass] = seconds.get((kind, each.in_pass), 0.0) + each.calls * taken
         if not network.movements and not self.device.streams:  # an older trace
             moved = network.traffic_bytes(self.batch_size) * self.numbers.movement_scale
             seconds["elementwise", "forward"] = self._moving(streams, "elementwise", "forward", moved)
         for (kind, in_pass), taken in seconds.items():
-            yield Part(
-                name=kind, kind=kind, in_pass="forward" if in_pass == "forward" else "backward", seconds=taken
-            )
+            yield Part(name=kind, kind=kind, in_pass="forward" if in_pass == "forward" else "backward", seconds=taken)
 
     def _moving(self, streams: Streams, kind: str, in_pass: str, size: float) -> float:
         """The time of a call that moves `size` bytes [s]."""

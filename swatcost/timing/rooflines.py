@@ -82,7 +82,9 @@ class Rooflines:
                     found.setdefault((_kernels_of(shape), each.in_pass), []).append((shape, point.seconds))
         return Rooflines(
             {
-                (kind, in_pass): Roofline(in_pass, *map(tuple, zip(*measured, strict=True)), element_bytes)
+                (kind, in_pass): Roofline(
+                    in_pass, tuple(each for each, _ in measured), tuple(each for _, each in measured), element_bytes
+                )
                 for (kind, in_pass), measured in found.items()
             }
         )

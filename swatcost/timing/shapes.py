@@ -69,10 +69,10 @@ def shape_of(layer: Layer, network: Network, batch_size: int) -> Shape | None:
         matrices = max(1, round(prod(layer.output_shape[:-2]) * grows))
         return Shape("product", rows, inner, layer.output_shape[-1], groups=matrices)
     each = layer.symbols
-    rows, window, filters = each.N * each.H * each.W * grows, each.R * each.S, each.F // layer.groups
+    images, window, filters = each.N * each.H * each.W * grows, each.R * each.S, each.F // layer.groups
     if layer.kind == "transposed_conv":  # a product of every input position with the whole kernel
-        return Shape("conv", rows, each.C, filters * window, groups=layer.groups)
+        return Shape("conv", images, each.C, filters * window, groups=layer.groups)
     if layer.kind == "linear":
-        return Shape("linear", rows, each.C, filters, groups=layer.groups)
+        return Shape("linear", images, each.C, filters, groups=layer.groups)
     kind: OperationKind = "depthwise" if layer.is_depthwise else "conv"
-    return Shape(kind, rows, each.C, filters, window, max(layer.stride, default=1), layer.groups)
+    return Shape(kind, images, each.C, filters, window, max(layer.stride, default=1), layer.groups)

@@ -14,7 +14,8 @@ KINDS: Mapping[str, str] = {
     "layer normalisation": r"(layer|group|rms)_norm",
     "softmax": r"softmax|logsumexp",
     "pooling": r"pool|upsample|grid_sampl",
-    "transcendental": r"gelu|silu|mish|elu_|^elu|selu|celu|sigmoid|tanh|softplus|exp|log|erf|sin|cos|pow|sqrt|dropout",
+    "transcendental": r"(^|_)(gelu|silu|mish|elu|selu|celu|(log_)?sigmoid|tanh|softplus|exp|exp2|expm1|log|log1p|log2|"
+    r"erf|sin|cos|pow|r?sqrt|dropout)(_|$)",
     "reduction": r"^(sum|mean|norm|amax|amin|var|std|cumsum|linalg_vector_norm)|_loss",
     "fill": r"^(zeros|ones|full|fill|zero|new_zeros|new_ones|new_full)",
     "copy": r"clone|copy|^cat$|stack|index|gather|scatter|embedding|pad|flip|roll|repeat|im2col|col2im|unfold",
@@ -66,7 +67,7 @@ class Streams:
         return exp((1 - share) * log(before) + share * log(after))
 
     def _measured(self, kind: str, in_pass: str) -> StreamTimes | None:
-        by_name = {(each.kind, each.in_pass): each for each in self.times}
+        by_name: dict[tuple[str, str], StreamTimes] = {(each.kind, each.in_pass): each for each in self.times}
         for name in dict.fromkeys((kind, STAND_INS.get(kind, "elementwise"), "elementwise")):
             for each in dict.fromkeys((in_pass, "forward")):
                 if (name, each) in by_name:
