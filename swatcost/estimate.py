@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summed
-from swatcost.devices import Device, StepTime
+from swatcost.devices import Device
 from swatcost.loading import counted_network, with_input
 from swatcost.memory import Memory, activation_reduction, step_memory
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import FULL, PRECISIONS, Precision
+from swatcost.memory.trained_parameters import Trained
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
 from swatcost.setting import Setting, Settings
 from swatcost.sparsity import SparsityPlan, sparsity_plan
-from swatcost.timing.selection import Selecting, masked_sizes, topk_seconds
+from swatcost.timing.attainable import AttainableStep, attainable_step
+from swatcost.timing.dense_step import Numbers, StepTime, Update, dense_step
+from swatcost.timing.selection import Selecting, topk_seconds
 from swatcost.timing.times import Times
 
 if TYPE_CHECKING:
@@ -45,9 +50,9 @@ class Estimate(Result):
     """The cost of training a network, dense and sparse. Its repr is the table.
 
     `layers` holds the conv and linear layers and the products of activations in execution order; `costs` is their
-    sum and `exact` the same under the convention `exact`, in MACs per sample. `dense_step` and `topk_seconds` are times
-    for one step of batch_size samples. If the device is an architecture, `simulated_reduction` is the reduction of its
-    cycles.
+    sum and `exact` the same under the convention `exact`, in MACs per sample. `dense_step`, `attainable_step` and
+    `topk_seconds` are times for one step of batch_size samples. If the device is an architecture, `simulated_reduction`
+    is the reduction of its cycles.
     """
 
     report = "estimate"
@@ -63,6 +68,7 @@ class Estimate(Result):
     activation_reduction: float
     memory: Memory
     dense_step: StepTime
+    attainable_step: AttainableStep
     topk_seconds: float
     simulated_reduction: float | None = None
 
@@ -104,6 +110,7 @@ class Estimate(Result):
             reduction=self.training_reduction if simulated is None else simulated,
             dense_step_seconds=self.dense_step.seconds,
             topk_seconds=self.topk_seconds,
+            attainable_step_seconds=self.attainable_step.seconds,
             hidden=self.selecting.hidden,
         )
 
@@ -201,6 +208,11 @@ class Estimate(Result):
         return topk_seconds(self.network, self.plan, self.device, self.batch_size, selecting)
 
     @property
+    def precision(self) -> Precision:
+        """In what a step is timed: as given, or as traced."""
+        return precision_of(self.network, self.setting)
+
+    @property
     def masked_step_seconds(self) -> float | None:
         """The time of a step with dense kernels on masked tensors [s], which needs no sparse hardware.
 
@@ -208,9 +220,20 @@ class Estimate(Result):
         """
         if self.device.masking is None:
             return None
-        sizes = masked_sizes(self.network, self.plan, self.batch_size)
-        masking = sum(self.device.masking.seconds(elements) for elements in sizes)
-        return self.dense_step.seconds + masking + self.topk_seconds / self.topk_period
+        plain = replace(self.device, kernels=())
+        step = attainable_of(self.network, self.plan, replace(self.setting, device=plain), self.dense_step)
+        masked: float = replace(self.times, attainable_step_seconds=step.seconds).attainable_seconds(self.topk_period)
+        return masked
+
+    @property
+    def attainable_seconds(self) -> float:
+        """The attainable time of a sparse step, with its share of a Top-K refresh every topk_period iterations [s]."""
+        return float(self.times.attainable_seconds(self.topk_period))
+
+    @property
+    def attainable_speedup(self) -> float:
+        """Dense over attainable time with a Top-K refresh every topk_period iterations [-]."""
+        return float(self.times.attainable_speedup(self.topk_period))
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
@@ -281,22 +304,26 @@ def estimate(
     >>> round(swatcost.estimate("resnet50", weights=0.8, acts=0.8).training_reduction, 4)  # Table 3: 76.1 %
     0.7612
     """
+    setting = Setting.of(**settings)
     traced = with_input(
         network,
         input_shape=input_shape,
         example_inputs=example_inputs,
         batch_dim=batch_dim,
         checkpoint=checkpoint,
+        autocast=PRECISIONS[setting.precision].autocast or None if setting.precision else None,
         under_amp=False,
     )
-    return estimate_setting(counted_network(traced), Setting.of(**settings))
+    return estimate_setting(counted_network(traced), setting)
 
 
 def estimate_setting(network: Network, setting: Setting) -> Estimate:
     """Estimates what a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
+    network = network.under(precision_of(network, setting).autocast or network.conditions.autocast)
     counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
     exact = summed(executed, network, setting.batch_size)
+    dense = dense_step_of(network, setting, exact)
     found = Estimate(
         network=network,
         setting=setting,
@@ -308,7 +335,8 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         exact=exact,
         activation_reduction=activation_reduction(network, plan, setting.convention, setting.batch_size),
         memory=step_memory(network, plan, setting.batch_size),
-        dense_step=dense_step_of(network, setting, exact),
+        dense_step=dense,
+        attainable_step=attainable_of(network, plan, setting, dense),
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
     return found if isinstance(setting.device, Device) else _simulated(found, setting.device)
@@ -316,9 +344,41 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
 
 def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepTime:
     """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
-    batch_size = setting.batch_size
-    traffic = network.traffic_bytes(batch_size)
-    return setting.profile.dense_step(network.name, exact.training.dense, batch_size, traffic)
+    precision = precision_of(network, setting)
+    return dense_step(
+        network, setting.profile, setting.batch_size, exact.training.dense, _numbers(precision),
+        _update(network, setting, precision), setting.mfu,
+    )  # fmt: skip
+
+
+def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense: StepTime) -> AttainableStep:
+    """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
+    phases, numbers = plan.method.schedule(setting.steps), _numbers(precision_of(network, setting))
+    return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases, numbers)
+
+
+def precision_of(network: Network, setting: Setting) -> Precision:
+    """In what a step is timed: as given, or as the network was traced."""
+    return PRECISIONS[setting.precision or network.conditions.autocast or "fp32"]
+
+
+def _numbers(precision: Precision) -> Numbers:
+    """What a step in this precision computes with; under autocast, the trace has the bytes that are moved."""
+    return Numbers(
+        convolutions=precision.convolutions,
+        products=precision.products,
+        product_bytes=2 if {"bf16", "fp16"} & set(precision.products) else FULL,
+        movement_scale=precision.activation / FULL,
+    )
+
+
+def _update(network: Network, setting: Setting, precision: Precision) -> Update:
+    """The optimizer's update: parameters and gradients are read, its state and the parameters read and written."""
+    size = precision.master or precision.parameter
+    trained = [Trained(each.shape, size) for each in network.parameters if each.trains]
+    parameters = sum(each.bytes for each in trained)
+    state = OPTIMIZERS[setting.optimizer].state(trained)
+    return Update(optimizer=setting.optimizer, parameter_bytes=parameters, moved_bytes=3.0 * parameters + 2.0 * state)
 
 
 def under(found: Estimate, convention: Convention) -> Estimate:
@@ -365,7 +425,8 @@ def _simulated(estimate: Estimate, architecture: Architecture) -> Estimate:
     seconds = cycles.dense * estimate.batch_size / architecture.clock
     return replace(
         estimate,
-        dense_step=StepTime(seconds, None, False),
+        dense_step=StepTime(seconds=seconds, basis="simulated"),
+        attainable_step=AttainableStep(seconds=(1 - float(cycles.reduction)) * seconds),
         simulated_reduction=float(cycles.reduction),
     )
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 MOVED = {
     "accelerator.simulation": "simulation.simulation", "accelerator.study": "simulation.study",
-    "accelerator.two_four": "simulation.two_four", "cache": "loading.trace_cache",
+    "accelerator.two_four": "counting.two_four", "cache": "loading.trace_cache",
     "compression": "memory.sparse_step", "conventions": "counting.conventions", "costs": "counting.costs",
     "errors": "common.errors", "exporting.workload": "counting.workload", "files": "common.files",
     "formats": "memory.storage_formats", "formulas": "network.formulas", "layer": "network.layer",
@@ -28,7 +28,8 @@ MOVED = {
     "planning.running": "planning.run_plan", "planning.saved": "planning.difference",
     "planning.searching": "planning.search", "planning.solving": "planning.solution",
     "planning.sweeping": "planning.sweep", "record": "common.record", "registry": "common.registry",
-    "selecting": "timing.selection", "step": "memory.dense_step", "topk": "timing.topk", "units": "common.units",
+    "selecting": "timing.selection", "simulation.two_four": "counting.two_four", "step": "memory.dense_step",
+    "topk": "timing.topk", "units": "common.units",
     "zoo": "loading.load",
 }  # fmt: skip
 """The old name of each module → its new name, both within swatcost."""

@@ -21,6 +21,8 @@ from swatcost.common.units import checked_count, fraction_from
 from swatcost.counting import CONVENTIONS, DEFAULT_ACT_SPARSITY, Convention, Counting
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS, DenseBudget, Distribution, distribution_of
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import PRECISIONS
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.network import Network
 from swatcost.sparsity import DenseOrSparse
@@ -55,6 +57,9 @@ class Settings(TypedDict, total=False):
     selection: str | None
     one_sample: bool | None
     hidden: bool | None
+    precision: str | None
+    optimizer: str | None
+    mfu: float | str | None
 
 
 Kind = Literal["sparsity", "count", "name", "choice", "flag", "patterns", "file"]
@@ -111,6 +116,22 @@ def _choice(values: tuple[str, ...], default_is: str, help: str) -> Any:
 
 def _flag(flag: str, help: str) -> Any:
     return _setting(False, "flag", help, lambda value, name: bool(value), flag=flag)
+
+
+def _precision(value: Any, name: str) -> str:
+    return PRECISIONS.choose(value).name
+
+
+def _optimizer(value: Any, name: str) -> str:
+    return OPTIMIZERS.choose(value).name
+
+
+def _utilisation(value: Any, name: str) -> float:
+    """A share of the device's peaks, above 0 and at most 1."""
+    found = fraction_from(value) if isinstance(value, str) else value
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= 1:
+        raise SwatcostError(f"{name} {value!r:.40}: give a share of the device's peak, such as 0.4 or 40%")
+    return float(found)
 
 
 def _distribution(value: Any, name: str) -> Distribution:
@@ -219,6 +240,18 @@ class Setting:
     )  # fmt: skip
     one_sample: bool = _flag("--one-sample", "Find activation thresholds on one sample (SWAT, A.4).")
     hidden: bool = _flag("--hide-topk", "Overlap Top-K with training (SWAT, A.4).")
+    precision: str | None = _setting(
+        None, "name", "In what a step is timed: fp32, amp, …; see `swatcost list precisions`.", _precision,
+        metavar="P", names=PRECISIONS.names, default_is="fp32, or the trace's",
+    )  # fmt: skip
+    optimizer: str = _setting(
+        "momentum", "name", "The optimizer, whose update is part of a step; see `list optimizers`.", _optimizer,
+        metavar="O", names=OPTIMIZERS.names,
+    )  # fmt: skip
+    mfu: float | None = _setting(
+        None, "name", "Time a dense step at this share of the device's dense peak, such as 40%.", _utilisation,
+        metavar="X", default_is="what its profile says",
+    )  # fmt: skip
     asked: Mapping[str, Any] = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -367,6 +400,9 @@ class Scope:
             values[name] = None if value is None else option.check(value, name)
         return Setting(**values, asked=FrozenMapping(asked))
 
+
+NOT_TIMED: Mapping[str, str] = dict.fromkeys(("precision", "optimizer", "mfu"), "no time is estimated, leave it out")
+"""The settings of a step's time, for scopes that take none of them."""
 
 EVERY_SETTING = Scope()
 """The scope of an estimate: all settings with their own defaults."""

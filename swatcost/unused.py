@@ -89,7 +89,15 @@ def _default_act_sparsity(found: Estimate) -> str | None:
     return sparsity(found) or (None if charges else not_charged)
 
 
+def _optimizer(found: Estimate) -> str | None:
+    timed = any(each.in_pass == "update" for each in found.dense_step.parts)
+    return (
+        None if timed and found.dense_step.basis != "measured" else f"the steps of {found.device.name} have no update"
+    )
+
+
 RULES: Mapping[str, Rule] = {
+    "optimizer": _optimizer,
     "period": _topk,
     "method": _method,
     "distribution": _layers("distribution"),

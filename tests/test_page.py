@@ -320,8 +320,8 @@ def simulated(network: swatcost.Network) -> tuple[Any, Any]:
 
 
 def fitted(network: swatcost.Network) -> tuple[Any, Any]:
+    from swatcost.counting.two_four import two_four
     from swatcost.report.two_four import sheet
-    from swatcost.simulation.two_four import two_four
 
     found = two_four(network)
     return found, sheet(found)

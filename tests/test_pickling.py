@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import swatcost
+from swatcost.counting.two_four import two_four
 from swatcost.exporting import EXPORTS, export
 from swatcost.methods import METHODS
 from swatcost.methods.method import OPERANDS
@@ -18,7 +19,6 @@ from swatcost.network import Network
 from swatcost.planning import compare, compare_networks, memory_of, plan_run, solution
 from swatcost.report import render
 from swatcost.simulation.simulation import simulate
-from swatcost.simulation.two_four import two_four
 
 
 def there_and_back(value: Any) -> Any:

@@ -27,7 +27,7 @@ MISSPELT: list[tuple[str, str, str, str, str]] = [
     (RTX, "seconds = 0.018", "seconds = 0.018\nsecnd = 1", " in topk.weights", "seconds"),
     (RTX, "batch_size", "batchsize", " in dense_steps 1", "batch_size"),
     (H100, "[rates]", "[rate]", "", "rates"),
-    (H100, "bytes_per_second", "bytes_per_sec", " in rates", "bytes_per_second"),
+    (H100, "bytes_per_second = 3.35e+12", "bytes_per_sec = 3.35e+12", " in rates", "bytes_per_second"),
     (TACTICAL, "clock", "clok", "", "clock"),
     (TACTICAL, "lookaside", "look_aside", " in shape", "lookaside"),
 ]

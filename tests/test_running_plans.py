@@ -16,7 +16,7 @@ from swatcost.planning.recipes import DATASETS, RECIPES
 
 
 def test_table_14_by_hand(resnet50: Network) -> None:
-    found = plan_run(resnet50, weights=0.8, acts=0.8, price=0.5, link="16GB")
+    found = plan_run(resnet50, weights=0.8, acts=0.8, price=0.5)
     assert found.recipe is not None
     assert found.recipe.source == "SWAT, Table 14"
     assert found.iterations == 90 * 5005  # ceil(1,281,167 / 256) = 5005
@@ -36,10 +36,10 @@ def test_table_14_by_hand(resnet50: Network) -> None:
     assert found.co2_kg.dense == pytest.approx(0.475 * 36.78675)
     assert found.money is not None
     assert found.money.dense == pytest.approx(0.5 * 147.147)
-    assert found.traffic_bytes.dense == pytest.approx(2 * 7 / 8 * 102_228_128)
+    # a ring all-reduce of the gradients, and the buffers: mean, variance of 26,560 features, a counter per norm
+    assert found.traffic_bytes.dense == 2 * 7 / 8 * 102_228_128 + 2 * 4 * 26_560 + 53 * 8
     assert found.traffic_bytes.sparse == found.traffic_bytes.dense  # SWAT updates every weight
-    assert found.traffic_seconds is not None
-    assert found.traffic_seconds.dense == pytest.approx(450_450 * 178_899_224 / 16e9)
+    assert found.traffic_seconds is None  # the link is not known
 
 
 def test_recipes_are_the_papers() -> None:

@@ -10,8 +10,8 @@ from torch.sparse import semi_structured
 import swatcost
 from swatcost.accelerator.masks import MaskSource
 from swatcost.common.errors import SwatcostError
+from swatcost.counting.two_four import MULTIPLES, two_four
 from swatcost.published.sparse_hardware import reported_gains
-from swatcost.simulation.two_four import MULTIPLES, two_four
 
 
 def test_multiples_are_torchs() -> None:

@@ -15,7 +15,7 @@ from swatcost.distributions import DISTRIBUTIONS
 PUBLIC = (
     "swatcost", "swatcost.planning", "swatcost.setting", "swatcost.methods", "swatcost.distributions",
     "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator", "swatcost.simulation.simulation",
-    "swatcost.simulation.study", "swatcost.simulation.two_four", "swatcost.exporting", "swatcost.plots",
+    "swatcost.simulation.study", "swatcost.counting.two_four", "swatcost.exporting", "swatcost.plots",
     "swatcost.page", "swatcost.reference", "swatcost.published", "swatcost.published.sparse_hardware",
     "swatcost.common.units",
 )  # fmt: skip
@@ -38,10 +38,10 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost.planning": (
         "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
         "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
-        "swatcost.planning.recipes.Recipe", "swatcost.planning.run_plan.Moment", "swatcost.planning.goals.Goals",
+        "swatcost.planning.recipes.Recipe", "swatcost.planning.whole_run.Moment", "swatcost.planning.goals.Goals",
         "swatcost.planning.goals.OperatingPoint", "swatcost.planning.search.Answer",
         "swatcost.planning.solution.Asked", "swatcost.planning.memory.Asked", "swatcost.planning.run_plan.Asked",
-        "swatcost.planning.ways_to_fit.Way",
+        "swatcost.planning.ways_to_fit.Way", "swatcost.planning.communication.Communication",
     ),
     "swatcost.reference": (
         "swatcost.reference.calibration.LeftOut", "swatcost.reference.calibration.Prediction",

@@ -22,6 +22,8 @@ _PREFIX = "SWATCOST_"
 _NOT_DEFAULTS = {FILE_VARIABLE, "SWATCOST_CACHE_DIR"}
 _FIXED = {"format", "no-config", "help"}  # programs that read the output rely on its format
 _IGNORED = "swatcost.no_config"
+_BY_RECIPE = {"plan": {"method", "period", "batch-size", "gpus"}}
+"""Options by command that a recipe gives a default, and the user may give another: it goes before the recipe's."""
 
 
 class Default(NamedTuple):
@@ -87,10 +89,13 @@ def forget_defaults(*names: str) -> None:
 def settable(command: click.Command) -> dict[str, click.Option]:
     """The options whose default can be changed, by their name in a config file."""
     options = {_key(each): each for each in command.params if isinstance(each, click.Option)}
+    by_recipe = _BY_RECIPE.get(str(command.name), set())
     return {
         key: each
         for key, each in options.items()
-        if key not in _FIXED and not each.hidden and (each.is_flag or isinstance(each.default, str | int | float))
+        if key not in _FIXED
+        and not each.hidden
+        and (each.is_flag or key in by_recipe or isinstance(each.default, str | int | float))
     }
 
 

@@ -19,7 +19,7 @@ from swatcost.devices import device_names
 from swatcost.estimate import Estimate
 from swatcost.memory import activation_reduction
 from swatcost.network import Network
-from swatcost.planning.memory import MemoryReport, memory_of
+from swatcost.planning.memory import MEASURING, MemoryReport, memory_of
 from swatcost.plots import memory_timeline
 from swatcost.unused import RULES, Rule, never
 
@@ -58,7 +58,7 @@ _RULES = {
     metavar="RATE",
     help="Bandwidth to the host per second, such as 16GB: adds the time to offload saved tensors.",
 )
-@setting_options()
+@setting_options(MEASURING)
 @plot_options("memory over the step")
 @reporting
 def command(network: Network, plot: PlotFile | None, **asked: Any) -> MemoryReport:

@@ -23,6 +23,15 @@ from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES
 from swatcost.planning.run_plan import PLANNING, WORLD_GRID, RunPlan, plan_run
 from swatcost.plots import schedule_over_run
+from swatcost.unused import RULES, Rule
+
+
+def _pattern(name: str) -> Rule:
+    """The rule of a setting that chooses a pattern, where a plan quotes what hardware for this pattern gives."""
+    return lambda found: None if found.plan.pattern == (2, 4) else RULES[name](found)
+
+
+_RULES = {name: _pattern(name) for name in ("distribution", "source")}
 
 
 class PriceType(click.ParamType[tuple[float, str | None]]):
@@ -55,8 +64,11 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 @shown("--grid", "kg CO₂ per kWh; by default the world average, 2018.", WORLD_GRID, "KG")
 @click.option("--price", type=PriceType(), help="Price per GPU-hour, such as 2.5 or '$2.5'.")
 @shown("--currency", "Currency of the price, unless the price states it.", "USD", "C")
-@click.option("--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.")
-@execution_options("gpus", "accumulate", "tensor_parallel")
+@click.option(
+    "--link", metavar="RATE", help="Bandwidth between GPUs per second, such as 25GB.  [default: the device's]"
+)
+@execution_options("gpus", "accumulate")
+@shown("--accumulate", "Micro-batches into which each GPU splits its samples of a step.", 1, "N")
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
 @reporting
@@ -65,7 +77,7 @@ def command(
 ) -> RunPlan:
     """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
 
-    Without sparsities, only the dense run. The batch is over all GPUs.
+    Without sparsities, only the dense run. The batch is that of an optimizer step over all GPUs and micro-batches.
 
     Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
     """
@@ -74,7 +86,7 @@ def command(
     if stated and given and stated != currency:
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
     found = plan_run(network, price=amount, currency=stated or currency, **asked)
-    say_unused([found.estimate])
+    say_unused([found.estimate], _RULES)
     say_same(
         network,
         found,

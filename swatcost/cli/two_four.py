@@ -4,8 +4,8 @@ import click
 
 from swatcost.cli.options import network_options, reporting, shown
 from swatcost.cli.typed import no_difference
+from swatcost.counting.two_four import TwoFour, two_four
 from swatcost.network import Network
-from swatcost.simulation.two_four import TwoFour, two_four
 
 
 @click.command("two-four")

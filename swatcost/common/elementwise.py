@@ -1,6 +1,8 @@
 """Arithmetic on numbers and arrays; numbers need no numpy."""
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -24,3 +26,40 @@ def where(condition: Any, value: Any, otherwise: Any) -> Any:
     import numpy
 
     return numpy.where(condition, value, numpy.nan if otherwise is None else otherwise)
+
+
+def least(value: Any, other: Any) -> Any:
+    """The smaller of the two.
+
+    >>> least(2, 1)
+    1
+    """
+    return where(value < other, value, other)
+
+
+def raised(exponent: Any) -> Any:
+    """e to this power."""
+    if not hasattr(exponent, "shape"):
+        return math.exp(exponent)
+    import numpy
+
+    return numpy.exp(exponent)
+
+
+def interpolated(value: Any, at: Sequence[float], results: Sequence[float]) -> Any:
+    """The result at a positive value: linear in its logarithm between the rising ones of `at`, constant beyond them.
+
+    >>> interpolated(0.1, [0.01, 1.0], [0.0, 4.0])
+    2.0
+    """
+    if hasattr(value, "shape"):
+        import numpy
+
+        return numpy.interp(numpy.log(value), numpy.log(at), results)
+    if value <= at[0]:
+        return results[0]
+    if value >= at[-1]:
+        return results[-1]
+    place = bisect_left(at, value)
+    share = math.log(value / at[place - 1]) / math.log(at[place] / at[place - 1])
+    return (1 - share) * results[place - 1] + share * results[place]

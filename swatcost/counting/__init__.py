@@ -1,4 +1,4 @@
-"""How work is counted: the paper's equations, conventions, and costs that add up."""
+"""How work is counted: the paper's equations, conventions, costs that add up, and what fits 2:4."""
 
 from swatcost.counting.conventions import CONVENTIONS, DEFAULT_ACT_SPARSITY, EXACT, Convention
 from swatcost.counting.costs import Cost, PassCosts

@@ -108,19 +108,6 @@ class DenseStep:
     training_macs: PositiveCount
 
 
-@dataclass(frozen=True)
-class StepTime:
-    """The time of a dense training step [s], and the measured step that it is taken or scaled from.
-
-    `same_network` says whether that is a step of the network itself; otherwise its throughput is used. Without a
-    reference the time comes from the device's rates.
-    """
-
-    seconds: float
-    reference: DenseStep | None
-    same_network: bool
-
-
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """A machine's profile.
@@ -203,20 +190,6 @@ class Device:
             )
             raise SwatcostError(f"selection {algorithm!r} was not timed on {self.name}: {known}")
         return self.selections[names.index(algorithm)]
-
-    def dense_step(self, network: str, training_macs: float, batch_size: int, traffic_bytes: float = 0) -> StepTime:
-        """The time of a dense training step of batch_size samples.
-
-        training_macs are per sample, as autograd executes them; traffic_bytes are the bytes that the whole step moves.
-        """
-        own = [step for step in self.dense_steps if (step.network, step.training_macs) == (network, training_macs)]
-        if own:
-            nearest_step = min(own, key=lambda step: abs(step.batch_size - batch_size))
-            return StepTime(nearest_step.seconds * batch_size / nearest_step.batch_size, nearest_step, True)
-        if self.rates is not None:
-            seconds = self.rates.seconds if self.measured else self.rates.bound
-            return StepTime(seconds(training_macs * batch_size, traffic_bytes), None, False)
-        return StepTime(training_macs * batch_size / self.macs_per_second, self.dense_steps[0], False)
 
 
 def to_toml(device: Device) -> str:

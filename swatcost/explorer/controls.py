@@ -13,6 +13,7 @@ from swatcost.setting import EVERY_SETTING, Kind, Option, Scope, Setting
 EXPLORING = Scope(
     without={
         "source": "a page does not choose files: it is kept as it was given",
+        "mfu": "it is kept as it was given",
         "keep_dense": "patterns are typed, not moved: they are kept as they were given",
     }
 )

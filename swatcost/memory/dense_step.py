@@ -20,7 +20,7 @@ from swatcost.memory.collectives import shard
 from swatcost.memory.execution import Executing, Execution
 from swatcost.memory.module_schedule import Held
 from swatcost.memory.precisions import FULL, Precision
-from swatcost.memory.shares import Part, undivided
+from swatcost.memory.shares import Part, Share, undivided
 from swatcost.memory.tensor_parallel import split_of
 from swatcost.memory.updates import accumulating_events, updating_events
 from swatcost.network import Network
@@ -46,8 +46,8 @@ class StepMemory:
     those of the network's timeline and what this execution adds, and `sizes` those of each storage; the backward pass
     begins at event `backward`.
     `working` are the temporaries of an update that follows the backward pass, where they are largest. If GPUs share the
-    step, all of these are of one of them; `sent` is what it sends per step, by collective, and `whole` names what
-    tensor parallelism does not split, and why.
+    step, all of these are of one of them; `sent` is what it sends per step, in all of its micro-batches, by collective,
+    and `whole` names what tensor parallelism does not split, and why.
     """
 
     batch_size: int
@@ -127,9 +127,22 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
         working=sum(updating.values()),
         events=events,
         sizes=sizes,
-        sent={**share.sent, **part.split.sent(batch_size, execution.precision)},
+        sent=_sent(share, part, batch_size, execution),
         whole=part.split.whole,
     )
+
+
+def _sent(share: Share, part: Part, batch_size: int, execution: Execution) -> dict[str, int]:
+    """What each GPU sends per step, by collective: once, or in each of the micro-batches that accumulate.
+
+    fully_shard reduces and shards the gradients of every micro-batch, as `accumulated gradients` has them.
+    """
+    exchanges = 1 if execution.sharding.once else execution.accumulate
+    split = part.split.sent(batch_size, execution.precision)
+    return {
+        **{name: exchanges * size for name, size in share.sent.items()},
+        **{name: execution.accumulate * size for name, size in split.items()},
+    }
 
 
 def part_of(network: Network, batch_size: int, execution: Execution) -> Part:

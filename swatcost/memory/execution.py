@@ -16,20 +16,20 @@ from swatcost.memory.weight_storage import storage_changes
 class ExecutingRun(TypedDict, total=False):
     """The keywords of a function that plans a run, whose number of GPUs is its own."""
 
-    optimizer: str
-    precision: str
+    optimizer: str | None
+    precision: str | None
     update: str | None
+    accumulate: int
     update_in_backward: bool
     weight_storage: str | None
     sharding: str
+    tensor_parallel: int
 
 
 class Executing(ExecutingRun, total=False):
     """The keywords of every function whose result depends on how steps are executed."""
 
-    accumulate: int
     gpus: int
-    tensor_parallel: int
 
 
 EXECUTING = tuple(Executing.__required_keys__ | Executing.__optional_keys__)
@@ -61,8 +61,8 @@ class Execution:
 
     @staticmethod
     def of(
-        optimizer: str = "momentum",
-        precision: str = "fp32",
+        optimizer: str | None = None,
+        precision: str | None = None,
         update: str | None = None,
         accumulate: int = 1,
         update_in_backward: bool = False,
@@ -71,12 +71,12 @@ class Execution:
         sharding: str = "ddp",
         tensor_parallel: int = 1,
     ) -> Execution:
-        """The execution with these values; update None is the optimizer's default on a GPU, weight_storage as in
-        "transposes=1,mask_bits=8".
+        """The execution with these values: by default SGD with momentum in single precision; update None is the
+        optimizer's default on a GPU, weight_storage as in "transposes=1,mask_bits=8".
 
         Raises SwatcostError for invalid ones.
         """
-        chosen = OPTIMIZERS.choose(optimizer)
+        chosen = OPTIMIZERS.choose("momentum" if optimizer is None else optimizer)
         accumulate = checked_count(accumulate, "accumulate")
         if not isinstance(update_in_backward, bool):
             raise SwatcostError(f"update_in_backward {update_in_backward!r:.60}: give True or False")
@@ -85,28 +85,28 @@ class Execution:
                 f"accumulate {accumulate}: updating in the backward pass frees each gradient, so none accumulates: "
                 "give accumulate 1 or no update_in_backward"
             )
-        gpus, split = checked_count(gpus, "gpus"), checked_count(tensor_parallel, "tensor_parallel")
-        if gpus % split:
-            raise SwatcostError(f"tensor_parallel {split}: {gpus} GPUs are not groups of {split}, give a multiple")
-        shared = SHARDINGS.choose(sharding)
-        if gpus > split and accumulate > 1 and shared.name.startswith("zero"):
-            raise SwatcostError(f"accumulate {accumulate} is not modelled with {shared.name}: give ddp, fsdp or 1")
         return Execution(
             optimizer=chosen,
-            precision=PRECISIONS.choose(precision),
+            precision=PRECISIONS.choose("fp32" if precision is None else precision),
             update=chosen.way(update),
             accumulate=accumulate,
             update_in_backward=update_in_backward,
             weight_storage=() if weight_storage is None else tuple(storage_changes(weight_storage).items()),
-            sharding=shared,
-            tensor_parallel=split,
-        ).on(gpus)
+            sharding=SHARDINGS.choose(sharding),
+        ).on(gpus, tensor_parallel)
 
-    def on(self, gpus: int) -> Execution:
-        """The same on another number of GPUs."""
-        if gpus > self.tensor_parallel and self.update_in_backward:
+    def on(self, gpus: int, tensor_parallel: int = 1) -> Execution:
+        """The same on another number of GPUs. Raises SwatcostError if they cannot execute it."""
+        gpus, split = checked_count(gpus, "gpus"), checked_count(tensor_parallel, "tensor_parallel")
+        if gpus % split:
+            raise SwatcostError(f"tensor_parallel {split}: {gpus} GPUs are not groups of {split}, give a multiple")
+        if gpus > split and self.accumulate > 1 and self.sharding.name.startswith("zero"):
+            raise SwatcostError(
+                f"accumulate {self.accumulate} is not modelled with {self.sharding.name}: give ddp, fsdp or 1"
+            )
+        if gpus > split and self.update_in_backward:
             raise SwatcostError(f"update_in_backward: {gpus} GPUs exchange gradients before an update, leave it out")
-        return replace(self, gpus=gpus)
+        return replace(self, gpus=gpus, tensor_parallel=split)
 
     @property
     def replicas(self) -> int:

@@ -17,7 +17,7 @@ class Precision:
     autocast a trace has the sizes already, and nothing is replaced.
 
     `master` is the bytes per number of the master copy of each parameter that the optimizer updates, 0 if it updates
-    the parameter itself.
+    the parameter itself. `products` says in what products are computed: the first that the device has.
     """
 
     name: str
@@ -26,6 +26,15 @@ class Precision:
     activation: int
     state: int
     master: int = 0
+    products: tuple[str, ...] = ("fp32",)
+
+    @property
+    def convolutions(self) -> tuple[str, ...]:
+        """In what convolutions are computed: for products in fp32, TF32 unless torch is told not to.
+
+        Source: torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32, as of torch 2.13.
+        """
+        return ("tf32", "fp32") if self.products == ("fp32",) else self.products
 
     @property
     def on_gpu(self) -> bool:
@@ -43,13 +52,37 @@ _MASTER = "2-byte parameters, gradients, activations; 4-byte master copy and sta
 PRECISIONS = Registry[Precision](
     "precision",
     Precision,
-    Precision("fp32", "4 bytes per number", 4, 4, 4),
-    Precision("bf16", "2 bytes per number", 2, 2, 2),
-    Precision("fp16", "2 bytes per number", 2, 2, 2),
-    Precision("amp", "torch.autocast in bf16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4),
-    Precision("amp-fp16", "torch.autocast in fp16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4),
-    Precision("amp-cpu", "torch.autocast in bf16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
-    Precision("amp-cpu-fp16", "torch.autocast in fp16, as on a CPU: fp32 parameters, gradients and state", 4, 4, 4),
-    Precision("master", _MASTER, 2, 2, 4, 4),
-    Precision("mixed", f"another name for master: {_MASTER}", 2, 2, 4, 4),
+    Precision("fp32", "4 bytes per number; on CUDA, convolutions in TF32, as torch has them", 4, 4, 4),
+    Precision("tf32", "4 bytes per number; all products in TF32", 4, 4, 4, products=("tf32",)),
+    Precision("bf16", "2 bytes per number", 2, 2, 2, products=("bf16",)),
+    Precision("fp16", "2 bytes per number", 2, 2, 2, products=("fp16",)),
+    Precision(
+        "amp", "torch.autocast in bf16, as on CUDA: fp32 parameters, gradients and state", 4, 4, 4, products=("bf16",)
+    ),
+    Precision(
+        "amp-fp16",
+        "torch.autocast in fp16, as on CUDA: fp32 parameters, gradients and state",
+        4,
+        4,
+        4,
+        products=("fp16",),
+    ),
+    Precision(
+        "amp-cpu",
+        "torch.autocast in bf16, as on a CPU: fp32 parameters, gradients and state",
+        4,
+        4,
+        4,
+        products=("bf16",),
+    ),
+    Precision(
+        "amp-cpu-fp16",
+        "torch.autocast in fp16, as on a CPU: fp32 parameters, gradients and state",
+        4,
+        4,
+        4,
+        products=("fp16",),
+    ),
+    Precision("master", _MASTER, 2, 2, 4, 4, products=("bf16", "fp16")),
+    Precision("mixed", f"another name for master: {_MASTER}", 2, 2, 4, 4, products=("bf16", "fp16")),
 )

@@ -16,17 +16,22 @@ from swatcost.memory.zero import zero1, zero2, zero3
 
 @dataclass(frozen=True)
 class Sharding:
-    """A way in which GPUs share a step."""
+    """A way in which GPUs share a step.
+
+    `once` says that they exchange what they do once per update, and not in each of its micro-batches.
+    """
 
     name: str
     title: str
     divide: Callable[[Part], Share]
+    once: bool = False
 
 
 def _ddp(part: Part) -> Share:
     """Gradients are copied to buckets that live as long as the model, unless gradient_as_bucket_view is set.
 
-    Rank 0 broadcasts the buffers before each forward pass; in a ring each GPU passes them on once.
+    Rank 0 broadcasts the buffers before a forward pass that follows an all-reduce; in a ring each GPU passes them on
+    once. Micro-batches but the last are assumed to run under `no_sync`.
     """
     found = undivided(part)
     sent = sent_by(part.gpus, {"all-reduce": found.gradients})
@@ -38,7 +43,7 @@ def _ddp(part: Part) -> Share:
 SHARDINGS = Registry[Sharding](
     "sharding",
     Sharding,
-    Sharding("ddp", "data parallel: every GPU holds everything, gradients are all-reduced", _ddp),
+    Sharding("ddp", "data parallel: every GPU holds everything, gradients are all-reduced", _ddp, True),
     Sharding("zero1", "ZeRO 1: optimizer state and master weights are sharded, as by DeepSpeed", zero1),
     Sharding("zero2", "ZeRO 2: gradients are sharded, too", zero2),
     Sharding("zero3", "ZeRO 3: parameters are sharded, too", zero3),

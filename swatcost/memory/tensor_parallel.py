@@ -33,7 +33,7 @@ from swatcost.network.layer import parameter_of
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The storages and parameters that each of `gpus` has a part of, by number.
+    """The storages and parameters that each of `gpus` has a part of, and the network's layers, by number.
 
     `reduced` are the elements and traced bytes per element of each tensor that is all-reduced in a step of the traced
     batch, `batch_size`. `whole` names linear layers that are not split, with the reason.
@@ -43,6 +43,7 @@ class Split:
     batch_size: int
     storages: frozenset[int] = frozenset()
     parameters: frozenset[int] = frozenset()
+    layers: frozenset[int] = frozenset()
     reduced: tuple[tuple[int, int], ...] = ()
     whole: tuple[str, ...] = ()
 
@@ -75,6 +76,7 @@ def split_of(network: Network, gpus: int) -> Split:
         batch_size=network.batch_size,
         storages=frozenset(found.storages),
         parameters=frozenset(found.parameters),
+        layers=frozenset(found.layers),
         reduced=tuple(found.reduced),
         whole=tuple(f"{name}: {reason}" for name, reason in found.whole.items()),
     )
@@ -99,6 +101,7 @@ class _Splitting:
         self.gradient = gradient_of_parameters(network)
         self.storages: set[int] = set()
         self.parameters: set[int] = set()
+        self.layers: set[int] = set()
         self.reduced: list[tuple[int, int]] = []
         self.whole: dict[str, str] = {}
         self.copies = self._copies() if network.conditions.autocast else {}
@@ -197,6 +200,7 @@ class _Splitting:
         for place in pair.columns:
             self.parameters.update(self.number[each] for each in layers[place].parameters)
         self.parameters.add(self.number[parameter_of(row.weight)[0]])
+        self.layers.update((*pair.columns, *pair.between, pair.row))
         rows = row.images
         self._divide(self._forward(pair), rows)
         self.storages.difference_update(layers[each].input_storage for each in pair.columns)  # copies of the whole
@@ -275,6 +279,7 @@ class _Splitting:
             if len(each.shape) == 2 and each.shape[0] == entries and each.name not in used
         ]
         self.parameters.update(embeddings)
+        self.layers.add(place)
         size, storages = prod(layer.output_shape), self.network.storages
         over = self._gradient_event(layer) or self.network.timeline.backward
         for event in self.network.timeline.events[self._begins(place) : over]:

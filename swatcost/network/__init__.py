@@ -12,10 +12,10 @@ from swatcost.network.network import (
     parse_network,
     read_network,
 )
-from swatcost.network.tensors import Accumulation, SavedTensor, StepTensors, Storage, Timeline
+from swatcost.network.tensors import Accumulation, Movement, SavedTensor, StepTensors, Storage, Timeline
 
 __all__ = [
-    "SCHEMA", "Accumulation", "Buffer", "Layer", "Network", "Parameter", "SavedTensor", "StepTensors", "Storage",
-    "Symbols",
-    "Timeline", "Uncounted", "Variation", "batch_is_identifiable", "first_uses", "parse_network", "read_network",
+    "SCHEMA", "Accumulation", "Buffer", "Layer", "Movement", "Network", "Parameter", "SavedTensor", "StepTensors",
+    "Storage", "Symbols", "Timeline", "Uncounted", "Variation", "batch_is_identifiable", "first_uses", "parse_network",
+    "read_network",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from swatcost.common.result import Result
 from swatcost.network.batches import batch_is_identifiable, per_sample, without_dim
 from swatcost.network.conditions import IN_LOSS, OF_ONE_SIZE, Conditions
 from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses, parameter_of
-from swatcost.network.tensors import SavedTensor, StepTensors, Storage, Timeline
+from swatcost.network.tensors import Movement, SavedTensor, StepTensors, Storage, Timeline
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
 
@@ -99,6 +99,7 @@ class Network(Result):
     torch.func.grad, ran: what autograd saves meanwhile is not among `saved`. `conditions` are the loss of the traced
     step, its autocast and what was checkpointed. `amp` has the tensors of the same step under autocast, where it was
     traced too, and `layer_inputs`, if there are any, are the storages of the layers' inputs instead of their own.
+    `movements` are the operations of the step that multiply no tensors, such as normalisations; older traces have none.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -126,6 +127,7 @@ class Network(Result):
     conditions: Conditions = _WITHOUT_LOSS
     amp: StepTensors | None = None
     layer_inputs: tuple[Natural, ...] = ()
+    movements: tuple[Movement, ...] = ()
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -266,6 +268,10 @@ class Network(Result):
         """
         made = (event - 1 for event in self.timeline.events if event > 0)
         return 2 * sum(self.storage_bytes(storage, batch_size) for storage in made)
+
+    def moved_bytes(self, movement: Movement, batch_size: int) -> int:
+        """The bytes that one call of an operation reads and writes in a step of `batch_size` samples."""
+        return movement.fixed_bytes + movement.batch_bytes * batch_size // self.batch_size
 
     def save(self, path: str | Path) -> None:
         """Writes the trace as JSON; an interrupted write leaves nothing behind."""

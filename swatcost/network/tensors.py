@@ -1,8 +1,9 @@
 """The tensors of a training step: where they are stored, which are saved, how long they live."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from swatcost.network.layer import Name, Natural
+from swatcost.network.layer import Name, Natural, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,27 @@ class Timeline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Movement:
+    """An operation of a step that multiplies no tensors: its time is that of reading and writing them.
+
+    `operation` is torch's name of it, such as "native_batch_norm" or "threshold_backward". `in_pass` is the pass that
+    runs it; what checkpointing recomputes runs in the backward pass. `calls` is the number of calls that move as many
+    bytes: each reads and writes `fixed_bytes` [bytes], whatever the batch, and `batch_bytes` [bytes] at the traced
+    batch size, which are proportional to it.
+    """
+
+    operation: Name
+    in_pass: Literal["forward", "backward"]
+    calls: Positive
+    fixed_bytes: Natural
+    batch_bytes: Natural
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepTensors:
     """The tensors of a step: their storages, those that autograd saves, their lifetimes, and each layer's input.
+
+    `movements` are the operations that only move them, in the order of their first calls; older traces have none.
 
     Raises ValueError if they contradict each other.
     """
@@ -99,6 +119,7 @@ class StepTensors:
     saved: tuple[SavedTensor, ...]
     timeline: Timeline
     layer_inputs: tuple[Natural, ...]
+    movements: tuple[Movement, ...] = ()
 
     def __post_init__(self) -> None:
         used = [each.storage for each in self.saved] + [abs(event) - 1 for event in self.timeline.events]

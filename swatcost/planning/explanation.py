@@ -14,7 +14,7 @@ from swatcost.counting.switches import SWITCHES
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
 from swatcost.network import Network
-from swatcost.setting import Scope, Settings
+from swatcost.setting import NOT_TIMED, Scope, Settings
 
 FORMULA = "formula"
 """The name of the step for all that is due to formulas of a convention's own, which no switch can say."""
@@ -80,6 +80,7 @@ EXPLAINING = Scope(
             ("period", "device", "batch_size", "selection", "one_sample", "hidden"),
             "FLOPs per sample do not depend on it, leave it out",
         ),
+        **NOT_TIMED,
     }
 )
 """Settings as an explanation takes them: those that training FLOPs depend on."""

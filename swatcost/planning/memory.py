@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
-from swatcost.estimate import Estimate, estimate
+from swatcost.estimate import Estimate, estimate_setting
 from swatcost.memory.allocator import GpuMemory, gpu_memory
 from swatcost.memory.dense_step import StepMemory, dense_step
 from swatcost.memory.execution import Executing, Execution
@@ -15,12 +15,16 @@ from swatcost.memory.sparse_step import SparseMemory
 from swatcost.network import Network
 from swatcost.network.conditions import StepAsked
 from swatcost.planning.capacity import capacity_of, largest_batch, moving_seconds, needed_sparsity, rate_of, view_of
-from swatcost.planning.training import trained
+from swatcost.planning.training import OF_EXECUTION, trained
 from swatcost.planning.ways_to_fit import Way, ways_to_fit
-from swatcost.setting import Settings
+from swatcost.setting import NOT_TIMED, Scope, Settings
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+MEASURING = Scope(without={**NOT_TIMED, **OF_EXECUTION})
+"""The settings of a memory report: its optimizer and precision are the execution's."""
 
 
 class Asked(Settings, Executing, StepAsked):
@@ -88,7 +92,7 @@ def memory_of(
     traced, execution, asked = trained(
         network, settings, input_shape=input_shape, example_inputs=example_inputs, batch_dim=batch_dim
     )
-    found = estimate(traced, **asked)
+    found = estimate_setting(traced, MEASURING.setting(asked))
     view = cache(lambda samples: view_of(traced, found.plan, samples, execution))
     memory, rate = view(found.batch_size), None if link is None else rate_of(link)
     alone = execution.precision.on_gpu and (execution.replicas == 1 or execution.sharding.name == "ddp")

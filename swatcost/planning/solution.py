@@ -19,7 +19,7 @@ from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
 from swatcost.planning.capacity import capacity_of
 from swatcost.planning.goals import Answer, Goals
-from swatcost.planning.training import trained
+from swatcost.planning.training import OF_EXECUTION, timed_as, trained
 from swatcost.setting import Scope, Setting, Settings
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Solution(Result, Answer):
         return pandas.DataFrame([{"what": what, **vars(each)} for what, each in rows])
 
 
-SOLVING = Scope(default_is={"period": "1000, or solved for"})
+SOLVING = Scope(without=OF_EXECUTION, default_is={"period": "1000, or solved for"})
 """The settings of a search: a period that is not given may be solved for."""
 
 
@@ -128,6 +128,7 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     given = SOLVING.given({name: value for name, value in asked.items() if name not in _ALL})
     traced, execution, _ = trained(counted_network(network), asked)
     setting, period = SOLVING.setting(given), given.get("period")
+    setting = timed_as(execution, traced, setting)
     fixed = {name: checked_sparsity(given[name], name) for name in OPERANDS if name in given}
     vectorised = Vectorised(network=traced, setting=setting)
     memory = wanted.pop("memory")

@@ -9,9 +9,13 @@ from swatcost.memory.execution import EXECUTING, Execution
 from swatcost.memory.precisions import PRECISIONS
 from swatcost.network import Network
 from swatcost.network.conditions import STEP_ASKED, ConditionsAsked
+from swatcost.setting import Setting
 
 if TYPE_CHECKING:
     from torch import nn
+
+OF_EXECUTION = dict.fromkeys(("precision", "optimizer"), "it is the execution's")
+"""The settings that a function takes as part of the execution, by the same names."""
 
 
 def trained(
@@ -37,3 +41,10 @@ def trained(
         executing["precision"] = traced.conditions.autocast
     left = {name: each for name, each in asked.items() if name not in (*EXECUTING, *STEP_ASKED)}
     return traced, Execution.of(**executing), left
+
+
+def timed_as(execution: Execution, network: Network, setting: Setting) -> Setting:
+    """The setting with the execution's precision and optimizer, which the time of a step depends on, too."""
+    precision = execution.precision.name
+    traced = network.conditions.autocast or "fp32"
+    return setting.but(precision=None if precision == traced else precision, optimizer=execution.optimizer.name)

@@ -12,12 +12,13 @@ from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import EXACT, Counting
 from swatcost.distributions import Request
-from swatcost.estimate import dense_step_of
+from swatcost.estimate import attainable_of, dense_step_of
 from swatcost.memory import activation_reduction
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.setting import Setting
 from swatcost.sparsity import SparsityPlan, allocation_request, assembled, checked_sparsities, checked_target
+from swatcost.timing.dense_step import StepTime
 from swatcost.timing.selection import topk_seconds
 from swatcost.timing.times import Times
 
@@ -58,10 +59,10 @@ class Vectorised:
         )  # fmt: skip
 
     @cached_property
-    def dense_step_seconds(self) -> float:
-        """The time of a dense step of the batch [s]."""
+    def dense_step(self) -> StepTime:
+        """The time of a dense step of the batch."""
         executed = self.counting.under(EXACT).total(self.network, SparsityPlan.dense(self.network))
-        return dense_step_of(self.network, self.setting, executed).seconds
+        return dense_step_of(self.network, self.setting, executed)
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element per setting; NaN is a target that was not given."""
@@ -123,7 +124,8 @@ class Vectorised:
             "model_compression": compression,
             "training_macs": costs.training.sparse,
             "inference_macs": costs.inference.sparse,
-            "dense_step_seconds": self.dense_step_seconds,
+            "dense_step_seconds": self.dense_step.seconds,
+            "attainable_step_seconds": attainable_of(network, plan, asked, self.dense_step).seconds,
             "topk_seconds": topk_seconds(network, plan, asked.profile, asked.batch_size, asked.selecting),
         }
 
@@ -136,9 +138,12 @@ class Vectorised:
 
 def times_of(columns: dict[str, Any], count: int, hidden: bool) -> Times:
     """The times in columns, as arrays of this length."""
-    names = ("training_reduction", "dense_step_seconds", "topk_seconds")
-    reduction, dense_step, topk = (numpy.broadcast_to(columns[name], count).astype(float) for name in names)
-    return Times(reduction=reduction, dense_step_seconds=dense_step, topk_seconds=topk, hidden=hidden)
+    names = ("training_reduction", "dense_step_seconds", "topk_seconds", "attainable_step_seconds")
+    reduction, dense, topk, attainable = (numpy.broadcast_to(columns[name], count).astype(float) for name in names)
+    return Times(
+        reduction=reduction, dense_step_seconds=dense, topk_seconds=topk, attainable_step_seconds=attainable,
+        hidden=hidden,
+    )  # fmt: skip
 
 
 def _asked(

@@ -1,12 +1,13 @@
 """The settings of the reference; this file does not import torch."""
 
-from swatcost.setting import Scope
+from swatcost.setting import NOT_TIMED, Scope
 
 _WITHOUT = {
     "convention": "executed work is counted under `exact`, leave it out",
     "device": "the reference runs on this machine, leave it out",
     "default_act_sparsity": "the zeros of activations are measured, leave it out",
     "hidden": "use --ahead, which starts selections early",
+    **NOT_TIMED,
 }
 _HELP = {
     "method": "dense, swat, swat-structured, saw or meprop.",

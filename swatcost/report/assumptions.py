@@ -3,24 +3,21 @@
 Those that may change a decision are caveats, which every terminal shows.
 """
 
-from collections.abc import Iterable
-
 from swatcost.counting.conventions import EXACT
 from swatcost.estimate import Estimate
 from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed, sparsity
+from swatcost.report.time_notes import step_times
 from swatcost.report.traced import unlisted_saves, variation
-from swatcost.timing.selection import masked_sizes
-from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 from swatcost.unused import unused_words
 
 
 def assumptions(estimate: Estimate) -> list[str]:
     """Sentences in the order in which the numbers are made: counting, sparsity, time, memory."""
     return [
-        *counting(estimate), *sparsity(estimate), *_time(estimate), *_memory(estimate), *unused_words(estimate)
+        *counting(estimate), *sparsity(estimate), *step_times(estimate), *_memory(estimate), *unused_words(estimate)
     ]  # fmt: skip
 
 
@@ -129,142 +126,6 @@ def _what_counts_more(estimate: Estimate) -> str:
         f"executes; {scaled(excess, 'MAC')} of the difference are {in_pass} of {layer}. Speedups use the convention's "
         "counts."
     )
-
-
-def _time(estimate: Estimate) -> list[str]:
-    device, reduction = estimate.device, estimate.training_reduction
-    source = f"Dense step on {device.name}: {dense_step_source(estimate)}."
-    sentences = [Caveat(source) if "NOT MEASURED" in source or "EXTRAPOLATED" in source else source]
-    if not reduction:
-        return sentences
-    if estimate.simulated_reduction is not None:
-        sentences.append(
-            f"Cycles are simulated with Top-K masks of Gaussian weights and activations: training FLOPs fall by "
-            f"{percent(reduction)}, cycles by {percent(estimate.simulated_reduction)} (`swatcost simulate` shows where "
-            "they go)."
-        )
-        return sentences + final_steps([estimate])
-    sentences.append(
-        "Ideal speedup: step time is assumed to scale with FLOPs (SWAT, A.4), which dense hardware cannot deliver."
-    )
-    if estimate.masked_step_seconds is not None:
-        sentences.append(
-            "The step with masked dense tensors is what this machine runs without sparse kernels: the dense step, "
-            "masking, and its share of a Top-K refresh."
-        )
-    sentences += _selecting(estimate)
-    if estimate.topk_seconds and device.is_topk(estimate.selecting.algorithm):
-        sentences.append(
-            f"Top-K costs {device.topk.weights.per_element * 1e9:.3f} ns per weight and "
-            f"{device.topk.activations.per_element * 1e9:.3f} ns per activation ({device.source})."
-            + ("" if device.measured else " NOT MEASURED: the time to read every number once, a lower bound.")
-        )
-        sentences += _topk_extrapolated(estimate)
-    as_printed = estimate.speedup_at(round(reduction, 3))
-    is_printed = estimate.dense_step.same_network and round(reduction, 3) in REDUCTIONS_OF_EQS_7_AND_8
-    if is_printed and f"{as_printed:.2f}" != f"{estimate.speedup:.2f}":
-        sentences.append(
-            f"Eqs. 7 and 8 insert the reduction rounded to {100 * reduction:.1f} %, which gives {as_printed:.2f}×; "
-            f"unrounded it is {estimate.speedup:.2f}×."
-        )
-    return sentences
-
-
-_FAR = 10.0  # multiple of what was measured beyond which a linear rule is called an extrapolation
-
-
-def _topk_extrapolated(estimate: Estimate) -> list[str]:
-    """Says so where a Top-K refresh is far larger than the one that was timed."""
-    samples = 1 if estimate.selecting.one_sample else estimate.batch_size
-    here = sum(masked_sizes(estimate.network, estimate.plan, samples))
-    timed = estimate.device.topk.weights.elements + estimate.device.topk.activations.elements
-    if here <= _FAR * timed or not estimate.device.measured:
-        return []
-    return [Caveat(f"EXTRAPOLATED Top-K: {scaled(timed)} elements were timed, here there are {scaled(here)}.")]
-
-
-def _selecting(estimate: Estimate) -> list[str]:
-    """What A.4's ideas assume, and where the times of an algorithm are extrapolated."""
-    chosen, sentences = estimate.selecting, []
-    if chosen.algorithm is not None and estimate.device.is_topk(chosen.algorithm):
-        sentences.append(f"Thresholds by {chosen.algorithm}, the algorithm that was timed on {estimate.device.name}.")
-    elif chosen.algorithm is not None:
-        timed = estimate.device.selection(chosen.algorithm)
-        sentences.append(
-            f"Thresholds by {chosen.algorithm}: {timed.fixed * 1e6:.3g} µs per array and "
-            f"{timed.per_element * 1e9:.3g} ns per element, within {percent(timed.worst_residual)} of the measurements"
-            + ("." if timed.exact else "; thresholds are approximate, and so is the sparsity.")
-        )
-        sizes = masked_sizes(estimate.network, estimate.plan, 1 if chosen.one_sample else estimate.batch_size)
-        beyond = [size for size in sizes if not timed.smallest <= size <= timed.largest]
-        if beyond:
-            sentences.append(
-                Caveat(
-                    f"EXTRAPOLATED Top-K: {len(beyond)} of {len(sizes)} arrays, of up to {scaled(max(beyond))} "
-                    f"elements, lie outside the measured {scaled(timed.smallest)} to {scaled(timed.largest)}."
-                )
-            )
-    if chosen.one_sample:
-        sentences.append(
-            "Activation thresholds come from one sample and serve the whole batch, so the sparsity reached differs "
-            "(`swatcost validate --one-sample` shows by how much)."
-        )
-    if chosen.hidden:
-        sentences.append(
-            "Top-K selections run in parallel with training on hardware of their own, started up to one period "
-            "early: what fits in a period costs no time. The first one of a run, which cannot be hidden, is left out."
-        )
-    return sentences
-
-
-def final_steps(estimates: Iterable[Estimate]) -> list[str]:
-    """Which methods change over a run although the cycles are those of one step."""
-    changing = {
-        each.plan.method.name: None
-        for each in estimates
-        if each.simulated_reduction is not None
-        and each.plan.asks_for_sparsity
-        and len(each.plan.method.schedule(each.steps)) > 1
-    }
-    if not changing:
-        return []
-    change = "changes" if len(changing) == 1 else "change"
-    return [
-        Caveat(
-            f"{', '.join(changing)} {change} over a run: the cycles are those of a step at the target sparsity, for "
-            "the whole run."
-        )
-    ]
-
-
-def dense_step_source(estimate: Estimate) -> str:
-    """Where the dense step's time comes from: measured, scaled from another batch size, or from a throughput."""
-    device, step, batch_size = estimate.device, estimate.dense_step.reference, estimate.batch_size
-    if step is None:
-        assert device.rates is not None
-        if estimate.simulated_reduction is not None:
-            return f"simulated, not measured ({device.source})"
-        rates = (
-            f"{device.rates.macs_per_second / 1e12:.3g} TMAC/s and the memory time at "
-            f"{device.rates.bytes_per_second / 1e9:,.4g} GB/s"
-        )
-        if not device.measured:
-            macs = estimate.exact.training.dense * batch_size / device.rates.macs_per_second
-            of_bytes = estimate.network.traffic_bytes(batch_size) / device.rates.bytes_per_second
-            longer = ", here the memory time, which fewer MACs do not reduce" if of_bytes > macs else ""
-            bound = f"the longer of the compute time at {rates}{longer}"
-            return f"NOT MEASURED: {bound}; a lower bound without fused kernels ({device.source})"
-        off = f", within {percent(device.rates.worst_residual or 0)} of the steps they were fitted to"
-        return f"not measured, estimated from the compute time at {rates}{off} ({device.source})"
-    if not estimate.dense_step.same_network:
-        work = estimate.exact.training.dense * batch_size / (step.training_macs * step.batch_size)
-        far = f"EXTRAPOLATED to {work:,.0f} times the work, " if work > _FAR else ""
-        return (
-            f"not measured, {far}estimated from the throughput of {step.network} at batch {step.batch_size}, "
-            f"{device.macs_per_second / 1e12:.2f} TMAC/s ({device.source})"
-        )
-    rescaled = "" if step.batch_size == batch_size else f" at batch {step.batch_size} and scaled to {batch_size}"
-    return f"measured{rescaled} ({device.source})"
 
 
 def _memory(estimate: Estimate) -> list[str]:

@@ -11,11 +11,11 @@ from swatcost.methods.method import OPERANDS
 from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
-from swatcost.report.assumptions import final_steps
 from swatcost.report.estimate import every as every_period
 from swatcost.report.estimate import machine, speedup_name, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat, Sheet, Table
+from swatcost.report.time_notes import final_steps
 from swatcost.report.traced import variation
 from swatcost.version import __version__
 

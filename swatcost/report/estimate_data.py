@@ -6,7 +6,8 @@ from typing import Any
 
 from swatcost.counting import Cost, PassCosts
 from swatcost.estimate import Estimate, LayerEstimate
-from swatcost.report.assumptions import assumptions, dense_step_source
+from swatcost.report.assumptions import assumptions
+from swatcost.report.time_notes import dense_step_source
 from swatcost.version import __version__
 
 SCHEMA = "swatcost.estimate/1"

@@ -4,18 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 from swatcost.counting.costs import Cost
+from swatcost.counting.two_four import REGIMES
+from swatcost.devices import device_names
 from swatcost.planning.run_plan import WORLD_GRID, RunPlan
 from swatcost.report.estimate import kind_of_speedup, machine, notes, question, speedup_name, unmeasured
 from swatcost.report.numbers import change, percent, scaled, seconds, three_digits, times
+from swatcost.report.run_plan_notes import of_communication, of_hardware
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
     return Sheet(
-        opening=[question(plan.estimate), _run(plan)],
+        opening=[question(plan.estimate), _run(plan), *_fit(plan)],
         summary=summary(plan),
         tables=[_costs(plan), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
-        notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *_of_estimate(plan)],
+        notes=[*unmeasured([plan.estimate.device]), *_meanings(plan), *of_hardware(plan), *_of_estimate(plan)],
     )
 
 
@@ -31,8 +34,10 @@ def summary(plan: RunPlan) -> list[Figure]:
 
     found = [
         figure("training FLOPs", plan.training_flops, lambda value: scaled(value, "FLOP")),
-        figure(f"{ideal}time{bound}", plan.seconds, seconds, f", speedup {times(plan.speedup)}"),
+        figure(f"{ideal}{_kind_of_time(plan)}{bound}", plan.seconds, seconds, f", speedup {times(plan.speedup)}"),
     ]
+    if plan.gpus > 1 and plan.seconds_without_overlap is not None:
+        found.append(figure("… no overlap", plan.seconds_without_overlap, seconds))
     if plan.energy_kwh is not None:
         found.append(figure(f"{ideal}energy{bound}", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"))
     if plan.money is not None:
@@ -45,20 +50,46 @@ def summary(plan: RunPlan) -> list[Figure]:
 
 def _run(plan: RunPlan) -> str:
     recipe = f" ({plan.recipe.source}: {plan.recipe.title})" if plan.recipe else ""
-    gpus = f"{plan.gpus} × {machine(plan.estimate.device)}, {plan.estimate.batch_size} samples per GPU"
+    execution = plan.execution
+    whose = f"group of {execution.tensor_parallel} GPUs" if execution.tensor_parallel > 1 else "GPU"
+    micro = f" and micro-batch, {execution.accumulate} of them per iteration" if execution.accumulate > 1 else ""
+    samples = f"{plan.estimate.batch_size} sample{'s' * (plan.estimate.batch_size != 1)}"
+    gpus = f"{plan.gpus} × {machine(plan.estimate.device)}, {samples} per {whose}{micro}"
     samples = f"{plan.samples:,} samples"
     data = samples if plan.dataset == samples else f"{plan.dataset} ({samples})"
     epochs = f"{plan.epochs} epoch{'s' * (plan.epochs != 1)} of {data}"
     return f"{epochs}, batch {plan.batch_size}{recipe}: {plan.iterations:,} iterations on {gpus}"
 
 
+def _fit(plan: RunPlan) -> list[str]:
+    """That the step does not fit in a GPU's memory, and what to do, in a line."""
+    capacity, peak, device = plan.capacity_bytes, plan.peak_bytes, plan.estimate.device.name
+    if capacity is None or peak.dense <= capacity:
+        return []
+    dense = f"the dense step takes {scaled(peak.dense, 'B')} per GPU, {device} has {scaled(capacity, 'B')}"
+    sparse = ""
+    if plan.estimate.plan.asks_for_sparsity:
+        fits = "" if peak.sparse > capacity else " fits and"
+        sparse = f" (in sparse formats, it{fits} takes {scaled(peak.sparse, 'B')})"
+    room = device if device in device_names() else f"{capacity / 1e9:.6g}GB"
+    remedy = f"`swatcost memory … --batch-size {plan.estimate.batch_size} --fit {room}` lists ways to make it fit"
+    return [Caveat(f"DOES NOT FIT: {dense}{sparse}; {remedy}.")]
+
+
+def _kind_of_time(plan: RunPlan) -> str:
+    """What a plan's time covers: in a word, if GPUs have something to send."""
+    if plan.gpus == 1:
+        return "time"
+    return "compute time" if plan.link is None else "time, full overlap"
+
+
 def _costs(plan: RunPlan) -> Table:
     """Dense and sparse costs, without those that are unknown."""
     asks = plan.estimate.plan.asks_for_sparsity
-    quantities: list[tuple[str, Cost | None, Callable[[float], str]]] = [
+    quantities: list[_Row] = [
         ("training FLOPs", plan.training_flops, lambda value: scaled(value, "FLOP")),
         ("… (convention exact)", plan.exact_flops, lambda value: scaled(value, "FLOP")),
-        ("time", plan.seconds, seconds),
+        *_times(plan),
         ("GPU time", plan.gpu_hours, lambda value: f"{three_digits(value)} GPU-h"),
         ("energy", plan.energy_kwh, lambda value: f"{three_digits(value)} kWh"),
         ("CO₂", plan.co2_kg, lambda value: f"{three_digits(value)} kg"),
@@ -69,7 +100,6 @@ def _costs(plan: RunPlan) -> Table:
         quantities += [
             ("gradients per step", plan.gradient_bytes, lambda value: scaled(value, "B")),
             ("sent per GPU and step", plan.traffic_bytes, lambda value: scaled(value, "B")),
-            ("communication time (no overlap)", plan.traffic_seconds, seconds),
         ]
     lines = [
         [name, show(cost.dense), *([show(cost.sparse), percent(cost.reduction)] if asks else [])]
@@ -83,6 +113,23 @@ def _costs(plan: RunPlan) -> Table:
         lines.append([f"Top-K time ({plan.topk_refreshes:,} refreshes)", "", spent, ""])
     sparse = [f"sparse\n({kind_of_speedup(plan.estimate)})", "reduction"]
     return Table(["whole run", "dense", *(sparse if asks else [])], lines)
+
+
+_Row = tuple[str, Cost | None, Callable[[float], str]]
+
+
+def _times(plan: RunPlan) -> list[_Row]:
+    """The time, and if something is sent over a link, what it consists of."""
+    found: list[_Row] = [(_kind_of_time(plan), plan.seconds, seconds)]
+    if plan.gpus == 1 or plan.link is None:
+        return found
+    return [
+        ("compute time", plan.compute_seconds, seconds),
+        ("communication time", plan.traffic_seconds, seconds),
+        ("… that backward cannot hide", plan.exposed_traffic_seconds, seconds),
+        *found,
+        ("time, no overlap", plan.seconds_without_overlap, seconds),
+    ]
 
 
 def _schedule(plan: RunPlan) -> Table:
@@ -118,10 +165,11 @@ def _meanings(plan: RunPlan) -> list[str]:
         remarks = f"; {plan.recipe.remarks}" if plan.recipe.remarks else ""
         rates = ", ".join(f"{rate:g} from epoch {epoch}" for epoch, rate in plan.recipe.learning_rate)
         sentences.append(f"{plan.recipe.source}: {plan.recipe.optimizer}; learning rate {rates}{remarks}.")
-    sentences.append(
-        "Time covers training steps only: no validation, data loading, communication or restarts. The last batch of an "
-        "epoch counts as a full one."
-    )
+    sentences += [
+        "Time covers training steps only: no validation, data loading or restarts. The last batch of an epoch counts "
+        "as a full one.",
+        *of_communication(plan),
+    ]
     has = plan.estimate.network.conditions
     if plan.execution.precision.name != "fp32" or has.offload:
         sentences.append(
@@ -129,11 +177,6 @@ def _meanings(plan: RunPlan) -> list[str]:
                 "Precision and offloading decide the memory alone: times are those of the device's profile, in its own "
                 "precision and without offloading."
             )
-        )
-    capacity = plan.estimate.device.memory_bytes
-    if capacity is not None and plan.peak_bytes.dense > capacity:
-        sentences.append(
-            Caveat(f"The dense step does not fit: {plan.estimate.device.name} has {scaled(capacity, 'B')}.")
         )
     if plan.watts is None:
         sentences.append(Caveat(f"No energy: the profile of {plan.estimate.device.name} gives no power; set watts."))
@@ -144,16 +187,6 @@ def _meanings(plan: RunPlan) -> list[str]:
         )
     if plan.price is not None:
         sentences.append(f"Price per GPU-hour: {plan.price:g} {plan.currency}, as given.")
-    if plan.gpus > 1:
-        sparse = (
-            f"{method.name} needs gradients of active weights only, sent without indices as all GPUs know the mask"
-            if method.weight_gradient == "active"
-            else f"{method.name}'s gradients are dense: every weight is updated, so sparsity saves no traffic"
-        )
-        shared = "Gradients are averaged by a ring all-reduce"
-        if plan.execution.sharding.name != "ddp":
-            shared = f"GPUs share the step as {plan.execution.sharding.name}: {plan.execution.sharding.title}"
-        sentences.append(f"{shared}; {sparse}.")
     if (
         len({each.scale for each in method.schedule(plan.estimate.steps)}) == 1
         and len(method.schedule(plan.estimate.steps)) > 1
@@ -197,6 +230,8 @@ def _run_costs(plan: RunPlan) -> dict[str, Cost | None]:
         "training_flops": plan.training_flops,
         "exact_flops": plan.exact_flops,
         "seconds": plan.seconds,
+        "compute_seconds": plan.compute_seconds,
+        "seconds_without_overlap": plan.seconds_without_overlap,
         "gpu_hours": plan.gpu_hours,
         "energy_kwh": plan.energy_kwh,
         "co2_kg": plan.co2_kg,
@@ -205,6 +240,7 @@ def _run_costs(plan: RunPlan) -> dict[str, Cost | None]:
         "gradient_bytes": plan.gradient_bytes,
         "traffic_bytes": plan.traffic_bytes,
         "traffic_seconds": plan.traffic_seconds,
+        "exposed_traffic_seconds": plan.exposed_traffic_seconds,
     }
 
 
@@ -221,7 +257,10 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         "gpus": plan.gpus,
         "optimizer": plan.execution.optimizer.name,
         "precision": plan.execution.precision.name,
+        "accumulate": plan.execution.accumulate,
+        "micro_batch_size": plan.estimate.batch_size,
         "sharding": plan.execution.sharding.name,
+        "tensor_parallel": plan.execution.tensor_parallel,
         "loss": plan.estimate.network.conditions.loss,
         "checkpointed": list(plan.estimate.network.conditions.checkpointed),
         "offload": plan.estimate.network.conditions.offload,
@@ -234,11 +273,16 @@ def to_dict(plan: RunPlan) -> dict[str, Any]:
         "grid_kg_per_kwh": plan.grid,
         "price": plan.price,
         "currency": plan.currency,
+        "link_bytes_per_second": plan.link,
+        "communication": "none" if plan.gpus == 1 else "left out" if plan.link is None else "full overlap",
+        "capacity_bytes": plan.capacity_bytes,
+        "fits": None if plan.fits is None else {"dense": plan.fits[0], "sparse": plan.fits[1]},
+        "two_four_ceilings": None if plan.two_four is None else {each: plan.two_four.ceiling(each) for each in REGIMES},
         "run": {
             name: None if cost is None else {"dense": cost.dense, "sparse": cost.sparse}
             for name, cost in _run_costs(plan).items()
         },
         "schedule": rows(plan),
         "step": plan.estimate.to_dict(),
-        "assumptions": [*map(str, _meanings(plan)), *map(str, _of_estimate(plan))],
+        "assumptions": [*map(str, (*_fit(plan), *_meanings(plan), *of_hardware(plan), *_of_estimate(plan)))],
     }

@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
+from swatcost.counting.two_four import REGIMES, Fit, TwoFour
 from swatcost.network.passes import PASSES
 from swatcost.published.sparse_hardware import reported_gains
 from swatcost.report.estimate import title
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet, Table
 from swatcost.report.sparsity import listed
-from swatcost.simulation.two_four import REGIMES, Fit, TwoFour
 
 _PRUNED = {
     "weights": "weights, along input channels",

@@ -1,1 +1,1 @@
-"""Simulated training steps, studies of many simulations, and 2:4 sparsity."""
+"""Simulated training steps, and studies of many simulations."""

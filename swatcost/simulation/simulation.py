@@ -16,7 +16,7 @@ from swatcost.estimate import Estimate, estimate_setting
 from swatcost.loading import counted_network
 from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
-from swatcost.setting import Scope, Settings
+from swatcost.setting import NOT_TIMED, Scope, Settings
 from swatcost.timing import topk
 from swatcost.timing.times import Times
 
@@ -69,6 +69,7 @@ class Simulation(Result):
             reduction=self.training.reduction,
             dense_step_seconds=self.dense_step_cycles / self.architecture.clock,
             topk_seconds=self.estimate.topk_seconds,
+            attainable_step_seconds=self.sparse_step_cycles / self.architecture.clock,
             hidden=self.estimate.selecting.hidden,
         )
 
@@ -94,7 +95,7 @@ class Simulation(Result):
         return topk.speedup_limit(self.estimate.exact.training.reduction)
 
 
-SIMULATING = Scope(without={"device": "the architecture is the device: set it with --arch"})
+SIMULATING = Scope(without={"device": "the architecture is the device: set it with --arch", **NOT_TIMED})
 """The settings of a simulation."""
 
 

@@ -14,12 +14,14 @@ class Times:
     """A training reduction [-], a dense step and a Top-K refresh [s]: numbers, or arrays with one element per setting.
 
     `reduction` is 1 − sparse / dense time of a step without Top-K: that of its FLOPs (A.4), or a simulated one.
-    `hidden`: selections overlap with training, and only the time that exceeds the steps of a period counts.
+    `attainable_step_seconds` is the attainable time of a sparse step without Top-K [s]. `hidden`: selections overlap
+    with training, and only the time that exceeds the steps of a period counts.
     """
 
     reduction: Any
     dense_step_seconds: Any
     topk_seconds: Any
+    attainable_step_seconds: Any
     hidden: bool = False
 
     @property
@@ -51,6 +53,19 @@ class Times:
             period=period,
             hidden=self.hidden,
         )
+
+    def attainable_seconds(self, period: Any) -> Any:
+        """The attainable time of a sparse step with its share of a Top-K refresh every `period` iterations [s]."""
+        topk_seconds = self.topk_seconds
+        if self.hidden:
+            topk_seconds = topk.exposed_seconds(
+                topk_seconds=topk_seconds, sparse_step_seconds=self.attainable_step_seconds, period=period
+            )
+        return self.attainable_step_seconds + topk_seconds / period
+
+    def attainable_speedup(self, period: Any) -> Any:
+        """The dense time over the attainable one, with a Top-K refresh every `period` iterations [-]."""
+        return self.dense_step_seconds / self.attainable_seconds(period)
 
     def overhead(self, period: Any) -> Any:
         """The time that a Top-K refresh adds, relative to the sparse steps of its period [-]."""

@@ -19,6 +19,7 @@ from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
 from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
 from swatcost.tracing.module_names import without_wrappers
+from swatcost.tracing.movements import Movements
 from swatcost.tracing.operation_reader import OperationReader
 from swatcost.tracing.operations import listed_name, may_multiply_tensors, tensors_of
 from swatcost.tracing.origins import Origins
@@ -58,6 +59,7 @@ class Recording:
         self._own = OwnTensors({**buffers, **parameters})
         self._storages = Storages(batch.size, identifiable, self._own.addresses)
         self._graph = AutogradGraph()
+        self._movements = Movements(batch.size, self._own.addresses, self._storages)
         self._saved = SavedTensors(self._own.addresses, self._storages)
         self._layers: list[Layer] = []
         self._complex = ComplexConvolutions()
@@ -116,6 +118,7 @@ class Recording:
         if not operation.moves:
             self._written_unseen(read_by(func, args, kwargs), frame.name)
         self._unseen.track(operation.name, func, args, kwargs, result)
+        self._movements.operation(operation.name, func, args, kwargs, result, "forward", layers)
         self._ran(operation.name, layers, args, kwargs, result)
 
     def fused(self, name: str, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
@@ -165,6 +168,7 @@ class Recording:
         with contextlib.suppress(NotReadError):  # it was listed when it first ran
             layers = self._reader.layers(operation, args, kwargs, result, frame)
             self._recomputed += [each for each in layers if not each.is_norm]
+        self._movements.operation(operation.name, func, args, kwargs, result, "backward", layers)
         self._track(operation.name, args, kwargs, result, layers)
 
     def checkpointed(self, begins: bool) -> None:
@@ -229,7 +233,8 @@ class Recording:
         self._backward_began = len(self._storages.events)
 
     def backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Records an operation of the backward pass, unless it computes a recorded layer's gradients."""
+        """Records an operation of the backward pass: as a layer, unless it computes a recorded layer's gradients."""
+        self._movements.operation(self._reader.operation(func).name, func, args, kwargs, result, "backward")
         node = torch._C._current_autograd_node()
         if node is None or self._graph.knows(node):
             return
@@ -261,6 +266,7 @@ class Recording:
         """Drops what was recorded of a backward pass that failed."""
         self._executed_backward.all_unread(self._custom.values())
         self._accumulations.forget()
+        self._movements.without_backward()
         self._events = self._storages.events[: self._backward_began]
 
     def release(self) -> None:
@@ -301,6 +307,7 @@ class Recording:
             embeds_input=self._embeds_input,
             batch_dim=self._batch.dim,
             batch_told_by=self._batch.told_by,
+            movements=self._movements.all(),
         )
 
     def _track(

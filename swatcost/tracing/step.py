@@ -90,6 +90,7 @@ class Step:
             saved=found.saved,
             timeline=found.timeline,
             layer_inputs=tuple(each.input_storage for each in found.layers),
+            movements=found.movements,
         )
 
     def _run(self) -> Traced:

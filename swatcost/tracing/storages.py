@@ -55,6 +55,10 @@ class Storages:
         """The number of a storage that was seen before."""
         return self._numbers.get(address(tensor))
 
+    def seems_to_grow(self, tensor: Tensor) -> bool:
+        """Whether a tensor that is in no numbered storage, such as a constant of a module, grows with the batch."""
+        return self._batch_is_identifiable and self._size(tensor).scales_with_batch
+
     def constant(self, tensor: Tensor) -> int:
         """The number of a storage that does not grow with the batch, such as a parameter gradient's."""
         number = self.number(tensor)
