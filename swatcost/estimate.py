@@ -222,18 +222,18 @@ class Estimate(Result):
             return None
         plain = replace(self.device, kernels=())
         step = attainable_of(self.network, self.plan, replace(self.setting, device=plain), self.dense_step)
-        masked: float = replace(self.times, attainable_step_seconds=step.seconds).attainable_seconds(self.topk_period)
-        return masked
+        times = replace(self.times, attainable_step_seconds=step.seconds)
+        return self.dense_step.seconds / float(times.attainable.speedup(self.topk_period))
 
     @property
     def attainable_seconds(self) -> float:
         """The attainable time of a sparse step, with its share of a Top-K refresh every topk_period iterations [s]."""
-        return float(self.times.attainable_seconds(self.topk_period))
+        return self.dense_step.seconds / self.attainable_speedup
 
     @property
     def attainable_speedup(self) -> float:
         """Dense over attainable time with a Top-K refresh every topk_period iterations [-]."""
-        return float(self.times.attainable_speedup(self.topk_period))
+        return float(self.times.attainable.speedup(self.topk_period))
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:

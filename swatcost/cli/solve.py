@@ -40,7 +40,12 @@ class FactorType(click.ParamType[float]):
 
 @click.command("solve")
 @network_options
-@click.option("--speedup", type=FactorType(), help="Goal: an ideal speedup of a training step, such as 4 or 4x.")
+@click.option(
+    "--speedup", type=FactorType(),
+    help="Goal: a speedup of a training step, such as 4 or 4x: the attainable one if the device's profile has sparse "
+    "kernels, otherwise the ideal one.",
+)  # fmt: skip
+@click.option("--ideal", is_flag=True, help="The speedup is the ideal one, whatever kernels the device has.")
 @click.option("--training-flops", type=FractionType(), help="Goal: at most this share of dense training FLOPs.")
 @click.option("--memory", metavar="MEMORY", help="Goal: peak memory, compressed, within 11GB, 24GiB or a device.")
 @click.option(
@@ -63,7 +68,7 @@ def command(network: Network, **asked: Any) -> Solution:
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
     if asked["memory"] is None:
         say_recomputed(network)
-        for name in (*EXECUTING, "loss", "offload", "hold_outputs"):
+        for name in (*EXECUTING.keys() - OF_EXECUTION, "loss", "offload", "hold_outputs"):
             no_difference(name, "no --memory is asked for")
     else:
         say_same(network, found, lambda without: solution(network, **{**asked, **without}))
