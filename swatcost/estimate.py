@@ -20,7 +20,7 @@ from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
 from swatcost.setting import Setting, Settings
 from swatcost.sparsity import SparsityPlan, sparsity_plan
-from swatcost.timing.attainable import AttainableStep, attainable_step
+from swatcost.timing.attainable import AttainableStep, Obstacle, attainable_step, obstacles
 from swatcost.timing.dense_step import Numbers, StepTime, Update, dense_step
 from swatcost.timing.selection import Selecting, topk_seconds
 from swatcost.timing.times import Times
@@ -234,6 +234,13 @@ class Estimate(Result):
     def attainable_speedup(self) -> float:
         """Dense over attainable time with a Top-K refresh every topk_period iterations [-]."""
         return float(self.times.attainable.speedup(self.topk_period))
+
+    @cached_property
+    def kernel_obstacles(self) -> dict[str, Obstacle | None]:
+        """By sparse kernel of the device, what keeps it from running any pass of this step; None if nothing does."""
+        return obstacles(
+            self.network, self.plan, self.device, self.dense_step, self.batch_size, _numbers(self.precision)
+        )
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
