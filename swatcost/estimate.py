@@ -239,7 +239,7 @@ class Estimate(Result):
     def kernel_obstacles(self) -> dict[str, Obstacle | None]:
         """By sparse kernel of the device, what keeps it from running any pass of this step; None if nothing does."""
         return obstacles(
-            self.network, self.plan, self.device, self.dense_step, self.batch_size, _numbers(self.precision)
+            self.network, self.plan, self.device, self.dense_step, self.batch_size, numbers_of(self.precision)
         )
 
     @cached_property
@@ -353,14 +353,14 @@ def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepT
     """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
     precision = precision_of(network, setting)
     return dense_step(
-        network, setting.profile, setting.batch_size, exact.training.dense, _numbers(precision),
+        network, setting.profile, setting.batch_size, exact.training.dense, numbers_of(precision),
         _update(network, setting, precision), setting.mfu,
     )  # fmt: skip
 
 
 def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense: StepTime) -> AttainableStep:
     """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
-    phases, numbers = plan.method.schedule(setting.steps), _numbers(precision_of(network, setting))
+    phases, numbers = plan.method.schedule(setting.steps), numbers_of(precision_of(network, setting))
     return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases, numbers)
 
 
@@ -369,7 +369,7 @@ def precision_of(network: Network, setting: Setting) -> Precision:
     return PRECISIONS[setting.precision or network.conditions.autocast or "fp32"]
 
 
-def _numbers(precision: Precision) -> Numbers:
+def numbers_of(precision: Precision) -> Numbers:
     """What a step in this precision computes with; under autocast, the trace has the bytes that are moved."""
     return Numbers(
         convolutions=precision.convolutions,

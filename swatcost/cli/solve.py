@@ -16,6 +16,7 @@ from swatcost.estimate import Estimate
 from swatcost.memory.execution import EXECUTING
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
+from swatcost.planning.training import OF_EXECUTION
 from swatcost.unused import Rule, steps_under
 
 
@@ -67,8 +68,9 @@ def command(network: Network, **asked: Any) -> Solution:
         found = solution(network, **asked)
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
     if asked["memory"] is None:
+        without_time = (name for name in EXECUTING if name not in OF_EXECUTION)
         say_recomputed(network)
-        for name in (*EXECUTING.keys() - OF_EXECUTION, "loss", "offload", "hold_outputs"):
+        for name in (*without_time, "loss", "offload", "hold_outputs"):
             no_difference(name, "no --memory is asked for")
     else:
         say_same(network, found, lambda without: solution(network, **{**asked, **without}))

@@ -39,13 +39,13 @@ def _of_attainable(estimate: Estimate) -> str:
     """What runs the sparse step."""
     device = estimate.device
     if not device.kernels:
-        return f"no faster: no sparse kernel of {device.name} known"
+        return "no faster; no sparse kernel known (`calibrate`)"
     sparse = {name: count for name, (count, _) in estimate.attainable_step.kernels.items()}
     if not sparse:
-        return f"no faster: no kernel known on {device.name} helps"
+        return f"no faster; no kernel known on {device.name} helps"
     every = sum(len(each.passes) for each in estimate.attainable_step.choices)
     used = ", ".join(f"{name} in {count}" for name, count in sparse.items())
-    return f"{'no faster: ' * no_faster(estimate)}{used} of {every} passes of layers"
+    return f"{'no faster; ' * no_faster(estimate)}{used} of {every} passes of layers"
 
 
 def _of_ideal(estimate: Estimate) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from swatcost.common.errors import SwatcostError
 from swatcost.devices import DenseStep, Device
+from swatcost.devices.operations import Peak
 from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
 from swatcost.timing.rooflines import Rooflines
@@ -153,6 +154,19 @@ def dense_step(
     return found
 
 
+def peak_of(device: Device, numbers: Numbers, kind: str) -> Peak:
+    """The device's peak for a kind of product. Raises SwatcostError if it has none in the precision of this step."""
+    asked = numbers.of(kind)
+    peaks = {each.name: each for each in device.precisions}
+    for name in asked:
+        if name in peaks:
+            return peaks[name]
+    raise SwatcostError(
+        f"{device.name} has no peak in {' or '.join(asked)}: choose a precision whose products are in "
+        f"{' or '.join(peaks)}"
+    )
+
+
 @dataclass(frozen=True)
 class _Work:
     """The parts of a dense step on a device."""
@@ -199,16 +213,7 @@ class _Work:
                     yield shape.kind if shape else "custom", in_pass, macs[in_pass] * grows, place, shape
 
     def _peak(self, kind: str) -> float:
-        """The device's peak for a kind of product [MAC/s]. Raises SwatcostError if it has none in this precision."""
-        asked = self.numbers.of(kind)
-        peaks = {each.name: each.macs_per_second for each in self.device.precisions}
-        for name in asked:
-            if name in peaks:
-                return peaks[name]
-        raise SwatcostError(
-            f"{self.device.name} has no peak in {' or '.join(asked)}: choose a precision whose products are in "
-            f"{' or '.join(peaks)}"
-        )
+        return peak_of(self.device, self.numbers, kind).macs_per_second
 
     @cached_property
     def _rooflines(self) -> Mapping[str, Rooflines]:
