@@ -213,6 +213,11 @@ class Estimate(Result):
         return precision_of(self.network, self.setting)
 
     @property
+    def timed_in_single_precision(self) -> bool:
+        """Whether the device has no times in the step's precision, so that those of single precision stand for it."""
+        return self.dense_step.numbers != _numbers(self.precision)
+
+    @property
     def masked_step_seconds(self) -> float | None:
         """The time of a step with dense kernels on masked tensors [s], which needs no sparse hardware.
 
@@ -238,9 +243,7 @@ class Estimate(Result):
     @cached_property
     def kernel_obstacles(self) -> dict[str, Obstacle | None]:
         """By sparse kernel of the device, what keeps it from running any pass of this step; None if nothing does."""
-        return obstacles(
-            self.network, self.plan, self.device, self.dense_step, self.batch_size, numbers_of(self.precision)
-        )
+        return obstacles(self.network, self.plan, self.device, self.dense_step, self.batch_size)
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
@@ -353,15 +356,15 @@ def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepT
     """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
     precision = precision_of(network, setting)
     return dense_step(
-        network, setting.profile, setting.batch_size, exact.training.dense, numbers_of(precision),
+        network, setting.profile, setting.batch_size, exact.training.dense, _numbers(precision),
         _update(network, setting, precision), setting.mfu,
     )  # fmt: skip
 
 
 def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense: StepTime) -> AttainableStep:
     """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
-    phases, numbers = plan.method.schedule(setting.steps), numbers_of(precision_of(network, setting))
-    return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases, numbers)
+    phases = plan.method.schedule(setting.steps)
+    return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases)
 
 
 def precision_of(network: Network, setting: Setting) -> Precision:
@@ -369,7 +372,7 @@ def precision_of(network: Network, setting: Setting) -> Precision:
     return PRECISIONS[setting.precision or network.conditions.autocast or "fp32"]
 
 
-def numbers_of(precision: Precision) -> Numbers:
+def _numbers(precision: Precision) -> Numbers:
     """What a step in this precision computes with; under autocast, the trace has the bytes that are moved."""
     return Numbers(
         convolutions=precision.convolutions,

@@ -17,14 +17,22 @@ from swatcost.memory.execution import EXECUTING
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
 from swatcost.planning.training import OF_EXECUTION
-from swatcost.unused import Rule, steps_under
+from swatcost.unused import RULES, Rule, steps_under, timed_precision
 
 
 def _scale(found: Estimate) -> str | None:
-    return None if found.topk_seconds else "nothing but a Top-K depends on it"
+    same = not found.topk_seconds and found.attainable_speedup == 1
+    return "nothing but a Top-K or a sparse kernel depends on it" if same else None
 
 
-_RULES: Mapping[str, Rule] = {"steps": steps_under(), "device": _scale, "batch_size": _scale}
+def _scale_or(rule: Rule) -> Rule:
+    return lambda found: _scale(found) or rule(found)
+
+
+_RULES: Mapping[str, Rule] = {
+    "steps": steps_under(), "device": _scale, "batch_size": _scale,
+    "precision": _scale_or(timed_precision), "optimizer": _scale_or(RULES["optimizer"]), "mfu": _scale,
+}  # fmt: skip
 
 
 class FactorType(click.ParamType[float]):

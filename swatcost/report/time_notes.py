@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from swatcost.estimate import Estimate, numbers_of
+from swatcost.estimate import Estimate
 from swatcost.report.attainable import attainable_sentence
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
@@ -16,6 +16,8 @@ def step_times(estimate: Estimate) -> list[str]:
     device, reduction = estimate.device, estimate.training_reduction
     source = f"Dense step on {device.name}: {dense_step_source(estimate)}."
     sentences = [Caveat(source) if "NOT MEASURED" in source or "EXTRAPOLATED" in source else source]
+    if estimate.timed_in_single_precision:
+        sentences.append(Caveat(f"TIMED IN SINGLE PRECISION: {device.name} has no times in {estimate.precision.name}."))
     if not reduction:
         return sentences
     if estimate.simulated_reduction is not None:
@@ -153,7 +155,7 @@ def _sources(estimate: Estimate) -> str:
     if step.basis not in ("bound", "mfu") or not step.parts:
         return device.source
     kinds = dict.fromkeys(each.kind for each in step.parts if each.layer is not None)
-    peaks = [peak_of(device, numbers_of(estimate.precision), each).source for each in kinds]
+    peaks = [peak_of(device, step.numbers, each).source for each in kinds]
     return "; ".join(dict.fromkeys([*peaks, device.bandwidth_source or device.source]))
 
 

@@ -18,7 +18,7 @@ from swatcost.network import Network
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
-from swatcost.timing.dense_step import SINGLE, Numbers, StepTime
+from swatcost.timing.dense_step import StepTime
 from swatcost.timing.kernel_times import KernelTimes
 from swatcost.timing.selection import selected
 from swatcost.timing.shapes import Shape, shape_of
@@ -83,7 +83,6 @@ def attainable_step(
     dense: StepTime,
     batch_size: int,
     phases: Sequence[Phase],
-    numbers: Numbers = SINGLE,
 ) -> AttainableStep:
     """The attainable time of a sparse step of `batch_size` samples; `phases` are those of the method's schedule.
 
@@ -93,7 +92,7 @@ def attainable_step(
         weights, activations = selected(network, plan, batch_size)
         masking = sum(_masking_of(device, size) * sparse for size, sparse in (*weights, *activations))
         return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
-    finding = _Finding(network, plan, device, dense, batch_size, numbers)
+    finding = _Finding(network, plan, device, dense, batch_size)
     seconds = sum(phase.share * finding.seconds(phase.scale) for phase in phases)
     choices = () if hasattr(seconds, "shape") else tuple(finding.choices(1.0))
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
@@ -104,10 +103,10 @@ Obstacle = Literal["pattern", "operand", "precision", "layers"]
 
 
 def obstacles(
-    network: Network, plan: SparsityPlan, device: Device, dense: StepTime, batch_size: int, numbers: Numbers = SINGLE
+    network: Network, plan: SparsityPlan, device: Device, dense: StepTime, batch_size: int
 ) -> dict[str, Obstacle | None]:
     """By kernel of the device, the first obstacle to running any pass of the step with it; None if there is none."""
-    finding = _Finding(network, plan, device, dense, batch_size, numbers)
+    finding = _Finding(network, plan, device, dense, batch_size)
     return {each.name: finding.obstacle(each) for each in device.kernels}
 
 
@@ -131,7 +130,6 @@ class _Finding:
     device: Device
     dense: StepTime
     batch_size: int
-    numbers: Numbers
 
     def seconds(self, scale: float) -> Any:
         """The time of a step [s] at this fraction of the target sparsities."""
@@ -229,7 +227,7 @@ class _Finding:
 
     def _in_precision(self, kernel: Kernel, shape: Shape) -> bool:
         """Whether the kernel computes in the precision of the step."""
-        precisions = self.numbers.of(shape.kind)
+        precisions = self.dense.numbers.of(shape.kind)
         return kernel.precision in precisions or (kernel.precision in _HALF and not set(_HALF).isdisjoint(precisions))
 
     def _takes(self, kernel: Kernel, in_pass: KernelPass) -> bool:
