@@ -20,8 +20,9 @@ from swatcost.page.plotly_parts import (
     series,
 )
 from swatcost.report.charts import executed, layer_costs, spaced, speedups
-from swatcost.report.estimate import every, speedup_name
+from swatcost.report.estimate import every
 from swatcost.report.numbers import axis_unit, percent, scaled, seconds, times
+from swatcost.report.speedups import speedup_name
 
 CHARTS = {
     "work": (

@@ -14,7 +14,7 @@ from swatcost.setting import Setting
 if TYPE_CHECKING:
     from torch import nn
 
-OF_EXECUTION = dict.fromkeys(("precision", "optimizer"), "it is the execution's")
+OF_EXECUTION = ("precision", "optimizer")
 """The settings that a function takes as part of the execution, by the same names."""
 
 

@@ -11,8 +11,8 @@ from swatcost.common.errors import SwatcostError
 from swatcost.plots.canvas import COLOURS, GREY, LINES, MARKERS, finish, panels
 from swatcost.plots.sizes import Size, size_named
 from swatcost.report.charts import spaced, speedups
-from swatcost.report.estimate import speedup_name
 from swatcost.report.numbers import times
+from swatcost.report.speedups import speedup_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
