@@ -386,9 +386,12 @@ def _update(network: Network, setting: Setting, precision: Precision) -> Update:
     """The optimizer's update: parameters and gradients are read, its state and the parameters read and written."""
     size = precision.master or precision.parameter
     trained = [Trained(each.shape, size) for each in network.parameters if each.trains]
-    parameters = sum(each.bytes for each in trained)
-    state = OPTIMIZERS[setting.optimizer].state(trained)
-    return Update(optimizer=setting.optimizer, parameter_bytes=parameters, moved_bytes=3.0 * parameters + 2.0 * state)
+    sizes = tuple(float(each.bytes) for each in trained)
+    parameters, state = sum(sizes), OPTIMIZERS[setting.optimizer].state(trained)
+    return Update(
+        optimizer=setting.optimizer, parameter_bytes=parameters, moved_bytes=3.0 * parameters + 2.0 * state,
+        parameters=sizes,
+    )  # fmt: skip
 
 
 def under(found: Estimate, convention: Convention) -> Estimate:

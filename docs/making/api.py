@@ -44,7 +44,7 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.planning.ways_to_fit.Way", "swatcost.planning.communication.Communication",
     ),
     "swatcost.reference": (
-        "swatcost.reference.calibration.LeftOut", "swatcost.reference.calibration.Prediction",
+        "swatcost.reference.left_out.LeftOut", "swatcost.reference.calibration.Prediction",
         "swatcost.reference.calibration.Standing", "swatcost.reference.calibration.TimedOperation",
         "swatcost.reference.calibration.TimedSelection", "swatcost.reference.measurements.Sizes",
         "swatcost.reference.instructions.Instructions", "swatcost.reference.training.Progress",

@@ -1,6 +1,7 @@
 """Device profiles: the cost of work on a machine, as TOML files, and their loader."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -193,11 +194,16 @@ class Device:
 
 
 def to_toml(device: Device) -> str:
-    """The profile as the text of a TOML file that `load_device` reads, without unset fields."""
+    """The profile as the text of a TOML file that `load_device` reads, without unset fields; one line per point."""
     import tomli_w
 
     content = msgspec.to_builtins(device)
-    return tomli_w.dumps({name: _stated(value) for name, value in content.items() if _stated(value) not in (None, [])})
+    text = tomli_w.dumps({name: _stated(value) for name, value in content.items() if _stated(value) not in (None, [])})
+    return _INNER_ARRAY.sub(lambda array: f"[{' '.join(array[0][1:-1].split()).removesuffix(',')}]", text)
+
+
+_INNER_ARRAY = re.compile(r"\[\n(?: +[^\[\]\s]+,\n)+ *\]")
+"""An array of numbers or words, one per line, as tomli_w writes it."""
 
 
 def _stated(value: Any) -> Any:

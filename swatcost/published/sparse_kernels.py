@@ -29,7 +29,7 @@ class KernelTime:
 
     device: Name
     kernel: Name
-    pattern: Literal["unstructured", "2:4", "constant fan-in", "neurons"]
+    pattern: Literal["unstructured", "2:4", "constant fan-in", "neurons", "blocks"]
     operand: Literal["weights", "activations", "output gradients"]
     precision: Literal["", "fp32", "tf32", "bf16", "fp16", "fp8"]
     in_pass: KernelPass

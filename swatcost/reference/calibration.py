@@ -17,6 +17,7 @@ from swatcost.devices.fits import fitted
 from swatcost.devices.operations import ProductPrecision
 from swatcost.reference.calibration_record import Conditions, recording
 from swatcost.reference.instructions import Instructions
+from swatcost.reference.left_out import LeftOut, left_out
 from swatcost.reference.measured_networks import PERIOD, DenseStepTime, sparse
 from swatcost.reference.measured_selections import algorithms, line
 from swatcost.reference.measured_tables import rates, tables
@@ -34,6 +35,7 @@ from swatcost.reference.measurements import (
 )
 from swatcost.reference.quiet import DISTURBED, quietest
 from swatcost.reference.runnable import runnable
+from swatcost.timing.dense_step import StepTime
 
 PRECISIONS: dict[str, tuple[ProductPrecision, ...]] = {
     "cpu": ("fp32", "bf16"),
@@ -69,18 +71,6 @@ class TimedOperation:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """How well the other shapes predict a measured one of a kind: median and largest |predicted / measured − 1| [-]."""
-
-    name: str
-    in_pass: str
-    precision: str
-    shapes: int
-    median: float
-    worst: float
-
-
-@dataclass(frozen=True)
 class Prediction:
     """A time [s] of one network, predicted by the profile and measured."""
 
@@ -109,7 +99,7 @@ class Calibration(Result):
     device: Device
     operations: tuple[TimedOperation, ...]
     disturbed: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()  # until profiles are interpolated
+    left_out: tuple[LeftOut, ...] = ()
     selections: tuple[TimedSelection, ...]
     instructions: tuple[Instructions, ...]
     predictions: tuple[Prediction, ...]
@@ -184,6 +174,7 @@ def calibrate(
     return Calibration(
         device=device,
         disturbed=found.disturbed,
+        left_out=left_out(device),
         operations=(*_operations(sizes, precisions, results), *_streams(sizes, results)),
         selections=tuple(
             TimedSelection(each, size, seconds, device.selection(each).seconds(size))
@@ -324,16 +315,21 @@ def _predictions(
     plain = replace(device, dense_steps=device.dense_steps if calibrated_on or not fits else ())
     dense = sparse(built, device=plain, batch_size=batch_size, period=PERIOD)
     measured = results[steps_key(network, batch_size)]
+    update = _update_seconds(dense.dense_step)  # not measured here
 
     def prediction(quantity: str, predicted: float, measured: float) -> Prediction:
         return Prediction(network, batch_size, quantity, predicted, measured, calibrated_on)
 
     rows = [
-        # by the profile's operations and streams as soon as estimates time steps by them
-        prediction("dense step", dense.dense_step.seconds, measured.dense),
+        prediction("dense step", dense.dense_step.seconds - update, measured.dense),
         prediction("one Top-K", found.topk_seconds, measured.topk),
     ]
     if dense.masked_step_seconds is not None:
         quantity = f"SWAT step, masked, period {PERIOD}"
-        rows.append(prediction(quantity, dense.masked_step_seconds, measured.masked))
+        rows.append(prediction(quantity, dense.masked_step_seconds - update, measured.masked))
     return rows
+
+
+def _update_seconds(step: StepTime) -> float:
+    """The optimizer's time in a step that is summed from operations."""
+    return sum(each.seconds for each in step.parts if each.in_pass == "update") if step.basis == "operations" else 0.0

@@ -13,7 +13,7 @@ from swatcost.network.passes import Pass
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, Shape, dense, operands_of
 from swatcost.reference.timer import Operation, computing_in, in_turn, together, written
 
-DENSITIES = (0.5, 0.2, 0.1, 0.05, 0.02)
+DENSITIES = (0.5, 0.2, 0.1, 0.05)
 
 KERNEL_SHAPES: tuple[Shape, ...] = (
     # linear layers by rows and features

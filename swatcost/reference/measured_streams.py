@@ -1,4 +1,7 @@
-"""The time of operations that are bound by memory, by the bytes of their operands and results, each counted once."""
+"""The time of operations that are bound by memory, by the bytes of their operands and results, each counted once.
+
+The bytes are those that `swatcost.tracing.movements` counts for the call.
+"""
 
 import math
 from collections.abc import Callable
@@ -8,31 +11,36 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from swatcost.reference.timer import CACHED_BYTES, Arguments, Operation, Timing, in_turn, timed, written
+from swatcost.reference.timer import Arguments, Operation, Timing, copies, in_turn, timed, written
+from swatcost.timing.rooflines import LARGE_RESULT
 
-STREAM_BYTES = (10_000, 40_000, 160_000, 640_000, 2_500_000, 10_000_000, 40_000_000, 200_000_000)
+STREAM_BYTES = (
+    10_000, 40_000, 160_000, 640_000, 2_500_000, 10_000_000, 32_000_000,
+    # on both sides of a large result, where one tensor is read, and where two are
+    int(1.9 * LARGE_RESULT), int(2.1 * LARGE_RESULT), int(2.9 * LARGE_RESULT), int(3.1 * LARGE_RESULT), 240_000_000,
+)  # fmt: skip
 """What a call reads and writes, nearly [bytes]."""
 
 _VALUE = 4  # bytes of a number in fp32
 _INDEX = 8  # bytes of an index
 _FEATURES = 256  # of a row that is normalised or put through a softmax
 _CHANNELS, _IMAGES = 64, 4  # of images that are normalised or pooled
-_TENSOR = 2**20  # most elements of a parameter: a 3 × 3 convolution of 256 to 512 channels
 _DENSITY = 0.2  # of a tensor that is compressed [-]
-_MOST_MODELS = 64  # sets of parameters that take turns
+_PARAMETERS = 8  # that an optimizer updates in a step, unless they are large
 
 aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An operation, its operands, and the bytes that it reads and writes."""
+    """An operation, its operands, and the bytes that it reads and writes, or of one of several parameters."""
 
     operation: Operation
     arguments: Arguments
     bytes: int
+    parameters: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ def measure(stream: Stream, bytes: int, on: str) -> StreamTiming:
     prepared = stream.prepare(bytes, on)
     with torch.no_grad():
         time = timed(prepared.operation, prepared.arguments, on)
-    return StreamTiming(seconds=time.seconds, spread=time.spread, repetitions=time.repetitions, bytes=prepared.bytes)
+    seconds = time.seconds / prepared.parameters
+    return StreamTiming(seconds=seconds, spread=time.spread, repetitions=time.repetitions, bytes=prepared.bytes)
 
 
 def _numbers(*sizes: int, on: str) -> Tensor:
@@ -65,7 +74,10 @@ def _numbers(*sizes: int, on: str) -> Tensor:
 
 
 def _elementwise(operation: Callable[..., Any], operands: int) -> Callable[[int, str], Prepared]:
-    """An operation on flat tensors: the first operand was just written, the others were not used for a while."""
+    """An operation on flat tensors: the first operand was just written, the others were not used for a while.
+
+    Its result, or the changed operand, has the size of an operand.
+    """
 
     def prepare(bytes: int, on: str) -> Prepared:
         elements = max(1, bytes // ((operands + 1) * _VALUE))
@@ -82,6 +94,22 @@ def _relu_backward(grad: Tensor, output: Tensor) -> Any:
 
 def _gelu_backward(grad: Tensor, x: Tensor) -> Any:
     return aten.gelu_backward(grad, x)
+
+
+def _silu_backward(grad: Tensor, x: Tensor) -> Any:
+    return aten.silu_backward(grad, x)
+
+
+def _zeros(bytes: int, on: str) -> Prepared:
+    elements = max(1, bytes // _VALUE)
+    return Prepared(lambda: torch.zeros(elements, device=on), lambda: (), elements * _VALUE)
+
+
+def _cat(bytes: int, on: str) -> Prepared:
+    """Channels of images beside others, as in DenseNet."""
+    x = _images(bytes, 2, on)
+    fresh, stale = x[:, : _CHANNELS // 4].contiguous(), in_turn(x[:, _CHANNELS // 4 :].contiguous())
+    return Prepared(lambda *given: torch.cat(given, 1), lambda: (written(fresh), next(stale)), 2 * x.numel() * _VALUE)
 
 
 def _rows(bytes: int, tensors: int, on: str) -> Tensor:
@@ -105,24 +133,27 @@ def _backward(x: Tensor, operation: Callable[[Tensor, Tensor], Any], tensors: in
 
 
 def _batch_norm(bytes: int, on: str) -> Prepared:
-    norm = nn.BatchNorm2d(_CHANNELS, device=on)
-    return _forward(_images(bytes, 2, on), norm, 2)
+    weight, bias, mean, variance = (torch.ones(_CHANNELS, device=on) for _ in range(4))
+    return _forward(
+        _images(bytes, 2, on), lambda x: aten.native_batch_norm(x, weight, bias, mean, variance, True, 0.1, 1e-5), 2
+    )
 
 
 def _batch_norm_backward(bytes: int, on: str) -> Prepared:
     x = _images(bytes, 3, on)
     weight, bias, mean, variance = (torch.ones(_CHANNELS, device=on) for _ in range(4))
     _, *saved = aten.native_batch_norm(x, weight, bias, mean, variance, True, 0.1, 1e-5)
-    wanted = [True, True, True]
 
     def operation(grad: Tensor, x: Tensor) -> Any:
+        wanted = [True, True, True]
         return aten.native_batch_norm_backward(grad, x, weight, mean, variance, *saved, True, 1e-5, wanted)
 
     return _backward(x, operation, 3)
 
 
 def _layer_norm(bytes: int, on: str) -> Prepared:
-    return _forward(_rows(bytes, 2, on), nn.LayerNorm(_FEATURES, device=on), 2)
+    weight, bias = (torch.ones(_FEATURES, device=on) for _ in range(2))
+    return _forward(_rows(bytes, 2, on), lambda x: aten.native_layer_norm(x, [_FEATURES], weight, bias, 1e-5), 2)
 
 
 def _layer_norm_backward(bytes: int, on: str) -> Prepared:
@@ -165,7 +196,7 @@ def _max_pooling_backward(bytes: int, on: str) -> Prepared:
     turn = in_turn(indices)
 
     def operation(grad: Tensor, indices: Tensor) -> Any:
-        return aten.max_pool2d_with_indices_backward(grad, x, *_POOLING, indices)
+        return aten.max_pool2d_with_indices_backward(grad, x, *_POOLING, indices)  # of x, only the shape is read
 
     return Prepared(operation, lambda: (written(output), next(turn)), round(_POOLED * x.numel() * _VALUE))
 
@@ -178,27 +209,22 @@ def _compressing(bytes: int, on: str) -> Prepared:
     return Prepared(lambda x: x.to_sparse_csr(), lambda: (written(x),), x.numel() * _VALUE + compressed)
 
 
-def _optimizer(make: Callable[..., Optimizer], tensors: int, **settings: Any) -> Callable[[int, str], Prepared]:
-    """A step as torch.optim runs it, on parameters of at most _TENSOR elements each.
-
-    `tensors` is how often a parameter's size is read or written: gradient, parameter and state.
-    """
+def _optimizer(make: Callable[..., Optimizer], **settings: Any) -> Callable[[int, str], Prepared]:
+    """The update of one parameter of so many bytes, among some that torch.optim updates in one step."""
 
     def prepare(bytes: int, on: str) -> Prepared:
-        elements = max(1, bytes // (tensors * _VALUE))
-        sizes = [_TENSOR] * (elements // _TENSOR) + [elements % _TENSOR] * (elements % _TENSOR > 0)
+        elements, count = max(1, bytes // _VALUE), min(_PARAMETERS, copies(bytes, on))
 
         def optimizer() -> Optimizer:
-            parameters = [nn.Parameter(_numbers(size, on=on)) for size in sizes]
+            parameters = [nn.Parameter(_numbers(elements, on=on)) for _ in range(count)]
             for each in parameters:
                 each.grad = torch.full_like(each, 1e-3)
             made = make(parameters, lr=1e-4, **settings)
             made.step()  # makes its state
             return made
 
-        models = max(1, min(_MOST_MODELS, CACHED_BYTES // bytes))
-        turn = cycle([optimizer() for _ in range(models)])
-        return Prepared(lambda each: each.step(), lambda: (next(turn),), tensors * elements * _VALUE)
+        turn = cycle([optimizer() for _ in range(copies(count * bytes, on))])
+        return Prepared(lambda each: each.step(), lambda: (next(turn),), elements * _VALUE, count)
 
     return prepare
 
@@ -207,20 +233,30 @@ STREAMS = (
     Stream("relu", "elementwise", "forward", _elementwise(torch.relu, 1)),
     Stream("add", "elementwise", "forward", _elementwise(torch.add, 2)),
     Stream("threshold_backward", "elementwise", "backward", _elementwise(_relu_backward, 2)),
+    Stream("relu_", "in place", "forward", _elementwise(torch.relu_, 1)),
+    Stream("add_", "in place", "backward", _elementwise(Tensor.add_, 2)),
     Stream("gelu", "transcendental", "forward", _elementwise(nn.functional.gelu, 1)),
+    Stream("silu", "transcendental", "forward", _elementwise(nn.functional.silu, 1)),
     Stream("gelu_backward", "transcendental", "backward", _elementwise(_gelu_backward, 2)),
-    Stream("batch_norm", "normalisation", "forward", _batch_norm),
-    Stream("layer_norm", "normalisation", "forward", _layer_norm),
-    Stream("native_batch_norm_backward", "normalisation", "backward", _batch_norm_backward),
-    Stream("native_layer_norm_backward", "normalisation", "backward", _layer_norm_backward),
+    Stream("silu_backward", "transcendental", "backward", _elementwise(_silu_backward, 2)),
+    Stream("native_batch_norm", "batch normalisation", "forward", _batch_norm),
+    Stream("native_batch_norm_backward", "batch normalisation", "backward", _batch_norm_backward),
+    Stream("native_layer_norm", "layer normalisation", "forward", _layer_norm),
+    Stream("native_layer_norm_backward", "layer normalisation", "backward", _layer_norm_backward),
     Stream("softmax", "softmax", "forward", _softmax),
     Stream("_softmax_backward_data", "softmax", "backward", _softmax_backward),
     Stream("max_pool2d_with_indices", "pooling", "forward", _max_pooling),
     Stream("max_pool2d_with_indices_backward", "pooling", "backward", _max_pooling_backward),
     Stream("sum", "reduction", "forward", _sum),
+    Stream("zeros", "fill", "forward", _zeros),
     Stream("clone", "copy", "forward", _elementwise(torch.clone, 1)),
+    Stream("cat", "copy", "forward", _cat),
     Stream("to csr", "compressing", "forward", _compressing),
-    Stream("momentum", "optimizer momentum", "forward", _optimizer(SGD, 5, momentum=0.9, weight_decay=1e-4)),
-    Stream("adamw", "optimizer adamw", "forward", _optimizer(AdamW, 7)),
+    Stream("sgd", "optimizer sgd", "forward", _optimizer(SGD)),
+    Stream("momentum", "optimizer momentum", "forward", _optimizer(SGD, momentum=0.9)),
+    Stream("adam", "optimizer adam", "forward", _optimizer(Adam)),
+    Stream("adamw", "optimizer adamw", "forward", _optimizer(AdamW)),
 )  # fmt: skip
-"""What is measured, named as torch names it. A point of a profile is the geometric mean over a kind's operations."""
+"""What is measured, named as torch names it. A point of a profile is the geometric mean over a kind's operations; an
+optimizer's is the update of one parameter by the parameter's bytes.
+"""

@@ -21,7 +21,10 @@ from swatcost.reference.measurements import (
 )
 
 _LARGE_STREAM = 1_000_000  # bytes from which a stream's time is nearly all traffic
-_OF_STEPS = ("elementwise", "normalisation")  # kinds of streams that most of a convolutional network's traffic is of
+_OF_STEPS = (
+    "elementwise",
+    "batch normalisation",
+)  # kinds of streams that most of a convolutional network's traffic is of
 _VALUE = 4  # bytes of a number in fp32
 
 
@@ -67,9 +70,14 @@ def _operations(
 def _unique(points: Sequence[OperationPoint]) -> tuple[OperationPoint, ...]:
     """One point per shape: 32 images of 7 × 7 may have as many rows as 8 of 14 × 14; their geometric mean."""
     return tuple(
-        own[0]._replace(seconds=_mean([each.seconds for each in own]))
+        own[0]._replace(seconds=_rounded(_mean([each.seconds for each in own])))
         for _, own in _grouped(points, lambda point: point[:-1])
     )
+
+
+def _rounded(value: float) -> float:
+    """Five digits, more than a time is measured to."""
+    return float(f"{value:.5g}")
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -84,7 +92,7 @@ def _streams(sizes: Sizes, results: Mapping[str, Any]) -> tuple[StreamTimes, ...
         for size in sizes.stream_bytes:
             own = [results[stream_key(each, size)] for each in streams]
             bytes = round(_mean([each.bytes for each in own]))
-            by_bytes.setdefault(bytes, _mean([each.seconds for each in own]))
+            by_bytes.setdefault(bytes, _rounded(_mean([each.seconds for each in own])))
         points = tuple(StreamPoint(*each) for each in by_bytes.items())
         found.append(StreamTimes(kind=kind, in_pass=in_pass, points=points))
     return tuple(found)
@@ -96,7 +104,7 @@ def _kernels(sizes: Sizes, on: str, source: str, results: Mapping[str, Any]) -> 
         points = []
         for _, shape, in_pass, density in rows:
             result, at = results[kernel_key(kernel, shape, in_pass, density)], shape.point(1.0)
-            ratio = result.seconds / result.dense_seconds
+            ratio = _rounded(result.seconds / result.dense_seconds)
             points.append(KernelPoint(in_pass, at.rows, at.inner * at.window, at.outer, density, ratio))
         found.append(
             Kernel(

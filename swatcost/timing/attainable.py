@@ -243,7 +243,7 @@ class _Finding:
         pattern = self.plan.pattern if kernel.operand == "weights" else None
         if kernel.pattern == "unstructured":
             return zeros > 0
-        if pattern is None or kernel.pattern == "neurons":
+        if pattern is None or kernel.pattern in ("neurons", "blocks"):
             return zeros < 0
         if kernel.pattern == "constant fan-in":
             return zeros > 0

@@ -1,5 +1,6 @@
 """The time of a dense training step, from what a machine's profile has: measured steps, operations, rates or peaks."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,11 +42,15 @@ SINGLE = Numbers()
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What an optimizer does after the backward pass: its name, the parameters' bytes, and all bytes that it moves."""
+    """What an optimizer does after the backward pass: its name, the parameters' bytes, and all bytes that it moves.
+
+    `parameters` are the bytes of each; without them, it is one parameter.
+    """
 
     optimizer: str
     parameter_bytes: float
     moved_bytes: float
+    parameters: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +299,9 @@ class _Work:
     def _updating(self, update: Update) -> Part:
         name = f"optimizer {update.optimizer}"
         streams = Streams([each for each in self.device.streams if each.kind == name])
-        seconds = streams.seconds(name, "forward", update.parameter_bytes)
-        if seconds is None:
+        sizes = Counter(update.parameters or (update.parameter_bytes,))
+        if streams.times:
+            seconds = sum(count * (streams.seconds(name, "forward", size) or 0.0) for size, count in sizes.items())
+        else:
             seconds = self._moving(Streams(self.device.streams), "in place", "forward", update.moved_bytes)
         return Part(name=update.optimizer, kind="optimizer", in_pass="update", seconds=seconds)
