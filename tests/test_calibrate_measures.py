@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import weakref
@@ -19,12 +20,13 @@ import swatcost
 from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
 from swatcost.devices import load_device, to_toml
-from swatcost.devices.operations import OperationPoint
+from swatcost.devices.operations import OperationPoint, OperationTimes, StreamPoint, StreamTimes
 from swatcost.memory.optimizers import OPTIMIZERS
 from swatcost.network.passes import PASSES, Pass
 from swatcost.reference import calibration, measured_kernels, measured_operations, measured_tables, quiet, timer
 from swatcost.reference.calibration import PRECISIONS, calibrate
 from swatcost.reference.calibration_record import Conditions
+from swatcost.reference.left_out import LeftOut, left_out
 from swatcost.reference.measured_kernels import BSR_WEIGHTS, CSR_ACTIVATIONS, CSR_WEIGHTS, SparseKernel
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, Product, Shape
 from swatcost.reference.measured_streams import STREAMS, Stream, StreamTiming
@@ -286,6 +288,45 @@ def test_rates_are_fitted_to_operations_and_large_streams() -> None:
     found = measured_tables.rates(sizes, results)
     assert found is not None
     assert (found.macs_per_second, found.bytes_per_second) == (pytest.approx(2e10), pytest.approx(5e9))
+
+
+def test_a_shape_that_is_left_out_is_predicted_from_the_others() -> None:
+    """On a machine of 10¹¹ MAC/s and 10¹⁰ B/s each is predicted exactly, until one takes twice as long."""
+    sizes = [(64, 64, 64), (512, 64, 256), (64, 1024, 512), (4096, 32, 32), (256, 256, 2048), (8, 4096, 64)]
+
+    def points(slow: int | None) -> tuple[OperationPoint, ...]:
+        found = []
+        for place, (rows, inner, outer) in enumerate(sizes):
+            elements = rows * inner + inner * outer + rows * outer
+            seconds = rows * inner * outer / 1e11 + 4 * elements / 1e10 + 1e-6
+            found.append(OperationPoint(rows, inner, outer, 1, 1, 1, seconds * (2 if place == slow else 1)))
+        return tuple(found)
+
+    def errors(slow: int | None) -> LeftOut:
+        times = (OperationTimes(kind="linear", in_pass="forward", points=points(slow)),)
+        (found,) = left_out(dataclasses.replace(load_device("xeon2"), operations=times))
+        return found
+
+    exact, disturbed = errors(None), errors(4)
+    assert (exact.name, exact.in_pass, exact.precision, exact.shapes) == ("linear", "forward", "fp32", 6)
+    assert exact.worst == pytest.approx(0, abs=1e-6)
+    assert disturbed.worst == pytest.approx(0.5)  # the others predict half of its time
+
+
+def test_an_optimizer_takes_its_time_for_each_parameter() -> None:
+    # parameters of 4 · 8 and 8 numbers: 128 and 32 bytes, between and at the measured sizes; 2 µs for the smaller
+    streams = (
+        StreamTimes(kind="optimizer sgd", points=(StreamPoint(32, 2e-6), StreamPoint(512, 8e-6))),
+        StreamTimes(kind="elementwise", points=(StreamPoint(1000, 1e-6),)),
+    )
+    times = tuple(
+        OperationTimes(kind="linear", in_pass=each, points=(OperationPoint(8, 4, 8, 1, 1, 1, 1e-6),)) for each in PASSES
+    )
+    device = dataclasses.replace(load_device("xeon2"), operations=times, streams=streams, dense_steps=())
+    network = swatcost.trace(nn.Linear(4, 8), input_shape=(4,))
+    parts = swatcost.estimate(network, device=device, optimizer="sgd").dense_step.parts
+    # 128 is halfway from 32 to 512 in logarithms: √(2 · 8) = 4 µs
+    assert [each.seconds for each in parts if each.in_pass == "update"] == [pytest.approx(4e-6 + 2e-6)]
 
 
 @pytest.mark.parametrize(("shares", "kept"), [((0.0,), 0), ((0.5, 0.05), 1), ((0.5, 0.3, 0.2, 0.4), 2)])
