@@ -110,7 +110,7 @@ def _notes(calibration: Calibration) -> list[str]:
         batch = calibration.predictions[0].batch_size
         sentences += [
             f"A step is a forward and backward pass of {batch} samples in single precision, without the optimizer. "
-            "Predictions use the measured step of a measured network, and the fitted rates for an unseen one.",
+            "Predictions use the measured step of a measured network, and the sum of its operations for an unseen one.",
             "The SWAT step is the reference's: dense kernels on masked tensors, which save no time.",
         ]
     sentences += [

@@ -78,8 +78,8 @@ def measured_notes(calibration: Calibration) -> list[str]:
     sentences: list[str] = []
     if any(each.macs for each in calibration.operations):
         sentences.append(
-            "Operations are timed one by one: the operand that the layer before writes is written anew before each "
-            "run, the other one has left the caches, and results have memory of their own."
+            "Operations are timed in chains of calls: the operand that the layer before writes is written anew before "
+            "each call, the other one has left the caches, and results stay until the next chain's replace them."
         )
     if calibration.device.kernels:
         sentences.append(
