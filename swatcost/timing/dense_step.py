@@ -129,7 +129,7 @@ def dense_step(
     )
     if mfu is not None:
         if work.at_peaks is None:
-            raise SwatcostError(f"mfu: {device.name} has no peaks that it could be a share of")
+            raise SwatcostError(f"mfu: {device.name} has no peaks in this precision that it could be a share of")
         return replace(found.scaled_to(work.at_peaks / mfu), basis="mfu")
     if own:
         nearest = min(own, key=lambda step: abs(step.batch_size - batch_size))
@@ -178,10 +178,13 @@ class _Work:
 
     @cached_property
     def at_peaks(self) -> float | None:
-        """The time of all products at the device's peaks [s]; None without these."""
-        if not self.device.precisions:
-            return None
-        return sum(macs / self._peak(kind) for kind, _, macs, _, _ in self._passes())
+        """The time of all products at the device's peaks [s]; None if it lacks one of them."""
+        seconds = 0.0
+        for kind, _, macs, _, _ in self._passes():
+            if (peak := self._peak(kind)) is None:
+                return None
+            seconds += macs / peak
+        return seconds or None
 
     def _passes(self) -> Iterator[tuple[str, Pass, float, int, Shape | None]]:
         """The kind, pass and MACs of every pass of every layer, the layer's place, and its shape."""
@@ -198,17 +201,10 @@ class _Work:
                 if macs[in_pass]:
                     yield shape.kind if shape else "custom", in_pass, macs[in_pass] * grows, place, shape
 
-    def _peak(self, kind: str) -> float:
-        """The device's peak for a kind of product [MAC/s]. Raises SwatcostError if it has none in this precision."""
-        asked = self.numbers.of(kind)
+    def _peak(self, kind: str) -> float | None:
+        """The device's peak for a kind of product [MAC/s], in the first of the precisions that it has one in."""
         peaks = {each.name: each.macs_per_second for each in self.device.precisions}
-        for name in asked:
-            if name in peaks:
-                return peaks[name]
-        raise SwatcostError(
-            f"{self.device.name} has no peak in {' or '.join(asked)}: choose a precision whose products are in "
-            f"{' or '.join(peaks)}"
-        )
+        return next((peaks[name] for name in self.numbers.of(kind) if name in peaks), None)
 
     @cached_property
     def _rooflines(self) -> Mapping[str, Rooflines]:
@@ -254,7 +250,13 @@ class _Work:
 
     def _bound(self, kind: str, macs: float, shape: Shape | None) -> float:
         """The longer of the times of MACs and of bytes; attention may be fused, so that its scores are not moved."""
-        of_macs, bandwidth = macs / self._peak(kind), self.device.bytes_per_second
+        peak, bandwidth = self._peak(kind), self.device.bytes_per_second
+        if peak is None:
+            raise SwatcostError(
+                f"{self.device.name} has no peak in {' or '.join(self.numbers.of(kind))}: choose a precision whose "
+                f"products are in {' or '.join(each.name for each in self.device.precisions)}"
+            )
+        of_macs = macs / peak
         if shape is None or kind == "product" or bandwidth is None:
             return of_macs
         of_bytes = shape.elements * self.numbers.product_bytes / bandwidth
