@@ -55,7 +55,7 @@ def attained(
     device: Device, plan: SparsityPlan, phases: tuple[Phase, ...] = (Phase(1.0),), numbers: Numbers = SINGLE
 ) -> AttainableStep:
     dense = dense_step(two_layers(), device, SAMPLES, 0, numbers)
-    return attainable_step(two_layers(), plan, device, dense, SAMPLES, phases, numbers)
+    return attainable_step(two_layers(), plan, device, dense, SAMPLES, phases)
 
 
 def swat(weights: float = 0.8, acts: float = 0.8, **fields: Any) -> SparsityPlan:

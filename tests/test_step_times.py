@@ -74,12 +74,13 @@ def test_fewer_bytes_in_another_precision() -> None:
     assert found.peak_seconds == pytest.approx(2.8672)
 
 
-def test_a_precision_without_a_peak_is_refused() -> None:
-    with pytest.raises(SwatcostError, match="round has no peak in fp8"):
-        step(machine(), numbers=Numbers(convolutions=("fp8",), products=("fp8",)))
-    rated = machine(precisions=(), bytes_per_second=None, rates=Rates(macs_per_second=1000, bytes_per_second=1000))
-    with pytest.raises(SwatcostError, match="round has no times in fp8"):
-        step(rated, numbers=Numbers(convolutions=("fp8",), products=("fp8",)))
+def test_single_precision_stands_for_one_that_a_device_lacks() -> None:
+    fp8 = Numbers(convolutions=("fp8",), products=("fp8",), product_bytes=1)
+    assert step(machine(), numbers=fp8) == step(machine())
+    assert step(machine(), numbers=fp8).numbers == Numbers()
+    only = machine(precisions=(Peak(name="fp16", macs_per_second=1000, source="round"),))
+    with pytest.raises(SwatcostError, match="round has no peak in fp32"):
+        step(only, numbers=fp8)
 
 
 def test_the_first_precision_that_a_device_has() -> None:
@@ -175,8 +176,7 @@ def test_measured_operations_in_another_precision() -> None:
     assert found.utilisation is None  # its only peak is in fp32
     with pytest.raises(SwatcostError, match="mfu: round has no peaks in this precision"):
         step(device, numbers=half, mfu=0.5)
-    with pytest.raises(SwatcostError, match="round has no times in bf16"):
-        step(device, numbers=Numbers(convolutions=("bf16",), products=("bf16",)))
+    assert step(device, numbers=Numbers(convolutions=("bf16",), products=("bf16",))) == step(device)
     with pytest.raises(SwatcostError, match="round has no measured times of linear grad_weight"):
         step(machine(operations=tuple(each for each in operations(PER_MAC) if each.in_pass != "grad_weight")))
 

@@ -25,8 +25,8 @@ __all__ = ["PLANNING", "WORLD_GRID", "Asked", "Moment", "RunPlan", "plan_run"]
 PLANNING = Scope(
     without={
         "steps": "a plan computes them from epochs, samples and batch size, leave them out",
-        **OF_EXECUTION,
     },
+    own=OF_EXECUTION,
     default_is={
         "batch_size": "the recipe's, or 32",
         "period": "the recipe's, or 1000",

@@ -7,10 +7,11 @@ from swatcost.counting.costs import Cost
 from swatcost.counting.two_four import REGIMES
 from swatcost.devices import device_names
 from swatcost.planning.run_plan import WORLD_GRID, RunPlan
-from swatcost.report.estimate import kind_of_speedup, machine, notes, question, speedup_name, unmeasured
+from swatcost.report.estimate import machine, notes, question, unmeasured
 from swatcost.report.numbers import change, percent, scaled, seconds, three_digits, times
 from swatcost.report.run_plan_notes import of_communication, of_hardware
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
+from swatcost.report.speedups import kind_of_speedup, speedup_name
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
