@@ -102,7 +102,7 @@ MISSES = {
     ("OPT-66B", "FST"): "5.7 % saved, 12.9 % predicted from layers of width 1024; wide MLPs gained nothing elsewhere",
     ("OPT-30B", "FST"): "6.5 % saved, 12.7 % predicted from layers of width 1024; wide MLPs gained nothing elsewhere",
     ("OPT-13B", "FST"): "9.1 % saved, 12.4 % predicted from layers of width 1024; wide MLPs gained nothing elsewhere",
-    ("OPT-2.6B", "FST"): "8.3 % saved, 11.3 % predicted: a small model has more time outside of products",
+    ("OPT-2.6B", "FST"): "8.3 % saved, 11.4 % predicted: a small model has more time outside of products",
 }
 
 
@@ -200,4 +200,4 @@ def test_the_bound_of_gpt_2() -> None:
     network = swatcost.trace(module, example_inputs=(tokens,), batch_dim=0)
     found = swatcost.estimate(network, device="a100", precision="amp", batch_size=20, optimizer="adamw")
     step = published("GPT-2 124M", mfu=37.14)
-    assert 5 * found.dense_step.seconds / step.value == pytest.approx(0.6, abs=0.02)
+    assert 5 * found.dense_step.seconds / step.value == pytest.approx(0.59, abs=0.01)
