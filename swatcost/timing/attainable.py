@@ -91,7 +91,7 @@ def attainable_step(
     """
     if not dense.parts or not device.kernels:
         weights, activations = selected(network, plan, batch_size)
-        masking = sum(_masking_of(device, size) * sparse for size, sparse in (*weights, *activations))
+        masking = sum(masking_seconds(device, size) * sparse for size, sparse in (*weights, *activations))
         return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size, numbers)
     seconds = sum(phase.share * finding.seconds(phase.scale) for phase in phases)
@@ -99,7 +99,7 @@ def attainable_step(
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
 
 
-def _masking_of(device: Device, elements: float) -> float:
+def masking_seconds(device: Device, elements: float) -> float:
     """The time of masking an array [s]: measured, or reading and writing 4 bytes per element; 0 if neither is known."""
     if device.masking is not None:
         return device.masking.seconds(elements)
@@ -175,7 +175,7 @@ class _Finding:
                 size = layer.weight_elements
                 if operand == "activation":
                     size = round(self.batch_size * self.network.input_elements(layer, self.batch_size))
-                masking = where(sparsity.of(operand) > 0, _masking_of(self.device, size), 0.0)
+                masking = where(sparsity.of(operand) > 0, masking_seconds(self.device, size), 0.0)
         sparse = any(self._is_sparse(sparsity, operand) for operand in self.plan.method.sparse[in_pass])
         return Choice(
             layer=place, passes=(in_pass,), kernel=MASKED if sparse else DENSE, seconds=seconds + masking,
