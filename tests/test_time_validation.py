@@ -18,10 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import swatcost
 from swatcost.cli import main
+from swatcost.devices import load_device
+from swatcost.devices.kernels import Kernel, KernelPoint
 from swatcost.estimate import attainable_of
 from swatcost.reference import time_validation as module_of_validation
 from swatcost.reference import validate_time
 from swatcost.reference.executed_steps import TrainingStep
+from swatcost.reference.predicted_steps import Predictions
 from swatcost.reference.sparsifier import Sparsifier
 from swatcost.reference.step_observer import Call, InPass, PartKey, by_part
 from swatcost.reference.this_machine import is_plainly_another
@@ -189,7 +192,7 @@ def test_steps_that_find_thresholds_and_steps_that_reuse_them(tmp_path: Path, mo
         progress=lambda done, of: progress.append((done, of)),
     )  # fmt: skip
     dense = [0] * (2 + 2 + 2)  # warm-up, timed, observed
-    masked = [4, 0] * (1 + 2) + [0, 0]  # two layers have a weight and an input each; observed steps reuse thresholds
+    masked = [4, 0] + 2 * [4, 0, 0]  # two layers have a weight and an input each; observed steps reuse thresholds
     assert finds == dense + masked
     assert progress == [(done, 14) for done in range(15)]
 
@@ -423,3 +426,40 @@ def test_an_option_without_effect_is_said(tmp_path: Path, capsys: Captured) -> N
     words = ["validate", written(tmp_path, NETWORK), "--input-shape", "3,8,8", "--time", "--repetitions", "1"]
     assert main([*words, "--period", "7"]) == 0
     assert "--period has no effect here: nothing that Top-K selects is sparse" in capsys.readouterr().err
+
+
+def test_masked_steps_are_predicted_without_sparse_kernels() -> None:
+    """Even where one would be faster; and a weight that is used twice is masked once."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared, self.head = nn.Linear(64, 64), nn.Linear(64, 64)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.head(self.shared(self.shared(x).relu()).relu())
+            return found
+
+    point = KernelPoint(in_pass="forward", rows=8, inner=64, outer=64, density=0.5, time_over_dense=0.1)
+    kernel = Kernel(
+        name="fast", title="A fast kernel", operand="weights", pattern="unstructured", kinds=("linear",),
+        precision="fp32", measures="the product", source="made up", points=(point,),
+    )  # fmt: skip
+    device = replace(load_device("a100"), kernels=(kernel,))
+    network = swatcost.trace(Twice(), input_shape=(64,))
+    estimate = swatcost.estimate(network, weights=0.5, acts=0.5, batch_size=8, device=device)
+    assert "fast" in estimate.attainable_step.kernels
+    predictions = Predictions(estimate)
+    # 2 · 4 bytes per element at 2,039 GB/s: a weight and twice its input, then another weight and its input; the
+    # first layer is kept dense, and so is its weight in the second call
+    sizes = {2: (64 * 64, 8 * 64)}
+    masking = {PartKey(place, "masking", "forward"): 8 * sum(own) / 2.039e12 for place, own in sizes.items()}
+    assert predictions.masking == pytest.approx(masking)
+    assert predictions.masked == pytest.approx(estimate.dense_step.seconds + sum(masking.values()))
+
+    sparse = swatcost.estimate(network, weights=0.5, acts=0.5, batch_size=8, device=device, first_layer="sparse")
+    predictions = Predictions(sparse)
+    sizes = {0: (64 * 64, 8 * 64), 1: (8 * 64,), 2: (64 * 64, 8 * 64)}
+    masking = {PartKey(place, "masking", "forward"): 8 * sum(own) / 2.039e12 for place, own in sizes.items()}
+    assert predictions.masking == pytest.approx(masking)
+    assert predictions.masked == pytest.approx(sparse.dense_step.seconds + sum(masking.values()))

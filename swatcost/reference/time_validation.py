@@ -159,8 +159,10 @@ class _Running:
         """Steps of torch's own layers."""
         for _ in range(_WARM_UP):
             self._timed()
-        times = [self._timed() for _ in range(self._repetitions)]
-        observed = [self._observed() for _ in range(self._repetitions)]
+        times, observed = [], []
+        for _ in range(self._repetitions):  # in turn, so that both meet the same disturbances
+            times.append(self._timed())
+            observed.append(self._observed())
         predictions = self._predictions
         step = self._beside(predictions.dense, times)
         parts = self._parts(predictions.dense_parts, predictions.dense_parts, [parts for parts, _ in observed])
@@ -177,12 +179,10 @@ class _Running:
         clock.period = 2  # steps that find thresholds and such that reuse them take turns
         for _ in range(_WARM_UP):
             self._timed()
-        finding, reusing = [], []
+        finding, reusing, observed = [], [], []
         for _ in range(self._repetitions):
             finding.append(self._timed())
             reusing.append(self._timed())
-        observed = []
-        for _ in range(self._repetitions):
             clock.iteration += 1  # the next iteration reuses thresholds, as this one did
             observed.append(self._observed())
         predictions = self._predictions

@@ -31,7 +31,11 @@ def sheet(validation: TimeValidation, layers: bool = False) -> Sheet:
         layers=lambda detail: _layers(validation, detail),
         shows_layers=layers,
         details=("wide", "medium", "narrow"),
-        left_out={"wide": "", "medium": "passes", "narrow": "passes, the middle half, masked steps"}.__getitem__,
+        left_out={
+            "wide": "",
+            "medium": "passes, masked steps",
+            "narrow": "passes, the middle half, masked steps",
+        }.__getitem__,
     )
 
 
@@ -146,7 +150,7 @@ def _layers(validation: TimeValidation, detail: str) -> Table:
     layers = validation.estimate.network.counted_layers
     columns: list[list[str]] = [["layer", *(each.name for each in layers), "total"]]
     for in_pass in ("forward", "backward") if detail == "wide" else ():
-        columns.append(_column(f"dense {in_pass},\npredicted\n[ms]", _predicted(dense, len(layers), in_pass)))
+        columns.append(_column(f"dense\n{in_pass},\npredicted\n[ms]", _predicted(dense, len(layers), in_pass)))
         columns.append(_column("measured\n[ms]", _medians(dense, len(layers), in_pass)))
     predicted, measured = _predicted(dense, len(layers)), _medians(dense, len(layers))
     if detail != "wide":
@@ -156,15 +160,10 @@ def _layers(validation: TimeValidation, detail: str) -> Table:
         columns.append(["middle half\n[ms]", *map(_half, _times(dense, len(layers))), ""])
     errors = [_error(*each) for each in zip(predicted, measured, strict=True)]
     columns.append(["error", *errors, _error(_total(predicted), sum(measured))])
-    for each in others if detail != "narrow" else ():
-        if detail == "wide":
-            columns.append(_column(f"{each.kernels}\nforward\n[ms]", _medians(each, len(layers), "forward")))
-            columns.append(_column("backward\n[ms]", _medians(each, len(layers), "backward")))
-            columns.append(_column("masking,\npredicted\n[ms]", _predicted(each, len(layers), masking=True)))
-            columns.append(_column("measured\n[ms]", _medians(each, len(layers), masking=True)))
-        else:
-            both = zip(_medians(each, len(layers)), _medians(each, len(layers), masking=True), strict=True)
-            columns.append(_column(f"{each.kernels},\nmeasured\n[ms]", [*map(sum, both)]))
+    for each in others if detail == "wide" else ():
+        columns.append(_column(f"{each.kernels}\nforward\n[ms]", _medians(each, len(layers), "forward")))
+        columns.append(_column("backward\n[ms]", _medians(each, len(layers), "backward")))
+        columns.append(_column("masking\n[ms]", _medians(each, len(layers), masking=True)))
     header, *rows = map(list, zip(*columns, strict=True))
     return Table(header, rows)
 
@@ -178,7 +177,7 @@ def _ms(value: float | None) -> str:
 
 
 def _half(times: Repeated) -> str:
-    return " to ".join(map(_ms, times.quartiles))
+    return "–".join(map(_ms, times.quartiles))
 
 
 def _total(values: Sequence[float | None]) -> float | None:
