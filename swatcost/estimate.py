@@ -20,7 +20,7 @@ from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
 from swatcost.setting import Setting, Settings
 from swatcost.sparsity import SparsityPlan, sparsity_plan
-from swatcost.timing.attainable import AttainableStep, attainable_step
+from swatcost.timing.attainable import AttainableStep, Obstacle, attainable_step, obstacles
 from swatcost.timing.dense_step import Numbers, StepTime, Update, dense_step
 from swatcost.timing.selection import Selecting, topk_seconds
 from swatcost.timing.times import Times
@@ -213,6 +213,11 @@ class Estimate(Result):
         return precision_of(self.network, self.setting)
 
     @property
+    def timed_in_single_precision(self) -> bool:
+        """Whether the device has no times in the step's precision, so that those of single precision stand for it."""
+        return self.dense_step.numbers != _numbers(self.precision)
+
+    @property
     def masked_step_seconds(self) -> float | None:
         """The time of a step with dense kernels on masked tensors [s], which needs no sparse hardware.
 
@@ -222,18 +227,27 @@ class Estimate(Result):
             return None
         plain = replace(self.device, kernels=())
         step = attainable_of(self.network, self.plan, replace(self.setting, device=plain), self.dense_step)
-        masked: float = replace(self.times, attainable_step_seconds=step.seconds).attainable_seconds(self.topk_period)
-        return masked
+        times = replace(self.times, attainable_step_seconds=step.seconds)
+        return self.dense_step.seconds / float(times.attainable.speedup(self.topk_period))
 
     @property
     def attainable_seconds(self) -> float:
         """The attainable time of a sparse step, with its share of a Top-K refresh every topk_period iterations [s]."""
-        return float(self.times.attainable_seconds(self.topk_period))
+        return self.dense_step.seconds / self.attainable_speedup
 
     @property
     def attainable_speedup(self) -> float:
         """Dense over attainable time with a Top-K refresh every topk_period iterations [-]."""
-        return float(self.times.attainable_speedup(self.topk_period))
+        return self.attainable_every(self.topk_period)
+
+    def attainable_every(self, period: float) -> float:
+        """The attainable speedup with a Top-K refresh every `period` iterations [-]."""
+        return float(self.times.attainable.speedup(period))
+
+    @cached_property
+    def kernel_obstacles(self) -> dict[str, Obstacle | None]:
+        """By sparse kernel of the device, what keeps it from running any pass of this step; None if nothing does."""
+        return obstacles(self.network, self.plan, self.device, self.dense_step, self.batch_size)
 
     @cached_property
     def uncounted(self) -> tuple[Uncounted, ...]:
@@ -353,8 +367,8 @@ def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepT
 
 def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense: StepTime) -> AttainableStep:
     """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
-    phases, numbers = plan.method.schedule(setting.steps), _numbers(precision_of(network, setting))
-    return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases, numbers)
+    phases = plan.method.schedule(setting.steps)
+    return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases)
 
 
 def precision_of(network: Network, setting: Setting) -> Precision:

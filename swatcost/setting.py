@@ -354,11 +354,13 @@ def option_name(name: str) -> str:
 class Scope:
     """The settings that a function takes, if it does not take all of them, or takes them with other defaults.
 
-    `without` gives the reasons why some are not taken. `defaults` and `help` override those of the settings.
-    `default_is` describes defaults that the function chooses itself. `several` are those that take several values.
+    `without` gives the reasons why some are not taken, `own` are those that it takes as something else of the same
+    name. `defaults` and `help` override those of the settings. `default_is` describes defaults that the function
+    chooses itself. `several` are those that take several values.
     """
 
     without: Mapping[str, str] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     default_is: Mapping[str, str] = field(default_factory=dict)
     help: Mapping[str, str] = field(default_factory=dict)
@@ -369,7 +371,7 @@ class Scope:
         """The settings that are taken, with their defaults in this scope."""
         found = {}
         for name, option in OPTIONS.items():
-            if name in self.without:
+            if name in self.without or name in self.own:
                 continue
             if name in self.default_is:
                 option = replace(option, default=None, default_is=self.default_is[name])

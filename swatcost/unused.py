@@ -89,15 +89,36 @@ def _default_act_sparsity(found: Estimate) -> str | None:
     return sparsity(found) or (None if charges else not_charged)
 
 
+def timed_precision(found: Estimate) -> str | None:
+    """The rule of the precision where only times are shown."""
+    return f"{found.device.name} has no times in {found.precision.name}" if found.timed_in_single_precision else None
+
+
+def autocast_alone(reason: str) -> Rule:
+    """The rule of the precision where autocast alone makes a difference: its traces have other bytes."""
+    return lambda found: None if found.network.conditions.autocast else reason
+
+
+def _precision(found: Estimate) -> str | None:
+    return None if found.network.conditions.autocast else timed_precision(found)
+
+
+def _mfu(found: Estimate) -> str | None:
+    return "cycles are simulated" if found.simulated_reduction is not None else None
+
+
 def _optimizer(found: Estimate) -> str | None:
-    timed = any(each.in_pass == "update" for each in found.dense_step.parts)
-    return (
-        None if timed and found.dense_step.basis != "measured" else f"the steps of {found.device.name} have no update"
-    )
+    step = found.dense_step
+    timed = any(each.in_pass == "update" for each in step.parts)
+    if timed and (step.basis in ("operations", "bound") or found.device.kernels):
+        return None
+    return f"the time of a step on {found.device.name} does not come from its operations"
 
 
 RULES: Mapping[str, Rule] = {
     "optimizer": _optimizer,
+    "precision": _precision,
+    "mfu": _mfu,
     "period": _topk,
     "method": _method,
     "distribution": _layers("distribution"),

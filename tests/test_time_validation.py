@@ -118,7 +118,7 @@ def test_predictions_of_a_profile_without_operations(tmp_path: Path) -> None:
     assert not dense.step.predicts_update  # nor does what the profile measured
     assert dense.step.predicted == found.estimate.dense_step.seconds
     assert found.average is not None
-    assert found.average[0] == found.estimate.masked_step_seconds
+    assert found.average[0] == pytest.approx(found.estimate.masked_step_seconds)
     masking = [part.predicted for part in masked.parts if part.kind == "masking"]
     assert masked.step.predicted == pytest.approx(
         found.estimate.dense_step.seconds + sum(each or 0 for each in masking)

@@ -27,7 +27,8 @@ SETTINGS = {
     "weights": "0.5", "acts": "0.5", "grads": "0.5", "period": "7", "method": "snfs", "distribution": "erk",
     "convention": "rigl", "device": "a100", "batch_size": "8", "steps": "777", "source": "2:4",
     "default_act_sparsity": "0.3", "first_layer": "sparse", "last_layer": "dense", "keep_dense": "conv1",
-    "dense_budget": "outside", "selection": "radix", "one_sample": "", "hidden": "",
+    "dense_budget": "outside", "selection": "radix", "one_sample": "", "hidden": "", "precision": "fp16",
+    "optimizer": "adam", "mfu": "0.4",
 }  # fmt: skip
 """A value other than the default of each setting; a flag has none."""
 
@@ -50,7 +51,7 @@ OF_COMMANDS = {
     ],
     "solve": [
         "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--hold-outputs",
-        "--memory 1GB", "--speedup 2", "--top-k-overhead 0.1", *EXECUTION,
+        "--memory 1GB", "--speedup 2", "--ideal", "--top-k-overhead 0.1", *EXECUTION,
     ],
     "plan": [
         "--gpus 2", "--watts 100", "--pue 1.5", "--grid 0.1", "--price 2", "--currency EUR", "--link 1GB",

@@ -106,7 +106,7 @@ def test_a_plans_csv_holds_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "resnet50", *SPARSE, "--format", "csv"]) == 0
     rows = {row["quantity"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
     assert rows["iterations"]["dense"] == "450450"  # 90 · ceil(1,281,167 / 256)
-    assert float(rows["seconds"]["dense"]) == pytest.approx(450_450 * 0.147)
+    assert float(rows["compute_seconds"]["dense"]) == pytest.approx(450_450 * 0.147)
     assert "money" not in rows  # nobody named a price
 
 

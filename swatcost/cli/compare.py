@@ -23,7 +23,7 @@ from swatcost.planning.comparison import (
 )
 from swatcost.planning.difference import difference, saved_estimates
 from swatcost.setting import OPTIONS
-from swatcost.unused import sparsity, steps_under
+from swatcost.unused import sparsity, steps_under, timed_precision
 
 EPILOG = """\b
 Examples:
@@ -88,4 +88,4 @@ def command(
 def _say_unused(estimates: Iterable[Mapping[str, Estimate]]) -> None:
     """Of every method under every convention."""
     every = [each for under in estimates for each in under.values()]
-    say_unused(every, {"steps": steps_under(), "method": sparsity})
+    say_unused(every, {"steps": steps_under(), "precision": timed_precision, "method": sparsity})

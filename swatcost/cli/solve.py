@@ -16,14 +16,23 @@ from swatcost.estimate import Estimate
 from swatcost.memory.execution import EXECUTING
 from swatcost.network import Network
 from swatcost.planning.solution import SOLVING, Solution, solution
-from swatcost.unused import Rule, steps_under
+from swatcost.planning.training import OF_EXECUTION
+from swatcost.unused import RULES, Rule, steps_under, timed_precision
 
 
 def _scale(found: Estimate) -> str | None:
-    return None if found.topk_seconds else "nothing but a Top-K depends on it"
+    same = not found.topk_seconds and found.attainable_speedup == 1
+    return "nothing but a Top-K or a sparse kernel depends on it" if same else None
 
 
-_RULES: Mapping[str, Rule] = {"steps": steps_under(), "device": _scale, "batch_size": _scale}
+def _scale_or(rule: Rule) -> Rule:
+    return lambda found: _scale(found) or rule(found)
+
+
+_RULES: Mapping[str, Rule] = {
+    "steps": steps_under(), "device": _scale, "batch_size": _scale,
+    "precision": _scale_or(timed_precision), "optimizer": _scale_or(RULES["optimizer"]), "mfu": _scale,
+}  # fmt: skip
 
 
 class FactorType(click.ParamType[float]):
@@ -40,7 +49,12 @@ class FactorType(click.ParamType[float]):
 
 @click.command("solve")
 @network_options
-@click.option("--speedup", type=FactorType(), help="Goal: an ideal speedup of a training step, such as 4 or 4x.")
+@click.option(
+    "--speedup", type=FactorType(),
+    help="Goal: a speedup of a training step, such as 4 or 4x: the attainable one if the device's profile has sparse "
+    "kernels, otherwise the ideal one.",
+)  # fmt: skip
+@click.option("--ideal", is_flag=True, help="The speedup is the ideal one, whatever kernels the device has.")
 @click.option("--training-flops", type=FractionType(), help="Goal: at most this share of dense training FLOPs.")
 @click.option("--memory", metavar="MEMORY", help="Goal: peak memory, compressed, within 11GB, 24GiB or a device.")
 @click.option(
@@ -61,9 +75,12 @@ def command(network: Network, **asked: Any) -> Solution:
     with waiting("solving"):
         found = solution(network, **asked)
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
+    if asked["ideal"] and not (asked["speedup"] and found.setting.profile.kernels):
+        no_difference("ideal", "no attainable speedup would be asked for without it")
     if asked["memory"] is None:
+        without_time = (name for name in EXECUTING if name not in OF_EXECUTION)
         say_recomputed(network)
-        for name in (*EXECUTING, "loss", "offload", "hold_outputs"):
+        for name in (*without_time, "loss", "offload", "hold_outputs"):
             no_difference(name, "no --memory is asked for")
     else:
         say_same(network, found, lambda without: solution(network, **{**asked, **without}))

@@ -12,7 +12,7 @@ from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import TIMES, say_unused
 from swatcost.network import Network
 from swatcost.planning.summary import COLUMNS, Summary, summary
-from swatcost.unused import never, steps_under
+from swatcost.unused import autocast_alone, never, steps_under
 
 _ALL = "all"
 _COLUMNS = "\n".join(f"  {name:<16} {words}" for name, words in COLUMNS.items())
@@ -30,6 +30,12 @@ class DepthType(click.ParamType[int | None]):
             return int(str(value))
         except ValueError:
             self.fail(f"{value!r:.40} is not a number of levels: give one such as 2, or {_ALL}.", param, ctx)
+
+
+_NO_TIMES = "a summary has no times"
+_RULES = {
+    **never(_NO_TIMES, *TIMES, "optimizer", "mfu"), "precision": autocast_alone(_NO_TIMES), "steps": steps_under(),
+}  # fmt: skip
 
 
 @click.command("summary", epilog=f"\b\nColumns:\n{_COLUMNS}")
@@ -54,5 +60,5 @@ def command(network: Network, **asked: Any) -> Summary:
         found = summary(network, **asked)
     if all(module.copies == 1 for _, module, _ in found.shown()):
         no_difference("fold", "no neighbouring modules are equal")
-    say_unused([found.estimate], {**never("a summary has no times", *TIMES), "steps": steps_under()})
+    say_unused([found.estimate], _RULES)
     return found

@@ -22,7 +22,7 @@ from swatcost.network import Network
 from swatcost.planning.sweep import SWEEPING
 from swatcost.plots import speedup_by_sparsity
 from swatcost.report.sweep import Swept
-from swatcost.unused import steps_under
+from swatcost.unused import steps_under, timed_precision
 
 
 @click.command("sweep")
@@ -46,7 +46,7 @@ def command(network: Network, plot: PlotFile | None, display: Display, **setting
     with waiting("sweeping"):
         frame = swatcost.sweep(network, **settings)
     say_recomputed(network)
-    say_unused(_corners(network, settings), {"steps": steps_under()})
+    say_unused(_corners(network, settings), {"steps": steps_under(), "precision": timed_precision})
     if not any(len(settings[name] or ()) > 1 for name in (*OPERANDS, "period")):
         no_difference("paired", "no sparsity or period has several values")
     if plot is not None:

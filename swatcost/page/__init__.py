@@ -9,7 +9,8 @@ from swatcost.estimate import Estimate
 from swatcost.page.layer_table import layers_of
 from swatcost.page.plotly_charts import CHARTS, Chart, charts
 from swatcost.report import estimate as content
-from swatcost.report.numbers import change, held_together, times
+from swatcost.report.numbers import change, held_together
+from swatcost.report.speedups import figures
 from swatcost.version import __version__
 
 __all__ = ["CHARTS", "Chart", "charts", "key_figures", "save", "settings", "style", "to_page"]
@@ -24,7 +25,7 @@ def key_figures(estimate: Estimate) -> list[tuple[str, str]]:
         ("inference FLOPs", change(estimate.inference_reduction)),
         ("activation elements", change(estimate.activation_reduction)),
         ("weight compression", f"{estimate.model_compression:.1f}×"),
-        (f"{content.speedup_name(estimate)} on {content.machine(estimate.device)}", times(estimate.speedup)),
+        *((f"{each.label} on {content.machine(estimate.device)}", each.value) for each in figures(estimate)),
     ]
 
 

@@ -20,8 +20,9 @@ from swatcost.page.plotly_parts import (
     series,
 )
 from swatcost.report.charts import executed, layer_costs, spaced, speedups
-from swatcost.report.estimate import every, speedup_name
+from swatcost.report.estimate import every
 from swatcost.report.numbers import axis_unit, percent, scaled, seconds, times
+from swatcost.report.speedups import speedup_name
 
 CHARTS = {
     "work": (
@@ -209,6 +210,9 @@ def period(estimate: Estimate) -> Figure:
     details[asked] += f"<br>one Top-K {topk}, dense step {step}"
     periods, values = list(shown.by_period), list(shown.by_period.values())
     data = [line(kind, periods, values, list(details.values()), color=_PLAIN, width=2.5)]
+    if shown.attainable:
+        said = [f"{every(each)}: attainable speedup {times(speedup)}" for each, speedup in shown.attainable.items()]
+        data.append(line("attainable speedup", periods, [*shown.attainable.values()], said, color=_MARKED, width=2.5))
     if even is not None:
         data.append(marks(f"break-even: {every(even)}", [even], [shown.by_period[even]], [details[even]]))
     circle = {"color": _MARKED, "size": 11}
@@ -217,7 +221,7 @@ def period(estimate: Estimate) -> Figure:
         _CHART_PIXELS,
         data,
         xaxis=axis("Top-K period [iterations]", type="log", dtick=1, tickformat=",d"),
-        yaxis=axis(f"{kind} [×]", range=[0, 1.15 * max(limit, 1.0)]),
+        yaxis=axis("speedup [×]", range=[0, 1.15 * max(limit, 1.0)]),
         shapes=[level(y=limit), level(y=1.0, dash="dot")],
         annotations=[
             note(f"limit without Top-K: {times(limit)}", 0, limit, "left", "bottom", yref="y"),

@@ -13,18 +13,20 @@ STEP = 1e-4
 class Goals:
     """The goals; None for those not set.
 
-    `speedup`: at least this ideal speedup of a training step, Top-K included [-]; `training_flops`: at most this share
-    of a dense step's FLOPs [-]; `memory_bytes`: at most this peak of a step, each tensor in its smallest storage
-    format [bytes]; `topk_overhead`: at most this ratio of a Top-K's time to that of the sparse steps of its period [-].
+    `speedup`: at least this speedup of a training step, Top-K included [-], the ideal one or, with `attainable`, that
+    of the device's known kernels; `training_flops`: at most this share of a dense step's FLOPs [-]; `memory_bytes`: at
+    most this peak of a step, each tensor in its smallest storage format [bytes]; `topk_overhead`: at most this ratio of
+    a Top-K's time to that of the sparse steps of its period [-].
     """
 
     speedup: float | None = None
     training_flops: float | None = None
     memory_bytes: int | None = None
     topk_overhead: float | None = None
+    attainable: bool = False
 
     def __post_init__(self) -> None:
-        if all(each is None for each in vars(self).values()):
+        if {self.speedup, self.training_flops, self.memory_bytes, self.topk_overhead} == {None}:
             raise SwatcostError("nothing to solve for: give a speedup, training FLOPs, memory or a Top-K overhead")
         if self.speedup is not None and not 0 < self.speedup < 1e9:
             raise SwatcostError(f"speedup {self.speedup:g}: give a factor above 0, such as 4")
@@ -40,8 +42,9 @@ class Goals:
 class OperatingPoint:
     """Sparsities [-], a period [iterations] and what they cost; None for operands that the method keeps dense.
 
-    The speedups are ideal. `training_flops` is relative to dense training [-], `topk_overhead` a Top-K's time over that
-    of the sparse steps of its period [-], `memory_bytes` the peak, if memory was a goal.
+    The speedups are ideal but for `attainable_speedup`. `training_flops` is relative to dense training [-],
+    `topk_overhead` a Top-K's time over that of the sparse steps of its period [-], `memory_bytes` the peak, if memory
+    was a goal.
     """
 
     weights: float | None
@@ -52,6 +55,7 @@ class OperatingPoint:
     speedup_limit: float
     training_flops: float
     topk_overhead: float
+    attainable_speedup: float
     memory_bytes: int | None = None
 
     @property

@@ -109,7 +109,7 @@ def _with_periods(
     }
     whole["period"] = periods if paired else numpy.tile(periods, count)
     found = times_of(whole, len(whole["period"]), hidden)
-    whole["attainable_speedup"] = found.attainable_speedup(whole["period"])
+    whole["attainable_speedup"] = found.attainable.speedup(whole["period"])
     whole["speedup"] = found.speedup(whole["period"])
     whole["speedup_limit"] = found.speedup_limit
     whole["break_even_period"] = found.break_even_period()

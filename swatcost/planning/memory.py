@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-MEASURING = Scope(without={**NOT_TIMED, **OF_EXECUTION})
+MEASURING = Scope(without={"mfu": NOT_TIMED["mfu"]}, own=OF_EXECUTION)
 """The settings of a memory report: its optimizer and precision are the execution's."""
 
 

@@ -25,14 +25,15 @@ __all__ = ["PLANNING", "WORLD_GRID", "Asked", "Moment", "RunPlan", "plan_run"]
 PLANNING = Scope(
     without={
         "steps": "a plan computes them from epochs, samples and batch size, leave them out",
-        **OF_EXECUTION,
     },
+    own=OF_EXECUTION,
     default_is={
         "batch_size": "the recipe's, or 32",
         "period": "the recipe's, or 1000",
         "method": "the recipe's, or swat",
         "last_layer": "the recipe's, or sparse",
     },
+    help={"batch_size": "Samples of an iteration over all GPUs; elsewhere, of one GPU's step."},
 )
 """The settings of a plan: `batch_size` is over all GPUs, and defaults are the recipe's."""
 

@@ -110,7 +110,7 @@ class Search:
         """The goals that the limit does not reach."""
         goals = self.goals
         unreached = {
-            "speedup": goals.speedup is not None and limit.speedup < goals.speedup,
+            "speedup": goals.speedup is not None and self._speedup_of(limit) < goals.speedup,
             "training_flops": goals.training_flops is not None and limit.training_flops > goals.training_flops,
             "memory_bytes": goals.memory_bytes is not None and (limit.memory_bytes or 0) > goals.memory_bytes,
         }
@@ -144,7 +144,7 @@ class Search:
     def _meets(self, times: Times) -> Any:
         met = numpy.ones(len(times.reduction), dtype=bool)
         if self.goals.speedup is not None:
-            met &= times.speedup(self._period(times)) >= self.goals.speedup
+            met &= self._asked(times).speedup(self._period(times)) >= self.goals.speedup
         if self.goals.training_flops is not None:
             met &= 1 - times.reduction <= self.goals.training_flops
         return met
@@ -154,8 +154,15 @@ class Search:
         if self.goals.topk_overhead is not None:
             return times.period_of_overhead(self.goals.topk_overhead)
         if self.period is None and not self.free and self.goals.speedup is not None:
-            return times.period_of_speedup(self.goals.speedup)
+            return self._asked(times).period_of_speedup(self.goals.speedup)
         return numpy.full(len(times.topk_seconds), self.period or self.vectorised.setting.period)
+
+    def _asked(self, times: Times) -> Times:
+        """The times whose speedup is the goal's."""
+        return times.attainable if self.goals.attainable else times
+
+    def _speedup_of(self, found: OperatingPoint) -> float:
+        return found.attainable_speedup if self.goals.attainable else found.speedup
 
     def _first_within_memory(self) -> int:
         """The first step whose compressed peak fits, by bisection; 0 if memory is not set, `most` + 1 if none fits."""
@@ -207,6 +214,7 @@ class Search:
         times = self.vectorised.times(targets)
         periods = self._period(times)
         speedups, overheads = times.speedup(periods), times.overhead(periods)
+        attainable = times.attainable.speedup(periods)
         return [
             OperatingPoint(
                 weights=_at(targets.get("weights"), each),
@@ -217,6 +225,7 @@ class Search:
                 speedup_limit=float(topk.speedup_limit(times.reduction[each])),
                 training_flops=float(1 - times.reduction[each]),
                 topk_overhead=float(overheads[each]),
+                attainable_speedup=float(attainable[each]),
             )
             for each in range(len(moving))
         ]

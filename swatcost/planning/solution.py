@@ -89,18 +89,19 @@ class Solution(Result, Answer):
         return pandas.DataFrame([{"what": what, **vars(each)} for what, each in rows])
 
 
-SOLVING = Scope(without=OF_EXECUTION, default_is={"period": "1000, or solved for"})
+SOLVING = Scope(own=OF_EXECUTION, default_is={"period": "1000, or solved for"})
 """The settings of a search: a period that is not given may be solved for."""
 
 
 _GOALS = ("speedup", "training_flops", "memory", "topk_overhead")
-_ALL = (*_GOALS, *EXECUTING)
+_ALL = (*_GOALS, "ideal", *EXECUTING)
 
 
 class Asked(Settings, Executing, total=False):
     """The keywords of `solution` and `solve`: goals, and the settings of `estimate`."""
 
     speedup: float | None
+    ideal: bool
     training_flops: float | None
     memory: str | int | None
     topk_overhead: float | None
@@ -109,7 +110,8 @@ class Asked(Settings, Executing, total=False):
 def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     """Finds the least sparse setting that reaches every goal.
 
-    speedup is the ideal speedup of a training step, Top-K included [-]; training_flops the share of dense training
+    speedup is that of a training step, Top-K included [-]: the attainable one if the device's profile has sparse
+    kernels, otherwise, or with ideal, the ideal one; training_flops the share of dense training
     FLOPs [-]; memory the peak of a step [bytes, a string such as "11GB", or a device], each tensor in its smallest
     storage format, with optimizer and precision as in `planning.memory_of`; topk_overhead the time that a Top-K adds to
     the sparse steps of its period [-]: with it the period is solved for. Of weights, acts and grads, those that are
@@ -132,7 +134,10 @@ def solution(network: Network | str | Path, **asked: Unpack[Asked]) -> Solution:
     fixed = {name: checked_sparsity(given[name], name) for name in OPERANDS if name in given}
     vectorised = Vectorised(network=traced, setting=setting)
     memory = wanted.pop("memory")
-    goals = Goals(**wanted, memory_bytes=None if memory is None else capacity_of(str(memory)))
+    attainable = wanted["speedup"] is not None and bool(setting.profile.kernels) and not asked.get("ideal", False)
+    goals = Goals(
+        **wanted, memory_bytes=None if memory is None else capacity_of(str(memory)), attainable=attainable
+    )  # fmt: skip
     topk_overhead = goals.topk_overhead
     if period is not None and topk_overhead is not None:
         raise SwatcostError("period: a Top-K overhead determines it, leave one of the two out")

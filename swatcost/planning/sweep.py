@@ -24,8 +24,8 @@ def sweep(network: Network | str | Path, *, paired: bool = False, **settings: Un
     acts, grads and period are combined first with first, second with second, instead of each with each; a single value
     goes with all. The frame has one row per combination, the settings in the first columns. A target that a method does
     not use is NaN in that method's rows, and its values are not combined there. Sparsities and reductions are
-    fractions, times are in seconds, speedups are ideal; training_macs and inference_macs are sparse, per sample.
-    break_even_period is NaN where no period pays off.
+    fractions, times are in seconds; speedups are ideal but for attainable_speedup; training_macs and inference_macs are
+    sparse, per sample. break_even_period is NaN where no period pays off.
 
     Raises SwatcostError for settings that `estimate` refuses.
 

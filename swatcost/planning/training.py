@@ -14,7 +14,7 @@ from swatcost.setting import Setting
 if TYPE_CHECKING:
     from torch import nn
 
-OF_EXECUTION = dict.fromkeys(("precision", "optimizer"), "it is the execution's")
+OF_EXECUTION = ("precision", "optimizer")
 """The settings that a function takes as part of the execution, by the same names."""
 
 
@@ -46,5 +46,5 @@ def trained(
 def timed_as(execution: Execution, network: Network, setting: Setting) -> Setting:
     """The setting with the execution's precision and optimizer, which the time of a step depends on, too."""
     precision = execution.precision.name
-    traced = network.conditions.autocast or "fp32"
-    return setting.but(precision=None if precision == traced else precision, optimizer=execution.optimizer.name)
+    is_default = precision == "fp32" and not network.conditions.autocast
+    return setting.but(precision=None if is_default else precision, optimizer=execution.optimizer.name)

@@ -131,6 +131,11 @@ def _what_counts_more(estimate: Estimate) -> str:
 def _memory(estimate: Estimate) -> list[str]:
     network, plan = estimate.network, estimate.plan
     sentences = ["Memory excludes buffers, optimizer state, the loss and workspace.", *unlisted_saves(network)]
+    traced = network.conditions.autocast or "fp32"
+    if estimate.precision.name != traced:
+        sentences.append(
+            f"Bytes are as traced, in {traced}: `swatcost memory --precision {estimate.precision.name}` converts them."
+        )
     if any(each.activation for each in plan.layers):
         first_is_dense = "first layer" in plan.kept_dense.values()
         sentences.append(

@@ -12,9 +12,10 @@ from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.estimate import every as every_period
-from swatcost.report.estimate import machine, speedup_name, title, unmeasured
+from swatcost.report.estimate import machine, title, unmeasured
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat, Sheet, Table
+from swatcost.report.speedups import figures
 from swatcost.report.time_notes import final_steps
 from swatcost.report.traced import variation
 from swatcost.version import __version__
@@ -99,9 +100,15 @@ def speedup_note(one: Estimate) -> str:
     """What the speedup rests on."""
     if one.simulated_reduction is not None:
         return f"Simulated speedup: cycles of {one.device.name}, and a Top-K once per period."
+    kernels = (
+        f"of the sparse kernels known on {one.device.name}"
+        if one.device.kernels
+        else f"of dense kernels on masked tensors, as no sparse kernel of {one.device.name} is known (`swatcost "
+        "calibrate` measures a machine's)"
+    )
     return (
-        "Ideal speedup, from FLOPs alone (Eqs. 7 and 8): step time is assumed to scale with FLOPs, which dense "
-        "hardware cannot deliver, and a Top-K is added once per period."
+        f"Attainable speedup: the fastest {kernels}. Ideal speedup, from FLOPs alone (Eqs. 7 and 8): step time is "
+        "assumed to scale with FLOPs, which dense hardware cannot deliver, and a Top-K is added once per period."
     )
 
 
@@ -156,9 +163,13 @@ def shown(cost: Cost, relative: bool) -> str:
 def _passes(heading: str, estimates: Mapping[str, Estimate], relative: bool) -> Table:
     """What each pass saves, and the speedup; in a wide terminal, what is left in MACs per sample."""
     one = next(iter(estimates.values()))
-    header = [heading, *reductions(one), speedup_name(one)]
+    header = [heading, *reductions(one), *(figure.label for figure in figures(one))]
     rows = [
-        [name, *(shown(cost, relative) for cost in reductions(each).values()), times(each.speedup)]
+        [
+            name,
+            *(shown(cost, relative) for cost in reductions(each).values()),
+            *(figure.value for figure in figures(each)),
+        ]
         for name, each in estimates.items()
     ]
     left = [scaled(each.costs.training.sparse) for each in estimates.values()]
@@ -306,6 +317,7 @@ def row_of(estimate: Estimate) -> dict[str, Any]:
         "convention": estimate.convention.name,
         **{f"{name}_reduction": cost.reduction for name, cost in reductions(estimate).items()},
         "model_compression": estimate.model_compression,
+        "attainable_speedup": estimate.attainable_speedup,
         "speedup": estimate.speedup,
         "training_dense_macs": training.dense,
         "training_sparse_macs": training.sparse,

@@ -1,7 +1,6 @@
 """What an estimate's report says, cell by cell: the forms lay it out."""
 
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 from swatcost.counting.conventions import EXACT
@@ -14,9 +13,10 @@ from swatcost.report.assumptions import assumptions, normalisation
 from swatcost.report.estimate_data import layer_rows as rows
 from swatcost.report.estimate_data import summary_rows as summary_rows
 from swatcost.report.estimate_data import to_dict as to_dict
-from swatcost.report.numbers import change, column_unit, percent, scaled, seconds, shape, times
+from swatcost.report.numbers import change, column_unit, percent, scaled, seconds, shape
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 from swatcost.report.sparsity import layers_kept_dense
+from swatcost.report.speedups import figures, is_simulated, kind_of_speedup, no_faster
 
 
 def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
@@ -111,11 +111,11 @@ def unmeasured(devices: Iterable[Device]) -> list[str]:
 
 def headline(estimate: Estimate) -> str:
     """The summary in sentences, without what tables have too."""
-    first, *others = summary(estimate)
+    found = summary(estimate)
     if not estimate.plan.asks_for_sparsity:
-        return "; ".join(map(_in_words, (first, *others))) + "."
-    _, speedup, kept = others
-    told = (_in_words(first), _in_words(speedup), f"kept dense: {kept.value} {kept.remark}".rstrip())
+        return "; ".join(map(_in_words, found)) + "."
+    *others, kept = (each for each in found if each.label != "weights")
+    told = (*map(_in_words, others), f"kept dense: {kept.value} {kept.remark}".rstrip())
     return " ".join(f"{each[0].upper()}{each[1:]}." for each in told)
 
 
@@ -141,37 +141,22 @@ def summary(estimate: Estimate) -> list[Figure]:
     layer, why = _kept_dense(estimate)
     normalises = any(each.is_norm for each in estimate.network.layers)
     inputs = f"inputs of {normalisation(estimate.network)}" if estimate.activation_reduction and normalises else ""
-    return [
+    first, *others = figures(estimate)
+    found = [
         Figure("training FLOPs", change(training.reduction), f"{beside}inference {change(inference.reduction)}"),
         Figure("weights", f"{estimate.model_compression:.1f}× fewer", kept),
-        Figure(speedup_name(estimate), times(estimate.speedup), _what_it_assumes(estimate)),
+        *others,
         Figure("kept dense", layer, f"{why}; {inputs}".lstrip("; ") if inputs else why),
     ]
-
-
-def speedup_name(estimate: Estimate) -> str:
-    """Which of the answers for time an estimate's speedup is."""
-    return f"{kind_of_speedup(estimate)} speedup"
-
-
-def kind_of_speedup(estimate: Estimate) -> str:
-    """ideal: it follows from FLOPs alone (Eqs. 7 and 8); simulated: from an accelerator's cycles."""
-    return "ideal" if estimate.simulated_reduction is None else "simulated"
-
-
-def _what_it_assumes(estimate: Estimate) -> str:
-    if estimate.simulated_reduction is not None:
-        limit = f", {times(estimate.speedup_limit)} without Top-K" if estimate.plan.method.selects else ""
-        return f"from cycles on {estimate.device.name}{limit}"
-    slower = "slower than dense training; " if estimate.speedup < 1 else ""
-    limit = (
-        f"({times(estimate.speedup_limit)} without Top-K); " if estimate.plan.method.selects else "from FLOPs alone; "
-    )
-    return f"{slower}{limit}not on dense hardware"
+    found.insert(0 if no_faster(estimate) else 2, first)
+    return found
 
 
 def _on(estimate: Estimate) -> str:
-    return f"on {machine(estimate.device)}, batch {estimate.batch_size}"
+    step = estimate.dense_step
+    at_most = "at most " if step.basis == "bound" else ""
+    mfu = "" if step.utilisation is None else f", MFU {at_most}{percent(step.utilisation)}"
+    return f"on {machine(estimate.device)}, batch {estimate.batch_size}{mfu}"
 
 
 def _kept_dense(estimate: Estimate) -> tuple[str, str]:
@@ -233,25 +218,22 @@ _HELD = {"backward_weights": "weights read in the backward pass"}
 
 
 def time(estimate: Estimate) -> Table:
-    """A dense step and, if anything is sparse, what Top-K leaves of the speedup."""
-    rows = [[f"dense step, batch {estimate.batch_size}", seconds(estimate.dense_step.seconds)]]
-    if estimate.plan.asks_for_sparsity:
-        if estimate.plan.method.selects:
-            period = estimate.break_even_period
-            by_idea = list(estimate.topk_seconds_by_idea.items())
-            rows.append([f"one Top-K, {every(estimate.topk_period)}", seconds(by_idea[0][1])])
-            for (_, before), (idea, after) in pairwise(by_idea):
-                saved = f"{seconds(abs(after - before))} {'less' if after <= before else 'more'}"
-                rows.append([f"… {_IDEAS.get(idea, idea)}", f"{seconds(after)}, {saved}"])
-            rows += [
-                [
-                    f"{kind_of_speedup(estimate)} break-even period",
-                    "never" if period is None else f"{period} iteration{'s' if period > 1 else ''}",
-                ],
-            ]
-        if estimate.masked_step_seconds is not None:
-            rows.append(["step with masked dense tensors", seconds(estimate.masked_step_seconds)])
-    return Table([f"time on {machine(estimate.device)}", ""], rows)
+    """A step, dense and by each account of a sparse one, and a Top-K refresh."""
+    device, batch = estimate.device, f"batch {estimate.batch_size}"
+    step = estimate.dense_step.seconds
+    if not estimate.plan.asks_for_sparsity:
+        return Table([f"time on {machine(device)}", "dense"], [[f"step, {batch}", seconds(step)]])
+    sparse = {kind_of_speedup(estimate): step / estimate.speedup}
+    if not is_simulated(estimate):
+        sparse = {"attainable": estimate.attainable_seconds, **sparse}
+    selects = estimate.plan.method.selects
+    label = f"step with its share of Top-K, {batch}" if selects else f"step, {batch}"
+    rows = [[label, seconds(step), *map(seconds, sparse.values())]]
+    if selects:
+        (_, once), *ideas = estimate.topk_seconds_by_idea.items()
+        rows.append([f"one Top-K, {every(estimate.topk_period)}", "", *[seconds(once)] * len(sparse)])
+        rows += [[f"… {_IDEAS.get(idea, idea)}", "", *[seconds(after)] * len(sparse)] for idea, after in ideas]
+    return Table([f"time on {machine(device)}", "dense", *sparse], rows)
 
 
 _IDEAS = {"one sample": "with one sample", "hidden": "hidden behind the period"}

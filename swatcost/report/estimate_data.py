@@ -17,6 +17,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
     """Plain data: numbers, strings, lists and dicts. MACs are per sample, memory is for the batch."""
     network, plan = estimate.network, estimate.plan
     shapes = [list(network.sample_shape(shape)) for shape in network.input_shapes]
+    kernels = _kernels(estimate)
     return {
         "schema": SCHEMA,
         "swatcost_version": __version__,
@@ -47,9 +48,14 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "channels_pruned": estimate.channels_pruned,
             "dense_step_seconds": estimate.dense_step.seconds,
             "dense_step_source": dense_step_source(estimate),
+            "dense_step_basis": estimate.dense_step.basis,
+            "precision": estimate.precision.name,
+            "model_flops_utilisation": estimate.dense_step.utilisation,
+            "attainable_step_seconds": estimate.attainable_step.seconds,
             "topk_seconds": estimate.topk_seconds,
             "topk_seconds_by_idea": estimate.topk_seconds_by_idea,
             "masked_step_seconds": estimate.masked_step_seconds,
+            "attainable_speedup": estimate.attainable_speedup,
             "speedup": estimate.speedup,
             "speedup_limit": estimate.speedup_limit,
             "break_even_period": estimate.break_even_period,
@@ -60,10 +66,20 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             **_by_name(estimate.memory.by_holder()),
             "masked_activations": {"dense": estimate.memory.saved_activations.dense, "sparse": estimate.memory.masked},
         },
-        "layers": [_layer(estimate, each) for each in estimate.layers],
+        "layers": [
+            _layer(estimate, each) | {"kernels": kernels.get(place)} for place, each in enumerate(estimate.layers)
+        ],
         "uncounted": [asdict(each) for each in estimate.uncounted],
         "assumptions": [*map(str, assumptions(estimate))],
     }
+
+
+def _kernels(estimate: Estimate) -> dict[int, dict[str, str]]:
+    """What runs the passes of each layer in an attainable step, by the layer's place, as far as that is known."""
+    found: dict[int, dict[str, str]] = {}
+    for each in estimate.attainable_step.choices:
+        found.setdefault(each.layer, {}).update(dict.fromkeys(each.passes, each.kernel))
+    return found
 
 
 def _by_name(costs: dict[str, Cost]) -> dict[str, dict[str, float]]:
@@ -159,7 +175,9 @@ def summary_rows(estimate: Estimate) -> list[dict[str, Any]]:
         _single("activation_reduction", "fraction of elements", estimate.activation_reduction),
         _single("model_compression", "ratio", estimate.model_compression),
         _single("dense_step", "seconds", estimate.dense_step.seconds),
+        _single("attainable_step", "seconds", estimate.attainable_step.seconds),
         _single("topk", "seconds", estimate.topk_seconds),
+        _single("attainable_speedup", "ratio", estimate.attainable_speedup),
         _single("speedup", "ratio", estimate.speedup),
         _single("speedup_limit", "ratio", estimate.speedup_limit),
         _single("break_even_period", "iterations", estimate.break_even_period),

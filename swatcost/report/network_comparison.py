@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from swatcost.estimate import Estimate
@@ -18,9 +19,9 @@ from swatcost.report.comparison import (
     training_heading,
     training_reductions,
 )
-from swatcost.report.estimate import speedup_name
-from swatcost.report.numbers import scaled, times
+from swatcost.report.numbers import scaled
 from swatcost.report.sheet import Sheet, Table
+from swatcost.report.speedups import figures
 
 
 def sheet(comparison: NetworkComparison, layers: bool = False) -> Sheet:
@@ -48,7 +49,10 @@ def _sheet(comparison: NetworkComparison, relative: bool) -> Sheet:
         tables=[
             _dense(comparison),
             training,
-            _by_method(comparison, speedup_name(one), lambda each: times(each.speedup)),
+            *(
+                _by_method(comparison, figure.label, partial(_speedup, place))
+                for place, figure in enumerate(figures(one))
+            ),
         ],
         notes=[
             f"{'Shares of dense' if relative else 'Reductions'} are of MACs of a training step averaged over the run.",
@@ -62,6 +66,10 @@ def _sheet(comparison: NetworkComparison, relative: bool) -> Sheet:
         ],
         paper=replace(training, footnote=below),
     )
+
+
+def _speedup(place: int, estimate: Estimate) -> str:
+    return figures(estimate)[place].value
 
 
 def _under_each(comparison: NetworkComparison) -> dict[str, Estimate]:

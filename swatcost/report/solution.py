@@ -9,6 +9,7 @@ from swatcost.report.estimate import every as every_period
 from swatcost.report.estimate import machine, notes, title, unmeasured
 from swatcost.report.numbers import change, percent, scaled, times
 from swatcost.report.sheet import Figure, Sheet, Table
+from swatcost.report.speedups import figures, no_faster
 
 _NAMES = {"weights": "weights", "acts": "activations", "grads": "output gradients"}
 
@@ -37,12 +38,16 @@ def goals(solution: Solution) -> str:
     """The goals in words."""
     asked = solution.goals
     words = [
-        asked.speedup is not None and f"an ideal speedup of {times(asked.speedup)}",
+        asked.speedup is not None and f"{_kind(solution)} speedup of {times(asked.speedup)}",
         asked.training_flops is not None and f"at most {percent(asked.training_flops)} of dense training FLOPs",
         asked.memory_bytes is not None and f"a step within {scaled(asked.memory_bytes, 'B')}",
         asked.topk_overhead is not None and f"a Top-K overhead of at most {percent(asked.topk_overhead)}",
     ]
     return ", ".join(each for each in words if each)
+
+
+def _kind(solution: Solution) -> str:
+    return "an attainable" if solution.goals.attainable else "an ideal"
 
 
 def summary(solution: Solution) -> list[Figure]:
@@ -57,15 +62,18 @@ def summary(solution: Solution) -> list[Figure]:
         label = "reached at period" if "period" in solution.setting.asked else "shortest period"
         return [Figure(label, f"{least.period:,} iterations", f"with {_sparsities(least)}")]
     exact = f"({percent(solution.exact)} under exact)" if solution.exact is not None else ""
-    return [
+    attainable, *ideal = figures(solution.estimate)
+    found = [
         Figure(
             "equal sparsities" if len(solution.free) > 1 else "least sparse",
             _sparsities(least),
             "; ".join(filter(None, (exact, every))),
         ),
         Figure("training FLOPs", change(1 - least.training_flops)),
-        Figure("ideal speedup", times(least.speedup), "from FLOPs alone; not on dense hardware"),
+        *ideal,
     ]
+    found.insert(0 if no_faster(solution.estimate) else 1, attainable)
+    return found
 
 
 def refusal(solution: Solution) -> str:
@@ -76,7 +84,10 @@ def refusal(solution: Solution) -> str:
     sentences = []
     if "speedup" in solution.unreached:
         without = f" ({times(limit.speedup_limit)} without Top-K)" if asked.method.selects else ""
-        sentences.append(f"an ideal speedup of at most {times(limit.speedup)}{without}")
+        most = f"{times(limit.speedup)}{without}"
+        if solution.goals.attainable:
+            most = f"{times(limit.attainable_speedup)} (ideal {times(limit.speedup)}, which --ideal asks for)"
+        sentences.append(f"{_kind(solution)} speedup of at most {most}")
     if "training_flops" in solution.unreached:
         sentences.append(f"at least {percent(limit.training_flops)} of dense training FLOPs")
     if "memory_bytes" in solution.unreached:
@@ -107,6 +118,7 @@ def tables(solution: Solution) -> list[Table]:
 
 def _setting(solution: Solution, at: OperatingPoint) -> Table:
     lines = [
+        ["attainable speedup", times(at.attainable_speedup)],
         ["ideal speedup", times(at.speedup)],
         ["ideal speedup without Top-K", times(at.speedup_limit)],
         ["training FLOPs, relative to dense", percent(at.training_flops)],
@@ -123,11 +135,12 @@ def _setting(solution: Solution, at: OperatingPoint) -> Table:
 def _freedom(solution: Solution) -> Table:
     shown = [name for name in _NAMES if getattr(solution.freedom[0], name) is not None]
     header = [f"{_NAMES[name]}\nsparse" for name in shown]
-    header += ["FLOPs\nleft", "ideal\nspeedup", "period\n[iterations]", "Top-K\noverhead"]
+    header += ["FLOPs\nleft", "attainable\nspeedup", "ideal\nspeedup", "period\n[iterations]", "Top-K\noverhead"]
     lines = [
         [
             *(percent(getattr(each, name)) for name in shown),
             percent(each.training_flops),
+            times(each.attainable_speedup),
             times(each.speedup),
             f"{each.period:,}",
             percent(each.topk_overhead),
@@ -139,6 +152,14 @@ def _freedom(solution: Solution) -> Table:
 
 def _meanings(solution: Solution) -> list[str]:
     sentences = []
+    if solution.goals.speedup is not None:
+        device = solution.setting.profile.name
+        why = "as asked" if solution.setting.profile.kernels else f"as no sparse kernel of {device} is known"
+        sentences.append(
+            f"The speedup that is solved for is the attainable one, of the sparse kernels known on {device}."
+            if solution.goals.attainable
+            else f"The speedup that is solved for is the ideal one, {why}."
+        )
     if solution.free:
         free = " and ".join(_NAMES[name] for name in solution.free)
         one = "one sparsity for" if len(solution.free) > 1 else "the sparsity of"

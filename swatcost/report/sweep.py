@@ -10,7 +10,7 @@ from swatcost.distributions import DISTRIBUTIONS
 from swatcost.network import Network
 from swatcost.report.estimate import title, unmeasured
 from swatcost.report.numbers import percent, seconds, times
-from swatcost.report.sheet import Sheet, Table
+from swatcost.report.sheet import Caveat, Sheet, Table
 
 if TYPE_CHECKING:
     import pandas
@@ -36,7 +36,7 @@ def sheet(swept: Swept, layers: bool = False) -> Sheet:
     return Sheet(
         opening=[title(network), _constant(frame, varying)],
         tables=[_table(frame, varying)],
-        notes=[*_notes(frame), *unmeasured(devices)],
+        notes=[*_notes(frame), *_of_kernels(devices), *unmeasured(devices)],
     )
 
 
@@ -89,6 +89,7 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
             *(_value(name, row[name]) for name in (*words, *numbers)),
             percent(row["training_reduction"]),
             *([_topk(row["topk_seconds"])] if frame["topk_seconds"].nunique() > 1 else []),
+            times(row["attainable_speedup"]),
             times(row["speedup"]),
             times(row["speedup_limit"]),
             "never" if row["break_even_period"] != row["break_even_period"] else f"{row['break_even_period']:,.0f}",
@@ -97,8 +98,21 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
     ]
     header = [_HEADINGS.get(name, name) for name in (*words, *numbers)]
     header += ["training\nreduction", *(["Top-K"] if frame["topk_seconds"].nunique() > 1 else [])]
-    header += ["ideal\nspeedup", "without\nTop-K", "break-even\nperiod"]
+    header += ["attainable\nspeedup", "ideal\nspeedup", "without\nTop-K", "break-even\nperiod"]
     return Table(header, lines, text_columns=len(words))
+
+
+def _of_kernels(devices: Sequence[Device]) -> list[str]:
+    """Of which devices no sparse kernel is known."""
+    without = list(dict.fromkeys(each.name for each in devices if not each.kernels))
+    if not without:
+        return []
+    return [
+        Caveat(
+            f"Attainable speedup: no sparse kernel of {' and '.join(without)} is known, so that it is that of dense "
+            "kernels on masked tensors; `swatcost calibrate` measures a machine's kernels."
+        )
+    ]
 
 
 def _notes(frame: pandas.DataFrame) -> list[str]:
@@ -112,8 +126,9 @@ def _notes(frame: pandas.DataFrame) -> list[str]:
         sentences.append(f"{methods}: activations stay dense, so acts does not apply.")
     sentences.append(
         "Training reduction: of the MACs of a training step, averaged over the run; CSV has inference and memory too. "
-        "Ideal speedup (Eqs. 7 and 8): step time is assumed to scale with FLOPs. Break-even period: the "
-        "shortest period [iterations] at which sparse training is no slower than dense."
+        "Attainable speedup: the fastest that the device's known kernels give. Ideal speedup (Eqs. 7 and 8): step time "
+        "is assumed to scale with FLOPs; break-even period: the shortest [iterations] at which it is then no slower "
+        "than dense training."
     )
     sentences.append("For the assumptions behind a row, run `swatcost MODEL` with its settings.")
     return sentences

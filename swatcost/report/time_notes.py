@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 
 from swatcost.estimate import Estimate
+from swatcost.report.attainable import attainable_sentence
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
+from swatcost.timing.dense_step import peak_of
 from swatcost.timing.selection import masked_sizes
 from swatcost.timing.topk import REDUCTIONS_OF_EQS_7_AND_8
 
@@ -14,6 +16,8 @@ def step_times(estimate: Estimate) -> list[str]:
     device, reduction = estimate.device, estimate.training_reduction
     source = f"Dense step on {device.name}: {dense_step_source(estimate)}."
     sentences = [Caveat(source) if "NOT MEASURED" in source or "EXTRAPOLATED" in source else source]
+    if estimate.timed_in_single_precision:
+        sentences.append(Caveat(f"TIMED IN SINGLE PRECISION: {device.name} has no times in {estimate.precision.name}."))
     if not reduction:
         return sentences
     if estimate.simulated_reduction is not None:
@@ -26,11 +30,8 @@ def step_times(estimate: Estimate) -> list[str]:
     sentences.append(
         "Ideal speedup: step time is assumed to scale with FLOPs (SWAT, A.4), which dense hardware cannot deliver."
     )
-    if estimate.masked_step_seconds is not None:
-        sentences.append(
-            "The step with masked dense tensors is what this machine runs without sparse kernels: the dense step, "
-            "masking, and its share of a Top-K refresh."
-        )
+    attainable = attainable_sentence(estimate)
+    sentences.append(Caveat(attainable) if "EXTRAPOLATED" in attainable else attainable)
     sentences += _selecting(estimate)
     if estimate.topk_seconds and device.is_topk(estimate.selecting.algorithm):
         sentences.append(
@@ -119,7 +120,7 @@ def final_steps(estimates: Iterable[Estimate]) -> list[str]:
 def dense_step_source(estimate: Estimate) -> str:
     """Where the dense step's time comes from."""
     device, step, batch_size = estimate.device, estimate.dense_step, estimate.batch_size
-    source = f" ({device.source})"
+    source = f" ({_sources(estimate)})"
     if step.basis == "simulated":
         return "simulated, not measured" + source
     if step.basis == "mfu":
@@ -146,6 +147,16 @@ def dense_step_source(estimate: Estimate) -> str:
     same = reference.batch_size == batch_size
     rescaled = "" if same else f" at batch {reference.batch_size} and scaled to {batch_size}"
     return f"measured{rescaled}" + source
+
+
+def _sources(estimate: Estimate) -> str:
+    """Who says what the time rests on: of peaks, those in the step's precision."""
+    device, step = estimate.device, estimate.dense_step
+    if step.basis not in ("bound", "mfu") or not step.parts:
+        return device.source
+    kinds = dict.fromkeys(each.kind for each in step.parts if each.layer is not None)
+    peaks = [peak_of(device, step.numbers, each).source for each in kinds]
+    return "; ".join(dict.fromkeys([*peaks, device.bandwidth_source or device.source]))
 
 
 def _rates(estimate: Estimate) -> str:

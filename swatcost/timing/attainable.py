@@ -8,7 +8,7 @@ as in the dense step.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from swatcost.common.elementwise import least, where
 from swatcost.devices import Device
@@ -18,7 +18,7 @@ from swatcost.network import Network
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
-from swatcost.timing.dense_step import SINGLE, Numbers, StepTime
+from swatcost.timing.dense_step import StepTime
 from swatcost.timing.kernel_times import KernelTimes
 from swatcost.timing.selection import selected
 from swatcost.timing.shapes import Shape, shape_of
@@ -83,7 +83,6 @@ def attainable_step(
     dense: StepTime,
     batch_size: int,
     phases: Sequence[Phase],
-    numbers: Numbers = SINGLE,
 ) -> AttainableStep:
     """The attainable time of a sparse step of `batch_size` samples; `phases` are those of the method's schedule.
 
@@ -93,10 +92,22 @@ def attainable_step(
         weights, activations = selected(network, plan, batch_size)
         masking = sum(masking_seconds(device, size) * sparse for size, sparse in (*weights, *activations))
         return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
-    finding = _Finding(network, plan, device, dense, batch_size, numbers)
+    finding = _Finding(network, plan, device, dense, batch_size)
     seconds = sum(phase.share * finding.seconds(phase.scale) for phase in phases)
     choices = () if hasattr(seconds, "shape") else tuple(finding.choices(1.0))
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
+
+
+Obstacle = Literal["pattern", "operand", "precision", "layers"]
+"""Why a kernel runs nothing: its pattern of zeros, the operand that it takes, its precision, or the layers' kinds."""
+
+
+def obstacles(
+    network: Network, plan: SparsityPlan, device: Device, dense: StepTime, batch_size: int
+) -> dict[str, Obstacle | None]:
+    """By kernel of the device, the first obstacle to running any pass of the step with it; None if there is none."""
+    finding = _Finding(network, plan, device, dense, batch_size)
+    return {each.name: finding.obstacle(each) for each in device.kernels}
 
 
 def masking_seconds(device: Device, elements: float) -> float:
@@ -119,7 +130,6 @@ class _Finding:
     device: Device
     dense: StepTime
     batch_size: int
-    numbers: Numbers
 
     def seconds(self, scale: float) -> Any:
         """The time of a step [s] at this fraction of the target sparsities."""
@@ -167,6 +177,23 @@ class _Finding:
                     whole.append(choice)
         yield from _best(single, whole)
 
+    def obstacle(self, kernel: Kernel) -> Obstacle | None:
+        """The first reason for which the kernel runs no pass of any layer; None if it runs some."""
+        layers = [
+            (layer, sparsity, shape)
+            for layer, sparsity in self.plan.by_layer(self.network)
+            if layer.is_weight_layer and (shape := shape_of(layer, self.network, self.batch_size)) is not None
+        ]
+        operand = _OPERANDS[kernel.operand]
+        taken = [each for each in layers if self._has_pattern(kernel, each[1].of(operand))]
+        if not any(self._takes(kernel, each) for each in {point.in_pass for point in kernel.points}):
+            return "operand"
+        if not taken:
+            return "pattern" if any(sparsity.of(operand) > 0 for _, sparsity, _ in layers) else "operand"
+        if any(self._runs(kernel, layer, shape) for layer, _, shape in taken):
+            return None
+        return "layers" if any(self._in_precision(kernel, shape) for _, _, shape in taken) else "precision"
+
     def _on_dense(self, place: int, layer: Layer, sparsity: LayerSparsity, in_pass: Pass, seconds: float) -> Choice:
         """A pass on dense kernels, with masking of the operand that it is charged with."""
         masking: Any = 0.0
@@ -189,16 +216,19 @@ class _Finding:
 
     def _runs(self, kernel: Kernel, layer: Layer, shape: Shape) -> bool:
         """Whether the kernel runs the layer, in the precision of the step."""
-        precisions = self.numbers.of(shape.kind)
-        same = kernel.precision in precisions or (kernel.precision in _HALF and not set(_HALF).isdisjoint(precisions))
         is_product = shape.kind == "conv" and shape.window == 1 and shape.stride == 1 and "linear" in kernel.kinds
         return (
-            same
+            self._in_precision(kernel, shape)
             and (shape.kind in kernel.kinds or is_product)
             and kernel.window in (None, shape.window)
             and kernel.stride in (None, shape.stride)
             and layer.groups == 1
         )
+
+    def _in_precision(self, kernel: Kernel, shape: Shape) -> bool:
+        """Whether the kernel computes in the precision of the step."""
+        precisions = self.dense.numbers.of(shape.kind)
+        return kernel.precision in precisions or (kernel.precision in _HALF and not set(_HALF).isdisjoint(precisions))
 
     def _takes(self, kernel: Kernel, in_pass: KernelPass) -> bool:
         """Whether the method makes the kernel's operand sparse in all passes that read it there."""

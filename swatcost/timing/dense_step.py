@@ -7,6 +7,7 @@ from typing import Literal
 
 from swatcost.common.errors import SwatcostError
 from swatcost.devices import DenseStep, Device
+from swatcost.devices.operations import Peak
 from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
 from swatcost.timing.rooflines import Rooflines
@@ -68,7 +69,8 @@ class StepTime:
     """The time of a dense training step [s], what it rests on, and the parts that it consists of, where they are known.
 
     `reference` is the measured step that it is taken or scaled from. `peak_seconds` is the time that its products take
-    at the device's peaks [s], None if these are not known.
+    at the device's peaks [s], None if these are not known. `numbers` are in what it computes: what was asked for, or
+    single precision on a device that has neither times nor peaks of that.
     """
 
     seconds: float
@@ -76,6 +78,7 @@ class StepTime:
     reference: DenseStep | None = None
     parts: tuple[Part, ...] = ()
     peak_seconds: float | None = None
+    numbers: Numbers = SINGLE
 
     @property
     def same_network(self) -> bool:
@@ -117,16 +120,18 @@ def dense_step(
     device's peaks. Otherwise it is, in this order, a measured step of the network; the sum of its operations' measured
     times and the optimizer's `update`; what other networks' measured steps give; or a lower bound from a data sheet.
 
-    Raises SwatcostError if the device has no times in the precision that is asked for.
+    Raises SwatcostError for an mfu on a device without peaks.
     """
+    numbers = numbers if _has(device, numbers) else SINGLE
     work = _Work(network, device, batch_size, numbers, update)
     own = [
         each for each in device.dense_steps if (each.network, each.training_macs) == (network.name, training_macs)
     ] if numbers == SINGLE else []  # fmt: skip
     parts = tuple(work.parts())
     found = StepTime(
-        seconds=sum(each.seconds for each in parts), basis="bound", parts=parts, peak_seconds=work.at_peaks
-    )
+        seconds=sum(each.seconds for each in parts), basis="bound", parts=parts, peak_seconds=work.at_peaks,
+        numbers=numbers,
+    )  # fmt: skip
     if mfu is not None:
         if work.at_peaks is None:
             raise SwatcostError(f"mfu: {device.name} has no peaks that it could be a share of")
@@ -137,11 +142,6 @@ def dense_step(
         return replace(found.scaled_to(seconds), basis="measured", reference=nearest)
     if device.operations:
         return replace(found, basis="operations")
-    if numbers != SINGLE and (device.rates or device.dense_steps) and not parts:
-        raise SwatcostError(
-            f"{device.name} has no times in {' or '.join(numbers.products)}: leave the precision out, or measure "
-            "them with `swatcost calibrate --precision`"
-        )
     if device.dense_steps and device.rates is None and numbers == SINGLE:
         step = device.dense_steps[0]
         seconds = training_macs * batch_size / device.macs_per_second
@@ -151,6 +151,25 @@ def dense_step(
         seconds = seconds_of(training_macs * batch_size, network.traffic_bytes(batch_size))
         return replace(found.scaled_to(seconds), basis="rates" if device.measured else "bound")
     return found
+
+
+def _has(device: Device, numbers: Numbers) -> bool:
+    """Whether the device has times of every kind of product in these numbers: measured ones, or peaks."""
+    known = {each.precision for each in device.operations} or {each.name for each in device.precisions}
+    return all(known & {*numbers.of(kind)} for kind in ("conv", "linear"))
+
+
+def peak_of(device: Device, numbers: Numbers, kind: str) -> Peak:
+    """The device's peak for a kind of product. Raises SwatcostError if it has none in the precision of this step."""
+    asked = numbers.of(kind)
+    peaks = {each.name: each for each in device.precisions}
+    for name in asked:
+        if name in peaks:
+            return peaks[name]
+    raise SwatcostError(
+        f"{device.name} has no peak in {' or '.join(asked)}: choose a precision whose products are in "
+        f"{' or '.join(peaks)}"
+    )
 
 
 @dataclass(frozen=True)
@@ -199,16 +218,7 @@ class _Work:
                     yield shape.kind if shape else "custom", in_pass, macs[in_pass] * grows, place, shape
 
     def _peak(self, kind: str) -> float:
-        """The device's peak for a kind of product [MAC/s]. Raises SwatcostError if it has none in this precision."""
-        asked = self.numbers.of(kind)
-        peaks = {each.name: each.macs_per_second for each in self.device.precisions}
-        for name in asked:
-            if name in peaks:
-                return peaks[name]
-        raise SwatcostError(
-            f"{self.device.name} has no peak in {' or '.join(asked)}: choose a precision whose products are in "
-            f"{' or '.join(peaks)}"
-        )
+        return peak_of(self.device, self.numbers, kind).macs_per_second
 
     @cached_property
     def _rooflines(self) -> Mapping[str, Rooflines]:

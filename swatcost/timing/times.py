@@ -1,6 +1,6 @@
 """The times of a step, their speedup, and A.4's equations solved for the period."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from swatcost.common.elementwise import where
@@ -54,18 +54,10 @@ class Times:
             hidden=self.hidden,
         )
 
-    def attainable_seconds(self, period: Any) -> Any:
-        """The attainable time of a sparse step with its share of a Top-K refresh every `period` iterations [s]."""
-        topk_seconds = self.topk_seconds
-        if self.hidden:
-            topk_seconds = topk.exposed_seconds(
-                topk_seconds=topk_seconds, sparse_step_seconds=self.attainable_step_seconds, period=period
-            )
-        return self.attainable_step_seconds + topk_seconds / period
-
-    def attainable_speedup(self, period: Any) -> Any:
-        """The dense time over the attainable one, with a Top-K refresh every `period` iterations [-]."""
-        return self.dense_step_seconds / self.attainable_seconds(period)
+    @property
+    def attainable(self) -> "Times":
+        """These times with the attainable step as the sparse one: what follows from them is attainable, not ideal."""
+        return replace(self, reduction=1 - self.attainable_step_seconds / self.dense_step_seconds)
 
     def overhead(self, period: Any) -> Any:
         """The time that a Top-K refresh adds, relative to the sparse steps of its period [-]."""
