@@ -16,7 +16,7 @@ from swatcost.planning.explanation import EXPLAINING
 from swatcost.planning.run_plan import PLANNING
 from swatcost.planning.solution import SOLVING
 from swatcost.planning.sweep import SWEEPING
-from swatcost.reference.scopes import RUNNING, VALIDATING
+from swatcost.reference.scopes import RUNNING, TIMING, VALIDATING_OR_TIMING
 from swatcost.setting import EVERY_SETTING, OPTIONS, Option, Scope, option_name
 from swatcost.simulation.simulation import SIMULATING
 from swatcost.simulation.study import STUDYING
@@ -26,7 +26,8 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SCOPES = {
     "sweep": SWEEPING, "solve": SOLVING, "compare": COMPARING, "compare, several models": COMPARING_NETWORKS,
     "explain": EXPLAINING, "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING, "export": EXPORTING,
-    "run": RUNNING, "validate": VALIDATING, "explore, as controls": EXPLORING,
+    "run": RUNNING, "validate": VALIDATING_OR_TIMING, "validate --time": TIMING,
+    "explore, as controls": EXPLORING,
 }  # fmt: skip
 """Commands whose settings differ from those of an estimate."""
 
