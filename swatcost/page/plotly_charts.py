@@ -38,8 +38,9 @@ CHARTS = {
         "The layers that cost most, largest first. Diamonds show their shares of dense training.",
     ),
     "period": (
-        "Ideal speedup against the Top-K period",
-        "From FLOPs alone (Eqs. 7 and 8). The longer the thresholds of a Top-K are kept, the less it costs per step.",
+        "Speedup against the Top-K period",
+        "Ideal: from FLOPs alone (Eqs. 7 and 8); attainable: with known kernels. The longer the thresholds "
+        "of a Top-K are kept, the less it costs per step.",
     ),
 }
 """Each figure's title, and a sentence on how to read it."""
@@ -50,7 +51,7 @@ _DENSE_CHARTS = {
 }
 _SIMULATED_CHARTS = {
     "period": (
-        "Simulated speedup against the Top-K period",
+        "Speedup against the Top-K period",
         "From simulated cycles. The longer the thresholds of a Top-K are kept, the less it costs per step.",
     ),
 }
@@ -79,7 +80,8 @@ class Chart:
 def charts(estimate: Estimate) -> list[Chart]:
     """The figures of an estimate in the order in which they are read."""
     words = CHARTS if estimate.plan.asks_for_sparsity else _DENSE_CHARTS
-    words |= _SIMULATED_CHARTS if estimate.simulated_reduction is not None else {}
+    if estimate.simulated_reduction is not None:
+        words = {**words, **_SIMULATED_CHARTS}
     return [Chart(name, *words[name], drawn) for name, drawn in figures_of(estimate).items()]
 
 

@@ -83,7 +83,9 @@ class Predictions:
             sizes = self._masked_sizes(layer, sparsity, first=layer.weight not in seen)
             seen.add(layer.weight)
             if sizes:
-                seconds[PartKey(place, MASKING, "forward")] = sum(masking_seconds(found.device, each) for each in sizes)
+                each_bytes = found.dense_step.numbers.product_bytes
+                taken = sum(masking_seconds(found.device, each, each_bytes) for each in sizes)
+                seconds[PartKey(place, MASKING, "forward")] = taken
         return seconds
 
     def _masked_sizes(self, layer: Layer, sparsity: LayerSparsity, *, first: bool) -> list[float]:

@@ -90,7 +90,10 @@ def attainable_step(
     """
     if not dense.parts or not device.kernels:
         weights, activations = selected(network, plan, batch_size)
-        masking = sum(masking_seconds(device, size) * sparse for size, sparse in (*weights, *activations))
+        masking = sum(
+            masking_seconds(device, size, dense.numbers.product_bytes) * sparse
+            for size, sparse in (*weights, *activations)
+        )
         return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
     seconds = sum(phase.share * finding.seconds(phase.scale) for phase in phases)
@@ -110,11 +113,11 @@ def obstacles(
     return {each.name: finding.obstacle(each) for each in device.kernels}
 
 
-def masking_seconds(device: Device, elements: float) -> float:
-    """The time of masking an array [s]: measured, or reading and writing 4 bytes per element; 0 if neither is known."""
+def masking_seconds(device: Device, elements: float, element_bytes: int = 4) -> float:
+    """The time of masking an array [s]: measured, or reading and writing every element; 0 if neither is known."""
     if device.masking is not None:
         return device.masking.seconds(elements)
-    return 2 * 4 * elements / device.bytes_per_second if device.bytes_per_second else 0.0
+    return 2 * element_bytes * elements / device.bytes_per_second if device.bytes_per_second else 0.0
 
 
 def _knows_masking(device: Device) -> bool:
@@ -214,7 +217,8 @@ class _Finding:
                 size: float = layer.weight_elements
                 if operand == "activation":
                     size = self.batch_size * self.network.input_elements(layer, self.batch_size)
-                masking = masking + where(sparsity.of(operand) > 0, masking_seconds(self.device, size), 0.0)
+                seconds = masking_seconds(self.device, size, self.dense.numbers.product_bytes)
+                masking = masking + where(sparsity.of(operand) > 0, seconds, 0.0)
         return masking
 
     @staticmethod
