@@ -238,7 +238,11 @@ class Estimate(Result):
     @property
     def attainable_speedup(self) -> float:
         """Dense over attainable time with a Top-K refresh every topk_period iterations [-]."""
-        return float(self.times.attainable.speedup(self.topk_period))
+        return self.attainable_every(self.topk_period)
+
+    def attainable_every(self, period: float) -> float:
+        """The attainable speedup with a Top-K refresh every `period` iterations [-]."""
+        return float(self.times.attainable.speedup(period))
 
     @cached_property
     def kernel_obstacles(self) -> dict[str, Obstacle | None]:

@@ -31,7 +31,8 @@ def _layers(name: str) -> Rule:
             without = plan_of(found.network, found.setting.but(**{name: None}))
         except SwatcostError:
             return None
-        same = without.layers == found.plan.layers
+        for_kernels = found.device.kernels and without.pattern != found.plan.pattern
+        same = without.layers == found.plan.layers and not for_kernels
         return (sparsity(found) or "it is the default of every layer here") if same else None
 
     return rule

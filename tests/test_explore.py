@@ -132,7 +132,7 @@ def test_every_setting_has_a_control_or_a_reason() -> None:
     controls = {each.name for each in controls_from({}).each}
     assert controls | EXPLORING.without.keys() == OPTIONS.keys()
     assert not controls & EXPLORING.without.keys()
-    assert set(EXPLORING.without) == {"source", "keep_dense"}
+    assert set(EXPLORING.without) == {"source", "keep_dense", "mfu"}
 
 
 @pytest.mark.parametrize(

@@ -351,7 +351,8 @@ def test_a_method_without_topk_has_no_period_that_breaks_even(name: str) -> None
     labels = {each.get_label() for each in figure.axes[0].get_lines()}
     assert not {"break-even ", "asked for ", "limit "} & labels
     said = [each.get_text() for each in figure.legends[0].get_texts()]
-    assert said == [f"{found.speedup:.2f}× at every period (no Top-K)", "dense training"]
+    both = f"ideal {found.speedup:.2f}×, attainable {found.attainable_speedup:.2f}×"
+    assert said == [f"{both} at every period (no Top-K)", "dense training"]
 
 
 def test_speedups_are_called_ideal_unless_they_are_simulated() -> None:
@@ -359,12 +360,22 @@ def test_speedups_are_called_ideal_unless_they_are_simulated() -> None:
     simulated = replace(ideal, simulated_reduction=0.5)
     for found, kind in ((ideal, "ideal"), (simulated, "simulated")):
         figure = plots.speedup_by_period(found)
-        assert figure.axes[0].get_ylabel() == f"{kind} speedup [×]"
-        assert f"{kind} speedup against the Top-K period" in texts(figure)
-    both = plots.speedup_by_period([simulated, ideal])
-    assert both.axes[0].get_ylabel() == "simulated or ideal speedup [×]"
-    (axes,) = plots.speedup_by_sparsity(swept()).axes
-    assert axes.get_ylabel() == "ideal speedup [×]"
+        assert figure.axes[0].get_ylabel() == "speedup [×]"
+        first = figure.legends[0].get_texts()[0].get_text()
+        assert first.startswith(f"{kind} {found.speedup:.2f}×")
+        assert (f", attainable {found.attainable_speedup:.2f}× at" in first) == (kind == "ideal")
+    legend = plots.speedup_by_sparsity(swept()).legends[0]
+    assert {"ideal", "attainable"} <= {each.get_text() for each in legend.get_texts()}
+
+
+def test_the_attainable_speedup_is_drawn_beside_the_ideal_one() -> None:
+    (axes,) = plots.speedup_by_period(estimate()).axes
+    curve = dict(zip(*line(axes, "attainable ").get_data(), strict=True))
+    for period in (1, 10, 1000):
+        assert curve[period] == pytest.approx(estimate(period=period).attainable_speedup)
+    frame = swept()
+    (axes,) = plots.speedup_by_sparsity(frame).axes
+    assert list(line(axes, "attainable").get_ydata()) == list(frame.attainable_speedup)
 
 
 @pytest.mark.parametrize("size", ["screen", "column"])

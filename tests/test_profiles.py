@@ -17,7 +17,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.devices import device_names, load_device
 
 RTX = (files("swatcost.devices") / "rtx2080ti.toml").read_text()
-H100 = (files("swatcost.devices") / "h100.toml").read_text()
+XEON = (files("swatcost.devices") / "xeon2.toml").read_text()
 TACTICAL = (files("swatcost.accelerator") / "bit-tactical.toml").read_text()
 
 MISSPELT: list[tuple[str, str, str, str, str]] = [
@@ -26,8 +26,8 @@ MISSPELT: list[tuple[str, str, str, str, str]] = [
     (RTX, "seconds = 0.018", "second = 0.018", " in topk.weights", "seconds"),
     (RTX, "seconds = 0.018", "seconds = 0.018\nsecnd = 1", " in topk.weights", "seconds"),
     (RTX, "batch_size", "batchsize", " in dense_steps 1", "batch_size"),
-    (H100, "[rates]", "[rate]", "", "rates"),
-    (H100, "bytes_per_second = 3.35e+12", "bytes_per_sec = 3.35e+12", " in rates", "bytes_per_second"),
+    (XEON, "[rates]", "[rate]", "", "rates"),
+    (XEON, "worst_residual = 0.050333035506181956", "worst = 0.05", " in rates", "worst_residual"),
     (TACTICAL, "clock", "clok", "", "clock"),
     (TACTICAL, "lookaside", "look_aside", " in shape", "lookaside"),
 ]

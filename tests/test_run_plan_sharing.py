@@ -15,9 +15,11 @@ import swatcost
 from swatcost.cli import cli, main
 from swatcost.common.errors import SwatcostError
 from swatcost.devices import load_device
+from swatcost.devices.operations import Peak
 from swatcost.memory.sharding import SHARDINGS
 from swatcost.network import Network
 from swatcost.planning import memory_of, plan_run
+from swatcost.planning.communication import backward_share
 
 BUFFERS = 2 * 4 * 26_560 + 53 * 8  # of ResNet-50: mean and variance of its norms' features, a counter per norm
 ALL_REDUCED = 102_228_128 * 2 * 7 / 8  # its gradients, in a ring of 8
@@ -31,6 +33,12 @@ def mlp() -> Network:
     """Two layers that two GPUs split, and one of 3 outputs that they do not."""
     body = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8), nn.Linear(8, 3))
     return swatcost.trace(body, input_shape=(8,))
+
+
+UNTIMED = replace(
+    load_device("rtx2080ti"), precisions=(), bytes_per_second=None, bandwidth_source="", link_bytes_per_second=None
+)
+"""The paper's GPU with the time of a whole step alone, not of the operations that it consists of."""
 
 
 def planned(network: Network, **given: Any) -> Any:
@@ -92,7 +100,7 @@ def test_a_plan_sends_what_a_step_sends(sharding: str, resnet50: Network) -> Non
 
 @pytest.mark.parametrize(("link", "accumulate"), [(16e9, 1), (1e9, 1), (1e9, 5)])
 def test_the_backward_pass_hides_what_it_can(link: float, accumulate: int, resnet50: Network) -> None:
-    found = plan_run(resnet50, batch_size=480, accumulate=accumulate, link=link)
+    found = plan_run(resnet50, batch_size=480, accumulate=accumulate, link=link, device=UNTIMED)
     backward = BACKWARD * 0.147 * 480 / 8 / 32 / accumulate  # of the last micro-batch, after which gradients are there
     left = max(0, ALL_REDUCED / link - backward)
     assert (left > 0) == (accumulate == 5)  # 0.179 s at 1 GB/s; 0.183 s for 60 samples, 0.037 s for 12
@@ -109,7 +117,7 @@ def test_the_backward_pass_hides_what_it_can(link: float, accumulate: int, resne
 
 
 def test_parameters_that_are_sharded_hide_behind_every_backward_pass(resnet50: Network) -> None:
-    found = plan_run(resnet50, batch_size=480, accumulate=5, sharding="fsdp", link="1GB")
+    found = plan_run(resnet50, batch_size=480, accumulate=5, sharding="fsdp", link="1GB", device=UNTIMED)
     left = found.traffic_bytes.dense / 1e9 - BACKWARD * 0.147 * 60 / 32  # all five, of 12 samples each
     assert found.exposed_traffic_seconds is not None
     assert left > 0
@@ -151,7 +159,7 @@ def test_two_gpus_that_split_layers_by_hand(mlp: Network) -> None:
 
 def test_the_link_is_the_devices_unless_given(resnet50: Network) -> None:
     device = replace(load_device("rtx2080ti"), link_bytes_per_second=2e9)
-    assert plan_run(resnet50).link is None
+    assert plan_run(resnet50, device=replace(device, link_bytes_per_second=None)).link is None
     assert plan_run(resnet50, device=device).link == 2e9
     assert "profile" in " ".join(plan_run(resnet50, device=device).to_dict()["assumptions"])
     assert plan_run(resnet50, device=device, link="3GB").link == 3e9
@@ -162,9 +170,9 @@ def test_the_link_is_the_devices_unless_given(resnet50: Network) -> None:
 @pytest.mark.parametrize(
     ("arguments", "label", "says"),
     [
-        (["--gpus", "1"], "ideal time ", "none"),
-        ([], "ideal compute time ", "left out"),
-        (["--link", "16GB"], "ideal time, full overlap ", "full overlap"),
+        (["--gpus", "1", "--device", "xeon2"], "time ", "none"),
+        (["--device", "xeon2"], "compute time ", "left out"),
+        (["--link", "16GB"], "time, full overlap ", "full overlap"),
     ],
 )
 def test_the_headline_says_what_its_time_covers(arguments: list[str], label: str, says: str) -> None:
@@ -258,3 +266,45 @@ def test_the_users_own_defaults_come_before_the_recipes(
     said = (content["step"]["method"], content["step"]["topk_period"], content["batch_size"], content["gpus"])
     assert said == found
     assert (f"gpus = 4 from {file}" in err) == ("--no-config" not in arguments)
+
+
+def test_the_backward_pass_takes_its_share_of_the_operations_times(mlp: Network) -> None:
+    # the first layer has 5 · 8 · 16 MACs per pass; 5 · 8 + 8 · 16 + 5 · 16 numbers of 4 bytes take longer at 1 MB/s
+    device = replace(
+        UNTIMED, dense_steps=(), precisions=(Peak(name="fp32", macs_per_second=1e6, source="made up"),),
+        bytes_per_second=1e6,
+    )  # fmt: skip
+    found = planned(mlp, gpus=8, link=1e6, device=device).estimate
+    parts = found.dense_step.parts
+    first = {each.in_pass: each.seconds for each in parts if each.layer == 0}
+    assert first == {"forward": pytest.approx(992e-6), "grad_weight": pytest.approx(992e-6)}
+    backward = sum(each.seconds for each in parts if each.in_pass in ("grad_input", "grad_weight", "backward"))
+    share = backward_share(found)
+    assert share.dense == pytest.approx(backward / found.dense_step.seconds)
+    assert share.dense == share.attainable == share.ideal  # nothing is sparse
+    # 128 weights of the first layer, 128 of the second, 24 of the last, and their biases; a ring of 8 sends 7/4 of it
+    sent = 4 * (128 + 16 + 128 + 8 + 24 + 3) * 7 / 4
+    run = planned(mlp, gpus=8, link=1e6, device=device)
+    assert run.exposed_traffic_seconds is not None
+    assert run.exposed_traffic_seconds.dense == pytest.approx(100 * max(0, sent / 1e6 - backward))
+
+
+def test_a_recomputed_forward_pass_runs_in_the_backward_pass() -> None:
+    found = plan_run(swatcost.load("resnet50", checkpoint="layer1.*"), device="a100").estimate
+    parts, layers = found.dense_step.parts, found.network.counted_layers
+    backward = sum(each.seconds for each in parts if each.in_pass in ("grad_input", "grad_weight", "backward"))
+    # of two forward passes of the modules that are checkpointed, the second
+    again = [
+        each.seconds / 2
+        for each in parts
+        if each.in_pass == "forward" and each.layer is not None and layers[each.layer].recomputed
+    ]
+    assert len(again) == 10  # layer1: three blocks of three convolutions, and one that downsamples
+    assert backward_share(found).dense * found.dense_step.seconds == pytest.approx(backward + sum(again))
+
+
+def test_attainable_steps_send_what_dense_ones_do(resnet50: Network) -> None:
+    found = plan_run(resnet50, weights=0.8, method="set", link="1GB")
+    sending = found.traffic_seconds
+    assert sending is not None
+    assert sending.attainable == sending.dense > sending.ideal

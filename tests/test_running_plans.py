@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -10,13 +11,17 @@ from click.testing import CliRunner
 import swatcost
 from swatcost.cli import cli, main
 from swatcost.common.errors import SwatcostError
+from swatcost.devices import load_device
 from swatcost.network import Network
 from swatcost.planning import memory_of, plan_run
 from swatcost.planning.recipes import DATASETS, RECIPES
 
+ALONE = replace(load_device("rtx2080ti"), link_bytes_per_second=None)
+"""The paper's GPU, with nothing known about how it is connected."""
+
 
 def test_table_14_by_hand(resnet50: Network) -> None:
-    found = plan_run(resnet50, weights=0.8, acts=0.8, price=0.5)
+    found = plan_run(resnet50, weights=0.8, acts=0.8, price=0.5, device=ALONE)
     assert found.recipe is not None
     assert found.recipe.source == "SWAT, Table 14"
     assert found.iterations == 90 * 5005  # ceil(1,281,167 / 256) = 5005

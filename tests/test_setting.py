@@ -21,7 +21,7 @@ from swatcost.planning.memory import MEASURING
 from swatcost.planning.run_plan import PLANNING, plan_run
 from swatcost.planning.solution import SOLVING, solution
 from swatcost.planning.sweep import SWEEPING
-from swatcost.reference.scopes import RUNNING, VALIDATING
+from swatcost.reference.scopes import RUNNING, VALIDATING_OR_TIMING
 from swatcost.setting import EVERY_SETTING, OPTIONS, Scope, Setting, Settings, command_line, option_name
 from swatcost.simulation.simulation import SIMULATING
 from swatcost.simulation.study import STUDYING
@@ -29,8 +29,8 @@ from swatcost.simulation.study import STUDYING
 SCOPES: dict[str, Scope] = {
     "estimate": EVERY_SETTING, "summary": EVERY_SETTING, "compare": COMPARING, "explain": EXPLAINING,
     "memory": MEASURING, "sweep": SWEEPING, "solve": SOLVING, "plan": PLANNING, "report": EVERY_SETTING,
-    "explore": EVERY_SETTING, "run": RUNNING, "validate": VALIDATING, "simulate": SIMULATING, "study": STUDYING,
-    "export": EXPORTING,
+    "explore": EVERY_SETTING, "run": RUNNING, "validate": VALIDATING_OR_TIMING, "simulate": SIMULATING,
+    "study": STUDYING, "export": EXPORTING,
 }  # fmt: skip
 
 

@@ -22,7 +22,10 @@ PUBLIC = (
 BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.costs",
     "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
-    "swatcost.timing.selection", "swatcost.timing.times", "swatcost.sparsity", "swatcost.memory",
+    "swatcost.timing.attainable", "swatcost.timing.dense_step", "swatcost.timing.kernel_times",
+    "swatcost.timing.rooflines", "swatcost.timing.selection", "swatcost.timing.shapes", "swatcost.timing.streams",
+    "swatcost.timing.times", "swatcost.devices.kernels", "swatcost.devices.operations", "swatcost.planning.answers",
+    "swatcost.sparsity", "swatcost.memory",
     "swatcost.memory.adafactor", "swatcost.memory.adam", "swatcost.memory.allocator", "swatcost.memory.dense_step",
     "swatcost.memory.execution", "swatcost.memory.held_weights", "swatcost.memory.muon", "swatcost.memory.optimizers",
     "swatcost.memory.module_schedule", "swatcost.memory.precisions", "swatcost.memory.sharding",
@@ -43,6 +46,7 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.planning.solution.Asked", "swatcost.planning.memory.Asked", "swatcost.planning.run_plan.Asked",
         "swatcost.planning.ways_to_fit.Way", "swatcost.planning.communication.Communication",
     ),
+    "swatcost.timing.rooflines": ("swatcost.devices.fits.Fit",),
     "swatcost.reference": (
         "swatcost.reference.left_out.LeftOut", "swatcost.reference.calibration.Prediction",
         "swatcost.reference.calibration.Standing", "swatcost.reference.calibration.TimedOperation",

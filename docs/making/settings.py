@@ -13,10 +13,11 @@ from swatcost.explorer.controls import EXPLORING
 from swatcost.exporting import EXPORTING
 from swatcost.planning.comparison import COMPARING, COMPARING_NETWORKS
 from swatcost.planning.explanation import EXPLAINING
+from swatcost.planning.memory import MEASURING
 from swatcost.planning.run_plan import PLANNING
 from swatcost.planning.solution import SOLVING
 from swatcost.planning.sweep import SWEEPING
-from swatcost.reference.scopes import RUNNING, VALIDATING
+from swatcost.reference.scopes import RUNNING, TIMING, VALIDATING_OR_TIMING
 from swatcost.setting import EVERY_SETTING, OPTIONS, Option, Scope, option_name
 from swatcost.simulation.simulation import SIMULATING
 from swatcost.simulation.study import STUDYING
@@ -25,8 +26,10 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 SCOPES = {
     "sweep": SWEEPING, "solve": SOLVING, "compare": COMPARING, "compare, several models": COMPARING_NETWORKS,
-    "explain": EXPLAINING, "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING, "export": EXPORTING,
-    "run": RUNNING, "validate": VALIDATING, "explore, as controls": EXPLORING,
+    "explain": EXPLAINING, "memory": MEASURING, "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING,
+    "export": EXPORTING,
+    "run": RUNNING, "validate": VALIDATING_OR_TIMING, "validate --time": TIMING,
+    "explore, as controls": EXPLORING,
 }  # fmt: skip
 """Commands whose settings differ from those of an estimate."""
 

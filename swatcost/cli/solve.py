@@ -75,6 +75,8 @@ def command(network: Network, **asked: Any) -> Solution:
     with waiting("solving"):
         found = solution(network, **asked)
     say_unused([found.estimate], _RULES if asked["memory"] is None else {"steps": steps_under()})
+    if asked["ideal"] and not (asked["speedup"] and found.setting.profile.kernels):
+        no_difference("ideal", "no attainable speedup would be asked for without it")
     if asked["memory"] is None:
         without_time = (name for name in EXECUTING if name not in OF_EXECUTION)
         say_recomputed(network)

@@ -65,7 +65,7 @@ class OperationTimes:
 class StreamPoint(NamedTuple):
     """The time [s] of a call that reads and writes so many bytes."""
 
-    bytes: PositiveCount
+    moved_bytes: PositiveCount
     seconds: PositiveSeconds
 
 

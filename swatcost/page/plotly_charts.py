@@ -38,8 +38,9 @@ CHARTS = {
         "The layers that cost most, largest first. Diamonds show their shares of dense training.",
     ),
     "period": (
-        "Ideal speedup against the Top-K period",
-        "From FLOPs alone (Eqs. 7 and 8). The longer the thresholds of a Top-K are kept, the less it costs per step.",
+        "Speedup against the Top-K period",
+        "Ideal: from FLOPs alone (Eqs. 7 and 8); attainable: with known kernels. The longer the thresholds "
+        "of a Top-K are kept, the less it costs per step.",
     ),
 }
 """Each figure's title, and a sentence on how to read it."""
@@ -50,7 +51,7 @@ _DENSE_CHARTS = {
 }
 _SIMULATED_CHARTS = {
     "period": (
-        "Simulated speedup against the Top-K period",
+        "Speedup against the Top-K period",
         "From simulated cycles. The longer the thresholds of a Top-K are kept, the less it costs per step.",
     ),
 }
@@ -79,7 +80,8 @@ class Chart:
 def charts(estimate: Estimate) -> list[Chart]:
     """The figures of an estimate in the order in which they are read."""
     words = CHARTS if estimate.plan.asks_for_sparsity else _DENSE_CHARTS
-    words |= _SIMULATED_CHARTS if estimate.simulated_reduction is not None else {}
+    if estimate.simulated_reduction is not None:
+        words = {**words, **_SIMULATED_CHARTS}
     return [Chart(name, *words[name], drawn) for name, drawn in figures_of(estimate).items()]
 
 
@@ -210,6 +212,9 @@ def period(estimate: Estimate) -> Figure:
     details[asked] += f"<br>one Top-K {topk}, dense step {step}"
     periods, values = list(shown.by_period), list(shown.by_period.values())
     data = [line(kind, periods, values, list(details.values()), color=_PLAIN, width=2.5)]
+    if shown.attainable:
+        said = [f"{every(each)}: attainable speedup {times(speedup)}" for each, speedup in shown.attainable.items()]
+        data.append(line("attainable speedup", periods, [*shown.attainable.values()], said, color=_MARKED, width=2.5))
     if even is not None:
         data.append(marks(f"break-even: {every(even)}", [even], [shown.by_period[even]], [details[even]]))
     circle = {"color": _MARKED, "size": 11}
@@ -218,7 +223,7 @@ def period(estimate: Estimate) -> Figure:
         _CHART_PIXELS,
         data,
         xaxis=axis("Top-K period [iterations]", type="log", dtick=1, tickformat=",d"),
-        yaxis=axis(f"{kind} [×]", range=[0, 1.15 * max(limit, 1.0)]),
+        yaxis=axis("speedup [×]", range=[0, 1.15 * max(limit, 1.0)]),
         shapes=[level(y=limit), level(y=1.0, dash="dot")],
         annotations=[
             note(f"limit without Top-K: {times(limit)}", 0, limit, "left", "bottom", yref="y"),

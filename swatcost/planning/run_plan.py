@@ -33,6 +33,7 @@ PLANNING = Scope(
         "method": "the recipe's, or swat",
         "last_layer": "the recipe's, or sparse",
     },
+    help={"batch_size": "Samples of an iteration over all GPUs; elsewhere, of one GPU's step."},
 )
 """The settings of a plan: `batch_size` is over all GPUs, and defaults are the recipe's."""
 

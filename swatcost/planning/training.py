@@ -46,5 +46,5 @@ def trained(
 def timed_as(execution: Execution, network: Network, setting: Setting) -> Setting:
     """The setting with the execution's precision and optimizer, which the time of a step depends on, too."""
     precision = execution.precision.name
-    traced = network.conditions.autocast or "fp32"
-    return setting.but(precision=None if precision == traced else precision, optimizer=execution.optimizer.name)
+    is_default = precision == "fp32" and not network.conditions.autocast
+    return setting.but(precision=None if is_default else precision, optimizer=execution.optimizer.name)

@@ -12,6 +12,7 @@ from swatcost.estimate import Estimate
 from swatcost.memory.dense_step import StepMemory, dense_step, part_of
 from swatcost.memory.execution import Execution
 from swatcost.memory.precisions import FULL
+from swatcost.planning.answers import Answers
 from swatcost.planning.capacity import view_of
 from swatcost.planning.communication import Communication, backward_share, divided_share
 from swatcost.planning.recipes import Recipe
@@ -38,7 +39,9 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunPlan(Result):
-    """A run of `epochs` epochs, dense and sparse. Its repr is the report.
+    """A run of `epochs` epochs, dense and sparse: times, and what follows from them, by three accounts (`Answers`).
+
+    Its repr is the report.
 
     `execution` says how the `gpus` execute and share a step: its `replicas` share the `batch_size` samples of an
     iteration, each in `accumulate` micro-batches. `estimate` is of one micro-batch on one GPU, and its steps are the
@@ -89,26 +92,48 @@ class RunPlan(Result):
         selects = self.estimate.topk_seconds > 0
         return ceil(self.iterations / self.estimate.topk_period) if selects else 0
 
+    @cached_property
+    def topk(self) -> Answers:
+        """The time that all refreshes add to the run [s]; hidden ones overlap with all micro-batches of a period."""
+        times, micro_batches = self.estimate.times, self.estimate.topk_period * self.execution.accumulate
+        added = Answers(0, *(float(each.added_topk_seconds(micro_batches)) for each in (times.attainable, times)))
+        return self._told(self.topk_refreshes * added)
+
     @property
     def topk_seconds(self) -> float:
-        """The time that all refreshes add to the run [s]; hidden ones overlap with all micro-batches of a period."""
-        found = self.estimate
-        micro_batches = found.topk_period * self.execution.accumulate
-        return self.topk_refreshes * float(found.times.added_topk_seconds(micro_batches))
+        """The time that all refreshes add to the ideal run [s]."""
+        return self.topk.ideal
+
+    def _told(self, found: Answers) -> Answers:
+        """What is attainable is the simulated answer on an accelerator, and the dense one if nothing is sparse."""
+        if self.is_simulated:
+            return replace(found, attainable=found.ideal)
+        return found if self.estimate.plan.asks_for_sparsity else replace(found, attainable=found.dense)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether sparse times are those of a simulated accelerator's cycles."""
+        return self.estimate.simulated_reduction is not None
 
     @cached_property
-    def _micro_batch_seconds(self) -> Cost:
+    def _micro_batch_seconds(self) -> Answers:
         """The computing time of a micro-batch on one GPU [s], without Top-K; a layer that T GPUs split takes 1/T."""
         found, share = self.estimate, divided_share(self.estimate, self.execution)
-        return Cost(share.dense * found.dense_step.seconds, share.sparse * found.sparse_step_seconds)
+        return self._told(
+            Answers(
+                dense=share.dense * found.dense_step.seconds,
+                attainable=share.dense * found.attainable_step.seconds,
+                ideal=share.sparse * found.sparse_step_seconds,
+            )
+        )
 
-    @property
-    def compute_seconds(self) -> Cost:
+    @cached_property
+    def compute_seconds(self) -> Answers:
         """The computing time of the whole run [s], Top-K included."""
-        return self.iterations * self.execution.accumulate * self._micro_batch_seconds + Cost(0, self.topk_seconds)
+        return self.iterations * self.execution.accumulate * self._micro_batch_seconds + self.topk
 
     @property
-    def seconds(self) -> Cost:
+    def seconds(self) -> Answers:
         """The time of the whole run [s]: computing, and the communication that the backward pass cannot hide.
 
         Without a link, communication is left out. Hours, energy and cost follow from this time.
@@ -117,7 +142,7 @@ class RunPlan(Result):
         return self.compute_seconds if exposed is None else self.compute_seconds + exposed
 
     @property
-    def seconds_without_overlap(self) -> Cost | None:
+    def seconds_without_overlap(self) -> Answers | None:
         """The time of the whole run [s] if GPUs compute nothing while they send; None without a link."""
         sending = self.traffic_seconds
         return None if sending is None else self.compute_seconds + sending
@@ -125,33 +150,38 @@ class RunPlan(Result):
     @property
     def speedup(self) -> float:
         """Ideal speedup of the run [-]; unlike an estimate's, with a whole number of Top-K refreshes."""
-        return self.seconds.dense / self.seconds.sparse
+        return self.seconds.ideal_speedup
+
+    @property
+    def attainable_speedup(self) -> float:
+        """Attainable speedup of the run [-]."""
+        return self.seconds.attainable_speedup
 
     @property
     def topk_share(self) -> float:
-        """Top-K's share of the sparse run's time [-]."""
-        return self.topk_seconds / self.seconds.sparse
+        """Top-K's share of the ideal run's time [-]."""
+        return self.topk_seconds / self.seconds.ideal
 
     @property
-    def gpu_hours(self) -> Cost:
+    def gpu_hours(self) -> Answers:
         """GPU-hours."""
         return self.gpus / _SECONDS_PER_HOUR * self.seconds
 
     @property
-    def energy_kwh(self) -> Cost | None:
+    def energy_kwh(self) -> Answers | None:
         """Energy [kWh] at `watts` throughout, assumed the same for dense and sparse steps; None if unknown."""
         if self.watts is None:
             return None
         return self.gpus * self.watts * self.pue / _JOULES_PER_KWH * self.seconds
 
     @property
-    def co2_kg(self) -> Cost | None:
+    def co2_kg(self) -> Answers | None:
         """Carbon dioxide emitted for that energy [kg]."""
         energy = self.energy_kwh
         return None if energy is None else self.grid * energy
 
     @property
-    def money(self) -> Cost | None:
+    def money(self) -> Answers | None:
         """The cost of the GPU-hours in `currency`; None without a price."""
         return None if self.price is None else self.price * self.gpu_hours
 
@@ -184,7 +214,7 @@ class RunPlan(Result):
             for name, size in self.dense_step.sent.items()
         }
         micro, share = self._micro_batch_seconds, backward_share(self.estimate)
-        backward = Cost(share.dense * micro.dense, share.sparse * micro.sparse)
+        backward = Answers(share.dense * micro.dense, share.attainable * micro.attainable, share.ideal * micro.ideal)
         return Communication(
             sent=sent, backward_seconds=(1 if once else self.execution.accumulate) * backward, link=self.link
         )
@@ -195,16 +225,16 @@ class RunPlan(Result):
         return self.communication.bytes
 
     @property
-    def traffic_seconds(self) -> Cost | None:
+    def traffic_seconds(self) -> Answers | None:
         """Communication time of all iterations with no overlap [s]; None without a link."""
         sending = self.communication.seconds
-        return None if sending is None else self.iterations * sending
+        return None if sending is None else self.iterations * self._told(sending)
 
     @property
-    def exposed_traffic_seconds(self) -> Cost | None:
+    def exposed_traffic_seconds(self) -> Answers | None:
         """The communication time of all iterations that the backward pass cannot hide [s]; None without a link."""
         exposed = self.communication.exposed_seconds
-        return None if exposed is None else self.iterations * exposed
+        return None if exposed is None else self.iterations * self._told(exposed)
 
     @cached_property
     def two_four(self) -> TwoFour | None:

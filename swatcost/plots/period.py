@@ -1,4 +1,4 @@
-"""The speedup of training against the Top-K period: ideal, or of a simulated device."""
+"""The speedup of training against the Top-K period: ideal and attainable, or of a simulated device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swatcost.plots.canvas import COLOURS, GREY, LINES, MARKERS, finish, panels
 from swatcost.plots.sizes import Size, size_named
 from swatcost.report.charts import spaced, speedups
 from swatcost.report.numbers import times
-from swatcost.report.speedups import speedup_name
+from swatcost.report.speedups import kind_of_speedup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from swatcost.estimate import Estimate
     from swatcost.plots.canvas import Entry
 
+_THIN = 0.9  # lines that mark something, and the attainable speedup
 _POINTS_PER_DECADE = 40  # of a curve, whose periods need not be whole: it is smooth
 _BEYOND = 100  # times the last break-even period at which the axis ends, before it is rounded up
 _LEAST_END = 10**4
@@ -31,9 +32,9 @@ _WRITTEN_OUT = 5  # decades whose powers of ten have room for all their digits
 def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "screen") -> Figure:
     """Speedup of training against the Top-K period (Eqs. 7 and 8), for one estimate or several.
 
-    Marked for each: the break-even period (hollow), the estimate's own period (filled), and the limit without Top-K
-    (dotted); where no Top-K takes time, nothing but the speedup, which is the same at every period. Raises
-    SwatcostError for none, or for more than colours can tell apart.
+    A thin line is the attainable speedup. Marked for each: the break-even period (hollow), the estimate's own period
+    (filled), and the limit without Top-K (dotted); where no Top-K takes time, nothing but the speedup, which is the
+    same at every period. Raises SwatcostError for none, or for more than colours can tell apart.
     """
     at = size_named(size)
     every = [estimates] if not isinstance(estimates, Sequence) else list(estimates)
@@ -51,9 +52,16 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
         mark: dict[str, Any] = {"marker": MARKERS[place], "markersize": 1.3 * at.marker}
         axes.plot(list(shown.by_period), list(shown.by_period.values()), **drawn, label=f"speedup {name}")
         said = f"{name}: " if name else ""
+        said, attainable = f"{said}{kind_of_speedup(estimate)} ", ""
+        if shown.attainable:
+            axes.plot(
+                list(shown.attainable), list(shown.attainable.values()), color=COLOURS[place], linewidth=_THIN,
+                linestyle=LINES[place % len(LINES)], label=f"attainable {name}",
+            )  # fmt: skip
+            attainable = f", attainable {times(shown.attainable[shown.asked])}"
         if not selects:
             (curve,) = axes.plot([], [], **drawn)
-            legend.append((curve, f"{said}{times(shown.limit)} at every period (no Top-K)"))
+            legend.append((curve, f"{said}{times(shown.limit)}{attainable} at every period (no Top-K)"))
             continue
         axes.axhline(shown.limit, color=COLOURS[place], linewidth=0.9, linestyle=":", label=f"limit {name}")
         speedup = shown.by_period[shown.asked]
@@ -65,7 +73,8 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
                 clip_on=False,
             )  # fmt: skip
         even = "never breaks even" if first is None else f"breaks even at {first:,}"
-        legend.append((own, f"{said}{times(speedup)} at {shown.asked:,}, {even}, limit {times(shown.limit)}"))
+        told = f"{said}{times(speedup)}{attainable} at {shown.asked:,}"
+        legend.append((own, f"{told}, {even}, limit {times(shown.limit)}"))
     dense = axes.axhline(1, color=BLACK, linewidth=0.9, label="dense")
     legend += _key(axes, at, breaks) if any(each.topk_seconds for each in every) else []
     legend += [(dense, "dense training")]
@@ -74,14 +83,12 @@ def speedup_by_period(estimates: Estimate | Sequence[Estimate], *, size: str = "
     if decades <= _WRITTEN_OUT:
         axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.08 * max(1.0, *(each.speedup_limit for each in every)))
-    kinds = dict.fromkeys(map(speedup_name, every))
-    speedup_is = " or ".join(each.removesuffix(" speedup") for each in kinds) + " speedup"
-    axes.set(xlabel="Top-K period [iterations]", ylabel=f"{speedup_is} [×]")
+    axes.set(xlabel="Top-K period [iterations]", ylabel="speedup [×]")
     networks = dict.fromkeys(each.network.name for each in every)
     return finish(
         axes,
         at,
-        title=f"{', '.join(networks)}: {speedup_is} against the Top-K period",
+        title=f"{', '.join(networks)}: speedup against the Top-K period",
         caption=shared,
         legend=legend,
     )
@@ -92,8 +99,9 @@ def _key(axes: Axes, at: Size, breaks: Sequence[int | None]) -> list[Entry]:
     mark: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 1.3 * at.marker, "color": GREY}
     (even,) = axes.plot([], [], **mark, markerfacecolor="white", markeredgewidth=0.7 * at.line)
     (own,) = axes.plot([], [], **mark)
-    (limit,) = axes.plot([], [], color=GREY, linewidth=0.9, linestyle=":")
-    found: list[Entry] = [(own, "chosen period"), (limit, "limit without Top-K")]
+    (limit,) = axes.plot([], [], color=GREY, linewidth=_THIN, linestyle=":")
+    (attainable,) = axes.plot([], [], color=GREY, linewidth=_THIN)
+    found: list[Entry] = [(own, "chosen period"), (limit, "limit without Top-K"), (attainable, "attainable")]
     return [(even, "break-even period"), *found] if any(each is not None for each in breaks) else found
 
 

@@ -1,4 +1,4 @@
-"""The ideal speedup against sparsity, for methods and machines, from a frame of `swatcost.sweep`."""
+"""The ideal and the attainable speedup against sparsity, for methods and machines, from a frame of `swatcost.sweep`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ _WORDS = {
 }
 _MOST = (len(COLOURS), len(LINES), 6)  # choices shown by colour, by kind of line, by panel
 _MOST_MARKERS = 12  # on a line
+_THIN = 0.9
 _TOUCH = 0.002  # of the highest speedup: lines that are nearer cannot be told apart
 
 _Row = dict[str, Any]
@@ -54,7 +55,8 @@ class _Key(NamedTuple):
 
 
 def speedup_by_sparsity(frame: pandas.DataFrame, *, name: str = "", size: str = "screen") -> Figure:
-    """The ideal speedup of training against the sparsity that varies, from a frame of `swatcost.sweep`.
+    """The speedup of training against the sparsity that varies, from a frame of `swatcost.sweep`: ideal, and, as thin
+    lines, attainable.
 
     The axis is weight sparsity, or, where that is one number, activation sparsity or that of outputs' gradients; a
     method without such a target is drawn at the one that it has. At most three other settings may vary: one is
@@ -64,7 +66,7 @@ def speedup_by_sparsity(frame: pandas.DataFrame, *, name: str = "", size: str = 
     Raises SwatcostError for a frame of another kind, for one sparsity, and for too many lines, naming what varies.
     """
     at = size_named(size)
-    wanted = [*_SETTINGS, *_TARGETS, "speedup", "speedup_limit"]
+    wanted = [*_SETTINGS, *_TARGETS, "speedup", "speedup_limit", "attainable_speedup"]
     if missing := [column for column in wanted if column not in frame]:
         raise SwatcostError(f"the frame has no column {missing[0]!r}: give one of swatcost.sweep")
     found = frame[wanted].drop_duplicates().to_dict("records")
@@ -100,14 +102,14 @@ def speedup_by_sparsity(frame: pandas.DataFrame, *, name: str = "", size: str = 
     for place, axes in enumerate(every):
         last = place >= len(parts.values) - across
         axes.tick_params(labelbottom=last)
-        axes.set(xlabel=f"{_TARGETS[axis]} [%]" * last, ylabel="" if place % across else "ideal speedup [×]")
+        axes.set(xlabel=f"{_TARGETS[axis]} [%]" * last, ylabel="" if place % across else "speedup [×]")
     told = {*colours.columns, *lines.columns, *parts.columns}
     return finish(
         every[0],
         at,
-        title=f"{name + ': i' if name else 'I'}deal speedup against {_TARGETS[axis]}",
+        title=f"{name + ': s' if name else 'S'}peedup against {_TARGETS[axis]}",
         caption=_caption(rows, axis, told, stand_in),
-        legend=[*_legend(every[0], colours, lines, looks, same, at), *_key(every[0], limits=limits)],
+        legend=[*_legend(every[0], colours, lines, looks, same, at), *_key(every[0], at, limits=limits)],
     )
 
 
@@ -190,6 +192,10 @@ def _draw(axes: Axes, rows: Sequence[_Row], axis: str, colours: _Key, lines: _Ke
             sparsities, [row["speedup"] for row in line], **look, markevery=-(-len(line) // _MOST_MARKERS),
             linestyle=LINES[kind], label=f"speedup {named}".strip(),
         )  # fmt: skip
+        axes.plot(
+            sparsities, [row["attainable_speedup"] for row in line], color=look["color"], linewidth=_THIN,
+            linestyle=LINES[kind], label=f"attainable {named}".strip(),
+        )  # fmt: skip
         if not lines.columns:
             axes.plot(
                 sparsities, [row["speedup_limit"] for row in line], color=look["color"], linewidth=0.9, linestyle=":",
@@ -208,8 +214,10 @@ def _legend(axes: Axes, colours: _Key, lines: _Key, looks: _Looks, same: dict[An
         yield handle, lines.said(other)
 
 
-def _key(axes: Axes, *, limits: bool) -> Iterator[Entry]:
-    """What the thin lines mean."""
+def _key(axes: Axes, at: Size, *, limits: bool) -> Iterator[Entry]:
+    """What the lines of a colour mean."""
+    yield axes.plot([], [], color=GREY, linewidth=at.line)[0], "ideal"
+    yield axes.plot([], [], color=GREY, linewidth=_THIN)[0], "attainable"
     if limits:
         yield axes.plot([], [], color=GREY, linewidth=0.9, linestyle=":")[0], "limit without Top-K"
     yield axes.plot([], [], color=BLACK, linewidth=0.9)[0], "dense training"

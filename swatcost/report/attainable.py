@@ -76,7 +76,7 @@ def _reason(estimate: Estimate, kernel: Kernel, obstacle: Obstacle | None) -> tu
         own = " or ".join(dict.fromkeys([*precision.convolutions, *precision.products]))
         rest = f"a step in {kernel.precision}, and this one is in {own}"
     else:
-        rest = f"{' or '.join(kernel.kinds)} layers of a kind that this network does not have"
+        rest = f"{' or '.join(kernel.kinds)} layers, of which none here fits"
     return f"needs {rest}", f"need {rest}"
 
 

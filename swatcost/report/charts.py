@@ -15,6 +15,7 @@ from swatcost.counting.costs import Cost
 from swatcost.estimate import Estimate
 from swatcost.report.estimate import merged
 from swatcost.report.estimate_data import layer_rows
+from swatcost.report.speedups import is_simulated
 
 Row = dict[str, Any]
 
@@ -117,10 +118,12 @@ def executed(estimate: Estimate) -> Work:
 class Speedups:
     """The speedup of training by Top-K period [iterations] (Eqs. 7 and 8), and the periods to mark on the curve.
 
-    `limit` is the speedup without Top-K; `break_even` is None where no period on the curve breaks even.
+    `attainable` is the attainable one, empty for a simulated step. `limit` is the speedup without Top-K; `break_even`
+    is None where no period on the curve breaks even.
     """
 
     by_period: dict[float, float]
+    attainable: dict[float, float]
     asked: int
     break_even: int | None
     limit: float
@@ -132,7 +135,8 @@ def speedups(estimate: Estimate, periods: Iterable[float]) -> Speedups:
     marked = even if even is not None and even <= max(*drawn, asked) else None
     drawn |= {asked} if marked is None else {asked, marked}
     by_period = {period: estimate.speedup_every(period) for period in sorted(drawn)}
-    return Speedups(by_period, asked, marked, estimate.speedup_limit)
+    attainable = {} if is_simulated(estimate) else {each: estimate.attainable_every(each) for each in by_period}
+    return Speedups(by_period, attainable, asked, marked, estimate.speedup_limit)
 
 
 def spaced(decades: int, steps: int) -> list[float]:

@@ -20,7 +20,8 @@ from swatcost.report.time_notes import final_steps
 from swatcost.report.traced import variation
 from swatcost.version import __version__
 
-_ROOM_FOR_ALL = 110  # columns of the widest table, with names of the usual length
+_ROOM_FOR_ALL = 130  # columns of the widest table, with names of the usual length
+_NARROW = {"inference": "infer-\nence", "attainable speedup": "attain-\nable\nspeedup"}
 
 
 def sheet(comparison: Comparison, layers: bool = False) -> Sheet:
@@ -173,7 +174,7 @@ def _passes(heading: str, estimates: Mapping[str, Estimate], relative: bool) -> 
         for name, each in estimates.items()
     ]
     left = [scaled(each.costs.training.sparse) for each in estimates.values()]
-    broken = (each.replace("_", "\n").replace(" ", "\n") for each in header[1:])
+    broken = (_NARROW.get(each) or each.replace("_", "\n").replace(" ", "\n") for each in header[1:])
     return Table(
         [*header, "training MACs"],
         [[*row, macs] for row, macs in zip(rows, left, strict=True)],

@@ -20,7 +20,8 @@ def render(report: Any, result: Any, view: View) -> str:
 
 
 def _listed(figure: Figure) -> str:
-    return f"- {_plain(figure.label)}: **{_plain(figure.value)}** {_plain(figure.remark)}".rstrip()
+    line = f"- {_plain(figure.label)}: **{_plain(figure.value)}** {_plain(figure.remark)}".rstrip()
+    return line.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _plain(text: str) -> str:

@@ -28,7 +28,13 @@ def axis_unit(largest: float) -> tuple[str, float]:
 
 
 def percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
+    """A fraction in per cent with two decimals; one that rounds to zero has no sign.
+
+    >>> percent(0.7612), percent(-0.0302), percent(-1e-9)
+    ('76.12 %', '−3.02 %', '0.00 %')
+    """
+    digits = f"{abs(100 * fraction):.2f}"
+    return f"{'−' if fraction < 0 and float(digits) else ''}{digits} %"
 
 
 def change(reduction: float) -> str:

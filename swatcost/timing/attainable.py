@@ -34,7 +34,7 @@ _COVERS: dict[KernelPass, tuple[Pass, ...]] = {
     "training": PASSES,
 }
 _MASKED_IN: dict[Operand, Pass] = {"weight": "forward", "activation": "grad_weight"}
-"""The pass that is charged with masking an operand; others read the masked copy."""
+"""The pass that is charged with masking an operand, unless a kernel takes it sparse; others read the masked copy."""
 
 _HALF = ("fp16", "bf16")
 """Tensor cores run both at one rate, so that a kernel measured in one stands for the other."""
@@ -90,7 +90,10 @@ def attainable_step(
     """
     if not dense.parts or not device.kernels:
         weights, activations = selected(network, plan, batch_size)
-        masking = sum(_masking_of(device, size) * sparse for size, sparse in (*weights, *activations))
+        masking = sum(
+            masking_seconds(device, size, dense.numbers.product_bytes) * sparse
+            for size, sparse in (*weights, *activations)
+        )
         return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
     seconds = sum(phase.share * finding.seconds(phase.scale) for phase in phases)
@@ -110,11 +113,11 @@ def obstacles(
     return {each.name: finding.obstacle(each) for each in device.kernels}
 
 
-def _masking_of(device: Device, elements: float) -> float:
-    """The time of masking an array [s]: measured, or reading and writing 4 bytes per element; 0 if neither is known."""
+def masking_seconds(device: Device, elements: float, element_bytes: int = 4) -> float:
+    """The time of masking an array [s]: measured, or reading and writing every element; 0 if neither is known."""
     if device.masking is not None:
         return device.masking.seconds(elements)
-    return 2 * 4 * elements / device.bytes_per_second if device.bytes_per_second else 0.0
+    return 2 * element_bytes * elements / device.bytes_per_second if device.bytes_per_second else 0.0
 
 
 def _knows_masking(device: Device) -> bool:
@@ -166,7 +169,8 @@ class _Finding:
                 zeros = sparsity.of(_OPERANDS[kernel.operand])
                 sizes = (shape.rows, shape.inner * shape.window, shape.outer)
                 ratio, dense = times.at(sizes, 1 - zeros), sum(taken[each] for each in passes)
-                seconds = where(self._has_pattern(kernel, zeros), ratio.over_dense * dense, float("inf"))
+                masking = self._masking(layer, sparsity, passes, _OPERANDS[kernel.operand])
+                seconds = where(self._has_pattern(kernel, zeros), ratio.over_dense * dense + masking, float("inf"))
                 choice = Choice(
                     layer=place, passes=passes, kernel=kernel.name, seconds=seconds, dense_seconds=dense,
                     covered=ratio.covered,
@@ -196,18 +200,26 @@ class _Finding:
 
     def _on_dense(self, place: int, layer: Layer, sparsity: LayerSparsity, in_pass: Pass, seconds: float) -> Choice:
         """A pass on dense kernels, with masking of the operand that it is charged with."""
-        masking: Any = 0.0
-        for operand, charged in _MASKED_IN.items():
-            if operand in self.plan.method.selects and in_pass == charged:
-                size = layer.weight_elements
-                if operand == "activation":
-                    size = round(self.batch_size * self.network.input_elements(layer, self.batch_size))
-                masking = where(sparsity.of(operand) > 0, _masking_of(self.device, size), 0.0)
+        masking = self._masking(layer, sparsity, (in_pass,))
         sparse = any(self._is_sparse(sparsity, operand) for operand in self.plan.method.sparse[in_pass])
         return Choice(
             layer=place, passes=(in_pass,), kernel=MASKED if sparse else DENSE, seconds=seconds + masking,
             dense_seconds=seconds,
         )  # fmt: skip
+
+    def _masking(
+        self, layer: Layer, sparsity: LayerSparsity, passes: Sequence[Pass], taken: Operand | None = None
+    ) -> Any:
+        """The time of masking the operands that these passes are charged with [s], but for one that a kernel takes."""
+        masking: Any = 0.0
+        for operand, charged in _MASKED_IN.items():
+            if operand in self.plan.method.selects and charged in passes and operand != taken:
+                size: float = layer.weight_elements
+                if operand == "activation":
+                    size = self.batch_size * self.network.input_elements(layer, self.batch_size)
+                seconds = masking_seconds(self.device, size, self.dense.numbers.product_bytes)
+                masking = masking + where(sparsity.of(operand) > 0, seconds, 0.0)
+        return masking
 
     @staticmethod
     def _is_sparse(sparsity: LayerSparsity, operand: Operand) -> bool:
@@ -239,7 +251,7 @@ class _Finding:
         return bool(passes) and all(operand in self.plan.method.sparse[each] for each in passes)
 
     def _has_pattern(self, kernel: Kernel, zeros: Any) -> Any:
-        """Whether the operand has zeros in the kernel's pattern."""
+        """Whether the operand has zeros in the kernel's pattern; a schedule may not have reached it yet."""
         pattern = self.plan.pattern if kernel.operand == "weights" else None
         if kernel.pattern == "unstructured":
             return zeros > 0
@@ -248,7 +260,7 @@ class _Finding:
         if kernel.pattern == "constant fan-in":
             return zeros > 0
         kept, of = pattern
-        return (zeros > 0) & (kept == 2) & (of == 4)
+        return (zeros >= 0.5) & (kept == 2) & (of == 4)
 
 
 def _faster(one: Choice, other: Choice) -> Choice:

@@ -139,7 +139,7 @@ def dense_step(
     )  # fmt: skip
     if mfu is not None:
         if work.at_peaks is None:
-            raise SwatcostError(f"mfu: {device.name} has no peaks that it could be a share of")
+            raise SwatcostError(f"mfu: {device.name} has no peaks in this precision that it could be a share of")
         return replace(found.scaled_to(work.at_peaks / mfu), basis="mfu")
     if own:
         nearest = min(own, key=lambda step: abs(step.batch_size - batch_size))
@@ -202,10 +202,11 @@ class _Work:
 
     @cached_property
     def at_peaks(self) -> float | None:
-        """The time of all products at the device's peaks [s]; None without these."""
-        if not self.device.precisions:
+        """The time of all products at the device's peaks [s]; None if it lacks one of them or has no product."""
+        peaks, passes = {each.name for each in self.device.precisions}, list(self._passes())
+        if any(peaks.isdisjoint(self.numbers.of(kind)) for kind, *_ in passes):
             return None
-        return sum(macs / self._peak(kind) for kind, _, macs, _, _ in self._passes())
+        return sum(macs / self._peak(kind) for kind, _, macs, _, _ in passes) or None
 
     def _passes(self) -> Iterator[tuple[str, Pass, float, int, Shape | None]]:
         """The kind, pass and MACs of every pass of every layer, the layer's place, and its shape."""

@@ -57,10 +57,10 @@ class Streams:
         if found is None or not bytes:
             return None if found is None else 0.0
         points = sorted(found.points)
-        if bytes <= points[0].bytes:
+        if bytes <= points[0].moved_bytes:
             return points[0].seconds
-        if bytes >= points[-1].bytes:
-            return points[-1].seconds * bytes / points[-1].bytes
+        if bytes >= points[-1].moved_bytes:
+            return points[-1].seconds * bytes / points[-1].moved_bytes
         place = bisect_left(points, (bytes,))
         (low, before), (high, after) = points[place - 1], points[place]
         share = log(bytes / low) / log(high / low)
