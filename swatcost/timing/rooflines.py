@@ -1,10 +1,12 @@
 """The time of an operation on any shape, from measured ones: a roofline whose terms add up.
 
-    t = a · MACs + b · bytes + c · bytes of a large result + d
+    t = a · MACs + b · bytes of activations + c · bytes of weights + d · bytes of a large result + e
 
-a is the time of a multiply-accumulate at the kind's own efficiency, b of a byte that is read or written, d of a call. A
-result of more than 32 MiB is allocated anew by the C library in every call, and its pages are first touched then: on a
-GPU, whose memory torch caches, c comes out as 0. a to d ≥ 0 are fitted to the measured times, with relative errors.
+a is the time of a multiply-accumulate at the kind's own efficiency, e of a call. b and c are of bytes that are read or
+written: the layer before has just written its activations, whereas weights have left the caches, and libraries also
+copy them into a layout of their own. A result of more than 32 MiB is allocated anew by the C library in every call, and
+its pages are first touched then: on a GPU, whose memory torch caches, d comes out as 0. a to e ≥ 0 are fitted to the
+measured times, with relative errors.
 
 Williams, Waterman and Patterson, "Roofline: an insightful visual performance model", CACM 2009, takes the longest term;
 measured times of real kernels are nearer to the sum.
@@ -34,7 +36,7 @@ class Roofline:
 
     @cached_property
     def fit(self) -> Fit:
-        """The coefficients a, b, c and d [s per MAC, byte, byte and call]."""
+        """The coefficients a to e [s per MAC, byte, byte, byte and call]."""
         return fitted([self._terms(each) for each in self.shapes], self.seconds)
 
     def at(self, shape: Shape) -> float:
@@ -60,9 +62,11 @@ class Roofline:
             found.append(seconds / rest.at(shape) - 1)
         return found
 
-    def _terms(self, shape: Shape) -> tuple[float, float, float, float]:
+    def _terms(self, shape: Shape) -> tuple[float, float, float, float, float]:
         written = shape.written(self.in_pass) * self.element_bytes
-        return shape.macs, shape.elements * self.element_bytes, written * (written > LARGE_RESULT), 1.0
+        weights = shape.weight_elements * self.element_bytes
+        activations = shape.elements * self.element_bytes - weights
+        return shape.macs, activations, weights, written * (written > LARGE_RESULT), 1.0
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,18 @@ class Rooflines:
         return None
 
 
-_STAND_INS = {"conv": ("conv", "linear"), "depthwise": ("conv",), "linear": ("product",), "product": ("linear",)}
+_STAND_INS = {
+    "conv": ("conv", "linear"), "depthwise": ("depthwise", "conv"), "linear": ("product",), "product": ("linear",),
+}  # fmt: skip
 
 
 def _kernels_of(shape: Shape) -> str:
-    """The kernels that run a shape: a 1 × 1 convolution is a product of matrices."""
-    return "conv 1 × 1" if shape.kind == "conv" and shape.window == 1 else shape.kind
+    """The kernels that run a shape: a 1 × 1 convolution is a product of matrices. Libraries have special kernels for
+    depthwise convolutions of 3 × 3; measured grad_weight of 7 × 7 took five to fifty times as long per MAC.
+    """
+    if shape.kind == "conv" and shape.window == 1:
+        return "conv 1 × 1"
+    return "depthwise, large window" if shape.kind == "depthwise" and shape.window > _SMALL else shape.kind
+
+
+_SMALL = 9  # R · S
