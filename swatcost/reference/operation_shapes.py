@@ -32,6 +32,27 @@ _THREE_BY_THREE = (
     Convolution(32, 64, 64, 56, 3), Convolution(32, 256, 256, 14, 3), Convolution(32, 512, 512, 7, 3),
 )  # fmt: skip
 
+_LARGE = (
+    # results of more than 32 MiB, in some or all passes
+    Convolution(32, 64, 64, 112, 3), Convolution(32, 3, 32, 112, 3, 2), Convolution(32, 32, 32, 112, 3),
+    Convolution(32, 64, 128, 56, 1), Convolution(32, 32, 64, 112, 1), Convolution(32, 256, 64, 56, 1),
+    Convolution(32, 256, 128, 56, 1), Convolution(16, 3, 64, 112, 7, 2), Convolution(32, 64, 128, 56, 3, 2),
+    Convolution(32, 32, 32, 112, 3, 1, 32), Convolution(32, 64, 64, 56, 3, 2, 64),
+    Convolution(32, 128, 128, 56, 3, 1, 128), Convolution(16, 128, 128, 56, 7, 1, 128),
+    Linear(4096, 256, 8192), Linear(4096, 768, 3072), Linear(6304, 1536, 384), Linear(1024, 4096, 9216),
+    Product(192, 256, 64, 256), Product(192, 256, 256, 64),
+)  # fmt: skip
+
+_FEW_IMAGES = (
+    Convolution(1, 64, 64, 56, 3), Convolution(1, 128, 128, 28, 3), Convolution(1, 256, 256, 14, 3),
+    Convolution(1, 512, 512, 7, 3), Convolution(2, 512, 512, 4, 3), Convolution(2, 128, 32, 8, 3),
+    Convolution(2, 128, 32, 4, 3), Convolution(2, 256, 512, 4, 3, 2), Convolution(1, 256, 1024, 14, 1),
+    Convolution(1, 1024, 256, 14, 1), Convolution(1, 512, 2048, 7, 1), Convolution(1, 64, 256, 56, 1),
+    Convolution(1, 512, 1024, 14, 1, 2), Convolution(2, 256, 128, 8, 1), Convolution(2, 512, 128, 4, 1),
+    Convolution(1, 384, 384, 14, 7, 1, 384), Convolution(2, 192, 192, 28, 7, 1, 192),
+    Convolution(4, 768, 768, 7, 7, 1, 768), Linear(16, 784, 2048), Linear(16, 2048, 2048), Linear(49, 1024, 4096),
+)  # fmt: skip
+
 _SEVEN_BY_SEVEN = (
     Convolution(4, 3, 64, 112, 7, 2), Convolution(32, 3, 64, 56, 7, 2), Convolution(4, 16, 32, 28, 7),
     Convolution(4, 64, 64, 14, 7),
@@ -77,5 +98,6 @@ _PRODUCTS = (
 )  # fmt: skip
 
 SHAPES: tuple[Shape, ...] = (
-    *_POINTWISE, *_THREE_BY_THREE, *_SEVEN_BY_SEVEN, *_GROUPED, *_DEPTHWISE, *_LINEAR, *_PRODUCTS,
+    *_POINTWISE, *_THREE_BY_THREE, *_SEVEN_BY_SEVEN, *_GROUPED, *_DEPTHWISE, *_LINEAR, *_PRODUCTS, *_LARGE,
+    *_FEW_IMAGES,
 )  # fmt: skip

@@ -3,7 +3,8 @@
 An operation is timed in chains of calls. Before a chain, the caches are filled with other data. Each call has operands
 of its own: the one that the layer before writes is written just before the call, the others were not used for a while.
 Results stay until the next chain replaces them one by one, as a layer's outputs wait for the backward pass: a result
-takes memory that was used before, and only one that is too large for that is allocated anew.
+takes memory that was used before, and only one that is too large for that is allocated anew. Releasing the result that
+is replaced is part of the time, as a step releases each once.
 """
 
 import time
@@ -97,8 +98,8 @@ class _Chain:
             given = self.arguments()
             began = time.perf_counter()
             result = self.operation(*given)
-            seconds += time.perf_counter() - began
             self._results.append(result)
+            seconds += time.perf_counter() - began
         return seconds
 
     def _on_gpu(self) -> float:
@@ -109,8 +110,8 @@ class _Chain:
             began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             began.record()
             result = self.operation(*given)
-            ended.record()
             self._results.append(result)
+            ended.record()
             events.append((began, ended))
         torch.cuda.synchronize()
         return float(sum(began.elapsed_time(ended) for began, ended in events)) / 1e3
