@@ -198,7 +198,9 @@ def to_toml(device: Device) -> str:
     import tomli_w
 
     content = msgspec.to_builtins(device)
-    text = tomli_w.dumps({name: _stated(value) for name, value in content.items() if _stated(value) not in (None, [])})
+    text = tomli_w.dumps(
+        {name: _stated(value) for name, value in content.items() if _stated(value) not in (None, [], "")}
+    )
     return _INNER_ARRAY.sub(lambda array: f"[{' '.join(array[0][1:-1].split()).removesuffix(',')}]", text)
 
 

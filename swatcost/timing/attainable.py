@@ -108,9 +108,16 @@ Obstacle = Literal["pattern", "operand", "precision", "layers"]
 def obstacles(
     network: Network, plan: SparsityPlan, device: Device, dense: StepTime, batch_size: int
 ) -> dict[str, Obstacle | None]:
-    """By kernel of the device, the first obstacle to running any pass of the step with it; None if there is none."""
+    """By kernel of the device, the first obstacle to running any pass of the step with it; None if there is none.
+
+    A kernel may be there more than once, for kinds of layers: one of them without an obstacle is enough.
+    """
     finding = _Finding(network, plan, device, dense, batch_size)
-    return {each.name: finding.obstacle(each) for each in device.kernels}
+    found: dict[str, Obstacle | None] = {}
+    for each in device.kernels:
+        if found.get(each.name, each) is not None:
+            found[each.name] = finding.obstacle(each)
+    return found
 
 
 def masking_seconds(device: Device, elements: float, element_bytes: int = 4) -> float:
