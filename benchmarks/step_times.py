@@ -151,8 +151,8 @@ def report(device: str, steps: Sequence[Step]) -> str:
         f'Predicted by `swatcost.estimate(…, device="{of.name}").dense_step` from single operations, none of them '
         f"measured in these networks, and by the profile {_OTHER_PROFILE}, two rates of another two-core machine.",
         "The machine's speed is the rate of a product of 1024 × 1024 matrices just before and after the steps, over "
-        f"the profile's. Below {_AS_FAST}, steps are measured again, {_PATIENCE} times at most, and the fastest machine "
-        "counts: others share it.",
+        f"the profile's. Below {_AS_FAST}, steps are measured again, {_PATIENCE} times at most, and those on the "
+        "fastest machine count: others share it.",
         markdown(summary),
         markdown(rows),
     ]

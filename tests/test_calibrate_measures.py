@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +293,7 @@ def test_rates_are_fitted_to_operations_and_large_streams() -> None:
 
 def test_a_shape_that_is_left_out_is_predicted_from_the_others() -> None:
     """On a machine of 10¹¹ MAC/s and 10¹⁰ B/s each is predicted exactly, until one takes twice as long."""
-    sizes = [(64, 64, 64), (512, 64, 256), (64, 1024, 512), (4096, 32, 32), (256, 256, 2048), (8, 4096, 64)]
+    sizes = list(product((8, 64, 512, 4096), (32, 256, 2048), (64, 1024)))
 
     def points(slow: int | None) -> tuple[OperationPoint, ...]:
         found = []
@@ -307,8 +308,8 @@ def test_a_shape_that_is_left_out_is_predicted_from_the_others() -> None:
         (found,) = left_out(dataclasses.replace(load_device("xeon2"), operations=times))
         return found
 
-    exact, disturbed = errors(None), errors(4)
-    assert (exact.name, exact.in_pass, exact.precision, exact.shapes) == ("linear", "forward", "fp32", 6)
+    exact, disturbed = errors(None), errors(15)
+    assert (exact.name, exact.in_pass, exact.precision, exact.shapes) == ("linear", "forward", "fp32", 24)
     assert exact.worst == pytest.approx(0, abs=1e-6)
     assert disturbed.worst == pytest.approx(0.5)  # the others predict half of its time
 
