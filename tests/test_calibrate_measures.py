@@ -97,7 +97,9 @@ def test_passes_of_an_operation_are_those_of_autograd(shape: Shape, in_pass: Pas
 
 @pytest.mark.parametrize("shape", [LINEAR, POINTWISE], ids=lambda each: each.name)
 @pytest.mark.parametrize(
-    ("kernel", "in_pass"), [(kernel, in_pass) for kernel in KERNELS for in_pass in kernel.passes], ids=str
+    ("kernel", "in_pass"),
+    [(kernel, in_pass) for kernel in KERNELS for in_pass in kernel.passes],
+    ids=lambda each: getattr(each, "name", each),
 )
 def test_sparse_kernels_compute_what_dense_ones_do_with_zeros(
     kernel: SparseKernel, in_pass: Pass, shape: Shape

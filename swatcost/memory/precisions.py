@@ -52,8 +52,8 @@ _MASTER = "2-byte parameters, gradients, activations; 4-byte master copy and sta
 PRECISIONS = Registry[Precision](
     "precision",
     Precision,
-    Precision("fp32", "4 bytes per number; on CUDA, convolutions in TF32, as torch has them", 4, 4, 4),
-    Precision("tf32", "4 bytes per number; all products in TF32", 4, 4, 4, products=("tf32",)),
+    Precision("fp32", "4 bytes per number", 4, 4, 4),
+    Precision("tf32", "4 bytes per number, products in TF32", 4, 4, 4, products=("tf32",)),
     Precision("bf16", "2 bytes per number", 2, 2, 2, products=("bf16",)),
     Precision("fp16", "2 bytes per number", 2, 2, 2, products=("fp16",)),
     Precision(

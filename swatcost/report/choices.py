@@ -1,5 +1,7 @@
 """The models, methods, devices, … that can be chosen by name, as a table for a terminal."""
 
+from collections.abc import Sequence
+
 from swatcost_models import ZOO
 from tabulate import tabulate
 
@@ -96,7 +98,13 @@ def _devices() -> tuple[list[str], list[list[str]]]:
 
 
 def _precisions() -> tuple[list[str], list[list[str]]]:
-    return ["precision", "what it is"], [[each.name, each.title] for each in PRECISIONS]
+    rows = [[each.name, each.title, _of(each.products), _of(each.convolutions)] for each in PRECISIONS]
+    return ["precision", "what it is", "products in", "convolutions in"], rows
+
+
+def _of(names: Sequence[str]) -> str:
+    """The precisions of products, of which a device uses the first that it has."""
+    return " or ".join(names)
 
 
 def _optimizers() -> tuple[list[str], list[list[str]]]:
