@@ -8,15 +8,16 @@ from swatcost.devices.operations import OperationPoint, OperationTimes
 from swatcost.timing.rooflines import LARGE_RESULT, Rooflines
 from swatcost.timing.shapes import Shape
 
-PER_MAC, PER_BYTE, PER_FRESH_BYTE, PER_CALL = 1e-11, 1e-10, 3e-10, 1e-5
+PER_MAC, PER_BYTE, PER_WEIGHT_BYTE, PER_FRESH_BYTE, PER_CALL = 1e-11, 1e-10, 2e-10, 3e-10, 1e-5
 
 SMALL = [(64, 32, 32), (64, 512, 512), (4096, 64, 64), (4096, 32, 1024), (256, 2048, 256), (1024, 1024, 1024)]
 LARGE = [(4096, 64, 4096), (8192, 16, 2048)]  # results of 64 MiB each
 
 
 def taken(shape: Shape, written: float, fresh: float = 0.0) -> float:
-    bytes = 4 * (shape.input_elements + shape.weight_elements + shape.output_elements)
-    return PER_MAC * shape.macs + PER_BYTE * bytes + fresh * written * (written > 32 * 2**20) + PER_CALL
+    activations, weights = 4 * (shape.input_elements + shape.output_elements), 4 * shape.weight_elements
+    moving = PER_BYTE * activations + PER_WEIGHT_BYTE * weights
+    return PER_MAC * shape.macs + moving + fresh * written * (written > 32 * 2**20) + PER_CALL
 
 
 def times_of(kind: str = "linear", window: int = 1, precision: str = "fp32", times: float = 1.0) -> OperationTimes:
@@ -31,10 +32,12 @@ def times_of(kind: str = "linear", window: int = 1, precision: str = "fp32", tim
 
 def test_a_machines_coefficients_are_recovered() -> None:
     line = Rooflines.of([times_of()], "fp32", 4).by_kind["linear", "forward"]
-    assert line.fit.coefficients == pytest.approx((PER_MAC, PER_BYTE, PER_FRESH_BYTE, PER_CALL), rel=1e-6)
-    # 2000 · 500 · 300 = 3e8 MACs; 2000 · 500 + 500 · 300 + 2000 · 300 = 1.75e6 numbers
+    assert line.fit.coefficients == pytest.approx(
+        (PER_MAC, PER_BYTE, PER_WEIGHT_BYTE, PER_FRESH_BYTE, PER_CALL), rel=1e-6
+    )
+    # 2000 · 500 · 300 = 3e8 MACs; 2000 · 500 + 2000 · 300 = 1.6e6 activations, 500 · 300 = 1.5e5 weights
     other = Shape("linear", 2000, 500, 300)
-    assert line.at(other) == pytest.approx(1e-11 * 3e8 + 1e-10 * 4 * 1.75e6 + 1e-5, rel=1e-6)
+    assert line.at(other) == pytest.approx(1e-11 * 3e8 + 1e-10 * 4 * 1.6e6 + 2e-10 * 4 * 1.5e5 + 1e-5, rel=1e-6)
     assert line.left_out() == pytest.approx([0.0] * 8, abs=1e-6)
 
 
@@ -57,7 +60,8 @@ def test_a_result_of_more_than_32_mib_is_new_memory() -> None:
     assert line.at(above) - line.at(at) == pytest.approx(row + PER_FRESH_BYTE * 8193 * 1024 * 4, rel=1e-4)
     halves = Rooflines.of([times_of()], "fp32", 2).by_kind["linear", "forward"]
     assert halves.element_bytes == 2
-    assert halves._terms(above)[1:3] == (2 * above.elements, 0)  # 16 MiB
+    activations = 8193 * (16 + 1024)
+    assert halves._terms(above)[1:4] == (2 * activations, 2 * 16 * 1024, 0)  # the result has 16 MiB
 
 
 def test_what_a_pass_writes_is_its_own() -> None:
@@ -66,7 +70,7 @@ def test_what_a_pass_writes_is_its_own() -> None:
     for in_pass, written in (("forward", 8192 * 2048), ("grad_input", 0), ("grad_weight", 0)):
         times = OperationTimes(kind="linear", in_pass=in_pass, points=times_of().points)  # type: ignore[arg-type]
         (line,) = Rooflines.of([times], "fp32", 4).by_kind.values()
-        assert line._terms(shape)[2] == 4 * written
+        assert line._terms(shape)[3] == 4 * written
 
 
 def test_what_measurements_cover() -> None:

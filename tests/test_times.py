@@ -18,7 +18,9 @@ from swatcost.timing.topk import break_even_period, exposed_seconds
 
 from .by_hand import chain, fork, plan_of
 
-TIMES = Times(reduction=0.75, dense_step_seconds=4.0, topk_seconds=10.0)  # a sparse step takes 1 s
+TIMES = Times(  # a sparse step takes 1 s, and on known kernels 2 s
+    reduction=0.75, dense_step_seconds=4.0, topk_seconds=10.0, attainable_step_seconds=2.0
+)
 HIDDEN = replace(TIMES, hidden=True)
 
 
@@ -27,6 +29,14 @@ def test_times_by_hand() -> None:
     assert TIMES.speedup(5) == pytest.approx(5 * 4 / (5 * 1 + 10))
     assert HIDDEN.speedup(5) == pytest.approx(5 * 4 / (5 * 1 + 10 - 5))
     assert HIDDEN.speedup(20) == 4  # all of it fits behind the period
+
+
+def test_attainable_times_by_hand() -> None:
+    assert (TIMES.attainable.sparse_step_seconds, TIMES.attainable.speedup_limit) == (2, 2)
+    assert TIMES.attainable.speedup(5) == pytest.approx(5 * 4 / (5 * 2 + 10))
+    assert replace(HIDDEN, attainable_step_seconds=1.5).attainable.speedup(4) == pytest.approx(
+        4 * 4 / (4 * 1.5 + 10 - 6)
+    )
     assert TIMES.exposed_topk_seconds(4) == 10 - 4
     assert TIMES.exposed_topk_seconds(10) == TIMES.exposed_topk_seconds(11) == 0
     assert TIMES.overhead(5) == pytest.approx(10 / 5)
@@ -50,7 +60,10 @@ def test_periods_by_hand() -> None:
 
 
 def test_arrays_are_many_settings() -> None:
-    times = Times(reduction=numpy.array([0.75, 0.0]), dense_step_seconds=4.0, topk_seconds=numpy.array([10.0, 10.0]))
+    times = Times(
+        reduction=numpy.array([0.75, 0.0]), dense_step_seconds=4.0, topk_seconds=numpy.array([10.0, 10.0]),
+        attainable_step_seconds=4.0,
+    )  # fmt: skip
     assert times.period_of_speedup(2.0).tolist() == [10, 10**12]
     assert times.period_of_overhead(0.5).tolist() == [20, 5]
     numpy.testing.assert_array_equal(times.break_even_period(), [4, numpy.nan])
@@ -85,7 +98,9 @@ positive = st.floats(1e-3, 1e3)
 def test_periods_are_the_shortest(
     reduction: float, dense: float, topk: float, hidden: bool, share: float, part: float
 ) -> None:
-    times = Times(reduction=reduction, dense_step_seconds=dense, topk_seconds=topk, hidden=hidden)
+    times = Times(
+        reduction=reduction, dense_step_seconds=dense, topk_seconds=topk, attainable_step_seconds=dense, hidden=hidden
+    )
     wanted = part * times.speedup_limit
     for period, holds in (
         (times.period_of_overhead(share), lambda p: times.overhead(p) - share),
