@@ -14,7 +14,7 @@ from swatcost.devices import Device
 from swatcost.loading import counted_network, with_input
 from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.memory.optimizers import OPTIMIZERS
-from swatcost.memory.precisions import FULL, PRECISIONS, Precision
+from swatcost.memory.precisions import FULL, PRECISIONS, Precision, autocast_of
 from swatcost.memory.trained_parameters import Trained
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
@@ -325,7 +325,7 @@ def estimate(
         example_inputs=example_inputs,
         batch_dim=batch_dim,
         checkpoint=checkpoint,
-        autocast=PRECISIONS[setting.precision].autocast or None if setting.precision else None,
+        autocast=autocast_of(setting.precision),
         under_amp=False,
     )
     return estimate_setting(counted_network(traced), setting)
@@ -333,7 +333,7 @@ def estimate(
 
 def estimate_setting(network: Network, setting: Setting) -> Estimate:
     """Estimates what a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
-    network = network.under(precision_of(network, setting).autocast or network.conditions.autocast)
+    network = timed_network(network, setting)
     counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
     exact = summed(executed, network, setting.batch_size)
@@ -369,6 +369,11 @@ def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense:
     """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
     phases = plan.method.schedule(setting.steps)
     return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases)
+
+
+def timed_network(network: Network, setting: Setting) -> Network:
+    """The network's step in the setting's precision. Raises SwatcostError if its trace has none under autocast."""
+    return network.under(precision_of(network, setting).autocast or network.conditions.autocast)
 
 
 def precision_of(network: Network, setting: Setting) -> Precision:

@@ -127,9 +127,9 @@ def _optimizer(value: Any, name: str) -> str:
 
 
 def _utilisation(value: Any, name: str) -> float:
-    """A share of the device's peaks, above 0 and at most 1."""
+    """A share of the device's peaks, from a millionth to 1."""
     found = fraction_from(value) if isinstance(value, str) else value
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= 1:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 1e-6 <= found <= 1:
         raise SwatcostError(f"{name} {value!r:.40}: give a share of the device's peak, such as 0.4 or 40%")
     return float(found)
 

@@ -24,7 +24,7 @@ def times_of(kind: str = "linear", window: int = 1, precision: str = "fp32", tim
     """Forward passes on a machine with these coefficients."""
     shapes = [Shape(kind, *each, window=window) for each in SMALL + LARGE]  # type: ignore[arg-type]
     points = [
-        OperationPoint(*each[1:], seconds=times * taken(each, 4 * each.output_elements, PER_FRESH_BYTE))  # type: ignore[arg-type]
+        OperationPoint(*each[1:7], seconds=times * taken(each, 4 * each.output_elements, PER_FRESH_BYTE))  # type: ignore[arg-type]
         for each in shapes
     ]
     return OperationTimes(kind=kind, in_pass="forward", precision=precision, points=tuple(points))  # type: ignore[arg-type]

@@ -72,13 +72,13 @@ def command(
     unused = {"method": methods, "convention": conventions}
     settings = without_defaults(settings, *(name for name, selected in unused.items() if selected))
     if len(models) == 1:
-        network = loaded(models[0], **loading)
+        network = loaded(models[0], settings.get("precision"), **loading)
         with waiting("comparing"):
             found = compare(network, methods=methods, conventions=conventions, **settings)
         _say_unused(found.estimates.values())
         return found
     settings = without_defaults(settings, *COMPARING_NETWORKS.without)
-    networks = [loaded(each, **loading) for each in models]
+    networks = [loaded(each, settings.get("precision"), **loading) for each in models]
     with waiting("comparing"):
         of_networks = compare_networks(networks, methods=methods, conventions=conventions, **settings)
     _say_unused(under for each in of_networks.estimates.values() for under in each.values())

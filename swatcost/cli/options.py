@@ -171,8 +171,12 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
     return MODEL(loading_options(traced))
 
 
-def loaded(model: str, **source: Any) -> Network:
-    """The network of this name, as `swatcost.load` gives it, and a word to who waits for its trace."""
+def loaded(model: str, precision: str | None = None, **source: Any) -> Network:
+    """The network of this name, as `swatcost.load` gives it, for steps in this precision, and a word to who waits for
+    its trace.
+    """
+    if precision is not None:
+        source["autocast"] = PRECISIONS.choose(precision).autocast
     if source.get("fresh") and model.endswith(".json"):
         no_difference("fresh", f"{model} is a saved trace")
     with waiting(f"tracing {model}"):

@@ -31,7 +31,7 @@ def command(model: str, loading: Loading, output: Path | None, **settings: Any) 
         raise SwatcostError("a report is megabytes of HTML: name a file for it with --output report.html")
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         say(f"{output} is written as HTML")
-    found = swatcost.estimate(loaded(model, **loading), **settings)
+    found = swatcost.estimate(loaded(model, settings["precision"], **loading), **settings)
     say_unused([found])
     words = [model, *loading_words(**loading)]
     show(to_page(found, command=command_line(words, found.setting)), output)

@@ -155,6 +155,9 @@ class Device:
                 "it has neither dense_steps nor operations, rates, or precisions and bytes_per_second, so a step "
                 "cannot be timed"
             )
+        moving = any(each.kind == "elementwise" for each in self.streams)  # which stand in for any other
+        if self.operations and not (moving or self.bytes_per_second or self.peaks or self.rates):
+            raise ValueError("it has operations, but neither elementwise streams nor bytes_per_second")
         measured: list[object] = [each.algorithm for each in self.selections]
         measured += [(each.network, each.training_macs, each.batch_size) for each in self.dense_steps]
         measured += [each.name for each in self.precisions]

@@ -8,7 +8,7 @@ import msgspec
 from swatcost.devices.operations import OperationKind, PositiveCount, ProductPrecision
 from swatcost.network.layer import Name
 
-Density = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Density = Annotated[float, msgspec.Meta(ge=1e-9, le=1)]
 Ratio = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]
 KernelPass = Literal["forward", "grad_input", "grad_weight", "backward", "training"]
 """What was timed as a whole: one pass, both gradients, or all three passes."""
@@ -35,7 +35,8 @@ class Kernel:
     """A measured sparse kernel, and the layers that it runs.
 
     `pattern` is where zeros may be, `operand` what is sparse, `kinds` the layers' kinds; `window` (R · S) and `stride`
-    limit convolutions further. `measures` says what its times contain, `source` who measured them.
+    limit convolutions further. `measures` says what its times contain, `source` who measured them; with
+    `takes_masked`, they leave masking or compressing the operand out.
 
     Raises ValueError without points, and for two measurements of one shape and density.
     """
@@ -50,6 +51,7 @@ class Kernel:
     stride: PositiveCount | None = None
     measures: Name
     source: Name
+    takes_masked: bool = False
     points: tuple[KernelPoint, ...]
 
     def __post_init__(self) -> None:

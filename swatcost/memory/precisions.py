@@ -86,3 +86,10 @@ PRECISIONS = Registry[Precision](
     Precision("master", _MASTER, 2, 2, 4, 4, products=("bf16", "fp16")),
     Precision("mixed", f"another name for master: {_MASTER}", 2, 2, 4, 4, products=("bf16", "fp16")),
 )
+
+
+def autocast_of(precision: str | None) -> str | None:
+    """The kind of autocast under which a network has to be traced for this precision, None if it is not given or
+    needs none.
+    """
+    return None if precision is None else PRECISIONS.choose(precision).autocast or None

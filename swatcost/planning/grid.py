@@ -11,6 +11,7 @@ import pandas
 from swatcost.common.errors import SwatcostError
 from swatcost.common.several import pairs, several
 from swatcost.common.units import checked_count
+from swatcost.estimate import timed_network
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
@@ -37,7 +38,7 @@ def swept(network: Network, given: dict[str, Any], scope: Scope, paired: bool) -
     frames = []
     for choice in product(*choices.values()):
         asked = EVERY_SETTING.setting({**given, **dict(zip(choices, choice, strict=True))})
-        vectorised = Vectorised(network=network, setting=asked)
+        vectorised = Vectorised(network=timed_network(network, asked), setting=asked)
         own = _of_method(asked.method, methods, targets)
         grid = list(numpy.broadcast_arrays(*own, periods)[:3]) if paired else _grid(own)
         for start in range(0, len(grid[0]), _CHUNK):

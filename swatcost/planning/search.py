@@ -50,6 +50,11 @@ class Search:
         held = {"weights": numpy.append(numpy.nan, iso)} if self._trades else {}
         start = self._first_within_memory()
         number, *others = self._first_reaching(held, len(held["weights"]) if held else 1, start)
+        reached = [place for place, each in enumerate(others) if each <= self.most]
+        if number > self.most and self.goals.attainable and reached:  # a kernel may lose where all is sparse
+            moving = numpy.array(others)[reached] * STEP
+            least, *freedom = self._settings(moving, {name: each[1:][reached] for name, each in held.items()})
+            return Answer(least=self._with_memory([least])[0], freedom=tuple(freedom))
         if number > self.most:
             (limit,) = self._with_memory(self._settings(numpy.array([self.most * STEP])))
             return Answer(limit=limit, unreached=self._unreached_at(limit))

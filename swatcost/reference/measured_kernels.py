@@ -53,6 +53,7 @@ class SparseKernel:
     operand: Literal["weights", "activations"]
     precision: ProductPrecision = "fp32"
     measures: str
+    takes_masked: bool = False
     passes: tuple[Pass, ...]
     prepare: Callable[[Shape, Pass, Operands, float], Operation]
     shapes: tuple[Shape, ...] = KERNEL_SHAPES
@@ -178,4 +179,5 @@ CSR_ACTIVATIONS = SparseKernel(
     operand="activations", passes=("grad_weight",), prepare=csr_activations,
     measures="making CSR of activations that are masked already, in every step, and transposing operands and the "
     "result, which is dense, are part of the time",
+    takes_masked=True,
 )  # fmt: skip

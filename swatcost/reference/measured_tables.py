@@ -110,6 +110,7 @@ def _kernels(sizes: Sizes, on: str, source: str, results: Mapping[str, Any]) -> 
             Kernel(
                 name=kernel.name, title=kernel.title, pattern=kernel.pattern, operand=kernel.operand,
                 precision=kernel.precision, kinds=(kind,), measures=kernel.measures, source=source,
+                takes_masked=kernel.takes_masked,
                 points=tuple(points), **({"window": 1, "stride": 1} if kind == "conv" else {}),
             )
         )  # fmt: skip

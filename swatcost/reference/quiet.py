@@ -31,7 +31,7 @@ def _clock() -> _Clock | None:
         return None
     own = os.times()
     busy = (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
-    return _Clock(time.monotonic(), busy, own.user + own.system)
+    return _Clock(time.monotonic(), busy, own.user + own.system + own.children_user + own.children_system)
 
 
 def quietest(run: Callable[[], T]) -> tuple[T, float]:

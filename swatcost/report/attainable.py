@@ -36,6 +36,8 @@ def _used(estimate: Estimate) -> str:
 
 
 def _too_slow(estimate: Estimate) -> str:
+    if not estimate.plan.method.selects:
+        return f"hardly any time is saved by {_used(estimate)}"
     return f"masking and Top-K take what is saved by {_used(estimate)}"
 
 

@@ -129,9 +129,7 @@ def _notes(calibration: Calibration) -> list[str]:
             f"{'steps' if device.dense_steps else 'operations'}."
         )
     elif device.rates is None:
-        sentences.append(
-            "Throughput and bandwidth could not be separated: other networks use the first network's throughput."
-        )
+        sentences.append("Throughput and bandwidth could not be told apart in the measured steps.")
     counters = {each.counter for each in calibration.instructions}
     if counters:
         sentences.append(f"Instructions of numpy.partition: counted by {', '.join(sorted(counters))}.")

@@ -56,6 +56,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "topk_seconds_by_idea": estimate.topk_seconds_by_idea,
             "masked_step_seconds": estimate.masked_step_seconds,
             "attainable_speedup": estimate.attainable_speedup,
+            "ideal_step_seconds": estimate.sparse_step_seconds,
             "speedup": estimate.speedup,
             "speedup_limit": estimate.speedup_limit,
             "break_even_period": estimate.break_even_period,

@@ -38,9 +38,9 @@ def _meanings(plan: RunPlan) -> list[str]:
     if plan.estimate.plan.asks_for_sparsity and not plan.is_simulated:
         sentences.append(
             Caveat(
-                "Times, GPU-hours, energy, CO₂ and cost are given thrice: dense; attainable, with kernels known today; "
-                "and ideal, if step time fell as FLOPs do (SWAT, A.4), which dense hardware cannot deliver. The sparse "
-                "peak assumes sparse storage formats."
+                "Times, GPU-hours, energy, CO₂ and cost are given three times: dense; attainable, with kernels known "
+                "today; and ideal, if step time fell as FLOPs do (SWAT, A.4), which dense hardware cannot deliver. The "
+                "sparse peak assumes sparse storage formats."
             )
         )
     if (utilisation := plan.estimate.dense_step.utilisation) is not None:

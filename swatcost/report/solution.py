@@ -65,7 +65,7 @@ def summary(solution: Solution) -> list[Figure]:
     attainable, *ideal = figures(solution.estimate)
     found = [
         Figure(
-            "equal sparsities" if len(solution.free) > 1 else "least sparse",
+            "equal sparsities" if len(solution.free) > 1 and least.weights == least.acts else "least sparse",
             _sparsities(least),
             "; ".join(filter(None, (exact, every))),
         ),

@@ -47,7 +47,7 @@ def sheet(summary: Summary, layers: bool = False) -> Sheet:
 
     return Sheet(
         opening=[question(summary.estimate)],
-        summary=figures(summary.estimate),
+        summary=[each for each in figures(summary.estimate) if not each.label.endswith((" step", " speedup"))],
         tables=[],
         notes=notes(summary),
         layers=partial(_tree, summary),

@@ -98,7 +98,7 @@ def _table(frame: pandas.DataFrame, varying: list[str]) -> Table:
     ]
     header = [_HEADINGS.get(name, name) for name in (*words, *numbers)]
     header += ["training\nreduction", *(["Top-K"] if frame["topk_seconds"].nunique() > 1 else [])]
-    header += ["attainable\nspeedup", "ideal\nspeedup", "without\nTop-K", "break-even\nperiod"]
+    header += ["attain-\nable\nspeedup", "ideal\nspeedup", "ideal,\nwithout\nTop-K", "ideal\nbreak-even\nperiod"]
     return Table(header, lines, text_columns=len(words))
 
 

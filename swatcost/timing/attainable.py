@@ -7,13 +7,14 @@ as in the dense step.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from swatcost.common.elementwise import least, where
+from swatcost.counting.two_four import MULTIPLES
 from swatcost.devices import Device
 from swatcost.devices.kernels import Kernel, KernelPass
-from swatcost.methods import LayerSparsity, Operand, Phase
+from swatcost.methods import LayerSparsity, Method, Operand, Phase
 from swatcost.network import Network
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
@@ -33,8 +34,8 @@ _COVERS: dict[KernelPass, tuple[Pass, ...]] = {
     "backward": ("grad_input", "grad_weight"),
     "training": PASSES,
 }
-_MASKED_IN: dict[Operand, Pass] = {"weight": "forward", "activation": "grad_weight"}
-"""The pass that is charged with masking an operand, unless a kernel takes it sparse; others read the masked copy."""
+_MULTIPLE = MULTIPLES["float16"]
+"""What both sizes of a 2:4 weight must be a multiple of, in the precisions of the kernels that are known."""
 
 _HALF = ("fp16", "bf16")
 """Tensor cores run both at one rate, so that a kernel measured in one stands for the other."""
@@ -154,39 +155,44 @@ class _Finding:
         for part in self.dense.parts:
             if part.layer is not None and part.in_pass in PASSES:
                 taken.setdefault(part.layer, {})[part.in_pass] = part.seconds
+        seen: set[str] = set()
         for place, (layer, sparsity) in enumerate(self.plan.by_layer(self.network)):
             if layer.is_weight_layer and place in taken:
-                yield from self._of_layer(place, layer, sparsity.scaled(scale), taken[place])
+                first = layer.weight not in seen
+                yield from self._of_layer(place, layer, sparsity.scaled(scale), taken[place], first)
+            seen.add(layer.weight)
 
     def _of_layer(
-        self, place: int, layer: Layer, sparsity: LayerSparsity, taken: dict[Pass, float]
+        self, place: int, layer: Layer, sparsity: LayerSparsity, taken: dict[Pass, float], first: bool
     ) -> Iterator[Choice]:
         shape = shape_of(layer, self.network, self.batch_size)
         assert shape is not None
-        single = {each: self._on_dense(place, layer, sparsity, each, taken[each]) for each in taken}
-        whole: list[Choice] = []
+        options = [self._on_dense(place, sparsity, each, seconds) for each, seconds in taken.items()]
+        by_name = {DENSE: None, MASKED: None, **{each.name: each for each in self.device.kernels}}
         for kernel in self.device.kernels:
             if not self._runs(kernel, layer, shape):
                 continue
-            for in_pass, passes in _COVERS.items():
-                passes = tuple(each for each in passes if each in taken)
+            for in_pass, covered in _COVERS.items():
+                passes = tuple(each for each in covered if each in taken)
                 times = KernelTimes.of(kernel, in_pass)
                 if times is None or not passes or not self._takes(kernel, in_pass):
                     continue
                 zeros = sparsity.of(_OPERANDS[kernel.operand])
                 sizes = (shape.rows, shape.inner * shape.window, shape.outer)
                 ratio, dense = times.at(sizes, 1 - zeros), sum(taken[each] for each in passes)
-                masking = self._masking(layer, sparsity, passes, _OPERANDS[kernel.operand])
-                seconds = where(self._has_pattern(kernel, zeros), ratio.over_dense * dense + masking, float("inf"))
-                choice = Choice(
-                    layer=place, passes=passes, kernel=kernel.name, seconds=seconds, dense_seconds=dense,
-                    covered=ratio.covered,
+                seconds = where(self._has_pattern(kernel, zeros), ratio.over_dense * dense, float("inf"))
+                options.append(
+                    Choice(
+                        layer=place, passes=passes, kernel=kernel.name, seconds=seconds, dense_seconds=dense,
+                        covered=ratio.covered,
+                    )
                 )  # fmt: skip
-                if len(passes) == 1:
-                    single[passes[0]] = _faster(single[passes[0]], choice)
-                else:
-                    whole.append(choice)
-        yield from _best(single, whole)
+        masking = self._masking(layer, sparsity, first)
+        ways = [
+            _with_masking(way, masking, self.plan.method, [by_name[each.kernel] for each in way])
+            for way in _ways(options, tuple(taken))
+        ]
+        yield from _best(ways)
 
     def obstacle(self, kernel: Kernel) -> Obstacle | None:
         """The first reason for which the kernel runs no pass of any layer; None if it runs some."""
@@ -205,28 +211,25 @@ class _Finding:
             return None
         return "layers" if any(self._in_precision(kernel, shape) for _, _, shape in taken) else "precision"
 
-    def _on_dense(self, place: int, layer: Layer, sparsity: LayerSparsity, in_pass: Pass, seconds: float) -> Choice:
-        """A pass on dense kernels, with masking of the operand that it is charged with."""
-        masking = self._masking(layer, sparsity, (in_pass,))
+    def _on_dense(self, place: int, sparsity: LayerSparsity, in_pass: Pass, seconds: float) -> Choice:
+        """A pass on dense kernels."""
         sparse = any(self._is_sparse(sparsity, operand) for operand in self.plan.method.sparse[in_pass])
         return Choice(
-            layer=place, passes=(in_pass,), kernel=MASKED if sparse else DENSE, seconds=seconds + masking,
-            dense_seconds=seconds,
-        )  # fmt: skip
+            layer=place, passes=(in_pass,), kernel=MASKED if sparse else DENSE, seconds=seconds, dense_seconds=seconds
+        )
 
-    def _masking(
-        self, layer: Layer, sparsity: LayerSparsity, passes: Sequence[Pass], taken: Operand | None = None
-    ) -> Any:
-        """The time of masking the operands that these passes are charged with [s], but for one that a kernel takes."""
-        masking: Any = 0.0
-        for operand, charged in _MASKED_IN.items():
-            if operand in self.plan.method.selects and charged in passes and operand != taken:
-                size: float = layer.weight_elements
-                if operand == "activation":
-                    size = self.batch_size * self.network.input_elements(layer, self.batch_size)
-                seconds = masking_seconds(self.device, size, self.dense.numbers.product_bytes)
-                masking = masking + where(sparsity.of(operand) > 0, seconds, 0.0)
-        return masking
+    def _masking(self, layer: Layer, sparsity: LayerSparsity, first: bool) -> dict[Operand, Any]:
+        """The time of masking each operand that a Top-K selects [s]; a weight is masked at its first use."""
+        sizes: dict[Operand, float] = {
+            "weight": layer.weight_elements * first,
+            "activation": self.batch_size * self.network.input_elements(layer, self.batch_size),
+        }
+        each_bytes = self.dense.numbers.product_bytes
+        return {
+            operand: where(sparsity.of(operand) > 0, masking_seconds(self.device, size, each_bytes), 0.0)
+            for operand, size in sizes.items()
+            if size and operand in self.plan.method.selects
+        }
 
     @staticmethod
     def _is_sparse(sparsity: LayerSparsity, operand: Operand) -> bool:
@@ -242,6 +245,7 @@ class _Finding:
             and kernel.window in (None, shape.window)
             and kernel.stride in (None, shape.stride)
             and layer.groups == 1
+            and (kernel.pattern != "2:4" or not (shape.outer % _MULTIPLE or shape.inner * shape.window % _MULTIPLE))
         )
 
     def _in_precision(self, kernel: Kernel, shape: Shape) -> bool:
@@ -267,28 +271,40 @@ class _Finding:
         if kernel.pattern == "constant fan-in":
             return zeros > 0
         kept, of = pattern
-        return (zeros >= 0.5) & (kept == 2) & (of == 4)
+        return (zeros >= 0.5) & (kept <= 2) & (of == 4)
 
 
-def _faster(one: Choice, other: Choice) -> Choice:
-    """The faster of two; with arrays, one that has the smaller time of every element."""
-    if not hasattr(one.seconds, "shape") and not hasattr(other.seconds, "shape"):
-        return other if other.seconds < one.seconds else one
-    return Choice(
-        layer=one.layer, passes=one.passes, kernel="", seconds=least(other.seconds, one.seconds),
-        dense_seconds=one.dense_seconds,
-    )  # fmt: skip
-
-
-def _best(single: dict[Pass, Choice], whole: Sequence[Choice]) -> Iterator[Choice]:
-    """The fastest combination: each pass on its own, or some of them by a kernel that runs several at once."""
-    apart = tuple(single.values())
-    if not whole:
-        yield from apart
+def _ways(options: Sequence[Choice], passes: tuple[Pass, ...]) -> Iterator[tuple[Choice, ...]]:
+    """All combinations of options that run each of these passes once."""
+    if not passes:
+        yield ()
         return
-    ways = [apart] + [
-        (choice, *(each for in_pass, each in single.items() if in_pass not in choice.passes)) for choice in whole
-    ]
+    for each in options:
+        if passes[0] in each.passes and set(each.passes) <= set(passes):
+            left = tuple(other for other in passes if other not in each.passes)
+            yield from ((each, *rest) for rest in _ways(options, left))
+
+
+def _with_masking(
+    way: tuple[Choice, ...], masking: dict[Operand, Any], method: Method, kernels: Sequence[Kernel | None]
+) -> tuple[Choice, ...]:
+    """A way with the time of masking each operand, once, in the first pass that reads the masked copy.
+
+    Dense kernels read it where the method makes the operand sparse, as do kernels of another operand, and kernels whose
+    times leave masking out.
+    """
+    found = list(way)
+    for operand, seconds in masking.items():
+        for place, (choice, kernel) in enumerate(zip(way, kernels, strict=True)):
+            own = kernel is not None and _OPERANDS[kernel.operand] == operand and not kernel.takes_masked
+            if not own and any(operand in method.sparse[each] for each in choice.passes):
+                found[place] = replace(found[place], seconds=found[place].seconds + seconds)
+                break
+    return tuple(found)
+
+
+def _best(ways: Sequence[tuple[Choice, ...]]) -> Iterator[Choice]:
+    """The fastest way; with arrays, one choice that has the smallest time of every element."""
     times = [sum(each.seconds for each in way) for way in ways]
     if not any(hasattr(each, "shape") for each in times):
         yield from ways[times.index(min(times))]
@@ -296,7 +312,8 @@ def _best(single: dict[Pass, Choice], whole: Sequence[Choice]) -> Iterator[Choic
     shortest = times[0]
     for each in times[1:]:
         shortest = least(each, shortest)
+    first = ways[0]
     yield Choice(
-        layer=apart[0].layer, passes=tuple(single), kernel="", seconds=shortest,
-        dense_seconds=sum(each.dense_seconds for each in apart),
+        layer=first[0].layer, passes=tuple(each for choice in first for each in choice.passes), kernel="",
+        seconds=shortest, dense_seconds=sum(each.dense_seconds for each in first),
     )  # fmt: skip

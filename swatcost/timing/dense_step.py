@@ -11,7 +11,7 @@ from swatcost.devices import DenseStep, Device
 from swatcost.devices.operations import Peak
 from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
-from swatcost.timing.rooflines import Rooflines
+from swatcost.timing.rooflines import Roofline, Rooflines
 from swatcost.timing.shapes import Shape, shape_of
 from swatcost.timing.streams import Streams, kind_of
 
@@ -137,6 +137,7 @@ def dense_step(
         seconds=sum(each.seconds for each in parts), basis="bound", parts=parts, peak_seconds=work.at_peaks,
         numbers=numbers,
     )  # fmt: skip
+    passes = replace(found, parts=tuple(each for each in parts if each.in_pass != "update"))  # as dense steps are timed
     if mfu is not None:
         if work.at_peaks is None:
             raise SwatcostError(f"mfu: {device.name} has no peaks in this precision that it could be a share of")
@@ -144,17 +145,17 @@ def dense_step(
     if own:
         nearest = min(own, key=lambda step: abs(step.batch_size - batch_size))
         seconds = nearest.seconds * batch_size / nearest.batch_size
-        return replace(found.scaled_to(seconds), basis="measured", reference=nearest)
+        return replace(passes.scaled_to(seconds), basis="measured", reference=nearest)
     if device.operations:
         return replace(found, basis="operations")
     if device.dense_steps and device.rates is None and numbers == SINGLE:
         step = device.dense_steps[0]
         seconds = training_macs * batch_size / device.macs_per_second
-        return replace(found.scaled_to(seconds), basis="throughput", reference=step)
+        return replace(passes.scaled_to(seconds), basis="throughput", reference=step)
     if device.rates is not None and (device.measured or not parts):
         seconds_of = device.rates.seconds if device.measured else device.rates.bound
         seconds = seconds_of(training_macs * batch_size, network.traffic_bytes(batch_size))
-        return replace(found.scaled_to(seconds), basis="rates" if device.measured else "bound")
+        return replace(passes.scaled_to(seconds), basis="rates" if device.measured else "bound")
     return found
 
 
@@ -206,7 +207,12 @@ class _Work:
         peaks, passes = {each.name for each in self.device.precisions}, list(self._passes())
         if any(peaks.isdisjoint(self.numbers.of(kind)) for kind, *_ in passes):
             return None
-        return sum(macs / self._peak(kind) for kind, _, macs, _, _ in passes) or None
+        layers = self.network.counted_layers
+        once = (  # MFU counts no work that is repeated
+            macs / (1 + layers[place].recomputed * (in_pass == "forward")) / self._peak(kind)
+            for kind, in_pass, macs, place, _ in passes
+        )
+        return sum(once) or None
 
     def _passes(self) -> Iterator[tuple[str, Pass, float, int, Shape | None]]:
         """The kind, pass and MACs of every pass of every layer, the layer's place, and its shape."""
@@ -248,8 +254,8 @@ class _Work:
             if not self.device.operations:
                 seconds, covered = self._bound(kind, macs, shape), True
             elif shape is None:
-                lines = self._rooflines["linear"].by_kind["linear", "forward"]
-                seconds, covered = macs * lines.fit.coefficients[0], False
+                line = self._line(Shape("linear", 1, 1, 1), "forward")
+                seconds, covered = macs * line.fit.coefficients[0], False
             else:
                 if (shape, in_pass) not in known:
                     known[shape, in_pass] = self._timed(shape, in_pass)
@@ -260,13 +266,17 @@ class _Work:
             )
 
     def _timed(self, shape: Shape, in_pass: Pass) -> tuple[float, bool]:
+        line = self._line(shape, in_pass)
+        return line.at(shape), line.covers(shape)
+
+    def _line(self, shape: Shape, in_pass: Pass) -> Roofline:
         lines = self._rooflines["conv" if shape.kind in ("conv", "depthwise") else "linear"]
         line = lines.of_pass(shape, in_pass)
         if line is None:
             raise SwatcostError(
                 f"{self.device.name} has no measured times of {shape.kind} {in_pass}: calibrate it anew"
             )
-        return line.at(shape), line.covers(shape)
+        return line
 
     def _bound(self, kind: str, macs: float, shape: Shape | None) -> float:
         """The longer of the times of MACs and of bytes; attention may be fused, so that its scores are not moved."""
@@ -284,7 +294,7 @@ class _Work:
             size = network.moved_bytes(each, self.batch_size) * self.numbers.movement_scale
             taken = self._moving(streams, kind, each.in_pass, size)
             seconds[kind, each.in_pass] = seconds.get((kind, each.in_pass), 0.0) + each.calls * taken
-        if not network.movements and not self.device.streams:  # an older trace
+        if not network.movements:  # an older trace
             moved = network.traffic_bytes(self.batch_size) * self.numbers.movement_scale
             seconds["elementwise", "forward"] = self._moving(streams, "elementwise", "forward", moved)
         for (kind, in_pass), taken in seconds.items():

@@ -6,7 +6,7 @@ from functools import cached_property
 from math import log
 from typing import Any, NamedTuple
 
-from swatcost.common.elementwise import interpolated, raised
+from swatcost.common.elementwise import interpolated, raised, where
 from swatcost.devices.kernels import Kernel, KernelPass, KernelPoint
 
 _SOFTENING = 0.02
@@ -24,10 +24,10 @@ class Ratio(NamedTuple):
 class KernelTimes:
     """The times of one kernel in one pass.
 
-    Over density, the logarithm of the ratio is linear in that of the density between the measured ones, and constant
-    beyond them. Over shapes, it is the mean of the measured shapes', weighted by the inverse square of the squared
-    distance between the logarithms of rows, inner and outer sizes (Shepard, "A two-dimensional interpolation function
-    for irregularly-spaced data", 1968).
+    Over density, the logarithm of the ratio is linear in that of the density between the measured ones. Below them it
+    is constant, above them proportional to the density. Over shapes, it is the mean of the measured shapes', weighted
+    by the inverse square of the squared distance between the logarithms of rows, inner and outer sizes (Shepard, "A
+    two-dimensional interpolation function for irregularly-spaced data", 1968).
     """
 
     points: tuple[KernelPoint, ...]
@@ -60,7 +60,9 @@ class KernelTimes:
             weight = 1 / (squared + _SOFTENING) ** 2
             weighed = weighed + weight * interpolated(density, densities, ratios)
             weights += weight
-        return Ratio(raised(weighed / weights), self._covers(place, density))
+        densest = max(each.density for each in self.points)
+        beyond = where(density > densest, density / densest, 1.0)
+        return Ratio(raised(weighed / weights) * beyond, self._covers(place, density))
 
     def _covers(self, place: Sequence[float], density: Any) -> bool:
         sizes = list(zip(*(shape for shape, _, _ in self._curves), strict=True))

@@ -12,6 +12,7 @@ class Shape(NamedTuple):
     """The product of a layer in a step: the same in all passes.
 
     `rows`, `inner`, `outer`, `window`, `stride` and `groups` are as in `swatcost.devices.operations.OperationPoint`.
+    `inputs` are the elements of the input, where they are not rows · stride² · inner · groups.
     """
 
     kind: OperationKind
@@ -21,6 +22,7 @@ class Shape(NamedTuple):
     window: int = 1
     stride: int = 1
     groups: int = 1
+    inputs: float = 0.0
 
     @property
     def macs(self) -> float:
@@ -30,7 +32,7 @@ class Shape(NamedTuple):
     @property
     def input_elements(self) -> float:
         """Elements of the layer's input, or of a product's left matrices."""
-        return self.rows * self.stride**2 * self.inner * self.groups
+        return self.inputs or self.rows * self.stride**2 * self.inner * self.groups
 
     @property
     def weight_elements(self) -> int:
@@ -75,4 +77,5 @@ def shape_of(layer: Layer, network: Network, batch_size: int) -> Shape | None:
     if layer.kind == "linear":
         return Shape("linear", images, each.C, filters, groups=layer.groups)
     kind: OperationKind = "depthwise" if layer.is_depthwise else "conv"
-    return Shape(kind, images, each.C, filters, window, max(layer.stride, default=1), layer.groups)
+    inputs = prod(layer.input_shape) * grows
+    return Shape(kind, images, each.C, filters, window, max(layer.stride, default=1), layer.groups, inputs)
