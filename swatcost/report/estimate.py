@@ -120,7 +120,8 @@ def headline(estimate: Estimate) -> str:
 
 
 def _in_words(figure: Figure) -> str:
-    return f"{figure.label} {figure.value} {figure.remark}".rstrip()
+    comma = "," if figure.label.endswith("speedup") and figure.remark else ""
+    return f"{figure.label} {figure.value}{comma} {figure.remark}".rstrip()
 
 
 def summary(estimate: Estimate) -> list[Figure]:
