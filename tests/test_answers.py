@@ -131,8 +131,8 @@ def test_only_what_is_the_recipes_carries_its_source(given: dict[str, int], says
         (with_kernels(kernel("a", 1.5), kernel("b", 2)), {}, "a, b fit but are no faster than dense kernels"),
         (with_kernels(kernel("a", 0.5, pattern="2:4")), {}, "a needs 2:4 weights, which here are unstructured"),
         (
-            with_kernels(kernel("a", 0.5, pattern="2:4")), {"distribution": "nm", "source": "1:4", "weights": None},
-            "a needs 2:4 weights, which here are 1:4",
+            with_kernels(kernel("a", 0.5, pattern="2:4")), {"distribution": "nm", "source": "3:4", "weights": None},
+            "a needs 2:4 weights, which here are 3:4",
         ),
         (
             with_kernels(kernel("a", 0.5, operand="output gradients")), {},
