@@ -295,7 +295,7 @@ def test_what_a_prediction_is_compared_with() -> None:
 
 
 def test_another_machine_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured) -> None:
-    monkeypatch.setattr(module_of_validation, "processor", lambda: "AMD EPYC, 2 cores")
+    monkeypatch.setattr(module_of_validation, "machine", lambda: "AMD EPYC, 2 cores")
     words = ["validate", written(tmp_path, NETWORK), "--input-shape", "3,8,8", "--time", "--repetitions", "1"]
     for device, elsewhere in (("a100", True), ("xeon2", True), (str(tmp_path / "own.toml"), False)):
         if not elsewhere:

@@ -1,7 +1,5 @@
 """The list of what `swatcost calibrate` measures, each as a key, an expected time, and a function."""
 
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +33,7 @@ from swatcost.reference.measured_selections import (
 from swatcost.reference.measured_streams import STREAM_BYTES, STREAMS, Stream, StreamTiming
 from swatcost.reference.operation_shapes import SHAPES
 from swatcost.reference.semi_structured import semi_structured
+from swatcost.reference.this_machine import machine
 from swatcost.reference.timer import Timing
 
 _ASSUMED_MACS_PER_SECOND = 3e10  # of a small machine, all kinds together; only the time left depends on it
@@ -174,17 +173,3 @@ def _expected(shape: Shape) -> float:
 
 def _instructions() -> tuple[Instructions, ...]:
     return (*partition_instructions(SIZES, simd=False), *partition_instructions(SIZES, simd=True))
-
-
-def machine(on: str) -> str:
-    """The name of the GPU, or of the processor, and its cores."""
-    if on == "cuda":
-        return str(torch.cuda.get_device_name())
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        model = names[0] if names else model
-    except OSError:
-        pass
-    return f"{' '.join(model.split())}, {os.cpu_count()} cores"

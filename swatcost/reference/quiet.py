@@ -34,18 +34,26 @@ def _clock() -> _Clock | None:
     return _Clock(time.monotonic(), busy, own.user + own.system + own.children_user + own.children_system)
 
 
-def quietest(run: Callable[[], T]) -> tuple[T, float]:
-    """What `run` returns and the share of the processors that others had meanwhile [-].
+def watched(run: Callable[[], T]) -> tuple[T, float]:
+    """What `run` returns and the share of the processors that other programs had meanwhile [-].
 
-    Where they had more than DISTURBED, it is run again, a few times, and the result of the quietest one is kept.
+    The share is 0 where the system does not say it, and where it took too little time to tell.
+    """
+    before = _clock()
+    result = run()
+    return result, _others(before, _clock())
+
+
+def quietest(run: Callable[[], T]) -> tuple[T, float]:
+    """The same as `watched`. Where others had more than DISTURBED, it is run again, a few times, and the result of the
+    quietest run is kept.
     """
     found: list[tuple[float, T]] = []
     for pause in (None, *_PAUSES):
         if pause is not None:
             time.sleep(pause)
-        before = _clock()
-        result = run()
-        found.append((_others(before, _clock()), result))
+        result, others = watched(run)
+        found.append((others, result))
         if found[-1][0] <= DISTURBED:
             break
     share, result = min(found, key=lambda each: each[0])

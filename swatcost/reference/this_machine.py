@@ -2,17 +2,17 @@
 
 import os
 import platform
-import time
-from types import TracebackType
 
 import torch
 
 _PROCESSORS = ("intel", "amd", "apple", "nvidia", "arm", "neoverse", "graviton", "ampere", "power", "risc-v")
-"""Words in the titles of processors, of which a profile's should have the same as the machine that it is of."""
+"""Vendors in processors' names: a profile's title should share one with the machine that it describes."""
 
 
-def processor() -> str:
-    """The processor's name and its number of cores."""
+def machine(on: str = "cpu") -> str:
+    """The name of the GPU, or of the processor and its number of cores."""
+    if on == "cuda":
+        return str(torch.cuda.get_device_name())
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
@@ -43,35 +43,3 @@ def is_plainly_another(title: str, other: str) -> bool:
 def memory_bytes() -> int:
     """The size of its memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-class Processors:
-    """A context that sees how busy the processors are: `by_others` is the share of them that other programs had [-].
-
-    It is 0 where the system does not say it (Linux does).
-    """
-
-    def __enter__(self) -> "Processors":
-        self._before, self.by_others = _clocks(), 0.0
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        wall, busy, own = (after - before for before, after in zip(self._before, _clocks(), strict=True))
-        if busy and wall >= _SHORTEST:
-            self.by_others = max(0.0, busy - own) / (wall * (os.cpu_count() or 1))
-
-
-_SHORTEST = 0.1  # [s]: the system counts in ticks of 10 ms
-
-
-def _clocks() -> tuple[float, float, float]:
-    """Seconds passed, seconds in which processors were busy, and those of them that this process had."""
-    busy = 0.0
-    try:
-        with open("/proc/stat", encoding="ascii") as lines:
-            user, nice, system, _, _, irq, soft_irq, steal, *_ = map(int, lines.readline().split()[1:])
-        busy = (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError):
-        pass
-    own = os.times()
-    return time.monotonic(), busy, own.user + own.system

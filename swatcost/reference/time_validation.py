@@ -19,10 +19,11 @@ from swatcost.planning.capacity import view_of
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.executed_steps import Elapsed, TrainingStep
 from swatcost.reference.predicted_steps import Predictions
+from swatcost.reference.quiet import watched
 from swatcost.reference.runnable import runnable
 from swatcost.reference.scopes import TIMING
 from swatcost.reference.step_observer import PartKey
-from swatcost.reference.this_machine import Processors, conditions, is_plainly_another, memory_bytes, processor
+from swatcost.reference.this_machine import conditions, is_plainly_another, machine, memory_bytes
 from swatcost.reference.timed_steps import Repeated, TimedPart, TimedStep, TimedSteps
 from swatcost.setting import EVERY_SETTING, Settings
 
@@ -111,21 +112,23 @@ def validate_time(
     if running.is_sparse:
         converting().undo()  # raises for what cannot be run, before anything is
     running.reached()
-    with Processors() as busy:
-        executed = [running.dense()]
-        if running.is_sparse:
-            with converting() as converted:
-                executed.append(running.masked(converted))
-                left_dense = converted.left_dense
+    dense, others = watched(running.dense)
+    executed = [dense]
+    if running.is_sparse:
+        with converting() as converted:
+            masked, meanwhile = watched(partial(running.masked, converted))
+            left_dense = converted.left_dense
+        executed.append(masked)
+        others = max(others, meanwhile)
     seen = {each.layer for each in executed[0].parts}
     layers = enumerate(built.network.counted_layers)
     return TimeValidation(
         estimate=found,
         repetitions=repetitions,
-        machine=processor(),
+        machine=machine(),
         conditions=conditions(),
-        others=busy.by_others,
-        elsewhere=is_plainly_another(setting.device.title, processor()),
+        others=others,
+        elsewhere=is_plainly_another(setting.device.title, machine()),
         executed=tuple(executed),
         unmatched=tuple(layer.name for place, layer in layers if place not in seen),
         left_dense=left_dense,

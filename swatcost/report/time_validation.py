@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from swatcost.reference.quiet import DISTURBED
 from swatcost.reference.time_validation import TimeValidation
 from swatcost.reference.timed_steps import Repeated, TimedPart, TimedStep, TimedSteps
 from swatcost.report.estimate import machine, setting, title, unmeasured
@@ -12,7 +13,6 @@ from swatcost.report.sheet import Caveat, Sheet, Table
 from swatcost.report.time_notes import dense_step_source
 
 _ROWS = 6  # kinds of operation that have a row of their own
-_BUSY = 0.1  # share of the processors [-] above which other programs disturb a measurement
 
 
 def sheet(validation: TimeValidation, layers: bool = False) -> Sheet:
@@ -167,7 +167,7 @@ def notes(validation: TimeValidation) -> list[str]:
         sentences.append(
             Caveat(f"NOT FOUND among the executed products, so not timed by layer: {', '.join(validation.unmatched)}.")
         )
-    if validation.others > _BUSY:
+    if validation.others > DISTURBED:
         sentences.append(
             Caveat(
                 f"DISTURBED: other programs had {percent(validation.others)} of the processors meanwhile, so that "
