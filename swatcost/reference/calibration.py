@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from swatcost.reference.instructions import Instructions
 from swatcost.reference.left_out import LeftOut, left_out
 from swatcost.reference.measured_networks import PERIOD, DenseStepTime, sparse
 from swatcost.reference.measured_selections import algorithms, line
-from swatcost.reference.measured_tables import rates, tables
+from swatcost.reference.measured_tables import tables
 from swatcost.reference.measurements import (
     Measurement,
     Sizes,
@@ -133,7 +133,7 @@ def calibrate(
 
     Dense operations are measured in fp32 and the other `precisions`, memory-bound operations by bytes, sparse kernels
     beside dense ones, and Top-K by algorithm; `sizes` can name fewer. The dense steps of networks are measured too;
-    with two or more, the machine's rates are fitted to them, otherwise to the operations. The steps of unseen networks
+    with two or more, rates are fitted to them. The steps of unseen networks
     are predicted and measured, with nothing fitted to them. batch_size is that of all steps, on is cpu or cuda.
 
     Each measurement is appended to the record, if there is one, and is not repeated if the record has it. progress is
@@ -143,10 +143,12 @@ def calibrate(
     torch version or number of threads.
     """
     _check(on, precisions)
+    sizes = sizes or Sizes()
+    if not networks and not sizes.shapes:
+        raise SwatcostError("there is nothing to time a step by: give networks, or shapes of operations")
     checked_count(batch_size, "batch_size")
     precisions = tuple(dict.fromkeys(("fp32", *precisions)))
     unseen = [network for network in unseen if network not in networks]
-    sizes = sizes or Sizes()
     topk_network = (*networks, _TOPK_NETWORK)[0]
     todo = measurements(
         sizes=sizes, precisions=precisions, networks=networks, unseen=unseen, topk_network=topk_network,
@@ -162,7 +164,7 @@ def calibrate(
         source=source,
         topk=results[topk_key(topk_network, batch_size)],
         dense_steps=tuple(_dense_step(network, batch_size, results) for network in networks),
-        rates=_rates(networks, batch_size, sizes, results),
+        rates=_rates(networks, batch_size, results),
         peaks=results["products and copies"],
         selections=tuple(line(algorithm, results[algorithm]) for algorithm in algorithms(on)),
         masking=line("masking", results["masking"]),
@@ -261,15 +263,11 @@ def _dense_step(network: str, batch_size: int, results: Mapping[str, Any]) -> De
     return DenseStep(network=network, batch_size=batch_size, seconds=found.seconds, training_macs=found.training_macs)
 
 
-def _rates(networks: Sequence[str], batch_size: int, sizes: Sizes, results: Mapping[str, Any]) -> Rates | None:
-    """The throughput and bandwidth that best fit the dense steps, or the operations if there are none.
+def _rates(networks: Sequence[str], batch_size: int, results: Mapping[str, Any]) -> Rates | None:
+    """The throughput and bandwidth that best fit the dense steps of networks.
 
-    One step is not enough to separate them, nor is anything of which only one explains the times: without dense steps
-    the peaks are then as good, with some the first step's throughput.
+    None if the two cannot be told apart: with fewer than two steps, or where only one of them explains the times.
     """
-    if not networks:
-        peak: Rates = results["products and copies"]
-        return rates(sizes, results) or peak
     steps = [_faster(network, batch_size, results) for network in networks]
     if len(steps) < 2:
         return None
@@ -311,22 +309,19 @@ def _predictions(
     """A dense step, one Top-K and a step of the reference: predicted by the profile, and measured."""
     built = runnable(network)
     found = sparse(built, device=device, batch_size=batch_size, period=PERIOD)
-    fits = device.rates is not None or device.operations
-    plain = replace(device, dense_steps=device.dense_steps if calibrated_on or not fits else ())
-    dense = sparse(built, device=plain, batch_size=batch_size, period=PERIOD)
     measured = results[steps_key(network, batch_size)]
-    update = _update_seconds(dense.dense_step)  # not measured here
+    update = _update_seconds(found.dense_step)  # not measured here
 
     def prediction(quantity: str, predicted: float, measured: float) -> Prediction:
         return Prediction(network, batch_size, quantity, predicted, measured, calibrated_on)
 
     rows = [
-        prediction("dense step", dense.dense_step.seconds - update, measured.dense),
+        prediction("dense step", found.dense_step.seconds - update, measured.dense),
         prediction("one Top-K", found.topk_seconds, measured.topk),
     ]
-    if dense.masked_step_seconds is not None:
+    if found.masked_step_seconds is not None:
         quantity = f"SWAT step, masked, period {PERIOD}"
-        rows.append(prediction(quantity, dense.masked_step_seconds - update, measured.masked))
+        rows.append(prediction(quantity, found.masked_step_seconds - update, measured.masked))
     return rows
 
 

@@ -142,11 +142,6 @@ class Product:
         return OperationPoint(self.rows, self.inner, self.columns, 1, 1, self.matrices, seconds)
 
 
-def moved_elements(shape: Shape) -> int:
-    """The numbers that a pass reads and writes, if each is touched once: the same three tensors in all passes."""
-    return sum(torch.Size(each).numel() for each in shape.sizes)
-
-
 def measure(shape: Shape, in_pass: Pass, precision: ProductPrecision, on: str) -> Timing:
     """The time of one pass of an operation, a linear layer's with its bias.
 

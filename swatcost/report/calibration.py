@@ -34,9 +34,8 @@ def sheet(calibration: Calibration, layers: bool = False) -> Sheet:
 
 def _rates(calibration: Calibration) -> Table:
     rows = []
-    fitted_to = "dense steps" if calibration.device.dense_steps else "operations and streams"
     for name, rates in (
-        (f"{fitted_to}, fitted", calibration.device.rates),
+        ("dense steps, fitted", calibration.device.rates),
         ("products and copies, peak", calibration.device.peaks),
     ):
         if rates is not None:
@@ -125,10 +124,9 @@ def _notes(calibration: Calibration) -> list[str]:
         )
     if device.rates is not None and device.rates.worst_residual is not None:
         sentences.append(
-            f"The fitted rates are off by up to {percent(device.rates.worst_residual or 0)} for the measured "
-            f"{'steps' if device.dense_steps else 'operations'}."
+            f"The fitted rates are off by up to {percent(device.rates.worst_residual)} for the measured steps."
         )
-    elif device.rates is None:
+    elif device.dense_steps:
         sentences.append("Throughput and bandwidth could not be told apart in the measured steps.")
     counters = {each.counter for each in calibration.instructions}
     if counters:
