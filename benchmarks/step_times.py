@@ -1,4 +1,4 @@
-"""Predicted times of dense training steps beside measured ones. Writes benchmarks/STEP_TIMES.md.
+"""Predicted times of dense training steps beside measured ones; --write puts them into benchmarks/STEP_TIMES.md.
 
 Run as `python -m benchmarks.step_times` on the machine that a profile is of (`--device`, a name or a file), while
 nothing else runs. `--measured FILE` keeps the measured times, and takes those that it has, so that predictions can be
@@ -146,12 +146,12 @@ def report(device: str, steps: Sequence[Step]) -> str:
         summary.append([name, f"{100 * statistics.median(sizes):.0f} %", f"{100 * max(sizes):.0f} %"])
     blocks = [
         "# Times of dense training steps",
-        f"Written by `python -m benchmarks.step_times` on {of.title}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads: steps of SGD with momentum in fp32, medians, while nothing else ran. "
+        f"Written by `python -m benchmarks.step_times --write` on {of.title}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads: steps of SGD with momentum in fp32, medians. "
         f'Predicted by `swatcost.estimate(…, device="{of.name}").dense_step` from single operations, none of them '
         f"measured in these networks, and by the profile {_OTHER_PROFILE}, two rates of another two-core machine.",
         "The machine's speed is the rate of a product of 1024 × 1024 matrices just before and after the steps, over "
-        f"the profile's. Below {_AS_FAST}, steps are measured again, {_PATIENCE} times at most, and those on the "
+        f"the profile's. Below {_AS_FAST}, up to {_PATIENCE} measurements are made, and those on the "
         "fastest machine count: others share it.",
         markdown(summary),
         markdown(rows),

@@ -95,16 +95,20 @@ class RunPlan(Result):
     @cached_property
     def topk(self) -> Answers:
         """The time that all refreshes add to the run [s]; hidden ones overlap with all micro-batches of a period."""
-        times, micro_batches = self.estimate.times, self.estimate.topk_period * self.execution.accumulate
+        micro_batches, step = self.estimate.topk_period * self.execution.accumulate, self._micro_batch_seconds
+        times = replace(
+            self.estimate.times, dense_step_seconds=step.dense, reduction=1 - step.ideal / step.dense,
+            attainable_step_seconds=step.attainable,
+        )  # fmt: skip
         added = Answers(0, *(float(each.added_topk_seconds(micro_batches)) for each in (times.attainable, times)))
-        return self._told(self.topk_refreshes * added)
+        return self._with_fallbacks(self.topk_refreshes * added)
 
     @property
     def topk_seconds(self) -> float:
         """The time that all refreshes add to the ideal run [s]."""
         return self.topk.ideal
 
-    def _told(self, found: Answers) -> Answers:
+    def _with_fallbacks(self, found: Answers) -> Answers:
         """What is attainable is the simulated answer on an accelerator, and the dense one if nothing is sparse."""
         if self.is_simulated:
             return replace(found, attainable=found.ideal)
@@ -119,7 +123,7 @@ class RunPlan(Result):
     def _micro_batch_seconds(self) -> Answers:
         """The computing time of a micro-batch on one GPU [s], without Top-K; a layer that T GPUs split takes 1/T."""
         found, share = self.estimate, divided_share(self.estimate, self.execution)
-        return self._told(
+        return self._with_fallbacks(
             Answers(
                 dense=share.dense * found.dense_step.seconds,
                 attainable=share.dense * found.attainable_step.seconds,
@@ -228,13 +232,13 @@ class RunPlan(Result):
     def traffic_seconds(self) -> Answers | None:
         """Communication time of all iterations with no overlap [s]; None without a link."""
         sending = self.communication.seconds
-        return None if sending is None else self.iterations * self._told(sending)
+        return None if sending is None else self.iterations * self._with_fallbacks(sending)
 
     @property
     def exposed_traffic_seconds(self) -> Answers | None:
         """The communication time of all iterations that the backward pass cannot hide [s]; None without a link."""
         exposed = self.communication.exposed_seconds
-        return None if exposed is None else self.iterations * self._told(exposed)
+        return None if exposed is None else self.iterations * self._with_fallbacks(exposed)
 
     @cached_property
     def two_four(self) -> TwoFour | None:

@@ -21,8 +21,9 @@ from swatcost.report.speedups import figures, is_simulated, kind_of_speedup, no_
 
 def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
     """What it says, whatever the form; CSV is one row per layer if asked, or else one row per quantity."""
+    sparse = estimate.plan.asks_for_sparsity  # a dense estimate's summary names the machine
     return Sheet(
-        opening=[question(estimate)],
+        opening=[f"{question(estimate)}, on {machine(estimate.device)}" if sparse else question(estimate)],
         summary=summary(estimate),
         tables=tables(estimate),
         notes=notes(estimate),

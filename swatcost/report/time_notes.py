@@ -169,7 +169,8 @@ def _of_operations(estimate: Estimate) -> str:
     """A step that is the sum of its operations' measured times, and how much of it is beyond the measured sizes."""
     step = estimate.dense_step
     beyond = sum(each.seconds for each in step.parts if not each.covered)
-    outside = f"; {percent(beyond / step.seconds)} of it EXTRAPOLATED beyond the measured sizes" if beyond else ""
+    share = percent(beyond / step.seconds)
+    outside = f"; products that take {share} of it are EXTRAPOLATED beyond the measured sizes" if beyond else ""
     return f"the sum of its operations' times, measured by size{outside}"
 
 

@@ -58,7 +58,7 @@ class Part:
     """The time of a part of a step [s]: one pass of a layer's product, or all memory-bound operations of a kind.
 
     `layer` is the place among the network's counted layers, None for other parts. `covered` says that the measurements
-    include its size; without measurements it is true.
+    include the size of a product; for other parts, and without measurements, it is true.
     """
 
     name: str
