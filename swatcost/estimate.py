@@ -13,15 +13,14 @@ from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summ
 from swatcost.devices import Device
 from swatcost.loading import counted_network, with_input
 from swatcost.memory import Memory, activation_reduction, step_memory
-from swatcost.memory.optimizers import OPTIMIZERS
-from swatcost.memory.precisions import FULL, PRECISIONS, Precision, autocast_of
-from swatcost.memory.trained_parameters import Trained
+from swatcost.memory.precisions import Precision, autocast_of
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
 from swatcost.setting import Setting, Settings
 from swatcost.sparsity import SparsityPlan, sparsity_plan
-from swatcost.timing.attainable import AttainableStep, Obstacle, attainable_step, obstacles
-from swatcost.timing.dense_step import Numbers, StepTime, Update, dense_step
+from swatcost.timed_step import attainable_of, dense_step_of, numbers_of, precision_of, timed_network
+from swatcost.timing.attainable import AttainableStep, Obstacle, obstacles
+from swatcost.timing.dense_step import StepTime
 from swatcost.timing.selection import Selecting, topk_seconds
 from swatcost.timing.times import Times
 
@@ -215,19 +214,20 @@ class Estimate(Result):
     @property
     def timed_in_single_precision(self) -> bool:
         """Whether the device has no times in the step's precision, so that those of single precision stand for it."""
-        return self.dense_step.numbers != _numbers(self.precision)
+        return self.dense_step.numbers != numbers_of(self.precision)
+
+    @cached_property
+    def masked_step(self) -> AttainableStep:
+        """A sparse step with dense kernels on masked tensors, which needs no sparse hardware."""
+        plain = replace(self.setting, device=replace(self.device, kernels=()))
+        return attainable_of(self.network, self.plan, plain, self.dense_step)
 
     @property
     def masked_step_seconds(self) -> float | None:
-        """The time of a step with dense kernels on masked tensors [s], which needs no sparse hardware.
-
-        It is the dense step, masking, and the Top-K time per step. None if the device has no time for masking.
-        """
-        if self.device.masking is None:
+        """The time of that step with its share of a Top-K refresh [s]. None if the device has no time for masking."""
+        if not self.masked_step.masking_known:
             return None
-        plain = replace(self.device, kernels=())
-        step = attainable_of(self.network, self.plan, replace(self.setting, device=plain), self.dense_step)
-        times = replace(self.times, attainable_step_seconds=step.seconds)
+        times = replace(self.times, attainable_step_seconds=self.masked_step.seconds)
         return self.dense_step.seconds / float(times.attainable.speedup(self.topk_period))
 
     @property
@@ -354,53 +354,6 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         topk_seconds=topk_seconds(network, plan, device, setting.batch_size, setting.selecting),
     )
     return found if isinstance(setting.device, Device) else _simulated(found, setting.device)
-
-
-def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepTime:
-    """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
-    precision = precision_of(network, setting)
-    return dense_step(
-        network, setting.profile, setting.batch_size, exact.training.dense, _numbers(precision),
-        _update(network, setting, precision), setting.mfu,
-    )  # fmt: skip
-
-
-def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense: StepTime) -> AttainableStep:
-    """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
-    phases = plan.method.schedule(setting.steps)
-    return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases)
-
-
-def timed_network(network: Network, setting: Setting) -> Network:
-    """The network's step in the setting's precision. Raises SwatcostError if its trace has none under autocast."""
-    return network.under(precision_of(network, setting).autocast or network.conditions.autocast)
-
-
-def precision_of(network: Network, setting: Setting) -> Precision:
-    """In what a step is timed: as given, or as the network was traced."""
-    return PRECISIONS[setting.precision or network.conditions.autocast or "fp32"]
-
-
-def _numbers(precision: Precision) -> Numbers:
-    """What a step in this precision computes with; under autocast, the trace has the bytes that are moved."""
-    return Numbers(
-        convolutions=precision.convolutions,
-        products=precision.products,
-        product_bytes=2 if {"bf16", "fp16"} & set(precision.products) else FULL,
-        movement_scale=precision.activation / FULL,
-    )
-
-
-def _update(network: Network, setting: Setting, precision: Precision) -> Update:
-    """The optimizer's update: parameters and gradients are read, its state and the parameters read and written."""
-    size = precision.master or precision.parameter
-    trained = [Trained(each.shape, size) for each in network.parameters if each.trains]
-    sizes = tuple(float(each.bytes) for each in trained)
-    parameters, state = sum(sizes), OPTIMIZERS[setting.optimizer].state(trained)
-    return Update(
-        optimizer=setting.optimizer, parameter_bytes=parameters, moved_bytes=3.0 * parameters + 2.0 * state,
-        parameters=sizes,
-    )  # fmt: skip
 
 
 def under(found: Estimate, convention: Convention) -> Estimate:

@@ -20,7 +20,6 @@ import swatcost
 from swatcost.cli import main
 from swatcost.devices import load_device
 from swatcost.devices.kernels import Kernel, KernelPoint
-from swatcost.estimate import attainable_of
 from swatcost.reference import time_validation as module_of_validation
 from swatcost.reference import validate_time
 from swatcost.reference.executed_steps import TrainingStep
@@ -30,6 +29,7 @@ from swatcost.reference.step_observer import Call, InPass, PartKey, by_part
 from swatcost.reference.this_machine import is_plainly_another
 from swatcost.reference.time_validation import TimeValidation
 from swatcost.reference.timed_steps import Repeated, TimedStep
+from swatcost.timed_step import attainable_of
 
 Captured = pytest.CaptureFixture[str]
 

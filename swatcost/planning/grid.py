@@ -11,12 +11,12 @@ import pandas
 from swatcost.common.errors import SwatcostError
 from swatcost.common.several import pairs, several
 from swatcost.common.units import checked_count
-from swatcost.estimate import timed_network
 from swatcost.methods import METHODS, Method, checked_sparsity
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.vectorised import Array, Vectorised, times_of
 from swatcost.setting import EVERY_SETTING, OPTIONS, Scope
+from swatcost.timed_step import timed_network
 
 _PERIOD = OPTIONS["period"].default
 _MOST_ROWS = 10_000_000  # about 2 GB

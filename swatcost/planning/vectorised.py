@@ -12,12 +12,12 @@ from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import EXACT, Counting
 from swatcost.distributions import Request
-from swatcost.estimate import attainable_of, dense_step_of
 from swatcost.memory import activation_reduction
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.setting import Setting
 from swatcost.sparsity import SparsityPlan, allocation_request, assembled, checked_sparsities, checked_target
+from swatcost.timed_step import attainable_of, dense_step_of
 from swatcost.timing.dense_step import StepTime
 from swatcost.timing.selection import topk_seconds
 from swatcost.timing.times import Times

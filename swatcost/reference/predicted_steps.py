@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-from swatcost.estimate import Estimate, attainable_of
+from swatcost.estimate import Estimate
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer
 from swatcost.reference.step_observer import MASKING, PartKey
 from swatcost.timing.attainable import masking_seconds
 from swatcost.timing.shapes import shape_of
 
-_WITH_UPDATE = ("operations", "mfu", "bound")
-"""Where a dense step's time is from, if it has the optimizer's update: other times are of steps without one."""
-
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of an estimate, in seconds; None for what the device's profile does not tell."""
+    """The predictions of an estimate, in seconds; None for what the device's profile does not give."""
 
     estimate: Estimate
 
@@ -34,8 +31,7 @@ class Predictions:
     @property
     def has_update(self) -> bool:
         """Whether a predicted step includes the optimizer's update."""
-        step = self.estimate.dense_step
-        return step.basis in _WITH_UPDATE and any(each.in_pass == "update" for each in step.parts)
+        return any(each.in_pass == "update" for each in self.estimate.dense_step.parts)
 
     @property
     def update(self) -> float | None:
@@ -51,9 +47,7 @@ class Predictions:
     @cached_property
     def masked(self) -> float | None:
         """A step on masked dense tensors that reuses thresholds: the attainable one without sparse kernels."""
-        found = self.estimate
-        setting = replace(found.setting, device=replace(found.device, kernels=()))
-        step = attainable_of(found.network, found.plan, setting, found.dense_step)
+        step = self.estimate.masked_step
         return float(step.seconds) if step.masking_known else None
 
     @property
@@ -63,7 +57,7 @@ class Predictions:
 
     @cached_property
     def dense_parts(self) -> Mapping[PartKey, float]:
-        """The parts of a dense step but for the update; none if the profile does not tell them."""
+        """The parts of a dense step but for the update; none if the profile does not give them."""
         found: dict[PartKey, float] = defaultdict(float)
         for each in self.estimate.dense_step.parts:
             if each.in_pass != "update":
@@ -73,7 +67,7 @@ class Predictions:
 
     @cached_property
     def masking(self) -> Mapping[PartKey, float]:
-        """The masking of each layer's operands; none if the profile does not tell it."""
+        """The masking of each layer's operands; none if the profile does not give it."""
         found = self.estimate
         if self.masked is None:
             return {}

@@ -42,7 +42,7 @@ class Repeated:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedStep:
-    """A kind of step: its predicted time [s], None if the profile does not tell it, and its measured ones.
+    """A kind of step: its predicted time [s], None if the profile does not give it, and its measured ones.
 
     `refreshes` says that thresholds are found in it. `passes` are the forward pass, the loss and the backward pass,
     `update` is the optimizer's; the prediction is of both, or of the passes alone.

@@ -1,0 +1,58 @@
+"""The time of a network's step for a setting: dense, and attainable on the device's kernels."""
+
+from swatcost.counting import PassCosts
+from swatcost.memory.optimizers import OPTIMIZERS
+from swatcost.memory.precisions import FULL, PRECISIONS, Precision
+from swatcost.memory.trained_parameters import Trained
+from swatcost.network import Network
+from swatcost.setting import Setting
+from swatcost.sparsity import SparsityPlan
+from swatcost.timing.attainable import AttainableStep, attainable_step
+from swatcost.timing.dense_step import Numbers, StepTime, Update, dense_step
+
+
+def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepTime:
+    """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
+    precision = precision_of(network, setting)
+    return dense_step(
+        network, setting.profile, setting.batch_size, exact.training.dense, numbers_of(precision),
+        _update(network, setting, precision), setting.mfu,
+    )  # fmt: skip
+
+
+def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense: StepTime) -> AttainableStep:
+    """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
+    phases = plan.method.schedule(setting.steps)
+    return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases)
+
+
+def timed_network(network: Network, setting: Setting) -> Network:
+    """The network's step in the setting's precision. Raises SwatcostError if its trace has none under autocast."""
+    return network.under(precision_of(network, setting).autocast or network.conditions.autocast)
+
+
+def precision_of(network: Network, setting: Setting) -> Precision:
+    """In what a step is timed: as given, or as the network was traced."""
+    return PRECISIONS[setting.precision or network.conditions.autocast or "fp32"]
+
+
+def numbers_of(precision: Precision) -> Numbers:
+    """What a step in this precision computes with; under autocast, the trace has the bytes that are moved."""
+    return Numbers(
+        convolutions=precision.convolutions,
+        products=precision.products,
+        product_bytes=2 if {"bf16", "fp16"} & set(precision.products) else FULL,
+        movement_scale=precision.activation / FULL,
+    )
+
+
+def _update(network: Network, setting: Setting, precision: Precision) -> Update:
+    """The optimizer's update: parameters and gradients are read, its state and the parameters read and written."""
+    size = precision.master or precision.parameter
+    trained = [Trained(each.shape, size) for each in network.parameters if each.trains]
+    sizes = tuple(float(each.bytes) for each in trained)
+    parameters, state = sum(sizes), OPTIMIZERS[setting.optimizer].state(trained)
+    return Update(
+        optimizer=setting.optimizer, parameter_bytes=parameters, moved_bytes=3.0 * parameters + 2.0 * state,
+        parameters=sizes,
+    )  # fmt: skip
