@@ -19,6 +19,7 @@ from swatcost.common.registry import nearest
 from swatcost.common.result import Result
 from swatcost.common.units import checked_count
 from swatcost.counting.workload import Workload, workloads
+from swatcost.devices.kernels import MULTIPLES
 from swatcost.loading import counted_network
 from swatcost.network import Network
 from swatcost.network.passes import PASSES, Pass
@@ -26,12 +27,6 @@ from swatcost.sparsity import SparsityPlan
 
 SPEEDUP = 2.0
 """Of a 2:4 product over a dense one, at most: half of the multiplications remain (Mishra et al. 2021, Section 3)."""
-
-MULTIPLES = {"float16": 16, "bfloat16": 16, "int8": 32, "float8": 32, "float32": 32}
-"""Both dimensions of a sparse matrix must be multiples of this, by data type.
-
-Source: torch.sparse.semi_structured, the constraints of cuSPARSELt; CUTLASS's for float32 (which runs as TF32).
-"""
 
 REGIMES: dict[str, tuple[Pass, ...]] = {
     "weights": ("forward",),

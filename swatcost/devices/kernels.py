@@ -13,6 +13,12 @@ Ratio = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]
 KernelPass = Literal["forward", "grad_input", "grad_weight", "backward", "training"]
 """What was timed as a whole: one pass, both gradients, or all three passes."""
 
+MULTIPLES = {"float16": 16, "bfloat16": 16, "int8": 32, "float8": 32, "float32": 32}
+"""Both dimensions of a 2:4 matrix must be multiples of this, by data type.
+
+Source: torch.sparse.semi_structured, the constraints of cuSPARSELt; CUTLASS's for float32 (which runs as TF32).
+"""
+
 
 class KernelPoint(NamedTuple):
     """The time of a sparse kernel over the dense one's [-], on one shape and density.

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from swatcost.common.elementwise import least, where
-from swatcost.counting.two_four import MULTIPLES
 from swatcost.devices import Device
-from swatcost.devices.kernels import Kernel, KernelPass
+from swatcost.devices.kernels import MULTIPLES, Kernel, KernelPass
 from swatcost.methods import LayerSparsity, Method, Operand, Phase
 from swatcost.network import Network
 from swatcost.network.layer import Layer
