@@ -20,6 +20,7 @@ from swatcost.planning.communication import backward_share
 from swatcost.report import render
 from swatcost.report.attainable import attainable_sentence
 from swatcost.report.numbers import percent
+from swatcost.report.speedups import figures
 
 PASSES = 54 * 3 - 1  # of ResNet-50's 53 convolutions and its linear layer; the first has no grad_input
 SPARSE = (
@@ -185,3 +186,11 @@ def test_kernels_shorten_the_backward_pass_by_what_they_save_there(resnet50: Net
         share = backward_share(found)
         assert share.dense * found.dense_step.seconds == pytest.approx(sum(each.seconds for each in parts))
         assert share.attainable * found.attainable_step.seconds == pytest.approx(shorter)
+
+
+def test_the_first_figures_say_so_where_kernels_are_extrapolated() -> None:
+    """At a density of 0.2 and one shape, a kernel is within its measurements nowhere but there."""
+    found = swatcost.estimate("resnet50", weights=0.8, device=with_kernels(kernel("a", 0.5)))
+    assert "passes of layers, EXTRAPOLATED" in figures(found)[0].remark
+    without = swatcost.estimate("resnet50", weights=0.8)
+    assert "EXTRAPOLATED" not in figures(without)[0].remark

@@ -40,12 +40,13 @@ def _of_attainable(estimate: Estimate) -> str:
     device = estimate.device
     if not device.kernels:
         return "no faster; no sparse kernel known (`calibrate`)"
-    sparse = {name: count for name, (count, _) in estimate.attainable_step.kernels.items()}
-    if not sparse:
+    kernels = estimate.attainable_step.kernels
+    if not kernels:
         return f"no faster; no kernel known on {device.name} helps"
     every = sum(len(each.passes) for each in estimate.attainable_step.choices)
-    used = ", ".join(f"{name} in {count}" for name, count in sparse.items())
-    return f"{'no faster; ' * no_faster(estimate)}{used} of {every} passes of layers"
+    used = ", ".join(f"{name} in {count}" for name, (count, _) in kernels.items())
+    beyond = "" if all(covered for _, covered in kernels.values()) else ", EXTRAPOLATED"
+    return f"{'no faster; ' * no_faster(estimate)}{used} of {every} passes of layers{beyond}"
 
 
 def _of_ideal(estimate: Estimate) -> str:
