@@ -17,6 +17,7 @@ from swatcost.cli.typed import no_difference
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS
+from swatcost.reference.chosen_kernels import KERNEL_CHOICES
 from swatcost.reference.scopes import RUNNING
 from swatcost.report import FORMATS
 
@@ -55,6 +56,13 @@ def data_option(default: str) -> Decorator:
 @shown("--weight-decay", "Weight decay of SGD.", 5e-4, "W")
 @REFERENCE
 @click.option("--on", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to run.  [default: cpu]")
+@click.option(
+    "--kernels",
+    type=click.Choice(KERNEL_CHOICES),
+    default="dense",
+    help="What computes sparse products: masked dense tensors, sparse kernels, or the faster of both by --device.  "
+    "[default: dense]",
+)
 @click.option(
     "--record-every",
     type=CountType(),

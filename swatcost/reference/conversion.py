@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
+from swatcost.network.passes import Pass
+from swatcost.reference.chosen_kernels import KERNEL_CHOICES, KernelChoice, chosen
 from swatcost.reference.counts import Counts
 from swatcost.reference.layers import SPARSE, Layer, SparseAttention
 from swatcost.reference.sparsifier import OVER, Clock, Over, Sparsifier
@@ -114,6 +116,7 @@ def convert(
     one_sample: bool = False,
     ahead: int = 0,
     seed: int = 0,
+    kernels: KernelChoice = "dense",
 ) -> Converted:
     """Makes a module train with the method, sparsities and Top-K period of its estimate.
 
@@ -126,7 +129,9 @@ def convert(
     over is the span of one threshold (Figure 9): "nchw" (the paper's runs), "chw", "hw", "kernel" (structured, used by
     swat-structured) or "random". selection is the algorithm for thresholds (SELECTIONS). one_sample finds the threshold
     of activations on the first sample and uses it for the batch; ahead starts each selection that many iterations early
-    (A.4). seed is for "random".
+    (A.4). seed is for "random". kernels is what computes the products of sparse operands: "dense", torch on masked
+    tensors; "sparse", kernels that skip zeros, in fp32 on a CPU; "auto", the faster of both for each pass of each layer
+    by the profile of the estimate's device. Results are equal to rounding.
 
     Raises SwatcostError if the estimate belongs to another network, or its method cannot be run.
 
@@ -149,6 +154,8 @@ def convert(
         raise SwatcostError("over 'kernel' prunes whole kernels: choose method 'swat-structured'")
     if over in ("chw", "hw", "random") and selection != "exact":
         raise SwatcostError(f"over {over!r} does not use selection {selection!r}: leave it out")
+    if kernels not in KERNEL_CHOICES:
+        raise SwatcostError(f"kernels {kernels!r}: choose from {', '.join(KERNEL_CHOICES)}")
     if ahead and not 0 < ahead < estimate.topk_period:
         raise SwatcostError(f"ahead {ahead}: give iterations between 0 and the period, {estimate.topk_period}")
     module = unwrapped(module)
@@ -186,12 +193,29 @@ def convert(
             swat = layer_of(name) if name in traced else None
         if swat:
             _swap(part, sparse, swat, undo)
+    _on_kernels(module, layers, chosen(kernels, estimate), undo)
     hook = module.register_forward_pre_hook(clock.tick)
     undo.callback(hook.remove)
     ordered = {name: layers[name] for name in traced if name in layers}
     converted = Converted(module, estimate, clock, ordered, tuple(each for each in traced if each not in layers), undo)
     converted.follow(plan)
     return converted
+
+
+def _on_kernels(
+    module: nn.Module, layers: Mapping[str, Layer], passes: Mapping[str, frozenset[Pass]], undo: contextlib.ExitStack
+) -> None:
+    """Gives layers their sparse kernels; normalisation and pooling then read the same layout of memory."""
+    if not any(passes.values()):
+        return
+    from swatcost.reference.batch_last import BATCH_LAST  # imports numba
+    from swatcost.reference.kernel_products import SparseKernels
+
+    for name, layer in layers.items():
+        layer.kernels = SparseKernels(passes.get(name, frozenset()))
+    for part in module.modules():
+        if (batch_last := BATCH_LAST.get(type(part))) is not None:
+            _swap(part, batch_last, None, undo)
 
 
 def _nothing(module: nn.Module, args: Any) -> None:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swatcost.methods import Operand
-from swatcost.network.passes import Pass
+from swatcost.network.passes import PASSES, Pass
 from swatcost.reference.counts import Counter
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
-from swatcost.reference.products import Operands, SparseProduct
+from swatcost.reference.products import Kept, Kernels, Operands, SparseProduct
 from swatcost.reference.sparsifier import Clock, Sparsifier, in_backward
 
 
@@ -22,7 +22,8 @@ class Layer:
     """One weight and how it is multiplied: which operands the method sparsifies in which pass.
 
     `name` is the weight's name in the trace, `sparse` the operands that are sparse in each pass. If `counters` is a
-    list, each call in an iteration appends one, which counts what it multiplies.
+    list, each call in an iteration appends one, which counts what it multiplies. `kernels` run
+    the products of calls that are not counted; those that are mask dense operands, which can be counted.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Layer:
     activation: Sparsifier
     output: Sparsifier
     counters: list[Counter] | None = None
+    kernels: Kernels | None = None
     calls: int = 0
     called_in: int = -1
     calls_again: int = 0
@@ -44,23 +46,43 @@ class Layer:
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, training: bool) -> Tensor:
         """The layer's output; its backward pass is Eqs. 2 and 3 on the sparsified operands."""
         x, weight, bias = _as_autocast(x, weight, bias)
-        sparse, learning = self.sparse, training and torch.is_grad_enabled()
+        learning = training and torch.is_grad_enabled()
         call = self._call() if learning else 0
-        with torch.no_grad():
-            active = self.weight(weight, training=learning) if self._masks_weight(learning) else weight
-            selects = learning and "activation" in sparse["grad_weight"] and weight.requires_grad
-            kept = self.activation(x, call) if selects else x
-        operands = Operands(
-            forward_weight=active if "weight" in sparse["forward"] else weight,
-            backward_weight=active if "weight" in sparse["grad_input"] else weight,
-            backward_input=kept,
-            thinned=(lambda grad: self.output(grad, call, training=learning))
-            if "output" in sparse["grad_input"]
-            else None,
-        )
         counter = self._counter(call)
+        thinned = (
+            (lambda grad: self.output(grad, call, training=learning)) if "output" in self.sparse["grad_input"] else None
+        )
         with torch.autocast(x.device.type, enabled=False):
+            if self.kernels is not None and counter is None and self.kernels.suit(x, weight, form):
+                return self._on_kernels(x, weight, bias, form, learning, call, thinned)
+            with torch.no_grad():
+                active = self.weight(weight, training=learning) if self._masks_weight(learning) else weight
+                kept = self.activation(x, call) if self._masks_input(learning, weight) else x
+            operands = Operands(
+                forward_weight=active if "weight" in self.sparse["forward"] else weight,
+                backward_weight=active if "weight" in self.sparse["grad_input"] else weight,
+                backward_input=kept,
+                thinned=thinned,
+            )
             return SparseProduct.apply(x, weight, bias, form, operands, counter)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _on_kernels(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, learning: bool, call: int, thinned: Any
+    ) -> Tensor:
+        """The same on sparse kernels, in the passes that have one: nothing is masked beforehand where one reads."""
+        assert self.kernels is not None
+        with torch.no_grad():
+            masks = self._masks_weight(learning)
+            active, least = self.weight.cut(weight, training=learning) if masks else (weight, None)
+            selects = self._masks_input(learning, weight)
+            kept, smallest = self.activation.cut(x, call) if selects else (x, None)
+        thresholds = {"weight": least, "activation": smallest}
+        masked = {each for each in PASSES if any(thresholds.get(of) is not None for of in self.sparse[each])}
+        return self.kernels.product(x, weight, bias, form, Kept(active, least), Kept(kept, smallest), masked, thinned)
+
+    def _masks_input(self, learning: bool, weight: Tensor) -> bool:
+        """Whether to mask the input, which only the gradient of the weight reads sparse."""
+        return learning and "activation" in self.sparse["grad_weight"] and weight.requires_grad
 
     def _masks_weight(self, learning: bool) -> bool:
         """Whether to mask the weight; a method with a dense forward pass leaves it dense outside of training."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from swatcost.network.passes import Pass
 from swatcost.reference.counts import Counter
 from swatcost.reference.layer_kernels import Form, LinearForm
 
@@ -23,6 +24,43 @@ class Operands:
     backward_weight: Tensor
     backward_input: Tensor
     thinned: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An operand, and the threshold that the magnitudes of its elements must exceed to count; None if all do."""
+
+    tensor: Tensor
+    threshold: float | None = None
+
+    @property
+    def masked(self) -> Tensor:
+        """The operand, with the elements that do not count set to zero."""
+        return (
+            self.tensor if self.threshold is None else torch.where(self.tensor.abs() > self.threshold, self.tensor, 0)
+        )
+
+
+def own_tensor(x: Tensor) -> Tensor:
+    """x's memory as a tensor that is no view: autograd lets only such a result of a function be changed in place."""
+    return torch.empty(0, dtype=x.dtype, device=x.device).set_(
+        x.untyped_storage(), x.storage_offset(), x.shape, x.stride()
+    )
+
+
+class Kernels(Protocol):
+    """What computes a layer's three products in the place of masked dense ones."""
+
+    def suit(self, x: Tensor, weight: Tensor, form: Form) -> bool:
+        """Whether they can compute a layer."""
+        ...
+
+    def product(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, active: Kept, kept: Kept, masked: set[Pass],
+        thinned: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:  # fmt: skip
+        """The layer's output; in the passes that are `masked`, products read the active weight and the kept input."""
+        ...
 
 
 class SparseProduct(torch.autograd.Function):
@@ -47,6 +85,7 @@ class SparseProduct(torch.autograd.Function):
         ctx.save_for_backward(operands.backward_input, operands.backward_weight)
         ctx.form, ctx.thinned, ctx.counter = form, operands.thinned, counter
         output = form.forward(x, operands.forward_weight, bias)
+        output = own_tensor(output) if output._is_view() else output
         if counter is not None:
             weights = (weight, operands.forward_weight, operands.backward_weight)
             counter.forward(form, x, weights, operands.backward_input)

@@ -10,6 +10,7 @@ import torch
 from swatcost.common.errors import SwatcostError
 from swatcost.common.record import Header
 from swatcost.common.units import checked_count, checked_seed
+from swatcost.reference.chosen_kernels import KernelChoice
 from swatcost.reference.scopes import RUNNING
 
 LARGEST_RATE = 1e6  # larger ones overflow float32 within a few steps
@@ -23,7 +24,7 @@ class Settings:
     `steps` is the length of the run in training steps; layers are measured every `record_every` steps. The optimizer is
     SGD with momentum; the learning rate is divided by ten at one and two thirds of the run (Table 12). `on` is cpu or
     cuda. `distribution` momentum without a source is uniform in the first epoch and then follows the run's own momentum
-    from epoch to epoch (SWAT-M).
+    from epoch to epoch (SWAT-M). `kernels` is that of `convert`; `device` is the profile that "auto" goes by.
     """
 
     model: str
@@ -52,6 +53,8 @@ class Settings:
     weight_decay: float = 5e-4
     seed: int = 0
     on: str = "cpu"
+    kernels: KernelChoice = "dense"
+    device: str | None = None
     record_every: int | None = None
 
     def __post_init__(self) -> None:
@@ -63,6 +66,8 @@ class Settings:
             if not 0 <= getattr(self, name) <= LARGEST_RATE:
                 raise SwatcostError(f"{name} {getattr(self, name)!r}: give a number from 0 to {LARGEST_RATE:g}")
         checked_seed(self.seed)
+        if self.on == "cuda" and self.kernels != "dense":
+            raise SwatcostError(f"kernels {self.kernels!r}: sparse kernels run on a CPU, leave it out with on 'cuda'")
         if self.on == "cuda" and not torch.cuda.is_available():
             raise SwatcostError("on 'cuda': torch finds no usable GPU")
         if self.on not in ("cpu", "cuda"):

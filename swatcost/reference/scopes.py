@@ -19,10 +19,14 @@ _HELP = {
 }
 
 RUNNING = Scope(
-    without=_WITHOUT,
-    defaults={"period": 100, "batch_size": 64, "selection": "exact"},
+    without={name: reason for name, reason in _WITHOUT.items() if name != "device"},
+    defaults={"period": 100, "batch_size": 64, "selection": "exact", "device": "epyc2"},
     default_is={"steps": "from --epochs"},
-    help={**_HELP, "steps": "Length of the run in training steps."},
+    help={
+        **_HELP,
+        "steps": "Length of the run in training steps.",
+        "device": "With --kernels auto: the device profile, or a .toml file, that says where sparse kernels pay.",
+    },
 )
 """The settings of a training run."""
 

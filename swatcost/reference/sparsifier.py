@@ -83,6 +83,17 @@ class Sparsifier:
         threshold = self._threshold(x, call, training)
         return None if threshold is None else self._measure(x) > threshold
 
+    def cut(self, x: Tensor, call: int = 0, *, training: bool = True) -> tuple[Tensor, float | None]:
+        """x and the threshold that its magnitudes must exceed to be kept; None if nothing is masked.
+
+        Where no single number says what is kept, x is masked and the threshold 0.
+        """
+        if self.over == "nchw":
+            threshold = self._threshold(x, call, training)
+            return x, None if threshold is None else float(threshold)
+        masked = self(x, call, training=training)
+        return masked, None if masked is x else 0.0
+
     @property
     def threshold(self) -> float | None:
         """The threshold in use, if it is a single number."""

@@ -124,6 +124,7 @@ class _Training:
             last_layer=settings.last_layer,
             keep_dense=settings.keep_dense,
             dense_budget=settings.dense_budget,
+            device=settings.device,
         )
         built.module.to(settings.on)
         converted = convert(
@@ -134,6 +135,7 @@ class _Training:
             one_sample=settings.one_sample,
             ahead=settings.ahead,
             seed=settings.seed,
+            kernels=settings.kernels,
         )
         optimizer = torch.optim.SGD(
             [parameter for parameter in built.module.parameters() if parameter.requires_grad],

@@ -1,0 +1,178 @@
+"""The gradient of a weight from sparse activations: a dense result, of convolutions and linear layers.
+
+An activation that is not zero is multiplied by the gradients of all filters at a pixel and sample, which lie side by
+side in a copy: a few vectors. Sums of one channel and one position of the kernel stay in registers over a block of
+pixels, whose gradients stay in the cache while all channels pass.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import get_num_threads, prange
+
+from swatcost.kernels.axes import Axis
+from swatcost.kernels.compiled import compiled, in_threads
+from swatcost.kernels.vectors import LANES, add_product, compress, load, store
+
+_TALL, _WIDE = 2, 4  # pixels of a block
+_POSITIONS = 512  # pixels × samples of a block
+_CHANNELS = 16  # whose activations are picked out at a time
+
+
+def lanes_of(filters: int) -> tuple[int, ...]:
+    """The vectors that hold the gradients of some filters at a time: one, two or four."""
+    for like in ((0, 0, 0, 0), (0, 0)):
+        lanes = len(like) * LANES
+        if filters % lanes == 0 or filters > 4 * lanes:
+            return like
+    return (0,)
+
+
+def beside(gradient: Any, copy: Any) -> None:
+    """Copies an output gradient (pixels, filters, samples) so that the filters of a pixel and sample lie side by side.
+
+    copy: (blocks of filters, pixels, samples, filters of a block); filters beyond the last are zeros.
+    """
+    _beside(gradient.reshape(-1), copy.reshape(-1), *gradient.shape, copy.shape[0], copy.shape[3])
+
+
+def add_products(
+    operand: Any, threshold: float, copy: Any, rows: Axis, columns: Axis, samples: int, channels: tuple[int, int, int],
+    kernel_width: int, across: int, sums: Any,
+) -> None:  # fmt: skip
+    """Adds to the gradient of a weight the products of those inputs that the axes name.
+
+    operand: flat, of (height, width, channels, samples), whose width is `across`; numbers whose magnitude does not
+    exceed the threshold count as zeros. copy: the output gradient, by `beside`. channels: the first of a group, their
+    count, and those of all groups. sums: (channels, kernel height × width, blocks of filters × filters of a block).
+    """
+    taps = np.array([[row * kernel_width + column for column in columns.taps] for row in rows.taps], np.int64)
+    if not taps.size:
+        return
+    like = (0,) * (copy.shape[3] // LANES)
+    tall, wide = min(_TALL, rows.count), min(_WIDE, columns.count)
+    deep = min(samples, max(LANES, _POSITIONS // (tall * wide) // LANES * LANES))
+    _add_products(
+        like, operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], rows.numbers, _int64(rows.shifts),
+        columns.numbers, _int64(columns.shifts), taps, samples, channels, across, tall, wide, deep, sums.reshape(-1),
+        sums.shape[1], min(get_num_threads(), channels[1]),
+    )  # fmt: skip
+
+
+def arranged(sums: Any, gradient: Any) -> None:
+    """Writes sums (channels, kernel height × width, filters) to the gradient (filters, channels, kernel …)."""
+    filters = gradient.shape[0]
+    _arranged(sums.reshape(-1), gradient.reshape(-1), filters, sums.shape[0], sums.shape[1], sums.shape[2])
+
+
+def _int64(numbers: tuple[int, ...]) -> Any:
+    return np.array(numbers, np.int64)
+
+
+@in_threads
+def _beside(gradient: Any, copy: Any, pixels: int, filters: int, samples: int, blocks: int, lanes: int) -> None:
+    for pixel in prange(pixels):
+        for block in range(blocks):
+            begin = block * lanes
+            held = min(lanes, filters - begin)
+            for sample in range(0, samples, LANES):
+                for number in range(0, held, LANES):
+                    few = min(LANES, held - number)
+                    for beyond in range(LANES):
+                        source = (pixel * filters + begin + number) * samples + sample + beyond
+                        to = ((block * pixels + pixel) * samples + sample + beyond) * lanes + number
+                        for each in range(few):
+                            copy[to + each] = gradient[source + each * samples]
+                        for each in range(few, LANES):
+                            copy[to + each] = 0
+                for number in range((held + LANES - 1) // LANES * LANES, lanes):
+                    for beyond in range(LANES):
+                        copy[((block * pixels + pixel) * samples + sample + beyond) * lanes + number] = 0
+
+
+@compiled
+def _add_run(
+    like: Any, values: Any, places: Any, begin: int, end: int, copy: Any, shift: int, sums: Any, at: int
+) -> None:
+    found = load(like, sums, at)
+    for each in range(begin, end):
+        found = add_product(found, values[each], copy, shift + places[each])
+    store(sums, at, found)
+
+
+@in_threads
+def _add_products(
+    like: Any, operand: Any, threshold: Any, copy: Any, blocks: int, rows: Any, row_shifts: Any, columns: Any,
+    column_shifts: Any, taps: Any, samples: int, channels: Any, across: int, tall: int, wide: int, deep: int,
+    sums: Any, window: int, threads: int,
+) -> None:  # fmt: skip
+    row_count, row_start, row_stride, _, height = rows
+    column_count, column_start, column_stride, _, width = columns
+    first, count, total = channels
+    lanes = len(like) * LANES
+    room = tall * wide * deep
+    for thread in prange(threads):
+        values, places = np.empty(_CHANNELS * room, np.float32), np.empty(_CHANNELS * room, np.int32)
+        ends = np.empty((_CHANNELS, tall * wide + 1), np.int64)
+        low, high = thread * count // threads, (thread + 1) * count // threads
+        for top in range(0, row_count, tall):
+            bottom = min(row_count, top + tall)
+            for left in range(0, column_count, wide):
+                right = min(column_count, left + wide)
+                held = right - left
+                for sample in range(0, samples, deep):
+                    beyond = min(samples, sample + deep)
+                    for channel in range(low, high, _CHANNELS):
+                        few = min(high - channel, _CHANNELS)
+                        for each in range(few):
+                            ends[each, 0] = each * room
+                        for pixel in range((bottom - top) * held):
+                            row, column = top + pixel // held, left + pixel % held
+                            source = (row_start + row_stride * row) * across + column_start + column_stride * column
+                            there = (row * width + column) * samples
+                            for each in range(few):
+                                at = (source * total + first + channel + each) * samples
+                                found = ends[each, pixel]
+                                for place in range(sample, beyond, LANES):
+                                    found += compress(
+                                        operand, at + place, threshold, np.int32((there + place) * lanes),
+                                        np.int32(lanes), values, places, found,
+                                    )  # fmt: skip
+                                ends[each, pixel + 1] = found
+                        for block in range(blocks):
+                            copied = block * height * width * samples * lanes
+                            for each in range(few):
+                                for row in range(len(row_shifts)):
+                                    up = max(top, -row_shifts[row])
+                                    down = min(bottom, height - row_shifts[row])
+                                    for column in range(len(column_shifts)):
+                                        begin = max(left, -column_shifts[column]) - left
+                                        end = min(right, width - column_shifts[column]) - left
+                                        shift = row_shifts[row] * width + column_shifts[column]
+                                        source = copied + shift * samples * lanes
+                                        at = (channel + each) * window + taps[row, column]
+                                        to = (at * blocks + block) * lanes
+                                        if begin == 0 and end == held:
+                                            if up < down:
+                                                _add_run(
+                                                    like, values, places, ends[each, (up - top) * held],
+                                                    ends[each, (down - top) * held], copy, source, sums, to,
+                                                )  # fmt: skip
+                                        elif begin < end:
+                                            for line in range(up - top, down - top):
+                                                _add_run(
+                                                    like, values, places, ends[each, line * held + begin],
+                                                    ends[each, line * held + end], copy, source, sums, to,
+                                                )  # fmt: skip
+
+
+@in_threads
+def _arranged(sums: Any, gradient: Any, filters: int, channels: int, window: int, padded: int) -> None:
+    places = channels * window
+    for block in prange((filters + LANES - 1) // LANES):
+        first, few = block * LANES, min(LANES, filters - block * LANES)
+        for begin in range(0, places, LANES):
+            end = min(places, begin + LANES)
+            for number in range(first, first + few):
+                for place in range(begin, end):
+                    gradient[number * places + place] = sums[place * padded + number]

@@ -1,0 +1,222 @@
+"""Vectors of float32 for kernels: a few side by side are a tuple, which stays in registers while a loop adds to it.
+
+Each operation is a function in Python, which defines it and checks its bounds when numba is switched off
+(NUMBA_DISABLE_JIT=1), and one instruction or two of LLVM, which compiled kernels call. On processors whose vectors are
+shorter, LLVM splits them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 16
+"""Numbers in a vector: 512 bits of them."""
+
+Vectors = tuple[Any, ...]
+
+
+def filled(like: tuple[int, ...], value: Any) -> Vectors:
+    """As many vectors of one number as `like` is long."""
+    return tuple(np.full(LANES, value, np.float32) for _ in like)
+
+
+def load(like: tuple[int, ...], array: Any, at: int) -> Vectors:
+    """As many vectors as `like` is long, from array[at] on."""
+    return tuple(_part(array, at, place).copy() for place in range(len(like)))
+
+
+def store(array: Any, at: int, vectors: Vectors) -> None:
+    """Writes vectors to array[at] and what follows."""
+    for place, each in enumerate(vectors):
+        _part(array, at, place)[:] = each
+
+
+def plus(one: Vectors, other: Vectors) -> Vectors:
+    """one + other, vector by vector."""
+    return tuple(mine + its for mine, its in zip(one, other, strict=True))
+
+
+def add_product(sums: Vectors, factor: Any, array: Any, at: int) -> Vectors:
+    """sums + factor × the vectors from array[at] on: one load and one fused multiply-add each."""
+    return tuple(each + factor * _part(array, at, place) for place, each in enumerate(sums))
+
+
+def compress(array: Any, at: int, threshold: Any, first: Any, step: Any, values: Any, places: Any, to: int) -> int:
+    """Appends those of the LANES numbers from array[at] on whose magnitude exceeds a threshold; returns their count.
+
+    They go to values[to] and what follows, and first + step × their lane to places. LANES numbers are written, of which
+    the last are arbitrary.
+    """
+    given = _part(array, at, 0)
+    kept = np.flatnonzero(np.abs(given) > threshold)
+    _part(values, to, 0)[: len(kept)] = given[kept]
+    _part(places, to, 0)[: len(kept)] = first + step * kept
+    return len(kept)
+
+
+def _part(array: Any, at: int, place: int) -> Any:
+    """One vector of an array. Raises IndexError if any of it lies outside."""
+    begin = at + place * LANES
+    if begin < 0 or begin + LANES > len(array):
+        raise IndexError(f"{begin} to {begin + LANES - 1} of {len(array)}")
+    return array[begin : begin + LANES]
+
+
+_instructions: Any = intrinsic  # its type would have callers pass numba's typing context
+
+
+class _VectorType(types.Type):
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+_VECTOR, _FLOATS = _VectorType(), ir.VectorType(ir.FloatType(), LANES)
+_INT32, _INTS, _BITS = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES), ir.VectorType(ir.IntType(1), LANES)
+
+
+@register_model(_VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _FLOATS)
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any, place: int = 0, of: Any = _FLOATS) -> Any:
+    """The address of one vector of an array."""
+    data = context.make_array(kind)(context, builder, array).data
+    index = builder.add(at, ir.Constant(at.type, place * LANES))
+    return builder.bitcast(builder.gep(data, [index]), of.as_pointer())
+
+
+def _read(builder: Any, pointer: Any) -> Any:
+    found = builder.load(pointer)
+    found.align = 4
+    return found
+
+
+def _write(builder: Any, value: Any, pointer: Any) -> None:
+    builder.store(value, pointer).align = 4
+
+
+def _everywhere(builder: Any, value: Any, kind: Any) -> Any:
+    """A number in every lane."""
+    anything = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(anything, value, ir.Constant(_INT32, 0))
+    return builder.shuffle_vector(first, anything, ir.Constant(_INTS, [0] * LANES))
+
+
+def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """A function of LLVM's own."""
+    kind = ir.FunctionType(result, [each.type for each in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}"), arguments)
+
+
+@_instructions
+def _filled(typing: Any, like: Any, value: Any) -> Any:
+    kind = types.UniTuple(_VECTOR, len(like))
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_tuple(builder, kind, [_everywhere(builder, arguments[1], _FLOATS)] * kind.count)
+
+    return kind(like, types.float32), code
+
+
+@_instructions
+def _load(typing: Any, like: Any, array: Any, at: Any) -> Any:
+    kind = types.UniTuple(_VECTOR, len(like))
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, given, begin = arguments
+        places = [_pointer(context, builder, array, given, begin, place) for place in range(kind.count)]
+        return context.make_tuple(builder, kind, [_read(builder, each) for each in places])
+
+    return kind(like, array, types.intp), code
+
+
+@_instructions
+def _store(typing: Any, array: Any, at: Any, vectors: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given, begin, values = arguments
+        for place in range(vectors.count):
+            value = builder.extract_value(values, place)
+            _write(builder, value, _pointer(context, builder, array, given, begin, place))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vectors), code
+
+
+@_instructions
+def _plus(typing: Any, one: Any, other: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pairs = [[builder.extract_value(each, place) for each in arguments] for place in range(one.count)]
+        return context.make_tuple(builder, one, [builder.fadd(*each) for each in pairs])
+
+    return one(one, one), code
+
+
+@_instructions
+def _add_product(typing: Any, sums: Any, factor: Any, array: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        before, number, given, begin = arguments
+        factors = _everywhere(builder, number, _FLOATS)
+        after = []
+        for place in range(sums.count):
+            read = _read(builder, _pointer(context, builder, array, given, begin, place))
+            added = builder.extract_value(before, place)
+            after.append(_call(builder, f"fma.v{LANES}f32", _FLOATS, factors, read, added))
+        return context.make_tuple(builder, sums, after)
+
+    return sums(sums, types.float32, array, types.intp), code
+
+
+@_instructions
+def _compress(
+    typing: Any, array: Any, at: Any, threshold: Any, first: Any, step: Any, values: Any, places: Any, to: Any
+) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given, begin, least, number, apart, numbers, where, end = arguments
+        read = _read(builder, _pointer(context, builder, array, given, begin))
+        magnitudes = _call(builder, f"fabs.v{LANES}f32", _FLOATS, read)
+        kept = builder.fcmp_ordered(">", magnitudes, _everywhere(builder, least, _FLOATS))
+        lanes = builder.mul(_everywhere(builder, apart, _INTS), ir.Constant(_INTS, list(range(LANES))))
+        found = builder.add(_everywhere(builder, number, _INTS), lanes)
+        for value, kind, suffix, into, arrays in (
+            (read, _FLOATS, "f32", numbers, values),
+            (found, _INTS, "i32", where, places),
+        ):
+            name = f"experimental.vector.compress.v{LANES}{suffix}"
+            packed = _call(builder, name, kind, value, kept, ir.Constant(kind, ir.Undefined))
+            _write(builder, packed, _pointer(context, builder, arrays, into, end, of=kind))
+        bits = builder.bitcast(kept, ir.IntType(LANES))
+        count = _call(builder, f"ctpop.i{LANES}", bits.type, bits)
+        return builder.zext(count, context.get_value_type(types.intp))
+
+    return types.intp(array, types.intp, types.float32, types.int32, types.int32, values, places, types.intp), code
+
+
+_CODE: tuple[tuple[Callable[..., Any], Any], ...] = (
+    (filled, lambda like, value: lambda like, value: _filled(like, value)),
+    (load, lambda like, array, at: lambda like, array, at: _load(like, array, at)),
+    (store, lambda array, at, vectors: lambda array, at, vectors: _store(array, at, vectors)),
+    (plus, lambda one, other: lambda one, other: _plus(one, other)),
+    (
+        add_product,
+        lambda sums, factor, array, at: lambda sums, factor, array, at: _add_product(sums, factor, array, at),
+    ),
+    (
+        compress,
+        lambda array, at, threshold, first, step, values, places, to: (
+            lambda array, at, threshold, first, step, values, places, to: _compress(
+                array, at, threshold, first, step, values, places, to
+            )
+        ),
+    ),
+)
+"""Each operation in Python, and what numba compiles in its place: a function of types that gives one of values."""
+
+for _function, _typed in _CODE:
+    overload(_function, strict=False)(_typed)

@@ -1,0 +1,229 @@
+"""Algorithm 1's three products, on the program's own sparse kernels where they are chosen, as one autograd function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from swatcost.kernels import activation_products, weight_products
+from swatcost.kernels.axes import Axis, Dimension
+from swatcost.kernels.packing import Weights, for_inputs, for_outputs
+from swatcost.kernels.vectors import LANES
+from swatcost.network.passes import PASSES, Pass
+from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last
+from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
+from swatcost.reference.products import Kept, own_tensor
+
+Way = Literal["dense", "masked", "sparse"]
+"""How a product is computed: on whole operands; by torch, on operands with zeros; by a sparse kernel."""
+
+_LARGEST = 2**31  # numbers in an array: kernels keep places in 32 bits
+
+
+@dataclass(frozen=True)
+class Reads:
+    """How each of a layer's products is computed, and the thresholds that elements of the sparsified weight and input
+    must exceed to count; None if all do. `thinned` sparsifies the output gradient.
+    """
+
+    ways: Mapping[Pass, Way]
+    weight_threshold: float | None
+    input_threshold: float | None
+    thinned: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class SparseKernels:
+    """The program's own kernels, for those of a layer's passes that are to run on them."""
+
+    passes: frozenset[Pass] = frozenset(PASSES)
+
+    def suit(self, x: Tensor, weight: Tensor, form: Form) -> bool:
+        """Whether they compute a layer: a linear one, or a convolution over images or sequences, in fp32 on a CPU."""
+        if isinstance(form, ConvForm) and (form.transposed or not 3 <= x.dim() <= 4):
+            return False
+        numbers = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+        return numbers and max(x.numel(), weight.numel()) < _LARGEST
+
+    def product(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, active: Kept, kept: Kept, masked: set[Pass],
+        thinned: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:  # fmt: skip
+        """The layer's output; in the passes that are `masked`, products read the active weight and the kept input."""
+        thresholds = {"forward": active.threshold, "grad_input": active.threshold, "grad_weight": kept.threshold}
+        ways: dict[Pass, Way] = {
+            each: "dense" if each not in masked
+            else "sparse" if each in self.passes and thresholds[each] is not None
+            else "masked"
+            for each in PASSES
+        }  # fmt: skip
+        reads = Reads(ways, active.threshold, kept.threshold, thinned)
+        return KernelProduct.apply(x, weight, bias, form, active.tensor, kept.tensor, reads)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@dataclass(frozen=True)
+class SparseForm:
+    """How sparse kernels multiply a layer's operands: a convolution over images, as which a linear layer is one pixel.
+
+    `weight` is the shape of the weight: filters, channels of a group, height and width of the kernel.
+    """
+
+    rows: Dimension
+    columns: Dimension
+    groups: int
+    weight: tuple[int, int, int, int]
+
+    @staticmethod
+    def of(form: Form, x: Tensor, weight: Tensor) -> SparseForm:
+        """The form of a layer for an input."""
+        shape = (*weight.shape[:2], *(1,) * (4 - weight.dim()), *weight.shape[2:])
+        if isinstance(form, LinearForm):
+            pixel = Dimension(size=1, output=1, kernel=1, stride=1, padding=0, dilation=1)
+            return SparseForm(pixel, pixel, 1, shape)
+        assert isinstance(form, ConvForm)
+        dimensions = [
+            Dimension(
+                size, (size + 2 * padding - dilation * (taps - 1) - 1) // stride + 1, taps, stride, padding, dilation
+            )
+            for size, taps, stride, padding, dilation in zip(
+                x.shape[2:], weight.shape[2:], form.stride, form.padding, form.dilation, strict=True
+            )
+        ]
+        line = Dimension(size=1, output=1, kernel=1, stride=1, padding=0, dilation=1)
+        return SparseForm(dimensions[0] if x.dim() == 4 else line, dimensions[-1], form.groups, shape)
+
+    def packed(self, weight: Kept) -> Weights:
+        """The weights that count."""
+        threshold = -1.0 if weight.threshold is None else weight.threshold
+        return Weights.above(threshold, weight.tensor.detach().contiguous().view(self.weight).numpy())
+
+    def forward(self, x: Tensor, weights: Weights, bias: Tensor | None) -> Tensor:
+        """Eq. 1: the output of images (samples, channels, height, width) for sparse weights."""
+        given = batch_last(x)
+        filters = self.weight[0]
+        result = torch.empty(self.rows.output, self.columns.output, filters, given.shape[3])
+        added = np.zeros(filters, np.float32) if bias is None else bias.detach().numpy()
+        rows, columns = self.rows.forward, self.columns.forward
+        packed = for_outputs(weights, rows, columns, self.groups, given.shape[3])
+        weight_products.multiply(
+            given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3], added, result.numpy()
+        )
+        return from_batch_last(result, len(x))
+
+    def grad_input(self, grad: Tensor, weights: Weights) -> Tensor:
+        """Eq. 2: the gradient of the input, for sparse weights."""
+        given = batch_last(grad)
+        channels = self.groups * self.weight[1]
+        result = torch.empty(self.rows.size, self.columns.size, channels, given.shape[3])
+        for rows, columns in self._backward:
+            packed = for_inputs(weights, rows, columns, self.groups, given.shape[3])
+            weight_products.multiply(
+                given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3],
+                np.zeros(channels, np.float32), result.numpy(),
+            )  # fmt: skip
+        return from_batch_last(result, len(grad))
+
+    def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
+        """Eq. 3: the gradient of the weight, for a sparse input; dense."""
+        given, gradient = batch_last(x.tensor), batch_last(grad)
+        filters, channels, height, width = self.weight
+        of_group, samples = filters // self.groups, given.shape[3]
+        like = activation_products.lanes_of(of_group)
+        lanes = len(like) * LANES
+        blocks = -(-of_group // lanes)
+        found = torch.empty(filters, channels, height, width)
+        for group in range(self.groups):
+            own = slice(group * of_group, (group + 1) * of_group)
+            copy = np.empty((blocks, self.rows.output * self.columns.output, samples, lanes), np.float32)
+            activation_products.beside(gradient[:, :, own].contiguous().view(-1, of_group, samples).numpy(), copy)
+            sums = np.zeros((channels, height * width, blocks * lanes), np.float32)
+            for rows, columns in self._backward:
+                activation_products.add_products(
+                    given.view(-1).numpy(), -1.0 if x.threshold is None else x.threshold, copy, rows, columns, samples,
+                    (group * channels, channels, given.shape[2]), width, self.columns.size, sums,
+                )  # fmt: skip
+            activation_products.arranged(sums, found[own].numpy())
+        return found
+
+    @property
+    def _backward(self) -> Iterator[tuple[Axis, Axis]]:
+        return product(self.rows.backward, self.columns.backward)
+
+
+def _images(x: Tensor, form: Form) -> Tensor:
+    """A layer's input or output as images: rows of a linear layer as images of one pixel, sequences as one line."""
+    if isinstance(form, LinearForm):
+        return x.reshape(-1, x.shape[-1])[:, :, None, None]
+    return x if x.dim() == 4 else x.unsqueeze(2)
+
+
+def _shaped(images: Tensor, x: Tensor, form: Form) -> Tensor:
+    """Images as a layer's output, which has the leading dimensions of x."""
+    if isinstance(form, LinearForm):
+        return images.view(*x.shape[:-1], images.shape[1])
+    return images if x.dim() == 4 else images.squeeze(2)
+
+
+def _in_order(x: Tensor) -> Tensor:
+    """A layer's operand as torch's kernels read it fastest."""
+    return batch_first(x) if x.dim() == 4 else x
+
+
+class KernelProduct(torch.autograd.Function):
+    """A layer of Algorithm 1 whose products run as `reads.ways` says; otherwise as `products.SparseProduct`.
+
+    `sparsified` is the weight that its threshold applies to: the weight itself, or one that is masked already; `kept`
+    is the same for the input.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, sparsified: Tensor, kept: Tensor,
+        reads: Reads,
+    ) -> Tensor:  # fmt: skip
+        ctx.save_for_backward(weight, sparsified, kept)
+        ctx.form, ctx.reads, ctx.sparse = form, reads, SparseForm.of(form, x, weight)
+        active = Kept(sparsified, reads.weight_threshold)
+        ways = reads.ways
+        ctx.weights = ctx.sparse.packed(active) if "sparse" in (ways["forward"], ways["grad_input"]) else None
+        if ways["forward"] == "sparse":
+            return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
+        found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
+        return from_batch_last(batch_last(found), len(x)) if found.dim() == 4 else own_tensor(found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        form, sparse, reads, ways = ctx.form, ctx.sparse, ctx.reads, ctx.reads.ways
+        weight, sparsified, kept = ctx.saved_tensors
+        needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        active, x = Kept(sparsified, reads.weight_threshold), Kept(kept, reads.input_threshold)
+        grad_bias = _summed(grad, form) if needs_bias else None
+        thin = grad if reads.thinned is None else reads.thinned(grad)
+        found: list[Tensor | None] = [None, None]
+        if needs_input and ways["grad_input"] == "sparse":
+            found[0] = _shaped(sparse.grad_input(_images(thin, form), ctx.weights), kept, form)
+        if needs_weight and ways["grad_weight"] == "sparse":
+            images = Kept(_images(kept, form), x.threshold)
+            found[1] = sparse.grad_weight(_images(thin, form), images).view(weight.shape)
+        wanted = (needs_input and found[0] is None, needs_weight and found[1] is None)
+        if any(wanted):
+            read = active.masked if ways["grad_input"] == "masked" else weight
+            own = x.masked if ways["grad_weight"] == "masked" else kept
+            others = form.gradients(_in_order(thin), _in_order(own), read, wanted)
+            found = [its if mine is None else mine for mine, its in zip(found, others, strict=True)]
+        return (*found, grad_bias, None, None, None, None)
+
+
+def _summed(grad: Tensor, form: Form) -> Tensor:
+    """The gradient of the bias."""
+    channels = grad.dim() - 1 if isinstance(form, LinearForm) else 1
+    return grad.sum([each for each in range(grad.dim()) if each != channels])
