@@ -180,7 +180,7 @@ def measured(
             a_round()
 
     _, others = watched(rounds_of_steps)
-    parts = {way: parts_of(training.step, _PROFILED) for way, training in trainings.items()}
+    parts = parts_of({way: training.step for way, training in trainings.items()}, _PROFILED)
     kept = [{way: tuple(times) for way, times in each.items()} for each in (reusing, finding)]
     return Steps(name, *kept, parts, others)
 
@@ -200,23 +200,29 @@ def report_of_steps(all_steps: Sequence[Steps]) -> list[str]:
     return [
         "## Training steps",
         f"Steps of {BATCH_SIZE} samples in fp32, everything included: gradients set to none, forward, cross-entropy, "
-        "backward, and torch.optim.SGD with momentum in its default implementation; of the sparse steps also packing and "
-        "changes of layout. Weights (in forward and grad_input) and activations (in grad_weight) have the same sparsity, "
-        "uniform over all layers but the first, which is dense; each of the ways starts from the same weights and all "
-        f"take turns in one run. Medians and quartiles of {len(next(iter(all_steps[0].reusing.values())))} or fewer "
-        f"rounds (at least {_FEWEST}). The average step is that with thresholds reused and 1/{PERIOD} of what a step that "
-        f"finds them (exactly, in every layer) takes more: period {PERIOD}. The speedup is that of the average step over "
-        f"torch's dense step. Other programs had at most {100 * disturbed:.0f} % of the processors.",
+        "backward, and torch.optim.SGD with momentum in its default implementation; of the sparse steps also packing "
+        "and changes of layout. Weights (in forward and grad_input) and activations (in grad_weight) have the same "
+        "sparsity, uniform over all layers but the first, which is dense. Each of the ways starts from the same "
+        f"weights, and all take turns in one run: medians and quartiles of {_rounds(all_steps)} rounds. The average "
+        "step is that with thresholds reused, and "
+        f"1/{PERIOD} of what a step that finds all of them, exactly, takes more: period {PERIOD}. The speedup is that "
+        "of the average step over torch's dense step. "
+        f"Other programs had at most {100 * disturbed:.0f} % of the processors.",
         _reached(all_steps),
         _table(all_steps),
         "### Where a sparse step goes",
-        f"From torch's profiler, medians of {_PROFILED} steps that reuse thresholds: operations by kind, each without "
-        "those that it calls. Products are those of sparse kernels; packing finds the weights that count and sorts them "
-        "(the compaction of activations is inside of grad_weight); layout is copies to the order in which a kernel "
-        "reads; dense products are torch's (the first layer's, and all in a dense step). The rest is what no operation "
-        "accounts for: Python and the profiler itself.",
+        f"From torch's profiler, medians of {_PROFILED} steps that reuse thresholds, in turn: operations by kind, each "
+        "without those that it calls. Products are those of sparse kernels; packing finds the weights that count and "
+        "sorts them (the compaction of activations is inside of grad_weight); layout is copies to the order in which a "
+        "kernel reads; dense products are torch's (the first layer's, and all in a dense step). The rest is what no "
+        "operation accounts for: Python and the profiler itself.",
         *(block for each in all_steps for block in (f"**{each.network}**", _parts(each))),
     ]
+
+
+def _rounds(all_steps: Sequence[Steps]) -> str:
+    counts = {len(times) for each in all_steps for times in each.reusing.values()}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _reached(all_steps: Sequence[Steps]) -> str:

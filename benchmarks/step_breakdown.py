@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
@@ -21,8 +21,9 @@ PRODUCTS = ("forward products", "grad_input products", "grad_weight products")
 PACKING, LAYOUT, DENSE_PRODUCTS, UPDATE, REST = "packing", "layout", "dense products", "update", "rest"
 _MARKED: tuple[tuple[Any, str, str], ...] = (
     (SparseForm, "forward", PRODUCTS[0]), (SparseForm, "grad_input", PRODUCTS[1]),
-    (SparseForm, "grad_weight", PRODUCTS[2]), (SparseForm, "packed", PACKING), (kernel_products, "for_outputs", PACKING),
-    (kernel_products, "for_inputs", PACKING), (layout, "batch_last", LAYOUT), (layout, "batch_first", LAYOUT),
+    (SparseForm, "grad_weight", PRODUCTS[2]), (SparseForm, "packed", PACKING),
+    (kernel_products, "for_outputs", PACKING), (kernel_products, "for_inputs", PACKING),
+    (layout, "batch_last", LAYOUT), (layout, "batch_first", LAYOUT),
     (activation_products, "beside", LAYOUT), (activation_products, "arranged", LAYOUT),
 )  # fmt: skip
 """Functions that run no operation of torch's, or more than theirs, and the part that each is."""
@@ -59,22 +60,28 @@ def _marked() -> Iterator[None]:
         yield
 
 
-def parts_of(step: Callable[[], object], repetitions: int) -> dict[str, float]:
-    """The median time of each part of a step [s]."""
-    found: dict[str, list[float]] = defaultdict(list)
+def parts_of(steps: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, dict[str, float]]:
+    """The median time of each part of each kind of step [s]; the kinds take turns."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
     with _marked():
-        for number in range(repetitions):
-            with profile(activities=[ProfilerActivity.CPU]) as profiler:
-                began = time.perf_counter()
-                step()
-                elapsed = time.perf_counter() - began
-            of_step: dict[str, float] = defaultdict(float)
-            for event in profiler.events():
-                of_step[_part(event)] += event.self_cpu_time_total / 1e6
-            of_step[REST] += elapsed - sum(of_step.values())
-            for part, seconds in of_step.items():
-                found[part] += [0.0] * (number - len(found[part])) + [seconds]
-    return {part: median(times) for part, times in found.items()}
+        for _ in range(repetitions):
+            for name, step in steps.items():
+                found[name].append(_profiled(step))
+    return {
+        name: {part: median(each.get(part, 0.0) for each in times) for part in PARTS} for name, times in found.items()
+    }
+
+
+def _profiled(step: Callable[[], object]) -> dict[str, float]:
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        began = time.perf_counter()
+        step()
+        elapsed = time.perf_counter() - began
+    found: dict[str, float] = defaultdict(float)
+    for event in profiler.events():
+        found[_part(event)] += event.self_cpu_time_total / 1e6  # from µs
+    found[REST] += elapsed - sum(found.values())
+    return dict(found)
 
 
 def _part(event: Any) -> str:
