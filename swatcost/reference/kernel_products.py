@@ -122,6 +122,9 @@ class SparseForm:
         given = batch_last(grad)
         channels = self.groups * self.weight[1]
         result = empty(self.rows.size, self.columns.size, channels, given.shape[3])
+        if self.is_pixel and given.shape[3] <= weight_products.FEW:
+            weight_products.multiply_rows(given.view(-1).numpy(), weights, given.shape[3], result[0, 0].numpy())
+            return from_batch_last(result, len(grad))
         for rows, columns in self._backward:
             packed = for_inputs(weights, rows, columns, self.groups)
             weight_products.multiply(
