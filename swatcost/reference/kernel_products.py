@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from swatcost.kernels import activation_products
 from swatcost.kernels.axes import Axis, Dimension
+from swatcost.kernels.compiled import use_threads
 from swatcost.kernels.packing import Weights, for_inputs, for_outputs
 from swatcost.kernels.vectors import LANES
 from swatcost.kernels.weight_products import FEW, multiply, multiply_rows
@@ -214,6 +215,7 @@ class KernelProduct(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, sparsified: Tensor, kept: Tensor,
         reads: Reads,
     ) -> Tensor:  # fmt: skip
+        use_threads(torch.get_num_threads())
         ctx.save_for_backward(weight, sparsified, kept)
         ctx.form, ctx.reads, ctx.sparse = form, reads, SparseForm.of(form, x, weight)
         active = Kept(sparsified, reads.weight_threshold)
@@ -228,6 +230,7 @@ class KernelProduct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
+        use_threads(torch.get_num_threads())
         form, sparse, reads, ways = ctx.form, ctx.sparse, ctx.reads, ctx.reads.ways
         weight, sparsified, kept = ctx.saved_tensors
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
