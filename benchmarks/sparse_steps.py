@@ -23,7 +23,7 @@ from benchmarks.step_breakdown import PARTS, parts_of
 from benchmarks.step_networks import Timed
 from swatcost.reference.chosen_kernels import KernelChoice
 from swatcost.reference.conversion import Converted, convert
-from swatcost.reference.quiet import watched
+from swatcost.reference.quiet import quietest, watched
 from swatcost.reference.timed_steps import Repeated
 from swatcost.report.numbers import seconds
 
@@ -181,7 +181,8 @@ def measured(
             a_round()
 
     _, others = watched(rounds_of_steps)
-    parts = parts_of({way.name: trainings[way.name].step for way in ways if way.kernels != "dense"}, _PROFILED)
+    shown = {way.name: trainings[way.name].step for way in ways if way.kernels != "dense"}
+    parts, _ = quietest(lambda: parts_of(shown, _PROFILED))
     kept = [{way: tuple(times) for way, times in each.items()} for each in (reusing, finding)]
     return Steps(name, *kept, parts, others)
 
@@ -206,8 +207,8 @@ def report_of_steps(all_steps: Sequence[Steps]) -> list[str]:
         "sparsity, uniform over all layers but the first, which is dense. Each of the ways starts from the same "
         f"weights, and all take turns in one run: medians and quartiles of {_rounds(all_steps)} rounds. The average "
         f"step is that with thresholds reused, and 1/{PERIOD} of what a step that finds all of them, exactly, takes "
-        f"more (medians of {_FINDING}): period {PERIOD}. The speedup is that of the average step over torch's dense step. "
-        f"Other programs had at most {100 * disturbed:.0f} % of the processors.",
+        f"more (medians of {_FINDING}): period {PERIOD}. The speedup is that of the average step over torch's dense "
+        f"step. Other programs had at most {100 * disturbed:.0f} % of the processors.",
         _reached(all_steps),
         _table(all_steps),
         "### Where a sparse step goes",
