@@ -12,10 +12,12 @@ from numba import get_num_threads, prange
 
 from swatcost.kernels.axes import Axis
 from swatcost.kernels.compiled import compiled, in_threads
-from swatcost.kernels.vectors import LANES, add_product, compress, load, store
+from swatcost.kernels.vectors import LANES, add_product, compress, filled, load, store, transpose
 
 _TALL, _WIDE = 2, 4  # pixels of a block
-_POSITIONS = 512  # pixels × samples of a block
+POSITIONS = 512
+"""Pixels × samples of a block."""
+
 _CHANNELS = 16  # whose activations are picked out at a time
 
 
@@ -51,11 +53,25 @@ def add_products(
         return
     like = (0,) * (copy.shape[3] // LANES)
     tall, wide = min(_TALL, rows.count), min(_WIDE, columns.count)
-    deep = min(samples, max(LANES, _POSITIONS // (tall * wide) // LANES * LANES))
+    deep = min(samples, max(LANES, POSITIONS // (tall * wide) // LANES * LANES))
     _add_products(
         like, operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], rows.numbers, _int64(rows.shifts),
         columns.numbers, _int64(columns.shifts), taps, samples, channels, across, tall, wide, deep, sums.reshape(-1),
         sums.shape[1], min(get_num_threads(), channels[1]),
+    )  # fmt: skip
+
+
+def products_of_rows(operand: Any, threshold: float, copy: Any, samples: int, result: Any) -> None:
+    """Writes the gradient of a linear layer's weight (filters, inputs), from a block of samples.
+
+    operand: flat, of (inputs, samples). copy: the output gradient, by `beside`.
+    """
+    filters, inputs = result.shape
+    values, places = np.empty(inputs * samples + LANES, np.float32), np.empty(inputs * samples + LANES, np.int32)
+    ends = np.empty(inputs, np.int64)
+    _products_of_rows(
+        (0,) * (copy.shape[3] // LANES), operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], samples,
+        inputs, filters, values, places, ends, result.reshape(-1),
     )  # fmt: skip
 
 
@@ -71,23 +87,21 @@ def _int64(numbers: tuple[int, ...]) -> Any:
 
 @in_threads
 def _beside(gradient: Any, copy: Any, pixels: int, filters: int, samples: int, blocks: int, lanes: int) -> None:
-    for pixel in prange(pixels):
-        for block in range(blocks):
-            begin = block * lanes
-            held = min(lanes, filters - begin)
+    for task in prange(pixels * blocks):
+        block, pixel = task // pixels, task % pixels
+        for number in range(0, lanes, LANES):
+            few = min(LANES, filters - block * lanes - number)
             for sample in range(0, samples, LANES):
-                for number in range(0, held, LANES):
-                    few = min(LANES, held - number)
-                    for beyond in range(LANES):
-                        source = (pixel * filters + begin + number) * samples + sample + beyond
-                        to = ((block * pixels + pixel) * samples + sample + beyond) * lanes + number
-                        for each in range(few):
-                            copy[to + each] = gradient[source + each * samples]
-                        for each in range(few, LANES):
-                            copy[to + each] = 0
-                for number in range((held + LANES - 1) // LANES * LANES, lanes):
-                    for beyond in range(LANES):
-                        copy[((block * pixels + pixel) * samples + sample + beyond) * lanes + number] = 0
+                source = (pixel * filters + block * lanes + number) * samples + sample
+                to = (task * samples + sample) * lanes + number
+                if few == LANES:
+                    transpose(gradient, source, samples, copy, to, lanes)
+                    continue
+                for beyond in range(LANES):
+                    for each in range(LANES):
+                        copy[to + beyond * lanes + each] = (
+                            gradient[source + each * samples + beyond] if each < few else 0
+                        )
 
 
 @compiled
@@ -167,12 +181,52 @@ def _add_products(
 
 
 @in_threads
+def _products_of_rows(
+    like: Any, operand: Any, threshold: Any, copy: Any, blocks: int, samples: int, inputs: int, filters: int,
+    values: Any, places: Any, ends: Any, result: Any,
+) -> None:  # fmt: skip
+    lanes = len(like) * LANES
+    for task in prange((inputs + _CHANNELS - 1) // _CHANNELS):
+        for number in range(task * _CHANNELS, min(inputs, (task + 1) * _CHANNELS)):
+            found = number * samples
+            for sample in range(0, samples, LANES):
+                found += compress(
+                    operand, number * samples + sample, threshold, np.int32(sample * lanes), np.int32(lanes), values,
+                    places, found,
+                )  # fmt: skip
+            ends[number] = found
+    for block in prange(blocks):
+        tile = np.zeros(LANES * lanes, np.float32)
+        source = block * samples * lanes
+        for first in range(0, inputs, LANES):
+            few = min(LANES, inputs - first)
+            for each in range(few):
+                sums = filled(like, np.float32(0))
+                for place in range((first + each) * samples, ends[first + each]):
+                    sums = add_product(sums, values[place], copy, source + places[place])
+                store(tile, each * lanes, sums)
+            for number in range(block * lanes, min(filters, (block + 1) * lanes), LANES):
+                held = min(LANES, filters - number)
+                if few == held == LANES:
+                    transpose(tile, number - block * lanes, lanes, result, number * inputs + first, inputs)
+                    continue
+                for row in range(held):
+                    for each in range(few):
+                        result[(number + row) * inputs + first + each] = tile[
+                            each * lanes + number - block * lanes + row
+                        ]
+
+
+@in_threads
 def _arranged(sums: Any, gradient: Any, filters: int, channels: int, window: int, padded: int) -> None:
     places = channels * window
-    for block in prange((filters + LANES - 1) // LANES):
-        first, few = block * LANES, min(LANES, filters - block * LANES)
+    for task in prange((filters + LANES - 1) // LANES):
+        first = task * LANES
+        few = min(LANES, filters - first)
         for begin in range(0, places, LANES):
-            end = min(places, begin + LANES)
+            if few == LANES and begin + LANES <= places:
+                transpose(sums, begin * padded + first, padded, gradient, first * places + begin, places)
+                continue
             for number in range(first, first + few):
-                for place in range(begin, end):
+                for place in range(begin, min(places, begin + LANES)):
                     gradient[number * places + place] = sums[place * padded + number]

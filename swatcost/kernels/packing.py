@@ -9,9 +9,10 @@ from numba import get_num_threads, prange
 
 from swatcost.kernels.axes import Axis
 from swatcost.kernels.compiled import compiled, in_threads
-from swatcost.kernels.vectors import LANES, compress
+from swatcost.kernels.vectors import LANES, compress, count_above
 
-_ROWS = 64  # of weights that a thread takes at a time
+_ROWS = 32  # of weights that a thread takes at a time
+_LISTS = 512  # of weights that are written in turn
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,15 @@ class Weights:
     def above(threshold: float, dense: Any) -> "Weights":
         """Those of a contiguous weight (filters, channels, height, width) whose magnitude exceeds a threshold."""
         filters, length = dense.shape[0], dense[0].size if len(dense) else 0
-        values, places = np.empty(dense.size, np.float32), np.empty(dense.size, np.int32)
+        flat, least = dense.reshape(-1), np.float32(threshold)
+        counts = np.zeros(-(-filters // _ROWS), np.int64)
+        _count(flat, least, filters, length, counts)
+        first = np.append(
+            0, np.cumsum(counts + LANES)
+        )  # whole vectors are written, so the last reaches beyond its block
+        values, places = np.empty(first[-1], np.float32), np.empty(first[-1], np.int32)
         begins, ends = np.empty(filters, np.int64), np.empty(filters, np.int64)
-        _compact(dense.reshape(-1), np.float32(threshold), filters, length, values, places, begins, ends)
+        _compact(flat, least, filters, length, first, values, places, begins, ends)
         return Weights(dense.shape, values, places, begins, ends)
 
 
@@ -47,8 +54,8 @@ class Weights:
 class Packed:
     """Weights in the order in which a product reads them: for each result, tap by tap.
 
-    Result o reads values[starts[o, t]:starts[o, t + 1]] at the t-th pair of a row's and a column's tap; `offsets` say
-    where their operands lie, from the pixel and sample at hand on.
+    Result o reads values[starts[o, t]:starts[o, t + 1]] at the t-th pair of a row's and a column's tap. `offsets` say
+    how far their operands lie from the first channel of the pixel at hand, in channels.
     """
 
     values: Any
@@ -56,21 +63,22 @@ class Packed:
     starts: Any
 
 
-def for_outputs(weights: Weights, rows: Axis, columns: Axis, groups: int, samples: int) -> Packed:
+def for_outputs(weights: Weights, rows: Axis, columns: Axis, groups: int) -> Packed:
     """The order of the forward pass: filter by filter, of inputs (height, width, channels, samples)."""
-    filters, channels, _, _ = weights.shape
+    filters, channels, height, width = weights.shape
+    if height == width == groups == 1 and rows.shifts == columns.shifts == (0,):
+        return Packed(weights.values, weights.places, np.stack((weights.begins, weights.ends), 1))
     slots, shifts, channel = _places(weights.shape, rows, columns)
-    offsets = (shifts * channels * groups + channel) * samples
-    starts = np.zeros((filters, len(rows.taps) * len(columns.taps) + 1), np.int64)
+    starts = np.empty((filters, len(rows.taps) * len(columns.taps) + 1), np.int64)
     values, found = np.empty(weights.count, np.float32), np.empty(weights.count, np.int32)
     _by_filter(
-        weights.values, weights.places, weights.begins, weights.ends, slots, offsets, channels * samples,
-        filters // groups, starts, values, found,
+        weights.values, weights.places, weights.begins, weights.ends, slots, shifts * channels * groups + channel,
+        channels, filters // groups, starts, values, found,
     )  # fmt: skip
     return Packed(values, found, starts)
 
 
-def for_inputs(weights: Weights, rows: Axis, columns: Axis, groups: int, samples: int) -> Packed:
+def for_inputs(weights: Weights, rows: Axis, columns: Axis, groups: int) -> Packed:
     """The order of grad_input: channel by channel, of output gradients (height, width, filters, samples)."""
     filters, channels, height, width = weights.shape
     slots, shifts, channel = _places(weights.shape, rows, columns)
@@ -79,8 +87,8 @@ def for_inputs(weights: Weights, rows: Axis, columns: Axis, groups: int, samples
     values, found = np.empty(weights.count, np.float32), np.empty(weights.count, np.int32)
     _by_channel(
         weights.values, weights.places, weights.begins, weights.ends,
-        np.where(slots < 0, slots, channel * (taps + 1) + slots), shifts * filters * samples, samples, channels,
-        height * width, taps, groups, starts.reshape(-1), values, found, get_num_threads(),
+        np.where(slots < 0, slots, channel * (taps + 1) + slots), shifts * filters, channels, height * width, taps,
+        groups, starts.reshape(-1), values, found, min(get_num_threads(), channels),
     )  # fmt: skip
     return Packed(values, found, starts)
 
@@ -90,21 +98,34 @@ def _places(shape: tuple[int, int, int, int], rows: Axis, columns: Axis) -> tupl
     reads; and its channel.
     """
     _, channels, height, width = shape
-    slots, shifts = np.full((height, width), -1, np.int64), np.zeros((height, width), np.int64)
+    slots, shifts = np.full((height, width), -1, np.int32), np.zeros((height, width), np.int32)
     for slot, ((row, down), (column, right)) in enumerate(
         product(zip(rows.taps, rows.shifts, strict=True), zip(columns.taps, columns.shifts, strict=True))
     ):
         slots[row, column], shifts[row, column] = slot, down * columns.size + right
-    channel = np.repeat(np.arange(channels), height * width)
+    channel = np.repeat(np.arange(channels, dtype=np.int32), height * width)
     return np.tile(slots.reshape(-1), channels), np.tile(shifts.reshape(-1), channels), channel
 
 
 @in_threads
+def _count(dense: Any, threshold: Any, filters: int, length: int, counts: Any) -> None:
+    for block in prange(len(counts)):
+        begin, end = block * _ROWS * length, min(filters, (block + 1) * _ROWS) * length
+        whole = end - (end - begin) % LANES
+        found = 0
+        for place in range(begin, whole, LANES):
+            found += count_above(dense, place, threshold)
+        for place in range(whole, end):
+            found += int(abs(dense[place]) > threshold)
+        counts[block] = found
+
+
+@in_threads
 def _compact(
-    dense: Any, threshold: Any, filters: int, length: int, values: Any, places: Any, begins: Any, ends: Any
+    dense: Any, threshold: Any, filters: int, length: int, first: Any, values: Any, places: Any, begins: Any, ends: Any
 ) -> None:
-    for block in prange((filters + _ROWS - 1) // _ROWS):
-        found = block * _ROWS * length  # no block has more, so that each can begin before others have ended
+    for block in prange(len(first) - 1):
+        found = first[block]
         for row in range(block * _ROWS, min(filters, (block + 1) * _ROWS)):
             begins[row] = found
             whole = length - length % LANES
@@ -123,10 +144,10 @@ def _compact(
 
 @in_threads
 def _by_filter(
-    values: Any, places: Any, begins: Any, ends: Any, slots: Any, offsets: Any, of_group: int, filters: int,
-    starts: Any, packed: Any, found: Any,
+    values: Any, places: Any, begins: Any, ends: Any, slots: Any, offsets: Any, channels: int, filters: int, starts: Any,
+    packed: Any, found: Any,
 ) -> None:  # fmt: skip
-    """Sorts each filter's weights by their slot; `filters` are those of a group."""
+    """Sorts each filter's weights by their slot; `channels` and `filters` are those of a group."""
     rows, taps = starts.shape[0], starts.shape[1] - 1
     first = np.zeros(rows + 1, np.int64)
     for row in range(rows):
@@ -142,7 +163,7 @@ def _by_filter(
             counts[tap + 1] += counts[tap]
         for tap in range(taps + 1):
             starts[row, tap] = counts[tap]
-        base = row // filters * of_group
+        base = row // filters * channels
         for each in range(begins[row], ends[row]):
             place = places[each]
             slot = slots[place]
@@ -166,41 +187,53 @@ def _from(places: Any, begin: int, end: int, least: int) -> int:
 
 @in_threads
 def _by_channel(
-    values: Any, places: Any, begins: Any, ends: Any, slots: Any, offsets: Any, samples: int, channels: int,
-    area: int, taps: int, groups: int, starts: Any, packed: Any, found: Any, threads: int,
+    values: Any, places: Any, begins: Any, ends: Any, slots: Any, shifts: Any, channels: int, area: int, taps: int,
+    groups: int, starts: Any, packed: Any, found: Any, threads: int,
 ) -> None:  # fmt: skip
-    """Sorts the weights of all filters of a group by channel and slot; each thread takes some channels."""
-    filters = len(begins)
-    parts = min(threads, channels)
-    for part in prange(parts * groups):
-        group, share = part // parts, part % parts
-        low, high = share * channels // parts, (share + 1) * channels // parts
-        for row in range(group * filters // groups, (group + 1) * filters // groups):
-            for each in range(
-                _from(places, begins[row], ends[row], low * area), _from(places, begins[row], ends[row], high * area)
-            ):
-                slot = slots[places[each]]
-                if slot >= 0:
-                    starts[group * channels * (taps + 1) + slot + 1] += 1
-    before = 0
-    for channel in range(groups * channels):
-        at = channel * (taps + 1)
-        starts[at] = before
-        for tap in range(taps):
-            starts[at + tap + 1] += starts[at + tap]
-        before = starts[at + taps]
-    ends_of = starts.copy()
-    for part in prange(parts * groups):
-        group, share = part // parts, part % parts
-        low, high = share * channels // parts, (share + 1) * channels // parts
-        for row in range(group * filters // groups, (group + 1) * filters // groups):
-            for each in range(
-                _from(places, begins[row], ends[row], low * area), _from(places, begins[row], ends[row], high * area)
-            ):
-                place = places[each]
-                slot = slots[place]
-                if slot >= 0:
-                    at = group * channels * (taps + 1) + slot
-                    packed[ends_of[at]] = values[each]
-                    found[ends_of[at]] = offsets[place] + row * samples
-                    ends_of[at] += 1
+    """Sorts the weights of all filters of a group by channel and slot.
+
+    Each thread takes some channels, a few at a time, so that the ends of their lists stay in the cache.
+    """
+    filters = len(begins) // groups
+    few = max(1, _LISTS // max(1, taps))
+    for task in prange(threads * groups):
+        group, thread = task // threads, task % threads
+        low, high = thread * channels // threads, (thread + 1) * channels // threads
+        first = group * filters
+        before = 0
+        for row in range(first):
+            before += ends[row] - begins[row]
+        reached = np.empty(filters, np.int64)
+        for row in range(filters):
+            reached[row] = _from(places, begins[first + row], ends[first + row], low * area)
+            before += reached[row] - begins[first + row]
+        for channel in range(low, high, few):
+            beyond = min(high, channel + few)
+            base = group * channels * (taps + 1)
+            until = np.empty(filters, np.int64)
+            for row in range(filters):
+                each, end = reached[row], ends[first + row]
+                while each < end and places[each] < beyond * area:
+                    slot = slots[places[each]]
+                    if slot >= 0:
+                        starts[base + slot + 1] += 1
+                    each += 1
+                until[row] = each
+            for number in range(channel, beyond):
+                at = base + number * (taps + 1)
+                starts[at] = before
+                for tap in range(taps):
+                    starts[at + tap + 1] += starts[at + tap]
+                before = starts[at + taps]
+            begin = base + channel * (taps + 1)
+            next_of = starts[begin : base + beyond * (taps + 1)].copy()
+            for row in range(filters):
+                for each in range(reached[row], until[row]):
+                    place = places[each]
+                    slot = slots[place]
+                    if slot >= 0:
+                        at = base + slot - begin
+                        packed[next_of[at]] = values[each]
+                        found[next_of[at]] = shifts[place] + first + row
+                        next_of[at] += 1
+                reached[row] = until[row]

@@ -46,6 +46,11 @@ def add_product(sums: Vectors, factor: Any, array: Any, at: int) -> Vectors:
     return tuple(each + factor * _part(array, at, place) for place, each in enumerate(sums))
 
 
+def count_above(array: Any, at: int, threshold: Any) -> int:
+    """How many of the LANES numbers from array[at] on have a magnitude that exceeds a threshold."""
+    return int(np.count_nonzero(np.abs(_part(array, at, 0)) > threshold))
+
+
 def compress(array: Any, at: int, threshold: Any, first: Any, step: Any, values: Any, places: Any, to: int) -> int:
     """Appends those of the LANES numbers from array[at] on whose magnitude exceeds a threshold; returns their count.
 
@@ -57,6 +62,13 @@ def compress(array: Any, at: int, threshold: Any, first: Any, step: Any, values:
     _part(values, to, 0)[: len(kept)] = given[kept]
     _part(places, to, 0)[: len(kept)] = first + step * kept
     return len(kept)
+
+
+def transpose(array: Any, at: int, apart: int, result: Any, to: int, between: int) -> None:
+    """Copies a square of LANES × LANES numbers: result[to + between · i + j] = array[at + apart · j + i]."""
+    square = np.stack([_part(array, at + apart * row, 0) for row in range(LANES)])
+    for row in range(LANES):
+        _part(result, to + between * row, 0)[:] = square[:, row]
 
 
 def _part(array: Any, at: int, place: int) -> Any:
@@ -173,6 +185,28 @@ def _add_product(typing: Any, sums: Any, factor: Any, array: Any, at: Any) -> An
     return sums(sums, types.float32, array, types.intp), code
 
 
+def _above(builder: Any, numbers: Any, threshold: Any) -> Any:
+    """Whether the magnitude of each number exceeds a threshold."""
+    magnitudes = _call(builder, f"fabs.v{LANES}f32", _FLOATS, numbers)
+    return builder.fcmp_ordered(">", magnitudes, _everywhere(builder, threshold, _FLOATS))
+
+
+def _population(context: Any, builder: Any, which: Any) -> Any:
+    """How many lanes are true."""
+    bits = builder.bitcast(which, ir.IntType(LANES))
+    return builder.zext(_call(builder, f"ctpop.i{LANES}", bits.type, bits), context.get_value_type(types.intp))
+
+
+@_instructions
+def _count_above(typing: Any, array: Any, at: Any, threshold: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given, begin, least = arguments
+        read = _read(builder, _pointer(context, builder, array, given, begin))
+        return _population(context, builder, _above(builder, read, least))
+
+    return types.intp(array, types.intp, types.float32), code
+
+
 @_instructions
 def _compress(
     typing: Any, array: Any, at: Any, threshold: Any, first: Any, step: Any, values: Any, places: Any, to: Any
@@ -180,8 +214,7 @@ def _compress(
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         given, begin, least, number, apart, numbers, where, end = arguments
         read = _read(builder, _pointer(context, builder, array, given, begin))
-        magnitudes = _call(builder, f"fabs.v{LANES}f32", _FLOATS, read)
-        kept = builder.fcmp_ordered(">", magnitudes, _everywhere(builder, least, _FLOATS))
+        kept = _above(builder, read, least)
         lanes = builder.mul(_everywhere(builder, apart, _INTS), ir.Constant(_INTS, list(range(LANES))))
         found = builder.add(_everywhere(builder, number, _INTS), lanes)
         for value, kind, suffix, into, arrays in (
@@ -191,11 +224,33 @@ def _compress(
             name = f"experimental.vector.compress.v{LANES}{suffix}"
             packed = _call(builder, name, kind, value, kept, ir.Constant(kind, ir.Undefined))
             _write(builder, packed, _pointer(context, builder, arrays, into, end, of=kind))
-        bits = builder.bitcast(kept, ir.IntType(LANES))
-        count = _call(builder, f"ctpop.i{LANES}", bits.type, bits)
-        return builder.zext(count, context.get_value_type(types.intp))
+        return _population(context, builder, kept)
 
     return types.intp(array, types.intp, types.float32, types.int32, types.int32, values, places, types.intp), code
+
+
+@_instructions
+def _transpose(typing: Any, array: Any, at: Any, apart: Any, result: Any, to: Any, between: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given, begin, pitch, taken, end, spacing = arguments
+
+        def row(place: int, first: Any, step: Any, kind: Any, of: Any) -> Any:
+            return _pointer(context, builder, kind, of, builder.add(first, builder.mul(step, first.type(place))))
+
+        rows = [_read(builder, row(place, begin, pitch, array, given)) for place in range(LANES)]
+        half = LANES // 2
+        while half:  # exchanges the two off-diagonal quarters of every square of 2 · half rows
+            for place in (each for each in range(LANES) if not each & half):
+                upper, lower = rows[place], rows[place + half]
+                for number, start in ((place, 0), (place + half, half)):
+                    lanes = [LANES * bool(lane & half) + start + (lane & ~half) for lane in range(LANES)]
+                    rows[number] = builder.shuffle_vector(upper, lower, ir.Constant(_INTS, lanes))
+            half //= 2
+        for place, each in enumerate(rows):
+            _write(builder, each, row(place, end, spacing, result, taken))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, result, types.intp, types.intp), code
 
 
 _CODE: tuple[tuple[Callable[..., Any], Any], ...] = (
@@ -206,6 +261,13 @@ _CODE: tuple[tuple[Callable[..., Any], Any], ...] = (
     (
         add_product,
         lambda sums, factor, array, at: lambda sums, factor, array, at: _add_product(sums, factor, array, at),
+    ),
+    (count_above, lambda array, at, threshold: lambda array, at, threshold: _count_above(array, at, threshold)),
+    (
+        transpose,
+        lambda array, at, apart, result, to, between: (
+            lambda array, at, apart, result, to, between: _transpose(array, at, apart, result, to, between)
+        ),
     ),
     (
         compress,

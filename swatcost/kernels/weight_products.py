@@ -57,9 +57,9 @@ def _inside(shifts: Any, position: int, size: int) -> tuple[int, int]:
 
 
 @compiled
-def _add_run(sums: Any, values: Any, offsets: Any, begin: int, end: int, operand: Any, base: int) -> Any:
+def _add_run(sums: Any, values: Any, offsets: Any, begin: int, end: int, operand: Any, base: int, samples: int) -> Any:
     for each in range(begin, end):
-        sums = add_product(sums, values[each], operand, base + offsets[each])
+        sums = add_product(sums, values[each], operand, base + offsets[each] * samples)
     return sums
 
 
@@ -87,9 +87,9 @@ def _multiply(
                 sums = filled(like, bias[number])
                 if right - left == apart:
                     begin, end = starts[number, top * apart], starts[number, bottom * apart]
-                    sums = _add_run(sums, values, offsets, begin, end, operand, base)
+                    sums = _add_run(sums, values, offsets, begin, end, operand, base, samples)
                 else:
                     for tap in range(top, bottom):
                         begin, end = starts[number, tap * apart + left], starts[number, tap * apart + right]
-                        sums = _add_run(sums, values, offsets, begin, end, operand, base)
+                        sums = _add_run(sums, values, offsets, begin, end, operand, base, samples)
                 store(result, (pixel * filters + number) * samples + sample, sums)

@@ -17,7 +17,7 @@ from swatcost.kernels.axes import Axis, Dimension
 from swatcost.kernels.packing import Weights, for_inputs, for_outputs
 from swatcost.kernels.vectors import LANES
 from swatcost.network.passes import PASSES, Pass
-from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last
+from swatcost.reference.batch_last import batch_first, batch_last, empty, from_batch_last
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept, own_tensor
 from swatcost.reference.watched_products import watched_product
@@ -113,10 +113,10 @@ class SparseForm:
         """Eq. 1: the output of images (samples, channels, height, width) for sparse weights."""
         given = batch_last(x)
         filters = self.weight[0]
-        result = torch.empty(self.rows.output, self.columns.output, filters, given.shape[3])
+        result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
         added = np.zeros(filters, np.float32) if bias is None else bias.detach().numpy()
         rows, columns = self.rows.forward, self.columns.forward
-        packed = for_outputs(weights, rows, columns, self.groups, given.shape[3])
+        packed = for_outputs(weights, rows, columns, self.groups)
         weight_products.multiply(
             given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3], added, result.numpy()
         )
@@ -126,9 +126,9 @@ class SparseForm:
         """Eq. 2: the gradient of the input, for sparse weights."""
         given = batch_last(grad)
         channels = self.groups * self.weight[1]
-        result = torch.empty(self.rows.size, self.columns.size, channels, given.shape[3])
+        result = empty(self.rows.size, self.columns.size, channels, given.shape[3])
         for rows, columns in self._backward:
-            packed = for_inputs(weights, rows, columns, self.groups, given.shape[3])
+            packed = for_inputs(weights, rows, columns, self.groups)
             weight_products.multiply(
                 given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3],
                 np.zeros(channels, np.float32), result.numpy(),
@@ -142,20 +142,32 @@ class SparseForm:
         of_group, samples = filters // self.groups, given.shape[3]
         like = activation_products.lanes_of(of_group)
         lanes = len(like) * LANES
+        threshold = -1.0 if x.threshold is None else x.threshold
         blocks = -(-of_group // lanes)
-        found = torch.empty(filters, channels, height, width)
+        found = empty(filters, channels, height, width)
         for group in range(self.groups):
             own = slice(group * of_group, (group + 1) * of_group)
             copy = np.empty((blocks, self.rows.output * self.columns.output, samples, lanes), np.float32)
             activation_products.beside(gradient[:, :, own].contiguous().view(-1, of_group, samples).numpy(), copy)
+            if self.is_pixel and samples <= activation_products.POSITIONS:
+                activation_products.products_of_rows(
+                    given.view(-1).numpy(), threshold, copy, samples, found.view(filters, channels).numpy()
+                )
+                break
             sums = np.zeros((channels, height * width, blocks * lanes), np.float32)
             for rows, columns in self._backward:
                 activation_products.add_products(
-                    given.view(-1).numpy(), -1.0 if x.threshold is None else x.threshold, copy, rows, columns, samples,
+                    given.view(-1).numpy(), threshold, copy, rows, columns, samples,
                     (group * channels, channels, given.shape[2]), width, self.columns.size, sums,
                 )  # fmt: skip
             activation_products.arranged(sums, found[own].numpy())
         return found
+
+    @property
+    def is_pixel(self) -> bool:
+        """Whether an image is one pixel, as for linear layers."""
+        pixels = self.rows.size * self.columns.size * self.rows.output * self.columns.output
+        return pixels * self.groups * self.weight[2] * self.weight[3] == 1
 
     @property
     def _backward(self) -> Iterator[tuple[Axis, Axis]]:
