@@ -1,4 +1,4 @@
-"""The program's own sparse kernels, as `swatcost calibrate` measures them: with operands as a training step has them."""
+"""The program's own sparse kernels, as `swatcost calibrate` measures them: with operands as a step has them."""
 
 from itertools import cycle
 
@@ -95,6 +95,7 @@ OWN_ACTIVATIONS = SparseKernel(
     name=ACTIVATIONS, title="swatcost's products with sparse activations", pattern="unstructured",
     operand="activations", passes=("grad_weight",), prepare=sparse_activations, shapes=OWN_SHAPES, laid=laid,
     measures="the activations above the threshold are picked out in every step, and gradients copied so that filters "
-    "lie side by side; samples lie side by side in memory before, if the batch is a multiple of 16; the result is dense",
+    "lie side by side; samples lie side by side in memory before, if the batch is a multiple of 16; the result is "
+    "dense",
     by_images=True,
 )  # fmt: skip

@@ -69,9 +69,9 @@ def shape_of(layer: Layer, network: Network, batch_size: int) -> Shape | None:
         return None
     grows = batch_size / network.samples_of(layer, batch_size)
     if layer.kind == "product":
-        rows, inner = layer.input_shape[-2:]
+        height, inner = layer.input_shape[-2:]
         matrices = max(1, round(prod(layer.output_shape[:-2]) * grows))
-        return Shape("product", rows, inner, layer.output_shape[-1], groups=matrices)
+        return Shape("product", height, inner, layer.output_shape[-1], groups=matrices)
     each = layer.symbols
     rows, window, filters = each.N * each.H * each.W * grows, each.R * each.S, each.F // layer.groups
     if layer.kind == "transposed_conv":  # a product of every input position with the whole kernel
