@@ -53,7 +53,7 @@ class Sizes:
     copied: int = COPIED
 
     def kernels_on(self, on: str) -> Sequence[SparseKernel]:
-        """The kernels that were given, or those that there are for the device: the program's own for CPUs, 2:4 for GPUs."""
+        """The kernels that were given, or those that there are for the device: the program's own are for CPUs."""
         if self.kernels is not None:
             return self.kernels
         others = (BSR_WEIGHTS, *_own_kernels()) if on == "cpu" else semi_structured()

@@ -23,6 +23,7 @@ MASKING = "masking"
 OTHER_PRODUCTS = "other products"
 OWN_PRODUCT = "swatcost product"
 _ALLOCATE = ("empty", "new_empty")  # which a trace's movements leave out too
+_BATCH_LAST = "batch normalisation"  # a function of the reference's own beside sparse kernels, recorded as a whole
 _READS_A_NUMBER = "_local_scalar_dense"  # such as a threshold
 _TWO_PRODUCTS = "scaled_dot_product"  # in the names of fused attention, which the trace reads as two products
 
@@ -135,7 +136,7 @@ def by_part(calls: Sequence[Call], network: Network, batch_size: int, kinds: Seq
     for number, call in enumerate(calls):
         forward = call.in_pass == "forward"
         layers = places.get(number, ()) if forward else of_node.get(call.node, ()) if call.multiplies else ()
-        if forward and not call.graded and not call.multiplies:
+        if forward and not call.graded and not call.multiplies and kind_of(call.operation) != _BATCH_LAST:
             masking += call.seconds
         elif layers:
             for layer, share in _shares(layers, network):
