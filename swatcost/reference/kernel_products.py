@@ -23,6 +23,7 @@ from swatcost.network.passes import PASSES, Pass
 from swatcost.reference.batch_last import batch_first, batch_last, empty, from_batch_last
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept, own_tensor
+from swatcost.reference.watched_products import watched_product
 
 Way = Literal["dense", "masked", "sparse"]
 """How a product is computed: on whole operands; by torch, on operands with zeros; by a sparse kernel."""
@@ -101,6 +102,10 @@ class SparseForm:
         ]
         line = Dimension(size=1, output=1, kernel=1, stride=1, padding=0, dilation=1)
         return SparseForm(dimensions[0] if x.dim() == 4 else line, dimensions[-1], form.groups, shape)
+
+    def results(self, samples: int) -> int:
+        """The elements of the output of so many images."""
+        return samples * self.weight[0] * self.rows.output * self.columns.output
 
     def packed(self, weight: Kept) -> Weights:
         """The weights that count."""
@@ -191,6 +196,11 @@ def _images(x: Tensor, form: Form) -> Tensor:
     return x if x.dim() == 4 else x.unsqueeze(2)
 
 
+def _samples(x: Tensor, form: Form) -> int:
+    """How many images those are."""
+    return x.numel() // max(1, x.shape[-1]) if isinstance(form, LinearForm) else len(x)
+
+
 def _shaped(images: Tensor, x: Tensor, form: Form) -> Tensor:
     """Images as a layer's output, which has the leading dimensions of x."""
     if isinstance(form, LinearForm):
@@ -220,23 +230,30 @@ class KernelProduct(torch.autograd.Function):
         ctx.form, ctx.reads, ctx.sparse = form, reads, SparseForm.of(form, x, weight)
         active = Kept(sparsified, reads.weight_threshold)
         ways = reads.ways
-        ctx.weights = ctx.sparse.packed(active) if "sparse" in (ways["forward"], ways["grad_input"]) else None
-        if ways["forward"] == "sparse":
-            return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
-        found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
-        return from_batch_last(batch_last(found), len(x)) if found.dim() == 4 else own_tensor(found)
+        with watched_product(ctx.sparse.results(_samples(x, form))):
+            ctx.weights = ctx.sparse.packed(active) if "sparse" in (ways["forward"], ways["grad_input"]) else None
+            if ways["forward"] == "sparse":
+                return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
+            found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
+            return from_batch_last(batch_last(found), len(x)) if found.dim() == 4 else own_tensor(found)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         use_threads(torch.get_num_threads())
+        needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        grad_bias = _summed(grad, ctx.form) if needs_bias else None
+        thin = grad if ctx.reads.thinned is None else ctx.reads.thinned(grad)
+        with watched_product(ctx.sparse.results(_samples(grad, ctx.form))):
+            found = KernelProduct._gradients(ctx, thin, needs_input, needs_weight)
+        return (*found, grad_bias, None, None, None, None)
+
+    @staticmethod
+    def _gradients(ctx: Any, thin: Tensor, needs_input: bool, needs_weight: bool) -> list[Tensor | None]:
         form, sparse, reads, ways = ctx.form, ctx.sparse, ctx.reads, ctx.reads.ways
         weight, sparsified, kept = ctx.saved_tensors
-        needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         active, x = Kept(sparsified, reads.weight_threshold), Kept(kept, reads.input_threshold)
-        grad_bias = _summed(grad, form) if needs_bias else None
-        thin = grad if reads.thinned is None else reads.thinned(grad)
         found: list[Tensor | None] = [None, None]
         if needs_input and ways["grad_input"] == "sparse":
             found[0] = _shaped(sparse.grad_input(_images(thin, form), ctx.weights), kept, form)
@@ -249,7 +266,7 @@ class KernelProduct(torch.autograd.Function):
             own = x.masked if ways["grad_weight"] == "masked" else kept
             others = form.gradients(_in_order(thin), _in_order(own), read, wanted)
             found = [its if mine is None else mine for mine, its in zip(found, others, strict=True)]
-        return (*found, grad_bias, None, None, None, None)
+        return found
 
 
 def _summed(grad: Tensor, form: Form) -> Tensor:
