@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -17,7 +18,7 @@ from swatcost.kernels.axes import Axis, Dimension
 from swatcost.kernels.packing import Weights, for_inputs, for_outputs
 from swatcost.kernels.vectors import LANES
 from swatcost.network.passes import PASSES, Pass
-from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last
+from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last, padded
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept, own_tensor
 
@@ -46,11 +47,18 @@ class SparseKernels:
     passes: frozenset[Pass] = frozenset(PASSES)
 
     def suit(self, x: Tensor, weight: Tensor, form: Form) -> bool:
-        """Whether they compute a layer: a linear one, or a convolution over images or sequences, in fp32 on a CPU."""
-        if isinstance(form, ConvForm) and (form.transposed or not 3 <= x.dim() <= 4):
+        """Whether they compute a layer: a linear one, or a convolution over images or sequences, in fp32 on a CPU.
+
+        Operands that do not fit each other are left to torch, which refuses them; kernels would read beyond them.
+        """
+        if not x.device.type == weight.device.type == "cpu" or not x.dtype == weight.dtype == torch.float32:
             return False
-        numbers = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-        return numbers and max(x.numel(), weight.numel()) < _LARGEST
+        if isinstance(form, ConvForm) and (form.transposed or x.dim() != weight.dim() or not 3 <= x.dim() <= 4):
+            return False
+        channels, groups = (x.shape[1], form.groups) if isinstance(form, ConvForm) else (x.shape[-1], 1)
+        if channels != groups * weight.shape[1] or not weight.numel():
+            return False
+        return SparseForm.of(form, x, weight).suits(len(x) if isinstance(form, ConvForm) else x.numel() // channels)
 
     def product(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, active: Kept, kept: Kept, masked: set[Pass],
@@ -99,6 +107,14 @@ class SparseForm:
         line = Dimension(size=1, output=1, kernel=1, stride=1, padding=0, dilation=1)
         return SparseForm(dimensions[0] if x.dim() == 4 else line, dimensions[-1], form.groups, shape)
 
+    def suits(self, samples: int) -> bool:
+        """Whether there is an output, and every place in a batch-last array, and in gradients side by side, is an int32."""
+        filters, channels, *_ = self.weight
+        before = self.rows.size * self.columns.size * self.groups * channels
+        after = self.rows.output * self.columns.output * max(filters, LANES)
+        whole = padded(samples) * max(before, after) < _LARGEST and math.prod(self.weight) < _LARGEST
+        return whole and min(self.rows.output, self.columns.output) > 0
+
     def packed(self, weight: Kept) -> Weights:
         """The weights that count."""
         threshold = -1.0 if weight.threshold is None else weight.threshold
@@ -109,7 +125,7 @@ class SparseForm:
         given = batch_last(x)
         filters = self.weight[0]
         result = torch.empty(self.rows.output, self.columns.output, filters, given.shape[3])
-        added = np.zeros(filters, np.float32) if bias is None else bias.detach().numpy()
+        added = np.zeros(filters, np.float32) if bias is None else bias.detach().expand(filters).contiguous().numpy()
         rows, columns = self.rows.forward, self.columns.forward
         packed = for_outputs(weights, rows, columns, self.groups, given.shape[3])
         weight_products.multiply(
@@ -135,6 +151,8 @@ class SparseForm:
         given, gradient = batch_last(x.tensor), batch_last(grad)
         filters, channels, height, width = self.weight
         of_group, samples = filters // self.groups, given.shape[3]
+        if not samples:
+            return torch.zeros(self.weight)
         like = activation_products.lanes_of(of_group)
         lanes = len(like) * LANES
         blocks = -(-of_group // lanes)
