@@ -144,8 +144,8 @@ def _compact(
 
 @in_threads
 def _by_filter(
-    values: Any, places: Any, begins: Any, ends: Any, slots: Any, offsets: Any, channels: int, filters: int, starts: Any,
-    packed: Any, found: Any,
+    values: Any, places: Any, begins: Any, ends: Any, slots: Any, offsets: Any, channels: int, filters: int,
+    starts: Any, packed: Any, found: Any,
 ) -> None:  # fmt: skip
     """Sorts each filter's weights by their slot; `channels` and `filters` are those of a group."""
     rows, taps = starts.shape[0], starts.shape[1] - 1

@@ -4,6 +4,7 @@ A weight that is not zero is multiplied by a run of samples, 64 where there are 
 in registers while all weights of a filter are added at one pixel.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,18 @@ from numba import prange
 
 from swatcost.kernels.axes import Axis
 from swatcost.kernels.compiled import compiled, in_threads
-from swatcost.kernels.packing import Packed
-from swatcost.kernels.vectors import LANES, add_product, filled, store
+from swatcost.kernels.packing import Packed, Weights
+from swatcost.kernels.vectors import LANES, add_product, filled, load, store
 
 _RUN = 8  # pixels of a row that a thread takes at a time
 _TASKS = 16  # that a product is to have at least
 
+FEW = 64
+"""Samples of which a linear layer's input gradient stays in the cache."""
+
 
 def multiply(
-    operand: Any, packed: Packed, rows: Axis, columns: Axis, channels: int, samples: int, bias: Any, result: Any
+    operand: Any, channels: int, samples: int, packed: Packed, rows: Axis, columns: Axis, bias: Any, result: Any
 ) -> None:
     """Writes the results of a product, at those pixels that the axes name.
 
@@ -29,16 +33,34 @@ def multiply(
     filters, across = result.shape[2], result.shape[1]
     runs = rows.count * -(-columns.count // _RUN)
     blocks = 1 if runs >= _TASKS else min(max(1, filters // LANES), -(-_TASKS // max(1, runs)))
+    for first, like in chunks(samples, widest=4):
+        _multiply(
+            like, operand, packed.values, packed.offsets, packed.starts, rows.numbers, _int64(rows.shifts),
+            columns.numbers, _int64(columns.shifts), channels, samples, first,
+            (samples - first) // (LANES * len(like)), filters, blocks, across, bias, result.reshape(-1),
+        )  # fmt: skip
+
+
+def multiply_rows(operand: Any, weights: Weights, samples: int, result: Any) -> None:
+    """Writes the gradient of a linear layer's input (inputs, samples), which for few samples needs no other order.
+
+    operand: flat, of (filters, samples). Weights are taken as they come, filter by filter; sums are kept in the cache.
+    """
+    for first, like in chunks(samples, widest=2):
+        _multiply_rows(
+            like, operand, weights.values, weights.places, weights.begins, weights.ends, samples, first,
+            (samples - first) // (LANES * len(like)), result.shape[0], result.reshape(-1),
+        )  # fmt: skip
+
+
+def chunks(samples: int, widest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Where samples begin that are taken so many vectors at a time: as many as go, then what is left of them."""
     first = 0
-    for like in ((0, 0, 0, 0), (0, 0), (0,)):
-        while samples - first >= LANES * len(like):
-            chunks = (samples - first) // (LANES * len(like))
-            _multiply(
-                like, operand, packed.values, packed.offsets, packed.starts, rows.numbers, _int64(rows.shifts),
-                columns.numbers, _int64(columns.shifts), channels, samples, first, chunks, filters, blocks, across,
-                bias, result.reshape(-1),
-            )  # fmt: skip
-            first += chunks * LANES * len(like)
+    while widest:
+        if samples - first >= LANES * widest:
+            yield first, (0,) * widest
+            first += (samples - first) // (LANES * widest) * LANES * widest
+        widest //= 2
 
 
 def _int64(numbers: tuple[int, ...]) -> Any:
@@ -46,7 +68,7 @@ def _int64(numbers: tuple[int, ...]) -> Any:
 
 
 @compiled
-def _inside(shifts: Any, position: int, size: int) -> tuple[int, int]:
+def inside(shifts: Any, position: int, size: int) -> tuple[int, int]:
     """Which of some increasing shifts stay inside from a position on: from the first number to below the second."""
     low, high = 0, len(shifts)
     while low < high and position + shifts[low] < 0:
@@ -64,6 +86,22 @@ def _add_run(sums: Any, values: Any, offsets: Any, begin: int, end: int, operand
 
 
 @in_threads
+def _multiply_rows(
+    like: Any, operand: Any, values: Any, places: Any, begins: Any, ends: Any, samples: int, first: int, chunks: int,
+    inputs: int, result: Any,
+) -> None:  # fmt: skip
+    for chunk in prange(chunks):
+        sample = first + chunk * len(like) * LANES
+        for number in range(inputs):
+            store(result, number * samples + sample, filled(like, np.float32(0)))
+        for row in range(len(begins)):
+            at = row * samples + sample
+            for each in range(begins[row], ends[row]):
+                to = places[each] * samples + sample
+                store(result, to, add_product(load(like, result, to), values[each], operand, at))
+
+
+@in_threads
 def _multiply(
     like: Any, operand: Any, values: Any, offsets: Any, starts: Any, rows: Any, row_shifts: Any, columns: Any,
     column_shifts: Any, channels: int, samples: int, first: int, chunks: int, filters: int, blocks: int, across: int,
@@ -78,9 +116,9 @@ def _multiply(
         block, rest = task % blocks, task // blocks
         sample, rest = first + rest % chunks * lanes, rest // chunks
         run, row = rest % runs, rest // runs
-        top, bottom = _inside(row_shifts, row * row_step, height)
+        top, bottom = inside(row_shifts, row * row_step, height)
         for column in range(run * _RUN, min(column_count, (run + 1) * _RUN)):
-            left, right = _inside(column_shifts, column * column_step, width)
+            left, right = inside(column_shifts, column * column_step, width)
             base = (row * row_step * width + column * column_step) * channels * samples + sample
             pixel = (row_start + row_stride * row) * across + column_start + column_stride * column
             for number in range(block * filters // blocks, (block + 1) * filters // blocks):

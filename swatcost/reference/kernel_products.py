@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from swatcost.kernels import activation_products, weight_products
+from swatcost.kernels import activation_products
 from swatcost.kernels.axes import Axis, Dimension
+from swatcost.kernels.compiled import use_threads
 from swatcost.kernels.packing import Weights, for_inputs, for_outputs
 from swatcost.kernels.vectors import LANES
+from swatcost.kernels.weight_products import FEW, multiply, multiply_rows
+from swatcost.kernels.whole_kernels import are_whole, kernels_for_inputs, kernels_for_outputs, multiply_kernels
 from swatcost.network.passes import PASSES, Pass
 from swatcost.reference.batch_last import batch_first, batch_last, empty, from_batch_last
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
@@ -116,10 +119,12 @@ class SparseForm:
         result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
         added = np.zeros(filters, np.float32) if bias is None else bias.detach().numpy()
         rows, columns = self.rows.forward, self.columns.forward
-        packed = for_outputs(weights, rows, columns, self.groups)
-        weight_products.multiply(
-            given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3], added, result.numpy()
-        )
+        if are_whole(weights, rows, columns):
+            kernels = kernels_for_outputs(weights, self.groups)
+            multiply_kernels(*_flat(given), kernels, rows, columns, added, result.numpy())
+        else:
+            packed = for_outputs(weights, rows, columns, self.groups)
+            multiply(*_flat(given), packed, rows, columns, added, result.numpy())
         return from_batch_last(result, len(x))
 
     def grad_input(self, grad: Tensor, weights: Weights) -> Tensor:
@@ -127,12 +132,17 @@ class SparseForm:
         given = batch_last(grad)
         channels = self.groups * self.weight[1]
         result = empty(self.rows.size, self.columns.size, channels, given.shape[3])
+        if self.is_pixel and given.shape[3] <= FEW:
+            multiply_rows(given.view(-1).numpy(), weights, given.shape[3], result[0, 0].numpy())
+            return from_batch_last(result, len(grad))
+        nothing = np.zeros(channels, np.float32)
         for rows, columns in self._backward:
-            packed = for_inputs(weights, rows, columns, self.groups)
-            weight_products.multiply(
-                given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3],
-                np.zeros(channels, np.float32), result.numpy(),
-            )  # fmt: skip
+            if are_whole(weights, rows, columns):
+                kernels = kernels_for_inputs(weights, self.groups)
+                multiply_kernels(*_flat(given), kernels, rows, columns, nothing, result.numpy())
+            else:
+                packed = for_inputs(weights, rows, columns, self.groups)
+                multiply(*_flat(given), packed, rows, columns, nothing, result.numpy())
         return from_batch_last(result, len(grad))
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
@@ -174,6 +184,11 @@ class SparseForm:
         return product(self.rows.backward, self.columns.backward)
 
 
+def _flat(given: Tensor) -> tuple[Any, int, int]:
+    """A batch-last array's numbers, its channels and its samples."""
+    return given.view(-1).numpy(), given.shape[2], given.shape[3]
+
+
 def _images(x: Tensor, form: Form) -> Tensor:
     """A layer's input or output as images: rows of a linear layer as images of one pixel, sequences as one line."""
     if isinstance(form, LinearForm):
@@ -210,6 +225,7 @@ class KernelProduct(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, sparsified: Tensor, kept: Tensor,
         reads: Reads,
     ) -> Tensor:  # fmt: skip
+        use_threads(torch.get_num_threads())
         ctx.save_for_backward(weight, sparsified, kept)
         ctx.form, ctx.reads, ctx.sparse = form, reads, SparseForm.of(form, x, weight)
         active = Kept(sparsified, reads.weight_threshold)
@@ -225,6 +241,7 @@ class KernelProduct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
+        use_threads(torch.get_num_threads())
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         grad_bias = _summed(grad, ctx.form) if needs_bias else None
         thin = grad if ctx.reads.thinned is None else ctx.reads.thinned(grad)
