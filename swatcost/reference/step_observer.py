@@ -24,7 +24,7 @@ OTHER_PRODUCTS = "other products"
 OWN_PRODUCT = "swatcost product"
 _ALLOCATE = ("empty", "new_empty")  # which a trace's movements leave out too
 _BATCH_LAST = "batch normalisation"  # a function of the reference's own beside sparse kernels, recorded as a whole
-_READS_A_NUMBER = "_local_scalar_dense"  # such as a threshold
+_NO_WORK = ("_local_scalar_dense", "set_")  # reading a number, such as a threshold, and naming memory
 _TWO_PRODUCTS = "scaled_dot_product"  # in the names of fused attention, which the trace reads as two products
 
 
@@ -84,7 +84,7 @@ class StepObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         began = time.perf_counter()
         result = func(*args, **kwargs)
         seconds = time.perf_counter() - began
-        if not func.is_view and not name_of(func).startswith((*_ALLOCATE, _READS_A_NUMBER)):
+        if not func.is_view and not name_of(func).startswith((*_ALLOCATE, *_NO_WORK)):
             self.calls.append(self._call(func, args, result, seconds, made))
         return result
 
