@@ -108,7 +108,7 @@ class SparseForm:
         return SparseForm(dimensions[0] if x.dim() == 4 else line, dimensions[-1], form.groups, shape)
 
     def suits(self, samples: int) -> bool:
-        """Whether there is an output, and every place in a batch-last array, and in gradients side by side, is an int32."""
+        """Whether there is an output, and places in batch-last arrays and in gradients side by side fit in 32 bits."""
         filters, channels, *_ = self.weight
         before = self.rows.size * self.columns.size * self.groups * channels
         after = self.rows.output * self.columns.output * max(filters, LANES)
