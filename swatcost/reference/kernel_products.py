@@ -116,7 +116,7 @@ class SparseForm:
         return samples * self.weight[0] * self.rows.output * self.columns.output
 
     def suits(self, samples: int) -> bool:
-        """Whether there is an output, and every place in a batch-last array, and in gradients side by side, is an int32."""
+        """Whether there is an output, and places in batch-last arrays and in gradients side by side fit in 32 bits."""
         filters, channels, *_ = self.weight
         before = self.rows.size * self.columns.size * self.groups * channels
         after = self.rows.output * self.columns.output * max(filters, LANES)
