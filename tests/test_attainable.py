@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy
 import pytest
+from torch import nn
 
 import swatcost
-from swatcost.devices import Device, Rates, SelectionTime
+from swatcost.devices import Device, Rates, SelectionTime, load_device
 from swatcost.devices.kernels import Kernel, KernelPoint
 from swatcost.methods import Phase
 from swatcost.network.passes import PASSES
@@ -325,3 +326,20 @@ def test_masked_copies_are_paid_by_who_reads_them() -> None:
     # SAW's forward pass is dense: no kernel of weights runs grad_input, which reads masked ones
     saw = swat(method="saw")
     assert attained(of(SLOW), saw).seconds == pytest.approx(DENSE + 0.564 + INPUTS)
+
+
+def test_a_convolution_is_read_as_a_linear_layer_where_the_kernel_has_no_times_of_one() -> None:
+    """16 images of 4 × 4 positions; ten times as fast on linear layers as on 1 × 1 convolutions."""
+    network = swatcost.trace(nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 4, 1)), input_shape=(8, 4, 4))
+    device = load_device("epyc2")
+    sizes = (16 * 16, 16, 4)
+    linear = kernel("own", *everywhere("forward", 0.01, sizes))
+    pointwise = kernel("own", *[(*each, 16) for each in everywhere("forward", 0.1, sizes)], kinds=("conv",), window=1,
+                       stride=1)  # fmt: skip
+    for kernels, ratio in (((linear,), 0.01), ((linear, pointwise), 0.1)):
+        estimate = swatcost.estimate(
+            network, weights=0.5, acts=0.5, batch_size=16, device=replace(device, kernels=kernels),
+            first_layer="dense",
+        )  # fmt: skip
+        chosen = [each for each in estimate.attainable_step.choices if each.kernel == "own"]
+        assert [each.seconds / each.dense_seconds for each in chosen] == [pytest.approx(ratio)]

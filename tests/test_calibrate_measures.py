@@ -21,20 +21,27 @@ import swatcost
 from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
 from swatcost.devices import load_device, to_toml
+from swatcost.devices.kernels import Kernel, KernelPoint
 from swatcost.devices.operations import OperationPoint, OperationTimes, StreamPoint, StreamTimes
 from swatcost.memory.optimizers import OPTIMIZERS
 from swatcost.network.passes import PASSES, Pass
 from swatcost.reference import calibration, measured_kernels, measured_operations, quiet, timer
+from swatcost.reference.batch_last import is_batch_last
 from swatcost.reference.calibration import PRECISIONS, calibrate
 from swatcost.reference.calibration_record import Conditions
+from swatcost.reference.chosen_kernels import OWN_KERNELS
 from swatcost.reference.left_out import LeftOut, left_out
-from swatcost.reference.measured_kernels import BSR_WEIGHTS, CSR_ACTIVATIONS, CSR_WEIGHTS, SparseKernel
+from swatcost.reference.measured_kernels import BSR_WEIGHTS, CSR_ACTIVATIONS, CSR_WEIGHTS, KernelTiming, SparseKernel
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, Product, Shape
+from swatcost.reference.measured_own_kernels import OWN_ACTIVATIONS, OWN_WEIGHTS, laid
 from swatcost.reference.measured_streams import STREAMS, Stream
+from swatcost.reference.measured_tables import tables
 from swatcost.reference.measurements import (
     Measurement,
     Sizes,
     conditions,
+    kernel_key,
+    measured_kernels_of,
 )
 from swatcost.reference.operation_shapes import SHAPES
 from swatcost.reference.semi_structured import semi_structured, two_of_four
@@ -47,6 +54,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Sparse (CSR|BSR) tensor support:
 LINEAR, POINTWISE = Linear(24, 32, 48), Convolution(2, 32, 16, 3, 1)
 STRIDED, DEPTHWISE = Convolution(2, 16, 32, 6, 3, 2), Convolution(2, 16, 16, 6, 3, 1, 16)
 PRODUCT = Product(3, 8, 4, 6)
+WIDE = Convolution(16, 16, 32, 4, 3)
 KERNELS = tuple(
     replace(each, shapes=(LINEAR, POINTWISE), densities=(0.5,)) for each in (CSR_WEIGHTS, CSR_ACTIVATIONS, BSR_WEIGHTS)
 )
@@ -118,6 +126,67 @@ def test_sparse_kernels_compute_what_dense_ones_do_with_zeros(
     expected = expected if in_pass == "forward" else next(each for each in expected if each is not None)
     torch.testing.assert_close(found.view(expected.shape), expected)
     assert found.is_contiguous()
+
+
+@pytest.mark.parametrize("shape", [LINEAR, POINTWISE, STRIDED, WIDE], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("kernel", "in_pass"), [(OWN_WEIGHTS, "forward"), (OWN_WEIGHTS, "grad_input"), (OWN_ACTIVATIONS, "grad_weight")]
+)
+def test_own_kernels_are_measured_on_a_step_s_operands(kernel: SparseKernel, in_pass: Pass, shape: Shape) -> None:
+    density = 0.3
+    given = measured_operations.operands_of(shape, "fp32", "cpu")
+    laid = Operands(kernel.laid(given.x), given.weight, kernel.laid(given.grad))
+    sparse = given.x if kernel.operand == "activations" else given.weight
+    masked = torch.where(sparse.abs() > 1 - density, sparse, 0)  # magnitudes are spread evenly from 0 to 1
+    assert masked.count_nonzero() == pytest.approx(density * masked.numel(), rel=0.2)
+    operands = (
+        Operands(masked, given.weight, given.grad)
+        if kernel.operand == "activations"
+        else Operands(given.x, masked, given.grad)
+    )
+    found: Any = kernel.prepare(shape, in_pass, laid, density)(*laid.read_by(in_pass))
+    expected: Any = measured_operations.dense(shape, in_pass, operands)(*operands.read_by(in_pass))
+    expected = expected if in_pass == "forward" else next(each for each in expected if each is not None)
+    torch.testing.assert_close(found.view(expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_operands_lie_side_by_side_if_a_vector_divides_them() -> None:
+    images = torch.arange(16 * 3 * 2 * 2.0).view(16, 3, 2, 2)
+    assert is_batch_last(laid(images))
+    assert torch.equal(laid(images), images)
+    assert laid(images[:8]).is_contiguous()  # as kernels return them
+    assert laid(images[:, :, 0, 0]).stride() == (1, 16)
+
+
+def test_tables_of_own_kernels() -> None:
+    """One for each kind of layer; images where rows are of images. 16 · 4 · 4 = 256 and 16 · 2 · 2 = 64 rows."""
+    shapes = (LINEAR, WIDE, Convolution(16, 16, 32, 2, 3, 2), Convolution(16, 16, 32, 4, 1))
+    own = replace(OWN_WEIGHTS, shapes=shapes, densities=(0.5,))
+    sizes = Sizes(shapes=(), streams=(), kernels=(own,))
+    results = {
+        kernel_key(*each): KernelTiming(seconds=1.0, dense_seconds=4.0, spread=0.0, repetitions=1)
+        for each in measured_kernels_of(sizes, "cpu")
+    }
+    found = tables(sizes, ("fp32",), "cpu", "here", results).kernels
+    assert [(each.kinds, each.window, each.stride, each.points[0]) for each in found] == [
+        (("linear",), None, None, ("forward", 24, 32, 48, 0.5, 0.25, None)),
+        (("conv",), 9, 1, ("forward", 256, 144, 32, 0.5, 0.25, 16)),
+        (("conv",), 9, 2, ("forward", 64, 144, 32, 0.5, 0.25, 16)),
+        (("conv",), 1, 1, ("forward", 256, 16, 32, 0.5, 0.25, 16)),
+    ]
+    assert {each.name for each in Sizes().kernels_on("cpu")} >= set(OWN_KERNELS)
+
+
+def test_a_profile_with_images_can_be_read_back(tmp_path: Path) -> None:
+    pytest.importorskip("tomli_w")
+    points = (KernelPoint("forward", 64, 9, 4, 0.5, 0.25, 16), KernelPoint("forward", 64, 9, 4, 0.1, 0.125, 16))
+    own = Kernel(
+        name="k", title="k", pattern="unstructured", operand="weights", kinds=("conv",), measures="m", source="s",
+        points=points,
+    )  # fmt: skip
+    device = replace(load_device("xeon2"), kernels=(own,))
+    (tmp_path / "own.toml").write_text(to_toml(device))
+    assert load_device(tmp_path / "own.toml") == device
 
 
 def test_the_lists_have_what_a_profile_needs() -> None:

@@ -67,6 +67,25 @@ def test_each_shape_from_the_others() -> None:
     assert times_of((SMALL, 0.1, 0.5), (SMALL, 0.4, 2.0)).left_out() == []
 
 
+def test_images_are_a_size_where_they_were_measured() -> None:
+    """As many rows of 4 and of 64 images; 16 is the geometric mean, and so is √(0.5 · 0.125) = 0.25 of the ratios."""
+    points = tuple(KernelPoint("forward", *SMALL, 0.1, ratio, images) for images, ratio in ((4, 0.5), (64, 0.125)))
+    times = KernelTimes(points)
+    assert times.at((*SMALL, 16), 0.1) == (pytest.approx(0.25), True)
+    assert not times.at((*SMALL, 65), 0.1).covered
+    assert times.left_out() == pytest.approx([3, -0.75])
+    assert TIMES.at((*MIDDLE, 16), 0.1) == TIMES.at(MIDDLE, 0.1)  # where they were not, they are of no account
+
+
+def test_a_kernel_has_images_in_all_points_or_none() -> None:
+    points = (KernelPoint("forward", *SMALL, 0.5, 0.25, 4), KernelPoint("forward", *LARGE, 0.5, 0.75))
+    with pytest.raises(ValueError, match="kernel k has images in some points and not in others"):
+        Kernel(
+            name="k", title="", pattern="unstructured", operand="weights", kinds=("conv",), measures="", source="",
+            points=points,
+        )  # fmt: skip
+
+
 def test_a_pass_has_its_own_points() -> None:
     points = (KernelPoint("forward", *SMALL, 0.5, 0.25), KernelPoint("training", *SMALL, 0.5, 0.75))
     kernel = Kernel(
@@ -86,6 +105,6 @@ def test_shipped_kernels_meet_their_points() -> None:
             for point in kernel.points:
                 times = KernelTimes.of(kernel, point.in_pass)
                 assert times is not None
-                found = times.at(point[1:4], point.density)
+                found = times.at(point.sizes, point.density)
                 assert found.over_dense == pytest.approx(point.time_over_dense, rel=0.1)
                 assert found.covered

@@ -37,11 +37,12 @@ PRODUCT = layer("product", (2, 3, 5, 7), (2, 3, 7, 4), (2, 3, 5, 4))
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
-        (CONV, Shape("conv", 4 * 2 * 8 * 8, 6, 10, window=9)),
-        (STRIDED, Shape("conv", 4 * 2 * 4 * 4, 6, 10, window=9, stride=2)),
-        (GROUPED, Shape("conv", 4 * 2 * 8 * 8, 3, 5, window=9, groups=2)),
-        (DEPTHWISE, Shape("depthwise", 4 * 2 * 8 * 8, 1, 2, window=9, groups=6)),
-        (TRANSPOSED, Shape("conv", 4 * 2 * 8 * 8, 3, 5 * 16, groups=2)),  # every input position by the whole kernel
+        (CONV, Shape("conv", 4 * 2 * 8 * 8, 6, 10, window=9, images=4 * 2)),
+        (STRIDED, Shape("conv", 4 * 2 * 4 * 4, 6, 10, window=9, stride=2, images=4 * 2)),
+        (GROUPED, Shape("conv", 4 * 2 * 8 * 8, 3, 5, window=9, groups=2, images=4 * 2)),
+        (DEPTHWISE, Shape("depthwise", 4 * 2 * 8 * 8, 1, 2, window=9, groups=6, images=4 * 2)),
+        # every input position by the whole kernel
+        (TRANSPOSED, Shape("conv", 4 * 2 * 8 * 8, 3, 5 * 16, groups=2, images=4 * 2)),
         (LINEAR, Shape("linear", 4 * 2 * 7, 6, 10)),
         (EXPERTS, Shape("linear", 4 * 2 * 7, 6, 5, groups=2)),
         (PRODUCT, Shape("product", 5, 7, 4, groups=4 * 2 * 3)),  # a matrix per sample and head

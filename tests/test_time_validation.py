@@ -18,17 +18,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import swatcost
 from swatcost.cli import main
-from swatcost.devices import load_device
-from swatcost.devices.kernels import Kernel, KernelPoint
+from swatcost.devices import Device, load_device
+from swatcost.devices.kernels import Kernel, KernelPass, KernelPoint
 from swatcost.reference import time_validation as module_of_validation
 from swatcost.reference import validate_time
 from swatcost.reference.executed_steps import TrainingStep
 from swatcost.reference.predicted_steps import Predictions
 from swatcost.reference.sparsifier import Sparsifier
-from swatcost.reference.step_observer import Call, InPass, PartKey, by_part
+from swatcost.reference.step_observer import Call, InPass, PartKey, StepObserver, by_part
 from swatcost.reference.this_machine import is_plainly_another
 from swatcost.reference.time_validation import TimeValidation
 from swatcost.reference.timed_steps import Repeated, TimedStep
+from swatcost.reference.watched_products import watched_product, watching
 from swatcost.timed_step import attainable_of
 
 Captured = pytest.CaptureFixture[str]
@@ -213,6 +214,79 @@ def test_attention_is_two_products_of_one_operation(tmp_path: Path) -> None:
     for executed in found.executed:
         timed = {(part.layer, part.in_pass) for part in executed.parts if part.layer is not None}
         assert timed == {(place, in_pass) for place in range(7) for in_pass in ("forward", "backward")}
+
+
+def with_own_kernels(*, over_dense: float) -> Device:
+    """A100s whose own kernels take so much of a dense pass, whatever the layer."""
+    passes: dict[str, tuple[Any, tuple[KernelPass, ...]]] = {
+        "swatcost-weights": ("weights", ("forward", "grad_input")),
+        "swatcost-activations": ("activations", ("grad_weight",)),
+    }
+    own = [
+        Kernel(
+            name=name, title="made up", operand=operand, pattern="unstructured", kinds=("linear", "conv"),
+            measures="nothing", source="made up",
+            points=tuple(KernelPoint(each, 64, 64, 64, 0.5, over_dense) for each in own_passes),
+        )
+        for name, (operand, own_passes) in passes.items()
+    ]  # fmt: skip
+    return replace(load_device("a100"), kernels=tuple(own))
+
+
+PLAIN = NETWORK.replace(", groups=2", "")
+
+
+def test_steps_on_sparse_kernels(tmp_path: Path) -> None:
+    """All passes of the last two layers take a quarter; the first is kept dense, and nothing is masked."""
+    found = validate_time(
+        written(tmp_path, PLAIN), input_shape=(3, 8, 8), batch_size=16, weights=0.5, acts=0.5,
+        device=with_own_kernels(over_dense=0.25), repetitions=2,
+    )  # fmt: skip
+    assert [each.kernels for each in found.executed] == ["dense", "masked", "sparse"]
+    dense, _, sparse = found.executed
+    assert dense.step.predicted is not None
+    layers = {(each.layer, each.in_pass): each for each in sparse.parts if each.layer is not None}
+    assert list(layers) == [(place, in_pass) for place in range(3) for in_pass in ("forward", "backward")]
+    assert all(min(each.measured.seconds) > 0 for each in layers.values())
+    saved = 0.0
+    for part in dense.parts:
+        if part.layer is not None and part.predicted is not None:
+            share = 1.0 if part.layer == 0 else 0.25
+            assert layers[part.layer, part.in_pass].predicted == pytest.approx(share * part.predicted)  # type: ignore[index]
+            saved += (1 - share) * part.predicted
+    assert sparse.step.predicted == pytest.approx(dense.step.predicted - saved)
+    assert sum(each.predicted or 0 for each in sparse.parts) == pytest.approx(sparse.step.predicted)
+    assert not [each for each in sparse.parts if each.kind == "masking"]  # thresholds are all that kernels need
+    for repetition, observed in enumerate(sparse.observed.seconds):
+        own = [part for part in sparse.parts if part.in_pass != "update"]
+        assert 0 < sum(part.measured.seconds[repetition] for part in own) <= observed
+    assert "Sparse steps are the same with the program's own sparse kernels" in " ".join(found.notes)
+
+
+def test_no_steps_on_sparse_kernels_where_they_are_slower_or_not_asked_for(tmp_path: Path) -> None:
+    model = written(tmp_path, PLAIN)
+    for over_dense, kernels in ((50.0, "auto"), (0.25, "dense")):
+        found = validate_time(
+            model, input_shape=(3, 8, 8), batch_size=2, weights=0.5, acts=0.5, repetitions=1,
+            device=with_own_kernels(over_dense=over_dense), kernels=kernels,  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert [each.kernels for each in found.executed] == ["dense", "masked"]
+    with pytest.raises(swatcost.SwatcostError, match="kernels 'sparse': choose from auto, dense"):
+        validate_time(model, input_shape=(3, 8, 8), kernels="sparse")  # type: ignore[arg-type]
+
+
+def test_a_product_that_an_observer_is_told_of_is_one_operation() -> None:
+    observer, x = StepObserver(), torch.ones(3)
+    with watching(observer), observer:
+        with watched_product(6):
+            _ = x + x
+        _ = x * x
+    assert [(each.operation, each.multiplies, each.elements) for each in observer.calls] == [
+        ("swatcost product", True, 6), ("mul", False, 3),
+    ]  # fmt: skip
+    with watched_product(6):  # nobody is told
+        pass
+    assert len(observer.calls) == 2
 
 
 def call(name: str, in_pass: InPass, seconds: float, node: int | None, elements: int = 1, **more: bool) -> Call:
@@ -401,6 +475,7 @@ def test_a_method_that_cannot_be_run_is_refused_before_anything_is_timed(
     [
         (["--device", "a100"], "--device: the reference runs on this machine, give --time to compare times, or leave"),
         (["--repetitions", "3"], "--repetitions: steps are timed with --time, give it or leave this out"),
+        (["--kernels", "dense"], "--kernels: steps are timed with --time, give it or leave this out"),
     ],
 )
 def test_what_only_times_take(more: list[str], said: str, tmp_path: Path, capsys: Captured) -> None:

@@ -28,6 +28,7 @@ _NOT_TIMED = {
 _ONLY_TIMED = {
     "device": VALIDATING.without["device"].replace("leave it out", "give --time to compare times, or leave it out"),
     "repetitions": "steps are timed with --time, give it or leave this out",
+    "kernels": "steps are timed with --time, give it or leave this out",
 }
 """Why options make no sense without it."""
 
@@ -41,13 +42,19 @@ _ONLY_TIMED = {
 @REFERENCE
 @click.option("--time", "times", is_flag=True, help="Compare times instead: predicted, and measured on this machine.")
 @shown("--repetitions", "With --time: steps of each kind that are timed.", 5, "N")
+@click.option(
+    "--kernels",
+    type=click.Choice(["auto", "dense"]),
+    default="auto",
+    help="With --time: also time steps on sparse kernels where --device has them faster, or not.  [default: auto]",
+)
 @LAYERS
 @reporting
 def command(model: str, layers: bool, times: bool, **asked: Any) -> Result:
     """Executes a few steps of Algorithm 1 and compares the model's numbers with measured ones.
 
-    With --time, training steps are timed: dense ones, and if a sparsity is given masked ones, as a whole, by kind of
-    operation and by layer, beside the times that --device predicts.
+    With --time, training steps are timed: dense ones, and if a sparsity is given masked ones and ones on sparse
+    kernels, as a whole, by kind of operation and by layer, beside the times that --device predicts.
 
     Example: swatcost validate cifar_resnet18 --weights 0.8 --acts 0.8 --layers
 

@@ -212,10 +212,10 @@ _INNER_ARRAY = re.compile(r"\[\n(?: +[^\[\]\s]+,\n)+ *\]")
 
 
 def _stated(value: Any) -> Any:
-    """A table without entries that are None."""
+    """A table without entries that are None, which only the last ones of a point may be."""
     if isinstance(value, dict):
-        return {name: each for name, each in value.items() if each is not None}
-    return [_stated(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: _stated(each) for name, each in value.items() if each is not None}
+    return [_stated(each) for each in value if each is not None] if isinstance(value, list | tuple) else value
 
 
 _PROFILES = Profiles("device", "device profile", Device, Path(__file__).parent, mark="topk")

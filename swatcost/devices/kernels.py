@@ -25,7 +25,8 @@ class KernelPoint(NamedTuple):
 
     `rows` are images · output positions, or rows of a linear layer's input; `inner` is C · R · S per group, or the
     input features; `outer` filters per group, or output features: a layer's, whichever the pass. `density` is the
-    fraction of non-zeros of the sparse operand.
+    fraction of non-zeros of the sparse operand. `images` is given for kernels whose time depends on how many images
+    the rows are of.
     """
 
     in_pass: KernelPass
@@ -34,6 +35,12 @@ class KernelPoint(NamedTuple):
     outer: PositiveCount
     density: Density
     time_over_dense: Ratio
+    images: PositiveCount | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Rows, inner and outer size, and images if they are given."""
+        return (self.rows, self.inner, self.outer, *([] if self.images is None else [self.images]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +51,8 @@ class Kernel:
     limit convolutions further. `measures` says what its times contain, `source` who measured them; with
     `takes_masked`, they leave masking or compressing the operand out.
 
-    Raises ValueError without points, and for two measurements of one shape and density.
+    Raises ValueError without points, for two measurements of one shape and density, and if only some points say how
+    many images there are.
     """
 
     name: Name
@@ -61,8 +69,10 @@ class Kernel:
     points: tuple[KernelPoint, ...]
 
     def __post_init__(self) -> None:
-        shapes = [each[:-1] for each in self.points]
+        shapes = [(each.in_pass, each.sizes, each.density) for each in self.points]
         if not shapes:
             raise ValueError(f"kernel {self.name} has no measured points")
         if len(set(shapes)) < len(shapes):
             raise ValueError(f"kernel {self.name} has two measurements of one shape and density")
+        if len({each.images is None for each in self.points}) > 1:
+            raise ValueError(f"kernel {self.name} has images in some points and not in others")

@@ -15,6 +15,11 @@ if "NUMBA_THREADING_LAYER" not in os.environ:
     numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined] # torch's own threads, or two pools would fight for the same processors
 
 
+def use_threads(count: int) -> None:
+    """How many threads kernels that this thread calls share their work among, as far as there are so many."""
+    numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))  # type: ignore[attr-defined]
+
+
 def compiled(function: Callable[..., Any]) -> Any:
     """A function that other kernels call."""
     return _jit(function, parallel=False)

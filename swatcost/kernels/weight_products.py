@@ -23,7 +23,7 @@ FEW = 64
 
 
 def multiply(
-    operand: Any, packed: Packed, rows: Axis, columns: Axis, channels: int, samples: int, bias: Any, result: Any
+    operand: Any, channels: int, samples: int, packed: Packed, rows: Axis, columns: Axis, bias: Any, result: Any
 ) -> None:
     """Writes the results of a product, at those pixels that the axes name.
 
@@ -33,7 +33,7 @@ def multiply(
     filters, across = result.shape[2], result.shape[1]
     runs = rows.count * -(-columns.count // _RUN)
     blocks = 1 if runs >= _TASKS else min(max(1, filters // LANES), -(-_TASKS // max(1, runs)))
-    for first, like in _chunks(samples, widest=4):
+    for first, like in chunks(samples, widest=4):
         _multiply(
             like, operand, packed.values, packed.offsets, packed.starts, rows.numbers, _int64(rows.shifts),
             columns.numbers, _int64(columns.shifts), channels, samples, first,
@@ -46,14 +46,14 @@ def multiply_rows(operand: Any, weights: Weights, samples: int, result: Any) -> 
 
     operand: flat, of (filters, samples). Weights are taken as they come, filter by filter; sums are kept in the cache.
     """
-    for first, like in _chunks(samples, widest=2):
+    for first, like in chunks(samples, widest=2):
         _multiply_rows(
             like, operand, weights.values, weights.places, weights.begins, weights.ends, samples, first,
             (samples - first) // (LANES * len(like)), result.shape[0], result.reshape(-1),
         )  # fmt: skip
 
 
-def _chunks(samples: int, widest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+def chunks(samples: int, widest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Where samples begin that are taken so many vectors at a time: as many as go, then what is left of them."""
     first = 0
     while widest:
@@ -68,7 +68,7 @@ def _int64(numbers: tuple[int, ...]) -> Any:
 
 
 @compiled
-def _inside(shifts: Any, position: int, size: int) -> tuple[int, int]:
+def inside(shifts: Any, position: int, size: int) -> tuple[int, int]:
     """Which of some increasing shifts stay inside from a position on: from the first number to below the second."""
     low, high = 0, len(shifts)
     while low < high and position + shifts[low] < 0:
@@ -116,9 +116,9 @@ def _multiply(
         block, rest = task % blocks, task // blocks
         sample, rest = first + rest % chunks * lanes, rest // chunks
         run, row = rest % runs, rest // runs
-        top, bottom = _inside(row_shifts, row * row_step, height)
+        top, bottom = inside(row_shifts, row * row_step, height)
         for column in range(run * _RUN, min(column_count, (run + 1) * _RUN)):
-            left, right = _inside(column_shifts, column * column_step, width)
+            left, right = inside(column_shifts, column * column_step, width)
             base = (row * row_step * width + column * column_step) * channels * samples + sample
             pixel = (row_start + row_stride * row) * across + column_start + column_stride * column
             for number in range(block * filters // blocks, (block + 1) * filters // blocks):

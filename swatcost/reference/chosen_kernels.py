@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 from swatcost.estimate import Estimate
 from swatcost.network.passes import PASSES, Pass
-from swatcost.timing.attainable import attainable_step
+from swatcost.timed_step import attainable_of
+from swatcost.timing.attainable import AttainableStep
 
 KernelChoice = Literal["dense", "sparse", "auto"]
 """What computes the products of sparse operands: torch, on masked dense tensors; sparse kernels; the faster of both."""
@@ -15,6 +17,11 @@ KERNEL_CHOICES: tuple[KernelChoice, ...] = get_args(KernelChoice)
 
 OWN_KERNELS = ("swatcost-weights", "swatcost-activations")
 """The program's own kernels, as profiles name them."""
+
+
+def has_numba() -> bool:
+    """Whether the program's own kernels can run: numba is installed."""
+    return find_spec("numba") is not None
 
 
 def chosen(choice: KernelChoice, estimate: Estimate) -> Mapping[str, frozenset[Pass]]:
@@ -26,19 +33,17 @@ def chosen(choice: KernelChoice, estimate: Estimate) -> Mapping[str, frozenset[P
     if choice != "auto":
         passes: frozenset[Pass] = frozenset(PASSES if choice == "sparse" else ())
         return dict.fromkeys(weights, passes)
-    own = tuple(each for each in estimate.device.kernels if each.name in OWN_KERNELS)
-    step = attainable_step(
-        estimate.network,
-        estimate.plan,
-        replace(estimate.device, kernels=own),
-        estimate.dense_step,
-        estimate.batch_size,
-        estimate.plan.method.schedule(estimate.setting.steps),
-    )
     layers = estimate.network.counted_layers
     found: dict[str, frozenset[Pass]] = dict.fromkeys(weights, frozenset())
-    for each in step.choices:
+    for each in step_on_own_kernels(estimate).choices:
         if each.kernel in OWN_KERNELS:
             weight = layers[each.layer].weight
             found[weight] = found.get(weight, frozenset()) | set(each.passes)
     return found
+
+
+def step_on_own_kernels(estimate: Estimate) -> AttainableStep:
+    """The attainable step with the program's own kernels alone, by the estimate's device."""
+    own = tuple(each for each in estimate.device.kernels if each.name in OWN_KERNELS)
+    plain = replace(estimate.setting, device=replace(estimate.device, kernels=own))
+    return attainable_of(estimate.network, estimate.plan, plain, estimate.dense_step)

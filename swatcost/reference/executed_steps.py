@@ -13,6 +13,7 @@ from swatcost.common.errors import SwatcostError, first_line
 from swatcost.network import Network
 from swatcost.reference.sparsifier import now
 from swatcost.reference.step_observer import PartKey, StepObserver, by_part
+from swatcost.reference.watched_products import watching
 from swatcost.tracing.loss import Loss
 
 _ON = "cpu"
@@ -61,7 +62,7 @@ class TrainingStep:
         self.optimizer.zero_grad()
         observer = StepObserver()
         began = now(_ON)
-        with observer:
+        with watching(observer), observer:
             self._passes(observer.backward_begins)
         elapsed = now(_ON) - began
         return by_part(observer.calls, self.network, batch_size, kinds), elapsed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -12,14 +13,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from swatcost.kernels import activation_products, weight_products
+from swatcost.kernels import activation_products
 from swatcost.kernels.axes import Axis, Dimension
+from swatcost.kernels.compiled import use_threads
 from swatcost.kernels.packing import Weights, for_inputs, for_outputs
 from swatcost.kernels.vectors import LANES
+from swatcost.kernels.weight_products import FEW, multiply, multiply_rows
+from swatcost.kernels.whole_kernels import are_whole, kernels_for_inputs, kernels_for_outputs, multiply_kernels
 from swatcost.network.passes import PASSES, Pass
-from swatcost.reference.batch_last import batch_first, batch_last, empty, from_batch_last
+from swatcost.reference.batch_last import batch_first, batch_last, empty, from_batch_last, padded
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept, own_tensor
+from swatcost.reference.watched_products import watched_product
 
 Way = Literal["dense", "masked", "sparse"]
 """How a product is computed: on whole operands; by torch, on operands with zeros; by a sparse kernel."""
@@ -46,11 +51,18 @@ class SparseKernels:
     passes: frozenset[Pass] = frozenset(PASSES)
 
     def suit(self, x: Tensor, weight: Tensor, form: Form) -> bool:
-        """Whether they compute a layer: a linear one, or a convolution over images or sequences, in fp32 on a CPU."""
-        if isinstance(form, ConvForm) and (form.transposed or not 3 <= x.dim() <= 4):
+        """Whether they compute a layer: a linear one, or a convolution over images or sequences, in fp32 on a CPU.
+
+        Operands that do not fit each other are left to torch, which refuses them; kernels would read beyond them.
+        """
+        if not x.device.type == weight.device.type == "cpu" or not x.dtype == weight.dtype == torch.float32:
             return False
-        numbers = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-        return numbers and max(x.numel(), weight.numel()) < _LARGEST
+        if isinstance(form, ConvForm) and (form.transposed or x.dim() != weight.dim() or not 3 <= x.dim() <= 4):
+            return False
+        channels, groups = (x.shape[1], form.groups) if isinstance(form, ConvForm) else (x.shape[-1], 1)
+        if channels != groups * weight.shape[1] or not weight.numel():
+            return False
+        return SparseForm.of(form, x, weight).suits(len(x) if isinstance(form, ConvForm) else x.numel() // channels)
 
     def product(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, active: Kept, kept: Kept, masked: set[Pass],
@@ -99,6 +111,18 @@ class SparseForm:
         line = Dimension(size=1, output=1, kernel=1, stride=1, padding=0, dilation=1)
         return SparseForm(dimensions[0] if x.dim() == 4 else line, dimensions[-1], form.groups, shape)
 
+    def results(self, samples: int) -> int:
+        """The elements of the output of so many images."""
+        return samples * self.weight[0] * self.rows.output * self.columns.output
+
+    def suits(self, samples: int) -> bool:
+        """Whether there is an output, and every place in a batch-last array, and in gradients side by side, is an int32."""
+        filters, channels, *_ = self.weight
+        before = self.rows.size * self.columns.size * self.groups * channels
+        after = self.rows.output * self.columns.output * max(filters, LANES)
+        whole = padded(samples) * max(before, after) < _LARGEST and math.prod(self.weight) < _LARGEST
+        return whole and min(self.rows.output, self.columns.output) > 0
+
     def packed(self, weight: Kept) -> Weights:
         """The weights that count."""
         threshold = -1.0 if weight.threshold is None else weight.threshold
@@ -109,12 +133,14 @@ class SparseForm:
         given = batch_last(x)
         filters = self.weight[0]
         result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
-        added = np.zeros(filters, np.float32) if bias is None else bias.detach().numpy()
+        added = np.zeros(filters, np.float32) if bias is None else bias.detach().expand(filters).contiguous().numpy()
         rows, columns = self.rows.forward, self.columns.forward
-        packed = for_outputs(weights, rows, columns, self.groups)
-        weight_products.multiply(
-            given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3], added, result.numpy()
-        )
+        if are_whole(weights, rows, columns):
+            kernels = kernels_for_outputs(weights, self.groups)
+            multiply_kernels(*_flat(given), kernels, rows, columns, added, result.numpy())
+        else:
+            packed = for_outputs(weights, rows, columns, self.groups)
+            multiply(*_flat(given), packed, rows, columns, added, result.numpy())
         return from_batch_last(result, len(x))
 
     def grad_input(self, grad: Tensor, weights: Weights) -> Tensor:
@@ -122,15 +148,17 @@ class SparseForm:
         given = batch_last(grad)
         channels = self.groups * self.weight[1]
         result = empty(self.rows.size, self.columns.size, channels, given.shape[3])
-        if self.is_pixel and given.shape[3] <= weight_products.FEW:
-            weight_products.multiply_rows(given.view(-1).numpy(), weights, given.shape[3], result[0, 0].numpy())
+        if self.is_pixel and given.shape[3] <= FEW:
+            multiply_rows(given.view(-1).numpy(), weights, given.shape[3], result[0, 0].numpy())
             return from_batch_last(result, len(grad))
+        nothing = np.zeros(channels, np.float32)
         for rows, columns in self._backward:
-            packed = for_inputs(weights, rows, columns, self.groups)
-            weight_products.multiply(
-                given.view(-1).numpy(), packed, rows, columns, given.shape[2], given.shape[3],
-                np.zeros(channels, np.float32), result.numpy(),
-            )  # fmt: skip
+            if are_whole(weights, rows, columns):
+                kernels = kernels_for_inputs(weights, self.groups)
+                multiply_kernels(*_flat(given), kernels, rows, columns, nothing, result.numpy())
+            else:
+                packed = for_inputs(weights, rows, columns, self.groups)
+                multiply(*_flat(given), packed, rows, columns, nothing, result.numpy())
         return from_batch_last(result, len(grad))
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
@@ -138,6 +166,8 @@ class SparseForm:
         given, gradient = batch_last(x.tensor), batch_last(grad)
         filters, channels, height, width = self.weight
         of_group, samples = filters // self.groups, given.shape[3]
+        if not samples:
+            return torch.zeros(self.weight)
         like = activation_products.lanes_of(of_group)
         lanes = len(like) * LANES
         threshold = -1.0 if x.threshold is None else x.threshold
@@ -172,11 +202,21 @@ class SparseForm:
         return product(self.rows.backward, self.columns.backward)
 
 
+def _flat(given: Tensor) -> tuple[Any, int, int]:
+    """A batch-last array's numbers, its channels and its samples."""
+    return given.view(-1).numpy(), given.shape[2], given.shape[3]
+
+
 def _images(x: Tensor, form: Form) -> Tensor:
     """A layer's input or output as images: rows of a linear layer as images of one pixel, sequences as one line."""
     if isinstance(form, LinearForm):
         return x.reshape(-1, x.shape[-1])[:, :, None, None]
     return x if x.dim() == 4 else x.unsqueeze(2)
+
+
+def _samples(x: Tensor, form: Form) -> int:
+    """How many images those are."""
+    return x.numel() // max(1, x.shape[-1]) if isinstance(form, LinearForm) else len(x)
 
 
 def _shaped(images: Tensor, x: Tensor, form: Form) -> Tensor:
@@ -203,26 +243,35 @@ class KernelProduct(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, sparsified: Tensor, kept: Tensor,
         reads: Reads,
     ) -> Tensor:  # fmt: skip
+        use_threads(torch.get_num_threads())
         ctx.save_for_backward(weight, sparsified, kept)
         ctx.form, ctx.reads, ctx.sparse = form, reads, SparseForm.of(form, x, weight)
         active = Kept(sparsified, reads.weight_threshold)
         ways = reads.ways
-        ctx.weights = ctx.sparse.packed(active) if "sparse" in (ways["forward"], ways["grad_input"]) else None
-        if ways["forward"] == "sparse":
-            return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
-        found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
-        return from_batch_last(batch_last(found), len(x)) if found.dim() == 4 else own_tensor(found)
+        with watched_product(ctx.sparse.results(_samples(x, form))):
+            ctx.weights = ctx.sparse.packed(active) if "sparse" in (ways["forward"], ways["grad_input"]) else None
+            if ways["forward"] == "sparse":
+                return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
+            found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
+            return from_batch_last(batch_last(found), len(x)) if found.dim() == 4 else own_tensor(found)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
+        use_threads(torch.get_num_threads())
+        needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        grad_bias = _summed(grad, ctx.form) if needs_bias else None
+        thin = grad if ctx.reads.thinned is None else ctx.reads.thinned(grad)
+        with watched_product(ctx.sparse.results(_samples(grad, ctx.form))):
+            found = KernelProduct._gradients(ctx, thin, needs_input, needs_weight)
+        return (*found, grad_bias, None, None, None, None)
+
+    @staticmethod
+    def _gradients(ctx: Any, thin: Tensor, needs_input: bool, needs_weight: bool) -> list[Tensor | None]:
         form, sparse, reads, ways = ctx.form, ctx.sparse, ctx.reads, ctx.reads.ways
         weight, sparsified, kept = ctx.saved_tensors
-        needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         active, x = Kept(sparsified, reads.weight_threshold), Kept(kept, reads.input_threshold)
-        grad_bias = _summed(grad, form) if needs_bias else None
-        thin = grad if reads.thinned is None else reads.thinned(grad)
         found: list[Tensor | None] = [None, None]
         if needs_input and ways["grad_input"] == "sparse":
             found[0] = _shaped(sparse.grad_input(_images(thin, form), ctx.weights), kept, form)
@@ -235,7 +284,7 @@ class KernelProduct(torch.autograd.Function):
             own = x.masked if ways["grad_weight"] == "masked" else kept
             others = form.gradients(_in_order(thin), _in_order(own), read, wanted)
             found = [its if mine is None else mine for mine, its in zip(found, others, strict=True)]
-        return (*found, grad_bias, None, None, None, None)
+        return found
 
 
 def _summed(grad: Tensor, form: Form) -> Tensor:

@@ -45,7 +45,7 @@ def _of_kernels(device: Device) -> Iterator[LeftOut]:
     for kernel in device.kernels:
         for in_pass in PASSES:
             times = KernelTimes.of(kernel, in_pass)
-            shapes = {each[1:4] for each in times.points} if times else set()
+            shapes = {each.sizes for each in times.points} if times else set()
             if times and len(shapes) >= _FEWEST:
                 name = f"{kernel.name}, {' and '.join(kernel.kinds)}"
                 yield _summed(name, in_pass, kernel.precision, len(shapes), times.left_out())

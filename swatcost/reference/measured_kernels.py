@@ -1,4 +1,4 @@
-"""The time of torch's sparse kernels over that of its dense ones, by shape and density."""
+"""The time of sparse kernels over that of torch's dense ones, by shape and density; torch's own sparse kernels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from swatcost.common.reading import Amount
 from swatcost.devices.operations import PositiveCount, PositiveSeconds, ProductPrecision
 from swatcost.network.passes import Pass
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, Shape, dense, operands_of
-from swatcost.reference.timer import Operation, computing_in, in_turn, together, written
+from swatcost.reference.timer import Arguments, Operation, computing_in, in_turn, together, written
 
 DENSITIES = (0.5, 0.2, 0.1, 0.05)
 
@@ -42,9 +42,11 @@ class KernelTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class SparseKernel:
-    """A sparse kernel of torch, described as in a profile; `prepare` makes its operation for operands and a density.
+    """A sparse kernel, described as in a profile; `prepare` makes its operation for operands and a density.
 
-    The operation is a function of the operand that was just written and of the other one, as the dense kernel is.
+    The operation is a function of the operand that was just written and of the other one, as the dense kernel is; their
+    memory is that of torch's layers, or what `laid` makes of it. `by_images` says that its time depends on how many
+    images the rows are of.
     """
 
     name: str
@@ -58,6 +60,8 @@ class SparseKernel:
     prepare: Callable[[Shape, Pass, Operands, float], Operation]
     shapes: tuple[Shape, ...] = KERNEL_SHAPES
     densities: tuple[float, ...] = DENSITIES
+    laid: Callable[[Tensor], Tensor] = torch.clone
+    by_images: bool = False
 
     def runs(self, shape: Shape) -> bool:
         """Whether the kernel's blocks divide a shape."""
@@ -67,17 +71,18 @@ class SparseKernel:
 def measure(kernel: SparseKernel, shape: Shape, in_pass: Pass, density: float, on: str) -> KernelTiming:
     """The times of a pass with the sparse kernel and with torch's dense one."""
     operands = operands_of(shape, kernel.precision, on)
-    if kernel.operand == "activations":
+    if kernel.operand == "activations" and kernel.takes_masked:
         operands = Operands(operands.x * mask(operands.x.shape, density, on), operands.weight, operands.grad)
-    fresh, stale = operands.read_by(in_pass)
-    turn = in_turn(stale)
+    laid = Operands(kernel.laid(operands.x), operands.weight, kernel.laid(operands.grad))
 
-    def arguments() -> tuple[Tensor, Tensor]:
-        return written(fresh), next(turn)
+    def of(operands: Operands) -> Arguments:
+        fresh, stale = operands.read_by(in_pass)
+        turn = in_turn(stale)
+        return lambda: (written(fresh), next(turn))
 
     with computing_in(kernel.precision, on), torch.no_grad():
-        sparse = kernel.prepare(shape, in_pass, operands, density)
-        pairs = [(sparse, arguments), (dense(shape, in_pass, operands), arguments)]
+        sparse = kernel.prepare(shape, in_pass, laid, density)
+        pairs = [(sparse, of(laid)), (dense(shape, in_pass, operands), of(operands))]
         own, reference = together(pairs, on)
     return KernelTiming(own.seconds, reference.seconds, max(own.spread, reference.spread), own.repetitions)
 

@@ -84,20 +84,28 @@ def _streams(sizes: Sizes, results: Mapping[str, Any]) -> tuple[StreamTimes, ...
     return tuple(found)
 
 
+def _table_of(row: Any) -> tuple[Any, ...]:
+    """What the measurements of one table have in common: the kernel and the kind of layer."""
+    kernel, shape, *_ = row
+    at = shape.point(1.0)
+    return (kernel, shape.kind, *((at.window, at.stride) if shape.kind == "conv" else (None, None)))
+
+
 def _kernels(sizes: Sizes, on: str, source: str, results: Mapping[str, Any]) -> tuple[Kernel, ...]:
     found = []
-    for (kernel, kind), rows in _grouped(list(measured_kernels_of(sizes, on)), lambda row: (row[0], row[1].kind)):
+    for (kernel, kind, window, stride), rows in _grouped(list(measured_kernels_of(sizes, on)), _table_of):
         points = []
         for _, shape, in_pass, density in rows:
             result, at = results[kernel_key(kernel, shape, in_pass, density)], shape.point(1.0)
             ratio = _rounded(result.seconds / result.dense_seconds)
-            points.append(KernelPoint(in_pass, at.rows, at.inner * at.window, at.outer, density, ratio))
+            images = shape.images if kernel.by_images and kind == "conv" else None
+            points.append(KernelPoint(in_pass, at.rows, at.inner * at.window, at.outer, density, ratio, images))
         found.append(
             Kernel(
                 name=kernel.name, title=kernel.title, pattern=kernel.pattern, operand=kernel.operand,
                 precision=kernel.precision, kinds=(kind,), measures=kernel.measures, source=source,
                 takes_masked=kernel.takes_masked,
-                points=tuple(points), **({"window": 1, "stride": 1} if kind == "conv" else {}),
+                points=tuple(points), window=window, stride=stride,
             )
         )  # fmt: skip
     return tuple(found)

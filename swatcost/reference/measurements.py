@@ -12,6 +12,7 @@ from swatcost.devices.operations import ProductPrecision
 from swatcost.network.passes import PASSES, Pass
 from swatcost.reference import measured_kernels, measured_networks, measured_operations, measured_streams
 from swatcost.reference.calibration_record import Conditions
+from swatcost.reference.chosen_kernels import has_numba
 from swatcost.reference.instructions import Instructions, partition_instructions
 from swatcost.reference.measured_kernels import (
     BSR_WEIGHTS,
@@ -52,11 +53,20 @@ class Sizes:
     copied: int = COPIED
 
     def kernels_on(self, on: str) -> Sequence[SparseKernel]:
-        """The kernels that were given, or those that torch has for the device: BSR's for CPUs, 2:4 for some GPUs."""
+        """The kernels that were given, or those that there are for the device: the program's own are for CPUs."""
         if self.kernels is not None:
             return self.kernels
-        others = (BSR_WEIGHTS,) if on == "cpu" else semi_structured()
+        others = (BSR_WEIGHTS, *_own_kernels()) if on == "cpu" else semi_structured()
         return CSR_WEIGHTS, CSR_ACTIVATIONS, *others
+
+
+def _own_kernels() -> Sequence[SparseKernel]:
+    """The program's own kernels, if numba is installed."""
+    if not has_numba():
+        return ()
+    from swatcost.reference.measured_own_kernels import OWN_ACTIVATIONS, OWN_WEIGHTS
+
+    return OWN_WEIGHTS, OWN_ACTIVATIONS
 
 
 @dataclass(frozen=True)

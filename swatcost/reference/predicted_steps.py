@@ -10,8 +10,9 @@ from functools import cached_property
 from swatcost.estimate import Estimate
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer
-from swatcost.reference.step_observer import MASKING, PartKey
-from swatcost.timing.attainable import masking_seconds
+from swatcost.reference.chosen_kernels import OWN_KERNELS, step_on_own_kernels
+from swatcost.reference.step_observer import MASKING, InPass, PartKey
+from swatcost.timing.attainable import AttainableStep, masking_seconds
 from swatcost.timing.shapes import shape_of
 
 
@@ -50,10 +51,31 @@ class Predictions:
         step = self.estimate.masked_step
         return float(step.seconds) if step.masking_known else None
 
+    def refreshing(self, step: float | None) -> float | None:
+        """Such a step in which thresholds are found."""
+        return None if step is None else step + self.estimate.topk_seconds
+
+    @cached_property
+    def sparse_step(self) -> AttainableStep:
+        """A step on the program's own sparse kernels where they are faster, that reuses thresholds."""
+        return step_on_own_kernels(self.estimate)
+
     @property
-    def refreshing(self) -> float | None:
-        """The same, in which thresholds are found."""
-        return None if self.masked is None else self.masked + self.estimate.topk_seconds
+    def has_sparse(self) -> bool:
+        """Whether any pass is to run on the program's own kernels."""
+        return any(each.kernel in OWN_KERNELS for each in self.sparse_step.choices)
+
+    @cached_property
+    def sparse_parts(self) -> Mapping[PartKey, float]:
+        """The parts of such a step but for the update; masking is part of the passes that read what is masked."""
+        chosen = self.sparse_step.choices
+        layers = {each.layer for each in chosen}
+        found = {key: seconds for key, seconds in self.dense_parts.items() if key.layer not in layers}
+        for each in chosen:
+            in_pass: InPass = "forward" if each.passes == ("forward",) else "backward"
+            key = PartKey(each.layer, self.kinds[each.layer], in_pass)
+            found[key] = found.get(key, 0.0) + float(each.seconds)
+        return found
 
     @cached_property
     def dense_parts(self) -> Mapping[PartKey, float]:

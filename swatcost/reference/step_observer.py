@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +21,10 @@ from swatcost.tracing.operations import is_composite, listed_name, may_multiply_
 InPass = Literal["forward", "backward"]
 MASKING = "masking"
 OTHER_PRODUCTS = "other products"
+OWN_PRODUCT = "swatcost product"
 _ALLOCATE = ("empty", "new_empty")  # which a trace's movements leave out too
+_BATCH_LAST = "batch normalisation"  # a function of the reference's own beside sparse kernels, recorded as a whole
+_NO_WORK = ("_local_scalar_dense", "set_")  # reading a number, such as a threshold, and naming memory
 _TWO_PRODUCTS = "scaled_dot_product"  # in the names of fused attention, which the trace reads as two products
 
 
@@ -54,12 +58,14 @@ class StepObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     torch's profiler would time them too, but does not say which layer of a trace an operation is. The clock runs while
     torch executes an operation, and not while it is noted here. `backward_begins` is to be called between the passes.
+    A product that it is told of is one operation, whatever torch does for it.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
         self._in_pass: InPass = "forward"
+        self._within_product = False
 
     def backward_begins(self) -> None:
         """The backward pass follows."""
@@ -69,6 +75,8 @@ class StepObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self._within_product:
+            return func(*args, **kwargs)
         if is_composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
@@ -76,22 +84,40 @@ class StepObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         began = time.perf_counter()
         result = func(*args, **kwargs)
         seconds = time.perf_counter() - began
-        if not func.is_view and not name_of(func).startswith(_ALLOCATE):
+        if not func.is_view and not name_of(func).startswith((*_ALLOCATE, *_NO_WORK)):
             self.calls.append(self._call(func, args, result, seconds, made))
         return result
 
+    @contextmanager
+    def product(self, elements: int) -> Iterator[None]:
+        """A product of a layer on the program's own kernels, with all that it takes."""
+        made, self._within_product = AutogradGraph.created() - 1, True
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds, self._within_product = time.perf_counter() - began, False
+        node = self._node(made)
+        self.calls.append(Call(OWN_PRODUCT, self._in_pass, seconds, True, node, elements, torch.is_grad_enabled()))
+
     def _call(self, func: Any, args: tuple[Any, ...], result: Any, seconds: float, made: int) -> Call:
-        name, node = name_of(func), torch._C._current_autograd_node()
-        forward = self._in_pass == "forward"
+        name = name_of(func)
         return Call(
             operation=name,
             in_pass=self._in_pass,
             seconds=seconds,
             multiplies=may_multiply_tensors(listed_name(name, args)) or formula_of(name) is not None,
-            node=made if forward else None if node is None else number_of(node),
+            node=self._node(made),
             elements=sum(each.numel() for each in tensors_of(result)[:1]),
             graded=torch.is_grad_enabled(),
         )
+
+    def _node(self, made: int) -> int | None:
+        """The number of the node that was made last, or that runs in the backward pass."""
+        if self._in_pass == "forward":
+            return made
+        node = torch._C._current_autograd_node()
+        return None if node is None else number_of(node)
 
 
 def by_part(calls: Sequence[Call], network: Network, batch_size: int, kinds: Sequence[str]) -> dict[PartKey, float]:
@@ -110,7 +136,7 @@ def by_part(calls: Sequence[Call], network: Network, batch_size: int, kinds: Seq
     for number, call in enumerate(calls):
         forward = call.in_pass == "forward"
         layers = places.get(number, ()) if forward else of_node.get(call.node, ()) if call.multiplies else ()
-        if forward and not call.graded and not call.multiplies:
+        if forward and not call.graded and not call.multiplies and kind_of(call.operation) != _BATCH_LAST:
             masking += call.seconds
         elif layers:
             for layer, share in _shares(layers, network):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack, get_args
 
 import torch
 
@@ -16,6 +16,7 @@ from swatcost.devices import Device
 from swatcost.estimate import Estimate, estimate_setting
 from swatcost.memory.execution import Execution
 from swatcost.planning.capacity import view_of
+from swatcost.reference.chosen_kernels import has_numba
 from swatcost.reference.conversion import Converted, convert
 from swatcost.reference.executed_steps import Elapsed, TrainingStep
 from swatcost.reference.predicted_steps import Predictions
@@ -26,6 +27,9 @@ from swatcost.reference.step_observer import PartKey
 from swatcost.reference.this_machine import conditions, is_plainly_another, machine, memory_bytes
 from swatcost.reference.timed_steps import Repeated, TimedPart, TimedStep, TimedSteps
 from swatcost.setting import EVERY_SETTING, Settings
+
+TimedKernels = Literal["auto", "dense"]
+"""Whether steps on the program's own sparse kernels are timed too: where the profile has them faster, or not at all."""
 
 _WARM_UP = 2  # steps, after which the allocator has what a step needs
 
@@ -62,15 +66,7 @@ class TimeValidation(Result):
     @property
     def average(self) -> tuple[float | None, float] | None:
         """A masked step with its share of a Top-K every period [s], predicted and measured; None without a Top-K."""
-        steps = self.executed[-1].steps
-        if len(steps) == 1:
-            return None
-        period = self.estimate.topk_period
-        measured, refreshing = (each.measured.median for each in steps)
-        measured += (refreshing - measured) / period
-        if steps[0].predicted is None or steps[1].predicted is None:
-            return None, measured
-        return steps[0].predicted + (steps[1].predicted - steps[0].predicted) / period, measured
+        return self.executed[1].average(self.estimate.topk_period) if len(self.executed) > 1 else None
 
 
 def validate_time(
@@ -80,22 +76,26 @@ def validate_time(
     classes: int | None = None,
     seed: int = 0,
     repetitions: int = 5,
+    kernels: TimedKernels = "auto",
     progress: Callable[[int, int], object] = lambda done, of: None,
     **settings: Unpack[Settings],
 ) -> TimeValidation:
     """Runs training steps on this machine's processor, and compares predicted times with those that they take.
 
     Steps are dense, with torch's own layers, and if a sparsity is asked for also Algorithm 1 on masked tensors, with
-    thresholds that are reused and that are found. Each kind is run `repetitions` times after a warm-up, and as often
-    with every operation timed. model is what `runnable` takes; its inputs are noise. settings are those of `estimate`
-    in the scope `TIMING`. progress is called before the first step and after each, with the number of steps done and of
-    all.
+    thresholds that are reused and that are found. With kernels "auto", the same is run on the program's own sparse
+    kernels, in those passes that the device's profile predicts to be faster so, if there are any. Each kind is run
+    `repetitions` times after a warm-up, and as often with every operation timed. model is what `runnable` takes; its
+    inputs are noise. settings are those of `estimate` in the scope `TIMING`. progress is called before the first step
+    and after each, with the number of steps done and of all.
 
     Raises SwatcostError for settings that cannot be run, and for a batch that does not fit in memory.
     """
     asked = {**TIMING.defaults, **TIMING.given(settings)}
     selection, repetitions = asked.pop("selection"), checked_count(repetitions, "repetitions")
     checked_seed(seed)
+    if kernels not in get_args(TimedKernels):
+        raise SwatcostError(f"kernels {kernels!r}: choose from {', '.join(get_args(TimedKernels))}")
     setting = EVERY_SETTING.setting(asked if selection == "exact" else {**asked, "selection": selection})
     if not isinstance(setting.device, Device):
         raise SwatcostError(f"device {setting.device.name}: an accelerator's cycles are simulated, give a device")
@@ -106,7 +106,7 @@ def validate_time(
     inputs = torch.randn(found.batch_size, *built.input_shape, generator=noise)
     floats = (each.dtype for each in built.module.parameters() if each.is_floating_point())
     step = TrainingStep(built.module, built.network, inputs.to(next(floats, inputs.dtype)))
-    running = _Running(found, step, repetitions, progress)
+    running = _Running(found, step, repetitions, progress, kernels)
     converting = partial(convert, built.module, found, selection=selection, one_sample=setting.one_sample, seed=seed)
     left_dense: tuple[str, ...] = ()
     if running.is_sparse:
@@ -116,9 +116,14 @@ def validate_time(
     executed = [dense]
     if running.is_sparse:
         with converting() as converted:
-            masked, meanwhile = watched(partial(running.masked, converted))
+            masked, meanwhile = watched(partial(running.sparse, converted, "masked"))
             left_dense = converted.left_dense
         executed.append(masked)
+        others = max(others, meanwhile)
+    if running.has_kernels:
+        with converting(kernels="auto") as converted:
+            sparse, meanwhile = watched(partial(running.sparse, converted, "sparse"))
+        executed.append(sparse)
         others = max(others, meanwhile)
     seen = {each.layer for each in executed[0].parts}
     layers = enumerate(built.network.counted_layers)
@@ -151,12 +156,19 @@ class _Running:
     """Runs the steps of a validation, and lays their times beside the predictions."""
 
     def __init__(
-        self, found: Estimate, step: TrainingStep, repetitions: int, progress: Callable[[int, int], object]
+        self,
+        found: Estimate,
+        step: TrainingStep,
+        repetitions: int,
+        progress: Callable[[int, int], object],
+        kernels: TimedKernels,
     ) -> None:
         self._estimate, self._step, self._repetitions, self._progress = found, step, repetitions, progress
         self._predictions = Predictions(found)
         self.is_sparse = found.plan.asks_for_sparsity
-        self._done, self._of = -1, _WARM_UP + 2 * repetitions + self.is_sparse * (_WARM_UP + 3 * repetitions)
+        self.has_kernels = self.is_sparse and kernels == "auto" and has_numba() and self._predictions.has_sparse
+        self._done, self._of = -1, _WARM_UP + 2 * repetitions
+        self._of += (self.is_sparse + self.has_kernels) * (_WARM_UP + 3 * repetitions)
 
     def dense(self) -> TimedSteps:
         """Steps of torch's own layers."""
@@ -176,8 +188,8 @@ class _Running:
             observed=Repeated(tuple(seconds for _, seconds in observed)),
         )
 
-    def masked(self, converted: Converted) -> TimedSteps:
-        """Steps of Algorithm 1 on masked dense tensors."""
+    def sparse(self, converted: Converted, kernels: Literal["masked", "sparse"]) -> TimedSteps:
+        """Steps of Algorithm 1, on masked dense tensors or on sparse kernels."""
         clock = converted.clock
         clock.period = 2  # steps that find thresholds and such that reuse them take turns
         for _ in range(_WARM_UP):
@@ -189,13 +201,15 @@ class _Running:
             clock.iteration += 1  # the next iteration reuses thresholds, as this one did
             observed.append(self._observed())
         predictions = self._predictions
-        step = self._beside(predictions.masked, reusing)
-        finds = self._beside(predictions.refreshing, finding, refreshes=True)
-        expected = {**predictions.dense_parts, **predictions.masking}
+        predicted, expected = predictions.masked, {**predictions.dense_parts, **predictions.masking}
+        if kernels == "sparse":
+            predicted, expected = float(predictions.sparse_step.seconds), dict(predictions.sparse_parts)
+        step = self._beside(predicted, reusing)
+        finds = self._beside(predictions.refreshing(predicted), finding, refreshes=True)
         known = predictions.dense_parts
         parts = self._parts(expected, known, [parts for parts, _ in observed])
         return TimedSteps(
-            kernels="masked",
+            kernels=kernels,
             steps=(step, *([finds] if self._estimate.plan.method.selects else [])),
             parts=(*parts, *self._update(step)),
             observed=Repeated(tuple(seconds for _, seconds in observed)),

@@ -8,8 +8,10 @@ from typing import Literal
 
 from swatcost.reference.step_observer import MASKING, InPass
 
-Kernels = Literal["dense", "masked"]
-"""What runs the products of a step: torch's own layers, or the reference, which masks dense tensors."""
+Kernels = Literal["dense", "masked", "sparse"]
+"""What runs the products of a step: torch's own layers; the reference, which masks dense tensors; or the same with the
+program's own sparse kernels where they are faster.
+"""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,16 @@ class TimedSteps:
     def step(self) -> TimedStep:
         """The step whose parts are known: dense, or with thresholds that are reused."""
         return self.steps[0]
+
+    def average(self, period: float) -> tuple[float | None, float] | None:
+        """A step with its share of a Top-K every period [s], predicted and measured; None without a Top-K."""
+        if len(self.steps) == 1:
+            return None
+        reusing, finding = self.steps
+        measured = reusing.measured.median + (finding.measured.median - reusing.measured.median) / period
+        if reusing.predicted is None or finding.predicted is None:
+            return None, measured
+        return reusing.predicted + (finding.predicted - reusing.predicted) / period, measured
 
     @property
     def predicts_parts(self) -> bool:

@@ -34,6 +34,12 @@ def layer_table(validation: TimeValidation, detail: str) -> Table:
     errors = [error(*each) for each in zip(predicted, measured, strict=True)]
     columns.append(["error", *errors, error(_total(predicted), sum(measured))])
     for each in others if detail == "wide" else ():
+        if each.kernels == "sparse":
+            for in_pass in ("forward", "backward"):
+                heading = f"sparse\n{in_pass},\npredicted\n[ms]"
+                columns.append(_column(heading, _predicted(each, len(layers), in_pass)))
+                columns.append(_column("measured\n[ms]", _medians(each, len(layers), in_pass)))
+            continue
         columns.append(_column(f"{each.kernels}\nforward\n[ms]", _medians(each, len(layers), "forward")))
         columns.append(_column("backward\n[ms]", _medians(each, len(layers), "backward")))
         columns.append(_column("masking\n[ms]", _medians(each, len(layers), masking=True)))

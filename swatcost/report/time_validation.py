@@ -63,9 +63,10 @@ def _steps(validation: TimeValidation) -> Table:
                     error(step.predicted, step.measured.median),
                 ]
             )
-    if validation.average is not None:
-        predicted, measured = validation.average
-        rows.append(["masked, on average", _seconds(predicted), seconds(measured), "", error(predicted, measured)])
+        if (average := executed.average(validation.estimate.topk_period)) is not None:
+            predicted, measured = average
+            name = f"{executed.kernels}, on average"
+            rows.append([name, _seconds(predicted), seconds(measured), "", error(predicted, measured)])
     return Table(["step", "predicted", "measured", "middle half", "error"], rows)
 
 
@@ -196,6 +197,7 @@ def _of_masking(validation: TimeValidation) -> list[str]:
                 "default, the fastest exact selection. --selection names another."
             )
         )
+    sentences += _of_kernels(validation)
     if validation.left_dense:
         sentences.append(
             Caveat(
@@ -204,6 +206,17 @@ def _of_masking(validation: TimeValidation) -> list[str]:
             )
         )
     return sentences
+
+
+def _of_kernels(validation: TimeValidation) -> list[str]:
+    """What steps on sparse kernels are, where there are any."""
+    if len(validation.executed) < 3:
+        return []
+    return [
+        "Sparse steps are the same with the program's own sparse kernels in those passes of layers that "
+        f"{validation.estimate.device.name} has faster so. Picking out, ordering and copying operands are part of the "
+        "pass that needs it, as is the masking for dense kernels. The rest is predicted as in a dense step."
+    ]
 
 
 def to_dict(validation: TimeValidation) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class _Finding:
                 if times is None or not passes or not self._takes(kernel, in_pass):
                     continue
                 zeros = sparsity.of(_OPERANDS[kernel.operand])
-                sizes = (shape.rows, shape.inner * shape.window, shape.outer)
+                sizes = (shape.rows, shape.inner * shape.window, shape.outer, shape.images)
                 ratio, dense = times.at(sizes, 1 - zeros), sum(taken[each] for each in passes)
                 seconds = where(self._has_pattern(kernel, zeros), ratio.over_dense * dense, float("inf"))
                 options.append(
@@ -237,15 +237,21 @@ class _Finding:
 
     def _runs(self, kernel: Kernel, layer: Layer, shape: Shape) -> bool:
         """Whether the kernel runs the layer, in the precision of the step."""
-        is_product = shape.kind == "conv" and shape.window == 1 and shape.stride == 1 and "linear" in kernel.kinds
         return (
             self._in_precision(kernel, shape)
-            and (shape.kind in kernel.kinds or is_product)
-            and kernel.window in (None, shape.window)
-            and kernel.stride in (None, shape.stride)
+            and (self._as_product(kernel, shape) or (_measured_on(kernel, shape) and layer.kind != "transposed_conv"))
             and layer.groups == 1
             and (kernel.pattern != "2:4" or not (shape.outer % _MULTIPLE or shape.inner * shape.window % _MULTIPLE))
         )
+
+    def _as_product(self, kernel: Kernel, shape: Shape) -> bool:
+        """Whether a 1 × 1 convolution is to be read as a linear layer: the kernel was not measured on any of the first.
+
+        A transposed convolution is a product of every input position with the whole kernel, so that it can be, too.
+        """
+        is_product = shape.kind == "conv" and shape.window == 1 and shape.stride == 1 and "linear" in kernel.kinds
+        same = (each for each in self.device.kernels if each.name == kernel.name)
+        return is_product and not any(_measured_on(each, shape) for each in same)
 
     def _in_precision(self, kernel: Kernel, shape: Shape) -> bool:
         """Whether the kernel computes in the precision of the step."""
@@ -271,6 +277,12 @@ class _Finding:
             return zeros > 0
         kept, of = pattern
         return (zeros >= 0.5) & (kept <= 2) & (of == 4)
+
+
+def _measured_on(kernel: Kernel, shape: Shape) -> bool:
+    """Whether the kernel was measured on layers of this kind."""
+    by_window, by_stride = kernel.window in (None, shape.window), kernel.stride in (None, shape.stride)
+    return shape.kind in kernel.kinds and by_window and by_stride
 
 
 def _ways(options: Sequence[Choice], passes: tuple[Pass, ...]) -> Iterator[tuple[Choice, ...]]:

@@ -26,8 +26,8 @@ class KernelTimes:
 
     Over density, the logarithm of the ratio is linear in that of the density between the measured ones. Below them it
     is constant, above them proportional to the density. Over shapes, it is the mean of the measured shapes', weighted
-    by the inverse square of the squared distance between the logarithms of rows, inner and outer sizes (Shepard, "A
-    two-dimensional interpolation function for irregularly-spaced data", 1968).
+    by the inverse square of the squared distance between the logarithms of rows, inner and outer sizes, and of images
+    if the points have them (Shepard, "A two-dimensional interpolation function for irregularly-spaced data", 1968).
     """
 
     points: tuple[KernelPoint, ...]
@@ -41,18 +41,20 @@ class KernelTimes:
     @cached_property
     def _curves(self) -> list[tuple[tuple[float, ...], list[float], list[float]]]:
         """The logarithms of each shape's sizes, its densities in rising order, and the logarithms of its ratios."""
-        shapes: dict[tuple[int, int, int], list[tuple[float, float]]] = {}
+        shapes: dict[tuple[int, ...], list[tuple[float, float]]] = {}
         for each in self.points:
-            sizes = (each.rows, each.inner, each.outer)
-            shapes.setdefault(sizes, []).append((each.density, log(each.time_over_dense)))
+            shapes.setdefault(each.sizes, []).append((each.density, log(each.time_over_dense)))
         return [
             (tuple(map(log, sizes)), [x for x, _ in sorted(curve)], [y for _, y in sorted(curve)])
             for sizes, curve in shapes.items()
         ]
 
     def at(self, sizes: Sequence[float], density: Any) -> Ratio:
-        """The ratio for rows, inner and outer sizes, and a density: a number, or an array of them."""
-        place = [log(each) for each in sizes]
+        """The ratio for rows, inner and outer sizes, images, and a density: a number, or an array of them.
+
+        Images may be left out where the points do not have them.
+        """
+        place = [log(each) for each in sizes[: len(self.points[0].sizes)]]
         weighed: Any = 0.0
         weights = 0.0
         for shape, densities, ratios in self._curves:
@@ -80,8 +82,8 @@ class KernelTimes:
         """
         found = []
         for point in self.points:
-            others = tuple(each for each in self.points if each[1:4] != point[1:4])
+            others = tuple(each for each in self.points if each.sizes != point.sizes)
             if others:
-                predicted = KernelTimes(others).at(point[1:4], point.density).over_dense
+                predicted = KernelTimes(others).at(point.sizes, point.density).over_dense
                 found.append(point.time_over_dense / predicted - 1)
         return found

@@ -12,7 +12,8 @@ class Shape(NamedTuple):
     """The product of a layer in a step: the same in all passes.
 
     `rows`, `inner`, `outer`, `window`, `stride` and `groups` are as in `swatcost.devices.operations.OperationPoint`.
-    `inputs` are the elements of the input, where they are not rows · stride² · inner · groups.
+    `inputs` are the elements of the input, where they are not rows · stride² · inner · groups, and `images` those that
+    a convolution's rows are of.
     """
 
     kind: OperationKind
@@ -23,6 +24,7 @@ class Shape(NamedTuple):
     stride: int = 1
     groups: int = 1
     inputs: float = 0.0
+    images: float = 1.0
 
     @property
     def macs(self) -> float:
@@ -67,15 +69,16 @@ def shape_of(layer: Layer, network: Network, batch_size: int) -> Shape | None:
         return None
     grows = batch_size / network.samples_of(layer, batch_size)
     if layer.kind == "product":
-        rows, inner = layer.input_shape[-2:]
+        height, inner = layer.input_shape[-2:]
         matrices = max(1, round(prod(layer.output_shape[:-2]) * grows))
-        return Shape("product", rows, inner, layer.output_shape[-1], groups=matrices)
+        return Shape("product", height, inner, layer.output_shape[-1], groups=matrices)
     each = layer.symbols
-    images, window, filters = each.N * each.H * each.W * grows, each.R * each.S, each.F // layer.groups
+    rows, window, filters = each.N * each.H * each.W * grows, each.R * each.S, each.F // layer.groups
     if layer.kind == "transposed_conv":  # a product of every input position with the whole kernel
-        return Shape("conv", images, each.C, filters * window, groups=layer.groups)
+        return Shape("conv", rows, each.C, filters * window, groups=layer.groups, images=each.N * grows)
     if layer.kind == "linear":
-        return Shape("linear", images, each.C, filters, groups=layer.groups)
+        return Shape("linear", rows, each.C, filters, groups=layer.groups)
     kind: OperationKind = "depthwise" if layer.is_depthwise else "conv"
     inputs = prod(layer.input_shape) * grows
-    return Shape(kind, images, each.C, filters, window, max(layer.stride, default=1), layer.groups, inputs)
+    stride, images = max(layer.stride, default=1), each.N * grows
+    return Shape(kind, rows, each.C, filters, window, stride, layer.groups, inputs, images)
