@@ -111,7 +111,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def products(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The products that sparse kernels computed, in order."""
-    from swatcost.reference.kernel_products import SparseForm
+    from swatcost.reference.sparse_form import SparseForm
 
     names: list[str] = []
 

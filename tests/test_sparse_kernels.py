@@ -24,9 +24,10 @@ from torch.nn import functional
 numba: Any = pytest.importorskip("numba")
 
 from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last, is_batch_last  # noqa: E402
-from swatcost.reference.kernel_products import KernelProduct, Reads, SparseForm, SparseKernels  # noqa: E402
+from swatcost.reference.kernel_products import KernelProduct, Reads, SparseKernels  # noqa: E402
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm  # noqa: E402
 from swatcost.reference.products import Kept  # noqa: E402
+from swatcost.reference.sparse_form import SparseForm  # noqa: E402
 
 LARGEST = 3
 """Operands are integers from −3 to 3: a threshold of 3 keeps nothing, and 1 and 2 are exactly some magnitudes."""
