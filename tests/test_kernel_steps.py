@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -421,3 +423,19 @@ def test_a_hundred_steps_on_digits_are_those_of_the_masked_run(small: str, tmp_p
     accuracy = dense.tests[-1].accuracy
     assert accuracy > 0.9
     assert sparse.tests[-1].accuracy == pytest.approx(accuracy, abs=1.01 / 359)  # a sample of the fifth held out
+
+
+def test_kernels_leave_torch_its_number_of_threads() -> None:
+    """numba starts its threads at the first kernel, and OpenMP then has as many for torch."""
+    lines = (
+        "import torch, swatcost",
+        "from swatcost.reference import convert",
+        "torch.set_num_threads(1)",
+        "module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))",
+        "found = swatcost.estimate(swatcost.trace(module, input_shape=(8,)), weights=0.5, acts=0.5)",
+        "with convert(module, found, kernels='sparse'):",
+        "    assert torch.get_num_threads() == 1",
+        "    module(torch.randn(4, 8)).sum().backward()",
+        "assert torch.get_num_threads() == 1",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -22,6 +22,14 @@ Way = Literal["dense", "masked", "sparse"]
 """How a product is computed: on whole operands; by torch, on operands with zeros; by a sparse kernel."""
 
 
+def share_threads() -> None:
+    """Lets kernels use as many threads as torch does; numba's first ones would have torch use all processors."""
+    count = torch.get_num_threads()
+    use_threads(count)
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
 @dataclass(frozen=True)
 class Reads:
     """How each of a layer's products is computed, and the thresholds that elements of the sparsified weight and input
@@ -106,7 +114,7 @@ class KernelProduct(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, sparsified: Tensor, kept: Tensor,
         reads: Reads,
     ) -> Tensor:  # fmt: skip
-        use_threads(torch.get_num_threads())
+        share_threads()
         ctx.save_for_backward(weight, sparsified, kept)
         ctx.form, ctx.reads, ctx.sparse = form, reads, SparseForm.of(form, x, weight)
         active = Kept(sparsified, reads.weight_threshold)
@@ -122,7 +130,7 @@ class KernelProduct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        use_threads(torch.get_num_threads())
+        share_threads()
         needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         grad_bias = _summed(grad, ctx.form) if needs_bias else None
         thin = grad if ctx.reads.thinned is None else ctx.reads.thinned(grad)
