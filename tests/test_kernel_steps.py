@@ -280,7 +280,7 @@ def test_inputs_and_contexts(change: str, products: list[str]) -> None:
     if change.startswith("double precision"):
         module, x = module.double(), x.double()
     if change.endswith("samples last"):
-        x = x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+        x = x.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
     if change == "autocast":
         given["context"] = lambda: torch.autocast("cpu", dtype=torch.bfloat16)
     if change == "no_grad":
@@ -301,7 +301,7 @@ def test_norms_of_other_numbers_are_torch_s(dtype: torch.dtype) -> None:
     found = []
     for kind in (nn.BatchNorm2d, BatchLastNorm):
         torch.manual_seed(0)
-        x = torch.randn(3, 4, 5, 16).to(dtype).permute(3, 0, 1, 2).requires_grad_()
+        x = torch.randn(4, 5, 3, 16).to(dtype).permute(3, 2, 0, 1).requires_grad_()
         norm = kind(3).to(dtype)
         norm(x).contiguous().sin().sum().backward()
         found.append((x.grad, norm.weight.grad))
