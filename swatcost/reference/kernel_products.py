@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -20,7 +21,7 @@ from swatcost.kernels.vectors import LANES
 from swatcost.kernels.weight_products import FEW, multiply, multiply_rows
 from swatcost.kernels.whole_kernels import are_whole, kernels_for_inputs, kernels_for_outputs, multiply_kernels
 from swatcost.network.passes import PASSES, Pass
-from swatcost.reference.batch_last import batch_first, batch_last, empty, from_batch_last
+from swatcost.reference.batch_last import batch_first, batch_last, empty, from_batch_last, padded
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept, own_tensor
 from swatcost.reference.watched_products import watched_product
@@ -50,11 +51,18 @@ class SparseKernels:
     passes: frozenset[Pass] = frozenset(PASSES)
 
     def suit(self, x: Tensor, weight: Tensor, form: Form) -> bool:
-        """Whether they compute a layer: a linear one, or a convolution over images or sequences, in fp32 on a CPU."""
-        if isinstance(form, ConvForm) and (form.transposed or not 3 <= x.dim() <= 4):
+        """Whether they compute a layer: a linear one, or a convolution over images or sequences, in fp32 on a CPU.
+
+        Operands that do not fit each other are left to torch, which refuses them; kernels would read beyond them.
+        """
+        if not x.device.type == weight.device.type == "cpu" or not x.dtype == weight.dtype == torch.float32:
             return False
-        numbers = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-        return numbers and max(x.numel(), weight.numel()) < _LARGEST
+        if isinstance(form, ConvForm) and (form.transposed or x.dim() != weight.dim() or not 3 <= x.dim() <= 4):
+            return False
+        channels, groups = (x.shape[1], form.groups) if isinstance(form, ConvForm) else (x.shape[-1], 1)
+        if channels != groups * weight.shape[1] or not weight.numel():
+            return False
+        return SparseForm.of(form, x, weight).suits(len(x) if isinstance(form, ConvForm) else x.numel() // channels)
 
     def product(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, form: Form, active: Kept, kept: Kept, masked: set[Pass],
@@ -107,6 +115,14 @@ class SparseForm:
         """The elements of the output of so many images."""
         return samples * self.weight[0] * self.rows.output * self.columns.output
 
+    def suits(self, samples: int) -> bool:
+        """Whether there is an output, and places in batch-last arrays and in gradients side by side fit in 32 bits."""
+        filters, channels, *_ = self.weight
+        before = self.rows.size * self.columns.size * self.groups * channels
+        after = self.rows.output * self.columns.output * max(filters, LANES)
+        whole = padded(samples) * max(before, after) < _LARGEST and math.prod(self.weight) < _LARGEST
+        return whole and min(self.rows.output, self.columns.output) > 0
+
     def packed(self, weight: Kept) -> Weights:
         """The weights that count."""
         threshold = -1.0 if weight.threshold is None else weight.threshold
@@ -117,7 +133,7 @@ class SparseForm:
         given = batch_last(x)
         filters = self.weight[0]
         result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
-        added = np.zeros(filters, np.float32) if bias is None else bias.detach().numpy()
+        added = np.zeros(filters, np.float32) if bias is None else bias.detach().expand(filters).contiguous().numpy()
         rows, columns = self.rows.forward, self.columns.forward
         if are_whole(weights, rows, columns):
             kernels = kernels_for_outputs(weights, self.groups)
@@ -150,6 +166,8 @@ class SparseForm:
         given, gradient = batch_last(x.tensor), batch_last(grad)
         filters, channels, height, width = self.weight
         of_group, samples = filters // self.groups, given.shape[3]
+        if not samples:
+            return torch.zeros(self.weight)
         like = activation_products.lanes_of(of_group)
         lanes = len(like) * LANES
         threshold = -1.0 if x.threshold is None else x.threshold
