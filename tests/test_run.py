@@ -45,8 +45,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def settings_of(model: str, **changes: Any) -> Settings:
-    given: dict[str, Any] = {"steps": 12, "period": 5, "weights": 0.8, "acts": 0.7, "batch_size": 32}
-    return Settings(model=model, input_shape=(1, 8, 8), record_every=4, **given | changes)
+    given: dict[str, Any] = {"steps": 12, "period": 5, "weights": 0.8, "acts": 0.7, "batch_size": 32, "record_every": 4}
+    return Settings(model=model, input_shape=(1, 8, 8), **given | changes)
 
 
 def without_times(path: Path) -> list[dict[str, Any]]:

@@ -21,17 +21,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-numba = pytest.importorskip("numba")
+numba: Any = pytest.importorskip("numba")
 
-from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last, is_batch_last
-from swatcost.reference.kernel_products import KernelProduct, Reads, SparseForm, SparseKernels
-from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
-from swatcost.reference.products import Kept
+from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last, is_batch_last  # noqa: E402
+from swatcost.reference.kernel_products import KernelProduct, Reads, SparseKernels  # noqa: E402
+from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm  # noqa: E402
+from swatcost.reference.products import Kept  # noqa: E402
+from swatcost.reference.sparse_form import SparseForm  # noqa: E402
 
 LARGEST = 3
 """Operands are integers from −3 to 3: a threshold of 3 keeps nothing, and 1 and 2 are exactly some magnitudes."""
 
-ORDERS = ("samples first", "samples last", "channels last", "every other", "expanded")
+ORDERS = ("samples first", "batch last", "samples last", "channels last", "every other", "expanded")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -77,7 +78,9 @@ def integers(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 def in_order(x: Tensor, order: str) -> Tensor:
-    """The same numbers, lying otherwise in memory; "expanded" repeats those of the first row along the last dimension."""
+    """The same numbers, lying otherwise in memory; "expanded" repeats the first of the last dimension."""
+    if order == "batch last" and x.dim() == 4:  # as kernels read it
+        return x.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
     if order == "samples last":
         return x.permute(*range(1, x.dim()), 0).contiguous().permute(-1, *range(x.dim() - 1))
     if order == "channels last" and x.dim() == 4:
@@ -193,7 +196,7 @@ EDGES: dict[str, dict[str, Any]] = {
     "no samples": {"samples": 0},
     "a vector of samples": {"samples": 16},
     "a vector of samples, and one more": {"samples": 17},
-    "vectors of 64, 32 and 16 samples": {"samples": 112, "orders": ("samples last", "samples last")},
+    "vectors of 64, 32 and 16 samples": {"samples": 112, "orders": ("batch last", "batch last")},
     "samples beyond a block of pixels": {"samples": 600, "size": (3, 2)},
     "more channels than are picked out at a time": {"channels": 35},
     "filters of one block": {"filters": 64},
@@ -262,7 +265,7 @@ def test_linear_layers_with_any_leading_dimensions(
 @pytest.mark.parametrize(
     "geometry",
     [((1,), (0,), (1,), 1), ((2,), (1,), (1,), 2), ((1,), (4,), (3,), 1), ((5,), (2,), (2,), 2)],
-    ids=lambda each: "stride {0}, padding {1}, dilation {2}, groups {3}".format(*each),
+    ids=lambda each: "stride {}, padding {}, dilation {}, groups {}".format(*each),
 )
 @pytest.mark.parametrize("order", ["samples first", "samples last"])
 def test_convolutions_over_sequences(samples: int, geometry: tuple[Any, ...], order: str) -> None:

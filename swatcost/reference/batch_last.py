@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from swatcost.kernels import layout
 from swatcost.kernels.vectors import LANES
@@ -130,7 +131,7 @@ class BatchLastNorm(nn.BatchNorm2d):
     """nn.BatchNorm2d, without a copy of a batch-last input."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not is_batch_last(input):
+        if not is_batch_last(input) or input.dtype != torch.float32:  # copies are float32
             return super().forward(input)
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
@@ -148,7 +149,7 @@ class _Pooling(nn.Module):
 
     def forward(self: Any, input: Tensor) -> Any:
         pool = super().forward
-        if not is_batch_last(input):
+        if not is_batch_last(input) or getattr(self, "return_indices", False):  # indices are those of other images
             return pool(input)
         samples, channels, height, width = input.shape
         image = input.permute(2, 3, 1, 0).reshape(height, width, channels * samples).permute(2, 0, 1).unsqueeze(0)
@@ -168,10 +169,21 @@ class BatchLastAdaptiveAvgPool(_Pooling, nn.AdaptiveAvgPool2d):
     """nn.AdaptiveAvgPool2d, without a copy of a batch-last input."""
 
 
+class BatchLastDropout(nn.Dropout):
+    """nn.Dropout, which drops the same elements of a batch-last input as of one in the usual order."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not is_batch_last(input):
+            return super().forward(input)
+        kept = functional.dropout(torch.ones(input.shape, dtype=input.dtype), self.p)
+        return input.mul_(kept) if self.inplace else input * kept
+
+
 BATCH_LAST: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: BatchLastNorm,
     nn.MaxPool2d: BatchLastMaxPool,
     nn.AvgPool2d: BatchLastAvgPool,
     nn.AdaptiveAvgPool2d: BatchLastAdaptiveAvgPool,
+    nn.Dropout: BatchLastDropout,
 }
 """The replacement of each of torch's classes."""

@@ -209,8 +209,9 @@ def _on_kernels(
     if not any(passes.values()):
         return
     from swatcost.reference.batch_last import BATCH_LAST  # imports numba
-    from swatcost.reference.kernel_products import SparseKernels
+    from swatcost.reference.kernel_products import SparseKernels, share_threads
 
+    share_threads()
     for name, layer in layers.items():
         layer.kernels = SparseKernels(passes.get(name, frozenset()))
     for part in module.modules():

@@ -8,10 +8,10 @@ from torch import Tensor
 from swatcost.network.passes import Pass
 from swatcost.reference.batch_last import batch_last, from_batch_last
 from swatcost.reference.chosen_kernels import OWN_KERNELS
-from swatcost.reference.kernel_products import SparseForm
 from swatcost.reference.measured_kernels import SparseKernel
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, Shape
 from swatcost.reference.products import Kept
+from swatcost.reference.sparse_form import SparseForm
 from swatcost.reference.timer import Operation, copies
 
 WEIGHTS, ACTIVATIONS = OWN_KERNELS
