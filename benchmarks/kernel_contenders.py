@@ -17,10 +17,11 @@ from torch import Tensor
 
 from swatcost.network.passes import Pass
 from swatcost.reference.batch_last import batch_last, from_batch_last
-from swatcost.reference.kernel_products import SparseForm
+from swatcost.reference.kernel_products import share_threads
 from swatcost.reference.measured_kernels import csr_activations, csr_weights, mask
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, dense, operands_of
 from swatcost.reference.products import Kept
+from swatcost.reference.sparse_form import SparseForm
 from swatcost.reference.timer import Arguments, Operation, in_turn, written
 
 Measured = Convolution | Linear
@@ -43,6 +44,7 @@ class Contender:
 
 def contenders(shape: Measured, in_pass: Pass, densities: Sequence[float]) -> list[Contender]:
     """All that can compute a pass of a layer; the dense kernel first."""
+    share_threads()
     operands = operands_of(shape, "fp32", "cpu")
     found = [Contender(DENSE, in_pass, 1.0, dense(shape, in_pass, operands), _arguments(*operands.read_by(in_pass)))]
     found += _own(shape, in_pass, operands, densities)

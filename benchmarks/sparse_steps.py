@@ -23,7 +23,7 @@ from benchmarks.step_breakdown import PARTS, parts_of
 from benchmarks.step_networks import Timed
 from swatcost.reference.chosen_kernels import KernelChoice
 from swatcost.reference.conversion import Converted, convert
-from swatcost.reference.quiet import quietest, watched
+from swatcost.reference.quiet import quietest
 from swatcost.reference.timed_steps import Repeated
 from swatcost.report.numbers import seconds
 
@@ -169,21 +169,21 @@ def measured(
                 finding[way].append(training.finding())
             reusing[way].append(training.reusing())
 
-    a_round()  # compiles kernels, and gives allocators what a step needs
-    for times in (*reusing.values(), *finding.values()):
-        times.clear()
-
-    def rounds_of_steps() -> None:
+    def anew() -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
+        for times in (*reusing.values(), *finding.values()):
+            times.clear()
         began = time.perf_counter()
         for done in range(rounds):
             if done >= _FEWEST and time.perf_counter() - began > _ENOUGH_SECONDS:
                 break
             a_round()
+        found = [{way: tuple(times) for way, times in each.items()} for each in (reusing, finding)]
+        return found[0], found[1]
 
-    _, others = watched(rounds_of_steps)
+    a_round()  # compiles kernels, and gives allocators what a step needs
+    kept, others = quietest(anew)
     shown = {way.name: trainings[way.name].step for way in ways if way.kernels != "dense"}
     parts, _ = quietest(lambda: parts_of(shown, _PROFILED))
-    kept = [{way: tuple(times) for way, times in each.items()} for each in (reusing, finding)]
     return Steps(name, *kept, parts, others)
 
 

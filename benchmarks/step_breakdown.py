@@ -13,8 +13,8 @@ from unittest.mock import patch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from swatcost.kernels import activation_products, layout
-from swatcost.reference import kernel_products
-from swatcost.reference.kernel_products import SparseForm
+from swatcost.reference import sparse_form
+from swatcost.reference.sparse_form import SparseForm
 
 _MARK = "part: "
 PRODUCTS = ("forward products", "grad_input products", "grad_weight products")
@@ -22,7 +22,8 @@ PACKING, LAYOUT, DENSE_PRODUCTS, UPDATE, REST = "packing", "layout", "dense prod
 _MARKED: tuple[tuple[Any, str, str], ...] = (
     (SparseForm, "forward", PRODUCTS[0]), (SparseForm, "grad_input", PRODUCTS[1]),
     (SparseForm, "grad_weight", PRODUCTS[2]), (SparseForm, "packed", PACKING),
-    (kernel_products, "for_outputs", PACKING), (kernel_products, "for_inputs", PACKING),
+    (sparse_form, "for_outputs", PACKING), (sparse_form, "for_inputs", PACKING),
+    (sparse_form, "kernels_for_outputs", PACKING), (sparse_form, "kernels_for_inputs", PACKING),
     (layout, "batch_last", LAYOUT), (layout, "batch_first", LAYOUT),
     (activation_products, "beside", LAYOUT), (activation_products, "arranged", LAYOUT),
 )  # fmt: skip

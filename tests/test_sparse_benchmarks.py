@@ -19,6 +19,8 @@ _TINY: tuple[Measured, ...] = (
 )  # fmt: skip
 _DENSITY = 0.25
 
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+
 
 def _masked(kernel: str, x: Tensor) -> Tensor:
     """The elements of an operand that a kernel counts."""
@@ -137,3 +139,15 @@ def test_sparse_steps_train_as_masked_ones() -> None:
         training = Training(timed, Way(kernels, 0.5), 16)  # type: ignore[arg-type]
         losses.append([float(training.step().detach()) for _ in range(3)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_steadiest_try_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it shows: a try is not chosen by its times."""
+    spreads = iter((0.5, 0.3, 0.4))
+
+    def tried(shape: Measured, found: object) -> list[Time]:
+        spread = next(spreads)
+        return [Time(DENSE, shape.name, "forward", 1.0, 10 * spread, spread, 100.0, 1000.0, 0.0)]
+
+    monkeypatch.setattr(sparse_kernels, "_tried", tried)
+    assert [each.spread for each in sparse_kernels.measured(_TINY[3], "forward", ())] == [0.3]
