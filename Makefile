@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format simulators traces bench browser mutants cases fuzz notebooks notebooks-output docs shown \
+.PHONY: run test check format simulators traces bench kernels browser mutants cases fuzz notebooks notebooks-output docs shown \
 	wheel clean
 
 run: .venv/.installed
@@ -41,6 +41,11 @@ traces: .venv/.installed-dev
 # Compares speed with other counters and writes benchmarks/RESULTS.md. Takes some minutes.
 bench: .venv/.installed-bench
 	$(BIN)/python -W ignore -m benchmarks.bench
+
+# Times sparse kernels and training steps with them; writes benchmarks/SPARSE_KERNELS.md. Takes about 15 minutes of a
+# machine that does nothing else. ARGS="--measured FILE" keeps what is measured, to go on later.
+kernels: .venv/.installed-kernels
+	$(BIN)/python -W ignore -m benchmarks.sparse_kernels --write $(ARGS)
 
 # Puts 500 small mistakes into the formulas, one at a time, and reports which the tests catch. Takes about 15 minutes on
 # two cores. ARGS="--seed 1 swatcost/timing/topk.py", ARGS=--all; ARGS=--write writes benchmarks/MUTANTS.md.
@@ -93,6 +98,11 @@ wheel: .venv/.installed-dev
 
 .venv/.installed-mutants: .venv/.installed-dev
 	$(PIP) --editable '.[mutants]'
+	touch $@
+
+# SparseProp is compiled here, for processors with AVX2; its kernels alone are used, which need no scipy.
+.venv/.installed-kernels: .venv/.installed-dev
+	$(PIP) pybind11 && PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-deps sparseprop || true
 	touch $@
 
 # A counter that cannot be installed is left out; the results name it.
