@@ -25,7 +25,7 @@ from benchmarks.step_networks import Timed
 from swatcost.network import Network
 from swatcost.reference.chosen_kernels import KernelChoice
 from swatcost.reference.conversion import Converted, convert
-from swatcost.reference.quiet import quietest
+from swatcost.reference.quiet import watched
 from swatcost.reference.timed_steps import Repeated
 from swatcost.report.numbers import seconds
 
@@ -188,9 +188,9 @@ def measured(
         return found[0], found[1]
 
     a_round()  # compiles kernels, and gives allocators what a step needs
-    kept, others = quietest(anew)
+    kept, others = watched(anew)
     shown = {way.name: trainings[way.name].step for way in ways if way.kernels != "dense"}
-    parts, _ = quietest(lambda: parts_of(shown, _PROFILED))
+    parts = parts_of(shown, _PROFILED)
     return Steps(name, *kept, parts, others)
 
 
