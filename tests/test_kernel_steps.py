@@ -26,7 +26,7 @@ from .cases import Applied
 from .test_extras import run_without
 from .test_run import SMALL, settings_of, without_times
 
-pytest.importorskip("numba")
+numba: Any = pytest.importorskip("numba")
 
 CLOSE = 1e-4
 """Largest difference of outputs and gradients, relative to the largest number of the tensor."""
@@ -35,10 +35,12 @@ CLOSE = 1e-4
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     """Threads that wait for each other take minutes where processors are busy."""
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(1)
+    numba.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
 
 
 def convolutions(*middle: nn.Module, channels: int = 8, inplace: bool = False, bias: bool = True) -> nn.Module:
