@@ -68,7 +68,7 @@ def of_profiles() -> list[KernelTime]:
             stride=kernel.stride or 1,
             measures=kernel.measures,
             source=kernel.source,
-            **point._asdict(),
+            **{name: value for name, value in point._asdict().items() if name != "images"},
         )
         for device in map(load_device, device_names())
         if not device.measured
