@@ -223,7 +223,8 @@ def report_of_steps(all_steps: Sequence[Steps]) -> list[str]:
         "without those that it calls. Products are those of sparse kernels; packing finds the weights that count and "
         "sorts them (the compaction of activations is inside of grad_weight); layout is copies to the order in which a "
         "kernel reads; dense products are torch's (the first layer's, and all in a dense step). The rest is what no "
-        "operation accounts for: Python and the profiler itself.",
+        "operation accounts for: Python and the profiler itself. These are other steps than those above, so their sums "
+        "are other times.",
         *(block for each in all_steps for block in (f"**{each.network}**", _parts(each))),
     ]
 
