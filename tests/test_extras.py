@@ -59,3 +59,30 @@ def test_an_estimate_imports_no_heavy_package():
     heavy = "numpy,pandas,torch,numba,joblib,matplotlib,jinja2,plotly,dash,yaml,safetensors,tomli_w,tabulate"
     done = run_without(heavy, "resnet50", "--weights", "0.8", "--acts", "0.8", "--layers")
     assert done.returncode == 0, done.stderr
+
+
+MANY_AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+sys.modules["numba"] = None
+import swatcost
+from swatcost.accelerator import simulate
+
+network = swatcost.load("cifar_resnet18")
+
+def said(_):
+    try:
+        return simulate(network, weights=0.5)
+    except swatcost.SwatcostError as error:
+        return str(error)
+
+sys.setswitchinterval(1e-6)
+with ThreadPoolExecutor(8) as pool:
+    print(set(pool.map(said, range(16))))
+"""
+
+
+def test_threads_that_all_lack_a_package_all_say_so():
+    done = subprocess.run([sys.executable, "-c", MANY_AT_ONCE], capture_output=True, text=True)
+    assert done.stdout == """{"simulating needs numba: pip install 'swatcost[simulate]'"}\n""", done.stderr

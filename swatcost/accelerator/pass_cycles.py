@@ -1,6 +1,7 @@
 """The cycles of one pass: with zeros skipped by the front end, or with every line costing a cycle."""
 
 from math import ceil, sqrt
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ Counts = npt.NDArray[np.int64]
 
 _SAMPLED_LINES = 2048
 """Lines of a randomly drawn operand that are walked at most, in one round of tiles; longer walks are extrapolated."""
+
+_importing = Lock()
+"""Layers run in threads. If an import fails in two at once, Python gives one of them an unfinished module."""
 
 
 class _Walked(NamedTuple):
@@ -72,7 +76,8 @@ def sampled_pass(filters: Filters, sparsity: float, numbers: np.random.Generator
 
 def _walk(mask: Mask, filters: int, groups: int, architecture: Architecture) -> _Walked:
     """The counts of all tiles' walks; a tile's filters belong to one group."""
-    from swatcost.accelerator import schedule  # imports numba, which a dense step does not need
+    with _importing:
+        from swatcost.accelerator import schedule  # imports numba, which a dense step does not need
 
     lanes = architecture.lanes
     of_group = schedule.tiles_of(filters, architecture.rows)
