@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from swatcost.common.errors import MissingPackageError
@@ -15,8 +17,12 @@ if "NUMBA_THREADING_LAYER" not in os.environ:
     numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined] # torch's own threads, or two pools would fight for the same processors
 
 
+_SOURCES = blake2b(b"".join(each.read_bytes() for each in sorted(Path(__file__).parent.glob("*.py"))), digest_size=4).hexdigest()
+"""Stands for all files of this folder: numba itself compiles a kernel anew when the kernel's own file changes only."""
+
+
 def use_threads(count: int) -> None:
-    """How many threads kernels that this thread calls share their work among, as far as there are so many."""
+    """Sets the number of threads that kernels called from this thread use, at most as many as numba has."""
     numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))  # type: ignore[attr-defined]
 
 
@@ -31,6 +37,7 @@ def in_threads(function: Callable[..., Any]) -> Any:
 
 
 def _jit(function: Callable[..., Any], parallel: bool) -> Any:
+    function.__qualname__ += f"-{_SOURCES}"  # part of the name under which numba keeps what it compiled
     try:
         return numba.njit(cache=True, nogil=True, parallel=parallel, error_model="numpy")(function)
     except RuntimeError:  # nowhere to keep it
