@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numba import get_num_threads, prange
 
-from swatcost.kernels.axes import Axis
+from swatcost.kernels.axes import Axis, as_array
 from swatcost.kernels.compiled import compiled, in_threads
+from swatcost.kernels.layout import Matrices, exchange
 from swatcost.kernels.vectors import LANES, add_product, compress, filled, load, store, transpose
 
 _TALL, _WIDE = 2, 4  # pixels of a block
@@ -35,7 +36,13 @@ def beside(gradient: Any, copy: Any) -> None:
 
     copy: (blocks of filters, pixels, samples, filters of a block); filters beyond the last are zeros.
     """
-    _beside(gradient.reshape(-1), copy.reshape(-1), *gradient.shape, copy.shape[0], copy.shape[3])
+    pixels, filters, samples = gradient.shape
+    _, _, _, lanes = copy.shape
+    of_gradient, of_copy = Matrices(filters * samples, samples), Matrices(samples * lanes, lanes)
+    for first, block in zip(range(0, filters, lanes), copy, strict=True):
+        few, own = min(lanes, filters - first), gradient.reshape(-1)[first * samples :]
+        exchange(own, block, of_gradient, of_copy, count=pixels, lines=few, columns=samples)
+        block[:, :, few:] = 0
 
 
 def add_products(
@@ -55,8 +62,8 @@ def add_products(
     tall, wide = min(_TALL, rows.count), min(_WIDE, columns.count)
     deep = min(samples, max(LANES, POSITIONS // (tall * wide) // LANES * LANES))
     _add_products(
-        like, operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], rows.numbers, _int64(rows.shifts),
-        columns.numbers, _int64(columns.shifts), taps, samples, channels, across, tall, wide, deep, sums.reshape(-1),
+        like, operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], rows.numbers, as_array(rows.shifts),
+        columns.numbers, as_array(columns.shifts), taps, samples, channels, across, tall, wide, deep, sums.reshape(-1),
         sums.shape[1], min(get_num_threads(), channels[1]),
     )  # fmt: skip
 
@@ -77,31 +84,11 @@ def products_of_rows(operand: Any, threshold: float, copy: Any, samples: int, re
 
 def arranged(sums: Any, gradient: Any) -> None:
     """Writes sums (channels, kernel height × width, filters) to the gradient (filters, channels, kernel …)."""
-    filters = gradient.shape[0]
-    _arranged(sums.reshape(-1), gradient.reshape(-1), filters, sums.shape[0], sums.shape[1], sums.shape[2])
-
-
-def _int64(numbers: tuple[int, ...]) -> Any:
-    return np.array(numbers, np.int64)
-
-
-@in_threads
-def _beside(gradient: Any, copy: Any, pixels: int, filters: int, samples: int, blocks: int, lanes: int) -> None:
-    for task in prange(pixels * blocks):
-        block, pixel = task // pixels, task % pixels
-        for number in range(0, lanes, LANES):
-            few = min(LANES, filters - block * lanes - number)
-            for sample in range(0, samples, LANES):
-                source = (pixel * filters + block * lanes + number) * samples + sample
-                to = (task * samples + sample) * lanes + number
-                if few == LANES:
-                    transpose(gradient, source, samples, copy, to, lanes)
-                    continue
-                for beyond in range(LANES):
-                    for each in range(LANES):
-                        copy[to + beyond * lanes + each] = (
-                            gradient[source + each * samples + beyond] if each < few else 0
-                        )
+    channels, window, padded = sums.shape
+    places = channels * window
+    exchange(
+        sums, gradient, Matrices(0, padded), Matrices(0, places), count=1, lines=places, columns=len(gradient)
+    )  # fmt: skip
 
 
 @compiled
@@ -215,18 +202,3 @@ def _products_of_rows(
                         result[(number + row) * inputs + first + each] = tile[
                             each * lanes + number - block * lanes + row
                         ]
-
-
-@in_threads
-def _arranged(sums: Any, gradient: Any, filters: int, channels: int, window: int, padded: int) -> None:
-    places = channels * window
-    for task in prange((filters + LANES - 1) // LANES):
-        first = task * LANES
-        few = min(LANES, filters - first)
-        for begin in range(0, places, LANES):
-            if few == LANES and begin + LANES <= places:
-                transpose(sums, begin * padded + first, padded, gradient, first * places + begin, places)
-                continue
-            for number in range(first, first + few):
-                for place in range(begin, min(places, begin + LANES)):
-                    gradient[number * places + place] = sums[place * padded + number]

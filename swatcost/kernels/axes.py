@@ -1,6 +1,9 @@
 """The positions that a convolution reads along one dimension, for its output and for its input's gradient."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,8 @@ class Dimension:
                 Axis(count, start, self.stride, 1, self.output, tuple(shifts), tuple(shifts.values())),
             )
         return tuple(axes)
+
+
+def as_array(places: tuple[int, ...]) -> Any:
+    """An axis' taps or shifts as kernels take them."""
+    return np.array(places, np.int64)

@@ -1,61 +1,60 @@
-"""Batch-last copies of activations, and back."""
+"""Copies of arrays whose lines become columns: batch-last activations and back, and the gradients of a weight."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import prange
 
 from swatcost.kernels.compiled import in_threads
 from swatcost.kernels.vectors import LANES, transpose
 
-_RUN = 64  # pixels that a thread takes at a time
+_RUN = 64  # columns that a thread takes at a time
+
+
+class Matrices(NamedTuple):
+    """Matrices of one size in an array: how far apart they begin, and how far apart the lines of each do."""
+
+    apart: int
+    pitch: int
 
 
 def batch_last(given: Any, copy: Any) -> None:
     """Copies (samples, channels, pixels) to (pixels, channels, samples); samples beyond the last are zeros."""
-    _batch_last(given.reshape(-1), copy.reshape(-1), *_one_channel(given.shape), copy.shape[2])
+    samples, channels, pixels = given.shape
+    padded = copy.shape[2]
+    if pixels == 1:  # channels of one pixel lie as pixels of one channel do
+        channels, pixels = 1, channels
+    first, last = Matrices(pixels, channels * pixels), Matrices(padded, channels * padded)
+    exchange(given, copy, first, last, count=channels, lines=samples, columns=pixels)
+    copy[:, :, samples:] = 0
 
 
 def batch_first(given: Any, copy: Any) -> None:
     """Copies (pixels, channels, samples) to (samples, channels, pixels), without the samples that pad them."""
-    _batch_first(given.reshape(-1), copy.reshape(-1), *_one_channel(copy.shape), given.shape[2])
+    samples, channels, pixels = copy.shape
+    padded = given.shape[2]
+    if pixels == 1:
+        channels, pixels = 1, channels
+    first, last = Matrices(pixels, channels * pixels), Matrices(padded, channels * padded)
+    exchange(given, copy, last, first, count=channels, lines=pixels, columns=samples)
 
 
-def _one_channel(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Channels of one pixel lie as pixels of one channel do."""
-    samples, channels, pixels = shape
-    return (samples, 1, channels) if pixels == 1 else shape
-
-
-@in_threads
-def _batch_last(given: Any, copy: Any, samples: int, channels: int, pixels: int, padded: int) -> None:
-    for task in prange((pixels + _RUN - 1) // _RUN * channels):
-        begin, channel = task // channels * _RUN, task % channels
-        for sample in range(0, padded, LANES):
-            for first in range(begin, min(pixels, begin + _RUN), LANES):
-                to = (first * channels + channel) * padded + sample
-                source = (sample * channels + channel) * pixels + first
-                if sample + LANES <= samples and first + LANES <= pixels:
-                    transpose(given, source, channels * pixels, copy, to, channels * padded)
-                    continue
-                few = min(LANES, max(0, samples - sample))
-                for pixel in range(min(LANES, pixels - first)):
-                    for each in range(few):
-                        copy[to + pixel * channels * padded + each] = given[source + each * channels * pixels + pixel]
-                    for each in range(few, LANES):
-                        copy[to + pixel * channels * padded + each] = 0
+def exchange(given: Any, copy: Any, these: Matrices, those: Matrices, *, count: int, lines: int, columns: int) -> None:
+    """Copies matrices (lines, columns) to transposed ones: copy[place of m + pitch · column + line]."""
+    _exchange(given.reshape(-1), copy.reshape(-1), *these, *those, count, lines, columns)
 
 
 @in_threads
-def _batch_first(given: Any, copy: Any, samples: int, channels: int, pixels: int, padded: int) -> None:
-    for task in prange((pixels + _RUN - 1) // _RUN * channels):
-        begin, channel = task // channels * _RUN, task % channels
-        for sample in range(0, samples, LANES):
-            for first in range(begin, min(pixels, begin + _RUN), LANES):
-                to = (sample * channels + channel) * pixels + first
-                source = (first * channels + channel) * padded + sample
-                if sample + LANES <= samples and first + LANES <= pixels:
-                    transpose(given, source, channels * padded, copy, to, channels * pixels)
+def _exchange(
+    given: Any, copy: Any, apart: int, pitch: int, between: int, spacing: int, count: int, lines: int, columns: int
+) -> None:
+    for task in prange((columns + _RUN - 1) // _RUN * count):
+        begin, number = task // count * _RUN, task % count
+        for line in range(0, lines, LANES):
+            for column in range(begin, min(columns, begin + _RUN), LANES):
+                source, to = number * apart + line * pitch + column, number * between + column * spacing + line
+                if line + LANES <= lines and column + LANES <= columns:
+                    transpose(given, source, pitch, copy, to, spacing)
                     continue
-                for each in range(min(LANES, samples - sample)):
-                    for pixel in range(min(LANES, pixels - first)):
-                        copy[to + each * channels * pixels + pixel] = given[source + pixel * channels * padded + each]
+                for right in range(min(LANES, columns - column)):
+                    for down in range(min(LANES, lines - line)):
+                        copy[to + right * spacing + down] = given[source + down * pitch + right]

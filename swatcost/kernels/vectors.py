@@ -36,11 +36,6 @@ def store(array: Any, at: int, vectors: Vectors) -> None:
         _part(array, at, place)[:] = each
 
 
-def plus(one: Vectors, other: Vectors) -> Vectors:
-    """one + other, vector by vector."""
-    return tuple(mine + its for mine, its in zip(one, other, strict=True))
-
-
 def add_product(sums: Vectors, factor: Any, array: Any, at: int) -> Vectors:
     """sums + factor × the vectors from array[at] on: one load and one fused multiply-add each."""
     return tuple(each + factor * _part(array, at, place) for place, each in enumerate(sums))
@@ -162,15 +157,6 @@ def _store(typing: Any, array: Any, at: Any, vectors: Any) -> Any:
 
 
 @_instructions
-def _plus(typing: Any, one: Any, other: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pairs = [[builder.extract_value(each, place) for each in arguments] for place in range(one.count)]
-        return context.make_tuple(builder, one, [builder.fadd(*each) for each in pairs])
-
-    return one(one, one), code
-
-
-@_instructions
 def _add_product(typing: Any, sums: Any, factor: Any, array: Any, at: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         before, number, given, begin = arguments
@@ -257,7 +243,6 @@ _CODE: tuple[tuple[Callable[..., Any], Any], ...] = (
     (filled, lambda like, value: lambda like, value: _filled(like, value)),
     (load, lambda like, array, at: lambda like, array, at: _load(like, array, at)),
     (store, lambda array, at, vectors: lambda array, at, vectors: _store(array, at, vectors)),
-    (plus, lambda one, other: lambda one, other: _plus(one, other)),
     (
         add_product,
         lambda sums, factor, array, at: lambda sums, factor, array, at: _add_product(sums, factor, array, at),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from swatcost.kernels.axes import Axis
+from swatcost.kernels.axes import Axis, as_array
 from swatcost.kernels.compiled import compiled, in_threads
 from swatcost.kernels.packing import Packed, Weights
 from swatcost.kernels.vectors import LANES, add_product, filled, load, store
@@ -35,8 +35,8 @@ def multiply(
     blocks = 1 if runs >= _TASKS else min(max(1, filters // LANES), -(-_TASKS // max(1, runs)))
     for first, like in chunks(samples, widest=4):
         _multiply(
-            like, operand, packed.values, packed.offsets, packed.starts, rows.numbers, _int64(rows.shifts),
-            columns.numbers, _int64(columns.shifts), channels, samples, first,
+            like, operand, packed.values, packed.offsets, packed.starts, rows.numbers, as_array(rows.shifts),
+            columns.numbers, as_array(columns.shifts), channels, samples, first,
             (samples - first) // (LANES * len(like)), filters, blocks, across, bias, result.reshape(-1),
         )  # fmt: skip
 
@@ -61,10 +61,6 @@ def chunks(samples: int, widest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
             yield first, (0,) * widest
             first += (samples - first) // (LANES * widest) * LANES * widest
         widest //= 2
-
-
-def _int64(numbers: tuple[int, ...]) -> Any:
-    return np.array(numbers, np.int64)
 
 
 @compiled

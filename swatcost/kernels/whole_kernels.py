@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from swatcost.kernels.axes import Axis
+from swatcost.kernels.axes import Axis, as_array
 from swatcost.kernels.compiled import compiled, in_threads
 from swatcost.kernels.packing import Weights
 from swatcost.kernels.vectors import LANES, add_product, filled, store
@@ -78,8 +78,8 @@ def multiply_kernels(
     for first, like in chunks(samples, widest=2):
         _multiply_kernels(
             like, operand, kernels.values, kernels.firsts, kernels.channels, kernels.starts, rows.numbers,
-            np.array(rows.shifts, np.int64), np.array(rows.taps, np.int64), columns.numbers,
-            np.array(columns.shifts, np.int64), np.array(columns.taps, np.int64), channels, samples, first,
+            as_array(rows.shifts), as_array(rows.taps), columns.numbers,
+            as_array(columns.shifts), as_array(columns.taps), channels, samples, first,
             (samples - first) // (LANES * len(like)), result.shape[2], result.shape[1], bias, result.reshape(-1),
         )  # fmt: skip
 

@@ -42,7 +42,7 @@ class Kept:
 
 
 def own_tensor(x: Tensor) -> Tensor:
-    """x's memory as a tensor that is no view: autograd lets only such a result of a function be changed in place."""
+    """A tensor with x's memory that is not a view: autograd forbids in-place changes of views that functions return."""
     return torch.empty(0, dtype=x.dtype, device=x.device).set_(
         x.untyped_storage(), x.storage_offset(), x.shape, x.stride()
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,15 +14,32 @@ from torch import Tensor
 
 from swatcost.kernels import activation_products
 from swatcost.kernels.axes import Axis, Dimension
-from swatcost.kernels.packing import Weights, for_inputs, for_outputs
+from swatcost.kernels.packing import Packed, Weights, for_inputs, for_outputs
 from swatcost.kernels.vectors import LANES
 from swatcost.kernels.weight_products import FEW, multiply, multiply_rows
-from swatcost.kernels.whole_kernels import are_whole, kernels_for_inputs, kernels_for_outputs, multiply_kernels
+from swatcost.kernels.whole_kernels import (
+    WholeKernels,
+    are_whole,
+    kernels_for_inputs,
+    kernels_for_outputs,
+    multiply_kernels,
+)
 from swatcost.reference.batch_last import batch_last, empty, from_batch_last, padded
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept
 
 _LARGEST = 2**31  # numbers in an array: kernels keep places in 32 bits
+
+
+class _Orders(NamedTuple):
+    """How weights are sorted for a pass: whole kernels, or single weights."""
+
+    kernels: Callable[[Weights, int], WholeKernels]
+    weights: Callable[[Weights, Axis, Axis, int], Packed]
+
+
+_OF_OUTPUTS = _Orders(kernels_for_outputs, for_outputs)
+_OF_INPUTS = _Orders(kernels_for_inputs, for_inputs)
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class SparseForm:
         return SparseForm(dimensions[0] if x.dim() == 4 else line, dimensions[-1], form.groups, shape)
 
     def results(self, samples: int) -> int:
-        """The elements of the output of so many images."""
+        """The number of elements in the output of `samples` images."""
         return samples * self.weight[0] * self.rows.output * self.columns.output
 
     def suits(self, samples: int) -> bool:
@@ -74,17 +91,11 @@ class SparseForm:
 
     def forward(self, x: Tensor, weights: Weights, bias: Tensor | None) -> Tensor:
         """Eq. 1: the output of images (samples, channels, height, width) for sparse weights."""
-        given = batch_last(x)
         filters = self.weight[0]
-        result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
         added = np.zeros(filters, np.float32) if bias is None else bias.detach().expand(filters).contiguous().numpy()
-        rows, columns = self.rows.forward, self.columns.forward
-        if are_whole(weights, rows, columns):
-            kernels = kernels_for_outputs(weights, self.groups)
-            multiply_kernels(*_flat(given), kernels, rows, columns, added, result.numpy())
-        else:
-            packed = for_outputs(weights, rows, columns, self.groups)
-            multiply(*_flat(given), packed, rows, columns, added, result.numpy())
+        given = batch_last(x)
+        result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
+        self._multiply(given, weights, self.rows.forward, self.columns.forward, _OF_OUTPUTS, added, result)
         return from_batch_last(result, len(x))
 
     def grad_input(self, grad: Tensor, weights: Weights) -> Tensor:
@@ -97,13 +108,20 @@ class SparseForm:
             return from_batch_last(result, len(grad))
         nothing = np.zeros(channels, np.float32)
         for rows, columns in self._backward:
-            if are_whole(weights, rows, columns):
-                kernels = kernels_for_inputs(weights, self.groups)
-                multiply_kernels(*_flat(given), kernels, rows, columns, nothing, result.numpy())
-            else:
-                packed = for_inputs(weights, rows, columns, self.groups)
-                multiply(*_flat(given), packed, rows, columns, nothing, result.numpy())
+            self._multiply(given, weights, rows, columns, _OF_INPUTS, nothing, result)
         return from_batch_last(result, len(grad))
+
+    def _multiply(
+        self, given: Tensor, weights: Weights, rows: Axis, columns: Axis, orders: _Orders, added: Any, result: Tensor
+    ) -> None:
+        """Writes the products at those pixels that the axes name."""
+        operand, channels, samples = given.view(-1).numpy(), given.shape[2], given.shape[3]
+        if are_whole(weights, rows, columns):
+            kernels = orders.kernels(weights, self.groups)
+            multiply_kernels(operand, channels, samples, kernels, rows, columns, added, result.numpy())
+        else:
+            packed = orders.weights(weights, rows, columns, self.groups)
+            multiply(operand, channels, samples, packed, rows, columns, added, result.numpy())
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
         """Eq. 3: the gradient of the weight, for a sparse input; dense."""
@@ -147,8 +165,3 @@ class SparseForm:
 def _least(operand: Kept) -> float:
     """What the magnitudes of elements that count exceed."""
     return -1.0 if operand.threshold is None else operand.threshold
-
-
-def _flat(given: Tensor) -> tuple[Any, int, int]:
-    """A batch-last array's numbers, its channels and its samples."""
-    return given.view(-1).numpy(), given.shape[2], given.shape[3]
