@@ -17,7 +17,8 @@ if "NUMBA_THREADING_LAYER" not in os.environ:
     numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined] # torch's own threads, or two pools would fight for the same processors
 
 
-_SOURCES = blake2b(b"".join(each.read_bytes() for each in sorted(Path(__file__).parent.glob("*.py"))), digest_size=4).hexdigest()
+_FILES = sorted(Path(__file__).parent.glob("*.py"))
+_SOURCES = blake2b(b"".join(each.read_bytes() for each in _FILES), digest_size=4).hexdigest()
 """Stands for all files of this folder: numba itself compiles a kernel anew when the kernel's own file changes only."""
 
 
