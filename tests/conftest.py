@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -15,6 +17,17 @@ import swatcost
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a slow one is no fault of a property
 hypothesis.settings.load_profile("any machine")
+
+SMALL = """
+from torch import nn
+
+def build(num_classes=10):
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.1),
+        nn.Flatten(), nn.Linear(16 * 16, num_classes),
+    )
+"""
 
 ZOO_NAMES = list(ZOO)
 
@@ -63,3 +76,24 @@ def trained() -> tuple[swatcost.Network, nn.Module]:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 4, bias=False))
     return swatcost.trace(module, input_shape=(8,)), module
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A network that trains on digits in seconds, as a specification that is valid in the test's folder."""
+    (tmp_path / "small.py").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    return "small.py:build"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For kernels: threads that wait for each other take minutes where processors are busy."""
+    import numba
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    yield
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +14,16 @@ from torch.utils.checkpoint import checkpoint
 
 import swatcost
 from swatcost import reference
-from swatcost.cli import main
 from swatcost.common.errors import SwatcostError
 from swatcost.reference.sparsifier import OVER
-from swatcost.reference.training import resume, run
 
 from .cases import Applied
-from .test_extras import run_without
-from .test_run import SMALL, settings_of, without_times
 
-numba: Any = pytest.importorskip("numba")
+pytest.importorskip("numba")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLOSE = 1e-4
 """Largest difference of outputs and gradients, relative to the largest number of the tensor."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other take minutes where processors are busy."""
-    before = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
 
 
 def convolutions(*middle: nn.Module, channels: int = 8, inplace: bool = False, bias: bool = True) -> nn.Module:
@@ -102,15 +83,6 @@ def compare(
             close(other[2][name].grad, its.grad, name)
     for name, its in one[3].items():
         close(other[3][name].float(), its.float(), name)
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The network of test_run, which processes import as well."""
-    (tmp_path / "small.py").write_text(SMALL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    return "small.py:build"
 
 
 @pytest.fixture
@@ -372,74 +344,3 @@ def test_steps_that_are_counted_run_on_masked_tensors(products: list[str]) -> No
 def test_kernels_that_do_not_exist_are_named(kernels: Any, message: str) -> None:
     with pytest.raises(SwatcostError, match=message):
         converted(nn.Linear(4, 4), torch.randn(2, 4), kernels)
-
-
-def test_misused_kernels_are_one_line(small: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["run", small, "--input-shape", "1,8,8", "--steps", "1", "--weights", "0.8"]
-    for more, message in (
-        (["--kernels", "x"], "'x' is not one of"),
-        (["--kernels", "sparse", "--on", "cuda"], "sparse kernels run on a CPU"),
-    ):
-        assert main([*words, *more]) == 2
-        out, err = capsys.readouterr()
-        assert (out, message in err) == ("", True)
-    done = run_without("numba", *words, "--kernels", "sparse")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1] == "swatcost: sparse kernels need numba: pip install 'swatcost[kernels]'"
-    assert done.stderr.count("\n") == 1
-    assert not list(tmp_path.glob("*.jsonl"))
-
-
-@pytest.mark.parametrize("kernels", ["sparse", "auto"])
-def test_a_run_on_kernels_that_is_resumed_is_the_same_to_the_bit(
-    small: str,
-    tmp_path: Path,
-    kernels: Any,
-) -> None:
-    settings = settings_of(small, data="synthetic", steps=18, kernels=kernels)
-    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
-    run(settings, whole)
-
-    def stop(progress: Any) -> None:
-        if progress.done == 14:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt, match="14 of 18"):
-        run(settings, parts, stop)
-    resume(parts)
-    assert without_times(whole) == without_times(parts)
-    one, other = (torch.load(path.with_suffix(".pt"), weights_only=True) for path in (whole, parts))
-    for name, value in one["model"].items():
-        assert torch.equal(value, other["model"][name])
-
-
-def test_a_hundred_steps_on_digits_are_those_of_the_masked_run(small: str, tmp_path: Path) -> None:
-    """Losses part by 9e-7 of themselves, as do those of the masked run in one thread from those in two (1e-6). A weight
-    whose magnitude rounding lifts over a threshold would count in one run alone, hence the margin.
-    """
-    # layers are measured in the first step and the last, which run on masked tensors
-    given = replace(settings_of(small, steps=100, weights=0.8, acts=0.8), record_every=1000)
-    dense, sparse = (
-        run(replace(given, kernels=kernels), tmp_path / f"{kernels}.jsonl") for kernels in ("dense", "sparse")
-    )
-    for mine, its in zip(sparse.steps, dense.steps, strict=True):
-        assert mine.loss == pytest.approx(its.loss, rel=1e-4)
-    accuracy = dense.tests[-1].accuracy
-    assert accuracy > 0.9
-    assert sparse.tests[-1].accuracy == pytest.approx(accuracy, abs=1.01 / 359)  # a sample of the fifth held out
-
-
-def test_kernels_leave_torch_its_number_of_threads() -> None:
-    """numba starts its threads at the first kernel, and OpenMP then has as many for torch."""
-    lines = (
-        "import torch, swatcost",
-        "from swatcost.reference import convert",
-        "torch.set_num_threads(1)",
-        "module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))",
-        "found = swatcost.estimate(swatcost.trace(module, input_shape=(8,)), weights=0.5, acts=0.5)",
-        "with convert(module, found, kernels='sparse'):",
-        "    assert torch.get_num_threads() == 1",
-        "    module(torch.randn(4, 8)).sum().backward()",
-        "assert torch.get_num_threads() == 1",
-    )
-    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -25,24 +25,6 @@ from swatcost.reference.data import samples
 from swatcost.reference.run_settings import Settings
 from swatcost.reference.training import resume, run
 
-SMALL = """
-from torch import nn
-
-def build(num_classes=10):
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.1),
-        nn.Flatten(), nn.Linear(16 * 16, num_classes),
-    )
-"""
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "small.py").write_text(SMALL)
-    monkeypatch.chdir(tmp_path)
-    return "small.py:build"
-
 
 def settings_of(model: str, **changes: Any) -> Settings:
     given: dict[str, Any] = {"steps": 12, "period": 5, "weights": 0.8, "acts": 0.7, "batch_size": 32, "record_every": 4}
@@ -53,6 +35,25 @@ def without_times(path: Path) -> list[dict[str, Any]]:
     """The lines of a record, without what no two runs share."""
     text = re.sub(rb'"(seconds|topk_seconds)":[^,}]*', rb'"\1":0', path.read_bytes())
     return [json.loads(line) for line in text.splitlines()]
+
+
+def assert_resumed_to_the_bit(settings: Settings, folder: Path) -> None:
+    """A run of 18 steps that is interrupted after 14 and resumed has the record and the weights of a whole one."""
+    whole, parts = folder / "whole.jsonl", folder / "parts.jsonl"
+    run(settings, whole)
+
+    def stop(progress: Any) -> None:
+        if progress.done == 14:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="14 of 18"):
+        run(settings, parts, stop)
+    assert len(read_record(parts).steps) == 14
+    resume(parts)
+    assert without_times(whole) == without_times(parts)
+    one, other = (torch.load(path.with_suffix(".pt"), weights_only=True) for path in (whole, parts))
+    for name, value in one["model"].items():
+        assert torch.equal(value, other["model"][name])
 
 
 def test_a_record_says_what_every_layer_did(small: str, tmp_path: Path) -> None:
@@ -77,22 +78,7 @@ def test_a_record_says_what_every_layer_did(small: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("changes", [{}, {"method": "saw"}, {"method": "meprop", "weights": None, "acts": None,
                                      "grads": 0.5}, {"distribution": "momentum"}, {"over": "random"}])  # fmt: skip
 def test_a_run_that_is_resumed_is_the_same_to_the_bit(small: str, tmp_path: Path, changes: dict[str, Any]) -> None:
-    settings = settings_of(small, data="synthetic", steps=18, **changes)
-    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
-    run(settings, whole)
-
-    def stop(progress: Any) -> None:
-        if progress.done == 14:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt, match="14 of 18"):
-        run(settings, parts, stop)
-    assert len(read_record(parts).steps) == 14
-    resume(parts)
-    assert without_times(whole) == without_times(parts)
-    one, other = (torch.load(path.with_suffix(".pt"), weights_only=True) for path in (whole, parts))
-    for name, value in one["model"].items():
-        assert torch.equal(value, other["model"][name])
+    assert_resumed_to_the_bit(settings_of(small, data="synthetic", steps=18, **changes), tmp_path)
 
 
 def test_a_killed_run_keeps_its_record_and_resumes(small: str, tmp_path: Path) -> None:
