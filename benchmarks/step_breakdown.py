@@ -13,7 +13,6 @@ from unittest.mock import patch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from swatcost.kernels import activation_products, layout
-from swatcost.reference import sparse_form
 from swatcost.reference.sparse_form import SparseForm
 
 _MARK = "part: "
@@ -22,8 +21,7 @@ PACKING, LAYOUT, DENSE_PRODUCTS, UPDATE, REST = "packing", "layout", "dense prod
 _MARKED: tuple[tuple[Any, str, str], ...] = (
     (SparseForm, "forward", PRODUCTS[0]), (SparseForm, "grad_input", PRODUCTS[1]),
     (SparseForm, "grad_weight", PRODUCTS[2]), (SparseForm, "packed", PACKING),
-    (sparse_form, "for_outputs", PACKING), (sparse_form, "for_inputs", PACKING),
-    (sparse_form, "kernels_for_outputs", PACKING), (sparse_form, "kernels_for_inputs", PACKING),
+    (SparseForm, "_sorted", PACKING),
     (layout, "batch_last", LAYOUT), (layout, "batch_first", LAYOUT),
     (activation_products, "beside", LAYOUT), (activation_products, "arranged", LAYOUT),
 )  # fmt: skip

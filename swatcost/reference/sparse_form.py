@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,17 +29,6 @@ from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept
 
 _LARGEST = 2**31  # numbers in an array: kernels keep places in 32 bits
-
-
-class _Orders(NamedTuple):
-    """How weights are sorted for a pass: whole kernels, or single weights."""
-
-    kernels: Callable[[Weights, int], WholeKernels]
-    weights: Callable[[Weights, Axis, Axis, int], Packed]
-
-
-_OF_OUTPUTS = _Orders(kernels_for_outputs, for_outputs)
-_OF_INPUTS = _Orders(kernels_for_inputs, for_inputs)
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ class SparseForm:
         added = np.zeros(filters, np.float32) if bias is None else bias.detach().expand(filters).contiguous().numpy()
         given = batch_last(x)
         result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
-        self._multiply(given, weights, self.rows.forward, self.columns.forward, _OF_OUTPUTS, added, result)
+        self._multiply(given, weights, self.rows.forward, self.columns.forward, added, result)
         return from_batch_last(result, len(x))
 
     def grad_input(self, grad: Tensor, weights: Weights) -> Tensor:
@@ -108,20 +97,26 @@ class SparseForm:
             return from_batch_last(result, len(grad))
         nothing = np.zeros(channels, np.float32)
         for rows, columns in self._backward:
-            self._multiply(given, weights, rows, columns, _OF_INPUTS, nothing, result)
+            self._multiply(given, weights, rows, columns, nothing, result, of_inputs=True)
         return from_batch_last(result, len(grad))
 
     def _multiply(
-        self, given: Tensor, weights: Weights, rows: Axis, columns: Axis, orders: _Orders, added: Any, result: Tensor
-    ) -> None:
+        self, given: Tensor, weights: Weights, rows: Axis, columns: Axis, added: Any, result: Tensor, *,
+        of_inputs: bool = False,
+    ) -> None:  # fmt: skip
         """Writes the products at those pixels that the axes name."""
+        packed = self._sorted(weights, rows, columns, of_inputs)
         operand, channels, samples = given.view(-1).numpy(), given.shape[2], given.shape[3]
-        if are_whole(weights, rows, columns):
-            kernels = orders.kernels(weights, self.groups)
-            multiply_kernels(operand, channels, samples, kernels, rows, columns, added, result.numpy())
+        if isinstance(packed, WholeKernels):
+            multiply_kernels(operand, channels, samples, packed, rows, columns, added, result.numpy())
         else:
-            packed = orders.weights(weights, rows, columns, self.groups)
             multiply(operand, channels, samples, packed, rows, columns, added, result.numpy())
+
+    def _sorted(self, weights: Weights, rows: Axis, columns: Axis, of_inputs: bool) -> Packed | WholeKernels:
+        """The weights in the order in which a product reads them, by inputs or by outputs."""
+        if are_whole(weights, rows, columns):
+            return (kernels_for_inputs if of_inputs else kernels_for_outputs)(weights, self.groups)
+        return (for_inputs if of_inputs else for_outputs)(weights, rows, columns, self.groups)
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
         """Eq. 3: the gradient of the weight, for a sparse input; dense."""
