@@ -15,6 +15,14 @@ from torch.utils.checkpoint import checkpoint
 import swatcost
 from swatcost import reference
 from swatcost.common.errors import SwatcostError
+from swatcost.reference.batch_last import (
+    BatchLastAdaptiveAvgPool,
+    BatchLastAvgPool,
+    BatchLastDropout,
+    BatchLastMaxPool,
+    BatchLastNorm,
+    is_batch_last,
+)
 from swatcost.reference.sparsifier import OVER
 
 from .cases import Applied
@@ -188,6 +196,19 @@ def test_layers_between(build: Callable[[], nn.Module], evaluating: bool, sample
     for part, mode in zip(middle.modules(), modes, strict=True):
         part.training = part.training and mode
     compare(module, torch.randn(samples, 4, 9, 9), steps=1 if evaluating else 3, period=2)
+
+
+@pytest.mark.parametrize("replacement", [
+    BatchLastNorm(8), BatchLastMaxPool(2), BatchLastMaxPool(3, stride=2, padding=1), BatchLastAvgPool(2),
+    BatchLastAdaptiveAvgPool(2), BatchLastDropout(0.3),
+], ids=repr)  # fmt: skip
+def test_replacements_keep_images_batch_last(replacement: nn.Module) -> None:
+    x = torch.randn(8, 8, 8, 16).permute(3, 2, 0, 1).requires_grad_()
+    found = replacement(x)
+    (gradient,) = torch.autograd.grad(found, x, torch.randn(found.permute(2, 3, 1, 0).shape).permute(3, 2, 0, 1))
+    assert is_batch_last(x)
+    assert is_batch_last(found)
+    assert is_batch_last(gradient)
 
 
 def twice(conv: nn.Module) -> nn.Module:

@@ -152,9 +152,9 @@ class _Pooling(nn.Module):
         if not is_batch_last(input) or getattr(self, "return_indices", False):  # indices are those of other images
             return pool(input)
         samples, channels, height, width = input.shape
-        image = input.permute(2, 3, 1, 0).reshape(height, width, channels * samples).permute(2, 0, 1).unsqueeze(0)
-        found = pool(image).squeeze(0).permute(1, 2, 0)
-        return found.reshape(*found.shape[:2], channels, samples).permute(3, 2, 0, 1)
+        image = input.permute(2, 3, 1, 0).reshape(1, height, width, channels * samples).permute(0, 3, 1, 2)
+        found = pool(image).permute(0, 2, 3, 1)  # channels last, as torch pools without a copy
+        return found.reshape(*found.shape[1:3], channels, samples).permute(3, 2, 0, 1)
 
 
 class BatchLastMaxPool(_Pooling, nn.MaxPool2d):
