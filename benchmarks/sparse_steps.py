@@ -227,8 +227,9 @@ def report_of_steps(all_steps: Sequence[Steps]) -> list[str]:
         f"weights, and all take turns in one run: medians and quartiles of {_rounds(all_steps)} rounds. The average "
         f"step is that with thresholds reused, and 1/{PERIOD} of what a step that finds all of them, exactly, takes "
         f"more (medians of {_FINDING}): period {PERIOD}. The speedup is that of the average step over torch's dense "
-        "step. What a step frees stays with the process (glibc's mallopt); otherwise much of it goes back to the system, "
-        f"and 50,000 page faults take up to a fifth of VGG-16's dense step. Other programs had at most {100 * disturbed:.0f} % of the processors.",
+        "step. What a step frees stays with the process (glibc's mallopt); otherwise much of it goes back to the "
+        "system, and 50,000 page faults take up to a fifth of VGG-16's dense step. Other programs had at most "
+        f"{100 * disturbed:.0f} % of the processors.",
         _reached(all_steps),
         _table(all_steps),
         "### Where a sparse step goes",
