@@ -266,7 +266,7 @@ def report(times: Times, steps: Sequence[Steps]) -> str:
         "## Single products",
         "Medians; all kernels of a pass of a layer take turns, with memory as a training step finds it: the caches are "
         "filled with other data, what the layer before writes is just written, the rest was not used for a while "
-        "(`swatcost/reference/timer.py`). Passes and layers were measured one after another, in several runs. "
+        "(`swatcost/reference/timer.py`). Passes and layers were measured one after another. "
         f"Up to {_TRIES} tries are made, until the middle half of the "
         f"times of {DENSE} and {OWN} spans at most {100 * _STEADY:.0f} % of the median; the steadiest counts. "
         f"Other programs had at most {100 * disturbed:.0f} % of the processors.",
