@@ -21,11 +21,11 @@ PACKING, LAYOUT, DENSE_PRODUCTS, UPDATE, REST = "packing", "layout", "dense prod
 _MARKED: tuple[tuple[Any, str, str], ...] = (
     (SparseForm, "forward", PRODUCTS[0]), (SparseForm, "grad_input", PRODUCTS[1]),
     (SparseForm, "grad_weight", PRODUCTS[2]), (SparseForm, "packed", PACKING),
-    (SparseForm, "_sorted", PACKING),
+    (SparseForm, "in_order", PACKING),
     (layout, "batch_last", LAYOUT), (layout, "batch_first", LAYOUT),
     (activation_products, "beside", LAYOUT), (activation_products, "arranged", LAYOUT),
 )  # fmt: skip
-"""Functions that run no operation of torch's, or more than theirs, and the part that each is."""
+"""Functions whose time the profiler cannot attribute by itself, and the part that each belongs to."""
 
 _KINDS = {
     "batch_norm": "normalisation", "convolution": DENSE_PRODUCTS, "mkldnn": DENSE_PRODUCTS, "mm": DENSE_PRODUCTS,

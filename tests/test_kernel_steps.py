@@ -188,7 +188,7 @@ def frozen(module: nn.Module, name: str) -> nn.Module:
 
 @pytest.mark.parametrize("build", NORMS.values(), ids=NORMS)
 @pytest.mark.parametrize(("samples", "evaluating"), [(16, False), (16, True), (5, False)])
-def test_layers_between(build: Callable[[], nn.Module], evaluating: bool, samples: int) -> None:
+def test_layers_between(build: Callable[[], nn.Module], evaluating: bool, samples: int, products: list[str]) -> None:
     torch.manual_seed(0)
     middle = build()
     modes = [part.training for part in middle.modules()]
@@ -196,6 +196,7 @@ def test_layers_between(build: Callable[[], nn.Module], evaluating: bool, sample
     for part, mode in zip(middle.modules(), modes, strict=True):
         part.training = part.training and mode
     compare(module, torch.randn(samples, 4, 9, 9), steps=1 if evaluating else 3, period=2)
+    assert products
 
 
 @pytest.mark.parametrize("replacement", [
@@ -209,6 +210,18 @@ def test_replacements_keep_images_batch_last(replacement: nn.Module) -> None:
     assert is_batch_last(x)
     assert is_batch_last(found)
     assert is_batch_last(gradient)
+
+
+@pytest.mark.parametrize("samples", [1, 5, 16])
+def test_norms_of_samples_that_lie_last_are_torch_s(samples: int) -> None:
+    x, grad = torch.randn(6, 5, 3, samples).permute(3, 2, 0, 1), torch.randn(samples, 3, 6, 5)
+    found = []
+    for kind in (nn.BatchNorm2d, BatchLastNorm):
+        given = x.detach().requires_grad_()
+        output = kind(3)(given)
+        found.append((output.detach(), *torch.autograd.grad(output, given, grad)))
+    for mine, its in zip(*found, strict=True):
+        close(mine, its)
 
 
 def twice(conv: nn.Module) -> nn.Module:
@@ -257,10 +270,13 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize(("samples", "method"), [(16, "swat"), (5, "swat"), (16, "saw")])
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-def test_networks(build: Callable[[], tuple[nn.Module, tuple[int, ...]]], samples: int, method: str) -> None:
+def test_networks(
+    build: Callable[[], tuple[nn.Module, tuple[int, ...]]], samples: int, method: str, products: list[str]
+) -> None:
     torch.manual_seed(0)
     module, shape = build()
     compare(module, torch.randn(samples, *shape), method=method, steps=2)
+    assert bool(products) == (not isinstance(module, nn.Conv3d))
 
 
 @pytest.mark.parametrize("change", ["no gradient of the input", "double precision", "autocast", "no_grad", "inference",
@@ -292,8 +308,6 @@ def test_inputs_and_contexts(change: str, products: list[str]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_norms_of_other_numbers_are_torch_s(dtype: torch.dtype) -> None:
-    from swatcost.reference.batch_last import BatchLastNorm
-
     found = []
     for kind in (nn.BatchNorm2d, BatchLastNorm):
         torch.manual_seed(0)
@@ -361,7 +375,6 @@ def test_steps_that_are_counted_run_on_masked_tensors(products: list[str]) -> No
         assert products
 
 
-@pytest.mark.parametrize(("kernels", "message"), [("x", "kernels 'x': choose from dense, sparse, auto")])
-def test_kernels_that_do_not_exist_are_named(kernels: Any, message: str) -> None:
-    with pytest.raises(SwatcostError, match=message):
-        converted(nn.Linear(4, 4), torch.randn(2, 4), kernels)
+def test_kernels_that_do_not_exist_are_named() -> None:
+    with pytest.raises(SwatcostError, match="kernels 'x': choose from dense, sparse, auto"):
+        converted(nn.Linear(4, 4), torch.randn(2, 4), "x")

@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -23,6 +25,8 @@ from torch.nn import functional
 
 numba: Any = pytest.importorskip("numba")
 
+from swatcost.reference import batch_last as in_batch_last  # noqa: E402
+from swatcost.reference import sparse_form  # noqa: E402
 from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last, is_batch_last  # noqa: E402
 from swatcost.reference.kernel_products import KernelProduct, Reads, SparseKernels  # noqa: E402
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm  # noqa: E402
@@ -36,17 +40,24 @@ ORDERS = ("samples first", "batch last", "samples last", "channels last", "every
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _fresh_memory_is_nan() -> Iterator[None]:
-    """torch.empty gives NaN, so that a result that nobody wrote is seen; torch computes what is expected in one thread,
-    as threads that wait for each other take minutes where processors are busy.
-    """
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), numba.get_num_threads()
-    torch.use_deterministic_algorithms(True)
+def _one_thread() -> Iterator[None]:
+    """For torch: threads that wait for each other take minutes where processors are busy."""
+    before = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.use_deterministic_algorithms(before[0])
-    torch.set_num_threads(before[1])
-    numba.set_num_threads(before[2])
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
+
+
+@contextmanager
+def fresh_memory_is_nan() -> Iterator[None]:
+    """So that a result that nobody wrote is seen."""
+
+    def empty(*shape: int) -> Tensor:
+        return torch.full(shape, torch.nan)
+
+    with patch.object(in_batch_last, "empty", empty), patch.object(sparse_form, "empty", empty):
+        yield
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Case:
     thresholds: tuple[float | None, float | None] = (1, 1)
     orders: tuple[str, str] = ("samples first", "samples first")
     bias: bool = True
+    whole_kernels: bool = False  # kept or dropped, each
     seed: int = 0
     threads: int = 2
 
@@ -124,6 +136,10 @@ def check(case: Case) -> None:
     channels, filters = case.groups * case.channels, case.groups * case.filters
     x = in_order(integers(case.samples, channels, *case.size, generator=generator), case.orders[0])
     weight = integers(filters, case.channels, *case.kernel, generator=generator)
+    if case.whole_kernels:
+        threshold = case.thresholds[0] or 0
+        kept = torch.rand(filters, case.channels, 1, 1, generator=generator) < 0.5
+        weight = (threshold + 1 + weight.abs()) * weight.sign().where(weight != 0, torch.ones(())) * kept
     bias = integers(filters, generator=generator) if case.bias else None
     sparse = SparseForm.of(case.form, x, weight)
     shape = case.samples, filters, sparse.rows.output, sparse.columns.output
@@ -131,9 +147,10 @@ def check(case: Case) -> None:
     expected = by_torch(case.form, x, weight, bias, grad, case.thresholds)
     weights = sparse.packed(Kept(weight, case.thresholds[0]))
     before = x.clone(), weight.clone(), grad.clone()
-    output = sparse.forward(x, weights, bias)
-    grad_input = sparse.grad_input(grad, weights)
-    grad_weight = sparse.grad_weight(grad, Kept(x, case.thresholds[1]))
+    with fresh_memory_is_nan():
+        output = sparse.forward(x, weights, bias)
+        grad_input = sparse.grad_input(grad, weights)
+        grad_weight = sparse.grad_weight(grad, Kept(x, case.thresholds[1]))
     for name, mine, its in zip(("forward", "grad_input", "grad_weight"), (output, grad_input, grad_weight), expected,
                                strict=True):  # fmt: skip
         assert mine.shape == its.shape, name
@@ -148,8 +165,8 @@ def cases(draw: st.DrawFn, most_samples: int = 80, most_channels: int = 20, most
     pairs = {
         name: (draw(span), draw(span))
         for name, span in (
-            ("kernel", st.integers(1, 4)),
-            ("stride", st.integers(1, 5)),
+            ("kernel", st.sampled_from((1, 2, 3, 3, 4))),
+            ("stride", st.sampled_from((1, 1, 1, 2, 3, 4, 5))),
             ("padding", st.integers(0, 5)),
             ("dilation", st.integers(1, 3)),
         )
@@ -168,6 +185,7 @@ def cases(draw: st.DrawFn, most_samples: int = 80, most_channels: int = 20, most
         thresholds=(draw(thresholds), draw(thresholds)),
         orders=(draw(st.sampled_from(ORDERS)), draw(st.sampled_from(ORDERS))),
         bias=draw(st.booleans()),
+        whole_kernels=draw(st.booleans()),
         seed=draw(st.integers(0, 999)),
         threads=draw(st.sampled_from((1, 1, 2))),
         **pairs,
@@ -358,6 +376,7 @@ def test_operands_that_do_not_fit_are_left_to_torch_to_refuse(module: Any, shape
 def test_what_kernels_cannot_compute_is_left_to_torch(change: str) -> None:
     x, weight, form = torch.randn(2, 4, 8, 8), torch.randn(6, 4, 3, 3), ConvForm((1, 1), (0, 0), (1, 1))
     assert SparseKernels().suit(x, weight, form)
+    assert not SparseKernels().suit(x.to("meta"), weight.to("meta"), form)
     if change in ("double", "half", "bfloat16"):
         x, weight = getattr(x, change)(), getattr(weight, change)()
     if change == "transposed":
@@ -365,12 +384,18 @@ def test_what_kernels_cannot_compute_is_left_to_torch(change: str) -> None:
     if change == "volumes":
         x, weight, form = x[:, :, None], weight[:, :, None], ConvForm((1,) * 3, (0,) * 3, (1,) * 3)
     assert not SparseKernels().suit(x, weight, form)
-    assert not SparseKernels().suit(x.to("meta"), weight.to("meta"), form)
 
+
+EVERY_PRODUCT = (
+    Case(20, 1, 2, 3, (4, 5), (3, 3), padding=(1, 1), whole_kernels=True),
+    Case(5, 1, 20, 18, (1, 1), (1, 1)),
+    Case(40, 2, 2, 3, (5, 4), (2, 3), stride=(2, 1)),
+)
+"""Whole kernels, a linear layer, and weights one by one."""
 
 SMALL = """
 from hypothesis import given, seed, settings
-from tests.test_sparse_kernels import Case, check, cases
+from tests.test_sparse_kernels import EVERY_PRODUCT, Case, check, cases
 
 @seed(1)
 @settings(max_examples=EXAMPLES, database=None, deadline=None)
@@ -379,6 +404,8 @@ def run(case):
     check(case)
 
 run()
+for case in EVERY_PRODUCT:
+    check(case)
 from numba.core.config import DISABLE_JIT
 print("interpreted" if DISABLE_JIT else "compiled")
 """

@@ -74,7 +74,7 @@ def products_of_rows(operand: Any, threshold: float, copy: Any, samples: int, re
     operand: flat, of (inputs, samples). copy: the output gradient, by `beside`.
     """
     filters, inputs = result.shape
-    values, places = np.empty(inputs * samples + LANES, np.float32), np.empty(inputs * samples + LANES, np.int32)
+    values, places = np.empty(inputs * samples, np.float32), np.empty(inputs * samples, np.int32)
     ends = np.empty(inputs, np.int64)
     _products_of_rows(
         (0,) * (copy.shape[3] // LANES), operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], samples,

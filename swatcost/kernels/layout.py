@@ -39,7 +39,10 @@ def batch_first(given: Any, copy: Any) -> None:
 
 
 def exchange(given: Any, copy: Any, these: Matrices, those: Matrices, *, count: int, lines: int, columns: int) -> None:
-    """Copies matrices (lines, columns) to transposed ones: copy[place of m + pitch · column + line]."""
+    """Transposes `count` matrices of lines and columns.
+
+    copy[m · those.apart + column · those.pitch + line] = given[m · these.apart + line · these.pitch + column]
+    """
     _exchange(given.reshape(-1), copy.reshape(-1), *these, *those, count, lines, columns)
 
 

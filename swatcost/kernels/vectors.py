@@ -21,12 +21,12 @@ Vectors = tuple[Any, ...]
 
 
 def filled(like: tuple[int, ...], value: Any) -> Vectors:
-    """As many vectors of one number as `like` is long."""
+    """`len(like)` vectors whose lanes all equal `value`."""
     return tuple(np.full(LANES, value, np.float32) for _ in like)
 
 
 def load(like: tuple[int, ...], array: Any, at: int) -> Vectors:
-    """As many vectors as `like` is long, from array[at] on."""
+    """`len(like)` vectors, read from array[at:]."""
     return tuple(_part(array, at, place).copy() for place in range(len(like)))
 
 
@@ -54,8 +54,9 @@ def compress(array: Any, at: int, threshold: Any, first: Any, step: Any, values:
     """
     given = _part(array, at, 0)
     kept = np.flatnonzero(np.abs(given) > threshold)
-    _part(values, to, 0)[: len(kept)] = given[kept]
-    _part(places, to, 0)[: len(kept)] = first + step * kept
+    for result, found, arbitrary in ((values, given[kept], np.nan), (places, first + step * kept, -(2**31))):
+        _part(result, to, 0)[: len(kept)] = found
+        _part(result, to, 0)[len(kept) :] = arbitrary
     return len(kept)
 
 

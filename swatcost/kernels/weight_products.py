@@ -54,7 +54,7 @@ def multiply_rows(operand: Any, weights: Weights, samples: int, result: Any) -> 
 
 
 def chunks(samples: int, widest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Where samples begin that are taken so many vectors at a time: as many as go, then what is left of them."""
+    """Yields (first sample, like) for runs of `widest`, half as many, … 1 vectors, each over all samples it can."""
     first = 0
     while widest:
         if samples - first >= LANES * widest:
@@ -65,7 +65,7 @@ def chunks(samples: int, widest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 @compiled
 def inside(shifts: Any, position: int, size: int) -> tuple[int, int]:
-    """Which of some increasing shifts stay inside from a position on: from the first number to below the second."""
+    """The half-open range of increasing shifts with 0 <= position + shift < size."""
     low, high = 0, len(shifts)
     while low < high and position + shifts[low] < 0:
         low += 1

@@ -27,7 +27,7 @@ def padded(samples: int) -> int:
 def empty(*shape: int) -> Tensor:
     """An uninitialised tensor, in whole lines of the cache.
 
-    numpy asks the system for large pages, which are fewer to prepare and to look up.
+    numpy asks the system for huge pages: fewer page faults, and fewer misses when addresses are looked up.
     """
     count = prod(shape)
     memory = np.empty(count + LANES, np.float32)
@@ -36,8 +36,10 @@ def empty(*shape: int) -> Tensor:
 
 
 def is_batch_last(x: Tensor) -> bool:
-    """Whether an image batch lies batch-last, and not in the usual order as well."""
-    return x.dim() == 4 and x.permute(2, 3, 1, 0).is_contiguous() and not x.is_contiguous()
+    """Whether images lie as kernels write them: batch-last, in whole vectors, and not in the usual order as well."""
+    if x.dim() != 4 or len(x) % LANES or x.device.type != "cpu":
+        return False
+    return x.permute(2, 3, 1, 0).is_contiguous() and not x.is_contiguous()
 
 
 def batch_last(x: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ def has_numba() -> bool:
 def chosen(choice: KernelChoice, estimate: Estimate) -> Mapping[str, frozenset[Pass]]:
     """The passes that run on sparse kernels, by weight.
 
-    With "auto", those that the estimate's device runs faster so, masking included; none if it has no times for them.
+    With "auto", those that the estimate's device profile predicts to be faster on them, counting the masking that they
+    save; none if it has no times for them.
     """
     weights = {layer.weight for layer, _ in estimate.plan.by_weight(estimate.network)}
     if choice != "auto":

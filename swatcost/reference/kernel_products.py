@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from swatcost.kernels.compiled import use_threads
+from swatcost.kernels.vectors import LANES
 from swatcost.network.passes import PASSES, Pass
-from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last
+from swatcost.reference.batch_last import batch_first, batch_last
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept, own_tensor
 from swatcost.reference.sparse_form import SparseForm
@@ -124,7 +125,9 @@ class KernelProduct(torch.autograd.Function):
             if ways["forward"] == "sparse":
                 return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
             found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
-            return from_batch_last(batch_last(found), len(x)) if found.dim() == 4 else own_tensor(found)
+            if found.dim() == 4 and len(found) % LANES == 0:
+                found = batch_last(found).permute(3, 2, 0, 1)
+            return own_tensor(found)
 
     @staticmethod
     @once_differentiable

@@ -57,7 +57,7 @@ def laid(x: Tensor) -> Tensor:
 
 
 def _threshold(density: float) -> float:
-    """What so many magnitudes of evenly distributed numbers from −1 to 1 exceed."""
+    """The magnitude that a fraction `density` of numbers uniform in [−1, 1] exceeds."""
     return 1.0 - density
 
 

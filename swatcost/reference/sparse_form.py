@@ -33,7 +33,7 @@ _LARGEST = 2**31  # numbers in an array: kernels keep places in 32 bits
 
 @dataclass(frozen=True)
 class SparseForm:
-    """How sparse kernels multiply a layer's operands: a convolution over images, as which a linear layer is one pixel.
+    """A layer as the kernels see it: a convolution over images; a linear layer is 1 × 1, over images of one pixel.
 
     `weight` is the shape of the weight: filters, channels of a group, height and width of the kernel.
     """
@@ -70,7 +70,11 @@ class SparseForm:
         """Whether there is an output, and places in batch-last arrays and in gradients side by side fit in 32 bits."""
         filters, channels, *_ = self.weight
         before = self.rows.size * self.columns.size * self.groups * channels
-        after = self.rows.output * self.columns.output * max(filters, LANES)
+        # grad_weight adds a pixel's place among all outputs to that of a tap, before it knows which are inside
+        reach = -(-self.rows.size // self.rows.stride) * self.columns.output - (
+            -self.columns.size // self.columns.stride
+        )
+        after = max(self.rows.output * self.columns.output, reach) * max(filters, LANES)
         whole = padded(samples) * max(before, after) < _LARGEST and math.prod(self.weight) < _LARGEST
         return whole and min(self.rows.output, self.columns.output) > 0
 
@@ -88,7 +92,7 @@ class SparseForm:
         return from_batch_last(result, len(x))
 
     def grad_input(self, grad: Tensor, weights: Weights) -> Tensor:
-        """Eq. 2: the gradient of the input, for sparse weights."""
+        """Eq. 2: the gradient of the images (samples, channels, height, width), from that of the output."""
         given = batch_last(grad)
         channels = self.groups * self.weight[1]
         result = empty(self.rows.size, self.columns.size, channels, given.shape[3])
@@ -105,21 +109,21 @@ class SparseForm:
         of_inputs: bool = False,
     ) -> None:  # fmt: skip
         """Writes the products at those pixels that the axes name."""
-        packed = self._sorted(weights, rows, columns, of_inputs)
+        packed = self.in_order(weights, rows, columns, of_inputs)
         operand, channels, samples = given.view(-1).numpy(), given.shape[2], given.shape[3]
         if isinstance(packed, WholeKernels):
             multiply_kernels(operand, channels, samples, packed, rows, columns, added, result.numpy())
         else:
             multiply(operand, channels, samples, packed, rows, columns, added, result.numpy())
 
-    def _sorted(self, weights: Weights, rows: Axis, columns: Axis, of_inputs: bool) -> Packed | WholeKernels:
+    def in_order(self, weights: Weights, rows: Axis, columns: Axis, of_inputs: bool) -> Packed | WholeKernels:
         """The weights in the order in which a product reads them, by inputs or by outputs."""
         if are_whole(weights, rows, columns):
             return (kernels_for_inputs if of_inputs else kernels_for_outputs)(weights, self.groups)
         return (for_inputs if of_inputs else for_outputs)(weights, rows, columns, self.groups)
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
-        """Eq. 3: the gradient of the weight, for a sparse input; dense."""
+        """Eq. 3: the gradient of the weight, dense, from that of the output and sparse images x."""
         given, gradient = batch_last(x.tensor), batch_last(grad)
         filters, channels, height, width = self.weight
         of_group, samples = filters // self.groups, given.shape[3]
@@ -158,5 +162,5 @@ class SparseForm:
 
 
 def _least(operand: Kept) -> float:
-    """What the magnitudes of elements that count exceed."""
+    """The threshold as kernels take it: -1 keeps every number, zeros included."""
     return -1.0 if operand.threshold is None else operand.threshold

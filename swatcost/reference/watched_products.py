@@ -1,4 +1,4 @@
-"""Products that an observer of a step is told of, as torch does not see the program's own kernels."""
+"""Reports the program's own kernels to an observer of a step, as torch's hooks do not see them."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Watcher(Protocol):
-    """What is told of products."""
+    """Observes products."""
 
     def product(self, elements: int) -> AbstractContextManager[None]:
-        """A context in which a product with so many results is computed, with all that this takes."""
+        """The context around one product with `elements` results, its packing and copies included."""
         ...
 
 
@@ -18,7 +18,7 @@ _watchers: list[Watcher] = []
 
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
-    """Tells a watcher of all products meanwhile."""
+    """The watcher observes all products within it, and none that was there before does."""
     _watchers.append(watcher)
     try:
         yield
@@ -27,5 +27,5 @@ def watching(watcher: Watcher) -> Iterator[None]:
 
 
 def watched_product(elements: int) -> AbstractContextManager[None]:
-    """The context to compute a layer's product in, whose results are so many."""
+    """The context in which a product with `elements` results is to be computed."""
     return _watchers[-1].product(elements) if _watchers else nullcontext()
