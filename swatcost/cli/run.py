@@ -67,7 +67,7 @@ def data_option(default: str) -> Decorator:
     "--record-every",
     type=CountType(),
     metavar="N",
-    help="Measure layers every N steps.  [default: a twentieth of the run]",
+    help="Measure layers every N steps.  [default: a twentieth of the run; at least 100 with sparse kernels]",
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FILE", help="Resume an interrupted run.")
 @click.option(
@@ -116,7 +116,9 @@ def command(
     elif resume is None and not METHODS.choose(settings.method).selects:
         for name in ("period", "selection", "one_sample", "ahead"):
             no_difference(name, f"method {settings.method} selects nothing by Top-K")
-    steps = f"{settings.steps:,} steps of {settings.model} on {settings.on}"
+    if resume is None and settings.kernels != "auto":
+        no_difference("device", f"--kernels {settings.kernels} goes by no profile")
+    steps = f"{settings.steps:,} step{'s' * (settings.steps > 1)} of {settings.model} on {settings.on}"
     sentence = f"{steps}, record to {record}, checkpoint to {record.with_suffix('.pt')}"
     with LongWork(settings.model, _described) as work:
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+from swatcost.common.errors import SwatcostError
 from swatcost.estimate import Estimate
 from swatcost.network.passes import PASSES, Pass
 from swatcost.timed_step import attainable_of
@@ -28,12 +29,17 @@ def chosen(choice: KernelChoice, estimate: Estimate) -> Mapping[str, frozenset[P
     """The passes that run on sparse kernels, by weight.
 
     With "auto", those that the estimate's device profile predicts to be faster on them, counting the masking that they
-    save; none if it has no times for them.
+    save. Raises SwatcostError if it has no times for them.
     """
     weights = {layer.weight for layer, _ in estimate.plan.by_weight(estimate.network)}
     if choice != "auto":
         passes: frozenset[Pass] = frozenset(PASSES if choice == "sparse" else ())
         return dict.fromkeys(weights, passes)
+    if not any(each.name in OWN_KERNELS for each in estimate.device.kernels):
+        raise SwatcostError(
+            f"kernels 'auto': the profile of {estimate.device.name} has no times of swatcost's own kernels; name a "
+            "device that has, such as epyc2 or one that swatcost calibrate writes"
+        )
     layers = estimate.network.counted_layers
     found: dict[str, frozenset[Pass]] = dict.fromkeys(weights, frozenset())
     for each in step_on_own_kernels(estimate).choices:

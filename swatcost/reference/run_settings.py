@@ -15,6 +15,7 @@ from swatcost.reference.scopes import RUNNING
 
 LARGEST_RATE = 1e6  # larger ones overflow float32 within a few steps
 _MEASURED = 20  # default number of steps of a run in which layers are measured
+_FAR = 100  # steps between measured ones, at least, where others run on sparse kernels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,13 @@ class Settings:
                 raise SwatcostError(f"{name} {getattr(self, name)!r}: give a number from 0 to {LARGEST_RATE:g}")
         checked_seed(self.seed)
         if self.on == "cuda" and self.kernels != "dense":
-            raise SwatcostError(f"kernels {self.kernels!r}: sparse kernels run on a CPU, leave it out with on 'cuda'")
+            raise SwatcostError(
+                f"kernels {self.kernels!r}: sparse kernels run on a CPU only, leave it out with on 'cuda'"
+            )
+        if self.kernels != "dense" and not (
+            self.weights or self.acts or self.grads or self.follows_momentum or self.source
+        ):
+            raise SwatcostError(f"kernels {self.kernels!r}: nothing is sparse, give weights or acts, or leave it out")
         if self.on == "cuda" and not torch.cuda.is_available():
             raise SwatcostError("on 'cuda': torch finds no usable GPU")
         if self.on not in ("cpu", "cuda"):
@@ -75,8 +82,8 @@ class Settings:
 
     @property
     def measures_every(self) -> int:
-        """The interval at which layers are measured [steps]."""
-        return self.record_every or max(1, self.steps // _MEASURED)
+        """The interval at which layers are measured [steps]: on masked tensors, whatever the kernels are."""
+        return self.record_every or max(1 if self.kernels == "dense" else _FAR, self.steps // _MEASURED)
 
     @property
     def follows_momentum(self) -> bool:

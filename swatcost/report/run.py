@@ -11,6 +11,13 @@ from swatcost.report.sheet import Sheet, Table
 
 _ROOM_FOR_ALL = 96  # columns
 
+_KERNELS = {
+    "dense": "dense kernels",
+    "sparse": "sparse kernels",
+    "auto": "the faster of sparse and dense kernels",
+}
+"""What computes products, by the setting's value."""
+
 
 def sheet(record: Record, layers: bool = False) -> Sheet:
     return Sheet(
@@ -26,7 +33,8 @@ def _opening(record: Record) -> list[str]:
     return [
         f"{settings['model']}, input {shape(header.input_shape)}, on {header.data}, {header.classes} classes",
         f"{settings['method']}, {settings['distribution']}: {', '.join(asked) or 'no target sparsity'}; Top-K every "
-        f"{settings['period']} iterations; batch {settings['batch_size']}, seed {settings['seed']}, {settings['on']}",
+        f"{settings['period']} iterations; batch {settings['batch_size']}, seed {settings['seed']}, {settings['on']}, "
+        f"{_KERNELS[settings.get('kernels', 'dense')]}",
     ]
 
 
@@ -98,13 +106,19 @@ def _drift(first: LayerRecord, last: LayerRecord) -> str:
 
 
 def _notes(record: Record) -> list[str]:
+    kernels, measured = record.header.settings.get("kernels", "dense"), len(record.measured)
+    times = "The step time excludes measured steps, which take longer."
+    if measured == len(record.steps):
+        times = "Every step was measured, which takes longer than a step alone."
     return [
         f"{record.path} has every layer in {len(record.measured)} measured steps; weights, optimizer state and "
         "thresholds are in the .pt file beside it.",
         "Before masking: zeros of a layer's input such as ReLU's. Drift: of the weight threshold since the first "
         "measured step. Executed: pairs of operands that are both present (no padding, no masked element).",
-        "The step time excludes measured steps, which take longer.",
-        "Masked tensors are dense here: the reference saves neither time nor memory, it counts what could be saved.",
+        times,
+        "Masked tensors are dense here: the reference saves neither time nor memory, it counts what could be saved."
+        if kernels == "dense"
+        else "Sparse kernels save time, not memory. Measured steps run on masked tensors, which are dense.",
     ]
 
 

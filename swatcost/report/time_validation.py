@@ -8,7 +8,7 @@ from swatcost.reference.time_validation import TimeValidation
 from swatcost.reference.timed_steps import Repeated, TimedPart, TimedStep, TimedSteps
 from swatcost.report.estimate import machine, setting, title, unmeasured
 from swatcost.report.layer_times import UNKNOWN, error, layer_table
-from swatcost.report.numbers import percent, seconds
+from swatcost.report.numbers import percent, seconds, times
 from swatcost.report.sheet import Caveat, Sheet, Table
 from swatcost.report.time_notes import dense_step_source
 
@@ -67,7 +67,23 @@ def _steps(validation: TimeValidation) -> Table:
             predicted, measured = average
             name = f"{executed.kernels}, on average"
             rows.append([name, _seconds(predicted), seconds(measured), "", error(predicted, measured)])
+    rows += [[f"speedup, {kernels}", *gains, "", ""] for kernels, gains in _speedups(validation).items()]
     return Table(["step", "predicted", "measured", "middle half", "error"], rows)
+
+
+def _speedups(validation: TimeValidation) -> dict[str, list[str]]:
+    """The dense step over the average one of each other kind, predicted and measured."""
+    dense, *others = validation.executed
+    found = {}
+    for executed in others:
+        if (average := executed.average(validation.estimate.topk_period)) is not None:
+            predicted, measured = average
+            known = dense.step.predicted is not None and predicted is not None
+            found[executed.kernels] = [
+                times(dense.step.predicted / predicted) if known else UNKNOWN,
+                times(dense.step.measured.median / measured),
+            ]
+    return found
 
 
 def _called(executed: TimedSteps, step: TimedStep) -> str:
@@ -213,9 +229,9 @@ def _of_kernels(validation: TimeValidation) -> list[str]:
     if len(validation.executed) < 3:
         return []
     return [
-        "Sparse steps are the same with the program's own sparse kernels in those passes of layers that "
-        f"{validation.estimate.device.name} has faster so. Picking out, ordering and copying operands are part of the "
-        "pass that needs it, as is the masking for dense kernels. The rest is predicted as in a dense step."
+        "Sparse steps are the same with the program's own sparse kernels in those passes of layers that are faster with "
+        f"them by the profile of {validation.estimate.device.name}. Picking out, ordering and copying operands are part "
+        "of the pass that needs it, as is the masking for dense kernels. The rest is predicted as in a dense step."
     ]
 
 
