@@ -28,10 +28,13 @@ def test_misused_kernels_are_one_line(
     for more, message in (
         (["--kernels", "x"], "'x' is not one of"),
         (["--kernels", "sparse", "--on", "cuda"], "sparse kernels run on a CPU"),
+        (["--kernels", "auto", "--device", "rtx2080ti"], "rtx2080ti has no times of swatcost's own kernels"),
     ):
         assert main([*words, *more]) == 2
         out, err = capsys.readouterr()
         assert (out, message in err) == ("", True)
+    assert main([*words[:-2], "--kernels", "sparse"]) == 2
+    assert "nothing is sparse" in capsys.readouterr().err
     done = run_without("numba", *words, "--kernels", "sparse")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == "swatcost: sparse kernels need numba: pip install 'swatcost[kernels]'"
@@ -42,6 +45,16 @@ def test_misused_kernels_are_one_line(
 @pytest.mark.parametrize("kernels", ["sparse", "auto"])
 def test_a_run_on_kernels_that_is_resumed_is_the_same_to_the_bit(small: str, tmp_path: Path, kernels: Any) -> None:
     assert_resumed_to_the_bit(settings_of(small, data="synthetic", steps=18, kernels=kernels), tmp_path)
+
+
+def test_few_steps_are_measured_on_masked_tensors(small: str, tmp_path: Path) -> None:
+    """So that most run on sparse kernels, in a short run too."""
+    asked = settings_of(small, data="synthetic", steps=12, kernels="sparse", record_every=None)
+    done = run(asked, tmp_path / "run.jsonl")
+    assert [step.step for step in done.measured] == [0, 11]
+    shown = str(done)
+    assert "sparse kernels" in shown
+    assert "dense kernels" not in shown
 
 
 def test_a_hundred_steps_on_digits_are_those_of_the_masked_run(small: str, tmp_path: Path) -> None:

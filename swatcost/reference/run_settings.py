@@ -55,7 +55,7 @@ class Settings:
     seed: int = 0
     on: str = "cpu"
     kernels: KernelChoice = "dense"
-    device: str | None = None
+    device: str | None = RUNNING.defaults["device"]
     record_every: int | None = None
 
     def __post_init__(self) -> None:

@@ -74,15 +74,12 @@ def _steps(validation: TimeValidation) -> Table:
 def _speedups(validation: TimeValidation) -> dict[str, list[str]]:
     """The dense step over the average one of each other kind, predicted and measured."""
     dense, *others = validation.executed
-    found = {}
+    start, found = dense.step.predicted, {}
     for executed in others:
         if (average := executed.average(validation.estimate.topk_period)) is not None:
             predicted, measured = average
-            known = dense.step.predicted is not None and predicted is not None
-            found[executed.kernels] = [
-                times(dense.step.predicted / predicted) if known else UNKNOWN,
-                times(dense.step.measured.median / measured),
-            ]
+            foreseen = UNKNOWN if start is None or predicted is None else times(start / predicted)
+            found[str(executed.kernels)] = [foreseen, times(dense.step.measured.median / measured)]
     return found
 
 
@@ -229,9 +226,10 @@ def _of_kernels(validation: TimeValidation) -> list[str]:
     if len(validation.executed) < 3:
         return []
     return [
-        "Sparse steps are the same with the program's own sparse kernels in those passes of layers that are faster with "
-        f"them by the profile of {validation.estimate.device.name}. Picking out, ordering and copying operands are part "
-        "of the pass that needs it, as is the masking for dense kernels. The rest is predicted as in a dense step."
+        "Sparse steps are the same with the program's own sparse kernels in those passes of layers that are faster "
+        f"with them by the profile of {validation.estimate.device.name}. Picking out, ordering and copying operands "
+        "are part of the pass that needs it, as is the masking for dense kernels. The rest is predicted as in a dense "
+        "step."
     ]
 
 
