@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import swatcost
@@ -18,7 +19,6 @@ from swatcost.common.errors import SwatcostError
 from swatcost.reference.batch_last import (
     BatchLastAdaptiveAvgPool,
     BatchLastAvgPool,
-    BatchLastDropout,
     BatchLastMaxPool,
     BatchLastNorm,
     is_batch_last,
@@ -201,7 +201,7 @@ def test_layers_between(build: Callable[[], nn.Module], evaluating: bool, sample
 
 @pytest.mark.parametrize("replacement", [
     BatchLastNorm(8), BatchLastMaxPool(2), BatchLastMaxPool(3, stride=2, padding=1), BatchLastAvgPool(2),
-    BatchLastAdaptiveAvgPool(2), BatchLastDropout(0.3),
+    BatchLastAdaptiveAvgPool(2),
 ], ids=repr)  # fmt: skip
 def test_replacements_keep_images_batch_last(replacement: nn.Module) -> None:
     x = torch.randn(8, 8, 8, 16).permute(3, 2, 0, 1).requires_grad_()
@@ -230,6 +230,13 @@ def twice(conv: nn.Module) -> nn.Module:
 
 def recomputed(body: nn.Module, reentrant: bool) -> nn.Module:
     return Applied(lambda self, x: checkpoint(self.body, x, use_reentrant=reentrant), {"body": body})
+
+
+def drawn(x: Tensor) -> Tensor:
+    """Through functions that draw numbers in the order of memory, out of place and in place."""
+    x = functional.alpha_dropout(functional.dropout(x, 0.3), 0.3, True)
+    x = functional.rrelu(x * torch.rand_like(x), 0.1, 0.9, True)
+    return functional.dropout(x + 0.1 * torch.randn_like(x), 0.2, True, True)
 
 
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
@@ -263,6 +270,15 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
     "a part of the output": lambda: (Applied(lambda self, x: self.b(self.a(x)[:, 1:4, ::2])[:3],
                                              {"a": nn.Conv2d(4, 6, 3), "b": nn.Conv2d(3, 3, 2)}), (4, 9, 9)),
     "one number": lambda: (Applied(lambda self, x: self.a(x).sum(), {"a": nn.Conv2d(4, 6, 3)}), (4, 9, 9)),
+    "torch's view": lambda: (Applied(lambda self, x: self.b(self.a(x).view(len(x), -1)),
+                                     {"a": nn.Conv2d(4, 6, 3), "b": nn.Linear(294, 3)}), (4, 9, 9)),
+    "draws": lambda: (Applied(lambda self, x: self.b(drawn(self.a(x))), {"a": nn.Conv2d(4, 6, 3),
+                                                                         "b": nn.Conv2d(6, 3, 2)}), (4, 9, 9)),
+    "draws of rows": lambda: (Applied(lambda self, x: self.b(drawn(self.a(x))), {"a": nn.Linear(4, 6),
+                                                                                 "b": nn.Linear(6, 3)}), (5, 4)),
+    "dropout between linear layers": lambda: (nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 8),
+                                                            nn.Dropout(0.3, inplace=True), nn.Linear(8, 3)), (4,)),
+    "a checkpointed dropout": lambda: (recomputed(convolutions(nn.Dropout(0.3)), False), (4, 9, 9)),
     "wrapped": lambda: (nn.DataParallel(convolutions()), (4, 9, 9)),
 }  # fmt: skip
 
@@ -333,6 +349,27 @@ def test_operands_of_the_wrong_size_raise_torch_s_error(kernels: Any) -> None:
     module = convolutions()
     with converted(module, torch.randn(2, 4, 9, 9), kernels), pytest.raises(RuntimeError, match="channels"):
         module(torch.randn(2, 5, 9, 9))
+
+
+@pytest.mark.parametrize("kernels", ["dense", "sparse"])
+def test_one_sample_without_a_batch(kernels: Any) -> None:
+    module, x = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)), torch.randn(4)
+    with converted(module, torch.randn(2, 4), kernels):
+        module(x).sum().backward()
+    assert module[1].bias.grad is not None
+    assert module[1].bias.grad.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kernels", ["dense", "sparse"])
+def test_statistics_that_changed_before_they_are_read_again_are_refused(kernels: Any) -> None:
+    module = convolutions(nn.BatchNorm2d(8)).eval()
+    with converted(module, torch.randn(16, 4, 9, 9), kernels):
+        loss = module(torch.randn(16, 4, 9, 9)).sum()
+        norm = next(each for each in module if isinstance(each, nn.BatchNorm2d))
+        assert norm.running_var is not None
+        norm.running_var.mul_(9)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
 
 
 def test_undoing_restores_every_class_and_copies_go_on(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from swatcost.kernels import layout
 from swatcost.kernels.vectors import LANES
@@ -102,14 +101,14 @@ class _Normalisation(torch.autograd.Function):
         found, *ctx.moments = torch.ops.aten.native_batch_norm(
             _by_pixel(x), weight, bias, *running, learns, momentum, eps
         )
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x, weight, *(() if learns else running))  # those that learn are not read again
         ctx.running, ctx.learns, ctx.eps = running, learns, eps
         return _of_shape(found, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        x, weight, *_ = ctx.saved_tensors
         grad = batch_last(grads[0]).permute(3, 2, 0, 1)
         found = torch.ops.aten.native_batch_norm_backward(
             _by_pixel(grad),
@@ -171,21 +170,10 @@ class BatchLastAdaptiveAvgPool(_Pooling, nn.AdaptiveAvgPool2d):
     """nn.AdaptiveAvgPool2d, without a copy of a batch-last input."""
 
 
-class BatchLastDropout(nn.Dropout):
-    """nn.Dropout, which drops the same elements of a batch-last input as of one in the usual order."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not is_batch_last(input):
-            return super().forward(input)
-        kept = functional.dropout(torch.ones(input.shape, dtype=input.dtype), self.p)
-        return input.mul_(kept) if self.inplace else input * kept
-
-
 BATCH_LAST: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: BatchLastNorm,
     nn.MaxPool2d: BatchLastMaxPool,
     nn.AvgPool2d: BatchLastAvgPool,
     nn.AdaptiveAvgPool2d: BatchLastAdaptiveAvgPool,
-    nn.Dropout: BatchLastDropout,
 }
 """The replacement of each of torch's classes."""

@@ -210,6 +210,7 @@ def _on_kernels(
         return
     from swatcost.reference.batch_last import BATCH_LAST  # imports numba
     from swatcost.reference.kernel_products import SparseKernels, share_threads
+    from swatcost.reference.usual_order import UsualOrder
 
     share_threads()
     for name, layer in layers.items():
@@ -217,6 +218,11 @@ def _on_kernels(
     for part in module.modules():
         if (batch_last := BATCH_LAST.get(type(part))) is not None:
             _swap(part, batch_last, None, undo)
+    order = UsualOrder()
+    for part in module.modules():
+        if part is module or any(part.children()):  # parts, too, as checkpoints run them again in the backward pass
+            undo.callback(part.register_forward_pre_hook(order.enter).remove)
+            undo.callback(part.register_forward_hook(order.leave, always_call=True).remove)
 
 
 def _nothing(module: nn.Module, args: Any) -> None:

@@ -164,4 +164,5 @@ class KernelProduct(torch.autograd.Function):
 def _summed(grad: Tensor, form: Form) -> Tensor:
     """The gradient of the bias."""
     channels = grad.dim() - 1 if isinstance(form, LinearForm) else 1
-    return grad.sum([each for each in range(grad.dim()) if each != channels])
+    others = [each for each in range(grad.dim()) if each != channels]
+    return grad.sum(others) if others else grad

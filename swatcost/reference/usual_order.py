@@ -1,0 +1,70 @@
+"""Has a network's own code see tensors in the usual order, although sparse kernels write the samples last.
+
+The order of a tensor in memory shows in two ways: `view` refuses another one, and functions that draw a random number
+for each element draw in it. Here, `view` copies, and numbers are drawn in the usual order, as in the masked run.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from swatcost.reference.batch_last import is_batch_last
+
+_IN_PLACE = {functional.dropout: 3, functional.alpha_dropout: 3, functional.rrelu: 4}
+"""Functions that draw, and may write to their input: where they are told so."""
+
+_DRAWING = {
+    torch.rand_like, torch.randn_like, torch.randint_like, torch.bernoulli, Tensor.bernoulli,
+    functional.gumbel_softmax, *_IN_PLACE,
+}  # fmt: skip
+
+
+def lies_samples_last(x: Any) -> bool:
+    """Whether it is a tensor that lies as sparse kernels write images, sequences and rows."""
+    if not isinstance(x, Tensor) or x.dim() < 2 or x.is_contiguous():
+        return False
+    reverse = x.permute(*range(x.dim() - 1, -1, -1))
+    return is_batch_last(x) or reverse.is_contiguous() or x.movedim(-1, 0).is_contiguous()
+
+
+class _InUsualOrder(TorchFunctionMode):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if not args or not lies_samples_last(args[0]):
+            return function(*args, **kwargs)
+        x, *others = args
+        if function is Tensor.view and not any(isinstance(each, torch.dtype) for each in (*others, *kwargs.values())):
+            return x.reshape(*(others or kwargs.values()))
+        if function not in _DRAWING:
+            return function(*args, **kwargs)
+        place = _IN_PLACE.get(function, len(args))
+        in_place = kwargs.pop("inplace", False) or any(args[place:])
+        found = function(x.contiguous(), *args[1:place], **kwargs)
+        return x.copy_(found) if in_place else found
+
+
+class UsualOrder:
+    """Hooks with which a module's forward pass sees the usual order, once however its parts are nested."""
+
+    _within = threading.local()
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        """Before a forward pass."""
+        entered = self._within.__dict__.setdefault("entered", [])
+        entered.append(None if entered else _InUsualOrder())
+        if entered[-1] is not None:
+            entered[-1].__enter__()
+
+    def leave(self, module: nn.Module, args: Any, output: Any) -> Any:
+        """After it; what the outermost module returns is in the usual order, too."""
+        entered = self._within.__dict__.get("entered")
+        if not entered or (mode := entered.pop()) is None:
+            return None
+        mode.__exit__(None, None, None)
+        return output.contiguous() if lies_samples_last(output) else None
