@@ -24,6 +24,7 @@ from swatcost.reference.batch_last import (
     is_batch_last,
 )
 from swatcost.reference.sparsifier import OVER
+from swatcost.reference.usual_order import UsualOrder
 
 from .cases import Applied
 
@@ -278,6 +279,9 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
                                                                                  "b": nn.Linear(6, 3)}), (5, 4)),
     "dropout between linear layers": lambda: (nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 8),
                                                             nn.Dropout(0.3, inplace=True), nn.Linear(8, 3)), (4,)),
+    "dropout in a checkpointed function": lambda: (
+        Applied(lambda self, x: checkpoint(lambda x: self.b(self.c(x)), self.a(x), use_reentrant=False),
+                {"a": nn.Conv2d(4, 6, 3), "b": nn.Dropout(0.3), "c": nn.Conv2d(6, 6, 3)}), (4, 9, 9)),
     "a checkpointed dropout": lambda: (recomputed(convolutions(nn.Dropout(0.3)), False), (4, 9, 9)),
     "wrapped": lambda: (nn.DataParallel(convolutions()), (4, 9, 9)),
 }  # fmt: skip
@@ -349,6 +353,38 @@ def test_operands_of_the_wrong_size_raise_torch_s_error(kernels: Any) -> None:
     module = convolutions()
     with converted(module, torch.randn(2, 4, 9, 9), kernels), pytest.raises(RuntimeError, match="channels"):
         module(torch.randn(2, 5, 9, 9))
+
+
+@pytest.mark.parametrize("change", [lambda x: x.view(len(x), -1).mul_(2), lambda x: x.view(-1)[3:].zero_()])
+def test_changes_in_place_of_what_view_copied_are_refused(change: Callable[[Tensor], Tensor]) -> None:
+    module = Applied(lambda self, x: change(self.a(x)), {"a": nn.Conv2d(4, 8, 3)})
+    done, refused = converted(module, torch.randn(16, 4, 9, 9), "sparse"), "is a copy, which cannot be changed in place"
+    with done, pytest.raises(RuntimeError, match=refused):
+        module(torch.randn(16, 4, 9, 9))
+
+
+def test_an_interrupted_pass_leaves_nothing_behind() -> None:
+    order = UsualOrder()
+    order.enter(nn.Identity(), ())
+    assert torch.randn(4, 16).t().view(-1).shape == (64,)
+    order.close()
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        torch.randn(4, 16).t().view(-1)
+
+
+def test_channels_that_a_norm_does_not_have_are_torch_s_error() -> None:
+    with pytest.raises(RuntimeError, match="running_mean should contain 640 elements"):
+        BatchLastNorm(16)(torch.randn(2, 2, 640, 16).permute(3, 2, 0, 1))
+
+
+def test_a_conversion_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x = convolutions(), torch.randn(16, 4, 9, 9)
+    found = estimated(module, x)
+    with monkeypatch.context() as patched:
+        patched.setattr("swatcost.reference.conversion._on_kernels", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            reference.convert(module, found)
+    assert [type(part) for part in module.modules()] == [type(part) for part in convolutions().modules()]
 
 
 @pytest.mark.parametrize("kernels", ["dense", "sparse"])

@@ -132,8 +132,8 @@ class BatchLastNorm(nn.BatchNorm2d):
     """nn.BatchNorm2d, without a copy of a batch-last input."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not is_batch_last(input) or input.dtype != torch.float32:  # copies are float32
-            return super().forward(input)
+        if not is_batch_last(input) or input.dtype != torch.float32 or input.shape[1] != self.num_features:
+            return super().forward(input)  # copies are float32; torch refuses other channels
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)

@@ -193,7 +193,11 @@ def convert(
             swat = layer_of(name) if name in traced else None
         if swat:
             _swap(part, sparse, swat, undo)
-    _on_kernels(module, layers, chosen(kernels, estimate), undo)
+    try:
+        _on_kernels(module, layers, chosen(kernels, estimate), undo)
+    except BaseException:
+        undo.close()
+        raise
     hook = module.register_forward_pre_hook(clock.tick)
     undo.callback(hook.remove)
     ordered = {name: layers[name] for name in traced if name in layers}
@@ -219,10 +223,11 @@ def _on_kernels(
         if (batch_last := BATCH_LAST.get(type(part))) is not None:
             _swap(part, batch_last, None, undo)
     order = UsualOrder()
+    undo.callback(order.close)
     for part in module.modules():
-        if part is module or any(part.children()):  # parts, too, as checkpoints run them again in the backward pass
-            undo.callback(part.register_forward_pre_hook(order.enter).remove)
-            undo.callback(part.register_forward_hook(order.leave, always_call=True).remove)
+        # all parts, as checkpoints run some of them again in the backward pass
+        undo.callback(part.register_forward_pre_hook(order.enter).remove)
+        undo.callback(part.register_forward_hook(order.leave, always_call=True).remove)
 
 
 def _nothing(module: nn.Module, args: Any) -> None:

@@ -33,14 +33,31 @@ def lies_samples_last(x: Any) -> bool:
     return is_batch_last(x) or reverse.is_contiguous() or x.movedim(-1, 0).is_contiguous()
 
 
+def _writes(function: Any) -> bool:
+    name = getattr(function, "__name__", "")
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+
+
+def _is_copy(x: Any) -> bool:
+    """Whether it is, or is a view of, what `view` copied: in torch, changes of it would change the original."""
+    if not isinstance(x, Tensor):
+        return False
+    base = x._base if x._is_view() else x
+    return hasattr(base, "is_swatcost_copy")
+
+
 class _InUsualOrder(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if not args or not lies_samples_last(args[0]):
+            if args and _writes(function) and _is_copy(args[0]):
+                raise RuntimeError("a view of a sparse kernel's result is a copy, which cannot be changed in place")
             return function(*args, **kwargs)
         x, *others = args
         if function is Tensor.view and not any(isinstance(each, torch.dtype) for each in (*others, *kwargs.values())):
-            return x.reshape(*(others or kwargs.values()))
+            copy = x.contiguous()
+            copy.is_swatcost_copy = True
+            return copy.view(*(others or kwargs.values()))
         if function not in _DRAWING:
             return function(*args, **kwargs)
         place = _IN_PLACE.get(function, len(args))
@@ -68,3 +85,9 @@ class UsualOrder:
             return None
         mode.__exit__(None, None, None)
         return output.contiguous() if lies_samples_last(output) else None
+
+    def close(self) -> None:
+        """Ends what an interrupted forward pass of this thread left."""
+        for mode in reversed(self._within.__dict__.pop("entered", [])):
+            if mode is not None:
+                mode.__exit__(None, None, None)
