@@ -109,6 +109,18 @@ def test_predictions_are_the_estimate_s(found: TimeValidation) -> None:
             assert part.predicted == pytest.approx(sum(own))
 
 
+def test_speedups_are_of_the_average_step(found: TimeValidation) -> None:
+    dense, masked = found.executed
+    period = found.estimate.topk_period
+    reusing, finding = (each.measured.median for each in masked.steps)
+    predicted, measured = found.speedup(masked)
+    assert measured == pytest.approx(dense.step.measured.median / (reusing + (finding - reusing) / period))
+    assert predicted == pytest.approx(found.estimate.dense_step.seconds / found.estimate.masked_step_seconds)
+    assert found.to_dict()["executed"][1]["speedup"] == {"predicted": predicted, "measured": measured}
+    (row,) = [line for line in str(found).splitlines() if line.startswith("speedup, masked")]
+    assert row.split()[-2:] == [f"{predicted:.2f}×", f"{measured:.2f}×"]
+
+
 def test_predictions_of_a_profile_without_operations(tmp_path: Path) -> None:
     model = written(tmp_path, NETWORK)
     found = validate_time(

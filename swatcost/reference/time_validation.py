@@ -68,6 +68,13 @@ class TimeValidation(Result):
         """A masked step with its share of a Top-K every period [s], predicted and measured; None without a Top-K."""
         return self.executed[1].average(self.estimate.topk_period) if len(self.executed) > 1 else None
 
+    def speedup(self, executed: TimedSteps) -> tuple[float | None, float]:
+        """The dense step over the average one of another kind [-], predicted and measured."""
+        dense, step = self.executed[0].step, executed.step
+        predicted, measured = executed.average(self.estimate.topk_period) or (step.predicted, step.measured.median)
+        foreseen = None if dense.predicted is None or predicted is None else dense.predicted / predicted
+        return foreseen, dense.measured.median / measured
+
 
 def validate_time(
     model: str,

@@ -67,20 +67,11 @@ def _steps(validation: TimeValidation) -> Table:
             predicted, measured = average
             name = f"{executed.kernels}, on average"
             rows.append([name, _seconds(predicted), seconds(measured), "", error(predicted, measured)])
-    rows += [[f"speedup, {kernels}", *gains, "", ""] for kernels, gains in _speedups(validation).items()]
+    for executed in validation.executed[1:]:
+        predicted, measured = validation.speedup(executed)
+        gain = UNKNOWN if predicted is None else times(predicted)
+        rows.append([f"speedup, {executed.kernels}", gain, times(measured), "", ""])
     return Table(["step", "predicted", "measured", "middle half", "error"], rows)
-
-
-def _speedups(validation: TimeValidation) -> dict[str, list[str]]:
-    """The dense step over the average one of each other kind, predicted and measured."""
-    dense, *others = validation.executed
-    start, found = dense.step.predicted, {}
-    for executed in others:
-        if (average := executed.average(validation.estimate.topk_period)) is not None:
-            predicted, measured = average
-            foreseen = UNKNOWN if start is None or predicted is None else times(start / predicted)
-            found[str(executed.kernels)] = [foreseen, times(dense.step.measured.median / measured)]
-    return found
 
 
 def _called(executed: TimedSteps, step: TimedStep) -> str:
@@ -259,6 +250,7 @@ def to_dict(validation: TimeValidation) -> dict[str, Any]:
                 "steps": [_step(each) for each in executed.steps],
                 "parts": [_part(each) for each in executed.parts],
                 "observed_seconds": list(executed.observed.seconds),
+                "speedup": dict(zip(("predicted", "measured"), validation.speedup(executed), strict=True)),
             }
             for executed in validation.executed
         ],
