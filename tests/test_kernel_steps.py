@@ -10,21 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import swatcost
 from swatcost import reference
 from swatcost.common.errors import SwatcostError
-from swatcost.reference.batch_last import (
-    BatchLastAdaptiveAvgPool,
-    BatchLastAvgPool,
-    BatchLastMaxPool,
-    BatchLastNorm,
-    is_batch_last,
-)
 from swatcost.reference.sparsifier import OVER
-from swatcost.reference.usual_order import UsualOrder
 
 from .cases import Applied
 
@@ -200,44 +191,12 @@ def test_layers_between(build: Callable[[], nn.Module], evaluating: bool, sample
     assert products
 
 
-@pytest.mark.parametrize("replacement", [
-    BatchLastNorm(8), BatchLastMaxPool(2), BatchLastMaxPool(3, stride=2, padding=1), BatchLastAvgPool(2),
-    BatchLastAdaptiveAvgPool(2),
-], ids=repr)  # fmt: skip
-def test_replacements_keep_images_batch_last(replacement: nn.Module) -> None:
-    x = torch.randn(8, 8, 8, 16).permute(3, 2, 0, 1).requires_grad_()
-    found = replacement(x)
-    (gradient,) = torch.autograd.grad(found, x, torch.randn(found.permute(2, 3, 1, 0).shape).permute(3, 2, 0, 1))
-    assert is_batch_last(x)
-    assert is_batch_last(found)
-    assert is_batch_last(gradient)
-
-
-@pytest.mark.parametrize("samples", [1, 5, 16])
-def test_norms_of_samples_that_lie_last_are_torch_s(samples: int) -> None:
-    x, grad = torch.randn(6, 5, 3, samples).permute(3, 2, 0, 1), torch.randn(samples, 3, 6, 5)
-    found = []
-    for kind in (nn.BatchNorm2d, BatchLastNorm):
-        given = x.detach().requires_grad_()
-        output = kind(3)(given)
-        found.append((output.detach(), *torch.autograd.grad(output, given, grad)))
-    for mine, its in zip(*found, strict=True):
-        close(mine, its)
-
-
 def twice(conv: nn.Module) -> nn.Module:
     return Applied(lambda self, x: self.conv(self.conv(x).relu()), {"conv": conv})
 
 
 def recomputed(body: nn.Module, reentrant: bool) -> nn.Module:
     return Applied(lambda self, x: checkpoint(self.body, x, use_reentrant=reentrant), {"body": body})
-
-
-def drawn(x: Tensor) -> Tensor:
-    """Through functions that draw numbers in the order of memory, out of place and in place."""
-    x = functional.alpha_dropout(functional.dropout(x, 0.3), 0.3, True)
-    x = functional.rrelu(x * torch.rand_like(x), 0.1, 0.9, True)
-    return functional.dropout(x + 0.1 * torch.randn_like(x), 0.2, True, True)
 
 
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
@@ -271,18 +230,6 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
     "a part of the output": lambda: (Applied(lambda self, x: self.b(self.a(x)[:, 1:4, ::2])[:3],
                                              {"a": nn.Conv2d(4, 6, 3), "b": nn.Conv2d(3, 3, 2)}), (4, 9, 9)),
     "one number": lambda: (Applied(lambda self, x: self.a(x).sum(), {"a": nn.Conv2d(4, 6, 3)}), (4, 9, 9)),
-    "torch's view": lambda: (Applied(lambda self, x: self.b(self.a(x).view(len(x), -1)),
-                                     {"a": nn.Conv2d(4, 6, 3), "b": nn.Linear(294, 3)}), (4, 9, 9)),
-    "draws": lambda: (Applied(lambda self, x: self.b(drawn(self.a(x))), {"a": nn.Conv2d(4, 6, 3),
-                                                                         "b": nn.Conv2d(6, 3, 2)}), (4, 9, 9)),
-    "draws of rows": lambda: (Applied(lambda self, x: self.b(drawn(self.a(x))), {"a": nn.Linear(4, 6),
-                                                                                 "b": nn.Linear(6, 3)}), (5, 4)),
-    "dropout between linear layers": lambda: (nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 8),
-                                                            nn.Dropout(0.3, inplace=True), nn.Linear(8, 3)), (4,)),
-    "dropout in a checkpointed function": lambda: (
-        Applied(lambda self, x: checkpoint(lambda x: self.b(self.c(x)), self.a(x), use_reentrant=False),
-                {"a": nn.Conv2d(4, 6, 3), "b": nn.Dropout(0.3), "c": nn.Conv2d(6, 6, 3)}), (4, 9, 9)),
-    "a checkpointed dropout": lambda: (recomputed(convolutions(nn.Dropout(0.3)), False), (4, 9, 9)),
     "wrapped": lambda: (nn.DataParallel(convolutions()), (4, 9, 9)),
 }  # fmt: skip
 
@@ -326,18 +273,6 @@ def test_inputs_and_contexts(change: str, products: list[str]) -> None:
     assert bool(products) == (change not in ("double precision", "double precision, samples last", "autocast"))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_norms_of_other_numbers_are_torch_s(dtype: torch.dtype) -> None:
-    found = []
-    for kind in (nn.BatchNorm2d, BatchLastNorm):
-        torch.manual_seed(0)
-        x = torch.randn(4, 5, 3, 16).to(dtype).permute(3, 2, 0, 1).requires_grad_()
-        norm = kind(3).to(dtype)
-        norm(x).contiguous().sin().sum().backward()
-        found.append((x.grad, norm.weight.grad))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize("kernels", ["dense", "sparse"])
 def test_second_derivatives_are_refused(kernels: Any) -> None:
     """As those of the masked step: a threshold has none."""
@@ -353,28 +288,6 @@ def test_operands_of_the_wrong_size_raise_torch_s_error(kernels: Any) -> None:
     module = convolutions()
     with converted(module, torch.randn(2, 4, 9, 9), kernels), pytest.raises(RuntimeError, match="channels"):
         module(torch.randn(2, 5, 9, 9))
-
-
-@pytest.mark.parametrize("change", [lambda x: x.view(len(x), -1).mul_(2), lambda x: x.view(-1)[3:].zero_()])
-def test_changes_in_place_of_what_view_copied_are_refused(change: Callable[[Tensor], Tensor]) -> None:
-    module = Applied(lambda self, x: change(self.a(x)), {"a": nn.Conv2d(4, 8, 3)})
-    done, refused = converted(module, torch.randn(16, 4, 9, 9), "sparse"), "is a copy, which cannot be changed in place"
-    with done, pytest.raises(RuntimeError, match=refused):
-        module(torch.randn(16, 4, 9, 9))
-
-
-def test_an_interrupted_pass_leaves_nothing_behind() -> None:
-    order = UsualOrder()
-    order.enter(nn.Identity(), ())
-    assert torch.randn(4, 16).t().view(-1).shape == (64,)
-    order.close()
-    with pytest.raises(RuntimeError, match="view size is not compatible"):
-        torch.randn(4, 16).t().view(-1)
-
-
-def test_channels_that_a_norm_does_not_have_are_torch_s_error() -> None:
-    with pytest.raises(RuntimeError, match="running_mean should contain 640 elements"):
-        BatchLastNorm(16)(torch.randn(2, 2, 640, 16).permute(3, 2, 0, 1))
 
 
 def test_a_conversion_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,18 +307,6 @@ def test_one_sample_without_a_batch(kernels: Any) -> None:
         module(x).sum().backward()
     assert module[1].bias.grad is not None
     assert module[1].bias.grad.tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize("kernels", ["dense", "sparse"])
-def test_statistics_that_changed_before_they_are_read_again_are_refused(kernels: Any) -> None:
-    module = convolutions(nn.BatchNorm2d(8)).eval()
-    with converted(module, torch.randn(16, 4, 9, 9), kernels):
-        loss = module(torch.randn(16, 4, 9, 9)).sum()
-        norm = next(each for each in module if isinstance(each, nn.BatchNorm2d))
-        assert norm.running_var is not None
-        norm.running_var.mul_(9)
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            loss.backward()
 
 
 def test_undoing_restores_every_class_and_copies_go_on(tmp_path: Path) -> None:

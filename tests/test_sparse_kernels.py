@@ -36,17 +36,9 @@ from swatcost.reference.sparse_form import SparseForm  # noqa: E402
 LARGEST = 3
 """Operands are integers from −3 to 3: a threshold of 3 keeps nothing, and 1 and 2 are exactly some magnitudes."""
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ORDERS = ("samples first", "batch last", "samples last", "channels last", "every other", "expanded")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """For torch: threads that wait for each other take minutes where processors are busy."""
-    before = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
 
 
 @contextmanager

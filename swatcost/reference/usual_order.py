@@ -7,6 +7,7 @@ for each element draw in it. Here, `view` copies, and numbers are drawn in the u
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -33,9 +34,13 @@ def lies_samples_last(x: Any) -> bool:
     return is_batch_last(x) or reverse.is_contiguous() or x.movedim(-1, 0).is_contiguous()
 
 
-def _writes(function: Any) -> bool:
+def _written(function: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+    """The arguments that a function changes: the first of a function in place, and `out`."""
     name = getattr(function, "__name__", "")
-    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+    in_place = name.endswith("_") and not name.endswith("__")
+    if args and (in_place or name == "__setitem__" or kwargs.get("inplace")):
+        yield args[0]
+    yield kwargs.get("out")
 
 
 def _is_copy(x: Any) -> bool:
@@ -49,9 +54,9 @@ def _is_copy(x: Any) -> bool:
 class _InUsualOrder(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if any(map(_is_copy, _written(function, args, kwargs))):
+            raise RuntimeError("a view of a sparse kernel's result is a copy, which cannot be changed in place")
         if not args or not lies_samples_last(args[0]):
-            if args and _writes(function) and _is_copy(args[0]):
-                raise RuntimeError("a view of a sparse kernel's result is a copy, which cannot be changed in place")
             return function(*args, **kwargs)
         x, *others = args
         if function is Tensor.view and not any(isinstance(each, torch.dtype) for each in (*others, *kwargs.values())):
