@@ -177,7 +177,6 @@ def measured(
     name: str, timed: Timed, ways: Sequence[Way] = WAYS, batch_size: int = BATCH_SIZE, rounds: int = _MOST
 ) -> Steps:
     """The steps of a network; all ways take turns."""
-    _keep_freed_memory()
     trainings = {way.name: Training(timed, way, batch_size) for way in ways}
     reusing: dict[str, list[float]] = {each: [] for each in trainings}
     finding: dict[str, list[float]] = {name: [] for name, each in trainings.items() if each.converted}
@@ -208,6 +207,7 @@ def measured(
 
 def measured_steps(known: Sequence[str], names: Sequence[str] | None) -> Iterator[Steps]:
     """Those of all networks that are wanted and not known."""
+    _keep_freed_memory()
     for name, timed in NETWORKS.items():
         if name not in known and (names is None or name in names):
             yield measured(name, timed)
@@ -228,8 +228,8 @@ def report_of_steps(all_steps: Sequence[Steps]) -> list[str]:
         f"step is that with thresholds reused, and 1/{PERIOD} of what a step that finds all of them, exactly, takes "
         f"more (medians of {_FINDING}): period {PERIOD}. The speedup is that of the average step over torch's dense "
         "step. What a step frees stays with the process (glibc's mallopt); otherwise much of it goes back to the "
-        "system, and 50,000 page faults take up to a fifth of VGG-16's dense step. Other programs had at most "
-        f"{100 * disturbed:.0f} % of the processors.",
+        f"system, and the next step faults it in again. Other programs had at most {100 * disturbed:.0f} % of the "
+        "processors.",
         _reached(all_steps),
         _table(all_steps),
         "### Where a sparse step goes",

@@ -133,7 +133,8 @@ def convert(
     tensors; "sparse", kernels that skip zeros, in fp32 on a CPU; "auto", the faster of both for each pass of each layer
     by the profile of the estimate's device. Results are equal to rounding.
 
-    Raises SwatcostError if the estimate belongs to another network, or its method cannot be run.
+    Raises SwatcostError if the estimate belongs to another network, its method cannot be run, or its device has no
+    times of the sparse kernels for "auto" to go by.
 
     >>> import swatcost, torch
     >>> module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))

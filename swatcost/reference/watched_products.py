@@ -18,7 +18,7 @@ _watchers: list[Watcher] = []
 
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
-    """The watcher observes all products within it, and none that was there before does."""
+    """Within it, this watcher observes all products, in the place of any other."""
     _watchers.append(watcher)
     try:
         yield
