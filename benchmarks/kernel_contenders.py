@@ -20,7 +20,7 @@ from swatcost.reference.batch_last import batch_last, from_batch_last
 from swatcost.reference.kernel_products import share_threads
 from swatcost.reference.measured_kernels import csr_activations, csr_weights, mask
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, dense, operands_of
-from swatcost.reference.products import Kept
+from swatcost.reference.products import Kept, Threshold
 from swatcost.reference.sparse_form import SparseForm
 from swatcost.reference.timer import Arguments, Operation, in_turn, written
 
@@ -79,10 +79,10 @@ def _own(shape: Measured, in_pass: Pass, operands: Operands, densities: Sequence
 
     def operation(least: float) -> Operation:
         if in_pass == "forward":
-            return lambda x, weight: form.forward(x, form.packed(Kept(weight, least)), None)
+            return lambda x, weight: form.forward(x, form.packed(Kept(weight, Threshold(least))), None)
         if in_pass == "grad_input":
-            return lambda grad, weight: form.grad_input(grad, form.packed(Kept(weight, least)))
-        return lambda grad, x: form.grad_weight(grad, Kept(x, least))
+            return lambda grad, weight: form.grad_input(grad, form.packed(Kept(weight, Threshold(least))))
+        return lambda grad, x: form.grad_weight(grad, Kept(x, Threshold(least)))
 
     for density in densities:
         yield Contender(OWN, in_pass, density, operation(threshold(density)), arguments)

@@ -75,12 +75,16 @@ class Way:
 
     kernels: KernelChoice | None
     sparsity: float
+    method: str = "swat"
 
     @property
     def name(self) -> str:
         if self.kernels is None:
             return "torch, dense"
-        return f"{'masked reference' if self.kernels == 'dense' else 'sparse kernels'}, {100 * self.sparsity:.0f} %"
+        own = "" if self.method == "swat" else f"{self.method}, "
+        return (
+            f"{own}{'masked reference' if self.kernels == 'dense' else 'sparse kernels'}, {100 * self.sparsity:.0f} %"
+        )
 
 
 WAYS = (
@@ -136,8 +140,9 @@ class Training:
         self.converted: Converted | None = None
         if way.kernels is not None:
             estimate = swatcost.estimate(
-                network_of(timed), weights=way.sparsity, acts=way.sparsity, period=PERIOD, batch_size=batch_size
-            )
+                network_of(timed), weights=way.sparsity, acts=way.sparsity, period=PERIOD, batch_size=batch_size,
+                method=way.method,
+            )  # fmt: skip
             self.converted = convert(self.module, estimate, kernels=way.kernels)
 
     def step(self) -> Tensor:
@@ -159,7 +164,7 @@ class Training:
         return _elapsed(self.step)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Has the C library, if it is glibc, keep what a step frees for the next one."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
@@ -207,7 +212,7 @@ def measured(
 
 def measured_steps(known: Sequence[str], names: Sequence[str] | None) -> Iterator[Steps]:
     """Those of all networks that are wanted and not known."""
-    _keep_freed_memory()
+    keep_freed_memory()
     for name, timed in NETWORKS.items():
         if name not in known and (names is None or name in names):
             yield measured(name, timed)
@@ -231,7 +236,7 @@ def report_of_steps(all_steps: Sequence[Steps]) -> list[str]:
         f"system, and the next step faults it in again. Other programs had at most {100 * disturbed:.0f} % of the "
         "processors.",
         _reached(all_steps),
-        _table(all_steps),
+        table_of(all_steps, WAYS),
         "### Where a sparse step goes",
         f"From torch's profiler, medians of {_PROFILED} steps that reuse thresholds, in turn: operations by kind, each "
         "without those that it calls. Products are those of sparse kernels; packing finds the weights that count and "
@@ -263,10 +268,11 @@ def _reached(all_steps: Sequence[Steps]) -> str:
     return ". ".join(said) + "."
 
 
-def _table(all_steps: Sequence[Steps]) -> str:
+def table_of(all_steps: Sequence[Steps], ways: Sequence[Way]) -> str:
+    """A row for each network and way."""
     rows = [["", "step", "quartiles", "step that finds thresholds", "average step", "speedup"]]
     for each in all_steps:
-        for way in WAYS:
+        for way in ways:
             times = Repeated(tuple(each.reusing[way.name]))
             finding = each.finding.get(way.name)
             rows.append([

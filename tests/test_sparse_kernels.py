@@ -30,7 +30,7 @@ from swatcost.reference import sparse_form  # noqa: E402
 from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last, is_batch_last  # noqa: E402
 from swatcost.reference.kernel_products import KernelProduct, Reads, SparseKernels  # noqa: E402
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm  # noqa: E402
-from swatcost.reference.products import Kept  # noqa: E402
+from swatcost.reference.products import Kept, Threshold  # noqa: E402
 from swatcost.reference.sparse_form import SparseForm  # noqa: E402
 
 LARGEST = 3
@@ -100,6 +100,10 @@ def masked(x: Tensor, threshold: float | None) -> Tensor:
     return x if threshold is None else x * (x.abs() > threshold)
 
 
+def threshold_of(value: float | None) -> Threshold | None:
+    return None if value is None else Threshold(value)
+
+
 def by_torch(
     form: Form, x: Tensor, weight: Tensor, bias: Tensor | None, grad: Tensor, thresholds: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,12 +141,13 @@ def check(case: Case) -> None:
     shape = case.samples, filters, sparse.rows.output, sparse.columns.output
     grad = in_order(integers(*shape, generator=generator), case.orders[1])
     expected = by_torch(case.form, x, weight, bias, grad, case.thresholds)
-    weights = sparse.packed(Kept(weight, case.thresholds[0]))
+    own = Threshold(case.thresholds[0] or 0, True) if case.whole_kernels else threshold_of(case.thresholds[0])
+    weights = sparse.packed(Kept(weight, own))
     before = x.clone(), weight.clone(), grad.clone()
     with fresh_memory_is_nan():
         output = sparse.forward(x, weights, bias)
         grad_input = sparse.grad_input(grad, weights)
-        grad_weight = sparse.grad_weight(grad, Kept(x, case.thresholds[1]))
+        grad_weight = sparse.grad_weight(grad, Kept(x, threshold_of(case.thresholds[1])))
     for name, mine, its in zip(("forward", "grad_input", "grad_weight"), (output, grad_input, grad_weight), expected,
                                strict=True):  # fmt: skip
         assert mine.shape == its.shape, name
@@ -246,7 +251,7 @@ def through_autograd(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output, grad_input and grad_weight of the autograd function, all three on sparse kernels."""
     leaf, whole = x.detach().requires_grad_(), weight.clone().requires_grad_()
-    reads = Reads(dict.fromkeys(("forward", "grad_input", "grad_weight"), "sparse"), *thresholds)
+    reads = Reads(dict.fromkeys(("forward", "grad_input", "grad_weight"), "sparse"), *map(threshold_of, thresholds))
     assert SparseKernels().suit(leaf, whole, form)
     output = KernelProduct.apply(leaf, whole, bias, form, whole.detach(), leaf.detach(), reads)
     return output.detach(), *torch.autograd.grad(output, (leaf, whole), grad)
@@ -297,11 +302,11 @@ def test_real_numbers_are_rounded_as_sums_of_float32_are() -> None:
     x, weight, grad = torch.randn(48, 24, 9, 9), torch.randn(40, 24, 3, 3), torch.randn(48, 40, 9, 9)
     form, thresholds = ConvForm((1, 1), (1, 1), (1, 1)), (0.8, 0.6)
     sparse = SparseForm.of(form, x, weight)
-    weights = sparse.packed(Kept(weight, thresholds[0]))
+    weights = sparse.packed(Kept(weight, Threshold(thresholds[0])))
     found = (
         sparse.forward(x, weights, None),
         sparse.grad_input(grad, weights),
-        sparse.grad_weight(grad, Kept(x, thresholds[1])),
+        sparse.grad_weight(grad, Kept(x, Threshold(thresholds[1]))),
     )
     exact = by_torch(form, x, weight, None, grad, thresholds)
     sizes = by_torch(form, x.abs(), weight.abs(), None, grad.abs(), thresholds)
@@ -316,7 +321,7 @@ def test_a_threshold_is_compared_as_torch_compares_it() -> None:
     values = [0.0, -0.0, float("inf"), float("nan"), 1e-45, -1.0, threshold, -threshold, above, -above]
     weight = torch.tensor(values).repeat(2)[None]  # a vector of 16, and 4 more: two loops
     sparse = SparseForm.of(LinearForm(), torch.zeros(1, 20), weight)
-    weights = sparse.packed(Kept(weight, threshold))
+    weights = sparse.packed(Kept(weight, Threshold(threshold)))
     expected = [place for place in range(20) if weight[0, place].abs() > threshold]
     assert expected == [2, 5, 8, 9, 12, 15, 18, 19]
     assert weights.count == len(expected)

@@ -49,6 +49,19 @@ class Weights:
         _compact(flat, least, filters, length, first, values, places, begins, ends)
         return Weights(dense.shape, values, places, begins, ends)
 
+    @staticmethod
+    def of_kernels_above(threshold: float, dense: Any) -> "Weights":
+        """Those of the kernels W[f, c] whose L1 norm exceeds a threshold, zeros among them included."""
+        filters, channels, height, width = dense.shape
+        area, flat = height * width, dense.reshape(-1)
+        kept = np.empty((filters, channels), np.bool_)
+        _compare_kernels(flat, np.float32(threshold), area, kept.reshape(-1))
+        ends = np.cumsum(np.count_nonzero(kept, axis=1)) * area
+        begins = np.append(0, ends[:-1])
+        values, places = np.empty(ends[-1], np.float32), np.empty(ends[-1], np.int32)
+        _compact_kernels(flat, kept, area, begins, values, places)
+        return Weights(dense.shape, values, places, begins, ends)
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -140,6 +153,28 @@ def _compact(
                     places[found] = place
                     found += 1
             ends[row] = found
+
+
+@in_threads
+def _compare_kernels(dense: Any, threshold: Any, area: int, kept: Any) -> None:
+    for kernel in prange(len(kept)):
+        norm = abs(dense[kernel * area])
+        for place in range(1, area):
+            norm += abs(dense[kernel * area + place])
+        kept[kernel] = norm > threshold
+
+
+@in_threads
+def _compact_kernels(dense: Any, kept: Any, area: int, begins: Any, values: Any, places: Any) -> None:
+    filters, channels = kept.shape
+    for row in prange(filters):
+        found = begins[row]
+        for channel in range(channels):
+            if kept[row, channel]:
+                for place in range(channel * area, (channel + 1) * area):
+                    values[found] = dense[row * channels * area + place]
+                    places[found] = place
+                    found += 1
 
 
 @in_threads

@@ -17,6 +17,9 @@ from numba.extending import intrinsic, models, overload, register_model
 LANES = 16
 """Numbers in a vector: 512 bits of them."""
 
+TILE, KERNEL = 4, 3
+"""Pixels along one side of a square whose sums stay in registers, and weights along one side of a kernel."""
+
 Vectors = tuple[Any, ...]
 
 
@@ -39,6 +42,36 @@ def store(array: Any, at: int, vectors: Vectors) -> None:
 def add_product(sums: Vectors, factor: Any, array: Any, at: int) -> Vectors:
     """sums + factor × the vectors from array[at] on: one load and one fused multiply-add each."""
     return tuple(each + factor * _part(array, at, place) for place, each in enumerate(sums))
+
+
+def add_convolved(sums: Vectors, factors: Any, first: int, window: Any, at: int) -> Vectors:
+    """sums + the products of a kernel and a window, each of whose vectors is read once.
+
+    sums: 4 × 4 pixels; the kernel: 3 × 3 factors from `first` on; the window: 6 × 6 vectors from window[at] on.
+    """
+    found = list(sums)
+    for read, pairs in enumerate(_READERS):
+        vector = _part(window, at, read)
+        for pixel, weight in pairs:
+            found[pixel] = found[pixel] + factors[first + weight] * vector
+    return tuple(found)
+
+
+def _readers() -> list[list[tuple[int, int]]]:
+    """For every vector of the window of `add_convolved`, the pixels that read it, each with the weight it meets."""
+    pixels = [(row, column) for row in range(TILE) for column in range(TILE)]
+    return [
+        [
+            (TILE * row + column, KERNEL * (down - row) + right - column)
+            for row, column in pixels
+            if 0 <= down - row < KERNEL and 0 <= right - column < KERNEL
+        ]
+        for down in range(TILE + KERNEL - 1)
+        for right in range(TILE + KERNEL - 1)
+    ]
+
+
+_READERS = _readers()
 
 
 def count_above(array: Any, at: int, threshold: Any) -> int:
@@ -172,6 +205,25 @@ def _add_product(typing: Any, sums: Any, factor: Any, array: Any, at: Any) -> An
     return sums(sums, types.float32, array, types.intp), code
 
 
+@_instructions
+def _add_convolved(typing: Any, sums: Any, factors: Any, first: Any, window: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        before, given, number, read, begin = arguments
+        data = context.make_array(factors)(context, builder, given).data
+        numbers = [
+            builder.load(builder.gep(data, [builder.add(number, number.type(place))])) for place in range(KERNEL**2)
+        ]
+        weights = [_everywhere(builder, each, _FLOATS) for each in numbers]
+        after = [builder.extract_value(before, pixel) for pixel in range(sums.count)]
+        for place, pairs in enumerate(_READERS):
+            vector = _read(builder, _pointer(context, builder, window, read, begin, place))
+            for pixel, weight in pairs:
+                after[pixel] = _call(builder, f"fma.v{LANES}f32", _FLOATS, weights[weight], vector, after[pixel])
+        return context.make_tuple(builder, sums, after)
+
+    return sums(sums, factors, types.intp, window, types.intp), code
+
+
 def _above(builder: Any, numbers: Any, threshold: Any) -> Any:
     """Whether the magnitude of each number exceeds a threshold."""
     magnitudes = _call(builder, f"fabs.v{LANES}f32", _FLOATS, numbers)
@@ -248,6 +300,12 @@ _CODE: tuple[tuple[Callable[..., Any], Any], ...] = (
         add_product,
         lambda sums, factor, array, at: lambda sums, factor, array, at: _add_product(sums, factor, array, at),
     ),
+    (
+        add_convolved,
+        lambda sums, factors, first, window, at: (
+            lambda sums, factors, first, window, at: _add_convolved(sums, factors, first, window, at)
+        ),
+    ),
     (count_above, lambda array, at, threshold: lambda array, at, threshold: _count_above(array, at, threshold)),
     (
         transpose,
@@ -266,5 +324,5 @@ _CODE: tuple[tuple[Callable[..., Any], Any], ...] = (
 )
 """Each operation in Python, and what numba compiles in its place: a function of types that gives one of values."""
 
-for _function, _typed in _CODE:
-    overload(_function, strict=False)(_typed)
+for _function, _typed in _CODE:  # LLVM would not inline the longest by itself, and keep its sums in memory
+    overload(_function, strict=False, inline="always")(_typed)

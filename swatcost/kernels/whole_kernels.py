@@ -1,87 +1,102 @@
-"""Products with weights of which whole kernels are dropped, as by structured SWAT: forward pass and grad_input.
+"""Products with weights of which whole 3 × 3 kernels are dropped, as by structured SWAT: forward pass and grad_input.
 
-The three weights of a kernel's row meet the same inputs at neighbouring pixels. Four pixels are computed at a time, so
-that an input that was read is used up to three times.
+A thread takes a square of 4 × 4 pixels of one vector of samples. It copies what these read to one place, channel by
+channel, with zeros for what lies outside the image. Each of the 36 vectors of a channel is then read once per kernel
+and used up to nine times, and the sums stay in registers.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import prange
+from numba import get_num_threads, prange
 
-from swatcost.kernels.axes import Axis, as_array
+from swatcost.kernels.axes import Axis
 from swatcost.kernels.compiled import compiled, in_threads
 from swatcost.kernels.packing import Weights
-from swatcost.kernels.vectors import LANES, add_product, filled, store
-from swatcost.kernels.weight_products import chunks, inside
+from swatcost.kernels.vectors import KERNEL, LANES, TILE, add_convolved, filled, load, store
 
-_WIDE = 3  # weights of a kernel's row
-_TILE = 4  # pixels
+_WINDOW = TILE + KERNEL - 1  # pixels, that a row of the square reads
+_VECTOR = (0,)
+_SUMS = (0,) * TILE**2
 
 
 @dataclass(frozen=True)
 class WholeKernels:
     """The kernels that are kept, result by result, in the order in which a product reads them.
 
-    Result o reads kernels starts[o] to starts[o + 1]. Kernel k has values[firsts[k]] and what follows; `channels` are
-    those that it reads.
+    Result o reads kernels starts[o] to starts[o + 1]. Kernel k has values[9 · k] and what follows, from the pixel of
+    the smallest shift on; `channels` are those that it reads.
     """
 
     values: Any
-    firsts: Any
     channels: Any
     starts: Any
 
 
 def are_whole(weights: Weights, rows: Axis, columns: Axis) -> bool:
-    """Whether kernels are kept or dropped whole, three weights wide, and read neighbouring pixels."""
+    """Whether kernels of 3 × 3 neighbouring pixels are kept or dropped whole.
+
+    Of an image of one or two pixels a kernel reads mostly what lies outside, which products by single weights leave
+    out.
+    """
     _, _, height, width = weights.shape
-    if width != _WIDE or columns.step != 1 or rows.step != 1 or columns.stride != 1:
+    if height != KERNEL or width != KERNEL or min(rows.count, columns.count) < KERNEL:
         return False
-    together = len(columns.shifts) == _WIDE and columns.shifts[-1] - columns.shifts[0] == _WIDE - 1
-    return together and bool(_are_whole(weights.places, weights.begins, weights.ends, height * width))
+    return all(map(_are_neighbours, (rows, columns))) and bool(
+        _are_whole(weights.places, weights.begins, weights.ends, KERNEL**2)
+    )
 
 
-def kernels_for_outputs(weights: Weights, groups: int) -> WholeKernels:
+def _are_neighbours(axis: Axis) -> bool:
+    steps = axis.step == axis.stride == 1 and len(axis.shifts) == KERNEL
+    return steps and axis.shifts[-1] - axis.shifts[0] == KERNEL - 1
+
+
+def kernels_for_outputs(weights: Weights, rows: Axis, columns: Axis, groups: int) -> WholeKernels:
     """The order of the forward pass: filter by filter."""
     filters, channels, _, _ = weights.shape
-    counts, firsts, own = _kernels(weights)
-    read = own + np.repeat(np.arange(filters) // (filters // groups) * channels, counts)
-    return WholeKernels(weights.values, firsts, read.astype(np.int32), np.append(0, np.cumsum(counts)))
+    firsts, numbers, own = _kernels(weights)
+    read = own + numbers // (filters // groups) * channels
+    return _in_order(weights, rows, columns, firsts, numbers, read, filters)
 
 
-def kernels_for_inputs(weights: Weights, groups: int) -> WholeKernels:
+def kernels_for_inputs(weights: Weights, rows: Axis, columns: Axis, groups: int) -> WholeKernels:
     """The order of grad_input: channel by channel."""
     filters, channels, _, _ = weights.shape
-    counts, firsts, own = _kernels(weights)
-    of_filter = np.repeat(np.arange(filters), counts)
-    result = own + of_filter // (filters // groups) * channels
-    order = np.argsort(result, kind="stable")
-    starts = np.append(0, np.cumsum(np.bincount(result, minlength=groups * channels)))
-    return WholeKernels(weights.values, firsts[order], of_filter[order].astype(np.int32), starts)
+    firsts, numbers, own = _kernels(weights)
+    results = own + numbers // (filters // groups) * channels
+    return _in_order(weights, rows, columns, firsts, results, numbers, groups * channels)
 
 
 def _kernels(weights: Weights) -> tuple[Any, Any, Any]:
-    """How many kernels each filter keeps, where the values of each begin, and its channel in its group."""
-    area = weights.shape[2] * weights.shape[3]
-    counts = (weights.ends - weights.begins) // area
+    """Of every kernel that is kept: where its values begin, its filter, and its channel in its group."""
+    counts = (weights.ends - weights.begins) // KERNEL**2
     before = np.cumsum(counts) - counts
-    firsts = np.repeat(weights.begins - before * area, counts) + np.arange(counts.sum()) * area
-    return counts, firsts, weights.places[firsts] // area
+    firsts = np.repeat(weights.begins - before * KERNEL**2, counts) + np.arange(counts.sum()) * KERNEL**2
+    return firsts, np.repeat(np.arange(len(counts)), counts), weights.places[firsts] // KERNEL**2
+
+
+def _in_order(
+    weights: Weights, rows: Axis, columns: Axis, firsts: Any, results: Any, read: Any, count: int
+) -> WholeKernels:
+    """Kernels by one of `count` results, to each of which they keep their order, with values by increasing shifts."""
+    starts = np.append(0, np.cumsum(np.bincount(results, minlength=count)))
+    values, channels = np.empty(len(firsts) * KERNEL**2, np.float32), np.empty(len(firsts), np.int64)
+    places = np.array([row * KERNEL + column for row in rows.taps for column in columns.taps])
+    _sort(weights.values, firsts, results, read, places, starts[:-1].copy(), values, channels)
+    return WholeKernels(values, channels, starts)
 
 
 def multiply_kernels(
     operand: Any, channels: int, samples: int, kernels: WholeKernels, rows: Axis, columns: Axis, bias: Any, result: Any
 ) -> None:
     """As `weight_products.multiply`, for whole kernels."""
-    for first, like in chunks(samples, widest=2):
-        _multiply_kernels(
-            like, operand, kernels.values, kernels.firsts, kernels.channels, kernels.starts, rows.numbers,
-            as_array(rows.shifts), as_array(rows.taps), columns.numbers,
-            as_array(columns.shifts), as_array(columns.taps), channels, samples, first,
-            (samples - first) // (LANES * len(like)), result.shape[2], result.shape[1], bias, result.reshape(-1),
-        )  # fmt: skip
+    _multiply_kernels(
+        operand, channels, samples, kernels.values, kernels.channels, kernels.starts,
+        (rows.count, rows.shifts[0], rows.size), (columns.count, columns.shifts[0], columns.size), bias,
+        result.reshape(-1), get_num_threads(), _VECTOR, _SUMS,
+    )  # fmt: skip
 
 
 @compiled
@@ -95,67 +110,63 @@ def _are_whole(places: Any, begins: Any, ends: Any, area: int) -> bool:
     return True
 
 
+@compiled
+def _sort(
+    given: Any, firsts: Any, results: Any, read: Any, places: Any, next_of: Any, values: Any, channels: Any
+) -> None:
+    for kernel in range(len(firsts)):
+        to = next_of[results[kernel]]
+        next_of[results[kernel]] += 1
+        channels[to] = read[kernel]
+        for place in range(len(places)):
+            values[to * len(places) + place] = given[firsts[kernel] + places[place]]
+
+
+@compiled
+def _copy_window(
+    vector: Any, operand: Any, channels: int, samples: int, sample: int, top: int, height: int, left: int, width: int,
+    window: Any,
+) -> None:  # fmt: skip
+    """Copies a square of pixels from row `top` and column `left` on: (channels, 6, 6, LANES), zeros outside."""
+    apart = _WINDOW**2 * LANES
+    for row in range(_WINDOW):
+        for column in range(_WINDOW):
+            to = (row * _WINDOW + column) * LANES
+            if 0 <= top + row < height and 0 <= left + column < width:
+                base = ((top + row) * width + left + column) * channels * samples + sample
+                for channel in range(channels):
+                    store(window, to + channel * apart, load(vector, operand, base + channel * samples))
+            else:
+                for channel in range(channels):
+                    store(window, to + channel * apart, filled(vector, np.float32(0)))
+
+
 @in_threads
 def _multiply_kernels(
-    like: Any, operand: Any, values: Any, firsts: Any, read: Any, starts: Any, rows: Any, row_shifts: Any,
-    row_taps: Any, columns: Any, column_shifts: Any, column_taps: Any, channels: int, samples: int, first: int,
-    chunks: int, filters: int, across: int, bias: Any, result: Any,
+    operand: Any, channels: int, samples: int, values: Any, read: Any, starts: Any, rows: Any, columns: Any, bias: Any,
+    result: Any, threads: int, vector: Any, like: Any,
 ) -> None:  # fmt: skip
-    row_count, row_start, row_stride, _, height = rows
-    column_count, column_start, _, _, width = columns
-    tiles = (column_count + _TILE - 1) // _TILE
-    right, down = channels * samples, width * channels * samples
-    for task in prange(row_count * tiles * chunks):
-        sample = first + task % chunks * len(like) * LANES
-        tile, row = task // chunks % tiles, task // chunks // tiles
-        top, bottom = inside(row_shifts, row, height)
-        begin = tile * _TILE
-        column = begin + column_shifts[0]
-        to = ((row_start + row_stride * row) * across + column_start + begin) * filters * samples + sample
-        if begin + _TILE <= column_count and column + 1 >= 0 and column + _TILE < width:
-            before, after = np.float32(column >= 0), np.float32(column + _TILE + 1 < width)
-            base = row * down + column * right + sample
-            outer = base + right if column < 0 else base
-            last = base + _TILE * right if column + _TILE + 1 >= width else base + (_TILE + 1) * right
-            for number in range(filters):
-                one = two = three = four = filled(like, bias[number])
-                for kernel in range(starts[number], starts[number + 1]):
-                    apart = read[kernel] * samples
-                    for tap in range(top, bottom):
-                        at = firsts[kernel] + row_taps[tap] * _WIDE
-                        left = values[at + column_taps[0]]
-                        middle = values[at + column_taps[1]]
-                        beside = values[at + column_taps[2]]
-                        line = apart + row_shifts[tap] * down
-                        one = add_product(one, left * before, operand, outer + line)
-                        line_at = base + line
-                        one = add_product(one, middle, operand, line_at + right)
-                        two = add_product(two, left, operand, line_at + right)
-                        one = add_product(one, beside, operand, line_at + 2 * right)
-                        two = add_product(two, middle, operand, line_at + 2 * right)
-                        three = add_product(three, left, operand, line_at + 2 * right)
-                        two = add_product(two, beside, operand, line_at + 3 * right)
-                        three = add_product(three, middle, operand, line_at + 3 * right)
-                        four = add_product(four, left, operand, line_at + 3 * right)
-                        three = add_product(three, beside, operand, line_at + 4 * right)
-                        four = add_product(four, middle, operand, line_at + 4 * right)
-                        four = add_product(four, beside * after, operand, last + line)
-                at = to + number * samples
-                store(result, at, one)
-                store(result, at + filters * samples, two)
-                store(result, at + 2 * filters * samples, three)
-                store(result, at + 3 * filters * samples, four)
-            continue
-        for place in range(begin, min(column_count, begin + _TILE)):
-            low, high = inside(column_shifts, place, width)
-            base = row * down + place * right + sample
+    row_count, row_shift, height = rows
+    column_count, column_shift, width = columns
+    down, across = (row_count + TILE - 1) // TILE, (column_count + TILE - 1) // TILE
+    chunks, filters = samples // LANES, len(starts) - 1
+    tasks = down * across * chunks
+    for thread in prange(threads):
+        window = np.empty(channels * _WINDOW**2 * LANES, np.float32)
+        square = np.empty(TILE**2 * LANES, np.float32)
+        for task in range(thread * tasks // threads, (thread + 1) * tasks // threads):
+            sample, rest = task % chunks * LANES, task // chunks
+            top, left = rest // across * TILE, rest % across * TILE
+            _copy_window(
+                vector, operand, channels, samples, sample, top + row_shift, height, left + column_shift, width, window
+            )
             for number in range(filters):
                 sums = filled(like, bias[number])
                 for kernel in range(starts[number], starts[number + 1]):
-                    for tap in range(top, bottom):
-                        at = firsts[kernel] + row_taps[tap] * _WIDE
-                        line = base + read[kernel] * samples + row_shifts[tap] * down
-                        for each in range(low, high):
-                            weight = values[at + column_taps[each]]
-                            sums = add_product(sums, weight, operand, line + column_shifts[each] * right)
-                store(result, to + ((place - begin) * filters + number) * samples, sums)
+                    sums = add_convolved(sums, values, kernel * KERNEL**2, window, read[kernel] * _WINDOW**2 * LANES)
+                store(square, 0, sums)
+                for row in range(min(TILE, row_count - top)):
+                    for column in range(min(TILE, column_count - left)):
+                        pixel = (top + row) * column_count + left + column
+                        found = load(vector, square, (row * TILE + column) * LANES)
+                        store(result, (pixel * filters + number) * samples + sample, found)

@@ -15,7 +15,7 @@ from swatcost.kernels.vectors import LANES
 from swatcost.network.passes import PASSES, Pass
 from swatcost.reference.batch_last import batch_first, batch_last
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
-from swatcost.reference.products import Kept, own_tensor
+from swatcost.reference.products import Kept, Threshold, own_tensor
 from swatcost.reference.sparse_form import SparseForm
 from swatcost.reference.watched_products import watched_product
 
@@ -33,13 +33,14 @@ def share_threads() -> None:
 
 @dataclass(frozen=True)
 class Reads:
-    """How each of a layer's products is computed, and the thresholds that elements of the sparsified weight and input
-    must exceed to count; None if all do. `thinned` sparsifies the output gradient.
+    """How each of a layer's products is computed, and the thresholds of the sparsified weight and input.
+
+    `thinned` sparsifies the output gradient.
     """
 
     ways: Mapping[Pass, Way]
-    weight_threshold: float | None
-    input_threshold: float | None
+    of_weight: Threshold | None
+    of_input: Threshold | None
     thinned: Callable[[Tensor], Tensor] | None = None
 
 
@@ -68,10 +69,10 @@ class SparseKernels:
         thinned: Callable[[Tensor], Tensor] | None,
     ) -> Tensor:  # fmt: skip
         """The layer's output; in the passes that are `masked`, products read the active weight and the kept input."""
-        thresholds = {"forward": active.threshold, "grad_input": active.threshold, "grad_weight": kept.threshold}
+        operands = {"forward": active, "grad_input": active, "grad_weight": kept}
         ways: dict[Pass, Way] = {
             each: "dense" if each not in masked
-            else "sparse" if each in self.passes and thresholds[each] is not None
+            else "sparse" if each in self.passes and operands[each].threshold is not None
             else "masked"
             for each in PASSES
         }  # fmt: skip
@@ -106,8 +107,8 @@ def _in_order(x: Tensor) -> Tensor:
 class KernelProduct(torch.autograd.Function):
     """A layer of Algorithm 1 whose products run as `reads.ways` says; otherwise as `products.SparseProduct`.
 
-    `sparsified` is the weight that its threshold applies to: the weight itself, or one that is masked already; `kept`
-    is the same for the input.
+    `sparsified` is the weight whose elements count or not: the weight itself, or one that is masked already; `kept` is
+    the same for the input.
     """
 
     @staticmethod
@@ -118,7 +119,7 @@ class KernelProduct(torch.autograd.Function):
         share_threads()
         ctx.save_for_backward(weight, sparsified, kept)
         ctx.form, ctx.reads, ctx.sparse = form, reads, SparseForm.of(form, x, weight)
-        active = Kept(sparsified, reads.weight_threshold)
+        active = Kept(sparsified, reads.of_weight)
         ways = reads.ways
         with watched_product(ctx.sparse.results(_samples(x, form))):
             ctx.weights = ctx.sparse.packed(active) if "sparse" in (ways["forward"], ways["grad_input"]) else None
@@ -145,7 +146,7 @@ class KernelProduct(torch.autograd.Function):
     def _gradients(ctx: Any, thin: Tensor, needs_input: bool, needs_weight: bool) -> list[Tensor | None]:
         form, sparse, reads, ways = ctx.form, ctx.sparse, ctx.reads, ctx.reads.ways
         weight, sparsified, kept = ctx.saved_tensors
-        active, x = Kept(sparsified, reads.weight_threshold), Kept(kept, reads.input_threshold)
+        active, x = Kept(sparsified, reads.of_weight), Kept(kept, reads.of_input)
         found: list[Tensor | None] = [None, None]
         if needs_input and ways["grad_input"] == "sparse":
             found[0] = _shaped(sparse.grad_input(_images(thin, form), ctx.weights), kept, form)

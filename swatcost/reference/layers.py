@@ -73,12 +73,11 @@ class Layer:
         assert self.kernels is not None
         with torch.no_grad():
             masks = self._masks_weight(learning)
-            active, least = self.weight.cut(weight, training=learning) if masks else (weight, None)
-            selects = self._masks_input(learning, weight)
-            kept, smallest = self.activation.cut(x, call) if selects else (x, None)
-        thresholds = {"weight": least, "activation": smallest}
-        masked = {each for each in PASSES if any(thresholds.get(of) is not None for of in self.sparse[each])}
-        return self.kernels.product(x, weight, bias, form, Kept(active, least), Kept(kept, smallest), masked, thinned)
+            active = self.weight.cut(weight, training=learning) if masks else Kept(weight)
+            kept = self.activation.cut(x, call) if self._masks_input(learning, weight) else Kept(x)
+        sparse = {"weight": active.threshold is not None, "activation": kept.threshold is not None}
+        masked = {each for each in PASSES if any(sparse.get(of, False) for of in self.sparse[each])}
+        return self.kernels.product(x, weight, bias, form, active, kept, masked, thinned)
 
     def _masks_input(self, learning: bool, weight: Tensor) -> bool:
         """Whether to mask the input, which only the gradient of the weight reads sparse."""

@@ -10,7 +10,7 @@ from swatcost.reference.batch_last import batch_last, from_batch_last
 from swatcost.reference.chosen_kernels import OWN_KERNELS
 from swatcost.reference.measured_kernels import SparseKernel
 from swatcost.reference.measured_operations import Convolution, Linear, Operands, Shape
-from swatcost.reference.products import Kept
+from swatcost.reference.products import Kept, Threshold
 from swatcost.reference.sparse_form import SparseForm
 from swatcost.reference.timer import Operation, copies
 
@@ -56,9 +56,9 @@ def laid(x: Tensor) -> Tensor:
     return from_batch_last(batch_last(x), len(x))
 
 
-def _threshold(density: float) -> float:
-    """The magnitude that a fraction `density` of numbers uniform in [−1, 1] exceeds."""
-    return 1.0 - density
+def _threshold(density: float) -> Threshold:
+    """What a fraction `density` of numbers uniform in [−1, 1] exceeds."""
+    return Threshold(1.0 - density)
 
 
 def _images(x: Tensor) -> Tensor:

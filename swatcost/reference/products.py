@@ -27,18 +27,33 @@ class Operands:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """What the magnitude of an element must exceed to count, or the L1 norm of its kernel W[f, c]."""
+
+    value: float
+    of_kernels: bool = False
+
+
+@dataclass(frozen=True)
 class Kept:
-    """An operand, and the threshold that the magnitudes of its elements must exceed to count; None if all do."""
+    """An operand, and the threshold of its elements that count; None if all do."""
 
     tensor: Tensor
-    threshold: float | None = None
+    threshold: Threshold | None = None
 
     @property
     def masked(self) -> Tensor:
         """The operand, with the elements that do not count set to zero."""
-        return (
-            self.tensor if self.threshold is None else torch.where(self.tensor.abs() > self.threshold, self.tensor, 0)
-        )
+        if self.threshold is None:
+            return self.tensor
+        measured = kernel_norms(self.tensor) if self.threshold.of_kernels else self.tensor.abs()
+        return torch.where(measured > self.threshold.value, self.tensor, 0)
+
+
+def kernel_norms(weight: Tensor) -> Tensor:
+    """The L1 norm of every kernel W[f, c], (F, C, 1, …), added element by element, as sparse kernels add it too."""
+    elements = weight.abs().flatten(2).unbind(2)
+    return sum(elements[1:], elements[0]).view(*weight.shape[:2], *[1] * (weight.dim() - 2))
 
 
 def own_tensor(x: Tensor) -> Tensor:

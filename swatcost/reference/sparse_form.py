@@ -79,8 +79,11 @@ class SparseForm:
         return whole and min(self.rows.output, self.columns.output) > 0
 
     def packed(self, weight: Kept) -> Weights:
-        """The weights that count."""
-        return Weights.above(_least(weight), weight.tensor.detach().contiguous().view(self.weight).numpy())
+        """The weights that count: those above a threshold, or whole kernels W[f, c]."""
+        dense = weight.tensor.detach().contiguous().view(self.weight).numpy()
+        if weight.threshold is not None and weight.threshold.of_kernels:
+            return Weights.of_kernels_above(weight.threshold.value, dense)
+        return Weights.above(_least(weight), dense)
 
     def forward(self, x: Tensor, weights: Weights, bias: Tensor | None) -> Tensor:
         """Eq. 1: the output of images (samples, channels, height, width) for sparse weights."""
@@ -119,7 +122,7 @@ class SparseForm:
     def in_order(self, weights: Weights, rows: Axis, columns: Axis, of_inputs: bool) -> Packed | WholeKernels:
         """The weights in the order in which a product reads them, by inputs or by outputs."""
         if are_whole(weights, rows, columns):
-            return (kernels_for_inputs if of_inputs else kernels_for_outputs)(weights, self.groups)
+            return (kernels_for_inputs if of_inputs else kernels_for_outputs)(weights, rows, columns, self.groups)
         return (for_inputs if of_inputs else for_outputs)(weights, rows, columns, self.groups)
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
@@ -163,4 +166,4 @@ class SparseForm:
 
 def _least(operand: Kept) -> float:
     """The threshold as kernels take it: -1 keeps every number, zeros included."""
-    return -1.0 if operand.threshold is None else operand.threshold
+    return -1.0 if operand.threshold is None else operand.threshold.value

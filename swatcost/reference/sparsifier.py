@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from swatcost.reference.products import Kept, Threshold, kernel_norms
 from swatcost.reference.thresholds import SELECTIONS, Selection
 
 Over = Literal["nchw", "chw", "hw", "kernel", "random"]
@@ -83,16 +84,16 @@ class Sparsifier:
         threshold = self._threshold(x, call, training)
         return None if threshold is None else self._measure(x) > threshold
 
-    def cut(self, x: Tensor, call: int = 0, *, training: bool = True) -> tuple[Tensor, float | None]:
-        """x and the threshold that its magnitudes must exceed to be kept; None if nothing is masked.
+    def cut(self, x: Tensor, call: int = 0, *, training: bool = True) -> Kept:
+        """x and the threshold of what is kept.
 
-        Where no single number says what is kept, x is masked and the threshold 0.
+        Where no single threshold decides, x is masked, and what is not zero is kept.
         """
-        if self.over == "nchw":
+        if self.over in ("nchw", "kernel"):
             threshold = self._threshold(x, call, training)
-            return x, None if threshold is None else float(threshold)
+            return Kept(x, None if threshold is None else Threshold(float(threshold), self._measures_kernels(x)))
         masked = self(x, call, training=training)
-        return masked, None if masked is x else 0.0
+        return Kept(masked, None if masked is x else Threshold(0.0))
 
     @property
     def threshold(self) -> float | None:
@@ -102,9 +103,10 @@ class Sparsifier:
 
     def _measure(self, x: Tensor) -> Tensor:
         """The quantity compared with the threshold: magnitudes, or L1 norms of kernels."""
-        if self.over == "kernel" and x.dim() > 2:
-            return x.abs().sum(dim=tuple(range(2, x.dim())), keepdim=True)
-        return x.abs()
+        return kernel_norms(x) if self._measures_kernels(x) else x.abs()
+
+    def _measures_kernels(self, x: Tensor) -> bool:
+        return self.over == "kernel" and x.dim() > 2
 
     def _threshold(self, x: Tensor, call: int, training: bool) -> Tensor | None:
         clock = self.clock
