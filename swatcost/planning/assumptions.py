@@ -88,7 +88,8 @@ def conventions_to_try(stated: Convention | None) -> list[Counted]:
     seen: set[Convention] = set()
     for turned in range(3):
         for base in bases:
-            named = [] if stated is not None else [Assumption("convention", "convention", base.name, f"convention {base.name}")]
+            name = Assumption("convention", "convention", base.name, f"convention {base.name}")
+            named = [name] if stated is None else []
             for flips in combinations(_flips(base), turned):
                 if len({each.name for each in flips}) == turned and (counted := _turned(base, flips)) not in seen:
                     seen.add(counted)

@@ -12,15 +12,15 @@ from swatcost.common.result import Result
 from swatcost.counting import Convention
 from swatcost.estimate import plan_of
 from swatcost.loading import counted_network
-from swatcost.network import Network
 from swatcost.methods.method import OPERANDS
+from swatcost.network import Network
 from swatcost.planning.assumptions import MOST
 from swatcost.planning.candidates import Space
 from swatcost.planning.coincidence import Coincidence, coincidence
 from swatcost.planning.fitting import Candidate, Stated, blocks, minimal, quantities_to_try
 from swatcost.planning.printed_number import QUANTITIES, printed_number
 from swatcost.planning.printed_table import read_printed
-from swatcost.setting import NOT_TIMED, Scope, Setting, Settings
+from swatcost.setting import NOT_TIMED, Scope, Settings
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -29,8 +29,8 @@ class Audit(Result):
 
     `explanations` give every number to its printed digits, those that assume least first; none assumes all that another
     one does and more. `coincidences` say, by price, how often random numbers would be fitted by what was tried up to
-    there; the last is of everything that was tried. `nearest` are the candidates that cost less than any explanation and
-    come nearest, each nearer than all cheaper ones.
+    there; the last is of everything that was tried. `nearest` are the candidates that cost less than any explanation
+    and come nearest, each nearer than all cheaper ones.
     """
 
     report = "audit"
@@ -72,8 +72,8 @@ def audit(
 
     printed is a number as it is printed, in quotes, "76.1%"; or, for several of one table, a mapping of each to its own
     settings, or pairs of the two; or a CSV file (`read_printed`). A number's settings may hold a quantity beside those
-    of `estimate`. quantity (training-reduction, inference-ratio, … as in `QUANTITIES`) and settings are what the numbers
-    share. What is given is taken as stated; the convention, its switches, known deviations, layers kept dense,
+    of `estimate`. quantity (training-reduction, inference-ratio, … as in `QUANTITIES`) and settings are what the
+    numbers share. What is given is taken as stated; the convention, its switches, known deviations, layers kept dense,
     activation targets, the default activation sparsity, the quantity and the rounding are tried where it is not.
 
     Raises SwatcostError for what is no printed number, for a setting that `estimate` refuses, and if nothing is sparse.
@@ -83,11 +83,10 @@ def audit(
     ...     "76.1%": {"weights": 0.8}, "67.2%": {"weights": 0.8, "method": "rigl"},
     ...     "58.1%": {"weights": 0.8, "method": "set"},
     ... })
-    >>> [each.words for each in found.explanations[0].assumptions]
-    ['convention swat', 'activations as sparse as weights', 'default activation sparsity']
-    >>> low, high = found.explanations[0].default_act_sparsity
-    >>> low < 0.459 < high
-    True
+    >>> sorted(each.words for each in found.explanations[0].assumptions)
+    ['activations as sparse as weights', 'convention swat', 'default activation sparsity']
+    >>> [round(end, 3) for end in found.explanations[0].default_act_sparsity]
+    [0.457, 0.458]
     """
     network = counted_network(network)
     given = AUDITING.given(settings)
@@ -152,8 +151,6 @@ def _stated(text: str, own: Mapping[str, Any], quantity: str | None, shared: Map
     if chosen and number.notation not in chosen.notations:
         raise SwatcostError(f"{text}: {chosen.name} is no {number.notation}, give a {' or a '.join(chosen.notations)}")
     own = AUDITING.given(own)
-    method = AUDITING.setting({name: {**shared, **own}[name] for name in ("method",) if name in {**shared, **own}}).method
-    usable = {
-        name: value for name, value in shared.items() if name not in OPERANDS or method.uses(OPERANDS[name])
-    }  # fmt: skip
+    method = AUDITING.setting({name: each for name, each in {**shared, **own}.items() if name == "method"}).method
+    usable = {name: each for name, each in shared.items() if name not in OPERANDS or method.uses(OPERANDS[name])}
     return Stated(printed=number, quantity=chosen, setting=AUDITING.setting({**usable, **own}))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from swatcost.counting import Convention, Counting, PassCosts
-from swatcost.counting.deviations import DEVIATIONS, Deviation
+from swatcost.counting.deviations import DEVIATIONS
 from swatcost.memory import activation_reduction
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network
@@ -48,10 +48,10 @@ class Candidates:
     shares: Shares
     without: Shares
 
-    @cached_property
-    def prices(self) -> tuple[int, ...]:
-        """What the assumptions of each column cost."""
-        return tuple(price_of(self.assumptions | each) for each in self.choices)
+    @property
+    def without_switch_values(self) -> frozenset[tuple[str, str]]:
+        """What is assumed, but for the values of the switches that are turned."""
+        return frozenset((each.name, each.value if each.kind != "switch" else "") for each in self.assumptions)
 
     def differs(self, other: Candidates) -> bool:
         """Whether any share that both have is another."""
@@ -90,8 +90,7 @@ class Space:
             for each in self._under(counted, bases):
                 found[each.assumptions, each.bases] = each
                 fewer = (found.get((each.assumptions - {one}, each.bases)) for one in each.assumptions)
-                names = frozenset((one.kind, one.name, one.value * (one.kind == "convention")) for one in each.assumptions)
-                result = (names, each.bases, each.shares.tobytes(), each.without.tobytes())
+                result = (each.without_switch_values, each.bases, each.shares.tobytes(), each.without.tobytes())
                 if result not in given and all(one is None or each.differs(one) for one in fewer):
                     given.add(result)
                     changing.add(each.assumptions)

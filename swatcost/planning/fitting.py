@@ -187,7 +187,7 @@ class Block:
         return gaps
 
     def _candidate(
-        self, place: int, values: Shares, interval: tuple[float, float] | None = None, gap: float = 0.0
+        self, place: Any, values: Shares, interval: tuple[float, float] | None = None, gap: float = 0.0
     ) -> Candidate:
         return Candidate(
             assumptions=self.assumptions | self.candidates.choices[place],
