@@ -27,7 +27,8 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 SCOPES = {
     "sweep": SWEEPING, "solve": SOLVING, "compare": COMPARING, "compare, several models": COMPARING_NETWORKS,
-    "explain": EXPLAINING, "audit": AUDITING, "memory": MEASURING, "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING,
+    "explain": EXPLAINING, "audit": AUDITING, "memory": MEASURING, "plan": PLANNING, "simulate": SIMULATING,
+    "study": STUDYING,
     "export": EXPORTING,
     "run": RUNNING, "validate": VALIDATING_OR_TIMING, "validate --time": TIMING,
     "explore, as controls": EXPLORING,

@@ -32,7 +32,7 @@ _RULES: dict[str, Rule] = {
     "default_act_sparsity": lambda found: (
         None
         if found.plan.method.relies_on_default_sparsity
-        else f"no way of counting {found.plan.method.name} assumes it"
+        else f"no convention assumes it for {found.plan.method.name}"
     ),
 }
 

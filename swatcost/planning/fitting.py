@@ -114,6 +114,11 @@ class Block:
         """By how much shares change with the default activation sparsity."""
         return (self._shares - self._without) / DEFAULT_ACT_SPARSITY
 
+    @cached_property
+    def _sparse(self) -> Any:
+        """Which ones leave less of every number than there is when dense; others are no reading of it."""
+        return (self._shares < 1).all(axis=0)
+
     @property
     def varies(self) -> bool:
         """Whether any share depends on the default activation sparsity."""
@@ -130,10 +135,9 @@ class Block:
         return numpy.array([each.printed.digits_of(row, self.rounding) for each, row in rows])
 
     def reach(self) -> Reach:
-        """The digits that each candidate gives, but for those that leave the work of some number as it is."""
-        sparse = (self._shares < 1).all(axis=0)
-        one, other = (self._digits(self._at(end))[:, sparse] for end in (0.0, 1.0))
-        return Reach(self.prices[sparse], numpy.minimum(one, other), numpy.maximum(one, other))
+        """The digits that each candidate gives."""
+        one, other = (self._digits(self._at(end))[:, self._sparse] for end in (0.0, 1.0))
+        return Reach(self.prices[self._sparse], numpy.minimum(one, other), numpy.maximum(one, other))
 
     def fitting(self) -> Iterator[Candidate]:
         """The candidates that give every number to its printed digits."""
@@ -141,12 +145,12 @@ class Block:
             low, high = self._intervals()
             middle = (low + high) / 2
             values = self._at(middle)
-            for place in numpy.flatnonzero(low < high):
+            for place in numpy.flatnonzero((low < high) & self._sparse):
                 yield self._candidate(place, values, (float(low[place]), float(high[place])))
             return
         values = self._at(None)
         printed = numpy.array([[each.printed.digits] for each in self.stated])
-        for place in numpy.flatnonzero((self._digits(values) == printed).all(axis=0)):
+        for place in numpy.flatnonzero((self._digits(values) == printed).all(axis=0) & self._sparse):
             yield self._candidate(place, values)
 
     def _intervals(self) -> tuple[Any, Any]:
@@ -172,8 +176,8 @@ class Block:
             low, high = numpy.where(falls, left, low), numpy.where(falls, high, right)
         values = self._at((low + high) / 2)
         gaps = self._gaps(values)
-        for price in numpy.unique(self.prices):
-            of_price = numpy.flatnonzero(self.prices == price)
+        for price in numpy.unique(self.prices[self._sparse]):
+            of_price = numpy.flatnonzero((self.prices == price) & self._sparse)
             place = of_price[gaps[of_price].argmin()]
             at = float((low + high)[place] / 2)
             yield self._candidate(place, values, (at, at) if self.solved else None, float(gaps[place]))
