@@ -15,11 +15,9 @@ from swatcost.loading import counted_network
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.planning.assumptions import MOST
-from swatcost.planning.candidates import Space
-from swatcost.planning.coincidence import Coincidence, coincidence
-from swatcost.planning.fitting import Candidate, Stated, blocks, minimal, quantities_to_try
 from swatcost.planning.printed_number import QUANTITIES, printed_number
 from swatcost.planning.printed_table import read_printed
+from swatcost.planning.readings import Candidate, Coincidence, Stated, quantities_to_try
 from swatcost.setting import NOT_TIMED, Scope, Settings
 
 
@@ -97,11 +95,16 @@ def audit(
     for each in stated:
         if not plan_of(network, each.setting).asks_for_sparsity:
             raise SwatcostError(f"{each.printed.text}: nothing is sparse, state how sparse it was: give weights")
-    return _audited(Space(network=network, settings=[each.setting for each in stated], convention=convention), stated)
+    return _audited(network, stated, convention)
 
 
-def _audited(space: Space, stated: tuple[Stated, ...]) -> Audit:
+def _audited(network: Network, stated: tuple[Stated, ...], convention: Convention | None) -> Audit:
     """Tries everything, and ranks what fits."""
+    from swatcost.planning.candidates import Space  # these import numpy
+    from swatcost.planning.coincidence import coincidence
+    from swatcost.planning.fitting import blocks, minimal
+
+    space = Space(network=network, settings=[each.setting for each in stated], convention=convention)
     solving = all("default_act_sparsity" not in each.setting.asked for each in stated)
     bases = dict.fromkeys(tuple(each.base for each in quantities) for _, quantities in quantities_to_try(stated))
     tried = [block for each in space.candidates([*bases]) for block in blocks(stated, each, solving)]
@@ -109,9 +112,9 @@ def _audited(space: Space, stated: tuple[Stated, ...]) -> Audit:
     least = min((each.price for each in explanations), default=MOST + 1)
     reaches = [block.reach() for block in tried]
     return Audit(
-        network=space.network,
+        network=network,
         stated=stated,
-        convention=space.convention,
+        convention=convention,
         explanations=tuple(explanations),
         coincidences={
             price: coincidence(reaches, price) for price in sorted({MOST, *(each.price for each in explanations)})

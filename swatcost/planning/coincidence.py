@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy
 
+from swatcost.planning.readings import Coincidence
+
 Digits = numpy.ndarray[Any, numpy.dtype[numpy.int64]]
 
 
@@ -21,25 +23,6 @@ class Reach:
     prices: Digits
     low: Digits
     high: Digits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Coincidence:
-    """What candidates up to a price give: `tried` of them, `distinct` printed results, each all numbers together.
-
-    `lowest` and `highest` are the least and the largest digits for each number. `probability` is the share of the
-    results in that range that are given by some candidate: how often random digits, uniform in the range, are fitted.
-    For several numbers and candidates with a free parameter `distinct` and `probability` are upper bounds
-    (`at_most`), since results that two such candidates share count twice.
-    """
-
-    price: int
-    tried: int
-    distinct: int
-    lowest: tuple[int, ...]
-    highest: tuple[int, ...]
-    probability: float
-    at_most: bool
 
 
 def coincidence(reaches: Sequence[Reach], price: int) -> Coincidence:

@@ -17,61 +17,13 @@ from swatcost.planning.assumptions import (
     Assumption,
     Assumptions,
     price_of,
-    taken_for,
 )
 from swatcost.planning.candidates import Candidates, Shares
 from swatcost.planning.coincidence import Reach
-from swatcost.planning.printed_number import QUANTITIES, USUAL, PrintedNumber, Quantity, Rounding
-from swatcost.setting import Setting
+from swatcost.planning.printed_number import Quantity, Rounding
+from swatcost.planning.readings import Candidate, Stated, quantities_to_try
 
 _HALVINGS = 60  # of the range of the default activation sparsity, when looking for the nearest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stated:
-    """A printed number and what is stated about it; `quantity` is None if that does not say what it is a number of."""
-
-    printed: PrintedNumber
-    quantity: Quantity | None
-    setting: Setting
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """Assumptions and what they give for each number, before rounding [-].
-
-    `quantities` are what the numbers are taken for. `default_act_sparsity` is the interval of it that gives the printed
-    digits [-], where it was solved for; the values are then those at its middle. `gap` is by how many of its last
-    printed digits the worst of the values misses; 0 if none does.
-    """
-
-    assumptions: Assumptions
-    quantities: tuple[Quantity, ...]
-    values: tuple[float, ...]
-    default_act_sparsity: tuple[float, float] | None = None
-    gap: float = 0.0
-
-    @property
-    def price(self) -> int:
-        """What the assumptions cost together."""
-        return price_of(self.assumptions)
-
-
-def quantities_to_try(stated: Sequence[Stated]) -> list[tuple[Assumptions, tuple[Quantity, ...]]]:
-    """What the numbers may be, and what that assumes: the usual for each, then every other one for all.
-
-    A stated quantity stays.
-    """
-    unstated = [each.printed.notation for each in stated if each.quantity is None]
-    found: list[tuple[Assumptions, tuple[Quantity, ...]]] = [
-        (frozenset(), tuple(each.quantity or QUANTITIES[USUAL[each.printed.notation]] for each in stated))
-    ]
-    for other in QUANTITIES:
-        if unstated and all(notation in other.notations for notation in unstated):
-            taken = tuple(each.quantity or other for each in stated)
-            if taken != found[0][1]:
-                found.append((frozenset({taken_for(other.name, other.title)}), taken))
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,7 @@ from typing import Any
 
 from swatcost.planning.assumptions import MOST, PRICES, SECOND_SWITCH, Assumption, Kind
 from swatcost.planning.audit import Audit
-from swatcost.planning.coincidence import Coincidence
-from swatcost.planning.fitting import Candidate, Stated
+from swatcost.planning.readings import Candidate, Coincidence, Stated
 from swatcost.report.estimate import title
 from swatcost.report.numbers import percent
 from swatcost.report.sheet import Caveat, Sheet, Table
