@@ -46,7 +46,7 @@ def test_table_3_of_swat_is_its_convention_with_its_own_default_sparsity() -> No
     }  # fmt: skip
     assert first.default_act_sparsity is not None
     low, high = first.default_act_sparsity
-    # Of 14.587 G dense MACs, grad_weight is 4.089 G: both rows are r + 28.03 % · d. RigL's r is 54.34 %, and 67.15 % are
+    # Of 14.587 G dense MACs, grad_weight is 4.089 G: each row is r + 28.03 % · d. RigL's r is 54.34 %, and 67.15 % is
     # reached from d = .4571; SET's is 45.32 %, and 58.15 % from d = .4577.
     assert low == pytest.approx(0.4571, abs=1e-4)
     assert high == pytest.approx(0.4577, abs=1e-4)
