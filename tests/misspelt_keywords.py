@@ -16,6 +16,7 @@ from swatcost.simulation.study import study
 
 def misspelt() -> None:
     swatcost.estimate("resnet50", weigths=0.8)  # type: ignore[call-arg]
+    swatcost.audit("resnet50", "76.1%", weigths=0.8)  # type: ignore[call-arg]
     swatcost.explain("resnet50", weigths=0.8)  # type: ignore[call-arg]
     swatcost.summary("resnet50", weigths=0.8)  # type: ignore[call-arg]
     swatcost.sweep("resnet50", weigths=[0.8, 0.9])  # type: ignore[call-arg]

@@ -43,6 +43,7 @@ RESULTS: dict[str, Callable[[Network], Any]] = {
     "2:4": two_four,
     "summary": lambda network: swatcost.summary(network, weights=0.8, method="rigl"),
     "explanation": lambda network: swatcost.explain(network, weights=0.8, method="rigl", to_convention="rigl"),
+    "audit": lambda network: swatcost.audit(network, "71.37%", weights=0.8, acts=0.8, convention="exact"),
     "plan without power": lambda network: plan_run(network, weights=0.8, acts=0.8, device="xeon2"),
     "not measured": lambda network: swatcost.estimate(network, weights=0.8, acts=0.8, device="a100"),
 }

@@ -15,6 +15,7 @@ import swatcost
 from swatcost.cli import command_named, main
 from swatcost.cli.config import settable
 from swatcost.exporting import EXPORTING
+from swatcost.planning.audit import AUDITING
 from swatcost.planning.comparison import COMPARING
 from swatcost.planning.explanation import EXPLAINING
 from swatcost.planning.memory import MEASURING
@@ -28,6 +29,7 @@ from swatcost.simulation.study import STUDYING
 
 SCOPES: dict[str, Scope] = {
     "estimate": EVERY_SETTING, "summary": EVERY_SETTING, "compare": COMPARING, "explain": EXPLAINING,
+    "audit": AUDITING,
     "memory": MEASURING, "sweep": SWEEPING, "solve": SOLVING, "plan": PLANNING, "report": EVERY_SETTING,
     "explore": EVERY_SETTING, "run": RUNNING, "validate": VALIDATING_OR_TIMING, "simulate": SIMULATING,
     "study": STUDYING, "export": EXPORTING,

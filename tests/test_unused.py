@@ -155,7 +155,7 @@ def test_every_option_is_tried_or_acts_by_itself() -> None:
         "--output", "--plot", "--format", "--no-config", "--classes", "--input-shape", "--input-dtype", "--samples",
         "--epochs", "--training-flops", "--to", "--arch",
     }  # fmt: skip
-    expensive = {"run", "validate", "calibrate", "study", "report", "explore", "list", "completion"}
+    expensive = {"audit", "run", "validate", "calibrate", "study", "report", "explore", "list", "completion"}
     settings = {option_name(name) for name in OPTIONS}
     assert set(OF_COMMANDS) == set(COMMANDS) - expensive
     for command, own in OF_COMMANDS.items():

@@ -90,6 +90,7 @@ def test_cycles_of_one_step_are_said_to_stand_for_the_run(
         ["memory", "resnet50", *SPARSE],
         ["sweep", "resnet50", *SPARSE],
         ["explain", "resnet50", *SPARSE],
+        ["audit", "71.37%", "cifar_resnet18", *SPARSE],
         ["simulate", "cifar_resnet18", *SPARSE],
     ],
 )

@@ -20,7 +20,8 @@ PUBLIC = (
     "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
-    "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.costs",
+    "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.deviations",
+    "swatcost.counting.costs",
     "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
     "swatcost.timing.attainable", "swatcost.timing.dense_step", "swatcost.timing.kernel_times",
     "swatcost.timing.rooflines", "swatcost.timing.selection", "swatcost.timing.shapes", "swatcost.timing.streams",
@@ -39,6 +40,9 @@ BENEATH = (
 _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.common.result.Result"),
     "swatcost.planning": (
+        "swatcost.planning.assumptions.Assumption", "swatcost.planning.readings.Coincidence",
+        "swatcost.planning.readings.Candidate", "swatcost.planning.readings.Stated",
+        "swatcost.planning.printed_number.PrintedNumber", "swatcost.planning.printed_number.Quantity",
         "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
         "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
         "swatcost.planning.recipes.Recipe", "swatcost.planning.whole_run.Moment", "swatcost.planning.goals.Goals",

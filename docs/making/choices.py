@@ -7,6 +7,7 @@ from functools import partial
 from docs.making.markdown import code_options, listed, paragraphs, table
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.conventions import CONVENTIONS, Convention
+from swatcost.counting.deviations import DEVIATIONS
 from swatcost.counting.switches import SWITCHES
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
@@ -27,6 +28,7 @@ def pages() -> dict[str, str]:
         "generated/convention-numbers.md": convention_numbers(),
         "generated/convention-switches.md": convention_switches(),
         "generated/switches.md": switches(),
+        "generated/deviations.md": deviations(),
         "generated/distributions.md": distributions(),
         "generated/distribution-numbers.md": distribution_numbers(),
         "generated/devices.md": devices(),
@@ -59,6 +61,12 @@ def switches() -> str:
         for first, (value, each) in zip([True, *[False] * len(switch.values)], switch.values.items(), strict=False)
     ]
     return table(["switch", "value", "a convention with this value", "source"], rows, words=4)
+
+
+def deviations() -> str:
+    """Every deviation: what a counter with it does, and whose it is."""
+    rows = [[f"`{each.name}`", each.kind, each.title, each.source] for each in DEVIATIONS]
+    return table(["deviation", "kind", "a counter with it", "source"], rows, words=4)
 
 
 def _link(function: object, words: str = "") -> str:

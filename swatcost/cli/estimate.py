@@ -23,6 +23,7 @@ Examples:
   swatcost my_network.py:build --input-shape 3,64,64 --weights 0.8
   swatcost compare resnet50 --weights 0.8
   swatcost explain resnet50 --method rigl --weights 0.8 --to-convention rigl
+  swatcost audit 76.1% resnet50 --method swat --weights 0.8
   swatcost run cifar_resnet18 --weights 0.8 --acts 0.8 --period 100 --epochs 5
   swatcost validate cifar_resnet18 --weights 0.8 --acts 0.8
   swatcost simulate resnet50 --weights 0.9 --arch bit-tactical

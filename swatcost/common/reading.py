@@ -15,7 +15,7 @@ import re
 import stat
 import tomllib
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
@@ -192,13 +192,26 @@ def csv_of(text: str, key: str) -> dict[str, dict[str, str]]:
     Raises ValueError for a column or key that stands there twice or not at all, and for a row with more cells than
     columns.
     """
+    rows: dict[str, dict[str, str]] = {}
+    for line, name, row in csv_rows(text, key):
+        if name in rows:
+            raise ValueError(f"line {line}: the {key} {name!r:.60} stands there twice")
+        rows[name] = row
+    return rows
+
+
+def csv_rows(text: str, key: str) -> Iterator[tuple[int, str, dict[str, str]]]:
+    """The number of each line of a CSV text, its cell in the column `key`, and the others by column.
+
+    An empty row is left out. Raises ValueError for a column that stands there twice, for a missing `key`, and for a row
+    with more cells than columns.
+    """
     lines = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
     names = [name.strip(" \t") for name in next(lines, [])]
     if key not in names:
         raise ValueError(f"it has no column called {key}")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"line 1: the column {twice!r:.40} stands there twice")
-    rows: dict[str, dict[str, str]] = {}
     for line in lines:
         cells = [cell.strip(" \t") for cell in line]
         if len(cells) > len(names):
@@ -209,10 +222,7 @@ def csv_of(text: str, key: str) -> dict[str, dict[str, str]]:
         name = row.pop(key, "")
         if not name:
             raise ValueError(f"line {lines.line_num}: its {key} is missing")
-        if name in rows:
-            raise ValueError(f"line {lines.line_num}: the {key} {name!r:.60} stands there twice")
-        rows[name] = row
-    return rows
+        yield lines.line_num, name, row
 
 
 def number_of(text: str) -> float:

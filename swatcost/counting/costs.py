@@ -58,6 +58,12 @@ class PassCosts:
             self.inference + other.inference,
         )
 
+    def __rmul__(self, times: float) -> PassCosts:
+        return PassCosts(
+            times * self.forward, times * self.grad_input, times * self.grad_weight, times * self.recompute,
+            times * self.inference,
+        )  # fmt: skip
+
     def per_sample(self, batch_size: int) -> PassCosts:
         """A batch's costs per sample."""
         each = (self.forward, self.grad_input, self.grad_weight, self.recompute, self.inference)

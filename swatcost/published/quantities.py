@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import prod
 
 from swatcost.accelerator.cycles import Cycles
 from swatcost.counting.costs import FLOPS_PER_MAC, PassCosts
+from swatcost.counting.deviations import batch_norm_elements
 from swatcost.estimate import Estimate
 from swatcost.network.passes import PASSES, Pass
 from swatcost.timing.topk import speedup_limit
@@ -98,10 +98,7 @@ def _bn_parameters(of: Estimate) -> float:
 
 
 def _bn_computation(of: Estimate) -> float:
-    entering = sum(
-        prod(layer.input_shape) / of.network.batch_size for layer in of.network.layers if layer.kind == "batch_norm"
-    )
-    norms = BN_FLOPS_PER_ELEMENT * entering
+    norms = BN_FLOPS_PER_ELEMENT * batch_norm_elements(of.network)
     return 100 * norms / (norms + FLOPS_PER_MAC * of.exact.training.dense)
 
 
