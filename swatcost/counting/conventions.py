@@ -18,6 +18,7 @@ from swatcost.counting.switches import SWITCHES
 from swatcost.methods import LayerSparsity, Method, Phase
 from swatcost.network.layer import Layer, Symbols
 from swatcost.network.passes import PASSES, Pass
+from swatcost.sparsity import SparsityPlan
 
 DEFAULT_ACT_SPARSITY = 0.5
 """Zeros [-] among activations: "for our calculation we assumed default activation sparsity of 50%" (SWAT, A.3)."""
@@ -71,10 +72,9 @@ class Convention:
         """Whether sparse activations and outputs make no difference to any pass."""
         return self.own_density is None and self.grad_weight_sparsity == self.other_passes_sparsity == "weight sparsity"
 
-    def phases(self, method: Method, steps: int) -> tuple[Phase, ...]:
-        """The phases of a run as this convention counts them."""
-        published = method.published_schedule if self.average == "closed form" else None
-        return (published or method.schedule)(steps)
+    def phases(self, of: SparsityPlan | Method, steps: int) -> tuple[Phase, ...]:
+        """The phases of a run under a plan, or of a method's at some target, as this convention counts them."""
+        return of.published_phases(steps) if self.average == "closed form" else of.phases(steps)
 
     def count(
         self,
@@ -115,7 +115,7 @@ class Convention:
             grad_input=cost("grad_input", phases),
             grad_weight=cost("grad_weight", phases),
             recompute=layer.recomputed * forward,
-            inference=cost("forward", (Phase(1.0),)),
+            inference=cost("forward", (method.trained,)),
         )
 
     def macs(self, in_pass: Pass, layer: Layer, density: float) -> float:
@@ -159,9 +159,9 @@ class Convention:
                 return 1 - default_act_sparsity
             if self.grad_weight_sparsity == "weight sparsity":
                 every = method.weight_gradient == "all" or phase.dense_weight_gradient
-                return 1.0 if every else 1 - sparsity.scaled(phase.scale).weight
+                return 1.0 if every else 1 - sparsity.during(phase).weight
         elif self.other_passes_sparsity == "weight sparsity":
-            return 1 - sparsity.scaled(phase.scale).weight if "weight" in method.sparse[in_pass] else 1.0
+            return 1 - sparsity.during(phase).weight if "weight" in method.sparse[in_pass] else 1.0
         return method.density(in_pass, sparsity, phase)
 
     def _symbols(self, layer: Layer) -> Symbols:

@@ -83,7 +83,7 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
     sparse = [each for each, _ in saved if each.sparsity]
     return Memory(
         parameters=Cost(parameters, parameters),
-        gradients=Cost(gradients, gradients - _inactive_gradients(network, plan)),
+        gradients=Cost(gradients, gradients - inactive_gradient_bytes(network, plan)),
         backward_weights=_backward_weights(network, plan),
         saved_activations=sum((_kept(each, size) for each, size in saved), Cost(0, 0.0)),
         masked=sum(each.masked_copies * size for each, size in saved),
@@ -113,8 +113,8 @@ def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:
     return Cost(dense=sum(size for size, _ in sizes), sparse=sum(size * (1 - sparsity) for size, sparsity in sizes))
 
 
-def _inactive_gradients(network: Network, plan: SparsityPlan) -> float:
-    """Gradients [bytes] of zero weights that the method does not need."""
+def inactive_gradient_bytes(network: Network, plan: SparsityPlan) -> float:
+    """Gradients of zero weights [bytes] that the method does not need in a step at the target sparsity."""
     if plan.method.weight_gradient == "all":
         return 0.0
     return sum(

@@ -141,7 +141,7 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     value, rows = step.execution.precision.activation, step.batch_size
     columns = max(1, max((each.dense for each in kept if each.sparsity), default=0) // value // rows)
     least = replace(WeightStorage.least(plan.method), **dict(step.execution.weight_storage))
-    some_dense = least.gradients == "active" and any(each.dense_weight_gradient for each in plan.method.schedule(1000))
+    some_dense = least.gradients == "active" and any(each.dense_weight_gradient for each in plan.phases(1000))
     return SparseMemory(
         dense=step,
         inputs=network.timeline.inputs,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from swatcost.common.errors import SwatcostError
 from swatcost.common.frozen_mapping import FrozenMapping
+from swatcost.methods.layer_sparsity import LayerSparsity, Operand
+from swatcost.methods.parameter import Parameter, Value, known, read_parameters, written
+from swatcost.methods.phase import Phase, Schedule, TargetSchedule, constant
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
-
-Operand = Literal["weight", "activation", "output"]
-"""`output` is an output activation that need not be computed in the forward pass; its gradient in the other passes."""
 
 OPERANDS: Mapping[str, Operand] = {"weights": "weight", "acts": "activation", "grads": "output"}
 """The operand of each target sparsity."""
@@ -26,73 +24,7 @@ _READS: Mapping[Pass, frozenset[Operand]] = {
 }
 
 
-def checked_sparsity(value: float, what: str) -> float:
-    """The value as a float. Raises SwatcostError unless it is a fraction of zeros in [0, 1)."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < 1:
-        remedy = "give the fraction of zeros, at least 0 and below 1, such as 0.8"
-        if is_number and 1 < value < 100:
-            remedy = f"it is the fraction of zeros: for {value:g} % write {value / 100:g}"
-        raise SwatcostError(f"{what} {value!r:.40} is not a sparsity: {remedy}")
-    return float(value)
-
-
-@dataclass(frozen=True)
-class LayerSparsity:
-    """The fraction of zeros, in [0, 1), in each operand that a layer's passes read.
-
-    Each may be an array, with one element per setting, to estimate many settings at once.
-    """
-
-    weight: float = 0.0
-    activation: float = 0.0
-    output: float = 0.0
-
-    def __post_init__(self) -> None:
-        for operand in get_args(Operand):
-            value: Any = self.of(operand)
-            if hasattr(value, "max"):  # an array is in range if its minimum and maximum are
-                for end in (value.min(), value.max()) if value.size else ():
-                    checked_sparsity(float(end), f"{operand} sparsity")
-            else:
-                checked_sparsity(value, f"{operand} sparsity")
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether any operand has zeros; an array if the sparsities are arrays."""
-        return (self.weight != 0) | (self.activation != 0) | (self.output != 0)
-
-    def of(self, operand: Operand) -> float:
-        sparsity: float = getattr(self, operand)
-        return sparsity
-
-    def scaled(self, scale: float) -> LayerSparsity:
-        """The sparsity in a phase that has reached this fraction of the target."""
-        if scale == 1:
-            return self
-        return LayerSparsity(self.weight * scale, self.activation * scale, self.output * scale)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A share of a run's steps with constant sparsity.
-
-    `scale` is the fraction of the target sparsity that is reached [-]; `dense_weight_gradient` says that the gradient
-    is computed for every weight, although the method otherwise needs it for the active ones only.
-    """
-
-    share: float
-    scale: float = 1.0
-    dense_weight_gradient: bool = False
-
-
-Schedule = Callable[[int], tuple[Phase, ...]]
-"""Number of training steps of a run → its phases, whose shares add up to 1."""
-
-
-def constant(steps: int) -> tuple[Phase, ...]:
-    """The target sparsity from the first step to the last."""
-    return (Phase(1.0),)
+_SOME_TARGET = 0.9  # weight sparsity [-] that stands for any, where only the course of a run matters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +36,14 @@ class Method:
     weights the algorithm needs a gradient, and `updates` which it updates, if not the same. `across_layers`,
     `unstructured` and `structured` are columns of the paper's Table 1. `keeps_dense` are patterns of layers that SWAT's
     runs of it keep dense, and `sparse_elsewhere` is a sentence on who does not. `schedule` gives the sparsity over a
-    run; `published_schedule` is the closed form that its authors count with, if it differs. `selects` are the operands
+    run, `target_schedule` the same where it depends on the target weight sparsity; `published_schedule` is the closed
+    form that its authors count with, if it differs. `ends_dense` says that the trained model is dense although the
+    run's phases were sparse. `selects` are the operands
     that it selects by Top-K every period. `extra_macs` is work that the method adds to a layer's forward pass.
     `departures` says where this data departs from the source.
+
+    `parameters` are what it can be asked with, `make` the function that makes it with other values of all of them, and
+    `values` those that are not the default's, which its name shows; `with_parameters` sets all three.
     """
 
     name: str
@@ -121,19 +58,78 @@ class Method:
     keeps_dense: tuple[str, ...] = ()
     sparse_elsewhere: str = ""
     schedule: Schedule = constant
+    target_schedule: TargetSchedule | None = None
     published_schedule: Schedule | None = None
+    ends_dense: bool = False
     selects: frozenset[Operand] = frozenset()
     extra_macs: Callable[[Layer], float] | None = None
     departures: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    make: Callable[..., Method] | None = None
+    values: Mapping[str, Value] = field(default_factory=lambda: FrozenMapping({}))
 
     def __post_init__(self) -> None:
         for each in PASSES:
             if unread := self.sparse[each] - _READS[each]:
                 raise ValueError(f"{self.name}: {each} does not read {', '.join(sorted(unread))}")
-        if not math.isclose(sum(phase.share for phase in self.schedule(1000)), 1):
+        if self.target_schedule and self.schedule is not constant:
+            raise ValueError(f"{self.name}: it has a schedule and a target_schedule, give one")
+        if not math.isclose(sum(phase.share for phase in self.phases(1000, _SOME_TARGET)), 1):
             raise ValueError(f"{self.name}: the shares of its schedule's phases do not add up to 1")
         if self.weight_gradient == "active" and self.updates == "all":
             raise ValueError(f"{self.name}: it updates weights for which it has no gradient")
+
+    def asked(self, text: str) -> Method:
+        """The method with parameters as written, such as `delta_t=200,t_end=0.75`; the others stay as they are.
+
+        Raises SwatcostError for what `Parameter.read` refuses and for values that do not go together.
+        """
+        return self.but(**read_parameters(self.family, self.parameters, text))
+
+    def but(self, **values: Value) -> Method:
+        """The method with these parameters. Raises SwatcostError for what it does not have or take.
+
+        >>> from swatcost.methods import METHODS
+        >>> METHODS["rigl"].but(delta_t=200).name
+        'rigl:delta_t=200'
+        """
+        named = {each.name: each for each in self.parameters}
+        for name in values:
+            known(self.family, named, name)
+        asked = {**self.values, **{name: named[name].checked(value) for name, value in values.items()}}
+        changed = {name: asked[name] for name, each in named.items() if asked.get(name, each.default) != each.default}
+        if self.make is None or changed == self.values:
+            return self
+        made = self.make(**{**{name: each.default for name, each in named.items()}, **changed})
+        words = ",".join(f"{name}={written(value)}" for name, value in changed.items())
+        return replace(
+            made,
+            name=f"{made.name}:{words}" if words else made.name,
+            parameters=self.parameters,
+            make=self.make,
+            values=FrozenMapping(changed),
+        )
+
+    def phases(self, steps: int, weights: Any = _SOME_TARGET) -> tuple[Phase, ...]:
+        """The phases of a run of `steps` steps to the target weight sparsity `weights` [-], a number or an array.
+
+        `SparsityPlan.phases` has those of a plan.
+        """
+        return self.schedule(steps) if self.target_schedule is None else self.target_schedule(steps, weights)
+
+    def published_phases(self, steps: int, weights: Any = _SOME_TARGET) -> tuple[Phase, ...]:
+        """The phases that its authors count with."""
+        return self.published_schedule(steps) if self.published_schedule else self.phases(steps, weights)
+
+    @property
+    def trained(self) -> Phase:
+        """The sparsity of the trained model, as a phase."""
+        return Phase(1.0, scale=0.0 if self.ends_dense else 1.0)
+
+    @property
+    def family(self) -> str:
+        """Its name without parameters."""
+        return self.name.partition(":")[0]
 
     @property
     def updated_weights(self) -> Literal["all", "active"]:
@@ -154,7 +150,7 @@ class Method:
 
         Zeros of different operands are assumed independent.
         """
-        now = sparsity.scaled(phase.scale)
+        now = sparsity.during(phase)
         density = math.prod(1 - now.of(operand) for operand in sorted(self.sparse[in_pass]))
         if in_pass == "grad_weight" and self.weight_gradient == "active" and not phase.dense_weight_gradient:
             density *= 1 - now.weight
@@ -167,3 +163,13 @@ def sparse_in(
     """The sparse operands of each pass."""
     operands = {"forward": forward, "grad_input": grad_input, "grad_weight": grad_weight}
     return FrozenMapping({each: frozenset(operands[each]) for each in PASSES})
+
+
+def with_parameters(make: Callable[..., Method], *parameters: Parameter) -> Method:
+    """The method that `make` makes with the parameters' defaults, and that can be asked with others.
+
+    `make` is a function of a module that takes each parameter by name. It raises SwatcostError for values that do not
+    go together.
+    """
+    method = make(**{each.name: each.default for each in parameters})
+    return replace(method, parameters=parameters, make=make)

@@ -72,10 +72,8 @@ def _meanings(plan: RunPlan) -> list[str]:
         )
     if plan.price is not None:
         sentences.append(f"Price per GPU-hour: {plan.price:g} {plan.currency}, as given.")
-    if (
-        len({each.scale for each in method.schedule(plan.estimate.steps)}) == 1
-        and len(method.schedule(plan.estimate.steps)) > 1
-    ):
+    phases = plan.estimate.plan.phases(plan.estimate.steps)
+    if len({each.reached for each in phases}) == 1 < len(phases):
         sentences.append(f"{method.name} computes a dense gradient in some steps: costs are averages over all steps.")
     return sentences
 

@@ -32,12 +32,12 @@ def sparsity(estimate: Estimate) -> list[str]:
                 f"{percent(estimate.default_act_sparsity)} of activations{_image(estimate)}."
             )
         )
-    phases = convention.phases(method, estimate.steps)
+    phases = convention.phases(plan, estimate.steps)
     if len(phases) > 1:
         run = estimate.batch_size * estimate.steps
         dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
         sentences.append(
-            f"Training is the mean step of the run: {_schedule(phases)}. {estimate.steps:,} steps of "
+            f"Training is the mean step of the run: {_schedule(estimate, phases)}. {estimate.steps:,} steps of "
             f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the final sparsity."
         )
     if plan.weights and not method.selects:
@@ -61,7 +61,7 @@ def _which_rule(estimate: Estimate) -> list[str]:
         )
     if plan.weights is None or not plan.kept_dense:
         return sentences
-    reached = f"weights are {percent(estimate.weight_sparsity)} sparse over all layers"
+    reached = f"weights are {percent(plan.weight_sparsity(estimate.network))} sparse over all layers"
     if not plan.distribution.keeps_total:
         sentences.append(f"Every layer that is not kept dense has the target; {reached}.")
     elif plan.dense_budget == "inside":
@@ -95,10 +95,16 @@ def layers_kept_dense(estimate: Estimate) -> dict[str, list[str]]:
     return found
 
 
-def _schedule(phases: Sequence[Phase]) -> str:
+def _schedule(estimate: Estimate, phases: Sequence[Phase]) -> str:
+    """How the phases of a run differ. A method may have a sparsity of its own in a phase: then it is the network's."""
     dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
     if dense_gradients:
         return f"{100 * dense_gradients:.2f} % of the steps compute the gradient of every weight"
+    if any(phase.density_scale != 1 for phase in phases):
+        plan, network = estimate.plan, estimate.network
+        of_network = sum(phase.share * plan.during(phase).weight_sparsity(network) for phase in phases)
+        end = percent(plan.weight_sparsity(network))
+        return f"the network's weights are {percent(of_network)} sparse on average, {end} at the target"
     mean = sum(phase.share * phase.scale for phase in phases)
     return f"its sparsity averages {percent(mean)} of the final one"
 

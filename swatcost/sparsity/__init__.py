@@ -8,6 +8,7 @@ from swatcost.sparsity.plan import (
     assembled,
     checked_sparsities,
     checked_target,
+    reached,
     sparsity_plan,
     whole_kernels,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "assembled",
     "checked_sparsities",
     "checked_target",
+    "reached",
     "sparsity_plan",
     "whole_kernels",
 ]  # fmt: skip

@@ -10,10 +10,11 @@ from numbers import Real
 from operator import or_
 from typing import Any, Literal
 
+from swatcost.common.elementwise import any_of, where
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.distributions import DISTRIBUTIONS, DenseBudget, Distribution, Request
-from swatcost.methods import METHODS, LayerSparsity, Method, Operand, checked_sparsity
+from swatcost.methods import METHODS, LayerSparsity, Method, Operand, Phase, checked_sparsity
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
 
@@ -29,10 +30,11 @@ class SparsityPlan:
 
     A plan for many settings has arrays with one element per setting instead of numbers.
 
-    `weights`, `acts` and `grads` are the targets, None if not given. `kept_dense` gives the reason for each layer that
-    is kept dense, by the name of its weight; `dense_budget` says whether those layers count towards a target that is a
-    total. `pattern` is (N, M) if sparse weights keep N of every M along input
-    channels.
+    `weights`, `acts` and `grads` are the targets, None if not given. `reached` is the sparsity [-] over the weights
+    that the target speaks of: all, or those of layers not kept dense (`dense_budget`); `dense_share` [-] of them
+    are in layers without zeros. `kept_dense` gives the reason for each layer that is kept dense, by the name of its
+    weight; `dense_budget` says whether those layers count towards a target that is a total. `pattern` is (N, M) if
+    sparse weights keep N of every M along input channels.
     """
 
     method: Method
@@ -44,6 +46,8 @@ class SparsityPlan:
     kept_dense: dict[str, str]
     pattern: tuple[int, int] | None = None
     dense_budget: DenseBudget = "inside"
+    reached: Sparsity = 0.0
+    dense_share: Sparsity = 0.0
 
     @staticmethod
     def dense(network: Network) -> SparsityPlan:
@@ -63,6 +67,53 @@ class SparsityPlan:
         """Whether any layer is sparse; an array in a plan for many settings."""
         return reduce(or_, (each.is_sparse for each in self.layers), False)
 
+    def phases(self, steps: int) -> tuple[Phase, ...]:
+        """The phases of a run of `steps` steps, whose scales are those of every layer that is sparse.
+
+        Raises SwatcostError for a phase that is denser or sparser than the plan's layers can be.
+        """
+        return tuple(map(self._for_layers, self.method.phases(steps, self._target)))
+
+    def published_phases(self, steps: int) -> tuple[Phase, ...]:
+        """The same as the method's authors count them."""
+        return tuple(map(self._for_layers, self.method.published_phases(steps, self._target)))
+
+    @property
+    def _target(self) -> Sparsity:
+        """The weight sparsity that was asked for, or else the one that is there."""
+        if self.weights is None:
+            return self.reached
+        return where(self.weights == self.weights, self.weights, self.reached)  # NaN was not asked for
+
+    def _for_layers(self, phase: Phase) -> Phase:
+        """A phase for the layers that are sparse: the others keep all their weights when the network gets sparser.
+
+        d' = (d − f) / (d_f − f) for d / d_f, with the share f in layers that stay dense.
+        """
+        if not any_of(phase.density_scale != 1):
+            return phase
+        all_left = phase.density_scale * (1 - self.reached)
+        if any_of((all_left <= self.dense_share) & (phase.density_scale != 1)):
+            raise SwatcostError(
+                f"{self.method.name}: a phase leaves {all_left:.4g} of the weights, but layers that stay dense have "
+                f"{self.dense_share:.4g}: give a lower weight sparsity, or another distribution"
+            )
+        sparse = 1 - self.reached - self.dense_share
+        rest = (all_left - self.dense_share) / where(sparse == 0, 1.0, sparse)
+        return replace(phase, density_scale=where(self.dense_share == 0, phase.density_scale, rest))
+
+    def during(self, phase: Phase) -> SparsityPlan:
+        """The plan of a phase, as if its sparsities were the target."""
+        return replace(self, layers=tuple(each.during(phase) for each in self.layers))
+
+    def weight_sparsity(self, network: Network) -> Sparsity:
+        """The fraction of zeros [-] among all conv and linear weights that the forward pass reads, in a step at the
+        target; 0 if there are none.
+        """
+        read_sparse = "weight" in self.method.sparse["forward"]
+        zeros = sum(layer.weight_elements * each.weight * read_sparse for layer, each in self.by_weight(network))
+        return zeros / network.weight_elements if network.weight_elements else 0.0
+
     def by_layer(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
         """Every counted layer with its sparsity; products of activations stay dense."""
         of_weights = iter(self.layers)
@@ -73,7 +124,7 @@ class SparsityPlan:
     def non_zero_weights(self, network: Network) -> float:
         """Expected non-zero weights of the trained model in conv and linear layers, shared ones counted once.
 
-        A method with a dense forward pass, such as SAW, trains a dense model.
+        A method with a dense forward pass, such as SAW, trains a dense model, as does one that ends dense.
         """
         return sum(kept for _, kept in self.non_zeros_by_weight(network))
 
@@ -85,7 +136,7 @@ class SparsityPlan:
 
     def non_zeros_by_weight(self, network: Network) -> list[tuple[Layer, float]]:
         """Each weight's first layer and the weight's share of `non_zero_weights`."""
-        ends_sparse = "weight" in self.method.sparse["forward"]
+        ends_sparse = "weight" in self.method.sparse["forward"] and not self.method.ends_dense
         return [
             (layer, layer.weight_elements * (1 - sparsity.weight) if ends_sparse else layer.weight_elements)
             for layer, sparsity in self.by_weight(network)
@@ -159,7 +210,21 @@ def sparsity_plan(
         kept_dense=kept,
         pattern=distribution.pattern(replace(request, target=weights)) if distribution.pattern else None,
         dense_budget=request.dense_budget,
+        **reached(network, distribution, request, layers),
     )
+
+
+def reached(
+    network: Network, distribution: Distribution, request: Request, layers: Sequence[LayerSparsity]
+) -> dict[str, Sparsity]:
+    """`SparsityPlan.reached` and `dense_share`, by name, from the sparsity of each conv and linear layer."""
+    of_total = distribution.keeps_total and request.dense_budget == "inside"
+    sparsity_of = {layer.weight: each.weight for layer, each in zip(network.weight_layers, layers, strict=True)}
+    counted = [each for each in request.layers if of_total or each.weight not in request.kept_dense]
+    elements = sum(each.weight_elements for each in counted) or 1
+    zeros = sum(each.weight_elements * sparsity_of[each.weight] for each in counted)
+    dense = sum(each.weight_elements * (sparsity_of[each.weight] == 0) for each in counted)
+    return {"reached": zeros / elements, "dense_share": dense / elements}
 
 
 def assembled(

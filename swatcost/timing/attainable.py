@@ -84,7 +84,7 @@ def attainable_step(
     batch_size: int,
     phases: Sequence[Phase],
 ) -> AttainableStep:
-    """The attainable time of a sparse step of `batch_size` samples; `phases` are those of the method's schedule.
+    """The attainable time of a sparse step of `batch_size` samples; `phases` are the plan's.
 
     An array, if the plan has arrays. Where the parts of the dense step are not known, it is the dense step and masking.
     """
@@ -96,8 +96,8 @@ def attainable_step(
         )
         return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
-    seconds = sum(phase.share * finding.seconds(phase.scale) for phase in phases)
-    choices = () if hasattr(seconds, "shape") else tuple(finding.choices(1.0))
+    seconds = sum(phase.share * finding.seconds(phase) for phase in phases)
+    choices = () if hasattr(seconds, "shape") else tuple(finding.choices(Phase(1.0)))
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
 
 
@@ -141,14 +141,14 @@ class _Finding:
     dense: StepTime
     batch_size: int
 
-    def seconds(self, scale: float) -> Any:
-        """The time of a step [s] at this fraction of the target sparsities."""
-        chosen = list(self.choices(scale))
+    def seconds(self, phase: Phase) -> Any:
+        """The time of a step [s] in this phase of the run."""
+        chosen = list(self.choices(phase))
         layers = {each.layer for each in chosen}
         others = sum(each.seconds for each in self.dense.parts if each.layer not in layers)
         return others + sum(each.seconds for each in chosen)
 
-    def choices(self, scale: float) -> Iterator[Choice]:
+    def choices(self, phase: Phase) -> Iterator[Choice]:
         """The fastest way to run every layer with a weight."""
         taken: dict[int, dict[Pass, float]] = {}
         for part in self.dense.parts:
@@ -158,7 +158,7 @@ class _Finding:
         for place, (layer, sparsity) in enumerate(self.plan.by_layer(self.network)):
             if layer.is_weight_layer and place in taken:
                 first = layer.weight not in seen
-                yield from self._of_layer(place, layer, sparsity.scaled(scale), taken[place], first)
+                yield from self._of_layer(place, layer, sparsity.during(phase), taken[place], first)
             seen.add(layer.weight)
 
     def _of_layer(
