@@ -52,9 +52,10 @@ class Phase:
         """
         sparsity = where(target == 0, 0.0, sparsity)
         if not _within(sparsity) or any_of(sparsity == 1):
+            at_fault = (sparsity < 0) | (sparsity >= 1)
             raise SwatcostError(
-                f"weights {target}: this method's schedule would come to a sparsity of {sparsity}: choose a target "
-                "further from 0 and from 1"
+                f"weights {_first(target, at_fault):g}: the method's schedule comes to a sparsity of "
+                f"{_first(sparsity, at_fault):g}: choose a target further from 0 and from 1"
             )
         denser, sparser = sparsity < target, sparsity > target
         return Phase(
@@ -79,6 +80,11 @@ def _within(value: Any) -> bool:
     """Whether a number, or each of an array, is in [0, 1]."""
     ends = (value.min(), value.max()) if hasattr(value, "min") else (value,)
     return all(0 <= end <= 1 for end in ends)
+
+
+def _first(value: Any, at_fault: Any) -> float:
+    """A number, or the first of an array where the other array holds."""
+    return float(value[at_fault][0] if hasattr(value, "shape") else value)
 
 
 Schedule = Callable[[int], tuple[Phase, ...]]

@@ -95,8 +95,8 @@ class SparsityPlan:
         all_left = phase.density_scale * (1 - self.reached)
         if any_of((all_left <= self.dense_share) & (phase.density_scale != 1)):
             raise SwatcostError(
-                f"{self.method.name}: a phase leaves {all_left:.4g} of the weights, but layers that stay dense have "
-                f"{self.dense_share:.4g}: give a lower weight sparsity, or another distribution"
+                f"method {self.method.name!r}: a phase is sparser than the target and would leave fewer weights than "
+                "the layers that stay dense have: give a lower weight sparsity, or keep fewer layers dense"
             )
         sparse = 1 - self.reached - self.dense_share
         rest = (all_left - self.dense_share) / where(sparse == 0, 1.0, sparse)
