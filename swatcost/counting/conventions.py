@@ -95,7 +95,7 @@ class Convention:
         added = method.extra_macs(layer) if method.extra_macs and self.extra_macs == "counted" else 0
         extra = added * sparsity.is_sparse
 
-        def cost(in_pass: Pass, phases: Sequence[Phase]) -> Cost:
+        def cost(in_pass: Pass, phases: Sequence[Phase], method: Method = method) -> Cost:
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
             density = 1 - sum(
                 phase.share * (1 - self.density(in_pass, method, sparsity, phase, default_act_sparsity))
@@ -115,7 +115,7 @@ class Convention:
             grad_input=cost("grad_input", phases),
             grad_weight=cost("grad_weight", phases),
             recompute=layer.recomputed * forward,
-            inference=cost("forward", (method.trained,)),
+            inference=cost("forward", (method.trained,), method.as_trained),
         )
 
     def macs(self, in_pass: Pass, layer: Layer, density: float) -> float:
@@ -159,9 +159,10 @@ class Convention:
                 return 1 - default_act_sparsity
             if self.grad_weight_sparsity == "weight sparsity":
                 every = method.weight_gradient == "all" or phase.dense_weight_gradient
-                return 1.0 if every else 1 - sparsity.during(phase).weight
+                return 1.0 if every else 1 - method.sparsity_in(in_pass, sparsity.during(phase).weight)
         elif self.other_passes_sparsity == "weight sparsity":
-            return 1 - sparsity.during(phase).weight if "weight" in method.sparse[in_pass] else 1.0
+            reads = "weight" in method.sparse[in_pass]
+            return 1 - method.sparsity_in(in_pass, sparsity.during(phase).weight) if reads else 1.0
         return method.density(in_pass, sparsity, phase)
 
     def _symbols(self, layer: Layer) -> Symbols:

@@ -149,7 +149,8 @@ _OPERANDS: dict[Pass, tuple[Operand, Operand]] = {
 def _sparse(dense: Workload, sparsity: LayerSparsity, plan: SparsityPlan) -> Workload:
     """The workload with the densities of the operands that the method makes sparse in that pass."""
     skipped = plan.method.sparse[dense.in_pass]
-    first, second = (1.0 - sparsity.of(operand) if operand in skipped else 1.0 for operand in _OPERANDS[dense.in_pass])
+    read = replace(sparsity, weight=plan.method.sparsity_in(dense.in_pass, sparsity.weight))
+    first, second = (1.0 - read.of(operand) if operand in skipped else 1.0 for operand in _OPERANDS[dense.in_pass])
     output = 1.0 - sparsity.output if dense.in_pass == "forward" and "output" in skipped else 1.0
     patterned = plan.pattern if dense.in_pass == "forward" and second < 1 else None
     return replace(dense, input_density=first, weight_density=second, output_density=output, pattern=patterned)

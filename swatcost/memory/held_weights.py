@@ -120,7 +120,7 @@ def _sparse_weights(
     }
     gradients = gradient_of_parameters(network) if sizes else {}
     gradient_of = {network.parameters[number].name: storage for number, storage in gradients.items()}
-    found = []
+    found, method = [], plan.method
     for layer, sparsity in plan.by_weight(network):
         if not sparsity.weight:
             continue
@@ -140,11 +140,16 @@ def _sparse_weights(
             of_weight,
             rows=rows,
             columns=columns,
-            sparsity=sparsity.weight,
+            sparsity=method.sparsity_in("grad_weight", sparsity.weight),
             element=element,
             # masked code keeps its copy with the input; a format need not, if no grad_input reads it
             copied=layer.input_needs_grad or (trains and not storage.formats),
             pattern=plan.pattern,
+            # under N:M the transpose is stored in that pattern, whatever else is zero
+            copy_sparsities=(
+                method.sparsity_in("forward", sparsity.weight),
+                sparsity.weight if plan.pattern else method.sparsity_in("grad_input", sparsity.weight),
+            ),
         )
         found.append(_Weight(layer.weight, elements, gradient, dense, stored))
     return found

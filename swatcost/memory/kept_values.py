@@ -106,7 +106,7 @@ def _kept(saved: SavedStorage, size: int) -> Cost:
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:
     sizes = [
-        (layer.weight_elements * layer.element_bytes, each.weight)
+        (layer.weight_elements * layer.element_bytes, plan.method.sparsity_in("grad_input", each.weight))
         for layer, each in plan.by_weight(network)
         if layer.input_needs_grad or layer.weight_trains
     ]
@@ -117,8 +117,9 @@ def inactive_gradient_bytes(network: Network, plan: SparsityPlan) -> float:
     """Gradients of zero weights [bytes] that the method does not need in a step at the target sparsity."""
     if plan.method.weight_gradient == "all":
         return 0.0
-    return sum(
-        layer.weight_elements * layer.element_bytes * sparsity.weight
+    inactive: float = sum(
+        layer.weight_elements * layer.element_bytes * plan.method.sparsity_in("grad_weight", sparsity.weight)
         for layer, sparsity in plan.by_weight(network)
         if layer.weight_trains
     )
+    return inactive

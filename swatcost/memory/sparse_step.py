@@ -134,7 +134,7 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     kept = tuple(_kept(each, network, step.sizes[each.storage], step) for each in saved_storages(network, plan))
     selects = plan.method.selects
     thresholds = sum(
-        (sparsity.weight > 0 and "weight" in selects)
+        plan.method.selections * (sparsity.weight > 0 and "weight" in selects)
         + (sparsity.activation > 0 and layer.weight_trains and "activation" in selects)
         for layer, sparsity in plan.by_weight(network)
     )

@@ -44,23 +44,26 @@ class WeightStorage:
     @staticmethod
     def masked(method: Method) -> "WeightStorage":
         """Masked dense tensors: a masked copy of each weight that the backward pass reads, and booleans for a mask
-        that outlives the step. A threshold selects anew in every step: it has no mask."""
+        that outlives the step, one for each set of weights. A threshold selects anew in every step: it has no mask."""
         return WeightStorage(
             copies=int("weight" in method.sparse["grad_input"]),
             formats=False,
-            mask_bits=8 if method.updated_weights == "active" else 0,
+            mask_bits=8 * method.selections if method.updated_weights == "active" else 0,
         )
 
     @staticmethod
     def least(method: Method) -> "WeightStorage":
         """The least that the method allows: parameters hold the elements that it updates; gradients and state those
-        that need a gradient. Only dense parameters need a sparse copy, which serves forward and grad_input."""
-        own = method.updated_weights
+        that need a gradient. Only parameters that hold more than the passes read need a sparse copy, which serves
+        forward and grad_input; grad_input has a transpose of its own instead where it reads another set."""
+        own, reads = method.updated_weights, "weight" in method.sparse["grad_input"]
+        more = own == "all" or "grad_weight" in method.weight_sets
         return WeightStorage(
             parameters=own,
             gradients=method.weight_gradient,
             state=method.weight_gradient,
-            copies=int("weight" in method.sparse["grad_input"] and own == "all"),
+            copies=int(reads and more and "grad_input" not in method.weight_sets),
+            transposes=int(reads and "grad_input" in method.weight_sets),
         )
 
     @property
@@ -129,10 +132,12 @@ def stored_bytes(
     element: ElementBytes,
     copied: bool = True,
     pattern: tuple[int, int] | None = None,
+    copy_sparsities: tuple[float, float] | None = None,
 ) -> dict[str, float]:
     """The bytes of each of PARTS for one weight of rows × columns elements.
 
-    Without `copied` the weight has no copies, as one whose gradient needs no grad_input. `pattern` is (N, M).
+    Without `copied` the weight has no copies, as one whose gradient needs no grad_input. `pattern` is (N, M). Copies
+    and transposes have the weight's `sparsity`, or sparsities of their own [-].
 
     Source: the parts are those of SLoPe's account (Mozaffari et al., ICLR 2025; its public code measures each model).
 
@@ -144,7 +149,8 @@ def stored_bytes(
     """
     elements, active = rows * columns, rows * columns * (1 - sparsity)
     found = dict.fromkeys(PARTS, 0.0) | {name: elements * size for name, size in element.by_part()}
-    if not sparsity:
+    in_order, transposed = copy_sparsities or (sparsity, sparsity)
+    if not (sparsity or in_order or transposed):
         return found
     held: dict[str, Elements] = {
         "parameters": storage.parameters,
@@ -160,9 +166,11 @@ def stored_bytes(
         found["indices"] = format.size(rows, columns, active, values) - active * values if pays else 0.0
     found |= {name: active * size for name, size in element.by_part() if held[name] == "active" and pays}
     if copied and storage.copies:
-        found["weight copies"] += storage.copies * _copy(rows, columns, active, element.parameter, storage, pattern)
+        kept = elements * (1 - in_order)
+        found["weight copies"] += storage.copies * _copy(rows, columns, kept, element.parameter, storage, pattern)
     if copied and storage.transposes:
-        found["weight copies"] += storage.transposes * _copy(columns, rows, active, element.parameter, storage, pattern)
+        kept = elements * (1 - transposed)
+        found["weight copies"] += storage.transposes * _copy(columns, rows, kept, element.parameter, storage, pattern)
     found["masks"] = elements * storage.mask_bits / 8
     return found
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from swatcost.common.elementwise import any_of
+from swatcost.common.errors import SwatcostError
 from swatcost.common.frozen_mapping import FrozenMapping
 from swatcost.methods.layer_sparsity import LayerSparsity, Operand
 from swatcost.methods.parameter import Parameter, Value, known, read_parameters, written
@@ -23,6 +25,9 @@ _READS: Mapping[Pass, frozenset[Operand]] = {
     "grad_weight": frozenset({"activation", "output"}),
 }
 
+
+WeightSet = Callable[[Any], Any]
+"""Sparsity of the trained set of weights [-], or an array → that of another set."""
 
 _SOME_TARGET = 0.9  # weight sparsity [-] that stands for any, where only the course of a run matters
 
@@ -41,6 +46,10 @@ class Method:
     run's phases were sparse. `selects` are the operands
     that it selects by Top-K every period. `extra_macs` is work that the method adds to a layer's forward pass.
     `departures` says where this data departs from the source.
+
+    `weight_sets` are functions from the sparsity of the trained weights to that of another set: of the weights that
+    forward or grad_input read, or, as grad_weight's, of those that get a gradient. They are arithmetic, so that they
+    take arrays too, and dense stays dense: 0 gives 0.
 
     `parameters` are what it can be asked with, `make` the function that makes it with other values of all of them, and
     `values` those that are not the default's, which its name shows; `with_parameters` sets all three.
@@ -61,6 +70,7 @@ class Method:
     target_schedule: TargetSchedule | None = None
     published_schedule: Schedule | None = None
     ends_dense: bool = False
+    weight_sets: Mapping[Pass, WeightSet] = field(default_factory=lambda: FrozenMapping({}))
     selects: frozenset[Operand] = frozenset()
     extra_macs: Callable[[Layer], float] | None = None
     departures: str = ""
@@ -76,6 +86,12 @@ class Method:
             raise ValueError(f"{self.name}: it has a schedule and a target_schedule, give one")
         if not math.isclose(sum(phase.share for phase in self.phases(1000, _SOME_TARGET)), 1):
             raise ValueError(f"{self.name}: the shares of its schedule's phases do not add up to 1")
+        for each, of in self.weight_sets.items():
+            reads = self.weight_gradient == "active" if each == "grad_weight" else "weight" in self.sparse[each]
+            if not reads:
+                raise ValueError(f"{self.name}: it has a set of weights for {each}, where all weights are needed")
+            if of(0.0) != 0:
+                raise ValueError(f"{self.name}: its set of weights for {each} is sparse where the trained one is dense")
         if self.weight_gradient == "active" and self.updates == "all":
             raise ValueError(f"{self.name}: it updates weights for which it has no gradient")
 
@@ -136,6 +152,38 @@ class Method:
         """The weights that it updates; the others are zero until it activates them."""
         return self.updates or self.weight_gradient
 
+    def sparsity_in(self, in_pass: Pass, weight: Any) -> Any:
+        """The sparsity of the set of weights that forward or grad_input read, or that gets a gradient in grad_weight.
+
+        weight is that of the trained set; both may be arrays. Raises SwatcostError for a set that is none.
+        """
+        if in_pass not in self.weight_sets:
+            return weight
+        found = self.weight_sets[in_pass](weight)
+        if any_of((found < 0) | (found >= 1)):
+            raise SwatcostError(
+                f"method {self.name!r}: at this weight sparsity its set of weights for {in_pass} would have a sparsity "
+                "outside [0, 1): choose another"
+            )
+        return found
+
+    @property
+    def selections(self) -> int:
+        """How many sets of a weight there are, each with a mask, a threshold and a Top-K of its own."""
+        different: list[WeightSet] = []
+        for each in self.weight_sets.values():
+            if each not in different:
+                different.append(each)
+        return 1 + len(different)
+
+    @property
+    def as_trained(self) -> Method:
+        """The method whose forward pass reads the trained weights, as inference does."""
+        if "forward" not in self.weight_sets:
+            return self
+        others: dict[Pass, WeightSet] = {each: of for each, of in self.weight_sets.items() if each != "forward"}
+        return replace(self, weight_sets=FrozenMapping(others))
+
     def uses(self, operand: Operand) -> bool:
         """Whether the operand is sparse in any pass."""
         return any(operand in operands for operands in self.sparse.values())
@@ -151,9 +199,10 @@ class Method:
         Zeros of different operands are assumed independent.
         """
         now = sparsity.during(phase)
-        density = math.prod(1 - now.of(operand) for operand in sorted(self.sparse[in_pass]))
+        zeros = {"weight": self.sparsity_in(in_pass, now.weight), "activation": now.activation, "output": now.output}
+        density: float = math.prod(1 - zeros[operand] for operand in sorted(self.sparse[in_pass]))
         if in_pass == "grad_weight" and self.weight_gradient == "active" and not phase.dense_weight_gradient:
-            density *= 1 - now.weight
+            density *= 1 - zeros["weight"]
         return density
 
 

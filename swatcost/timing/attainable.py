@@ -8,6 +8,7 @@ as in the dense step.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Literal
 
 from swatcost.common.elementwise import least, where
@@ -176,7 +177,7 @@ class _Finding:
                 times = KernelTimes.of(kernel, in_pass)
                 if times is None or not passes or not self._takes(kernel, in_pass):
                     continue
-                zeros = sparsity.of(_OPERANDS[kernel.operand])
+                zeros = self._zeros(kernel, sparsity, covered)
                 sizes = (shape.rows, shape.inner * shape.window, shape.outer, shape.images)
                 ratio, dense = times.at(sizes, 1 - zeros), sum(taken[each] for each in passes)
                 seconds = where(self._has_pattern(kernel, zeros), ratio.over_dense * dense, float("inf"))
@@ -216,6 +217,13 @@ class _Finding:
         return Choice(
             layer=place, passes=(in_pass,), kernel=MASKED if sparse else DENSE, seconds=seconds, dense_seconds=seconds
         )
+
+    def _zeros(self, kernel: Kernel, sparsity: LayerSparsity, passes: Sequence[Pass]) -> Any:
+        """The sparsity of the kernel's operand in these passes: of several sets of weights the least."""
+        method, operand = self.plan.method, _OPERANDS[kernel.operand]
+        if operand != "weight":
+            return sparsity.of(operand)
+        return reduce(least, (method.sparsity_in(each, sparsity.weight) for each in passes if each != "grad_weight"))
 
     def _masking(self, layer: Layer, sparsity: LayerSparsity, first: bool) -> dict[Operand, Any]:
         """The time of masking each operand that a Top-K selects [s]; a weight is masked at its first use."""
@@ -299,18 +307,21 @@ def _ways(options: Sequence[Choice], passes: tuple[Pass, ...]) -> Iterator[tuple
 def _with_masking(
     way: tuple[Choice, ...], masking: dict[Operand, Any], method: Method, kernels: Sequence[Kernel | None]
 ) -> tuple[Choice, ...]:
-    """A way with the time of masking each operand, once, in the first pass that reads the masked copy.
+    """A way with the time of masking each operand, once, in the first pass that reads the masked copy. A set of weights
+    of its own in grad_input is masked there once more.
 
     Dense kernels read it where the method makes the operand sparse, as do kernels of another operand, and kernels whose
     times leave masking out.
     """
     found = list(way)
     for operand, seconds in masking.items():
-        for place, (choice, kernel) in enumerate(zip(way, kernels, strict=True)):
-            own = kernel is not None and _OPERANDS[kernel.operand] == operand and not kernel.takes_masked
-            if not own and any(operand in method.sparse[each] for each in choice.passes):
-                found[place] = replace(found[place], seconds=found[place].seconds + seconds)
-                break
+        own_set = [each for each in method.weight_sets if (operand, each) == ("weight", "grad_input")]
+        for readers in ([each for each in PASSES if each not in own_set], own_set):
+            for place, (choice, kernel) in enumerate(zip(way, kernels, strict=True)):
+                own = kernel is not None and _OPERANDS[kernel.operand] == operand and not kernel.takes_masked
+                if not own and any(operand in method.sparse[each] for each in choice.passes if each in readers):
+                    found[place] = replace(found[place], seconds=found[place].seconds + seconds)
+                    break
     return tuple(found)
 
 
