@@ -32,8 +32,14 @@ def layer_cycles(
     """The cycles of each counted layer in execution order, per sample of a training step of batch_size samples.
 
     threads defaults to the number of processors and does not change the numbers; progress is called with the name of
-    each finished layer. Raises SwatcostError if the masks' weights are not those of the network.
+    each finished layer. Raises SwatcostError if the masks' weights are not those of the network, and for a method that
+    freezes weights or adds branches.
     """
+    if plan.method.weight_gradient == "none" or plan.method.added is not None:
+        raise SwatcostError(
+            f"method {plan.method.name!r}: frozen weights and added branches are not simulated, choose a device "
+            "that is not an architecture"
+        )
     places: dict[str, int] = {}
     tasks = [
         (layer, sparsity, places.setdefault(layer.weight, len(places))) for layer, sparsity in plan.by_layer(network)

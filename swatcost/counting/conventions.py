@@ -16,6 +16,7 @@ from swatcost.counting import equations, switches
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.switches import SWITCHES
 from swatcost.methods import LayerSparsity, Method, Phase
+from swatcost.methods.added_work import NOTHING
 from swatcost.network.layer import Layer, Symbols
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
@@ -92,10 +93,11 @@ class Convention:
         """
         if layer.is_product:
             return _of_product(layer)
-        added = method.extra_macs(layer) if method.extra_macs and self.extra_macs == "counted" else 0
-        extra = added * sparsity.is_sparse
+        added = method.added_to(layer) if self.extra_macs == "counted" else NOTHING
+        changed = sparsity.is_sparse if method.makes_sparse else True
 
         def cost(in_pass: Pass, phases: Sequence[Phase], method: Method = method) -> Cost:
+            extra = changed * added.macs(in_pass) * sum(phase.share for phase in phases if phase.adds)
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
             density = 1 - sum(
                 phase.share * (1 - self.density(in_pass, method, sparsity, phase, default_act_sparsity))
@@ -103,10 +105,11 @@ class Convention:
             )
             dense = self.macs(in_pass, layer, 1)
             if not dense:
-                return Cost()
+                return Cost(0, extra)
             fixed = self.fixed_macs(layer)
             dense += fixed
-            sparse = self.macs(in_pass, layer, density) + fixed + (extra if in_pass == "forward" else 0)
+            frozen = in_pass == "grad_weight" and method.weight_gradient == "none"
+            sparse = extra if frozen else self.macs(in_pass, layer, density) + fixed + extra
             return Cost(int(dense) if dense == int(dense) else dense, sparse)
 
         forward = cost("forward", phases)

@@ -79,13 +79,14 @@ def workloads(
     """
     found: list[Workload] = []
     left_out: list[str] = []
+    frozen = plan.method.weight_gradient == "none"
     for layer, sparsity in plan.by_layer(network):
         if layer.kind == "custom" or layer.real_products > 1:  # no loop nest has complex numbers
             left_out.append(layer.name)
             continue
         for in_pass in passes:
             if (in_pass == "grad_input" and not layer.input_needs_grad) or (
-                in_pass == "grad_weight" and not layer.weight_trains
+                in_pass == "grad_weight" and (not layer.weight_trains or (frozen and layer.is_weight_layer))
             ):
                 continue
             of_layer = _product if layer.is_product else _weight_layer

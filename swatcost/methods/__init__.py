@@ -8,15 +8,17 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from swatcost.common.bound import bound
+from swatcost.methods.added_work import Added, OffStep, low_rank
 from swatcost.methods.layer_sparsity import LayerSparsity, Operand, checked_sparsity
-from swatcost.methods.method import Method, sparse_in, with_parameters
+from swatcost.methods.method import Method, with_parameters
 from swatcost.methods.parameter import Parameter
+from swatcost.methods.passes import sparse_in
 from swatcost.methods.phase import Phase
 from swatcost.methods.registry import MethodRegistry
 
 __all__ = [
-    "METHODS", "LayerSparsity", "Method", "Operand", "Parameter", "Phase", "bound", "checked_sparsity", "sparse_in",
-    "with_parameters",
+    "METHODS", "Added", "LayerSparsity", "Method", "OffStep", "Operand", "Parameter", "Phase", "bound",
+    "checked_sparsity", "low_rank", "sparse_in", "with_parameters",
 ]  # fmt: skip
 
 METHODS = MethodRegistry("method", Method, entry_points="swatcost.methods")

@@ -18,7 +18,7 @@ class Phase:
     the density of the network's weights over that of the target [-], in a phase that is sparser than the target; layers
     that are dense stay so. One of the two is 1. They are arrays if the target is, with one element per setting.
     `dense_weight_gradient` says that the gradient is computed for every weight, although the method otherwise needs it
-    for the active ones only.
+    for the active ones only. `adds` says that what the method adds to layers runs, such as its branches.
 
     Raises ValueError for a share or a scale outside [0, 1], for a density of 0, and for two scales.
     """
@@ -27,6 +27,7 @@ class Phase:
     scale: Any = 1.0
     dense_weight_gradient: bool = False
     density_scale: Any = 1.0
+    adds: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or not _within(self.scale) or not _within(self.density_scale):
@@ -37,7 +38,9 @@ class Phase:
             raise ValueError(f"{self}: it is denser than the target and sparser")
 
     @staticmethod
-    def at(share: float, sparsity: Any, target: Any, *, dense_weight_gradient: bool = False) -> Phase:
+    def at(
+        share: float, sparsity: Any, target: Any, *, dense_weight_gradient: bool = False, adds: bool = True
+    ) -> Phase:
         """The phase in which the weights have this sparsity [-], where the target weight sparsity is another [-].
 
         A denser phase than the target multiplies every layer's sparsity by s_t / s_f, a sparser one the density by
@@ -63,6 +66,7 @@ class Phase:
             where(denser, sparsity / where(denser, target, 1.0), 1.0),
             dense_weight_gradient,
             where(sparser, (1 - sparsity) / (1 - target), 1.0),
+            adds,
         )
 
     @property

@@ -16,7 +16,15 @@ from swatcost.memory import activation_reduction
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.setting import Setting
-from swatcost.sparsity import SparsityPlan, allocation_request, assembled, checked_sparsities, checked_target, reached
+from swatcost.sparsity import (
+    SparsityPlan,
+    allocation_request,
+    assembled,
+    checked_sparsities,
+    checked_target,
+    own_targets,
+    reached,
+)
 from swatcost.timed_step import attainable_of, dense_step_of
 from swatcost.timing.dense_step import StepTime
 from swatcost.timing.selection import topk_seconds
@@ -66,6 +74,11 @@ class Vectorised:
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element per setting; NaN is a target that was not given."""
+        own = own_targets(self.setting.method, self.setting.distribution)
+        weights, acts, grads = (
+            numpy.where(numpy.isnan(asked), own.get(name, numpy.nan), asked)
+            for name, asked in zip(OPERANDS, (weights, acts, grads), strict=True)
+        )
         for (name, operand), asked in zip(OPERANDS.items(), (weights, acts, grads), strict=True):
             if not numpy.isnan(asked).all():
                 checked_target(self.setting.method, operand, float(numpy.nanmax(asked)), name)

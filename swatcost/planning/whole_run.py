@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
+from math import ceil, prod
 
 from swatcost.common.result import Result
 from swatcost.counting import summed
@@ -204,6 +204,8 @@ class RunPlan(Result):
             for each in found.plan.phases(found.steps)
             if not each.dense_weight_gradient
         )
+        added = sum(prod(shape) * layer.element_bytes for layer, shape in found.plan.added_weights(found.network))
+        saved -= added * sum(each.share for each in found.plan.phases(found.steps) if each.adds)
         return Cost(gradients, gradients * (1 - saved / held) if held else gradients)
 
     @cached_property

@@ -21,10 +21,15 @@ def described(method: Method, *, width: int) -> str:
         ("sparse grad_input", _operands(method, "grad_input")),
         ("sparse grad_weight", _operands(method, "grad_weight")),
         ("weight gradients", f"of {method.weight_gradient} weights"),
+        *((f"own set in {each}", "yes") for each in method.weight_sets),
+        *((f"own target, {name}", percent(target)) for name, target in method.targets.items()),
         ("Top-K selects", ", ".join(sorted(method.selects)) or "nothing"),
-        ("kept dense", ", ".join(method.keeps_dense) or "as the distribution has it"),
+        ("kept dense", _kept_dense(method)),
         ("over the run", _course(method)),
+        *((f"every {each.period:,} steps", each.name) for each in method.off_step),
     ]
+    if method.added:
+        facts.append(("adds", "branches to layers" + (", merged for inference" if method.merges else "")))
     room = width - max(len(name) for name, _ in facts) - 2
     lines = [
         wrap(f"{method.name}: {method.title} ({method.citation})", width),
@@ -41,6 +46,12 @@ def _operands(method: Method, in_pass: Pass) -> str:
     return ", ".join(sorted(names.get(each, each) for each in method.sparse[in_pass])) or "nothing"
 
 
+def _kept_dense(method: Method) -> str:
+    if method.sparse_only:
+        return f"all but {method.sparse_layers}"
+    return ", ".join(method.keeps_dense) or "as the distribution has it"
+
+
 def _course(method: Method) -> str:
     """The stages of a run: from which share of it to which, and how sparse."""
     phases = method.phases(32_000, _TARGET)
@@ -52,6 +63,7 @@ def _course(method: Method) -> str:
         begin += share
     dense = sum(each.share for each in phases if each.dense_weight_gradient)
     also = f"; {percent(dense)} of the steps compute the gradient of every weight" if dense else ""
+    also += "; the trained model is dense" if method.ends_dense else ""
     if len(stages) == 1:
         return f"at the target sparsity throughout{also}"
     shown = [f"{_at(end)} {_words(*reached)}" for _, end, reached in (stages if len(stages) <= _FEW else stages[:2])]

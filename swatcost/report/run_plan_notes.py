@@ -126,6 +126,8 @@ def _exchanged(plan: RunPlan) -> str:
         else (
             f"; {method.name} needs gradients of active weights only, sent without indices as all GPUs know the mask"
             if method.weight_gradient == "active"
+            else f"; {method.name} sends no gradients of frozen weights"
+            if method.weight_gradient == "none"
             else f"; {method.name}'s gradients are dense: every weight is updated, so sparsity saves no traffic"
         )
     )

@@ -15,8 +15,10 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.distributions import DISTRIBUTIONS, DenseBudget, Distribution, Request
 from swatcost.methods import METHODS, LayerSparsity, Method, Operand, Phase, checked_sparsity
+from swatcost.methods.passes import OPERANDS
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
+from swatcost.network.passes import Pass
 
 DenseOrSparse = Literal["dense", "sparse"]
 Sparsity = Any  # a float, or an array of them
@@ -64,8 +66,24 @@ class SparsityPlan:
 
     @cached_property
     def asks_for_sparsity(self) -> bool:
-        """Whether any layer is sparse; an array in a plan for many settings."""
-        return reduce(or_, (each.is_sparse for each in self.layers), False)
+        """Whether a step differs from a dense one: some layer is sparse, or the method changes dense ones.
+
+        An array in a plan for many settings.
+        """
+        return reduce(or_, (each.is_sparse for each in self.layers), self.method.differs_when_dense)
+
+    def changes(self, sparsity: LayerSparsity) -> Sparsity:
+        """Whether the method changes a layer of this sparsity; an array in a plan for many settings."""
+        return sparsity.is_sparse if self.method.makes_sparse else True
+
+    def added_weights(self, network: Network) -> list[tuple[Layer, tuple[int, ...]]]:
+        """The shapes of the weights that the method adds, with the layer that each is beside."""
+        return [
+            (layer, shape)
+            for layer, sparsity in self.by_weight(network)
+            if any_of(self.changes(sparsity))
+            for shape in self.method.added_to(layer).weights
+        ]
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
         """The phases of a run of `steps` steps, whose scales are those of every layer that is sparse.
@@ -112,6 +130,14 @@ class SparsityPlan:
         """
         read_sparse = "weight" in self.method.sparse["forward"]
         zeros = sum(layer.weight_elements * each.weight * read_sparse for layer, each in self.by_weight(network))
+        return zeros / network.weight_elements if network.weight_elements else 0.0
+
+    def set_sparsity(self, network: Network, in_pass: Pass) -> Sparsity:
+        """The fraction of zeros [-] among all conv and linear weights in the set of a pass (`Method.weight_sets`)."""
+        zeros = sum(
+            layer.weight_elements * self.method.sparsity_in(in_pass, each.weight)
+            for layer, each in self.by_weight(network)
+        )
         return zeros / network.weight_elements if network.weight_elements else 0.0
 
     def by_layer(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
@@ -178,11 +204,14 @@ def sparsity_plan(
     towards a target that is a total.
 
     Raises SwatcostError for a target that is out of range, that the method cannot use or that the distribution cannot
-    reach, and for a pattern that matches no layer.
+    reach, and for a pattern that matches no layer. A target that is None is the method's own, if it has one.
     """
-    weights = checked_target(method, "weight", weights, "weights")
-    acts = checked_target(method, "activation", acts, "acts")
-    grads = checked_target(method, "output", grads, "grads")
+    given = {"weights": weights, "acts": acts, "grads": grads}
+    own = own_targets(method, distribution)
+    weights, acts, grads = (
+        checked_target(method, OPERANDS[name], own.get(name) if each is None else each, name)
+        for name, each in given.items()
+    )
     request, kept = allocation_request(
         network, method, distribution, source, first_layer, last_layer, keep_dense,
         dense_budget,
@@ -302,6 +331,11 @@ def _pruned(sparsity: Any, kernels: int) -> Any:
     return (sparsity * kernels).round().clip(max=kernels - 1)
 
 
+def own_targets(method: Method, distribution: Distribution) -> Mapping[str, float]:
+    """The method's own targets, by name, where the distribution takes one: those of an actual network have theirs."""
+    return {} if distribution.measured else method.targets
+
+
 def checked_target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:
     """The target as a float. Raises SwatcostError if it is out of range or the method cannot use it."""
     if value is None:
@@ -322,7 +356,9 @@ def _kept_dense(
 ) -> dict[str, str]:
     """Why layers are kept dense, by weight; if several rules apply to a layer, the first gives the reason."""
     layers = network.weight_layers
-    own = () if distribution.measured or keep_dense is not None else method.keeps_dense
+    by_method = not distribution.measured and keep_dense is None
+    own = method.keeps_dense if by_method else ()
+    whose = f"as {method.kept_by}" if method.kept_by else f"as SWAT ran {method.name}, Section 4.2"
     # the first storages of a trace are its inputs; if no layer reads them, take the first to run
     reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
     by_default = distribution.first_layer_dense and bool(reads_input or not network.embeds_input)
@@ -330,7 +366,8 @@ def _kept_dense(
     rules: list[tuple[str, Sequence[Layer]]] = [
         ("first layer", (reads_input or layers)[:1] if first_is_dense else ()),
         ("last layer", layers[-1:] if last_layer == "dense" else ()),
-        *((f"as SWAT ran {method.name}, Section 4.2", _called(layers, pattern)) for pattern in own),
+        *((whose, _called(layers, pattern)) for pattern in own),
+        (f"{method.name} makes only {method.sparse_layers} sparse", _others(network, method) if by_method else ()),
         *((f"named by {pattern}", _named(layers, pattern)) for pattern in keep_dense or ()),
     ]
     kept: dict[str, str] = {}
@@ -338,6 +375,24 @@ def _kept_dense(
         for layer in chosen:
             kept.setdefault(layer.weight, reason)
     return kept
+
+
+def _others(network: Network, method: Method) -> Sequence[Layer]:
+    """The layers that the method does not make sparse. Raises SwatcostError if it would make none sparse."""
+    layers, only = network.weight_layers, method.sparse_only
+    if not only:
+        return ()
+    if callable(only):
+        sparse = [each for each in layers if only(each)]
+    else:
+        sparse = [each for pattern in only for each in _called(layers, pattern)]
+    if layers and not sparse:
+        raise SwatcostError(
+            f"method {method.name!r} makes only {method.sparse_layers} sparse, and {network.name} has none: keep_dense "
+            "(--keep-dense) none makes every layer sparse"
+        )
+    names = {each.weight for each in sparse}
+    return [each for each in layers if each.weight not in names]
 
 
 def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:

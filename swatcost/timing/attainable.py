@@ -19,6 +19,7 @@ from swatcost.network import Network
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
+from swatcost.timing.added_work import added_seconds
 from swatcost.timing.dense_step import StepTime
 from swatcost.timing.kernel_times import KernelTimes
 from swatcost.timing.selection import selected
@@ -87,7 +88,8 @@ def attainable_step(
 ) -> AttainableStep:
     """The attainable time of a sparse step of `batch_size` samples; `phases` are the plan's.
 
-    An array, if the plan has arrays. Where the parts of the dense step are not known, it is the dense step and masking.
+    An array, if the plan has arrays. Frozen weights have no grad_weight, and added branches their time. Where the
+    parts of the dense step are not known, it is the dense step and masking.
     """
     if not dense.parts or not device.kernels:
         weights, activations = selected(network, plan, batch_size)
@@ -95,9 +97,11 @@ def attainable_step(
             masking_seconds(device, size, dense.numbers.product_bytes) * sparse
             for size, sparse in (*weights, *activations)
         )
-        return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
+        seconds = dense.seconds + masking + added_seconds(network, plan, dense, phases)
+        return AttainableStep(seconds=seconds, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
     seconds = sum(phase.share * finding.seconds(phase) for phase in phases)
+    seconds = seconds + added_seconds(network, plan, dense, phases)
     choices = () if hasattr(seconds, "shape") else tuple(finding.choices(Phase(1.0)))
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
 
@@ -167,6 +171,8 @@ class _Finding:
     ) -> Iterator[Choice]:
         shape = shape_of(layer, self.network, self.batch_size)
         assert shape is not None
+        if self.plan.method.weight_gradient == "none":
+            taken = {each: seconds for each, seconds in taken.items() if each != "grad_weight"}
         options = [self._on_dense(place, sparsity, each, seconds) for each, seconds in taken.items()]
         by_name = {DENSE: None, MASKED: None, **{each.name: each for each in self.device.kernels}}
         for kernel in self.device.kernels:
