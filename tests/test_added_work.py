@@ -140,6 +140,11 @@ def test_attainable_steps_are_without_frozen_gradients_and_with_branches(resnet5
         return float(swatcost.estimate(resnet50, method=method, device="a100").attainable_step.seconds)
 
     assert seconds(lora(0)) < seconds("dense")
+    # of a step whose parts are not known, grad_weight's share of the MACs
+    costs = swatcost.estimate(resnet50, convention="exact").costs
+    found = swatcost.estimate(resnet50, method=lora(0), device="rtx2080ti")
+    left = 1 - costs.grad_weight.dense / costs.training.dense
+    assert found.attainable_step.seconds == pytest.approx(left * found.dense_step.seconds, rel=1e-12)
     assert seconds(lora(8)) > seconds(lora(0))
 
 

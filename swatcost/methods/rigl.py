@@ -35,7 +35,7 @@ METHOD = with_parameters(
     rigl,
     Parameter(
         name="delta_t", default=100, least=1, meaning="ΔT, steps from one update of the connections to the next",
-        source="Evci et al., ICML 2020, Section 4",
+        source="Evci et al., ICML 2020",
     ),
     Parameter(
         name="t_end", default=25 / 32, least=0, most=1, meaning="share of the run's steps after which the connections "

@@ -374,7 +374,7 @@ def _kept_dense(
     for reason, chosen in rules:
         for layer in chosen:
             kept.setdefault(layer.weight, reason)
-    return kept
+    return {} if method.differs_when_dense else kept  # what it changes, it changes in every layer
 
 
 def _others(network: Network, method: Method) -> Sequence[Layer]:

@@ -19,7 +19,7 @@ from swatcost.network import Network
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
-from swatcost.timing.added_work import added_seconds
+from swatcost.timing.added_work import added_seconds, frozen_seconds
 from swatcost.timing.dense_step import StepTime
 from swatcost.timing.kernel_times import KernelTimes
 from swatcost.timing.selection import selected
@@ -97,7 +97,8 @@ def attainable_step(
             masking_seconds(device, size, dense.numbers.product_bytes) * sparse
             for size, sparse in (*weights, *activations)
         )
-        seconds = dense.seconds + masking + added_seconds(network, plan, dense, phases)
+        seconds = dense.seconds + masking - frozen_seconds(network, plan, dense)
+        seconds = seconds + added_seconds(network, plan, dense, phases)
         return AttainableStep(seconds=seconds, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
     seconds = sum(phase.share * finding.seconds(phase) for phase in phases)
