@@ -21,6 +21,7 @@ from swatcost.methods import METHODS, Added, LayerSparsity, Method, OffStep, Pha
 from swatcost.network import Network
 from swatcost.planning import memory_of, plan_run
 from swatcost.simulation.simulation import simulate
+from swatcost.timing.attainable import attainable_step
 from tests.test_method_phases import mine
 from tests.test_methods import LAYER, MACS
 
@@ -140,11 +141,16 @@ def test_attainable_steps_are_without_frozen_gradients_and_with_branches(resnet5
         return float(swatcost.estimate(resnet50, method=method, device="a100").attainable_step.seconds)
 
     assert seconds(lora(0)) < seconds("dense")
-    # of a step whose parts are not known, grad_weight's share of the MACs
-    costs = swatcost.estimate(resnet50, convention="exact").costs
+    # of a step whose parts are known, without those of grad_weight
     found = swatcost.estimate(resnet50, method=lora(0), device="rtx2080ti")
+    parts = [each.seconds for each in found.dense_step.parts if each.in_pass == "grad_weight"]
+    assert parts
+    assert found.attainable_step.seconds == pytest.approx(found.dense_step.seconds - sum(parts), rel=1e-12)
+    # and of one whose parts are not known, grad_weight's share of the MACs
+    costs, whole = found.exact, replace(found.dense_step, parts=())
     left = 1 - costs.grad_weight.dense / costs.training.dense
-    assert found.attainable_step.seconds == pytest.approx(left * found.dense_step.seconds, rel=1e-12)
+    plain = attainable_step(resnet50, found.plan, found.device, whole, 32, (Phase(1.0),))
+    assert plain.seconds == pytest.approx(left * whole.seconds, rel=1e-12)
     assert seconds(lora(8)) > seconds(lora(0))
 
 

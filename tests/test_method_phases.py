@@ -167,6 +167,8 @@ def test_a_file_of_densities_has_its_own_total() -> None:
     method = mine(target_schedule=lambda steps, target: (Phase.at(1.0, (0.5 + target) / 2, target),))
     found = swatcost.estimate("cifar_resnet18", method=method, distribution="file", source={"*": 0.8})
     assert found.plan.phases(1)[0].scale == pytest.approx(0.65 / 0.8)
+    frame = swatcost.sweep("cifar_resnet18", method=method, distribution="file", source={"*": 0.8})
+    assert frame["training_reduction"][0] == pytest.approx(found.training_reduction, rel=1e-12)
 
 
 def test_who_ends_dense_has_a_dense_model() -> None:

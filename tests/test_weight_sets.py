@@ -129,11 +129,12 @@ def test_top_k_selects_each_set(resnet50: Network) -> None:
     assert two.topk_seconds == pytest.approx(2 * one.topk_seconds)
 
 
-def test_masking_once_more_for_grad_inputs_own_set(resnet50: Network) -> None:
+@pytest.mark.parametrize("device", ["xeon2", "a100"])  # without sparse kernels, and with some that do not fit
+def test_masking_once_more_for_grad_inputs_own_set(resnet50: Network, device: str) -> None:
     selects: Any = {"selects": frozenset({"weight"}), "weight_gradient": "all"}
 
     def masking(method: Method) -> float:
-        found = swatcost.estimate(resnet50, weights=0.8, method=method, device="xeon2")
+        found = swatcost.estimate(resnet50, weights=0.8, method=method, device=device)
         return float(found.attainable_step.seconds - found.dense_step.seconds)
 
     assert masking(mine(**selects)) > 0
