@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summed
+from swatcost.counting.costs import FLOPS_PER_MAC
+from swatcost.counting.off_step import OffStepWork, off_step_work
 from swatcost.devices import Device
 from swatcost.loading import counted_network, with_input
 from swatcost.memory import Memory, activation_reduction, step_memory
@@ -100,6 +103,21 @@ class Estimate(Result):
     def selecting(self) -> Selecting:
         """How thresholds are found."""
         return self.setting.selecting
+
+    @property
+    def off_step(self) -> tuple[OffStepWork, ...]:
+        """What the method does between steps, which no total includes."""
+        return off_step_work(self.network, self.plan)
+
+    @property
+    def step_flops(self) -> float:
+        """FLOPs of a sparse training step of the batch, averaged over the run."""
+        return FLOPS_PER_MAC * self.batch_size * self.costs.training.sparse
+
+    @property
+    def added_params(self) -> int:
+        """The parameters that the method adds, such as those of low-rank branches."""
+        return sum(prod(shape) for _, shape in self.plan.added_weights(self.network))
 
     @cached_property
     def times(self) -> Times:

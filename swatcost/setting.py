@@ -69,10 +69,10 @@ Kind = Literal["sparsity", "count", "name", "choice", "flag", "patterns", "file"
 class Option:
     """How a setting is documented, written and checked.
 
-    `kind` decides its notation and its control in the explorer. `names` gives the choices; `files` says that a file is
-    accepted too. `check` converts a given value, with the setting's name for messages, to the one that is used, or
-    raises SwatcostError. `flag` is its option on the command line. `default_is` describes a default that depends on
-    other settings.
+    `kind` decides its notation and its control in the explorer. `names` gives the choices; `files` says that a file
+    is accepted too; `parameters` gives how a name that parameters follow can go on, from what is typed. `check`
+    converts a given value, with the setting's name for messages, to the one that is used, or raises SwatcostError.
+    `flag` is its option on the command line. `default_is` describes a default that depends on other settings.
     """
 
     default: Any
@@ -83,6 +83,7 @@ class Option:
     flag: str | None = None
     names: Callable[[], list[str]] | None = None
     files: bool = False
+    parameters: Callable[[str], list[str]] = lambda begun: []
     default_is: str | None = None
 
 
@@ -98,11 +99,11 @@ def _count(default: int, help: str, metavar: str = "N") -> Any:
     return _setting(default, "count", help, checked_count, metavar=metavar)
 
 
-def _name(default: str, registry: Registry[Any], help: str, metavar: str) -> Any:
+def _name(default: str, registry: Registry[Any], help: str, metavar: str, **more: Any) -> Any:
     def chosen(value: Any, name: str) -> Any:
         return registry.choose(value)
 
-    return _setting(default, "name", help, chosen, metavar=metavar, names=registry.names)
+    return _setting(default, "name", help, chosen, metavar=metavar, names=registry.names, **more)
 
 
 def _choice(values: tuple[str, ...], default_is: str, help: str) -> Any:
@@ -198,7 +199,10 @@ class Setting:
     acts: float | None = _sparsity("Activation sparsity; by default that of the distribution, or 0.")
     grads: float | None = _sparsity("Sparsity of outputs' gradients, for meprop and dsg.")
     period: int = _count(1000, "Iterations between Top-K refreshes.", "P")
-    method: Method = _name("swat", METHODS, "Sparse training method; see `swatcost list methods`.", "M")
+    method: Method = _name(
+        "swat", METHODS, "Sparse training method; see `swatcost list methods`.", "M",
+        parameters=METHODS.parameters_after,
+    )  # fmt: skip
     distribution: Distribution = _setting(
         "uniform", "name", "How sparsity is distributed over layers; see `list distributions`.", _distribution,
         metavar="D", names=DISTRIBUTIONS.names,

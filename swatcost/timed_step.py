@@ -22,7 +22,7 @@ def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepT
 
 def attainable_of(network: Network, plan: SparsityPlan, setting: Setting, dense: StepTime) -> AttainableStep:
     """The attainable sparse step of the batch on the setting's machine, averaged over the run."""
-    phases = plan.method.schedule(setting.steps)
+    phases = plan.phases(setting.steps)
     return attainable_step(network, plan, setting.profile, dense, setting.batch_size, phases)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from docs.making.markdown import listed, paragraphs, table
+from swatcost.common.bound import Bound
 from swatcost.methods import METHODS, Method, Phase
+from swatcost.methods.parameter import written
 from swatcost.network.passes import PASSES
 from swatcost.planning import Comparison, compare
 from swatcost.planning.comparison import remaining, where_they_differ
@@ -34,7 +36,7 @@ def index() -> str:
     """All methods in the form of the paper's Table 1, and their pages."""
     rows = [
         [f"[{each.name}]({each.name}.md)", each.title, *(_sparse_in(each, in_pass) for in_pass in PASSES),
-         each.weight_gradient, "constant" if len(each.schedule(STEPS)) == 1 else "changes"]
+         each.weight_gradient, "constant" if len(each.phases(STEPS)) == 1 else "changes"]
         for each in METHODS
     ]  # fmt: skip
     header = ["method", "title", *(f"sparse in {each}" for each in PASSES), "gradient of", "schedule"]
@@ -63,6 +65,7 @@ def page(method: Method) -> str:
             words=3,
         ),
         _in_words(method),
+        _parameters(method),
         "## Schedule",
         _schedule(method),
         f"## Departures from the source\n\n{method.departures}" if method.departures else "",
@@ -98,7 +101,9 @@ def _in_words(method: Method) -> str:
             else "The trained network is dense."
         )
         sentences.append(f"Sparsity across layers {_ACROSS[method.across_layers]}.")
-    whose = {"all": "every weight", "active": "the active weights"}[method.weight_gradient]
+    whose = {"all": "every weight", "active": "the active weights", "none": "none of the network's weights"}[
+        method.weight_gradient
+    ]
     sentences.append(f"It needs the gradient of {whose}.")
     if method.relies_on_default_sparsity:
         sentences.append(
@@ -112,43 +117,80 @@ def _in_words(method: Method) -> str:
     if method.keeps_dense:
         names = listed(f"`{each}`" for each in method.keeps_dense)
         sentences.append(
-            f"SWAT's runs of it keep layers dense whose names match {names}; `--keep-dense none` makes them sparse. "
+            f"{method.kept_by or 'SWAT'} keeps layers of it dense whose names match {names}; `--keep-dense none` makes "
+            "them sparse. "
             f"{method.sparse_elsewhere}".rstrip()
         )
-    if method.extra_macs is not None:
-        sentences.append(f"It adds work of its own: {_first_sentence(inspect.getdoc(method.extra_macs))}")
+    if method.sparse_only:
+        sentences.append(f"It makes only {method.sparse_layers} sparse; `--keep-dense none` makes all layers sparse.")
+    if method.targets:
+        targets = listed(f"{name} {percent(target)}" for name, target in method.targets.items())
+        sentences.append(f"Its own targets, if none are given: {targets}.")
+    for in_pass, of in method.weight_sets.items():
+        sentences.append(f"In {in_pass} it has a set of weights of its own: {_about(of)}")
+    for work in (method.extra_macs, method.added):
+        if work is not None:
+            sentences.append(f"It adds work of its own: {_about(work)}")
+    for each in method.off_step:
+        sentences.append(f"Every {each.period:,} steps, in no total: {each.name} ({each.source}).")
+    if method.ends_dense:
+        sentences.append("The trained model is dense.")
     return " ".join(sentences)
+
+
+def _about(function: Callable[..., object]) -> str:
+    """The first sentence on a function, or on the one whose arguments are bound."""
+    return _first_sentence(inspect.getdoc(function.function if isinstance(function, Bound) else function))
 
 
 def _first_sentence(text: str | None) -> str:
     return (text or "").split("\n\n")[0].replace("\n", " ")
 
 
+def _parameters(method: Method) -> str:
+    """What it can be asked with, as `--method NAME:PARAMETER=VALUE`."""
+    if not method.parameters:
+        return ""
+    rows = [
+        [f"`{each.name}`", each.meaning, each.allowed, written(each.default), each.source] for each in method.parameters
+    ]
+    first = method.parameters[0]
+    return paragraphs(
+        "## Parameters",
+        f"`--method {method.name}:{first.name}={written(first.default)}` sets one; several are separated by commas.",
+        table(["parameter", "meaning", "takes", "default", "from"], rows, words=5),
+    )
+
+
 def _schedule(method: Method) -> str:
-    phases = method.schedule(STEPS)
-    parts = [_first_sentence(inspect.getdoc(method.schedule))]
+    phases = method.phases(STEPS, TARGET)
+    parts = [_about(method.target_schedule or method.schedule)]
     if len(phases) > 1:
         parts.append(f"Over {STEPS:,} steps:")
         parts.append(_phases(phases, method.weight_gradient))
     if method.published_schedule is not None:
         parts.append(
             "The convention `rigl` uses the closed form that its authors published: "
-            f"{_first_sentence(inspect.getdoc(method.published_schedule))}"
+            f"{_about(method.published_schedule)}"
         )
     return paragraphs(*parts)
 
 
 def _phases(phases: Sequence[Phase], weight_gradient: str) -> str:
-    """One row for all phases with the same sparsity and gradient."""
-    shares: dict[tuple[float, bool], float] = {}
+    """One row for all phases with the same sparsity and gradient; in sparser ones than the target, the density."""
+    shares: dict[tuple[float, float, bool], float] = {}
     for phase in phases:
-        key = phase.scale, phase.dense_weight_gradient
+        key = *phase.reached, phase.dense_weight_gradient
         shares[key] = shares.get(key, 0.0) + phase.share
+    usual = {"all": "every weight", "active": "active weights", "none": "–"}[weight_gradient]
     rows = [
-        [percent(share), percent(scale), "every weight" if dense or weight_gradient == "all" else "active weights"]
-        for (scale, dense), share in shares.items()
+        [percent(share), percent(scale), percent(density), "every weight" if dense else usual]
+        for (scale, density, dense), share in shares.items()
     ]
-    return table(["share of the run", "share of the target sparsity", "gradient of"], rows, words=0)
+    header = ["share of the run", "of the target sparsity", "of the target's density", "gradient of"]
+    if all(density == 1 for _, density, _ in shares):
+        header, rows = [header[0], "share of the target sparsity", header[3]], [[*row[:2], row[3]] for row in rows]
+    return table(header, rows, words=0)
 
 
 def _numbers(method: Method) -> str:

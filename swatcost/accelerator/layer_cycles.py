@@ -10,6 +10,7 @@ from swatcost.accelerator.architecture import Architecture
 from swatcost.accelerator.cycles import Cycles, LayerCycles
 from swatcost.accelerator.masks import GAUSSIAN, MaskSource
 from swatcost.accelerator.pass_cycles import dense_pass, sampled_pass, unmapped_pass, walked_pass
+from swatcost.common.errors import SwatcostError
 from swatcost.methods import LayerSparsity, Operand
 from swatcost.network import Network
 from swatcost.network.layer import Layer
@@ -31,8 +32,14 @@ def layer_cycles(
     """The cycles of each counted layer in execution order, per sample of a training step of batch_size samples.
 
     threads defaults to the number of processors and does not change the numbers; progress is called with the name of
-    each finished layer. Raises SwatcostError if the masks' weights are not those of the network.
+    each finished layer. Raises SwatcostError if the masks' weights are not those of the network, and for a method that
+    freezes weights or adds branches.
     """
+    if plan.method.weight_gradient == "none" or plan.method.added is not None:
+        raise SwatcostError(
+            f"method {plan.method.name!r}: frozen weights and added branches are not simulated, choose a device "
+            "that is not an architecture"
+        )
     places: dict[str, int] = {}
     tasks = [
         (layer, sparsity, places.setdefault(layer.weight, len(places))) for layer, sparsity in plan.by_layer(network)
@@ -99,7 +106,7 @@ class _Step:
         exist = {"forward": True, "grad_input": layer.input_needs_grad, "grad_weight": layer.weight_trains}
         images = layer.images / self.network.samples_of(layer, self.batch_size)
         found: dict[Pass, Cycles] = {}
-        mask = None
+        read: dict[float, mapping.Mask] = {}
         for in_pass in (each for each in PASSES if each in self.passes and exist[each]):
             if in_pass == "grad_weight":
                 found[in_pass] = self._grad_weight(layer, sparsity, images, place)
@@ -109,11 +116,17 @@ class _Step:
             if not (self.pruned and "weight" in self.plan.method.sparse[in_pass]):
                 found[in_pass] = dense_pass(filters, self.architecture)
                 continue
-            if mask is None:
-                method, pattern = self.plan.method, self.plan.pattern
-                kept = self.masks.of(layer, sparsity.weight, place, whole_kernels=method.structured, pattern=pattern)
-                mask = mapping.grouped(layer, kept)
-            found[in_pass] = walked_pass(filters, lines_of(layer, mask), self.architecture)
+            method, pattern = self.plan.method, self.plan.pattern
+            zeros = method.sparsity_in(in_pass, sparsity.weight)
+            if pattern and zeros != sparsity.weight:
+                raise SwatcostError(
+                    f"method {method.name!r}: under N:M, a set of weights of its own in {in_pass} is not simulated: "
+                    "choose a distribution without a pattern"
+                )
+            if zeros not in read:
+                kept = self.masks.of(layer, zeros, place, whole_kernels=method.structured, pattern=pattern)
+                read[zeros] = mapping.grouped(layer, kept)
+            found[in_pass] = walked_pass(filters, lines_of(layer, read[zeros]), self.architecture)
         return found
 
     def _grad_weight(self, layer: Layer, sparsity: LayerSparsity, images: float, place: int) -> Cycles:

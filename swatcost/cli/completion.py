@@ -17,14 +17,23 @@ SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_SWATCOST_COMPLETE"  # click's variable for this program name
 
 
-def offering(names: Callable[[], Iterable[str]], *, files: bool = False) -> Complete:
-    """Completes a name (the last one after commas) or, if allowed, a file."""
+def offering(
+    names: Callable[[], Iterable[str]],
+    *,
+    files: bool = False,
+    parameters: Callable[[str], Iterable[str]] = lambda begun: (),
+) -> Complete:
+    """Completes a name (the last one after commas) or its parameters or, if allowed, a file.
+
+    parameters gives what the whole text can become that way.
+    """
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
         before, comma, begun = incomplete.rpartition(",")
         found = [CompletionItem(before + comma + each) for each in names() if each.startswith(begun)]
+        found += [CompletionItem(each) for each in parameters(incomplete)]
         # Bash offers files only if no name fits, and ignores names listed before this item.
         return [CompletionItem(incomplete, type="file"), *found] if files else found
 
@@ -36,7 +45,11 @@ def completing(option: Option) -> Complete | None:
     if option.names is None and not option.files:
         return None
     names, own = option.names or list, [option.default] if isinstance(option.default, str) else []
-    return offering(lambda: dict.fromkeys([*names(), *own]), files=option.files)
+
+    def offered() -> Iterable[str]:
+        return dict.fromkeys([*names(), *own])
+
+    return offering(offered, files=option.files, parameters=option.parameters)
 
 
 def models() -> list[str]:

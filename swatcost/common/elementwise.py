@@ -28,6 +28,15 @@ def where(condition: Any, value: Any, otherwise: Any) -> Any:
     return numpy.where(condition, value, numpy.nan if otherwise is None else otherwise)
 
 
+def any_of(condition: Any) -> bool:
+    """Whether it holds, or does for any element.
+
+    >>> any_of(2 > 1)
+    True
+    """
+    return bool(condition.any() if hasattr(condition, "any") else condition)
+
+
 def least(value: Any, other: Any) -> Any:
     """The smaller of the two.
 

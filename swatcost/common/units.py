@@ -97,12 +97,17 @@ def counts_from(text: str) -> list[int]:
 
 
 def names_from(text: str) -> list[str]:
-    """Names from a comma-separated list.
+    """Names from a comma-separated list; a part with = goes on with the parameters of the name before.
 
-    >>> names_from("swat,rigl")
-    ['swat', 'rigl']
+    >>> names_from("swat,rigl"), names_from("set,rigl:delta_t=200,t_end=0.75,swat")
+    (['swat', 'rigl'], ['set', 'rigl:delta_t=200,t_end=0.75', 'swat'])
     """
-    names = [each.strip() for each in text.split(",") if each.strip()]
+    names: list[str] = []
+    for part in (each.strip() for each in text.split(",") if each.strip()):
+        if names and ":" in names[-1] and "=" in part and ":" not in part.partition("=")[0]:
+            names[-1] += f",{part}"
+        else:
+            names.append(part)
     if not names:
         raise SwatcostError(f"{text!r:.40} has no names: give names separated by commas")
     return names

@@ -16,8 +16,10 @@ from swatcost.counting import equations, switches
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.switches import SWITCHES
 from swatcost.methods import LayerSparsity, Method, Phase
+from swatcost.methods.added_work import NOTHING
 from swatcost.network.layer import Layer, Symbols
 from swatcost.network.passes import PASSES, Pass
+from swatcost.sparsity import SparsityPlan
 
 DEFAULT_ACT_SPARSITY = 0.5
 """Zeros [-] among activations: "for our calculation we assumed default activation sparsity of 50%" (SWAT, A.3)."""
@@ -71,10 +73,9 @@ class Convention:
         """Whether sparse activations and outputs make no difference to any pass."""
         return self.own_density is None and self.grad_weight_sparsity == self.other_passes_sparsity == "weight sparsity"
 
-    def phases(self, method: Method, steps: int) -> tuple[Phase, ...]:
-        """The phases of a run as this convention counts them."""
-        published = method.published_schedule if self.average == "closed form" else None
-        return (published or method.schedule)(steps)
+    def phases(self, of: SparsityPlan | Method, steps: int) -> tuple[Phase, ...]:
+        """The phases of a run under a plan, or of a method's at some target, as this convention counts them."""
+        return of.published_phases(steps) if self.average == "closed form" else of.phases(steps)
 
     def count(
         self,
@@ -92,10 +93,11 @@ class Convention:
         """
         if layer.is_product:
             return _of_product(layer)
-        added = method.extra_macs(layer) if method.extra_macs and self.extra_macs == "counted" else 0
-        extra = added * sparsity.is_sparse
+        added = method.added_to(layer) if self.extra_macs == "counted" else NOTHING
+        changed = sparsity.is_sparse if method.makes_sparse else True
 
-        def cost(in_pass: Pass, phases: Sequence[Phase]) -> Cost:
+        def cost(in_pass: Pass, phases: Sequence[Phase], method: Method = method) -> Cost:
+            extra = changed * added.macs(in_pass) * sum(phase.share for phase in phases if phase.adds)
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
             density = 1 - sum(
                 phase.share * (1 - self.density(in_pass, method, sparsity, phase, default_act_sparsity))
@@ -103,10 +105,11 @@ class Convention:
             )
             dense = self.macs(in_pass, layer, 1)
             if not dense:
-                return Cost()
+                return Cost(0, extra)
             fixed = self.fixed_macs(layer)
             dense += fixed
-            sparse = self.macs(in_pass, layer, density) + fixed + (extra if in_pass == "forward" else 0)
+            frozen = in_pass == "grad_weight" and method.weight_gradient == "none"
+            sparse = extra if frozen else self.macs(in_pass, layer, density) + fixed + extra
             return Cost(int(dense) if dense == int(dense) else dense, sparse)
 
         forward = cost("forward", phases)
@@ -115,7 +118,7 @@ class Convention:
             grad_input=cost("grad_input", phases),
             grad_weight=cost("grad_weight", phases),
             recompute=layer.recomputed * forward,
-            inference=cost("forward", (Phase(1.0),)),
+            inference=cost("forward", (method.trained,), method.as_trained),
         )
 
     def macs(self, in_pass: Pass, layer: Layer, density: float) -> float:
@@ -159,9 +162,10 @@ class Convention:
                 return 1 - default_act_sparsity
             if self.grad_weight_sparsity == "weight sparsity":
                 every = method.weight_gradient == "all" or phase.dense_weight_gradient
-                return 1.0 if every else 1 - sparsity.scaled(phase.scale).weight
+                return 1.0 if every else 1 - method.sparsity_in(in_pass, sparsity.during(phase).weight)
         elif self.other_passes_sparsity == "weight sparsity":
-            return 1 - sparsity.scaled(phase.scale).weight if "weight" in method.sparse[in_pass] else 1.0
+            reads = "weight" in method.sparse[in_pass]
+            return 1 - method.sparsity_in(in_pass, sparsity.during(phase).weight) if reads else 1.0
         return method.density(in_pass, sparsity, phase)
 
     def _symbols(self, layer: Layer) -> Symbols:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from swatcost.counting.conventions import DEFAULT_ACT_SPARSITY, Convention
 from swatcost.counting.costs import PassCosts
-from swatcost.methods import Method, Phase
+from swatcost.methods import Phase
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
 
@@ -37,7 +37,7 @@ class Counting:
         The dense baseline is not reduced by the zeros that ReLU leaves.
         """
         charged = self.default_act_sparsity * plan.asks_for_sparsity
-        phases = self.convention.phases(plan.method, self.steps) if phases is None else phases
+        phases = self.convention.phases(plan, self.steps) if phases is None else phases
         return [
             self.convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=charged)
             for layer, sparsity in plan.by_layer(network)
@@ -47,9 +47,9 @@ class Counting:
         """The cost of the network [MACs per sample]."""
         return summed(self.layers(network, plan), network, self.batch_size)
 
-    def stages(self, method: Method) -> Iterator[tuple[Phase, ...]]:
+    def stages(self, plan: SparsityPlan) -> Iterator[tuple[Phase, ...]]:
         """The run's phases in order; consecutive ones with the same sparsity are one stage, in which they alternate."""
-        for _, phases in groupby(self.convention.phases(method, self.steps), key=lambda phase: phase.scale):
+        for _, phases in groupby(self.convention.phases(plan, self.steps), key=lambda phase: phase.reached):
             yield tuple(phases)
 
 

@@ -79,13 +79,14 @@ def workloads(
     """
     found: list[Workload] = []
     left_out: list[str] = []
+    frozen = plan.method.weight_gradient == "none"
     for layer, sparsity in plan.by_layer(network):
         if layer.kind == "custom" or layer.real_products > 1:  # no loop nest has complex numbers
             left_out.append(layer.name)
             continue
         for in_pass in passes:
             if (in_pass == "grad_input" and not layer.input_needs_grad) or (
-                in_pass == "grad_weight" and not layer.weight_trains
+                in_pass == "grad_weight" and (not layer.weight_trains or (frozen and layer.is_weight_layer))
             ):
                 continue
             of_layer = _product if layer.is_product else _weight_layer
@@ -149,7 +150,8 @@ _OPERANDS: dict[Pass, tuple[Operand, Operand]] = {
 def _sparse(dense: Workload, sparsity: LayerSparsity, plan: SparsityPlan) -> Workload:
     """The workload with the densities of the operands that the method makes sparse in that pass."""
     skipped = plan.method.sparse[dense.in_pass]
-    first, second = (1.0 - sparsity.of(operand) if operand in skipped else 1.0 for operand in _OPERANDS[dense.in_pass])
+    read = replace(sparsity, weight=plan.method.sparsity_in(dense.in_pass, sparsity.weight))
+    first, second = (1.0 - read.of(operand) if operand in skipped else 1.0 for operand in _OPERANDS[dense.in_pass])
     output = 1.0 - sparsity.output if dense.in_pass == "forward" and "output" in skipped else 1.0
     patterned = plan.pattern if dense.in_pass == "forward" and second < 1 else None
     return replace(dense, input_density=first, weight_density=second, output_density=output, pattern=patterned)

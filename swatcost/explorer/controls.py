@@ -114,7 +114,10 @@ def _targets(asked: Setting) -> dict[str, float]:
     method, distribution = asked.method, asked.distribution
     targets = {name: getattr(asked, name) for name in OPERANDS}
     if all(value is None for value in targets.values()) and not distribution.measured:
-        targets = {name: START if method.uses(operand) else None for name, operand in OPERANDS.items()}
+        targets = {
+            name: method.targets.get(name, START) if method.uses(operand) else None
+            for name, operand in OPERANDS.items()
+        }
     elif targets["acts"] is None and distribution.acts_follow_weights and method.uses("activation"):
         targets["acts"] = targets["weights"]
     return {name: value or 0.0 for name, value in targets.items()}

@@ -121,8 +121,10 @@ def _notes(estimate: Estimate, found: Sequence[Workload], left_out: Sequence[str
         notes.append(
             "Backward passes are products over unfolded windows, which hides that windows overlap in the input."
         )
-    if len(estimate.plan.method.schedule(estimate.steps)) > 1:
+    if len(estimate.plan.phases(estimate.steps)) > 1:
         notes.append(f"{estimate.plan.method.name} changes over a run: densities are those at the target sparsity.")
+    if estimate.plan.method.added:
+        notes.append(f"{estimate.plan.method.name} adds branches beside layers, which are left out.")
     if estimate.plan.method.structured:
         notes.append(f"{estimate.plan.method.name} prunes whole kernels, which a density alone does not express.")
     return notes

@@ -64,7 +64,7 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     """The bytes that the dense step would hold if its sparse weights were stored so."""
     execution, part = step.execution, part_of(network, step.batch_size, step.execution)
     sizes, live, holds, gradients = [*step.sizes], step.live, step.peak.holds, step.gradients
-    compressed = storage.gradients == "active"
+    compressed = storage.gradients != "all"
     weights = _sparse_weights(network, plan, part, sizes if compressed else [], storage)
     updated = _updated(part, weights)
     if compressed:
@@ -84,6 +84,8 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
         for name in PARTS
     }
     parts["gradients"] = gradients
+    added = _added(plan, part)
+    parts = {name: size + added.get(name, 0) for name, size in parts.items()}
     passing = {"gradients"} if storage.keeps_copies else {"gradients", "weight copies"}
     constant = sum(size for name, size in parts.items() if name not in passing)
     constant += sum(size for name, size in step.constant.items() if name not in PARTS)
@@ -92,11 +94,28 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     return HeldWeights(
         storage=storage,
         parts=parts,
-        in_passes=constant + max(live, default=0),
+        in_passes=constant + max(live, default=0) + added.get("gradients", 0),
         saved_activations=holds.get("saved activations", 0),
         inputs=holds.get("input", 0),
-        at_update=constant + (live[-1] if live else 0) + working,
+        at_update=constant + (live[-1] if live else 0) + added.get("gradients", 0) + working,
     )
+
+
+def _added(plan: SparsityPlan, part: Part) -> dict[str, int]:
+    """The PARTS of the weights that the method adds [bytes]."""
+    numbers = part.precision
+    trained = [
+        Trained(shape, numbers.master or (numbers.parameter if layer.element_bytes == FULL else layer.element_bytes))
+        for layer, shape in plan.added_weights(part.network)
+    ]
+    elements = sum(each.elements for each in trained)
+    own = elements * numbers.parameter if numbers.master else sum(each.bytes for each in trained)
+    return {
+        "parameters": own,
+        "master weights": elements * numbers.master,
+        "gradients": own,
+        "optimizer state": part.optimizer.state(trained) if trained else 0,
+    }
 
 
 def _updated(part: Part, weights: Iterable[_Weight]) -> dict[int, Trained]:
@@ -120,9 +139,9 @@ def _sparse_weights(
     }
     gradients = gradient_of_parameters(network) if sizes else {}
     gradient_of = {network.parameters[number].name: storage for number, storage in gradients.items()}
-    found = []
+    found, method = [], plan.method
     for layer, sparsity in plan.by_weight(network):
-        if not sparsity.weight:
+        if not sparsity.weight and storage.state != "none":
             continue
         elements, trains, gradient = layer.weight_elements, layer.weight_trains, gradient_of.get(layer.weight)
         is_parameter = elements_of.get(layer.weight) == elements
@@ -140,11 +159,16 @@ def _sparse_weights(
             of_weight,
             rows=rows,
             columns=columns,
-            sparsity=sparsity.weight,
+            sparsity=method.sparsity_in("grad_weight", sparsity.weight),
             element=element,
             # masked code keeps its copy with the input; a format need not, if no grad_input reads it
             copied=layer.input_needs_grad or (trains and not storage.formats),
             pattern=plan.pattern,
+            # under N:M the transpose is stored in that pattern, whatever else is zero
+            copy_sparsities=(
+                method.sparsity_in("forward", sparsity.weight),
+                sparsity.weight if plan.pattern else method.sparsity_in("grad_input", sparsity.weight),
+            ),
         )
         found.append(_Weight(layer.weight, elements, gradient, dense, stored))
     return found

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from math import prod
 
 from swatcost.counting.conventions import Convention
 from swatcost.counting.costs import Cost
@@ -15,7 +16,8 @@ class Memory:
     """The values that a step keeps [bytes], dense and under a plan.
 
     `parameters` are kept in full, because they are updated. `gradients` are dense, or only those of active weights if
-    the method needs no others (apart from its steps with a dense gradient). `backward_weights` are the conv and linear
+    the method needs no others (apart from its steps with a dense gradient), or none of frozen weights. Both include
+    those of weights that the method adds. `backward_weights` are the conv and linear
     weights that autograd saves: all of them, or only the active ones. `saved_activations` are the tensors that autograd
     saves with torch's CPU kernels (a dropout mask is as large as its input); of the tensors that layers save as their
     input, the sparse figure counts only the values that Top-K keeps, even if another operation saves them too. `masked`
@@ -79,11 +81,12 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
     """The values that a training step of batch_size samples keeps, dense and under the plan."""
     parameters = sum(each.elements * each.element_bytes for each in network.parameters)
     gradients = sum(each.elements * each.element_bytes for each in network.parameters if each.trains)
+    added = sum(prod(shape) * layer.element_bytes for layer, shape in plan.added_weights(network))
     saved = [(each, network.storage_bytes(each.storage, batch_size)) for each in saved_storages(network, plan)]
     sparse = [each for each, _ in saved if each.sparsity]
     return Memory(
-        parameters=Cost(parameters, parameters),
-        gradients=Cost(gradients, gradients - _inactive_gradients(network, plan)),
+        parameters=Cost(parameters, parameters + added),
+        gradients=Cost(gradients, gradients - inactive_gradient_bytes(network, plan) + added),
         backward_weights=_backward_weights(network, plan),
         saved_activations=sum((_kept(each, size) for each, size in saved), Cost(0, 0.0)),
         masked=sum(each.masked_copies * size for each, size in saved),
@@ -106,19 +109,23 @@ def _kept(saved: SavedStorage, size: int) -> Cost:
 
 def _backward_weights(network: Network, plan: SparsityPlan) -> Cost:
     sizes = [
-        (layer.weight_elements * layer.element_bytes, each.weight)
+        (layer.weight_elements * layer.element_bytes, plan.method.sparsity_in("grad_input", each.weight))
         for layer, each in plan.by_weight(network)
         if layer.input_needs_grad or layer.weight_trains
     ]
     return Cost(dense=sum(size for size, _ in sizes), sparse=sum(size * (1 - sparsity) for size, sparsity in sizes))
 
 
-def _inactive_gradients(network: Network, plan: SparsityPlan) -> float:
-    """Gradients [bytes] of zero weights that the method does not need."""
+def inactive_gradient_bytes(network: Network, plan: SparsityPlan) -> float:
+    """Gradients of weights [bytes] that the method does not need in a step at the target sparsity."""
     if plan.method.weight_gradient == "all":
         return 0.0
-    return sum(
-        layer.weight_elements * layer.element_bytes * sparsity.weight
+    frozen = plan.method.weight_gradient == "none"
+    inactive: float = sum(
+        layer.weight_elements
+        * layer.element_bytes
+        * (1 if frozen else plan.method.sparsity_in("grad_weight", sparsity.weight))
         for layer, sparsity in plan.by_weight(network)
         if layer.weight_trains
     )
+    return inactive

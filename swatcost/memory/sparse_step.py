@@ -134,14 +134,14 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     kept = tuple(_kept(each, network, step.sizes[each.storage], step) for each in saved_storages(network, plan))
     selects = plan.method.selects
     thresholds = sum(
-        (sparsity.weight > 0 and "weight" in selects)
+        plan.method.selections * (sparsity.weight > 0 and "weight" in selects)
         + (sparsity.activation > 0 and layer.weight_trains and "activation" in selects)
         for layer, sparsity in plan.by_weight(network)
     )
     value, rows = step.execution.precision.activation, step.batch_size
     columns = max(1, max((each.dense for each in kept if each.sparsity), default=0) // value // rows)
     least = replace(WeightStorage.least(plan.method), **dict(step.execution.weight_storage))
-    some_dense = least.gradients == "active" and any(each.dense_weight_gradient for each in plan.method.schedule(1000))
+    some_dense = least.gradients == "active" and any(each.dense_weight_gradient for each in plan.phases(1000))
     return SparseMemory(
         dense=step,
         inputs=network.timeline.inputs,

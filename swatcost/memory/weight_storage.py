@@ -6,14 +6,14 @@ both can be changed. Sizes are in bytes.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from swatcost.common.errors import SwatcostError
 from swatcost.memory.storage_formats import smallest
 from swatcost.methods import Method
 
-Elements = Literal["all", "active"]
+Elements = Literal["all", "active", "none"]
 
 PARTS = ("parameters", "master weights", "indices", "weight copies", "masks", "gradients", "optimizer state")
 """What is stored for weights, by name."""
@@ -23,14 +23,16 @@ PARTS = ("parameters", "master weights", "indices", "weight copies", "masks", "g
 class WeightStorage:
     """How a weight with zeros is stored.
 
-    `parameters` (with their master copies), `gradients` and `state` (of the optimizer) hold all elements or only the
-    active ones. Parts that hold the active ones have one set of indices in common, that of the parameters; if the
-    parameters are dense, their zeros or the mask say which elements are active.
+    `parameters` (with their master copies), `gradients` and `state` (of the optimizer) hold all elements, only the
+    active ones or, of frozen weights, none. Parts that hold the active ones have one set of indices in common, that
+    of the parameters; if the parameters are dense, their zeros or the mask say which elements are active.
 
     `copies` are copies with zeros beside the parameter, in its own order. `transposes` are copies of the transpose,
     which 2:4 and CSR kernels read in grad_input; under N:M the transpose is taken to be N:M as well, as if pruned
     again. Copies are in their smallest format, or dense if not `formats`; a copy that no format makes smaller than the
     dense weight is not made. The mask takes `mask_bits` per element: 1, 8 for booleans, or 0 if none is stored.
+    Where the kernels' format is known, `index_bits` are its bits per active element, in place of the smallest
+    format's.
     """
 
     parameters: Elements = "all"
@@ -40,28 +42,36 @@ class WeightStorage:
     transposes: int = 0
     formats: bool = True
     mask_bits: int = 0
+    index_bits: float | None = None
 
     @staticmethod
     def masked(method: Method) -> "WeightStorage":
         """Masked dense tensors: a masked copy of each weight that the backward pass reads, and booleans for a mask
-        that outlives the step. A threshold selects anew in every step: it has no mask."""
+        that outlives the step, one for each set of weights. A threshold selects anew in every step: it has no mask."""
+        trains: Elements = "none" if method.weight_gradient == "none" else "all"
         return WeightStorage(
+            gradients=trains,
+            state=trains,
             copies=int("weight" in method.sparse["grad_input"]),
             formats=False,
-            mask_bits=8 if method.updated_weights == "active" else 0,
+            mask_bits=8 * method.selections if method.updated_weights == "active" else 0,
         )
 
     @staticmethod
     def least(method: Method) -> "WeightStorage":
         """The least that the method allows: parameters hold the elements that it updates; gradients and state those
-        that need a gradient. Only dense parameters need a sparse copy, which serves forward and grad_input."""
-        own = method.updated_weights
-        return WeightStorage(
-            parameters=own,
+        that need a gradient. Only parameters that hold more than the passes read need a sparse copy, which serves
+        forward and grad_input; grad_input has a transpose of its own instead where it reads another set."""
+        own, reads = method.updated_weights, "weight" in method.sparse["grad_input"]
+        more = own == "all" or "grad_weight" in method.weight_sets
+        least = WeightStorage(
+            parameters="active" if own == "none" else own,
             gradients=method.weight_gradient,
             state=method.weight_gradient,
-            copies=int("weight" in method.sparse["grad_input"] and own == "all"),
+            copies=int(reads and more and "grad_input" not in method.weight_sets),
+            transposes=int(reads and "grad_input" in method.weight_sets),
         )
+        return replace(least, **dict(method.stores))
 
     @property
     def keeps_copies(self) -> bool:
@@ -70,8 +80,10 @@ class WeightStorage:
         return self.parameters == "active"
 
 
+ELEMENTS: tuple[Elements, ...] = ("all", "active")
+
 STORAGE_CHANGES: Mapping[str, Mapping[str, Elements | int]] = {
-    **{part: {each: each for each in get_args(Elements)} for part in ("parameters", "gradients", "state")},
+    **{part: {each: each for each in ELEMENTS} for part in ("parameters", "gradients", "state")},
     "copies": {"0": 0, "1": 1},
     "transposes": {"0": 0, "1": 1},
     "mask_bits": {"0": 0, "1": 1, "8": 8},
@@ -129,10 +141,12 @@ def stored_bytes(
     element: ElementBytes,
     copied: bool = True,
     pattern: tuple[int, int] | None = None,
+    copy_sparsities: tuple[float, float] | None = None,
 ) -> dict[str, float]:
     """The bytes of each of PARTS for one weight of rows × columns elements.
 
-    Without `copied` the weight has no copies, as one whose gradient needs no grad_input. `pattern` is (N, M).
+    Without `copied` the weight has no copies, as one whose gradient needs no grad_input. `pattern` is (N, M). Copies
+    and transposes have the weight's `sparsity`, or sparsities of their own [-].
 
     Source: the parts are those of SLoPe's account (Mozaffari et al., ICLR 2025; its public code measures each model).
 
@@ -144,25 +158,31 @@ def stored_bytes(
     """
     elements, active = rows * columns, rows * columns * (1 - sparsity)
     found = dict.fromkeys(PARTS, 0.0) | {name: elements * size for name, size in element.by_part()}
-    if not sparsity:
-        return found
     held: dict[str, Elements] = {
         "parameters": storage.parameters,
-        "master weights": storage.parameters,
+        "master weights": "none" if storage.state == "none" else storage.parameters,
         "gradients": storage.gradients,
         "optimizer state": storage.state,
     }
+    found |= {name: 0.0 for name, which in held.items() if which == "none"}
+    in_order, transposed = copy_sparsities or (sparsity, sparsity)
+    if not (sparsity or in_order or transposed):
+        return found
     pays = True
     if storage.parameters == "active":
         values = sum(size for name, size in element.by_part() if held[name] == "active")
         format = smallest(rows, columns, active, values, pattern=pattern)
         pays = format.name != "dense"
         found["indices"] = format.size(rows, columns, active, values) - active * values if pays else 0.0
+        if storage.index_bits is not None:
+            pays, found["indices"] = True, active * storage.index_bits / 8
     found |= {name: active * size for name, size in element.by_part() if held[name] == "active" and pays}
     if copied and storage.copies:
-        found["weight copies"] += storage.copies * _copy(rows, columns, active, element.parameter, storage, pattern)
+        kept = elements * (1 - in_order)
+        found["weight copies"] += storage.copies * _copy(rows, columns, kept, element.parameter, storage, pattern)
     if copied and storage.transposes:
-        found["weight copies"] += storage.transposes * _copy(columns, rows, active, element.parameter, storage, pattern)
+        kept = elements * (1 - transposed)
+        found["weight copies"] += storage.transposes * _copy(columns, rows, kept, element.parameter, storage, pattern)
     found["masks"] = elements * storage.mask_bits / 8
     return found
 
@@ -177,5 +197,7 @@ def _copy(
 ) -> float:
     if not storage.formats:
         return rows * columns * value
+    if storage.index_bits is not None:
+        return active * (value + storage.index_bits / 8)
     format = smallest(rows, columns, active, value, pattern=pattern)
     return 0.0 if format.name == "dense" else format.size(rows, columns, active, value)

@@ -1,6 +1,7 @@
 """Dynamic sparse training: thresholds are trained, so training starts dense and its sparsity is learned."""
 
-from swatcost.methods.method import Method, Phase, sparse_in
+from swatcost.methods.method import Method, sparse_in
+from swatcost.methods.phase import Phase
 
 _DENSE_SHARE = 1 / 160  # one epoch of 160; our choice, the source gives no number
 

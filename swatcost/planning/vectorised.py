@@ -16,7 +16,15 @@ from swatcost.memory import activation_reduction
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 from swatcost.setting import Setting
-from swatcost.sparsity import SparsityPlan, allocation_request, assembled, checked_sparsities, checked_target
+from swatcost.sparsity import (
+    SparsityPlan,
+    allocation_request,
+    assembled,
+    checked_sparsities,
+    checked_target,
+    own_targets,
+    reached,
+)
 from swatcost.timed_step import attainable_of, dense_step_of
 from swatcost.timing.dense_step import StepTime
 from swatcost.timing.selection import topk_seconds
@@ -66,6 +74,11 @@ class Vectorised:
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element per setting; NaN is a target that was not given."""
+        own = own_targets(self.setting.method, self.setting.distribution)
+        weights, acts, grads = (
+            numpy.where(numpy.isnan(asked), own.get(name, numpy.nan), asked)
+            for name, asked in zip(OPERANDS, (weights, acts, grads), strict=True)
+        )
         for (name, operand), asked in zip(OPERANDS.items(), (weights, acts, grads), strict=True):
             if not numpy.isnan(asked).all():
                 checked_target(self.setting.method, operand, float(numpy.nanmax(asked)), name)
@@ -86,12 +99,14 @@ class Vectorised:
         numbers: dict[str, Any] = {"weights": weights, "acts": numpy.nan_to_num(acts), "grads": grads}
         if distribution.pattern is not None:
             numbers["pattern"] = _patterns(distribution.pattern, request, weights)
+        layers = assembled(self.network, method, request, of_weights, of_acts, outputs)
         return SparsityPlan(
             method=method,
             distribution=distribution,
-            layers=assembled(self.network, method, request, of_weights, of_acts, outputs),
+            layers=layers,
             kept_dense=kept,
             dense_budget=request.dense_budget,
+            **reached(self.network, distribution, request, layers),
             **numbers,
         )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
+from math import ceil, prod
 
 from swatcost.common.result import Result
 from swatcost.counting import summed
@@ -11,6 +11,7 @@ from swatcost.counting.two_four import TwoFour, two_four
 from swatcost.estimate import Estimate
 from swatcost.memory.dense_step import StepMemory, dense_step, part_of
 from swatcost.memory.execution import Execution
+from swatcost.memory.kept_values import inactive_gradient_bytes
 from swatcost.memory.precisions import FULL
 from swatcost.planning.answers import Answers
 from swatcost.planning.capacity import view_of
@@ -197,9 +198,15 @@ class RunPlan(Result):
         """
         found = self.estimate
         gradients = sum(part_of(found.network, found.batch_size, self.execution).gradients.values())
-        phases = found.plan.method.schedule(found.steps)
-        saved = sum(each.share * each.scale for each in phases if not each.dense_weight_gradient)
-        return Cost(gradients, gradients * (1 - saved * found.memory.gradients.reduction))
+        held = found.memory.gradients.dense
+        saved = sum(
+            each.share * inactive_gradient_bytes(found.network, found.plan.during(each))
+            for each in found.plan.phases(found.steps)
+            if not each.dense_weight_gradient
+        )
+        added = sum(prod(shape) * layer.element_bytes for layer, shape in found.plan.added_weights(found.network))
+        saved -= added * sum(each.share for each in found.plan.phases(found.steps) if each.adds)
+        return Cost(gradients, gradients * (1 - saved / held) if held else gradients)
 
     @cached_property
     def dense_step(self) -> StepMemory:
@@ -269,15 +276,15 @@ class RunPlan(Result):
         found = self.estimate
         if not found.plan.asks_for_sparsity:
             return Cost(self.dense_step.peak.bytes, self.dense_step.peak.bytes)
-        least = min(each.scale for each in found.plan.method.schedule(found.steps))
-        plan = replace(found.plan, layers=tuple(each.scaled(least) for each in found.plan.layers))
+        least = min(found.plan.phases(found.steps), key=lambda each: (each.scale, -each.density_scale))
+        plan = found.plan.during(least)
         view = view_of(found.network, plan, found.batch_size, self.execution)
         return Cost(view.dense.peak.bytes, view.largest_compressed_peak)
 
     def curve(self) -> list[Moment]:
         """The method's schedule over the run; alternating phases are averaged into one moment."""
         found, moments, begin = self.estimate, [], 0.0
-        for phases in found.counting.stages(found.plan.method):
+        for phases in found.counting.stages(found.plan):
             share = sum(each.share for each in phases)
             whole = [replace(each, share=each.share / share) for each in phases]
             costs = summed(found.counting.layers(found.network, found.plan, whole), found.network, found.batch_size)
@@ -285,7 +292,7 @@ class RunPlan(Result):
                 Moment(
                     begin=begin,
                     end=begin + share,
-                    weight_sparsity=found.weight_sparsity * phases[0].scale,
+                    weight_sparsity=found.plan.during(phases[0]).weight_sparsity(found.network),
                     training_macs=costs.training.sparse,
                 )
             )

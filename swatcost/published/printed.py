@@ -90,7 +90,7 @@ def _sparse(in_pass: Pass) -> Callable[[Method], str]:
     """Whether a pass reads sparse operands, and whether they become sparse gradually."""
 
     def words(method: Method) -> str:
-        gradual = any(phase.scale != 1 for phase in method.schedule(1000))
+        gradual = any(not phase.is_at_target for phase in method.phases(1000))
         return _yes(bool(method.sparse[in_pass])) + "/Gradual" * (gradual and bool(method.sparse[in_pass]))
 
     return words

@@ -149,7 +149,9 @@ def _memory(estimate: Estimate) -> list[str]:
             )
         )
     if plan.asks_for_sparsity:
-        gradients = "dense" if plan.method.weight_gradient == "all" else "those of active weights"
+        gradients = {"all": "dense", "active": "those of active weights", "none": "those of weights that train"}[
+            plan.method.weight_gradient
+        ]
         sentences.append(f"Sparse bytes are those of non-zero values, without indices; gradients are {gradients}.")
     return sentences + masked_tensors(estimate)
 

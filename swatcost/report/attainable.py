@@ -23,7 +23,7 @@ def attainable_sentence(estimate: Estimate) -> str:
         reason = f"{start}with {_used(estimate)}" if faster else f"{start} ({times(speedup)}): {_too_slow(estimate)}"
     else:
         slower = f" ({times(speedup)}, with masking and Top-K)" if round(speedup, 2) < 1 else ""
-        reason = f"{start}{slower}: {_why_none(estimate)}"
+        reason = f"{start.rstrip(', ')}{slower}: {_why_none(estimate)}"
     return f"{reason}.{_beyond(estimate)}{_without_masking(estimate)}"
 
 
@@ -44,6 +44,8 @@ def _too_slow(estimate: Estimate) -> str:
 def _why_none(estimate: Estimate) -> str:
     """Why no sparse kernel is used."""
     device = estimate.device
+    if estimate.plan.method.weight_gradient == "none":
+        return "frozen weights need no grad_weight, all else runs on dense kernels"
     if not device.kernels:
         return (
             "no sparse kernel is known for it, and dense kernels on masked tensors save no time; `swatcost calibrate` "

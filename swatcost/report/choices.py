@@ -67,7 +67,7 @@ def _methods() -> tuple[list[str], list[list[str]]]:
 def _methods_in_full() -> tuple[list[str], list[list[str]]]:
     def more(method: Method) -> list[str]:
         networks = [word for word in ("unstructured", "structured") if getattr(method, word)]
-        schedule = "constant" if len(method.schedule(1000)) == 1 else "changes over the run"
+        schedule = "constant" if len(method.phases(1000)) == 1 else "changes over the run"
         relies = "ReLU sparsity" if method.relies_on_default_sparsity else "-"
         kept = ", ".join(method.keeps_dense) or "-"
         return [method.across_layers, ", ".join(networks) or "-", schedule, relies, kept]

@@ -46,6 +46,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "activation_reduction": estimate.activation_reduction,
             "model_compression": estimate.model_compression,
             "channels_pruned": estimate.channels_pruned,
+            **_of_method(estimate),
             "dense_step_seconds": estimate.dense_step.seconds,
             "dense_step_source": dense_step_source(estimate),
             "dense_step_basis": estimate.dense_step.basis,
@@ -73,6 +74,24 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
         "uncounted": [asdict(each) for each in estimate.uncounted],
         "assumptions": [*map(str, assumptions(estimate))],
     }
+
+
+def _of_method(estimate: Estimate) -> dict[str, Any]:
+    """What the method adds to the network's parameters, and does between steps, if it does."""
+    found: dict[str, Any] = {"added_params": estimate.added_params} if estimate.plan.method.added else {}
+    if estimate.off_step:
+        found["off_step"] = [
+            {
+                "name": each.name,
+                "period": each.period,
+                "flops": each.flops,
+                "flops_per_step": each.flops_per_step,
+                "share_of_step": each.flops_per_step / estimate.step_flops,
+                "source": each.source,
+            }
+            for each in estimate.off_step
+        ]
+    return found
 
 
 def _kernels(estimate: Estimate) -> dict[int, dict[str, str]]:

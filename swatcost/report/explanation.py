@@ -59,7 +59,9 @@ def _in_grad_weight(value: str, estimate: Estimate) -> str:
     """What a convention with this value of the switch does to the method's grad_weight."""
     method = estimate.plan.method
     if value == "weight sparsity":
-        return "counts grad_weight " + ("in full" if method.weight_gradient == "all" else "for active weights only")
+        return "counts grad_weight " + {
+            "all": "in full", "active": "for active weights only", "none": "of added weights only"
+        }[method.weight_gradient]  # fmt: skip
     if value == "default activation sparsity" and method.relies_on_default_sparsity:
         return f"assumes that ReLU zeroes {percent(estimate.default_act_sparsity)} of the activations"
     if method.weight_gradient == "all":

@@ -126,7 +126,8 @@ def _stored(report: MemoryReport) -> list[str]:
             f"Some steps of {method.name} need the gradient of every weight: if they hold all of them at once, the "
             f"compressed peak is {scaled(memory.dense_gradient_peak, 'B')}."
         )
-    if min(phase.scale for phase in method.schedule(report.estimate.steps)) < 1:
+    phases = report.estimate.plan.phases(report.estimate.steps)
+    if min(each.scale for each in phases) < 1:
         sentences.append(f"Sparse bytes are those of a step at the target sparsity; {method.name} begins less sparse.")
     return sentences
 

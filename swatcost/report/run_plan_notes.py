@@ -72,10 +72,8 @@ def _meanings(plan: RunPlan) -> list[str]:
         )
     if plan.price is not None:
         sentences.append(f"Price per GPU-hour: {plan.price:g} {plan.currency}, as given.")
-    if (
-        len({each.scale for each in method.schedule(plan.estimate.steps)}) == 1
-        and len(method.schedule(plan.estimate.steps)) > 1
-    ):
+    phases = plan.estimate.plan.phases(plan.estimate.steps)
+    if len({each.reached for each in phases}) == 1 < len(phases):
         sentences.append(f"{method.name} computes a dense gradient in some steps: costs are averages over all steps.")
     return sentences
 
@@ -128,6 +126,8 @@ def _exchanged(plan: RunPlan) -> str:
         else (
             f"; {method.name} needs gradients of active weights only, sent without indices as all GPUs know the mask"
             if method.weight_gradient == "active"
+            else f"; {method.name} sends no gradients of frozen weights"
+            if method.weight_gradient == "none"
             else f"; {method.name}'s gradients are dense: every weight is updated, so sparsity saves no traffic"
         )
     )

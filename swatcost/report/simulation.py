@@ -74,7 +74,7 @@ def notes(simulation: Simulation) -> list[str]:
             "The given weights have more zeros than the target sparsity: cycles skip them, but the ideal speedup and "
             "the layers' sparsities do not count them."
         )
-    if len(method.schedule(estimate.steps)) > 1:
+    if len(estimate.plan.phases(estimate.steps)) > 1:
         sentences.append(Caveat(f"{method.name} changes over a run: this is a step at the target sparsity."))
     return sentences
 

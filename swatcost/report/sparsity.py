@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from swatcost.estimate import Estimate
 from swatcost.methods import Phase
+from swatcost.network.passes import Pass
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
 
@@ -18,12 +19,14 @@ def sparsity(estimate: Estimate) -> list[str]:
     kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
     embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
     none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
-    sentences = [
-        f"Kept dense: {kept}." if kept else f"{none}.",
-        *_which_rule(estimate),
-        "A sparse pass costs its dense MACs times the density of its operands.",
-    ]
-    method, convention, training = plan.method, estimate.convention, estimate.costs.training
+    method, sentences = plan.method, []
+    if method.makes_sparse:
+        sentences = [
+            f"Kept dense: {kept}." if kept else f"{none}.",
+            *_which_rule(estimate),
+            "A sparse pass costs its dense MACs times the density of its operands.",
+        ]
+    convention, training = estimate.convention, estimate.costs.training
     if convention.charges_default_sparsity(method):
         sentences.append(
             Caveat(
@@ -32,36 +35,76 @@ def sparsity(estimate: Estimate) -> list[str]:
                 f"{percent(estimate.default_act_sparsity)} of activations{_image(estimate)}."
             )
         )
-    phases = convention.phases(method, estimate.steps)
+    phases = convention.phases(plan, estimate.steps)
     if len(phases) > 1:
         run = estimate.batch_size * estimate.steps
         dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
         sentences.append(
-            f"Training is the mean step of the run: {_schedule(phases)}. {estimate.steps:,} steps of "
+            f"Training is the mean step of the run: {_schedule(estimate, phases)}. {estimate.steps:,} steps of "
             f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the final sparsity."
         )
     if plan.weights and not method.selects:
         sentences.append("Pruning and regrowing connections is counted as free (A.3).")
+    sentences += _beyond_sparsity(estimate)
     if method.departures:
         sentences.append(method.departures)
     return sentences
+
+
+def _beyond_sparsity(estimate: Estimate) -> list[str]:
+    """What the method does beside making operands sparse: other sets, frozen weights, branches, work between steps."""
+    method, sentences = estimate.plan.method, []
+    for in_pass, which in _SETS.items():
+        if in_pass in method.weight_sets:
+            share = 1 - estimate.plan.set_sparsity(estimate.network, in_pass)
+            sentences.append(f"{which} are another set than the trained one: {percent(share)} of all weights.")
+    if method.ends_dense:
+        sentences.append("The trained model is dense.")
+    if method.weight_gradient == "none":
+        sentences.append(
+            "Conv and linear weights are frozen: they have no grad_weight, gradient or optimizer state. Saved "
+            "activations are those of the dense step."
+        )
+    if estimate.plan.method.added:
+        counted = estimate.convention.extra_macs == "counted"
+        merged = "merged for inference" if method.merges else "there in inference, too"
+        sentences.append(
+            f"{method.name} adds {scaled(estimate.added_params)} parameters in branches, which train; they are "
+            f"{'counted in every pass' if counted else f'not counted by convention {estimate.convention.name}'} and "
+            f"{merged}. Their time is that of as many MACs of their layer."
+        )
+    for each in estimate.off_step:
+        share = each.flops_per_step / estimate.step_flops
+        sentences.append(
+            f"Not in any total: {each.name}, every {each.period:,} steps, takes {scaled(each.flops, 'FLOP')} each "
+            f"time, {scaled(each.flops_per_step, 'FLOP')} per step on average, {percent(share)} of a step "
+            f"({each.source})."
+        )
+    return sentences
+
+
+_SETS: dict[Pass, str] = {
+    "forward": "The weights that forward reads",
+    "grad_input": "The weights that grad_input reads",
+    "grad_weight": "The weights that get a gradient",
+}
 
 
 def _which_rule(estimate: Estimate) -> list[str]:
     """Which of two customs the layers kept dense follow: whose runs, and whether they count towards the target."""
     plan, method, sentences = estimate.plan, estimate.plan.method, []
     elsewhere = f" {method.sparse_elsewhere}" if method.sparse_elsewhere else ""
-    if any(reason.startswith("as SWAT ran") for reason in plan.kept_dense.values()):
-        sentences.append(
-            f"SWAT kept those layers dense for {method.name}.{elsewhere} --keep-dense none makes them sparse."
-        )
+    who = method.kept_by or "SWAT"
+    if any(reason.startswith((f"as {who}", f"{method.name} makes only")) for reason in plan.kept_dense.values()):
+        whose = f"{who} kept those layers dense for {method.name}.{elsewhere} " if method.keeps_dense else ""
+        sentences.append(f"{whose}--keep-dense none makes them sparse.")
     elif method.keeps_dense and estimate.setting.keep_dense == ():
         sentences.append(
-            f"SWAT kept {' and '.join(method.keeps_dense)} dense for {method.name}; here they are not.{elsewhere}"
+            f"{who} kept {' and '.join(method.keeps_dense)} dense for {method.name}; here they are not.{elsewhere}"
         )
     if plan.weights is None or not plan.kept_dense:
         return sentences
-    reached = f"weights are {percent(estimate.weight_sparsity)} sparse over all layers"
+    reached = f"weights are {percent(plan.weight_sparsity(estimate.network))} sparse over all layers"
     if not plan.distribution.keeps_total:
         sentences.append(f"Every layer that is not kept dense has the target; {reached}.")
     elif plan.dense_budget == "inside":
@@ -95,10 +138,19 @@ def layers_kept_dense(estimate: Estimate) -> dict[str, list[str]]:
     return found
 
 
-def _schedule(phases: Sequence[Phase]) -> str:
+def _schedule(estimate: Estimate, phases: Sequence[Phase]) -> str:
+    """How the phases of a run differ. A method may have a sparsity of its own in a phase: then it is the network's."""
     dense_gradients = sum(phase.share for phase in phases if phase.dense_weight_gradient)
     if dense_gradients:
         return f"{100 * dense_gradients:.2f} % of the steps compute the gradient of every weight"
+    with_branches = sum(phase.share for phase in phases if phase.adds)
+    if estimate.plan.method.added and with_branches < 1:
+        return f"{percent(with_branches)} of the steps run the branches that it adds"
+    if any(phase.density_scale != 1 for phase in phases):
+        plan, network = estimate.plan, estimate.network
+        of_network = sum(phase.share * plan.during(phase).weight_sparsity(network) for phase in phases)
+        end = percent(plan.weight_sparsity(network))
+        return f"the network's weights are {percent(of_network)} sparse on average, {end} at the target"
     mean = sum(phase.share * phase.scale for phase in phases)
     return f"its sparsity averages {percent(mean)} of the final one"
 

@@ -38,6 +38,8 @@ def figures(estimate: Estimate) -> list[Figure]:
 def _of_attainable(estimate: Estimate) -> str:
     """What runs the sparse step."""
     device = estimate.device
+    if estimate.plan.method.weight_gradient == "none" and not estimate.attainable_step.kernels:
+        return f"{'no faster; ' * no_faster(estimate)}dense kernels, no grad_weight of frozen weights"
     if not device.kernels:
         return "no faster; no sparse kernel known (`calibrate`)"
     kernels = estimate.attainable_step.kernels

@@ -104,7 +104,7 @@ def final_steps(estimates: Iterable[Estimate]) -> list[str]:
         for each in estimates
         if each.simulated_reduction is not None
         and each.plan.asks_for_sparsity
-        and len(each.plan.method.schedule(each.steps)) > 1
+        and len(each.plan.phases(each.steps)) > 1
     }
     if not changing:
         return []

@@ -8,6 +8,8 @@ from swatcost.sparsity.plan import (
     assembled,
     checked_sparsities,
     checked_target,
+    own_targets,
+    reached,
     sparsity_plan,
     whole_kernels,
 )
@@ -20,6 +22,8 @@ __all__ = [
     "assembled",
     "checked_sparsities",
     "checked_target",
+    "own_targets",
+    "reached",
     "sparsity_plan",
     "whole_kernels",
 ]  # fmt: skip

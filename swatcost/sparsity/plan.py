@@ -10,12 +10,15 @@ from numbers import Real
 from operator import or_
 from typing import Any, Literal
 
+from swatcost.common.elementwise import any_of, where
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.distributions import DISTRIBUTIONS, DenseBudget, Distribution, Request
-from swatcost.methods import METHODS, LayerSparsity, Method, Operand, checked_sparsity
+from swatcost.methods import METHODS, LayerSparsity, Method, Operand, Phase, checked_sparsity
+from swatcost.methods.passes import OPERANDS
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
+from swatcost.network.passes import Pass
 
 DenseOrSparse = Literal["dense", "sparse"]
 Sparsity = Any  # a float, or an array of them
@@ -29,10 +32,11 @@ class SparsityPlan:
 
     A plan for many settings has arrays with one element per setting instead of numbers.
 
-    `weights`, `acts` and `grads` are the targets, None if not given. `kept_dense` gives the reason for each layer that
-    is kept dense, by the name of its weight; `dense_budget` says whether those layers count towards a target that is a
-    total. `pattern` is (N, M) if sparse weights keep N of every M along input
-    channels.
+    `weights`, `acts` and `grads` are the targets, None if not given. `reached` is the sparsity [-] over the weights
+    that the target speaks of: all, or those of layers not kept dense (`dense_budget`); `dense_share` [-] of them
+    are in layers without zeros. `kept_dense` gives the reason for each layer that is kept dense, by the name of its
+    weight; `dense_budget` says whether those layers count towards a target that is a total. `pattern` is (N, M) if
+    sparse weights keep N of every M along input channels.
     """
 
     method: Method
@@ -44,6 +48,8 @@ class SparsityPlan:
     kept_dense: dict[str, str]
     pattern: tuple[int, int] | None = None
     dense_budget: DenseBudget = "inside"
+    reached: Sparsity = 0.0
+    dense_share: Sparsity = 0.0
 
     @staticmethod
     def dense(network: Network) -> SparsityPlan:
@@ -60,8 +66,79 @@ class SparsityPlan:
 
     @cached_property
     def asks_for_sparsity(self) -> bool:
-        """Whether any layer is sparse; an array in a plan for many settings."""
-        return reduce(or_, (each.is_sparse for each in self.layers), False)
+        """Whether a step differs from a dense one: some layer is sparse, or the method changes dense ones.
+
+        An array in a plan for many settings.
+        """
+        return reduce(or_, (each.is_sparse for each in self.layers), self.method.differs_when_dense)
+
+    def changes(self, sparsity: LayerSparsity) -> Sparsity:
+        """Whether the method changes a layer of this sparsity; an array in a plan for many settings."""
+        return sparsity.is_sparse if self.method.makes_sparse else True
+
+    def added_weights(self, network: Network) -> list[tuple[Layer, tuple[int, ...]]]:
+        """The shapes of the weights that the method adds, with the layer that each is beside."""
+        return [
+            (layer, shape)
+            for layer, sparsity in self.by_weight(network)
+            if any_of(self.changes(sparsity))
+            for shape in self.method.added_to(layer).weights
+        ]
+
+    def phases(self, steps: int) -> tuple[Phase, ...]:
+        """The phases of a run of `steps` steps, whose scales are those of every layer that is sparse.
+
+        Raises SwatcostError for a phase that is denser or sparser than the plan's layers can be.
+        """
+        return tuple(map(self._for_layers, self.method.phases(steps, self._target)))
+
+    def published_phases(self, steps: int) -> tuple[Phase, ...]:
+        """The same as the method's authors count them."""
+        return tuple(map(self._for_layers, self.method.published_phases(steps, self._target)))
+
+    @property
+    def _target(self) -> Sparsity:
+        """The weight sparsity that was asked for, or else the one that is there."""
+        if self.weights is None:
+            return self.reached
+        return where(self.weights == self.weights, self.weights, self.reached)  # NaN was not asked for
+
+    def _for_layers(self, phase: Phase) -> Phase:
+        """A phase for the layers that are sparse: the others keep all their weights when the network gets sparser.
+
+        d' = (d − f) / (d_f − f) for d / d_f, with the share f in layers that stay dense.
+        """
+        if not any_of(phase.density_scale != 1):
+            return phase
+        all_left = phase.density_scale * (1 - self.reached)
+        if any_of((all_left <= self.dense_share) & (phase.density_scale != 1)):
+            raise SwatcostError(
+                f"method {self.method.name!r}: a phase is sparser than the target and would leave fewer weights than "
+                "the layers that stay dense have: give a lower weight sparsity, or keep fewer layers dense"
+            )
+        sparse = 1 - self.reached - self.dense_share
+        rest = (all_left - self.dense_share) / where(sparse == 0, 1.0, sparse)
+        return replace(phase, density_scale=where(self.dense_share == 0, phase.density_scale, rest))
+
+    def during(self, phase: Phase) -> SparsityPlan:
+        """The plan of a phase, as if its sparsities were the target."""
+        return replace(self, layers=tuple(each.during(phase) for each in self.layers))
+
+    def weight_sparsity(self, network: Network) -> Sparsity:
+        """The fraction of zeros [-] among all conv and linear weights that the forward pass reads, in a step at the
+        target; 0 if there are none.
+        """
+        read_sparse = "weight" in self.method.sparse["forward"]
+        zeros = sum(layer.weight_elements * each.weight * read_sparse for layer, each in self.by_weight(network))
+        return zeros / network.weight_elements if network.weight_elements else 0.0
+
+    def set_sparsity(self, network: Network, in_pass: Pass) -> Sparsity:
+        """The fraction of zeros [-] among all conv and linear weights in the set of a pass (`Method.weight_sets`)."""
+        zeros = sum(
+            layer.weight_elements * self.method.sparsity_in(in_pass, each.weight)
+            for layer, each in self.by_weight(network)
+        )
+        return zeros / network.weight_elements if network.weight_elements else 0.0
 
     def by_layer(self, network: Network) -> list[tuple[Layer, LayerSparsity]]:
         """Every counted layer with its sparsity; products of activations stay dense."""
@@ -73,7 +150,7 @@ class SparsityPlan:
     def non_zero_weights(self, network: Network) -> float:
         """Expected non-zero weights of the trained model in conv and linear layers, shared ones counted once.
 
-        A method with a dense forward pass, such as SAW, trains a dense model.
+        A method with a dense forward pass, such as SAW, trains a dense model, as does one that ends dense.
         """
         return sum(kept for _, kept in self.non_zeros_by_weight(network))
 
@@ -85,7 +162,7 @@ class SparsityPlan:
 
     def non_zeros_by_weight(self, network: Network) -> list[tuple[Layer, float]]:
         """Each weight's first layer and the weight's share of `non_zero_weights`."""
-        ends_sparse = "weight" in self.method.sparse["forward"]
+        ends_sparse = "weight" in self.method.sparse["forward"] and not self.method.ends_dense
         return [
             (layer, layer.weight_elements * (1 - sparsity.weight) if ends_sparse else layer.weight_elements)
             for layer, sparsity in self.by_weight(network)
@@ -127,11 +204,14 @@ def sparsity_plan(
     towards a target that is a total.
 
     Raises SwatcostError for a target that is out of range, that the method cannot use or that the distribution cannot
-    reach, and for a pattern that matches no layer.
+    reach, and for a pattern that matches no layer. A target that is None is the method's own, if it has one.
     """
-    weights = checked_target(method, "weight", weights, "weights")
-    acts = checked_target(method, "activation", acts, "acts")
-    grads = checked_target(method, "output", grads, "grads")
+    given = {"weights": weights, "acts": acts, "grads": grads}
+    own = own_targets(method, distribution)
+    weights, acts, grads = (
+        checked_target(method, OPERANDS[name], own.get(name) if each is None else each, name)
+        for name, each in given.items()
+    )
     request, kept = allocation_request(
         network, method, distribution, source, first_layer, last_layer, keep_dense,
         dense_budget,
@@ -159,7 +239,21 @@ def sparsity_plan(
         kept_dense=kept,
         pattern=distribution.pattern(replace(request, target=weights)) if distribution.pattern else None,
         dense_budget=request.dense_budget,
+        **reached(network, distribution, request, layers),
     )
+
+
+def reached(
+    network: Network, distribution: Distribution, request: Request, layers: Sequence[LayerSparsity]
+) -> dict[str, Sparsity]:
+    """`SparsityPlan.reached` and `dense_share`, by name, from the sparsity of each conv and linear layer."""
+    of_total = distribution.keeps_total and request.dense_budget == "inside"
+    sparsity_of = {layer.weight: each.weight for layer, each in zip(network.weight_layers, layers, strict=True)}
+    counted = [each for each in request.layers if of_total or each.weight not in request.kept_dense]
+    elements = sum(each.weight_elements for each in counted) or 1
+    zeros = sum(each.weight_elements * sparsity_of[each.weight] for each in counted)
+    dense = sum(each.weight_elements * (sparsity_of[each.weight] == 0) for each in counted)
+    return {"reached": zeros / elements, "dense_share": dense / elements}
 
 
 def assembled(
@@ -237,6 +331,11 @@ def _pruned(sparsity: Any, kernels: int) -> Any:
     return (sparsity * kernels).round().clip(max=kernels - 1)
 
 
+def own_targets(method: Method, distribution: Distribution) -> Mapping[str, float]:
+    """The method's own targets, by name, where the distribution takes one: those of an actual network have theirs."""
+    return {} if distribution.measured else method.targets
+
+
 def checked_target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:
     """The target as a float. Raises SwatcostError if it is out of range or the method cannot use it."""
     if value is None:
@@ -257,7 +356,9 @@ def _kept_dense(
 ) -> dict[str, str]:
     """Why layers are kept dense, by weight; if several rules apply to a layer, the first gives the reason."""
     layers = network.weight_layers
-    own = () if distribution.measured or keep_dense is not None else method.keeps_dense
+    by_method = not distribution.measured and keep_dense is None
+    own = method.keeps_dense if by_method else ()
+    whose = f"as {method.kept_by}" if method.kept_by else f"as SWAT ran {method.name}, Section 4.2"
     # the first storages of a trace are its inputs; if no layer reads them, take the first to run
     reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
     by_default = distribution.first_layer_dense and bool(reads_input or not network.embeds_input)
@@ -265,14 +366,33 @@ def _kept_dense(
     rules: list[tuple[str, Sequence[Layer]]] = [
         ("first layer", (reads_input or layers)[:1] if first_is_dense else ()),
         ("last layer", layers[-1:] if last_layer == "dense" else ()),
-        *((f"as SWAT ran {method.name}, Section 4.2", _called(layers, pattern)) for pattern in own),
+        *((whose, _called(layers, pattern)) for pattern in own),
+        (f"{method.name} makes only {method.sparse_layers} sparse", _others(network, method) if by_method else ()),
         *((f"named by {pattern}", _named(layers, pattern)) for pattern in keep_dense or ()),
     ]
     kept: dict[str, str] = {}
     for reason, chosen in rules:
         for layer in chosen:
             kept.setdefault(layer.weight, reason)
-    return kept
+    return {} if method.differs_when_dense else kept  # what it changes, it changes in every layer
+
+
+def _others(network: Network, method: Method) -> Sequence[Layer]:
+    """The layers that the method does not make sparse. Raises SwatcostError if it would make none sparse."""
+    layers, only = network.weight_layers, method.sparse_only
+    if not only:
+        return ()
+    if callable(only):
+        sparse = [each for each in layers if only(each)]
+    else:
+        sparse = [each for pattern in only for each in _called(layers, pattern)]
+    if layers and not sparse:
+        raise SwatcostError(
+            f"method {method.name!r} makes only {method.sparse_layers} sparse, and {network.name} has none: keep_dense "
+            "(--keep-dense) none makes every layer sparse"
+        )
+    names = {each.weight for each in sparse}
+    return [each for each in layers if each.weight not in names]
 
 
 def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:

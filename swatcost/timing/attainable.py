@@ -8,6 +8,7 @@ as in the dense step.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Literal
 
 from swatcost.common.elementwise import least, where
@@ -18,6 +19,7 @@ from swatcost.network import Network
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
+from swatcost.timing.added_work import added_seconds, frozen_seconds
 from swatcost.timing.dense_step import StepTime
 from swatcost.timing.kernel_times import KernelTimes
 from swatcost.timing.selection import selected
@@ -84,9 +86,10 @@ def attainable_step(
     batch_size: int,
     phases: Sequence[Phase],
 ) -> AttainableStep:
-    """The attainable time of a sparse step of `batch_size` samples; `phases` are those of the method's schedule.
+    """The attainable time of a sparse step of `batch_size` samples; `phases` are the plan's.
 
-    An array, if the plan has arrays. Where the parts of the dense step are not known, it is the dense step and masking.
+    An array, if the plan has arrays. Frozen weights have no grad_weight, and added branches their time. Where the
+    parts of the dense step are not known, it is the dense step and masking.
     """
     if not dense.parts or not device.kernels:
         weights, activations = selected(network, plan, batch_size)
@@ -94,10 +97,13 @@ def attainable_step(
             masking_seconds(device, size, dense.numbers.product_bytes) * sparse
             for size, sparse in (*weights, *activations)
         )
-        return AttainableStep(seconds=dense.seconds + masking, masking_known=_knows_masking(device))
+        seconds = dense.seconds + masking - frozen_seconds(network, plan, dense)
+        seconds = seconds + added_seconds(network, plan, dense, phases)
+        return AttainableStep(seconds=seconds, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
-    seconds = sum(phase.share * finding.seconds(phase.scale) for phase in phases)
-    choices = () if hasattr(seconds, "shape") else tuple(finding.choices(1.0))
+    seconds = sum(phase.share * finding.seconds(phase) for phase in phases)
+    seconds = seconds + added_seconds(network, plan, dense, phases)
+    choices = () if hasattr(seconds, "shape") else tuple(finding.choices(Phase(1.0)))
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
 
 
@@ -141,14 +147,14 @@ class _Finding:
     dense: StepTime
     batch_size: int
 
-    def seconds(self, scale: float) -> Any:
-        """The time of a step [s] at this fraction of the target sparsities."""
-        chosen = list(self.choices(scale))
+    def seconds(self, phase: Phase) -> Any:
+        """The time of a step [s] in this phase of the run."""
+        chosen = list(self.choices(phase))
         layers = {each.layer for each in chosen}
         others = sum(each.seconds for each in self.dense.parts if each.layer not in layers)
         return others + sum(each.seconds for each in chosen)
 
-    def choices(self, scale: float) -> Iterator[Choice]:
+    def choices(self, phase: Phase) -> Iterator[Choice]:
         """The fastest way to run every layer with a weight."""
         taken: dict[int, dict[Pass, float]] = {}
         for part in self.dense.parts:
@@ -158,7 +164,7 @@ class _Finding:
         for place, (layer, sparsity) in enumerate(self.plan.by_layer(self.network)):
             if layer.is_weight_layer and place in taken:
                 first = layer.weight not in seen
-                yield from self._of_layer(place, layer, sparsity.scaled(scale), taken[place], first)
+                yield from self._of_layer(place, layer, sparsity.during(phase), taken[place], first)
             seen.add(layer.weight)
 
     def _of_layer(
@@ -166,6 +172,8 @@ class _Finding:
     ) -> Iterator[Choice]:
         shape = shape_of(layer, self.network, self.batch_size)
         assert shape is not None
+        if self.plan.method.weight_gradient == "none":
+            taken = {each: seconds for each, seconds in taken.items() if each != "grad_weight"}
         options = [self._on_dense(place, sparsity, each, seconds) for each, seconds in taken.items()]
         by_name = {DENSE: None, MASKED: None, **{each.name: each for each in self.device.kernels}}
         for kernel in self.device.kernels:
@@ -176,7 +184,7 @@ class _Finding:
                 times = KernelTimes.of(kernel, in_pass)
                 if times is None or not passes or not self._takes(kernel, in_pass):
                     continue
-                zeros = sparsity.of(_OPERANDS[kernel.operand])
+                zeros = self._zeros(kernel, sparsity, covered)
                 sizes = (shape.rows, shape.inner * shape.window, shape.outer, shape.images)
                 ratio, dense = times.at(sizes, 1 - zeros), sum(taken[each] for each in passes)
                 seconds = where(self._has_pattern(kernel, zeros), ratio.over_dense * dense, float("inf"))
@@ -216,6 +224,13 @@ class _Finding:
         return Choice(
             layer=place, passes=(in_pass,), kernel=MASKED if sparse else DENSE, seconds=seconds, dense_seconds=seconds
         )
+
+    def _zeros(self, kernel: Kernel, sparsity: LayerSparsity, passes: Sequence[Pass]) -> Any:
+        """The sparsity of the kernel's operand in these passes: of several sets of weights the least."""
+        method, operand = self.plan.method, _OPERANDS[kernel.operand]
+        if operand != "weight":
+            return sparsity.of(operand)
+        return reduce(least, (method.sparsity_in(each, sparsity.weight) for each in passes if each != "grad_weight"))
 
     def _masking(self, layer: Layer, sparsity: LayerSparsity, first: bool) -> dict[Operand, Any]:
         """The time of masking each operand that a Top-K selects [s]; a weight is masked at its first use."""
@@ -299,18 +314,21 @@ def _ways(options: Sequence[Choice], passes: tuple[Pass, ...]) -> Iterator[tuple
 def _with_masking(
     way: tuple[Choice, ...], masking: dict[Operand, Any], method: Method, kernels: Sequence[Kernel | None]
 ) -> tuple[Choice, ...]:
-    """A way with the time of masking each operand, once, in the first pass that reads the masked copy.
+    """A way with the time of masking each operand, once, in the first pass that reads the masked copy. A set of weights
+    of its own in grad_input is masked there once more.
 
     Dense kernels read it where the method makes the operand sparse, as do kernels of another operand, and kernels whose
     times leave masking out.
     """
     found = list(way)
     for operand, seconds in masking.items():
-        for place, (choice, kernel) in enumerate(zip(way, kernels, strict=True)):
-            own = kernel is not None and _OPERANDS[kernel.operand] == operand and not kernel.takes_masked
-            if not own and any(operand in method.sparse[each] for each in choice.passes):
-                found[place] = replace(found[place], seconds=found[place].seconds + seconds)
-                break
+        own_set = [each for each in method.weight_sets if (operand, each) == ("weight", "grad_input")]
+        for readers in ([each for each in PASSES if each not in own_set], own_set):
+            for place, (choice, kernel) in enumerate(zip(way, kernels, strict=True)):
+                own = kernel is not None and _OPERANDS[kernel.operand] == operand and not kernel.takes_masked
+                if not own and any(operand in method.sparse[each] for each in choice.passes if each in readers):
+                    found[place] = replace(found[place], seconds=found[place].seconds + seconds)
+                    break
     return tuple(found)
 
 

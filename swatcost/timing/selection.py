@@ -57,10 +57,11 @@ def selected(
 ) -> tuple[list[tuple[float, Sparsity]], list[tuple[float, Sparsity]]]:
     """The weights, and the layer inputs for so many samples, that Top-K selects in.
 
-    Each is a number of elements, and whether the plan makes it sparse (true or false, or an array of these).
+    Each is a number of elements, and whether the plan makes it sparse (true or false, or an array of these). A weight
+    of which passes read different sets is there once for each.
     """
     selects = plan.method.selects
-    weights = plan.by_weight(network) if "weight" in selects else []
+    weights = plan.method.selections * plan.by_weight(network) if "weight" in selects else []
     inputs = zip(network.weight_layers, plan.layers, strict=True) if "activation" in selects else []
     return (
         [(layer.weight_elements, sparsity.weight > 0) for layer, sparsity in weights],
