@@ -152,6 +152,8 @@ def _memory(estimate: Estimate) -> list[str]:
         gradients = {"all": "dense", "active": "those of active weights", "none": "those of weights that train"}[
             plan.method.weight_gradient
         ]
+        if "grad_weight" in plan.method.weight_sets:
+            gradients = "those of the weights that get one"
         sentences.append(f"Sparse bytes are those of non-zero values, without indices; gradients are {gradients}.")
     return sentences + masked_tensors(estimate)
 
