@@ -2,10 +2,10 @@
 
 Source
 ------
-Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, Section 2.3 and the released code: 12 blocks
-of width 768 with 12 heads, normalisation before attention and MLP and once more after the last block, learned positions,
-a context of 1024 tokens, a vocabulary of 50,257 (Table 2 calls the network 117M), and an output layer whose weight is
-the embedding of the tokens. Dropout is left out: it costs no multiplications.
+Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, Section 2.3 and the released code: 12
+blocks of width 768 with 12 heads, normalisation before attention and MLP and once more after the last block, learned
+positions, a context of 1024 tokens, a vocabulary of 50,257 (Table 2 calls the network 117M), and an output layer whose
+weight is the embedding of the tokens. Dropout is left out: it costs no multiplications.
 """
 
 from __future__ import annotations

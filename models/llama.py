@@ -2,11 +2,11 @@
 
 Source
 ------
-Touvron et al., "Llama 2: Open Foundation and Fine-Tuned Chat Models", 2023 (arXiv 2307.09288), Section 2.2 and Table 1: a
-context of 4096 tokens, and grouped queries in the largest; widths, heads and blocks of the two others are those of "LLaMA"
-(arXiv 2302.13971, Table 2), with its RMSNorm before attention and MLP, gated MLP (SwiGLU), rotary positions and no biases.
-Hidden widths of the MLPs (11,008, 13,824 and 28,672) are those of the released parameters. The vocabulary has 32,000
-tokens, and the output layer a weight of its own.
+Touvron et al., "Llama 2: Open Foundation and Fine-Tuned Chat Models", 2023 (arXiv 2307.09288), Section 2.2 and
+Table 1: a context of 4096 tokens, and grouped queries in the largest; widths, heads and blocks of the two others are
+those of "LLaMA" (arXiv 2302.13971, Table 2), with its RMSNorm before attention and MLP, gated MLP (SwiGLU), rotary
+positions and no biases. Hidden widths of the MLPs (11,008, 13,824 and 28,672) are those of the released parameters. The
+vocabulary has 32,000 tokens, and the output layer a weight of its own.
 """
 
 from __future__ import annotations

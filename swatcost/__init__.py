@@ -24,6 +24,7 @@ from swatcost.network.formulas import formula
 from swatcost.version import __version__
 
 if TYPE_CHECKING:
+    from swatcost.planning.conventions import conventions
     from swatcost.planning.explanation import explain
     from swatcost.planning.solution import solve
     from swatcost.planning.summary import summary
@@ -36,6 +37,7 @@ __all__ = [
     "Network",
     "SwatcostError",
     "__version__",
+    "conventions",
     "estimate",
     "explain",
     "formula",
@@ -55,5 +57,9 @@ def __dir__() -> list[str]:
 
 
 __getattr__ = attributes_from(
-    __name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("explain", "solve", "summary", "sweep")}
+    __name__,
+    {
+        "swatcost.tracing": ("trace",),
+        "swatcost.planning": ("conventions", "explain", "solve", "summary", "sweep"),
+    },
 )

@@ -20,7 +20,7 @@ T = TypeVar("T")
 MOVED = {
     "accelerator.simulation": "simulation.simulation", "accelerator.study": "simulation.study",
     "accelerator.two_four": "counting.two_four", "cache": "loading.trace_cache",
-    "compression": "memory.sparse_step", "conventions": "counting.conventions", "costs": "counting.costs",
+    "compression": "memory.sparse_step", "costs": "counting.costs",
     "errors": "common.errors", "exporting.workload": "counting.workload", "files": "common.files",
     "formats": "memory.storage_formats", "formulas": "network.formulas", "layer": "network.layer",
     "macs": "counting.equations", "planning.comparing": "planning.comparison",

@@ -5,4 +5,14 @@ from swatcost.counting.conventions import CONVENTIONS, EXACT, conventions_of
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.counting import Counting, summed
 
-__all__ = ["CONVENTIONS", "DEFAULT_ACT_SPARSITY", "EXACT", "Convention", "Cost", "Counting", "PassCosts", "conventions_of", "summed"]
+__all__ = [
+    "CONVENTIONS",
+    "DEFAULT_ACT_SPARSITY",
+    "EXACT",
+    "Convention",
+    "Cost",
+    "Counting",
+    "PassCosts",
+    "conventions_of",
+    "summed",
+]

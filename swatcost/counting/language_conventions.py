@@ -115,7 +115,7 @@ LANGUAGE_CONVENTIONS = (
     replace(
         _MEGATRON_2021,
         name="chinchilla",
-        title="3 · (2Vh + L · (6h² + 4sh + 3as + 2h² + 4h · f) + 2Vh), f the MLP's width: the embedding as a product, "
+        title="3 · (2Vh + L · (6h² + 4sh + 3as + 2h² + 4hf) + 2Vh), f the MLP's width: the embedding as a product, "
         "softmax",
         source="Hoffmann et al. 2022 (arXiv 2203.15556), appendix F",
         embedding="product",
@@ -125,8 +125,8 @@ LANGUAGE_CONVENTIONS = (
     replace(
         _MEGATRON_2021,
         name="neox",
-        title="24 · c · L · h² · (1 + s / 6h + V / 16Lh), c = 3, or 4 with recomputation: for c = 3 a slip, which counts "
-        "three quarters of the output layer",
+        title="24 · c · L · h² · (1 + s / 6h + V / 16Lh), c = 3, or 4 with recomputation: with c = 3 a slip, which "
+        "counts three quarters of the output layer",
         source="the public code of GPT-NeoX; Narayanan et al. 2021 have 12 in place of 16 without recomputation",
         logits="three quarters",
     ),

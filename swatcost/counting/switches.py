@@ -134,13 +134,13 @@ SWITCHES: Mapping[str, Switch] = {
                 "counts half a MAC per output in each pass, whatever the sparsity, as if every layer had a bias and a "
                 "ReLU",
                 "Evci et al., appendix H: O = F · H · W FLOPs",
-                "½ MAC",
+                "1/2 MAC",
             ),
             "half a MAC per output, depthwise per position": Value(
                 "counts half a MAC per output in each pass, whatever the sparsity, but for a depthwise convolution one "
                 "output per position: H · W, not F · H · W",
                 "the public code of Evci et al., which counts a depthwise kernel of R × S × F × 1 as one filter",
-                "½, depth",
+                "1/2, depth",
             ),
         },
         "bias,\nReLU",
@@ -230,7 +230,7 @@ SWITCHES: Mapping[str, Switch] = {
                 "counts three quarters of the output layer unless activations are recomputed: the formula for "
                 "recomputing, with V / (16 · L · h), without recomputing",
                 "the public code of GPT-NeoX; Narayanan et al. 2021 have 16 with recomputing and 12 without",
-                "¾",
+                "3/4",
             ),
         },
         "logits",

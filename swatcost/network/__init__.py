@@ -16,7 +16,7 @@ from swatcost.network.network import (
 from swatcost.network.tensors import Accumulation, Movement, SavedTensor, StepTensors, Storage, Timeline
 
 __all__ = [
-    "SCHEMA", "Accumulation", "Attention", "Buffer", "Embedding", "Layer", "Movement", "Network", "Parameter", "SavedTensor", "StepTensors",
-    "Storage", "Symbols", "Timeline", "Uncounted", "Variation", "batch_is_identifiable", "first_uses", "parse_network",
-    "read_network",
+    "SCHEMA", "Accumulation", "Attention", "Buffer", "Embedding", "Layer", "Movement", "Network", "Parameter",
+    "SavedTensor", "StepTensors", "Storage", "Symbols", "Timeline", "Uncounted", "Variation", "batch_is_identifiable",
+    "first_uses", "parse_network", "read_network",
 ]  # fmt: skip

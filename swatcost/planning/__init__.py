@@ -1,6 +1,7 @@
 """Before a run: costs by module, comparisons, solving for a goal, the memory of a step, and planning whole runs."""
 
 from swatcost.planning.comparison import Comparison, NetworkComparison, compare, compare_networks
+from swatcost.planning.conventions import Conventions, conventions
 from swatcost.planning.difference import Difference, difference
 from swatcost.planning.explanation import Explanation, explain
 from swatcost.planning.memory import MemoryReport, memory_of
@@ -10,7 +11,7 @@ from swatcost.planning.summary import Summary, summary
 from swatcost.planning.sweep import sweep
 
 __all__ = [
-    "Comparison", "Difference", "Explanation", "MemoryReport", "NetworkComparison", "RunPlan", "Solution", "Summary",
-    "compare", "compare_networks", "difference", "explain", "memory_of", "plan_run", "solution", "solve", "summary",
-    "sweep",
+    "Comparison", "Conventions", "Difference", "Explanation", "MemoryReport", "NetworkComparison", "RunPlan",
+    "Solution", "Summary", "compare", "compare_networks", "conventions", "difference", "explain", "memory_of",
+    "plan_run", "solution", "solve", "summary", "sweep",
 ]  # fmt: skip

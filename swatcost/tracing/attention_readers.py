@@ -137,7 +137,9 @@ def _sequences(
     ]
     whole, in_window, needed = map(sum, zip(*each, strict=True))
     reading = _of_pairs(query, key, value, whole)
-    return replace(reading, attention=_attention_of(sum(queries), (whole, in_window, needed), causal) if whole else None)
+    return replace(
+        reading, attention=_attention_of(sum(queries), (whole, in_window, needed), causal) if whole else None
+    )
 
 
 def _of_pairs(query: Operand, key: Operand, value: Operand, pairs: int) -> Reading:
