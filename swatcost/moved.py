@@ -20,7 +20,7 @@ T = TypeVar("T")
 MOVED = {
     "accelerator.simulation": "simulation.simulation", "accelerator.study": "simulation.study",
     "accelerator.two_four": "counting.two_four", "cache": "loading.trace_cache",
-    "compression": "memory.sparse_step", "costs": "counting.costs",
+    "compression": "memory.sparse_step", "conventions": "counting.conventions", "costs": "counting.costs",
     "errors": "common.errors", "exporting.workload": "counting.workload", "files": "common.files",
     "formats": "memory.storage_formats", "formulas": "network.formulas", "layer": "network.layer",
     "macs": "counting.equations", "planning.comparing": "planning.comparison",
@@ -53,6 +53,15 @@ class OldNames(MetaPathFinder, Loader):
         """Restores the module's own specification, which the import under the old name replaced."""
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
+        if module.__name__ == "swatcost.counting.conventions":  # its old name is that of a function today
+            module.__class__ = _Conventions
+
+
+class _Conventions(ModuleType):
+    """The module of conventions, which can be called as the function that has its old name, `swatcost.conventions`."""
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return import_module("swatcost.planning").conventions(*args, **settings)
 
 
 def keep_old_names() -> None:

@@ -150,9 +150,9 @@ class Network(Result):
                     raise ValueError(f"{layer.name}: no parameter is called {name!r}")
             if layer.is_weight_layer and not layer.weight.startswith("("):
                 self._check_weight(layer, known)
-        for each in self.embeddings or ():
-            if each.parameter not in known:
-                raise ValueError(f"no parameter is called {each.parameter!r}, of which rows are looked up")
+        for table in self.embeddings or ():
+            if table.parameter not in known:
+                raise ValueError(f"no parameter is called {table.parameter!r}, of which rows are looked up")
         along = self.batch_size > 1 and self.batch_dim is not None
         if along and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")

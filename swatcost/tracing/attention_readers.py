@@ -39,8 +39,8 @@ def _heads_last(operation: str, starts: tuple[str, str], call: Call) -> Iterable
         lengths = _lengths(call, of_queries), _lengths(call, of_keys)
         yield _sequences(query, key, value, *lengths, *_limits(given))
     else:
-        first = tuple(map(_with_heads_first, (query, key, value)))
-        yield from attention(*first, _told(operation, call, *first[:2]))
+        query, key, value = map(_with_heads_first, (query, key, value))
+        yield from attention(query, key, value, _told(operation, call, query, key))
 
 
 for _operation, _starts in {
