@@ -14,13 +14,14 @@ from swatcost.distributions import DISTRIBUTIONS
 
 PUBLIC = (
     "swatcost", "swatcost.planning", "swatcost.setting", "swatcost.methods", "swatcost.distributions",
-    "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator", "swatcost.simulation.simulation",
-    "swatcost.simulation.study", "swatcost.counting.two_four", "swatcost.exporting", "swatcost.plots",
+    "swatcost.counting.convention", "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator",
+    "swatcost.simulation.simulation", "swatcost.simulation.study", "swatcost.counting.two_four", "swatcost.exporting", "swatcost.plots",
     "swatcost.page", "swatcost.reference", "swatcost.published", "swatcost.published.sparse_hardware",
     "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.costs",
+    "swatcost.counting.attention", "swatcost.counting.language", "swatcost.network.attention",
     "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
     "swatcost.timing.attainable", "swatcost.timing.dense_step", "swatcost.timing.kernel_times",
     "swatcost.timing.rooflines", "swatcost.timing.selection", "swatcost.timing.shapes", "swatcost.timing.streams",
@@ -39,6 +40,7 @@ BENEATH = (
 _ALSO: dict[str, tuple[str, ...]] = {
     "swatcost": ("swatcost.estimate.LayerEstimate", "swatcost.common.result.Result"),
     "swatcost.planning": (
+        "swatcost.planning.conventions.Count", "swatcost.planning.conventions.Turn",
         "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
         "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
         "swatcost.planning.recipes.Recipe", "swatcost.planning.whole_run.Moment", "swatcost.planning.goals.Goals",

@@ -12,6 +12,7 @@ from swatcost.cli.config import settable
 from swatcost.explorer.controls import EXPLORING
 from swatcost.exporting import EXPORTING
 from swatcost.planning.comparison import COMPARING, COMPARING_NETWORKS
+from swatcost.planning.conventions import COUNTING
 from swatcost.planning.explanation import EXPLAINING
 from swatcost.planning.memory import MEASURING
 from swatcost.planning.run_plan import PLANNING
@@ -26,7 +27,8 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 SCOPES = {
     "sweep": SWEEPING, "solve": SOLVING, "compare": COMPARING, "compare, several models": COMPARING_NETWORKS,
-    "explain": EXPLAINING, "memory": MEASURING, "plan": PLANNING, "simulate": SIMULATING, "study": STUDYING,
+    "explain": EXPLAINING, "conventions": COUNTING, "memory": MEASURING, "plan": PLANNING, "simulate": SIMULATING,
+    "study": STUDYING,
     "export": EXPORTING,
     "run": RUNNING, "validate": VALIDATING_OR_TIMING, "validate --time": TIMING,
     "explore, as controls": EXPLORING,
