@@ -15,9 +15,9 @@ from swatcost.distributions import DISTRIBUTIONS
 PUBLIC = (
     "swatcost", "swatcost.planning", "swatcost.setting", "swatcost.methods", "swatcost.distributions",
     "swatcost.counting.convention", "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator",
-    "swatcost.simulation.simulation", "swatcost.simulation.study", "swatcost.counting.two_four", "swatcost.exporting", "swatcost.plots",
-    "swatcost.page", "swatcost.reference", "swatcost.published", "swatcost.published.sparse_hardware",
-    "swatcost.common.units",
+    "swatcost.simulation.simulation", "swatcost.simulation.study", "swatcost.counting.two_four", "swatcost.exporting",
+    "swatcost.plots", "swatcost.page", "swatcost.reference", "swatcost.published",
+    "swatcost.published.sparse_hardware", "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.costs",

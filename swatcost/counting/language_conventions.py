@@ -14,7 +14,7 @@ _MEGATRON_2021 = Convention(
     name="megatron-2021",
     title="72 · L · h² · (1 + s / 6h + V / 12Lh): products only, attention whole, the output layer; with checkpointing "
     "of every block 96 · L · h² · (1 + s / 6h + V / 16Lh)",
-    source="Narayanan et al. 2021 (arXiv 2104.04473), Eq. 3 and appendix",
+    source="Narayanan et al. 2021 (arXiv 2104.04473), appendix",
     per="token",
     grad_input_resolution="output",
     grad_weight_resolution="output",

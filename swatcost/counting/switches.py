@@ -196,7 +196,9 @@ SWITCHES: Mapping[str, Switch] = {
     "embedding": Switch(
         "embeddings",
         {
-            "none": Value("counts no embedding: a row is looked up", "what is executed; Narayanan et al. 2021, Eq. 2"),
+            "none": Value(
+                "counts no embedding: a row is looked up", "what is executed; Narayanan et al. 2021, appendix"
+            ),
             "positions": Value(
                 "counts every parameter of embeddings once per token in each pass, but for those of the tokens",
                 "N without the tokens' embedding, in the public code of lingua and torchtitan",
@@ -220,7 +222,9 @@ SWITCHES: Mapping[str, Switch] = {
     "logits": Switch(
         "output layer (logits)",
         {
-            "product": Value("counts the output layer as any other", "what is executed; Narayanan et al. 2021, Eq. 2"),
+            "product": Value(
+                "counts the output layer as any other", "what is executed; Narayanan et al. 2021, appendix"
+            ),
             "untied only": Value(
                 "leaves out the output layer where its weight is the tokens' embedding, which N is without",
                 "the public code of transformers and lingua",
