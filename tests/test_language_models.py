@@ -291,6 +291,8 @@ def test_sliding_windows_of_flash_attention() -> None:
 def test_tokens_are_matrices_of_whole_numbers() -> None:
     assert zoo_network("gpt2").tokens == 1024 * zoo_network("gpt2").batch_size
     assert zoo_network("vit_b_16").tokens is None
+    board = swatcost.trace(nn.Sequential(nn.Embedding(3, 8), nn.Linear(8, 2)), input_shape=(4, 5), input_dtype="int64")
+    assert board.tokens is None  # whole numbers, but not a sequence of them
     assert swatcost.estimate("resnet50").flops_per_token is None
 
 

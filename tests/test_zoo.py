@@ -121,3 +121,8 @@ def test_classes_have_to_be_a_positive_whole_number(classes: int) -> None:
         swatcost.load("cifar_resnet18", classes=classes)
     with pytest.raises(swatcost.SwatcostError, match="give a whole number from 1 to 10\\^12"):
         runnable("cifar_resnet18", classes=classes)
+
+
+def test_networks_of_tokens_are_not_run() -> None:
+    with pytest.raises(swatcost.SwatcostError, match="llama2_7b takes tokens, but what is run are images: name a"):
+        runnable("llama2_7b")
