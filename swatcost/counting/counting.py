@@ -46,9 +46,14 @@ class Counting:
         ]
         return costs if self.convention.per == "sample" else of_language_model(self.convention, network, costs)
 
+    def beside_by_parameter(self, network: Network) -> dict[str, PassCosts]:
+        """The costs of parameters that the convention counts beside the layers [MACs per sample]."""
+        found = beside_layers(self.convention, network)
+        return {name: costs.per_sample(network.batch_size) for name, costs in found.items()}
+
     def beside(self, network: Network) -> PassCosts:
-        """The cost of parameters that no counted layer holds, where the convention counts them [MACs per sample]."""
-        return beside_layers(self.convention, network).per_sample(network.batch_size)
+        """Their sum [MACs per sample]."""
+        return sum(self.beside_by_parameter(network).values(), PassCosts())
 
     def total(self, network: Network, plan: SparsityPlan, phases: Sequence[Phase] | None = None) -> PassCosts:
         """The cost of the network [MACs per sample]: the mean over `phases`, by default of the whole run."""

@@ -14,7 +14,7 @@ from fractions import Fraction
 from swatcost.common.errors import SwatcostError
 from swatcost.counting.convention import Convention
 from swatcost.counting.costs import Cost, PassCosts
-from swatcost.network import Embedding, Layer, Network
+from swatcost.network import Layer, Network
 from swatcost.network.layer import parameter_of
 
 
@@ -44,18 +44,17 @@ class LanguageModel:
     """The parts of a network that conventions of language models treat differently; `tokens` are of the traced batch.
 
     `logits` is the weight of the output layer: the last linear layer, if it has as many outputs as the embedding of the
-    tokens has rows; it is `tied` if it is that embedding. `token_embeddings`, `other_embeddings` and `other_parameters`
-    are numbers of elements; the last are neither weights of products nor embeddings. An embedding that is the output
-    layer's weight is among `token_embeddings`, too. `recomputes` says that activation checkpointing computes something
-    again.
+    tokens has rows; it is `tied` if it is that embedding. The others are names of parameters: `other_parameters` are
+    neither weights of products nor embeddings, and `token_embeddings` may be the output layer's weight, too.
+    `recomputes` says that activation checkpointing computes something again.
     """
 
     tokens: int
     logits: str | None
     tied: bool
-    token_embeddings: int
-    other_embeddings: int
-    other_parameters: int
+    token_embeddings: frozenset[str]
+    other_embeddings: frozenset[str]
+    other_parameters: frozenset[str]
     recomputes: bool
 
     @staticmethod
@@ -64,46 +63,39 @@ class LanguageModel:
         tokens, refused = tokens_of(network), why_not(convention, network)
         if refused is not None or tokens is None:
             raise SwatcostError(f"convention {convention.name!r}: {refused}")
-        elements = {each.name: each.elements for each in network.parameters}
         of_tokens, others = _looked_up(network, reads_input=True), _looked_up(network, reads_input=False)
         weights = {parameter_of(each.weight)[0] for each in network.weight_layers}
-        logits = _output_layer(network, [_shape_of(network, each) for each in of_tokens])
-        rest = elements.keys() - weights - of_tokens - others
+        logits = _output_layer(network, [each.shape[0] for each in network.parameters if each.name in of_tokens])
         return LanguageModel(
             tokens=tokens,
             logits=None if logits is None else logits.weight,
             tied=logits is not None and parameter_of(logits.weight)[0] in of_tokens,
-            token_embeddings=sum(elements[each] for each in of_tokens),
-            other_embeddings=sum(elements[each] for each in others - of_tokens - weights),
-            other_parameters=sum(elements[each] for each in rest),
+            token_embeddings=of_tokens,
+            other_embeddings=others - of_tokens - weights,
+            other_parameters=frozenset(each.name for each in network.parameters) - weights - of_tokens - others,
             recomputes=any(each.recomputed for each in network.counted_layers),
         )
 
-    def counted_embeddings(self, convention: Convention) -> int:
-        """Elements of embeddings that the convention counts beside the products."""
-        untied = 0 if self.tied else self.token_embeddings
-        return {
-            "none": 0,
+    def counted_beside(self, convention: Convention) -> frozenset[str]:
+        """The parameters that the convention counts beside the products."""
+        nothing: frozenset[str] = frozenset()
+        embeddings = {
+            "none": nothing,
             "positions": self.other_embeddings,
-            "parameters": self.other_embeddings + untied,
+            "parameters": self.other_embeddings | (nothing if self.tied else self.token_embeddings),
             "product": self.token_embeddings,
         }[convention.embedding]
+        return embeddings | (self.other_parameters if convention.other_parameters == "once per token" else nothing)
 
 
-def _shape_of(network: Network, parameter: str) -> tuple[int, ...]:
-    """The shape of a parameter."""
-    return next(each.shape for each in network.parameters if each.name == parameter)
+def _looked_up(network: Network, *, reads_input: bool) -> frozenset[str]:
+    return frozenset(each.parameter for each in network.embeddings or () if each.reads_input == reads_input)
 
 
-def _looked_up(network: Network, *, reads_input: bool) -> set[str]:
-    tables: tuple[Embedding, ...] = network.embeddings or ()
-    return {each.parameter for each in tables if each.reads_input == reads_input}
-
-
-def _output_layer(network: Network, tables: Sequence[tuple[int, ...]]) -> Layer | None:
+def _output_layer(network: Network, vocabularies: Sequence[int]) -> Layer | None:
     linear = [each for each in network.weight_layers if each.kind == "linear"]
     last = linear[-1] if linear else None
-    return last if last is not None and last.weight_shape[0] in {rows for rows, *_ in tables} else None
+    return last if last is not None and last.weight_shape[0] in vocabularies else None
 
 
 def of_language_model(convention: Convention, network: Network, layers: Sequence[PassCosts]) -> list[PassCosts]:
@@ -119,15 +111,19 @@ def of_language_model(convention: Convention, network: Network, layers: Sequence
     return found
 
 
-def beside_layers(convention: Convention, network: Network) -> PassCosts:
-    """The costs of parameters that no counted layer holds, over the traced batch: as often as there are tokens."""
+def beside_layers(convention: Convention, network: Network) -> dict[str, PassCosts]:
+    """The costs over the traced batch, by parameter, of those that count although no product does: once per token."""
     if convention.per == "sample":
-        return PassCosts()
+        return {}
     model = LanguageModel.of(network, convention)
-    others = model.other_parameters if convention.other_parameters == "once per token" else 0
-    macs = model.tokens * (model.counted_embeddings(convention) + others)
-    cost = Cost(macs, macs)
-    return _again(convention, model, PassCosts(forward=cost, grad_input=cost, grad_weight=cost, inference=cost))
+    counted = model.counted_beside(convention)
+    found = {}
+    for each in network.parameters:
+        if each.name in counted:
+            macs = Cost(model.tokens * each.elements, model.tokens * each.elements)
+            costs = PassCosts(forward=macs, grad_input=macs, grad_weight=macs, inference=macs)
+            found[each.name] = _again(convention, model, costs)
+    return found
 
 
 def _times(convention: Convention, model: LanguageModel, layer: Layer, seen: bool) -> Fraction:
