@@ -1,8 +1,8 @@
 """An estimate by module: the tree of modules that a trace's names spell out, and what each module's share is.
 
 A trace knows modules by the qualified names of its layers and parameters. MACs are with the module that executes them,
-parameters with the module that owns them, each once, and so are MACs that a convention counts of parameters; every level
-of the tree adds up to the network.
+parameters with the module that owns them, each once, and so are MACs that a convention counts of parameters: every
+level of the tree adds up to the network.
 """
 
 from __future__ import annotations
