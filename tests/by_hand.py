@@ -56,6 +56,11 @@ def saved_by(storage: int, operation: str) -> SavedTensor:
     return SavedTensor(storage=storage, operation=operation, held_by="", as_layer_input=False)
 
 
+def everywhere(method: str) -> dict[str, Any]:
+    """The setting with which a method that makes only some layers sparse makes those of any network sparse."""
+    return {"keep_dense": "none"} if METHODS[method].sparse_only else {}
+
+
 def fork(*, frozen: bool = False) -> Network:
     """x (8 features) → a → relu (16) → b and c (4 each), added up. c is frozen or trains, too."""
     a, b = linear("a", 8, 16, reads=0, first=True), linear("b", 16, 4, reads=2)

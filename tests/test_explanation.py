@@ -27,7 +27,7 @@ from swatcost.network.layer import Layer
 from swatcost.planning.explanation import FORMULA, Explanation
 from swatcost.report import render
 
-from .by_hand import chain
+from .by_hand import chain, everywhere
 from .conftest import zoo_network
 
 RIGL = ["explain", "resnet50", "--method", "rigl", "--weights", "0.8", "--default-act-sparsity", "0.459"]
@@ -54,7 +54,9 @@ def explained(name: str, method: str, one: str | Convention, other: str | Conven
     uses = METHODS[method].uses
     targets = {"weights": (0.8, "weight"), "acts": (0.7, "activation"), "grads": (0.6, "output")}
     asked = {key: target for key, (target, operand) in targets.items() if uses(operand)}  # type: ignore[arg-type]
-    return swatcost.explain(network(name), from_convention=one, to_convention=other, method=method, **asked)
+    return swatcost.explain(
+        network(name), from_convention=one, to_convention=other, method=method, **asked, **everywhere(method)
+    )
 
 
 @pytest.mark.parametrize("name", ["strided", "chain", "cifar_vgg16", "gpt2"])

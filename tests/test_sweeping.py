@@ -17,6 +17,7 @@ from swatcost.methods import METHODS
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 
+from .by_hand import everywhere
 from .conftest import zoo_network
 
 SAME = (
@@ -78,9 +79,10 @@ def test_every_method(method: str, convention: str) -> None:
         period=[1, 100],
         method=method,
         convention=convention,
+        **everywhere(method),
     )
     assert len(frame) == 3 ** len(asked) * 2
-    assert_rows_are_estimates(network, frame, asked)
+    assert_rows_are_estimates(network, frame, asked, **everywhere(method))
 
 
 def test_every_choice_is_combined() -> None:

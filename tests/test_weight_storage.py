@@ -36,7 +36,16 @@ from .by_hand import cannot_be_changed, chain, plan_of
         ),
         # sparse momentum: every weight has a gradient and a momentum, only active ones are updated
         (("snfs",), WeightStorage(copies=1, formats=False, mask_bits=8), WeightStorage(parameters="active")),
-        (("dense", "meprop", "dsg"), WeightStorage(formats=False), WeightStorage()),
+        (("dense", "meprop", "dsg", "sr-ste", "asp"), WeightStorage(formats=False), WeightStorage()),
+        (("transposable-nm", "s-ste"), WeightStorage(copies=1, formats=False), WeightStorage(copies=1)),
+        # a copy of its own for grad_input; its mask and FST's are those of SLoPe's account
+        (("bi-mask",), WeightStorage(copies=1, formats=False), WeightStorage(transposes=1)),
+        (("fst",), WeightStorage(copies=1, formats=False), WeightStorage(copies=1, transposes=1, mask_bits=8)),
+        (
+            ("slope",),
+            WeightStorage(copies=1, formats=False, mask_bits=16),
+            WeightStorage(parameters="active", gradients="active", state="active", transposes=1, mask_bits=8),
+        ),
     ],
 )
 def test_what_each_method_stores(names: tuple[str, ...], masked: WeightStorage, least: WeightStorage) -> None:
@@ -49,6 +58,7 @@ def test_every_method_is_said_to_store_something() -> None:
     """By the test above, so that a new method is thought about."""
     assert set(METHODS.names()) == {
         "swat", "swat-structured", "dst", "saw", "set", "dsr", "rigl", "pruning", "snfs", "dense", "meprop", "dsg",
+        "sr-ste", "asp", "transposable-nm", "s-ste", "bi-mask", "fst", "slope",
     }  # fmt: skip
 
 
@@ -142,7 +152,7 @@ def test_without_zeros_weights_are_stored_as_in_dense_training(
 
 
 @settings(max_examples=100, deadline=None)
-@given(networks, methods, steps, st.floats(0.01, 0.99))
+@given(networks, methods.filter(lambda name: not METHODS[name].stores), steps, st.floats(0.01, 0.99))
 def test_compressed_weights_take_no_more_than_masked_ones(
     network: Network, method: str, step: dict[str, Any], sparsity: float
 ) -> None:

@@ -1,4 +1,4 @@
-"""One page per method: its definition, from its own data, and its cost on ResNet-50 under every convention."""
+"""One page per method: its definition, from its own data, and its cost on ResNet-50 or ViT-B/16 under every convention."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from docs.making.markdown import listed, paragraphs, table
 from swatcost.common.bound import Bound
+from swatcost.loading import load
 from swatcost.methods import METHODS, Method, Phase
 from swatcost.methods.parameter import written
 from swatcost.network.passes import PASSES
@@ -15,7 +16,7 @@ from swatcost.planning import Comparison, compare
 from swatcost.planning.comparison import remaining, where_they_differ
 from swatcost.report.numbers import percent, times
 
-NETWORK, TARGET = "resnet50", 0.9
+NETWORK, TRANSFORMER, TARGET = "resnet50", "vit_b_16", 0.9
 STEPS = 32_000  # over which `estimate` averages schedules by default
 _OPERANDS = {"weight": "weights", "activation": "activations", "output": "outputs, or their gradients"}
 _READS = {
@@ -69,7 +70,7 @@ def page(method: Method) -> str:
         "## Schedule",
         _schedule(method),
         f"## Departures from the source\n\n{method.departures}" if method.departures else "",
-        f"## ResNet-50 at {100 * TARGET:.0f} %" if any(method.sparse.values()) else "## ResNet-50",
+        f"## {_heading(method)}",
         _numbers(method),
         f"Defined in `{home.__name__.replace('.', '/')}.py`.",
     )
@@ -193,9 +194,26 @@ def _phases(phases: Sequence[Phase], weight_gradient: str) -> str:
     return table(header, rows, words=0)
 
 
+def _example(method: Method) -> tuple[str, dict[str, float]]:
+    """The network and the targets of the worked number: a transformer where ResNet-50 has none of its layers."""
+    only = method.sparse_only
+    lacking = callable(only) and not any(map(only, load(NETWORK).weight_layers))
+    return TRANSFORMER if lacking else NETWORK, {} if method.targets else {"weights": TARGET}
+
+
+def _heading(method: Method) -> str:
+    network, targets = _example(method)
+    title = {NETWORK: "ResNet-50", TRANSFORMER: "ViT-B/16"}[network]
+    if not any(method.sparse.values()):
+        return title
+    return f"{title} at {100 * TARGET:.0f} %" if targets else f"{title} at its own targets"
+
+
 def _numbers(method: Method) -> str:
     """The worked number: every pass under every convention, and why they differ."""
-    found = compare(NETWORK, weights=TARGET, method=method)
+    network, targets = _example(method)
+    found = compare(network, method=method, methods=[method], **targets)
+    options = "".join(f" --{name} {target:g}" for name, target in targets.items())
     header = ["convention", *PASSES, "training", "inference", "ideal speedup"]
     rows = [
         [f"[{name}](../conventions.md#{name})", *(percent(cost.reduction) for cost in each.costs.by_pass().values()),
@@ -203,7 +221,7 @@ def _numbers(method: Method) -> str:
         for name, each in found.by_convention.items()
     ]  # fmt: skip
     return paragraphs(
-        f"```sh\nswatcost compare {NETWORK} --weights {TARGET:g} --method {method.name}\n```",
+        f"```sh\nswatcost compare {network}{options} --method {method.name}\n```",
         "Reductions of MACs in each pass, of a training step on average over the run, and of inference. "
         "The ideal speedup is that of a step on an RTX 2080 Ti by [Eq. 7](../numbers.md#top-k), from FLOPs alone.",
         table(header, rows),

@@ -28,7 +28,8 @@ class Request:
     `dense_budget` says whether those count towards the target.
     `target` is the requested sparsity [-] and `source` the file, mapping or state that the distribution reads; None if
     not given. `parameters` are the names of all parameters of the network, in order, `shapes` their shapes, and
-    `mask_zeros` the number of zeros in their pruning masks, where they have one.
+    `mask_zeros` the number of zeros in their pruning masks, where they have one. `group` is M of a method that keeps N
+    of every M weights.
     """
 
     layers: Sequence[Layer]
@@ -39,6 +40,7 @@ class Request:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     mask_zeros: Mapping[str, int] = field(default_factory=dict)
     dense_budget: DenseBudget = "inside"
+    group: int | None = None
 
     @cached_property
     def free(self) -> list[Layer]:

@@ -11,7 +11,7 @@ _AMPERE = 4  # M of Ampere's sparse tensor cores, the default
 def nm(request: Request) -> dict[str, float]:
     """N of every M weights along the input channels: sparsity 1 − N / M where M divides the channels, else dense.
 
-    source is a pattern such as "2:8"; without one M is 4 and N follows from the target.
+    source is a pattern such as "2:8"; without one M is the method's, or else 4, and N follows from the target.
     Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021 (2:4 sparsity).
 
     Raises SwatcostError for a target that no N gives, and for an invalid pattern.
@@ -23,10 +23,12 @@ def nm(request: Request) -> dict[str, float]:
 def pattern(request: Request) -> tuple[int, int]:
     """(N, M) from the source, or else from the target."""
     if request.source is None:
-        N = (1 - (request.target or 0.0)) * _AMPERE
-        if N % 1:
-            raise SwatcostError(f"weights {request.target:g} is not an N:4 sparsity: give 0.25, 0.5 (2:4) or 0.75")
-        return int(N), _AMPERE
+        M = request.group or _AMPERE
+        N = round((1 - (request.target or 0.0)) * M)
+        if not N or (request.target or 0.0) != 1 - N / M:
+            examples = "0.25, 0.5 (2:4) or 0.75" if M == _AMPERE else f"1 − N / {M}"
+            raise SwatcostError(f"weights {request.target:g} is not an N:{M} sparsity: give {examples}")
+        return N, M
     match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", str(request.source))
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise SwatcostError(f"{request.source!r:.40} is not an N:M pattern: give one such as 2:4")

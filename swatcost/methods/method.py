@@ -45,7 +45,8 @@ class Method:
     `keeps_dense` are patterns of layers that runs of it keep dense, those of `kept_by` or else SWAT's, and
     `sparse_elsewhere` is a sentence on who does not. `sparse_only` are patterns of the only layers that it makes
     sparse, or a function that says it of a layer; `sparse_layers` is what these are called. `targets` are its own
-    sparsities, by the names of the settings, if none are asked for.
+    sparsities, by the names of the settings, if none are asked for. `group` is M if it keeps N of every M weights along
+    the input channels, whatever the distribution; N follows from the target.
 
     `schedule` gives the sparsity over a run, `target_schedule` the same where it depends on the target weight
     sparsity; `published_schedule` is the closed form that its authors count with, if it differs. `ends_dense` says
@@ -79,6 +80,7 @@ class Method:
     sparse_only: tuple[str, ...] | Callable[[Layer], bool] = ()
     sparse_layers: str = ""
     targets: Mapping[str, float] = field(default_factory=lambda: FrozenMapping({}))
+    group: int | None = None
     schedule: Schedule = constant
     target_schedule: TargetSchedule | None = None
     published_schedule: Schedule | None = None

@@ -11,9 +11,9 @@ import numpy
 from swatcost.accelerator.architecture import Architecture
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import EXACT, Counting
-from swatcost.distributions import Request
+from swatcost.distributions import Distribution, Request
 from swatcost.memory import activation_reduction
-from swatcost.methods.method import OPERANDS
+from swatcost.methods.method import OPERANDS, Method
 from swatcost.network import Network
 from swatcost.setting import Setting
 from swatcost.sparsity import (
@@ -23,6 +23,7 @@ from swatcost.sparsity import (
     checked_sparsities,
     checked_target,
     own_targets,
+    pattern_of,
     reached,
 )
 from swatcost.timed_step import attainable_of, dense_step_of
@@ -74,7 +75,7 @@ class Vectorised:
 
     def plan(self, weights: Array, acts: Array, grads: Array) -> SparsityPlan:
         """A plan whose numbers are arrays, one element per setting; NaN is a target that was not given."""
-        own = own_targets(self.setting.method, self.setting.distribution)
+        own = own_targets(self.setting.method, self.setting.distribution, self.setting.source)
         weights, acts, grads = (
             numpy.where(numpy.isnan(asked), own.get(name, numpy.nan), asked)
             for name, asked in zip(OPERANDS, (weights, acts, grads), strict=True)
@@ -97,8 +98,8 @@ class Vectorised:
                 of_acts = self._allocate(acts, "activation")
         outputs = numpy.nan_to_num(grads) if method.uses("output") else 0.0
         numbers: dict[str, Any] = {"weights": weights, "acts": numpy.nan_to_num(acts), "grads": grads}
-        if distribution.pattern is not None:
-            numbers["pattern"] = _patterns(distribution.pattern, request, weights)
+        if distribution.pattern is not None or method.group is not None:
+            numbers["pattern"] = _patterns(method, distribution, request, weights)
         layers = assembled(self.network, method, request, of_weights, of_acts, outputs)
         return SparsityPlan(
             method=method,
@@ -178,10 +179,11 @@ def _one_by_one(function: Callable[[Request], Any], request: Request, targets: A
     return {weight: numpy.array([table[weight] for table in tables])[place] for weight in tables[0]}
 
 
-def _patterns(function: Callable[[Request], tuple[int, int]], request: Request, targets: Array) -> tuple[Any, Any]:
-    """N and M for many targets, each different one asked for."""
+def _patterns(method: Method, distribution: Distribution, request: Request, targets: Array) -> tuple[Any, Any]:
+    """N and M for many targets, each different one asked for; M of M where there is no pattern."""
     different, place = numpy.unique(targets, return_inverse=True)
-    pairs = [function(replace(request, target=None if isnan(each) else float(each))) for each in different]
+    asked = [replace(request, target=None if isnan(each) else float(each)) for each in different]
+    pairs = [pattern_of(method, distribution, each) or (method.group, method.group) for each in asked]
     N, M = numpy.array(pairs)[place].T
     return N, M
 

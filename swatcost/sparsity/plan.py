@@ -205,7 +205,7 @@ def sparsity_plan(
     reach, and for a pattern that matches no layer. A target that is None is the method's own, if it has one.
     """
     given = {"weights": weights, "acts": acts, "grads": grads}
-    own = own_targets(method, distribution)
+    own = own_targets(method, distribution, source)
     weights, acts, grads = (
         checked_target(method, OPERANDS[name], own.get(name) if each is None else each, name)
         for name, each in given.items()
@@ -235,7 +235,7 @@ def sparsity_plan(
         grads=grads,
         layers=layers,
         kept_dense=kept,
-        pattern=distribution.pattern(replace(request, target=weights)) if distribution.pattern else None,
+        pattern=pattern_of(method, distribution, replace(request, target=weights)),
         dense_budget=request.dense_budget,
         **reached(network, distribution, request, layers),
     )
@@ -298,6 +298,7 @@ def allocation_request(
         shapes={parameter.name: parameter.shape for parameter in network.parameters},
         mask_zeros={each.name: each.mask_zeros for each in network.parameters if each.mask_zeros is not None},
         dense_budget=dense_budget or "inside",
+        group=method.group,
     )
     return request, kept
 
@@ -329,9 +330,24 @@ def _pruned(sparsity: Any, kernels: int) -> Any:
     return (sparsity * kernels).round().clip(max=kernels - 1)
 
 
-def own_targets(method: Method, distribution: Distribution) -> Mapping[str, float]:
-    """The method's own targets, by name, where the distribution takes one: those of an actual network have theirs."""
-    return {} if distribution.measured else method.targets
+def own_targets(method: Method, distribution: Distribution, source: Any) -> Mapping[str, float]:
+    """The method's own targets, by name, where the distribution takes one: those of an actual network have theirs, and
+    a pattern is given in place of that of weights.
+    """
+    if distribution.measured:
+        return {}
+    given = distribution.pattern is not None and source is not None
+    return {name: target for name, target in method.targets.items() if not (given and OPERANDS[name] == "weight")}
+
+
+def pattern_of(method: Method, distribution: Distribution, request: Request) -> tuple[int, int] | None:
+    """(N, M) of the distribution, or else of a method that prunes in groups of M, where the target is N of M."""
+    if distribution.pattern is not None:
+        return distribution.pattern(request)
+    if method.group is None or not request.target:
+        return None
+    kept = round((1 - request.target) * method.group)
+    return (kept, method.group) if request.target == 1 - kept / method.group else None
 
 
 def checked_target(method: Method, operand: Operand, value: float | None, name: str) -> float | None:
