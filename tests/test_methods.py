@@ -20,7 +20,19 @@ from swatcost.network.layer import Layer
 from swatcost.planning import compare
 
 NAMES = ["dense", "pruning", "meprop", "dsg", "set", "dsr", "snfs", "rigl", "dst", "saw", "swat", "swat-structured"]
-LATER = ["sr-ste", "asp", "transposable-nm", "bi-mask", "fst", "s-ste", "slope"]  # which have tests of their own
+LATER = [
+    "sr-ste",
+    "asp",
+    "transposable-nm",
+    "bi-mask",
+    "fst",
+    "s-ste",
+    "slope",
+    "lora",
+    "moe",
+    "galore",
+    "sparse-ift",
+]  # which have tests of their own
 
 # 3 × 3 convolution, 8 filters of 8 channels, 6 × 6 outputs: every pass has 8 · 72 · 36 = 20736 MACs
 LAYER = Layer(
