@@ -61,6 +61,12 @@ def everywhere(method: str) -> dict[str, Any]:
     return {"keep_dense": "none"} if METHODS[method].sparse_only else {}
 
 
+def applies(method: str, network: Network) -> bool:
+    """Whether the network has a layer that the method adds to, if it is one that adds."""
+    adds_to = METHODS[method].adds_to
+    return adds_to is None or any(map(adds_to, network.weight_layers))
+
+
 def fork(*, frozen: bool = False) -> Network:
     """x (8 features) → a → relu (16) → b and c (4 each), added up. c is frozen or trains, too."""
     a, b = linear("a", 8, 16, reads=0, first=True), linear("b", 16, 4, reads=2)

@@ -23,7 +23,7 @@ from swatcost.network.passes import PASSES
 from swatcost.page import charts, key_figures, save, to_page
 from swatcost.page.plotly_charts import figures_of
 from swatcost.report import estimate as content
-from tests.by_hand import everywhere
+from tests.by_hand import applies, everywhere
 
 HOSTILE = "</script><script>alert('1')</script><b>&amp;"
 
@@ -237,7 +237,9 @@ def test_plotly_takes_every_figure(method: str) -> None:
     chosen = METHODS[method]
     targets = {"weights": "weight", "acts": "activation", "grads": "output"}
     asked: dict[str, Any] = {name: 0.8 for name, operand in targets.items() if chosen.uses(operand)}
-    for network in ("cifar_resnet18", "vit_b_16"):
+    for network in map(swatcost.load, ("cifar_resnet18", "vit_b_16")):
+        if not applies(method, network):
+            continue
         for figure in figures_of(swatcost.estimate(network, method=method, **asked, **everywhere(method))).values():
             Figure(figure)
             json.dumps(figure, allow_nan=False)

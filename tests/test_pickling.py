@@ -19,7 +19,7 @@ from swatcost.network import Network
 from swatcost.planning import compare, compare_networks, memory_of, plan_run, solution
 from swatcost.report import render
 from swatcost.simulation.simulation import simulate
-from tests.by_hand import everywhere
+from tests.by_hand import applies, everywhere
 
 
 def there_and_back(value: Any) -> Any:
@@ -62,7 +62,8 @@ def test_a_result_comes_back_as_it_was(name: str) -> None:
 @pytest.mark.parametrize("method", METHODS.names())
 def test_an_estimate_by_any_method_comes_back_as_it_was(method: str) -> None:
     asked: dict[str, Any] = {name: 0.8 for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
-    estimate = swatcost.estimate("resnet50", method=method, **asked, **everywhere(method))
+    network = next(each for each in map(swatcost.load, ("resnet50", "vit_b_16")) if applies(method, each))
+    estimate = swatcost.estimate(network, method=method, **asked, **everywhere(method))
     again = there_and_back(estimate)
     assert again == estimate
     assert again.setting.but(period=7).record() == estimate.setting.but(period=7).record()

@@ -17,7 +17,7 @@ from swatcost.methods import METHODS
 from swatcost.methods.method import OPERANDS
 from swatcost.network import Network
 
-from .by_hand import everywhere
+from .by_hand import applies, everywhere
 from .conftest import zoo_network
 
 SAME = (
@@ -71,7 +71,7 @@ def test_random_settings_in_pairs(distribution: str, resnet50: Network) -> None:
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("convention", ["swat", "exact", "rigl"])
 def test_every_method(method: str, convention: str) -> None:
-    network = zoo_network("cifar_resnet18")
+    network = next(each for each in map(zoo_network, ("cifar_resnet18", "vit_b_16")) if applies(method, each))
     asked = {name for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
     frame = swatcost.sweep(
         network,

@@ -35,27 +35,23 @@ from .by_hand import cannot_be_changed, chain, plan_of
         ),
         (
             (
-                "set",
-                "dsr",
-                "rigl",
-                "pruning",
-                "mest",
-                "mest-soft",
-                "rigl-itop",
-                "set-itop",
-                "srigl",
-                "granet",
-                "ac-dc",
-                "spdf",
-            ),
+                "set", "dsr", "rigl", "pruning", "mest", "mest-soft", "rigl-itop", "set-itop", "srigl", "granet",
+                "ac-dc", "spdf", "sparse-ift",
+            ),  # fmt: skip
             WeightStorage(copies=1, formats=False, mask_bits=8),
             WeightStorage(parameters="active", gradients="active", state="active"),
         ),
         # sparse momentum: every weight has a gradient and a momentum, only active ones are updated
         (("snfs",), WeightStorage(copies=1, formats=False, mask_bits=8), WeightStorage(parameters="active")),
-        (("dense", "meprop", "dsg", "sr-ste", "asp"), WeightStorage(formats=False), WeightStorage()),
+        (("dense", "meprop", "dsg", "sr-ste", "asp", "galore", "moe"), WeightStorage(formats=False), WeightStorage()),
         (("transposable-nm", "s-ste"), WeightStorage(copies=1, formats=False), WeightStorage(copies=1)),
-        # a copy of its own for grad_input; its mask and FST's are those of SLoPe's account
+        # frozen weights have neither gradient nor state
+        (
+            ("lora",),
+            WeightStorage(gradients="none", state="none", formats=False),
+            WeightStorage(parameters="active", gradients="none", state="none"),
+        ),
+        # a copy of its own for grad_input; FST's masks are those of SLoPe's account
         (("bi-mask",), WeightStorage(copies=1, formats=False), WeightStorage(transposes=1)),
         (("fst",), WeightStorage(copies=1, formats=False), WeightStorage(copies=1, transposes=1, mask_bits=8)),
         (
@@ -75,7 +71,7 @@ def test_every_method_is_said_to_store_something() -> None:
     """By the test above, so that a new method is thought about."""
     assert set(METHODS.names()) == {
         "swat", "swat-structured", "dst", "saw", "set", "dsr", "rigl", "pruning", "snfs", "dense", "meprop", "dsg",
-        "sr-ste", "asp", "transposable-nm", "s-ste", "bi-mask", "fst", "slope",
+        "sr-ste", "asp", "transposable-nm", "s-ste", "bi-mask", "fst", "slope", "lora", "galore", "moe", "sparse-ift",
         "ac-dc", "granet", "mest", "mest-soft", "rigl-itop", "set-itop", "srigl", "str", "powerpropagation", "spdf",
     }  # fmt: skip
 

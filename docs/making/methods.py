@@ -1,4 +1,4 @@
-"""One page per method: its definition, from its own data, and its cost on ResNet-50 or ViT-B/16 under every convention."""
+"""One page per method: its definition, from its own data, and its cost on a network under every convention."""
 
 from __future__ import annotations
 
@@ -197,8 +197,11 @@ def _phases(phases: Sequence[Phase], weight_gradient: str) -> str:
 def _example(method: Method) -> tuple[str, dict[str, float]]:
     """The network and the targets of the worked number: a transformer where ResNet-50 has none of its layers."""
     only = method.sparse_only
-    lacking = callable(only) and not any(map(only, load(NETWORK).weight_layers))
-    return TRANSFORMER if lacking else NETWORK, {} if method.targets else {"weights": TARGET}
+    layers = load(NETWORK).weight_layers
+    lacking = any(callable(which) and not any(map(which, layers)) for which in (only, method.adds_to))
+    return TRANSFORMER if lacking else NETWORK, {
+        "weights": TARGET
+    } if method.makes_sparse and not method.targets else {}
 
 
 def _heading(method: Method) -> str:

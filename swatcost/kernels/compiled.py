@@ -8,23 +8,22 @@ from typing import Any
 
 from swatcost.common.errors import MissingPackageError, SwatcostError
 
-try:
-    import numba
-except ImportError:
-    raise MissingPackageError("sparse kernels need numba: pip install 'swatcost[kernels]'") from None
-
-if "NUMBA_THREADING_LAYER" not in os.environ:
-    numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined] # torch's own threads, or two pools would fight for the same processors
-
-
 def _no_threads() -> SwatcostError:
     names = [each for each in ("NUMBA_THREADING_LAYER", "NUMBA_NUM_THREADS") if each in os.environ]
     asked = " ".join(f"{each}={os.environ[each]}" for each in names)
     return SwatcostError(f"numba cannot start threads with {asked}: unset {' and '.join(names)}")
 
 
-if numba.config.NUMBA_NUM_THREADS < 1:  # type: ignore[attr-defined] # compiling would fail
-    raise _no_threads()
+try:
+    import numba
+except ValueError:
+    raise _no_threads() from None
+except ImportError:
+    raise MissingPackageError("sparse kernels need numba: pip install 'swatcost[kernels]'") from None
+
+if "NUMBA_THREADING_LAYER" not in os.environ:
+    numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined] # torch's own threads, or two pools would fight for the same processors
+
 
 _FILES = sorted(Path(__file__).parent.glob("*.py"))
 _SOURCES = blake2b(b"".join(each.read_bytes() for each in _FILES), digest_size=4).hexdigest()

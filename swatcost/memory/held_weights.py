@@ -131,17 +131,17 @@ def _updated(part: Part, weights: Iterable[_Weight]) -> dict[int, Trained]:
 def _sparse_weights(
     network: Network, plan: SparsityPlan, part: Part, sizes: Sequence[int], storage: WeightStorage
 ) -> list[_Weight]:
-    """The weights that the plan makes sparse, in this storage; without sizes all gradients are dense."""
+    """The weights that the plan makes sparse or projects, in this storage; without sizes all gradients are dense."""
     numbers = part.precision
     elements_of = {each.name: each.elements for each in network.parameters}
-    state_of = {
-        network.parameters[number].name: part.optimizer.state([part.as_trained(number)]) for number in part.trained
-    }
+    trained_of = {network.parameters[number].name: part.as_trained(number) for number in part.trained}
+    state_of = {name: part.optimizer.state([each]) for name, each in trained_of.items()}
     gradients = gradient_of_parameters(network) if sizes else {}
     gradient_of = {network.parameters[number].name: storage for number, storage in gradients.items()}
     found, method = [], plan.method
     for layer, sparsity in plan.by_weight(network):
-        if not sparsity.weight and storage.state != "none":
+        seen = method.projected(layer) if method.projected and layer.weight in trained_of else None
+        if not sparsity.weight and storage.state != "none" and seen is None:
             continue
         elements, trains, gradient = layer.weight_elements, layer.weight_trains, gradient_of.get(layer.weight)
         is_parameter = elements_of.get(layer.weight) == elements
@@ -170,5 +170,8 @@ def _sparse_weights(
                 sparsity.weight if plan.pattern else method.sparsity_in("grad_input", sparsity.weight),
             ),
         )
+        if seen is not None:
+            gradient_seen, projection = (trained_of[layer.weight]._replace(shape=each) for each in seen)
+            stored["optimizer state"] = part.optimizer.state([gradient_seen]) + projection.bytes
         found.append(_Weight(layer.weight, elements, gradient, dense, stored))
     return found

@@ -23,6 +23,8 @@ from swatcost.network.passes import PASSES, Pass
 WeightSet = Callable[[float], float]
 """Sparsity of the trained set of weights [-] → that of another set."""
 
+Shape = tuple[int, ...]
+
 STORED = ("parameters", "gradients", "state", "copies", "transposes", "mask_bits", "index_bits")
 """What a method can say of how its weights are stored."""
 
@@ -57,9 +59,11 @@ class Method:
 
     `extra_macs` is work [MACs] that it adds to a layer's forward pass, `added` what it adds to a layer in every
     pass; `merges` says that the trained model is without it. Both are for the layers that are sparse, or for all if
-    it makes none sparse. `off_step` is what it does between steps. `stores` says how its weights are stored at
-    least, by the fields of `swatcost.memory.weight_storage.WeightStorage`, where they differ from what follows from
-    the rest.
+    it makes none sparse; `adds_to` is a function that says which of them, and `added_layers` what these are called.
+    `projected` gives, for a layer, the shape in which the optimizer sees the gradient of its weight, and that of the
+    matrix that it keeps to project it; None where it sees the gradient itself. `off_step` is what it does between
+    steps. `stores` says how its weights are stored at least, by the fields of
+    `swatcost.memory.weight_storage.WeightStorage`, where they differ from what follows from the rest.
 
     `parameters` are what it can be asked with, `make` the function that makes it with other values of all of them,
     and `values` those that are not the default's, which its name shows; `with_parameters` sets all three.
@@ -89,7 +93,10 @@ class Method:
     selects: frozenset[Operand] = frozenset()
     extra_macs: Callable[[Layer], float] | None = None
     added: Callable[[Layer], Added] | None = None
+    adds_to: Callable[[Layer], bool] | None = None
+    added_layers: str = ""
     merges: bool = False
+    projected: Callable[[Layer], tuple[Shape, Shape] | None] | None = None
     off_step: tuple[OffStep, ...] = ()
     stores: Mapping[str, Any] = field(default_factory=lambda: FrozenMapping({}))
     departures: str = ""
@@ -123,6 +130,8 @@ class Method:
             raise ValueError(f"{self.name}: stores {', '.join(sorted(strangers))}: give {', '.join(STORED)}")
         if self.sparse_only and not self.sparse_layers:
             raise ValueError(f"{self.name}: say in sparse_layers what the layers of sparse_only are called")
+        if self.adds_to and not self.added_layers:
+            raise ValueError(f"{self.name}: say in added_layers what the layers of adds_to are called")
 
     def asked(self, text: str) -> Method:
         """The method with parameters as written, such as `delta_t=200,t_end=0.75`; the others stay as they are.
@@ -231,11 +240,13 @@ class Method:
     @property
     def differs_when_dense(self) -> bool:
         """Whether a step of it differs from a dense one although nothing is sparse."""
-        return not self.makes_sparse and (self.weight_gradient == "none" or self.added is not None)
+        changes = self.weight_gradient == "none" or self.added is not None or self.projected is not None
+        return not self.makes_sparse and changes
 
     def added_to(self, layer: Layer) -> Added:
         """What it adds to a layer that it changes."""
-        added = self.added(layer) if self.added else NOTHING
+        adds = self.adds_to is None or self.adds_to(layer)
+        added = self.added(layer) if self.added and adds else NOTHING
         return replace(added, forward=added.forward + self.extra_macs(layer)) if self.extra_macs else added
 
     def density(self, in_pass: Pass, sparsity: LayerSparsity, phase: Phase) -> float:

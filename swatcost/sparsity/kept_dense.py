@@ -26,6 +26,8 @@ def layers_kept_dense(
 ) -> dict[str, str]:
     """Why layers are kept dense, by weight; if several rules apply to a layer, the first gives the reason."""
     layers = network.weight_layers
+    if layers and method.adds_to and not any(map(method.adds_to, layers)):
+        raise SwatcostError(f"method {method.name!r} changes {method.added_layers}, and {network.name} has none")
     by_method = not distribution.measured and keep_dense is None
     own = method.keeps_dense if by_method else ()
     whose = f"as {method.kept_by}" if method.kept_by else f"as SWAT ran {method.name}, Section 4.2"

@@ -17,8 +17,7 @@ def added_seconds(network: Network, plan: SparsityPlan, dense: StepTime, phases:
     Their MACs are taken to run at the rate of their layer's forward pass in the dense step, or at the whole step's if
     its parts are not known. Thin products run slower than that: it is the least that they take.
     """
-    adds = plan.method.added
-    if adds is None:
+    if plan.method.added is None:
         return 0.0
     forward = {each.layer: each.seconds for each in dense.parts if each.in_pass == "forward"}
     whole = dense.seconds / _training_macs(network)
@@ -26,7 +25,7 @@ def added_seconds(network: Network, plan: SparsityPlan, dense: StepTime, phases:
     for place, (layer, sparsity) in enumerate(plan.by_layer(network)):
         if not layer.is_weight_layer:
             continue
-        added = adds(layer)
+        added = plan.method.added_to(layer)
         macs = added.forward + added.grad_input + added.grad_weight
         rate = forward[place] / EXACT.macs("forward", layer, 1) if place in forward else whole
         total = total + plan.changes(sparsity) * macs * rate

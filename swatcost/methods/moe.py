@@ -1,0 +1,51 @@
+"""Mixture of experts: each feed-forward layer becomes E experts of its size, of which k run for each token."""
+
+from swatcost.common.bound import bound
+from swatcost.common.errors import SwatcostError
+from swatcost.methods.added_work import Added
+from swatcost.methods.feed_forward import FEED_FORWARD, is_feed_forward
+from swatcost.methods.method import Method, sparse_in, with_parameters
+from swatcost.methods.parameter import Parameter
+from swatcost.network.layer import Layer
+
+_MIXTRAL = "Jiang et al. 2024 (Mixtral 8x7B)"
+
+
+def other_experts(layer: Layer, *, experts: int, active: int) -> Added:
+    """What E experts of which k run add to one: k − 1 times its MACs in each pass, and E − 1 times its weight."""
+    macs = (active - 1) * layer.forward_macs
+    return Added(
+        forward=macs,
+        grad_input=macs * layer.input_needs_grad,
+        grad_weight=macs * layer.weight_trains,
+        weights=(layer.weight_shape,) * (experts - 1),
+    )
+
+
+def moe(*, experts: int, active: int) -> Method:
+    """A mixture of `experts` experts, of which `active` run."""
+    if active > experts:
+        raise SwatcostError(f"method 'moe': active={active} of experts={experts} experts, give active up to experts")
+    return Method(
+        name="moe",
+        title="Mixture of experts",
+        citation="Shazeer et al., ICLR 2017; Fedus et al., JMLR 2022",
+        sparse=sparse_in(),
+        unstructured=False,
+        added=bound(other_experts, experts=experts, active=active),
+        adds_to=is_feed_forward,
+        added_layers=FEED_FORWARD,
+        departures="Dense is the given network, of one expert: reductions are negative where more than one runs. "
+        "Against a network in which all run, k / E of the feed-forward work is left. The router's product (width × E "
+        "per token), the experts' biases, uneven loads and tokens sent between devices are not counted, nor are the "
+        "activations of more than one expert in memory. Feed-forward layers are found by the names of their modules.",
+    )
+
+
+METHOD = with_parameters(
+    moe,
+    Parameter(name="experts", default=8, least=1, most=10_000, meaning="E, experts in each feed-forward layer",
+              source=_MIXTRAL),
+    Parameter(name="active", default=2, least=1, most=10_000, meaning="k, experts that run for each token",
+              source=_MIXTRAL),
+)  # fmt: skip
