@@ -18,6 +18,7 @@ from swatcost import SwatcostError
 from swatcost.cli import main
 from swatcost.counting import CONVENTIONS
 from swatcost.counting.deviations import DEVIATIONS
+from swatcost.network import Network
 from swatcost.planning.assumptions import DEFAULT_SPARSITY, MOST, TRUNCATED, conventions_to_try, price_of
 from swatcost.planning.audit import Audit
 from swatcost.planning.coincidence import Reach, coincidence

@@ -35,9 +35,20 @@ from .by_hand import cannot_be_changed, chain, plan_of
         ),
         (
             (
-                "set", "dsr", "rigl", "pruning", "mest", "mest-soft", "rigl-itop", "set-itop", "srigl", "granet",
-                "ac-dc", "spdf", "sparse-ift",
-            ),  # fmt: skip
+                "set",
+                "dsr",
+                "rigl",
+                "pruning",
+                "mest",
+                "mest-soft",
+                "rigl-itop",
+                "set-itop",
+                "srigl",
+                "granet",
+                "ac-dc",
+                "spdf",
+                "sparse-ift",
+            ),
             WeightStorage(copies=1, formats=False, mask_bits=8),
             WeightStorage(parameters="active", gradients="active", state="active"),
         ),
