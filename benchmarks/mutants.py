@@ -42,7 +42,11 @@ from cosmic_ray.work_db import WorkDB, use_db
 _COUNTS = ("test_conventions", "test_methods", "test_macs", "test_estimate")
 JUDGES: dict[str, Sequence[str]] = {
     "counting/equations.py": _COUNTS,
+    "counting/convention.py": _COUNTS,
     "counting/conventions.py": _COUNTS,
+    "counting/attention.py": ("test_language_models",),
+    "counting/language.py": ("test_language_models",),
+    "network/attention.py": ("test_language_models",),
     "counting/costs.py": _COUNTS,
     "counting/counting.py": (*_COUNTS, "test_running_plans"),
     "counting/padding.py": ("test_borders",),

@@ -16,11 +16,17 @@ _SIMONYAN = "Simonyan et al. 2015"
 _HUANG = "Huang et al. 2017"
 _DOSOVITSKIY = "Dosovitskiy et al. 2021"
 _LIU = "Liu et al. 2022"
+_RADFORD = "Radford et al. 2019"
+_TOUVRON = "Touvron et al. 2023"
 
 
 @dataclass(frozen=True)
 class ZooNetwork:
-    """A network of the zoo: the module of its factory, the shape of one input sample, its classes and source."""
+    """A network of the zoo: the module of its factory, the shape of one input sample, its classes and source.
+
+    The classes of a language model are its vocabulary. `input_dtype` is the dtype of the input where it is not that of
+    the parameters: int64 for tokens.
+    """
 
     name: str
     title: str
@@ -28,6 +34,7 @@ class ZooNetwork:
     input_shape: tuple[int, ...]
     classes: int
     citation: str
+    input_dtype: str | None = None
 
     def build(self, classes: int | None = None) -> nn.Module:
         """Builds the module on torch's default device."""
@@ -49,6 +56,8 @@ ZOO = {
         ZooNetwork("densenet121", "DenseNet-121", "densenet", *_IMAGENET, _HUANG),
         ZooNetwork("vit_b_16", "ViT-B/16", "vit", *_IMAGENET, _DOSOVITSKIY),
         ZooNetwork("convnext_base", "ConvNeXt-B", "convnext", *_IMAGENET, _LIU),
+        ZooNetwork("gpt2", "GPT-2 124M", "gpt2", (1024,), 50_257, _RADFORD, "int64"),
+        ZooNetwork("llama2_7b", "Llama 2 7B", "llama", (4096,), 32_000, _TOUVRON, "int64"),
         ZooNetwork("cifar_resnet18", "ResNet-18", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet50", "ResNet-50", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet101", "ResNet-101", "resnet", *_CIFAR, _HE),

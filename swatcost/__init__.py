@@ -25,6 +25,7 @@ from swatcost.version import __version__
 
 if TYPE_CHECKING:
     from swatcost.planning.audit import audit
+    from swatcost.planning.conventions import conventions
     from swatcost.planning.explanation import explain
     from swatcost.planning.solution import solve
     from swatcost.planning.summary import summary
@@ -38,6 +39,7 @@ __all__ = [
     "SwatcostError",
     "__version__",
     "audit",
+    "conventions",
     "estimate",
     "explain",
     "formula",
@@ -57,5 +59,9 @@ def __dir__() -> list[str]:
 
 
 __getattr__ = attributes_from(
-    __name__, {"swatcost.tracing": ("trace",), "swatcost.planning": ("audit", "explain", "solve", "summary", "sweep")}
+    __name__,
+    {
+        "swatcost.tracing": ("trace",),
+        "swatcost.planning": ("audit", "conventions", "explain", "solve", "summary", "sweep"),
+    },
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from swatcost.common.result import Result
 from swatcost.counting import EXACT, Convention, Cost, Counting, PassCosts, summed
-from swatcost.counting.costs import FLOPS_PER_MAC
+from swatcost.counting.costs import FLOPS_PER_MAC, per_token
 from swatcost.counting.off_step import OffStepWork, off_step_work
 from swatcost.devices import Device
 from swatcost.loading import counted_network, with_input
@@ -19,6 +19,7 @@ from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.memory.precisions import Precision, autocast_of
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
+from swatcost.network.batches import per_sample
 from swatcost.setting import Setting, Settings
 from swatcost.sparsity import SparsityPlan, sparsity_plan
 from swatcost.timed_step import attainable_of, dense_step_of, numbers_of, precision_of, timed_network
@@ -52,7 +53,8 @@ class Estimate(Result):
     """The cost of training a network, dense and sparse. Its repr is the table.
 
     `layers` holds the conv and linear layers and the products of activations in execution order; `costs` is their
-    sum and `exact` the same under the convention `exact`, in MACs per sample. `dense_step`, `attainable_step` and
+    sum, with `beside`, the parameters that no layer of them holds where the convention counts those; `exact` is the sum
+    under the convention `exact`, in MACs per sample. `dense_step`, `attainable_step` and
     `topk_seconds` are times for one step of batch_size samples. If the device is an architecture, `simulated_reduction`
     is the reduction of its cycles.
     """
@@ -66,6 +68,7 @@ class Estimate(Result):
     device: Device
     layers: tuple[LayerEstimate, ...]
     costs: PassCosts
+    beside: PassCosts
     exact: PassCosts
     activation_reduction: float
     memory: Memory
@@ -130,6 +133,17 @@ class Estimate(Result):
             attainable_step_seconds=self.attainable_step.seconds,
             hidden=self.selecting.hidden,
         )
+
+    @property
+    def tokens_per_sample(self) -> float | None:
+        """Tokens in a sample, where the inputs are tokens."""
+        tokens = self.network.tokens
+        return None if tokens is None else per_sample(tokens, self.network.batch_size)
+
+    @property
+    def flops_per_token(self) -> Cost | None:
+        """FLOPs of training per token, where the inputs are tokens."""
+        return None if (tokens := self.tokens_per_sample) is None else per_token(self.costs.training, tokens)
 
     @property
     def run_macs(self) -> Cost:
@@ -354,7 +368,7 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
     network = timed_network(network, setting)
     counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
-    exact = summed(executed, network, setting.batch_size)
+    exact, beside = summed(executed, network, setting.batch_size), counting.beside(network)
     dense = dense_step_of(network, setting, exact)
     found = Estimate(
         network=network,
@@ -363,7 +377,8 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
         counting=counting,
         device=device,
         layers=_layer_estimates(network, plan, setting.batch_size, counted, executed),
-        costs=summed(counted, network, setting.batch_size),
+        costs=summed(counted, network, setting.batch_size) + beside,
+        beside=beside,
         exact=exact,
         activation_reduction=activation_reduction(network, plan, setting.convention, setting.batch_size),
         memory=step_memory(network, plan, setting.batch_size),
@@ -377,7 +392,7 @@ def estimate_setting(network: Network, setting: Setting) -> Estimate:
 def under(found: Estimate, convention: Convention) -> Estimate:
     """The same estimate under another convention: what is sparse, memory and the machine's times stay."""
     network, counting = found.network, found.counting.under(convention)
-    counted = counting.layers(network, found.plan)
+    counted, beside = counting.layers(network, found.plan), counting.beside(network)
     return replace(
         found,
         setting=found.setting.but(convention=convention),
@@ -386,7 +401,8 @@ def under(found: Estimate, convention: Convention) -> Estimate:
             replace(layer, costs=costs.per_sample(network.samples_of(layer.layer, found.batch_size)))
             for layer, costs in zip(found.layers, counted, strict=True)
         ),
-        costs=summed(counted, network, found.batch_size),
+        costs=summed(counted, network, found.batch_size) + beside,
+        beside=beside,
         activation_reduction=activation_reduction(network, found.plan, convention, found.batch_size),
     )
 

@@ -53,6 +53,15 @@ class OldNames(MetaPathFinder, Loader):
         """Restores the module's own specification, which the import under the old name replaced."""
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
+        if module.__name__ == "swatcost.counting.conventions":  # its old name is that of a function today
+            module.__class__ = _Conventions
+
+
+class _Conventions(ModuleType):
+    """The module of conventions, which can be called as the function that has its old name, `swatcost.conventions`."""
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return import_module("swatcost.planning").conventions(*args, **settings)
 
 
 def keep_old_names() -> None:

@@ -43,6 +43,12 @@ def zoo_module(name: str) -> nn.Module:
         return ZOO[name].build()
 
 
+def zoo_input(name: str, batch: int) -> torch.Tensor:
+    """A batch of what the network takes, on the meta device."""
+    dtype = getattr(torch, ZOO[name].input_dtype or "float32")
+    return torch.empty(batch, *ZOO[name].input_shape, device="meta", dtype=dtype)
+
+
 @pytest.fixture(params=ZOO_NAMES)
 def zoo_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -109,6 +109,13 @@ def test_branches_count_in_every_pass() -> None:
     assert CONVENTIONS["rigl"].count(LAYER, lora(2), LayerSparsity()).forward.reduction == 0  # which leaves them out
 
 
+def test_a_first_layer_has_its_branchs_grad_input_alone() -> None:
+    # its own input needs no gradient, but the thin layer between does: 36 positions · 2 · 8
+    first = replace(LAYER, input_needs_grad=False)
+    found = CONVENTIONS["exact"].count(first, lora(2), LayerSparsity()).grad_input
+    assert (found.dense, found.sparse) == (0, 576)
+
+
 def test_a_phase_can_run_without_branches() -> None:
     late = mine(added=bound(low_rank, rank=2), schedule=lambda steps: (Phase(0.99, adds=False), Phase(0.01)))
     phases = late.phases(1)

@@ -167,12 +167,20 @@ def test_explanations_are_ranked_by_price_and_none_holds_another() -> None:
     assert found.explanations[0].price == 2  # swat, and activations as sparse as weights
 
 
-def test_a_switch_costs_more_than_a_name_and_two_more_than_twice_that() -> None:
+def test_a_switch_costs_more_than_a_name_and_two_more_than_twice_that(resnet50: Network) -> None:
     by_count = {0: 0, 1: 2, 2: 5}
-    for each in conventions_to_try(CONVENTIONS["swat"]):
+    for each in conventions_to_try(CONVENTIONS["swat"], resnet50):
         assert price_of(each.assumptions) == by_count[len(each.assumptions)]
-    every = [each.convention for each in conventions_to_try(None)]
-    assert [each.name for each in every[: len(CONVENTIONS.names())]] == CONVENTIONS.names()
+    every = [each.convention.name for each in conventions_to_try(None, resnet50)]
+    per_sample = [each.name for each in CONVENTIONS if each.per == "sample"]  # images have no tokens
+    assert every[: len(per_sample)] == per_sample
+
+
+def test_conventions_of_language_models_are_tried_where_there_are_tokens() -> None:
+    found = swatcost.audit("gpt2", "79.21%", method="rigl", weights=0.8).explanations[0]
+    assert [each.value for each in found.assumptions] == ["6n"]
+    one = swatcost.estimate("gpt2", method="rigl", weights=0.8, convention="6n")
+    assert found.values == pytest.approx([one.training_reduction], rel=1e-12)
 
 
 @pytest.mark.parametrize(("method", "convention"), [("swat", "exact"), ("rigl", "swat")])

@@ -15,6 +15,7 @@ from swatcost.counting.conventions import CONVENTIONS, EXACT, Convention
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.counting import Counting, summed
 from swatcost.counting.default_sparsity import default_act_sparsity
+from swatcost.counting.language_conventions import LANGUAGE_CONVENTIONS
 from swatcost.counting.switches import SWITCHES
 from swatcost.methods import METHODS, LayerSparsity, Phase
 from swatcost.network.layer import Layer
@@ -40,6 +41,8 @@ GRADIENTS = {
     "exact": (AT_OUTPUT, AT_OUTPUT, AT_OUTPUT),
     "rigl": (AT_OUTPUT + HALF,) * 3,
     "rigl-padded": (PADDED + HALF_PADDED,) * 3,
+    "exact-causal": (AT_OUTPUT, AT_OUTPUT, AT_OUTPUT),
+    **{each.name: (AT_OUTPUT, AT_OUTPUT, AT_OUTPUT) for each in LANGUAGE_CONVENTIONS},
 }
 
 
@@ -54,9 +57,9 @@ def dense(convention: str, layer: Layer) -> tuple[float, ...]:
 def test_a_strided_layer(convention: str) -> None:
     forward, grad_input, grad_weight = GRADIENTS[convention]
     assert dense(convention, STRIDED) == (forward, grad_input, grad_weight)
-    # a frozen weight passes a gradient on; a first layer's is counted by all but `exact`
+    # a frozen weight passes a gradient on; a first layer's is counted by all but `exact` and `exact-causal`
     assert dense(convention, replace(STRIDED, weight_trains=False)) == (forward, grad_input, 0)
-    first = 0 if convention == "exact" else grad_input
+    first = 0 if convention in ("exact", "exact-causal") else grad_input
     assert dense(convention, replace(STRIDED, input_needs_grad=False)) == (forward, first, grad_weight)
     assert dense(convention, replace(STRIDED, input_needs_grad=False, weight_trains=False)) == (forward, 0, 0)
 
@@ -133,9 +136,12 @@ def test_what_checkpointing_runs_again() -> None:
     )  # fmt: skip
     for convention in CONVENTIONS:
         costs = convention.count(product, METHODS["swat"], LayerSparsity())
+        once = 0 if convention.attention == "none" else 60  # no attention kernel runs it: whole, or not at all
+        again = 0 if convention.recompute == "left out" else 3 * once
         assert costs == PassCosts(
-            forward=Cost(60, 60), grad_input=Cost(120, 120), recompute=Cost(180, 180), inference=Cost(60, 60)
-        )
+            forward=Cost(once, once), grad_input=Cost(2 * once, 2 * once), recompute=Cost(again, again),
+            inference=Cost(once, once),
+        )  # fmt: skip
 
 
 COSTS = PassCosts(

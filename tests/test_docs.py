@@ -15,15 +15,19 @@ from docs.making import api, choices, commands, methods, settings
 from docs.making.markdown import table
 from swatcost.cli import COMMANDS, command_named
 from swatcost.counting.conventions import CONVENTIONS, EXACT
+from swatcost.counting.language_conventions import LANGUAGE_CONVENTIONS
 from swatcost.counting.switches import SWITCHES
 from swatcost.devices import device_names
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.methods import METHODS
+from swatcost.planning.conventions import differing
 from swatcost.setting import OPTIONS, option_name
 
 from .documents import ROOT, Document, documents
 
 PAGES = {**methods.pages(), **choices.pages(), **commands.pages(), **settings.pages(), **api.pages()}
+
+PER_SAMPLE = ("swat", "equations", "exact", "rigl", "rigl-padded")  # of networks without attention
 
 
 def rows_of(page: str) -> dict[str, list[str]]:
@@ -37,7 +41,7 @@ def test_every_method_has_its_page(name: str) -> None:
     page = PAGES[f"methods/{name}.md"]
     assert METHODS[name].citation in page
     assert METHODS[name].departures in page
-    assert set(CONVENTIONS.names()) <= set(rows_of(page))
+    assert set(PER_SAMPLE) <= set(rows_of(page))
     assert f"[{name}]({name}.md)" in PAGES["methods/index.md"]
 
 
@@ -55,7 +59,7 @@ def test_worked_numbers_are_the_published_ones() -> None:
 
 def test_dense_training_saves_nothing() -> None:
     found = rows_of(PAGES["methods/dense.md"])
-    assert all(found[name] == ["0.00 %"] * 5 + ["1.00×"] for name in CONVENTIONS.names())
+    assert all(found[name] == ["0.00 %"] * 5 + ["1.00×"] for name in PER_SAMPLE)
 
 
 def test_remaining_shares_and_the_reduction_add_up_to_100_percent() -> None:
@@ -81,9 +85,15 @@ def test_what_exact_is_has_one_wording() -> None:
 
 def test_every_switch_of_every_convention_is_in_its_table() -> None:
     found = rows_of(PAGES["generated/convention-switches.md"])
-    assert found["switch"] == [f"`{name}`" for name in CONVENTIONS.names()]
-    for name in SWITCHES:
-        assert found[name] == [getattr(each, name) for each in CONVENTIONS]
+    per_sample = [each for each in CONVENTIONS if each.per == "sample"]
+    assert found["switch"] == [f"`{each.name}`" for each in per_sample]
+    for name in differing(per_sample):
+        assert found[name] == [getattr(each, name) for each in per_sample]
+    of_tokens = rows_of(PAGES["generated/language-switches.md"])
+    names = differing(LANGUAGE_CONVENTIONS)
+    assert of_tokens["convention"] == [f"`{name}`" for name in names]
+    for each in LANGUAGE_CONVENTIONS:
+        assert of_tokens[each.name] == [getattr(each, name) for name in names]
 
 
 def test_every_value_of_every_switch_is_in_its_table() -> None:

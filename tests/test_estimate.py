@@ -141,7 +141,7 @@ def test_layers_add_up_to_the_totals(zoo_name: str) -> None:
 
 SPARSITIES = st.just(0.0) | st.floats(1e-6, 0.999)
 MODELS = st.sampled_from(["cifar_resnet18", "cifar_vgg16", "cifar_wrn_16_8", "resnet50"])
-NAMES = st.sampled_from(CONVENTIONS.names())
+NAMES = st.sampled_from([each.name for each in CONVENTIONS if each.per == "sample"])
 
 
 @given(MODELS, NAMES, st.sampled_from(["dense", "saw", "swat"]))
@@ -202,9 +202,11 @@ def test_a_convention_that_counts_far_more_than_is_executed_says_so() -> None:
 
 
 def test_exact_passes_are_equal_when_dense_but_for_the_first_input(zoo_name: str) -> None:
-    costs = swatcost.estimate(zoo_network(zoo_name), convention="exact").layers
-    assert costs[0].costs.grad_input.dense == 0
-    for each in costs[1:]:
+    network = zoo_network(zoo_name)
+    costs = swatcost.estimate(network, convention="exact").layers
+    first = 0 if network.embeds_input else 1  # the gradient of an embedding is needed
+    assert all(each.costs.grad_input.dense == 0 for each in costs[:first])
+    for each in costs[first:]:
         gradients = (each.costs.grad_input.dense, each.costs.grad_weight.dense)
         work = each.costs.forward.dense
         assert gradients == ((2 * work, 0) if each.layer.is_product else (work, work))

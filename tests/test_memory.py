@@ -34,7 +34,8 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
 def test_saved_activations_equal_autograd(zoo_name: str, batch: int) -> None:
     """As the CPU saves them: fake tensors choose kernels as real ones do, meta tensors have no fused attention."""
     with FakeTensorMode():
-        expected = saved_bytes(ZOO[zoo_name].build(), torch.empty(batch, *ZOO[zoo_name].input_shape))
+        dtype = getattr(torch, ZOO[zoo_name].input_dtype or "float32")
+        expected = saved_bytes(ZOO[zoo_name].build(), torch.empty(batch, *ZOO[zoo_name].input_shape, dtype=dtype))
     estimate = swatcost.estimate(zoo_network(zoo_name), batch_size=batch)
     assert estimate.memory.saved_activations.dense == expected
 

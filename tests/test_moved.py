@@ -18,6 +18,12 @@ def test_an_old_name_is_the_same_module(old: str) -> None:
     assert module.__name__ == module.__spec__.name == f"swatcost.{MOVED[old]}"
 
 
+def test_a_module_whose_old_name_is_a_function_today_is_both() -> None:
+    import_module("swatcost.conventions")
+    found = swatcost.conventions("cifar_resnet18")
+    assert found.of("exact").flops == found.flops
+
+
 def test_what_readme_documentation_and_notebooks_imported_is_where_it_was() -> None:
     from swatcost.conventions import CONVENTIONS, Convention
     from swatcost.costs import PASSES

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import swatcost
 from swatcost import planning
 from swatcost.counting import CONVENTIONS
+from swatcost.counting.language import why_not
 from swatcost.network import Network
 from swatcost.planning import Summary
 from swatcost.planning.module_tree import OWN, ModuleTotals, Totals, module_tree
@@ -147,6 +148,8 @@ def test_every_level_adds_up(name: str, weights: float, acts: float, convention:
         asked["acts"] = acts
     if method == "saw":
         asked.pop("weights")
+    if why_not(CONVENTIONS[convention], network_called(name)):
+        asked["convention"] = "swat"
     every = swatcost.summary(network_called(name), depth=None, fold=fold, **asked)
     for depth in range(1, every.tree.depth + 1):
         level = Summary(estimate=every.estimate, tree=every.tree, depth=depth, columns=None)

@@ -45,6 +45,7 @@ OF_COMMANDS = {
     "summary": ["--depth 1", "--columns params", "--fold"],
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
+    "conventions": [],
     "memory": [
         "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--hold-outputs",
         "--fit 1GB", "--link 1GB", *EXECUTION,
@@ -196,6 +197,7 @@ def test_an_option_changes_a_number_or_is_refused_or_said(
 
 CONDITIONS = {
     "estimate": "", "summary": "", "compare": "", "plan": "", "sweep": "--weights 0.5", "explain": "--weights 0.5",
+    "conventions": "--weights 0.5",
     "solve": "", "memory": "", "simulate": "--weights 0.5", "two-four": "", "export": "--passes training",
 }  # fmt: skip
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,12 +27,12 @@ from tests.test_method_phases import mine
 from tests.test_methods import LAYER, MACS
 
 
-def wider(sparsity: Any, *, of: float) -> Any:
+def wider(sparsity: float, *, of: float) -> float:
     """The set whose sparsity is this fraction of the trained one's."""
     return sparsity * of
 
 
-def pruned_again(sparsity: Any) -> Any:
+def pruned_again(sparsity: float) -> float:
     """Of what is left, 2:4 zeroes 3/32 again (SLoPe); dense stays dense."""
     return sparsity + (sparsity > 0) * (1 - sparsity) * 0.09375
 
@@ -198,3 +200,24 @@ def test_the_executed_reference_refuses_it_by_name() -> None:
     module = ZOO["cifar_resnet18"].build()
     with pytest.raises(SwatcostError, match="method 'mine' is estimated, not run"):
         convert(module, swatcost.estimate("cifar_resnet18", weights=0.8, method=TOP_KAST))
+
+
+def at_most_half(sparsity: float) -> float:
+    """Written without a thought of arrays, and of numpy's numbers."""
+    return min(sparsity, numpy.float64(0.5))
+
+
+def test_sets_of_weights_are_functions_of_one_number(resnet50: Network) -> None:
+    """Sweeps and solutions hold many settings at once; JSON takes no number of numpy."""
+    method = replace(TOP_KAST, name="half", weight_sets={"grad_weight": at_most_half})
+    swept = swatcost.sweep(resnet50, method=method, weights=[0.2, 0.8], convention="exact")
+    for weights, found in zip((0.2, 0.8), swept["training_reduction"], strict=True):
+        one = swatcost.estimate(resnet50, method=method, weights=weights, convention="exact")
+        assert found == pytest.approx(one.training_reduction, rel=1e-12)
+        assert type(one.training_reduction) is float
+        assert json.loads(json.dumps(one.to_dict()))["totals"]["training_reduction"] == one.training_reduction
+
+
+def test_sets_of_weights_are_of_passes() -> None:
+    with pytest.raises(ValueError, match="sets of weights for backward: give forward or grad_input or grad_weight"):
+        replace(TOP_KAST, weight_sets={"backward": at_most_half})

@@ -15,7 +15,7 @@ from swatcost.counting.costs import PassCosts
 from swatcost.methods import METHODS, LayerSparsity
 from swatcost.reference.runnable import runnable
 
-from .conftest import zoo_module, zoo_network
+from .conftest import zoo_input, zoo_module, zoo_network
 
 # torchvision's documentation prints the ImageNet ones; the CIFAR ones are those of the public implementations
 # that the sparse-training literature starts from (WRN: 11.0 M and 36.5 M in the paper's Table 4).
@@ -28,6 +28,9 @@ PUBLISHED_PARAMETERS = {
     "densenet121": 7_978_856,
     "vit_b_16": 86_567_656,
     "convnext_base": 88_591_464,
+    # 117M in its paper, a miscount that its authors corrected to 124M; written out in test_language_models.py
+    "gpt2": 124_439_808,
+    "llama2_7b": 6_738_415_616,
     "cifar_resnet18": 11_173_962,
     "cifar_resnet50": 23_520_842,
     "cifar_resnet101": 42_512_970,
@@ -51,7 +54,7 @@ def torch_macs(name: str, *, backward: bool, batch: int = 4) -> int:
     """MACs per sample by torch's counter, which counts two FLOPs a MAC over the whole batch."""
     module = zoo_module(name)
     with FlopCounterMode(display=False) as counter:
-        output = module(torch.empty(batch, *ZOO[name].input_shape, device="meta"))
+        output = module(zoo_input(name, batch))
         if backward:
             output.sum().backward()
     flops = counter.get_total_flops()
@@ -118,3 +121,8 @@ def test_classes_have_to_be_a_positive_whole_number(classes: int) -> None:
         swatcost.load("cifar_resnet18", classes=classes)
     with pytest.raises(swatcost.SwatcostError, match="give a whole number from 1 to 10\\^12"):
         runnable("cifar_resnet18", classes=classes)
+
+
+def test_networks_of_tokens_are_not_run() -> None:
+    with pytest.raises(swatcost.SwatcostError, match="llama2_7b takes tokens, but what is run are images: name a"):
+        runnable("llama2_7b")

@@ -14,14 +14,15 @@ from swatcost.distributions import DISTRIBUTIONS
 
 PUBLIC = (
     "swatcost", "swatcost.planning", "swatcost.setting", "swatcost.methods", "swatcost.distributions",
-    "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator", "swatcost.simulation.simulation",
-    "swatcost.simulation.study", "swatcost.counting.two_four", "swatcost.exporting", "swatcost.plots",
-    "swatcost.page", "swatcost.reference", "swatcost.published", "swatcost.published.sparse_hardware",
-    "swatcost.common.units",
+    "swatcost.counting.convention", "swatcost.counting.conventions", "swatcost.devices", "swatcost.accelerator",
+    "swatcost.simulation.simulation", "swatcost.simulation.study", "swatcost.counting.two_four", "swatcost.exporting",
+    "swatcost.plots", "swatcost.page", "swatcost.reference", "swatcost.published",
+    "swatcost.published.sparse_hardware", "swatcost.common.units",
 )  # fmt: skip
 BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.deviations",
-    "swatcost.counting.costs",
+    "swatcost.counting.costs", "swatcost.counting.attention", "swatcost.counting.language",
+    "swatcost.network.attention",
     "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
     "swatcost.timing.attainable", "swatcost.timing.dense_step", "swatcost.timing.kernel_times",
     "swatcost.timing.rooflines", "swatcost.timing.selection", "swatcost.timing.shapes", "swatcost.timing.streams",
@@ -43,6 +44,7 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.planning.assumptions.Assumption", "swatcost.planning.readings.Coincidence",
         "swatcost.planning.readings.Candidate", "swatcost.planning.readings.Stated",
         "swatcost.planning.printed_number.PrintedNumber", "swatcost.planning.printed_number.Quantity",
+        "swatcost.planning.conventions.Count", "swatcost.planning.conventions.Turn",
         "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
         "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
         "swatcost.planning.recipes.Recipe", "swatcost.planning.whole_run.Moment", "swatcost.planning.goals.Goals",

@@ -6,15 +6,20 @@ from functools import partial
 
 from docs.making.markdown import code_options, listed, paragraphs, table
 from swatcost.common.errors import SwatcostError
-from swatcost.counting.conventions import CONVENTIONS, Convention
+from swatcost.counting.convention import Convention
+from swatcost.counting.conventions import CONVENTIONS, conventions_of
 from swatcost.counting.deviations import DEVIATIONS
+from swatcost.counting.language_conventions import LANGUAGE_CONVENTIONS
 from swatcost.counting.switches import SWITCHES
 from swatcost.devices import Device, device_names, load_device
 from swatcost.distributions import DISTRIBUTIONS
 from swatcost.estimate import Estimate, estimate
 from swatcost.exporting import EXPORTS
+from swatcost.loading import load
 from swatcost.network.passes import PASSES
 from swatcost.planning.comparison import remaining
+from swatcost.planning.conventions import conventions as count_conventions
+from swatcost.planning.conventions import differing
 from swatcost.report.numbers import percent, scaled, seconds, times
 
 NETWORK = "resnet50"
@@ -27,6 +32,8 @@ def pages() -> dict[str, str]:
         "generated/conventions.md": conventions(),
         "generated/convention-numbers.md": convention_numbers(),
         "generated/convention-switches.md": convention_switches(),
+        "generated/language-switches.md": language_switches(),
+        "generated/language-numbers.md": language_numbers(),
         "generated/switches.md": switches(),
         "generated/deviations.md": deviations(),
         "generated/distributions.md": distributions(),
@@ -47,10 +54,26 @@ def _convention(convention: Convention) -> str:
 
 
 def convention_switches() -> str:
-    """The value of every switch in every convention."""
-    rows = [[f"`{name}`", *(getattr(each, name) for each in CONVENTIONS)] for name in SWITCHES]
-    header = ["switch", *(f"`{name}`" for name in CONVENTIONS.names())]
+    """The value of every switch in which they differ, in every convention per sample."""
+    every = [each for each in CONVENTIONS if each.per == "sample"]
+    rows = [[f"`{name}`", *(getattr(each, name) for each in every)] for name in differing(every)]
+    header = ["switch", *(f"`{each.name}`" for each in every)]
     return table(header, rows, words=len(header))
+
+
+def language_switches() -> str:
+    """The value of every switch in which they differ, in every convention per token: one row per convention."""
+    names = differing(LANGUAGE_CONVENTIONS)
+    rows = [[f"`{each.name}`", *(getattr(each, name) for name in names)] for each in LANGUAGE_CONVENTIONS]
+    return table(["convention", *(f"`{name}`" for name in names)], rows, words=1 + len(names))
+
+
+def language_numbers() -> str:
+    """FLOPs per token of two language models under every convention that counts them."""
+    found = {name: count_conventions(name) for name in ("gpt2", "llama2_7b")}
+    names = [each.convention.name for each in next(iter(found.values())).counts]
+    rows = [[f"`{name}`", *(scaled(each.of(name).flops.dense, "FLOP") for each in found.values())] for name in names]
+    return table(["convention", *(f"`{name}`" for name in found)], rows)
 
 
 def switches() -> str:
@@ -78,7 +101,8 @@ def _link(function: object, words: str = "") -> str:
 
 def convention_numbers() -> str:
     """SWAT on ResNet-50 under every convention, and in which passes its remaining work is."""
-    found = {name: {target: _swat(name, target) for target in TARGETS} for name in CONVENTIONS.names()}
+    names = [each.name for each in conventions_of(load(NETWORK))]
+    found = {name: {target: _swat(name, target) for target in TARGETS} for name in names}
     rows = []
     for name, at in found.items():
         costs = at[TARGETS[0]].costs

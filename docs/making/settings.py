@@ -13,6 +13,7 @@ from swatcost.explorer.controls import EXPLORING
 from swatcost.exporting import EXPORTING
 from swatcost.planning.audit import AUDITING
 from swatcost.planning.comparison import COMPARING, COMPARING_NETWORKS
+from swatcost.planning.conventions import COUNTING
 from swatcost.planning.explanation import EXPLAINING
 from swatcost.planning.memory import MEASURING
 from swatcost.planning.run_plan import PLANNING
@@ -27,7 +28,8 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 SCOPES = {
     "sweep": SWEEPING, "solve": SOLVING, "compare": COMPARING, "compare, several models": COMPARING_NETWORKS,
-    "explain": EXPLAINING, "audit": AUDITING, "memory": MEASURING, "plan": PLANNING, "simulate": SIMULATING,
+    "explain": EXPLAINING, "audit": AUDITING, "conventions": COUNTING, "memory": MEASURING, "plan": PLANNING,
+    "simulate": SIMULATING,
     "study": STUDYING,
     "export": EXPORTING,
     "run": RUNNING, "validate": VALIDATING_OR_TIMING, "validate --time": TIMING,

@@ -12,7 +12,7 @@ import msgspec
 from swatcost.common.errors import SwatcostError
 from swatcost.common.profiles import Profiles
 from swatcost.devices import Device, Measured, Rates, TopkTimes
-from swatcost.network.layer import Name
+from swatcost.network.fields import Name
 
 _Size = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 _MAX_LANES = 64  # the lanes of a line are the bits of one machine word

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -26,6 +26,20 @@ def where(condition: Any, value: Any, otherwise: Any) -> Any:
     import numpy
 
     return numpy.where(condition, value, numpy.nan if otherwise is None else otherwise)
+
+
+def for_each(function: Callable[[float], float], value: Any) -> Any:
+    """What a function of one number gives for a number, a float, or for each element of an array.
+
+    >>> for_each(abs, -2)
+    2.0
+    """
+    if not hasattr(value, "shape"):
+        return float(function(value))
+    import numpy
+
+    found = [float(function(each)) for each in numpy.ravel(value).tolist()]
+    return numpy.array(found).reshape(numpy.shape(value))
 
 
 def any_of(condition: Any) -> bool:

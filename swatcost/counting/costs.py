@@ -86,3 +86,8 @@ class PassCosts:
     def training(self) -> Cost:
         """A training step: all three passes and recompute."""
         return self.forward + self.grad_input + self.grad_weight + self.recompute
+
+
+def per_token(cost: Cost, tokens: float) -> Cost:
+    """FLOPs per token, from MACs of a sample of so many tokens."""
+    return Cost(per_sample(FLOPS_PER_MAC * cost.dense, tokens), FLOPS_PER_MAC * cost.sparse / tokens)

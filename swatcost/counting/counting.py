@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from swatcost.counting.conventions import DEFAULT_ACT_SPARSITY, Convention
+from swatcost.counting.convention import DEFAULT_ACT_SPARSITY, Convention
 from swatcost.counting.costs import PassCosts
+from swatcost.counting.language import beside_layers, of_language_model
 from swatcost.methods import Phase
 from swatcost.network import Network
 from swatcost.sparsity import SparsityPlan
@@ -34,18 +35,29 @@ class Counting:
     def layers(self, network: Network, plan: SparsityPlan, phases: Sequence[Phase] | None = None) -> list[PassCosts]:
         """Each counted layer's cost over the traced batch [MACs]: the mean over `phases`, by default of the whole run.
 
-        The dense baseline is not reduced by the zeros that ReLU leaves.
+        The dense baseline is not reduced by the zeros that ReLU leaves. Raises SwatcostError if the convention cannot
+        count the network.
         """
         charged = self.default_act_sparsity * plan.asks_for_sparsity
         phases = self.convention.phases(plan, self.steps) if phases is None else phases
-        return [
+        costs = [
             self.convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=charged)
             for layer, sparsity in plan.by_layer(network)
         ]
+        return costs if self.convention.per == "sample" else of_language_model(self.convention, network, costs)
 
-    def total(self, network: Network, plan: SparsityPlan) -> PassCosts:
-        """The cost of the network [MACs per sample]."""
-        return summed(self.layers(network, plan), network, self.batch_size)
+    def beside_by_parameter(self, network: Network) -> dict[str, PassCosts]:
+        """The costs of parameters that the convention counts beside the layers [MACs per sample]."""
+        found = beside_layers(self.convention, network)
+        return {name: costs.per_sample(network.batch_size) for name, costs in found.items()}
+
+    def beside(self, network: Network) -> PassCosts:
+        """Their sum [MACs per sample]."""
+        return sum(self.beside_by_parameter(network).values(), PassCosts())
+
+    def total(self, network: Network, plan: SparsityPlan, phases: Sequence[Phase] | None = None) -> PassCosts:
+        """The cost of the network [MACs per sample]: the mean over `phases`, by default of the whole run."""
+        return summed(self.layers(network, plan, phases), network, self.batch_size) + self.beside(network)
 
     def stages(self, plan: SparsityPlan) -> Iterator[tuple[Phase, ...]]:
         """The run's phases in order; consecutive ones with the same sparsity are one stage, in which they alternate."""

@@ -6,7 +6,7 @@ from math import prod
 from typing import Literal
 
 from swatcost.common.registry import Registry
-from swatcost.counting.conventions import Convention
+from swatcost.counting.convention import Convention
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.methods import Method, Phase
 from swatcost.network import Network

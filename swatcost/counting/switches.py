@@ -13,14 +13,23 @@ class Value:
 
     words: str
     source: str
+    short: str = ""
 
 
 @dataclass(frozen=True)
 class Switch:
-    """One thing that a convention decides, as people call it, and what can be decided."""
+    """One thing that a convention decides, as people call it, and what can be decided.
+
+    `column` is the title, and a value's `short` its name, in narrow tables.
+    """
 
     title: str
     values: Mapping[str, Value]
+    column: str = ""
+
+    def short(self, value: str) -> str:
+        """A value's name in narrow tables."""
+        return self.values[value].short or value
 
     def check(self, value: object, name: str) -> None:
         """Raises ValueError unless the switch, whose name is given, has that value."""
@@ -38,6 +47,12 @@ FirstPadding = Literal["as run", "same"]
 Averaging = Literal["step by step", "closed form"]
 ExtraMacs = Literal["counted", "left out"]
 FirstInput = Literal["sparse", "dense"]
+Embedding = Literal["none", "positions", "parameters", "product"]
+Logits = Literal["product", "untied only", "three quarters"]
+OtherParameters = Literal["none", "once per token"]
+Attention = Literal["whole", "none", "half", "needed", "flash", "window", "softmax"]
+Recompute = Literal["as run", "left out", "whole forward"]
+Experts = Literal["active", "all"]
 
 SWITCHES: Mapping[str, Switch] = {
     "grad_input_resolution": Switch(
@@ -52,6 +67,7 @@ SWITCHES: Mapping[str, Switch] = {
                 "what autograd executes; Evci et al., appendix H: backward = 2 × forward",
             ),
         },
+        "grad_input",
     ),
     "grad_weight_resolution": Switch(
         "resolution of grad_weight",
@@ -62,6 +78,7 @@ SWITCHES: Mapping[str, Switch] = {
                 "what autograd executes; the rows of SWAT's Tables 2–5; Evci et al., appendix H",
             ),
         },
+        "grad_weight",
     ),
     "first_grad_input": Switch(
         "first layer's grad_input",
@@ -70,8 +87,11 @@ SWITCHES: Mapping[str, Switch] = {
                 "counts grad_input of every trained layer, also of the first, whose input needs no gradient",
                 "the rows of SWAT's Tables 2–5; Evci et al., appendix H",
             ),
-            "where needed": Value("counts grad_input only where a gradient is needed", "what autograd executes"),
+            "where needed": Value(
+                "counts grad_input only where a gradient is needed", "what autograd executes", "needed"
+            ),
         },
+        "first\ngrad_input",
     ),
     "grad_weight_sparsity": Switch(
         "what reduces grad_weight",
@@ -85,22 +105,26 @@ SWITCHES: Mapping[str, Switch] = {
                 "reduces grad_weight by the default activation sparsity for methods with sparse weights that make "
                 "nothing sparse there",
                 "SWAT, A.3",
+                "default",
             ),
             "weight sparsity": Value(
                 "reduces grad_weight by weight sparsity for methods that need only the gradients of active weights, "
                 "and not at all for others",
                 "Evci et al., appendix H",
+                "weights",
             ),
         },
+        "zeros in\ngrad_weight",
     ),
     "other_passes_sparsity": Switch(
         "what reduces forward and grad_input",
         {
             "method": Value("reduces forward and grad_input by all that the method makes sparse there", "SWAT, A.3"),
             "weight sparsity": Value(
-                "reduces forward and grad_input by weight sparsity only", "Evci et al., appendix H"
+                "reduces forward and grad_input by weight sparsity only", "Evci et al., appendix H", "weights"
             ),
         },
+        "zeros\nelsewhere",
     ),
     "bias_and_relu": Switch(
         "bias and ReLU",
@@ -110,36 +134,42 @@ SWITCHES: Mapping[str, Switch] = {
                 "counts half a MAC per output in each pass, whatever the sparsity, as if every layer had a bias and a "
                 "ReLU",
                 "Evci et al., appendix H: O = F · H · W FLOPs",
+                "1/2 MAC",
             ),
             "half a MAC per output, depthwise per position": Value(
                 "counts half a MAC per output in each pass, whatever the sparsity, but for a depthwise convolution one "
                 "output per position: H · W, not F · H · W",
                 "the public code of Evci et al., which counts a depthwise kernel of R × S × F × 1 as one filter",
+                "1/2, depth",
             ),
         },
+        "bias,\nReLU",
     ),
     "first_padding": Switch(
         "padding of the first and of strided depthwise convolutions",
         {
-            "as run": Value("counts the outputs that these convolutions have", "the network itself"),
+            "as run": Value("counts the outputs that these convolutions have", "the network itself", "run"),
             "same": Value(
                 "pads the input of the first convolution, and of strided depthwise ones, and then counts the output as "
                 "'same': 230 / 2 = 115 rows for ResNet-50's first",
                 "the public code of Evci et al., which counts Keras networks: a layer of its own pads these inputs",
             ),
         },
+        "padding",
     ),
     "average": Switch(
         "average over training",
         {
             "step by step": Value(
-                "averages the steps of the run as the algorithm takes them", "the methods' algorithms"
+                "averages the steps of the run as the algorithm takes them", "the methods' algorithms", "steps"
             ),
             "closed form": Value(
                 "averages the steps of the run by the closed form of the method's authors where they have one",
                 "Evci et al., appendix H and public code",
+                "closed",
             ),
         },
+        "average",
     ),
     "extra_macs": Switch(
         "extra MACs of the method",
@@ -149,6 +179,7 @@ SWITCHES: Mapping[str, Switch] = {
                 "leaves out work that a method adds of its own", "Evci et al., appendix H, which has none"
             ),
         },
+        "extra\nMACs",
     ),
     "first_input": Switch(
         "first input in activation reduction (Act ↓)",
@@ -160,6 +191,128 @@ SWITCHES: Mapping[str, Switch] = {
                 "takes the first layer's input as dense in Act ↓ where the layer is dense", "what is computed"
             ),
         },
+        "input in\nAct ↓",
+    ),
+    "embedding": Switch(
+        "embeddings",
+        {
+            "none": Value(
+                "counts no embedding: a row is looked up", "what is executed; Narayanan et al. 2021, appendix"
+            ),
+            "positions": Value(
+                "counts every parameter of embeddings once per token in each pass, but for those of the tokens",
+                "N without the tokens' embedding, in the public code of lingua and torchtitan",
+                "positions",
+            ),
+            "parameters": Value(
+                "counts every parameter of embeddings once per token in each pass; one that is the output layer's "
+                "weight, too, is counted there",
+                "6 · N; the public code of llm-foundry",
+                "all",
+            ),
+            "product": Value(
+                "counts the tokens' embedding as a product with one-hot vectors, also where it is the output layer's "
+                "weight, and no other embedding",
+                "Hoffmann et al. 2022, appendix F",
+                "one-hot",
+            ),
+        },
+        "embedding",
+    ),
+    "logits": Switch(
+        "output layer (logits)",
+        {
+            "product": Value(
+                "counts the output layer as any other", "what is executed; Narayanan et al. 2021, appendix"
+            ),
+            "untied only": Value(
+                "leaves out the output layer where its weight is the tokens' embedding, which N is without",
+                "the public code of transformers and lingua",
+                "untied",
+            ),
+            "three quarters": Value(
+                "counts three quarters of the output layer unless activations are recomputed: the formula for "
+                "recomputing, with V / (16 · L · h), without recomputing",
+                "the public code of GPT-NeoX; Narayanan et al. 2021 have 16 with recomputing and 12 without",
+                "3/4",
+            ),
+        },
+        "logits",
+    ),
+    "other_parameters": Switch(
+        "norms, biases and other parameters",
+        {
+            "none": Value("counts weights of products only", "what is multiplied as matrices"),
+            "once per token": Value(
+                "counts each parameter that is neither a weight of a product nor an embedding, such as those of norms "
+                "and biases, once per token in each pass",
+                "6 · N, where N counts every parameter",
+                "in N",
+            ),
+        },
+        "norms",
+    ),
+    "attention": Switch(
+        "products of two activations (attention)",
+        {
+            "whole": Value(
+                "counts products of two activations in full, whatever is masked",
+                "12 · L · h · s; Chowdhery et al. 2022, appendix B",
+            ),
+            "none": Value("counts no product of two activations", "6 · N"),
+            "half": Value(
+                "counts half of causal attention", "the public code of Megatron-LM, and of MaxText since 2025", "half"
+            ),
+            "needed": Value(
+                "counts the pairs of a query and a key that no causal mask and no sliding window excludes: (s + 1) / 2 "
+                "keys per query where it is causal",
+                "the definition of causal attention; kernels compute whole blocks, hence slightly more",
+            ),
+            "flash": Value(
+                "counts half of causal attention, and its backward pass as 2.5 times its forward pass, as "
+                "FlashAttention computes scores again",
+                "Dao 2023, Section 4.1; the public code of lingua",
+            ),
+            "window": Value(
+                "counts for each query as many keys as its sliding window holds, whatever else is masked",
+                "the public code of nanochat",
+            ),
+            "softmax": Value(
+                "counts products of two activations in full, and 3 FLOPs for the softmax of each score in each pass",
+                "Hoffmann et al. 2022, appendix F",
+            ),
+        },
+        "attention",
+    ),
+    "recompute": Switch(
+        "recomputed activations",
+        {
+            "as run": Value("counts what activation checkpointing computes again", "what is executed"),
+            "left out": Value(
+                "leaves out what activation checkpointing computes again",
+                "model FLOPs utilisation: Chowdhery et al. 2022, appendix B",
+            ),
+            "whole forward": Value(
+                "counts the whole forward pass again if activation checkpointing computes any of it again",
+                "the public code of llm-foundry: 4 / 3",
+            ),
+        },
+        "recompute",
+    ),
+    "experts": Switch(
+        "experts, and weights that other rows than tokens meet",
+        {
+            "active": Value(
+                "counts each weight for the rows that it meets: of a mixture's experts, those that are active",
+                "what is executed",
+            ),
+            "all": Value(
+                "counts each weight once per token: all experts of a mixture, and a weight that several layers share "
+                "once",
+                "6 · N, where N counts every parameter",
+            ),
+        },
+        "experts",
     ),
 }
 """Every switch by the name of its field of a `Convention`, in the order in which `swatcost explain` turns them."""

@@ -13,7 +13,7 @@ from swatcost.common.profiles import Profiles
 from swatcost.common.registry import nearest
 from swatcost.devices.kernels import Kernel
 from swatcost.devices.operations import OperationTimes, Peak, PositiveCount, PositiveSeconds, Rate, StreamTimes
-from swatcost.network.layer import Name
+from swatcost.network.fields import Name
 
 Residual = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 

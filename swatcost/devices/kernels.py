@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 from swatcost.devices.operations import OperationKind, PositiveCount, ProductPrecision
-from swatcost.network.layer import Name
+from swatcost.network.fields import Name
 
 Density = Annotated[float, msgspec.Meta(ge=1e-9, le=1)]
 Ratio = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]

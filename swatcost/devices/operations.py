@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from swatcost.network.layer import LARGEST, Name
+from swatcost.network.fields import LARGEST, Name
 from swatcost.network.passes import Pass
 
 PositiveSeconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]

@@ -121,6 +121,11 @@ def _notes(estimate: Estimate, found: Sequence[Workload], left_out: Sequence[str
         notes.append(
             "Backward passes are products over unfolded windows, which hides that windows overlap in the input."
         )
+    if any(each.in_pass == "grad_weight" for each in found) and estimate.plan.method.weight_gradient == "active":
+        notes.append(
+            f"{estimate.plan.method.name} needs the gradients of some weights only, which a density of an operand does "
+            "not express: grad_weight computes all."
+        )
     if len(estimate.plan.phases(estimate.steps)) > 1:
         notes.append(f"{estimate.plan.method.name} changes over a run: densities are those at the target sparsity.")
     if estimate.plan.method.added:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from math import prod
 
-from swatcost.counting.conventions import Convention
+from swatcost.counting import Convention
 from swatcost.counting.costs import Cost
 from swatcost.memory.saved_storages import SavedStorage, saved_storages
 from swatcost.network import Network

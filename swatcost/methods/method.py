@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from swatcost.common.elementwise import any_of
+from swatcost.common.elementwise import any_of, for_each
 from swatcost.common.errors import SwatcostError
 from swatcost.common.frozen_mapping import FrozenMapping
 from swatcost.methods.added_work import NOTHING, Added, OffStep
@@ -20,8 +20,8 @@ from swatcost.methods.phase import Phase, Schedule, TargetSchedule, constant
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 
-WeightSet = Callable[[Any], Any]
-"""Sparsity of the trained set of weights [-], or an array → that of another set."""
+WeightSet = Callable[[float], float]
+"""Sparsity of the trained set of weights [-] → that of another set."""
 
 Shape = tuple[int, ...]
 
@@ -55,8 +55,7 @@ class Method:
     that the trained model is dense although the run's phases were sparse.
 
     `weight_sets` are functions from the sparsity of the trained weights to that of another set: of the weights that
-    forward or grad_input read, or, as grad_weight's, of those that get a gradient. They are arithmetic, so that
-    they take arrays too, and dense stays dense: 0 gives 0.
+    forward or grad_input read, or, as grad_weight's, of those that get a gradient. Dense stays dense: 0 gives 0.
 
     `extra_macs` is work [MACs] that it adds to a layer's forward pass, `added` what it adds to a layer in every
     pass; `merges` says that the trained model is without it. Both are for the layers that are sparse, or for all if
@@ -113,6 +112,8 @@ class Method:
             raise ValueError(f"{self.name}: it has a schedule and a target_schedule, give one")
         if not math.isclose(sum(phase.share for phase in self.phases(1000, _SOME_TARGET)), 1):
             raise ValueError(f"{self.name}: the shares of its schedule's phases do not add up to 1")
+        if strange := [str(each) for each in self.weight_sets if each not in PASSES]:
+            raise ValueError(f"{self.name}: sets of weights for {', '.join(strange)}: give {' or '.join(PASSES)}")
         for each, of in self.weight_sets.items():
             reads = self.weight_gradient == "active" if each == "grad_weight" else "weight" in self.sparse[each]
             if not reads:
@@ -196,7 +197,7 @@ class Method:
         """
         if in_pass not in self.weight_sets:
             return weight
-        found = self.weight_sets[in_pass](weight)
+        found = for_each(self.weight_sets[in_pass], weight)
         if any_of((found < 0) | (found >= 1)):
             raise SwatcostError(
                 f"method {self.name!r}: at this weight sparsity its set of weights for {in_pass} would have a sparsity "

@@ -1,5 +1,6 @@
 """The contents of a trace: a network as plain data, without torch."""
 
+from swatcost.network.attention import Attention, Embedding
 from swatcost.network.batches import batch_is_identifiable
 from swatcost.network.layer import Layer, Symbols, first_uses
 from swatcost.network.network import (
@@ -15,7 +16,7 @@ from swatcost.network.network import (
 from swatcost.network.tensors import Accumulation, Movement, SavedTensor, StepTensors, Storage, Timeline
 
 __all__ = [
-    "SCHEMA", "Accumulation", "Buffer", "Layer", "Movement", "Network", "Parameter", "SavedTensor", "StepTensors",
-    "Storage", "Symbols", "Timeline", "Uncounted", "Variation", "batch_is_identifiable", "first_uses", "parse_network",
-    "read_network",
+    "SCHEMA", "Accumulation", "Attention", "Buffer", "Embedding", "Layer", "Movement", "Network", "Parameter",
+    "SavedTensor", "StepTensors", "Storage", "Symbols", "Timeline", "Uncounted", "Variation", "batch_is_identifiable",
+    "first_uses", "parse_network", "read_network",
 ]  # fmt: skip

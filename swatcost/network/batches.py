@@ -10,7 +10,7 @@ def without_dim(shape: tuple[int, ...], dim: int | None) -> tuple[int, ...]:
     return shape if dim is None else shape[:dim] + shape[dim + 1 :]
 
 
-def per_sample(total: float, batch_size: int) -> float:
+def per_sample(total: float, batch_size: float) -> float:
     """A batch's total per sample: an exact integer where it divides evenly."""
     return total // batch_size if total % batch_size == 0 else total / batch_size
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
-from swatcost.network.layer import Name
+from swatcost.network.fields import Name
 
 AUTOCASTS: Mapping[str, tuple[str, Literal["cuda", "cpu"]]] = {
     "amp": ("bfloat16", "cuda"),

@@ -9,12 +9,9 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-LARGEST = 2**53  # floats represent every integer up to here
-Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
-# One line, no control characters, none that turn the direction of writing or cannot be seen.
-_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-Name = Annotated[str, msgspec.Meta(pattern=f"^[^{_UNPRINTABLE}]*$")]
+from swatcost.network.attention import Attention
+from swatcost.network.fields import LARGEST, Name, Natural, Positive
+
 _PART = re.compile(r"\[(\d+):(\d+)\]$")
 Shape = tuple[Positive, ...]
 LayerKind = Literal[
@@ -74,7 +71,8 @@ class Layer:
     checkpointing runs the layer again. `per_step` says that its work does not grow with the batch, because none of its
     operands depends on the network's inputs: a spectral norm, a merged adapter, a kernel mixed from parameters.
     `real_products` is the number of products of real numbers in one product of the layer's numbers: 4 if its input and
-    weight are complex, 2 if one of them is.
+    weight are complex, 2 if one of them is. `attention` is what an attention kernel that executes the product is told;
+    None for other products, and in older traces.
 
     Raises ValueError if the fields contradict each other.
     """
@@ -98,12 +96,15 @@ class Layer:
     per_step: bool = False
     custom_macs: tuple[Natural, Natural] = (0, 0)
     real_products: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
+    attention: Attention | None = None
 
     def __post_init__(self) -> None:
         if max(prod(self.input_shape), prod(self.output_shape), self.weight_elements) > LARGEST:
             raise ValueError(f"{self.name}: its tensors have more than 2^53 elements")
         if self.kind != "custom" and self.custom_macs != (0, 0):
             raise ValueError(f"{self.name}: only a custom layer has custom_macs, not a {self.kind} layer")
+        if self.attention is not None and not self.is_product:
+            raise ValueError(f"{self.name}: only a product is part of attention, not a {self.kind} layer")
         if self.kind in ("conv", "transposed_conv"):
             self._check_conv()
         elif self.kind == "linear":

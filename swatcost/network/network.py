@@ -15,9 +15,11 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.files import write_atomically
 from swatcost.common.reading import LARGEST_JSON, json_of, read, typed
 from swatcost.common.result import Result
+from swatcost.network.attention import Embedding
 from swatcost.network.batches import batch_is_identifiable, per_sample, without_dim
 from swatcost.network.conditions import IN_LOSS, OF_ONE_SIZE, Conditions
-from swatcost.network.layer import LARGEST, Layer, Name, Natural, Positive, first_uses, parameter_of
+from swatcost.network.fields import LARGEST, Name, Natural, Positive
+from swatcost.network.layer import Layer, first_uses, parameter_of
 from swatcost.network.tensors import Movement, SavedTensor, StepTensors, Storage, Timeline
 
 SCHEMA: Literal["swatcost.trace/3"] = "swatcost.trace/3"
@@ -100,6 +102,7 @@ class Network(Result):
     step, its autocast and what was checkpointed. `amp` has the tensors of the same step under autocast, where it was
     traced too, and `layer_inputs`, if there are any, are the storages of the layers' inputs instead of their own.
     `movements` are the operations of the step that multiply no tensors, such as normalisations; older traces have none.
+    `embeddings` are the tables of which the forward pass looks up rows; older traces, which do not say, have None.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -128,6 +131,7 @@ class Network(Result):
     amp: StepTensors | None = None
     layer_inputs: tuple[Natural, ...] = ()
     movements: tuple[Movement, ...] = ()
+    embeddings: tuple[Embedding, ...] | None = None
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -146,6 +150,9 @@ class Network(Result):
                     raise ValueError(f"{layer.name}: no parameter is called {name!r}")
             if layer.is_weight_layer and not layer.weight.startswith("("):
                 self._check_weight(layer, known)
+        for table in self.embeddings or ():
+            if table.parameter not in known:
+                raise ValueError(f"no parameter is called {table.parameter!r}, of which rows are looked up")
         along = self.batch_size > 1 and self.batch_dim is not None
         if along and not any(self.batch_size in shape for shape in self.input_shapes):
             raise ValueError(f"no input of {self.input_shapes} holds a batch of {self.batch_size}")
@@ -216,6 +223,16 @@ class Network(Result):
         shapes = [each.shape for each in self.parameters] + [each.shape for each in self.buffers]
         shapes += [without_dim(shape, self.batch_dim) for shape in self.input_shapes]
         return batch_is_identifiable(self.batch_size, [size for shape in shapes for size in shape])
+
+    @cached_property
+    def tokens(self) -> int | None:
+        """Tokens in the traced batch, if the inputs are tokens: whole numbers of shape (samples, positions), or so.
+
+        They are the first of the inputs that is a matrix of whole numbers. None if there is none.
+        """
+        given = zip(self.input_shapes, self.storages[: self.timeline.inputs], strict=False)
+        sizes = (prod(shape) for shape, held in given if len(shape) == 2 and not held.float_bytes)
+        return next(sizes, None) if self.timeline.inputs == len(self.input_shapes) else None
 
     def sample_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A traced shape for one sample: without the batch dimension, or divided by it where it was folded in.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from swatcost.network.layer import Name, Natural, Positive
+from swatcost.network.fields import Name, Natural, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from swatcost.planning.audit import Audit, audit
 from swatcost.planning.comparison import Comparison, NetworkComparison, compare, compare_networks
+from swatcost.planning.conventions import Conventions, conventions
 from swatcost.planning.difference import Difference, difference
 from swatcost.planning.explanation import Explanation, explain
 from swatcost.planning.memory import MemoryReport, memory_of
@@ -11,7 +12,7 @@ from swatcost.planning.summary import Summary, summary
 from swatcost.planning.sweep import sweep
 
 __all__ = [
-    "Audit", "Comparison", "Difference", "Explanation", "MemoryReport", "NetworkComparison", "RunPlan", "Solution",
-    "Summary", "audit", "compare", "compare_networks", "difference", "explain", "memory_of", "plan_run", "solution",
-    "solve", "summary", "sweep",
+    "Audit", "Comparison", "Conventions", "Difference", "Explanation", "MemoryReport", "NetworkComparison", "RunPlan",
+    "Solution", "Summary", "audit", "compare", "compare_networks", "conventions", "difference", "explain", "memory_of",
+    "plan_run", "solution", "solve", "summary", "sweep",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import CONVENTIONS, Convention
 from swatcost.counting.deviations import Deviation
+from swatcost.counting.language import why_not
 from swatcost.counting.switches import SWITCHES
 from swatcost.estimate import plan_of
 from swatcost.methods import METHODS
@@ -81,9 +82,12 @@ class Counted:
     convention: Convention
 
 
-def conventions_to_try(stated: Convention | None) -> list[Counted]:
-    """The stated convention, or all, then each with one switch turned, and with two; one way of counting only once."""
-    bases = [stated] if stated is not None else list(CONVENTIONS)
+def conventions_to_try(stated: Convention | None, network: Network) -> list[Counted]:
+    """The stated convention, or all that can count the network, then each with one switch turned, and with two.
+
+    One way of counting comes only once.
+    """
+    bases = [stated] if stated is not None else [each for each in CONVENTIONS if why_not(each, network) is None]
     found: list[Counted] = []
     seen: set[Convention] = set()
     for turned in range(3):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy
 
-from swatcost.counting import Convention, Counting, PassCosts
+from swatcost.counting import Convention, Counting, PassCosts, summed
 from swatcost.counting.deviations import DEVIATIONS
+from swatcost.counting.language import of_language_model
 from swatcost.memory import activation_reduction
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network
@@ -83,7 +84,7 @@ class Space:
         found: dict[tuple[Assumptions, Bases], Candidates] = {}
         changing: set[Assumptions] = set()
         given: set[tuple[Any, ...]] = set()
-        for counted in conventions_to_try(self.convention):
+        for counted in conventions_to_try(self.convention, self.network):
             switches = [each for each in counted.assumptions if each.kind == "switch"]
             if len(switches) > 1 and any(counted.assumptions - {each} not in changing for each in switches):
                 continue
@@ -141,20 +142,23 @@ class Space:
         """Each setting's costs with the first sets of choices, then the same without default activation sparsity."""
         found = []
         for place, counting in enumerate(self._countings if taken else ()):
-            method = self.settings[place].method
+            setting, plan = self.settings[place], self.planned[0].plans[place]
             charged: Any = numpy.repeat([counting.default_act_sparsity, 0.0], taken)
-            counted = (
-                times
-                * convention.count(
-                    layer,
-                    method,
-                    sparsity,
-                    phases=convention.phases(method, counting.steps),
-                    default_act_sparsity=charged,
-                )
-                for layer, sparsity, times in self._layers(place, taken, bool(convention.formulas))
+            count = partial(
+                convention.count,
+                method=setting.method,
+                phases=convention.phases(plan, counting.steps),
+                default_act_sparsity=charged,
             )
-            found.append(sum(counted, PassCosts()))
+            if convention.per == "token":
+                costs = [count(layer, sparsity=sparsity) for layer, sparsity in self._in_order(place, taken)]
+                within = of_language_model(convention, self.network, costs)
+                beside = counting.under(convention).beside(self.network)
+                found.append(summed(within, self.network, setting.batch_size) + beside)
+            else:
+                layers = self._layers(place, taken, bool(convention.formulas))
+                counted = (times * count(layer, sparsity=sparsity) for layer, sparsity, times in layers)
+                found.append(sum(counted, PassCosts()))
         return found
 
     @cached_property
@@ -183,6 +187,11 @@ class Space:
                 )
             self._merged[key] = list(merged.values())
         return self._merged[key]
+
+    def _in_order(self, place: int, taken: int) -> list[tuple[Layer, LayerSparsity]]:
+        """Every counted layer of a setting with the first sets of choices, twice, as arrays."""
+        plans = [each.plans[place].by_layer(self.network) for each in self.planned[:taken]] * 2
+        return [(alike[0][0], _side_by_side([sparsity for _, sparsity in alike])) for alike in zip(*plans, strict=True)]
 
     @cached_property
     def _merged(self) -> dict[tuple[int, int, bool], list[tuple[Layer, LayerSparsity, float]]]:

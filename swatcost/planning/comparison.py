@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Unpack
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import Named, Registry, nearest
 from swatcost.common.result import Result
-from swatcost.counting import CONVENTIONS, Convention, PassCosts
+from swatcost.counting import CONVENTIONS, Convention, PassCosts, conventions_of
 from swatcost.counting.costs import AGREEMENT
 from swatcost.estimate import Estimate, estimate_setting, under
 from swatcost.loading import counted_network
@@ -122,7 +122,7 @@ def compare(
     conventions: Iterable[str | Convention] | None = None,
     **settings: Unpack[Settings],
 ) -> Comparison:
-    """Estimates methods under conventions, all of them unless some are selected.
+    """Estimates methods under conventions, all of them unless some are selected, of conventions those per sample.
 
     settings are those of `estimate`, as `COMPARING` has them. `convention` is by default the first, and `method` is
     rigl, or the first that makes anything sparse. A method that cannot reach the target is named with the reason.
@@ -132,14 +132,15 @@ def compare(
     """
     asked = COMPARING.given(settings)
     chosen_methods = _selected(METHODS, methods, asked.get("method"))
-    chosen_conventions = _selected(CONVENTIONS, conventions, asked.get("convention"))
+    network = counted_network(network)
+    chosen_conventions = _selected(CONVENTIONS, conventions, asked.get("convention"), conventions_of(network))
     sparse = [name for name, each in chosen_methods.items() if any(each.sparse.values())]
     usual = COMPARING.defaults["method"]
     first = usual if usual in chosen_methods else next(iter([*sparse, *chosen_methods]))
     method = METHODS.choose(asked.get("method", first))
     convention = CONVENTIONS.choose(asked.get("convention", next(iter(chosen_conventions))))
     asked |= {"method": method, "convention": convention}
-    estimates, refused = _of_methods(counted_network(network), asked, chosen_methods, chosen_conventions)
+    estimates, refused = _of_methods(network, asked, chosen_methods, chosen_conventions)
     if method.name in refused:
         raise SwatcostError(refused[method.name])
     return Comparison(
@@ -186,14 +187,21 @@ def _named_once(networks: Sequence[Network]) -> Sequence[Network]:
     return networks
 
 
-def _selected(registry: Registry[T], names: Iterable[str | T] | None, chosen: str | T | None = None) -> dict[str, T]:
-    """What is selected of a registry, by name and in the order given; if nothing is, all, and what was chosen.
+def _selected(
+    registry: Registry[T],
+    names: Iterable[str | T] | None,
+    chosen: str | T | None = None,
+    usual: Iterable[T] | None = None,
+) -> dict[str, T]:
+    """What is selected of a registry, by name and in the order given; if nothing is, the usual, and what was chosen.
+
+    All are usual unless some are given.
 
     Raises SwatcostError for unknown and repeated names, and if something was chosen that is not selected.
     """
     one = None if chosen is None else registry.choose(chosen)
     if names is None:
-        return {each.name: each for each in [*registry, *([one] if one else [])]}
+        return {each.name: each for each in [*(registry if usual is None else usual), *([one] if one else [])]}
     found: dict[str, T] = {}
     for each in [names] if isinstance(names, str) or not isinstance(names, Iterable) else names:
         member = registry.choose(each)

@@ -11,7 +11,7 @@ import msgspec
 from swatcost.common.errors import SwatcostError
 from swatcost.common.reading import LARGEST_JSON, Amount, Share, json_of, read, read_bytes
 from swatcost.common.result import Result
-from swatcost.network.layer import LARGEST
+from swatcost.network.fields import LARGEST
 from swatcost.network.passes import PASSES
 
 _SETTINGS = (

@@ -129,7 +129,8 @@ def _turned(one: Convention, other: Convention) -> Iterator[tuple[str, str, str,
 
     Formulas of `other` come first and formulas of `one` go last: what they replace is then no step of its own.
     """
-    now = replace(one, name=f"between {one.name} and {other.name}")
+    per = one.per if one.per == other.per else "token"  # the same count, in which the switches of tokens matter
+    now = replace(one, name=f"between {one.name} and {other.name}", per=per)
     has_own, gets_own = _has_formulas(one), _has_formulas(other)
     own: dict[str, Any] = {"formulas": other.formulas, "own_density": other.own_density}
     differ = any(getattr(one, name) != value for name, value in own.items())

@@ -1,7 +1,8 @@
 """An estimate by module: the tree of modules that a trace's names spell out, and what each module's share is.
 
 A trace knows modules by the qualified names of its layers and parameters. MACs are with the module that executes them,
-parameters with the module that owns them, each once; so every level of the tree adds up to the network.
+parameters with the module that owns them, each once, and so are MACs that a convention counts of parameters: every
+level of the tree adds up to the network.
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ def module_tree(estimate: Estimate) -> ModuleTotals:
         entering = network.input_elements(each.layer, estimate.batch_size) if each.layer.is_weight_layer else 0.0
         masked = entering * each.sparsity.activation
         own.add(places.of(each.layer.name), input_elements=entering, masked_elements=masked, costs=each.costs)
+    for name, costs in estimate.counting.beside_by_parameter(network).items():
+        own.add(places.owner(name), costs=costs)
     for name, saved in saved_by_module(network, estimate.plan, estimate.batch_size).items():
         own.add(places.of(name), saved=saved)
     return _Growing(network, own.totals(), places).module("", network.name)

@@ -5,7 +5,6 @@ from functools import cached_property
 from math import ceil, prod
 
 from swatcost.common.result import Result
-from swatcost.counting import summed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.counting.two_four import TwoFour, two_four
 from swatcost.estimate import Estimate
@@ -287,7 +286,7 @@ class RunPlan(Result):
         for phases in found.counting.stages(found.plan):
             share = sum(each.share for each in phases)
             whole = [replace(each, share=each.share / share) for each in phases]
-            costs = summed(found.counting.layers(found.network, found.plan, whole), found.network, found.batch_size)
+            costs = found.counting.total(found.network, found.plan, whole)
             moments.append(
                 Moment(
                     begin=begin,

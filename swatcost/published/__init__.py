@@ -23,7 +23,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 from swatcost.common.errors import MissingPackageError
-from swatcost.counting import CONVENTIONS
+from swatcost.counting import CONVENTIONS, conventions_of
 from swatcost.distributions.tables import read_table
 from swatcost.estimate import Estimate, estimate, under
 from swatcost.loading.load import load
@@ -162,11 +162,14 @@ def _counted(cell: Cell) -> dict[str, Any]:
     if row == "*":
         quantity, own = OVER_ALL_ROWS[cell.quantity], "swat"
         return {
-            "by_convention": {name: quantity(_all_rows(name)) for name in CONVENTIONS.names()},
+            "by_convention": {
+                each.name: quantity(_all_rows(each.name)) for each in conventions_of(_network("resnet50", None))
+            },
             "own_convention": own,
         }
+    every = conventions_of(estimate_of(row).network)
     return {
-        "by_convention": {name: QUANTITIES[cell.quantity](_under(row, name)) for name in CONVENTIONS.names()},
+        "by_convention": {each.name: QUANTITIES[cell.quantity](_under(row, each.name)) for each in every},
         "own_convention": estimate_of(row).convention.name,
     }
 

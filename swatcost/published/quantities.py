@@ -41,15 +41,32 @@ QUANTITIES: dict[str, Callable[[Estimate], float]] = {
     "topk_ms": lambda of: 1e3 * of.topk_seconds,
     "topk_weight_ms": lambda of: 1e3 * of.device.topk.weights.seconds,
     "topk_activation_ms": lambda of: 1e3 * of.device.topk.activations.seconds,
+    "forward_flops": lambda of: FLOPS_PER_MAC * of.costs.forward.dense,
+    "training_flops": lambda of: FLOPS_PER_MAC * of.costs.training.dense,
+    "logits_forward_flops": lambda of: _forward_flops(of, -1),
+    "blocks_forward_flops": lambda of: FLOPS_PER_MAC * of.costs.forward.dense - _forward_flops(of, -1),
 }
 COUNTED = frozenset(
     {
         "training_reduction", "training_flops_ratio", "inference_reduction", "activation_reduction",
         "speedup_of_rounded", "dense_test_gflops", "dense_train_eflops", "test_ratio", "train_ratio",
-        "backward_over_forward", "least_activation_reduction", "most_activation_reduction",
+        "backward_over_forward", "least_activation_reduction", "most_activation_reduction", "forward_flops",
+        "training_flops",
     }
 )  # fmt: skip
 """Quantities that depend on the convention."""
+
+
+def _forward_flops(of: Estimate, place: int) -> float:
+    return FLOPS_PER_MAC * of.layers[place].costs.forward.dense
+
+
+def _of_layer(place: int) -> Callable[[Estimate], float]:
+    return lambda of: _forward_flops(of, place)
+
+
+for _place, _name in enumerate(("kqv", "scores", "values", "projection", "mlp_up", "mlp_down")):  # of a block of GPT-2
+    QUANTITIES[f"{_name}_forward_flops"] = _of_layer(_place)
 
 
 def _backward_over_forward(costs: PassCosts) -> float:

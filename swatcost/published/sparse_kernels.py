@@ -13,7 +13,7 @@ import msgspec
 from swatcost.devices import device_names, load_device
 from swatcost.devices.kernels import Density, KernelPass, Ratio
 from swatcost.devices.operations import OperationKind, PositiveCount
-from swatcost.network.layer import Name
+from swatcost.network.fields import Name
 from swatcost.published.cell import lines
 
 

@@ -41,6 +41,8 @@ def runnable(
     torch.manual_seed(seed)
     if model in ZOO:
         entry = ZOO[model]
+        if entry.input_dtype is not None:
+            raise SwatcostError(f"{model} takes tokens, but what is run are images: name a network that takes those")
         try:
             module = entry.build(classes)
         except (RuntimeError, OverflowError, TypeError) as error:

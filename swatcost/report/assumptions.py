@@ -3,7 +3,9 @@
 Those that may change a decision are caveats, which every terminal shows.
 """
 
+from swatcost.counting.convention import Convention
 from swatcost.counting.conventions import EXACT
+from swatcost.counting.switches import SWITCHES
 from swatcost.estimate import Estimate
 from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
@@ -29,8 +31,8 @@ def counting(estimate: Estimate) -> list[str]:
     sentences = [
         "1 MAC = 2 FLOPs, counted in conv and linear layers "
         + ("and products of activations only: no " if products else "only: no ")
-        + ("bias, activation function, " if estimate.convention.bias_and_relu == "none" else "")
-        + "batch normalisation, pooling, optimizer or Top-K.",
+        + _no_bias(estimate.convention)
+        + "pooling, optimizer or Top-K.",
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
         *([] if estimate.convention is EXACT else [f"Convention {EXACT.name}: {EXACT.title}."]),
     ]
@@ -50,8 +52,7 @@ def counting(estimate: Estimate) -> list[str]:
         macs = sum(each.costs.training.dense for each in products)
         sentences.append(
             f"Products of two activations, as in attention, are {percent(macs / estimate.costs.training.dense)} of "
-            "dense training. They stay dense and are counted in full, both operands' gradients in grad_input: causal "
-            "masks save nothing, and what fused attention recomputes is left out."
+            f"dense training. They stay dense, both operands' gradients in grad_input. {_attention(estimate)}"
         )
     if customs:
         sentences.append(
@@ -90,6 +91,32 @@ def counting(estimate: Estimate) -> list[str]:
     return sentences
 
 
+def _no_bias(convention: Convention) -> str:
+    if convention.other_parameters == "once per token":
+        return "activation function, "
+    return ("bias, activation function, " if convention.bias_and_relu == "none" else "") + "batch normalisation, "
+
+
+def _attention(estimate: Estimate) -> str:
+    """What the convention makes of products of two activations, and what the trace does not say of them."""
+    if estimate.convention.attention == "whole":
+        return "They are counted in full: causal masks save nothing, and what fused attention recomputes is left out."
+    value = SWITCHES["attention"].values[estimate.convention.attention]
+    return " ".join([f"The convention {value.words}.", *not_told(estimate.network)])
+
+
+def not_told(network: Network) -> list[str]:
+    """What the trace does not say of products of two activations, in a sentence."""
+    products = [each for each in network.counted_layers if each.is_product]
+    unknown = sum(each.attention is None or each.attention.causal is None for each in products)
+    if not unknown:
+        return []
+    return [
+        f"The trace does not say of {unknown} of {len(products)} products of activations whether they are causal, as "
+        "no attention kernel executes them or a mask of unknown values decides: they count in full or not at all."
+    ]
+
+
 def _batch(network: Network) -> list[str]:
     """Where the samples of the traced inputs are, if that is assumed or unusual."""
     samples = f"{network.batch_size} sample{'s' * (network.batch_size != 1)}"
@@ -116,9 +143,12 @@ def _far_from_executed(estimate: Estimate) -> bool:
 def _what_counts_more(estimate: Estimate) -> str:
     """Which layer and pass a convention counts most beyond what is executed."""
     excess, layer, in_pass = max(
-        (cost.dense - each.exact.by_pass()[name].dense, each.layer.name, name)
-        for each in estimate.layers
-        for name, cost in each.costs.by_pass().items()
+        *(
+            (cost.dense - each.exact.by_pass()[name].dense, each.layer.name, name)
+            for each in estimate.layers
+            for name, cost in each.costs.by_pass().items()
+        ),
+        *((cost.dense, "parameters beside these layers", name) for name, cost in estimate.beside.by_pass().items()),
     )
     ratio = estimate.costs.training.dense / estimate.exact.training.dense
     return Caveat(
@@ -152,6 +182,8 @@ def _memory(estimate: Estimate) -> list[str]:
         gradients = {"all": "dense", "active": "those of active weights", "none": "those of weights that train"}[
             plan.method.weight_gradient
         ]
+        if "grad_weight" in plan.method.weight_sets:
+            gradients = "those of the weights that get one"
         sentences.append(f"Sparse bytes are those of non-zero values, without indices; gradients are {gradients}.")
     return sentences + masked_tensors(estimate)
 

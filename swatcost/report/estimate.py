@@ -133,6 +133,7 @@ def summary(estimate: Estimate) -> list[Figure]:
         beside = "per sample" + ("" if counted_exactly else f" ({scaled(exact.dense, 'MAC')} under exact)")
         return [
             Figure("training", scaled(training.dense, "MAC"), beside),
+            *_per_token(estimate),
             Figure("inference", scaled(inference.dense, "MAC"), "per sample"),
             Figure("dense step", seconds(estimate.dense_step.seconds), _on(estimate)),
         ]
@@ -146,12 +147,26 @@ def summary(estimate: Estimate) -> list[Figure]:
     first, *others = figures(estimate)
     found = [
         Figure("training FLOPs", change(training.reduction), f"{beside}inference {change(inference.reduction)}"),
+        *_per_token(estimate),
         Figure("weights", f"{estimate.model_compression:.1f}× fewer", kept),
         *others,
         Figure("kept dense", layer, f"{why}; {inputs}".lstrip("; ") if inputs else why),
     ]
     found.insert(0 if no_faster(estimate) else 2, first)
     return found
+
+
+def _per_token(estimate: Estimate) -> list[Figure]:
+    """FLOPs of training per token, where the inputs are tokens."""
+    flops, tokens = estimate.flops_per_token, estimate.tokens_per_sample
+    if flops is None or tokens is None:
+        return []
+    beside = f"{tokens:,.6g} tokens per sample"
+    if not estimate.plan.asks_for_sparsity:
+        return [Figure("per token", scaled(flops.dense, "FLOP"), f"of training; {beside}")]
+    return [
+        Figure("per token", scaled(flops.sparse, "FLOP"), f"of training, dense {scaled(flops.dense, 'FLOP')}; {beside}")
+    ]
 
 
 def _on(estimate: Estimate) -> str:
@@ -256,7 +271,8 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
     What runs several times on the same shapes is one row.
     """
     layers = merged(rows(estimate))
-    shown = layers if detail != "narrow" else layers[:-1]  # the last row holds parameters only
+    others_cost = estimate.beside.training.dense > 0  # the last row holds parameters, and seldom MACs
+    shown = layers if detail != "narrow" or others_cost else layers[:-1]
     texts, passes, described = _TEXTS[detail], _PASSES[detail], detail != "narrow"
     if detail == "wide" and estimate.costs.recompute.dense:
         passes = (*passes[:-1], "recompute", passes[-1])

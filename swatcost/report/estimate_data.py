@@ -40,6 +40,8 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "act_sparsity": estimate.act_sparsity,
             "macs": _by_name({"recompute": Cost(), **estimate.costs.totals()}),
             "exact_macs": _by_name({"recompute": Cost(), **estimate.exact.totals()}),
+            "tokens_per_sample": estimate.tokens_per_sample,
+            "flops_per_token": None if estimate.flops_per_token is None else _plain(estimate.flops_per_token),
             "run_macs": _plain(estimate.run_macs),
             "training_reduction": estimate.training_reduction,
             "inference_reduction": estimate.inference_reduction,
@@ -140,10 +142,11 @@ def other_params(estimate: Estimate) -> int:
 
 
 def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
-    """A row a conv or linear layer or product of activations, in execution order.
+    """One row per conv or linear layer or product of activations, in execution order.
 
     It has the shapes of one sample, parameters, sparsities, and MACs per sample by pass. The last row, of kind `other`,
-    holds the parameters that belong to no such layer: with it every column adds up to the network's total.
+    holds the parameters that belong to no such layer, with their MACs where the convention counts any: with it every
+    column adds up to the network's total.
     """
     network = estimate.network
     rows = [
@@ -167,7 +170,7 @@ def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
         for each in estimate.layers
     ]
     other = dict.fromkeys(rows[0], "") | {"name": "(other)", "kind": "other", "params": other_params(estimate)}
-    return [*rows, {**other, "weight_sparsity": 0.0, "act_sparsity": 0.0, **_macs(PassCosts())}]
+    return [*rows, {**other, "weight_sparsity": 0.0, "act_sparsity": 0.0, **_macs(estimate.beside)}]
 
 
 def _ascii(sizes: Sequence[int]) -> str:
@@ -183,13 +186,14 @@ def _macs(costs: PassCosts) -> dict[str, float]:
 
 def summary_rows(estimate: Estimate) -> list[dict[str, Any]]:
     """One row per quantity, unrounded."""
-    settings = to_dict(estimate)
+    settings, per_token = to_dict(estimate), estimate.flops_per_token
     targets = {f"target_{name}": value for name, value in settings["targets"].items()}
     named = ("swatcost_version", "model", "batch_size", "method", "distribution", "convention", "device", "topk_period")
     return [
         *(_single(name, "", value) for name, value in {**{each: settings[each] for each in named}, **targets}.items()),
         *(_pair(name, "MACs/sample", each) for name, each in estimate.costs.totals().items()),
         _pair("exact_training", "MACs/sample", estimate.exact.training),
+        *([] if per_token is None else [_pair("training", "FLOPs/token", per_token)]),
         _pair("weights", "elements", Cost(estimate.network.weight_elements, estimate.non_zero_weights)),
         *(_pair(name, "bytes", each) for name, each in estimate.memory.by_holder().items()),
         _single("activation_reduction", "fraction of elements", estimate.activation_reduction),

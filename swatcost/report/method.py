@@ -11,7 +11,8 @@ from swatcost.report.numbers import percent
 from swatcost.report.table import wrap
 
 _FEW = 6  # stages of a run that are listed one by one
-_TARGET = 0.9  # weight sparsity [-] whose course is shown, where it depends on the target
+_TARGET = 0.9  # weight sparsity [-] for which is shown what depends on the target
+_AT_TARGET = f" (for a target of {_TARGET:g})"
 
 
 def described(method: Method, *, width: int) -> str:
@@ -20,8 +21,14 @@ def described(method: Method, *, width: int) -> str:
         ("sparse forward", _operands(method, "forward")),
         ("sparse grad_input", _operands(method, "grad_input")),
         ("sparse grad_weight", _operands(method, "grad_weight")),
-        ("weight gradients", f"of {method.weight_gradient} weights"),
-        *((f"own set in {each}", "yes") for each in method.weight_sets),
+        ("weight gradients", _gradients(method)),
+        *(
+            (
+                f"weights in {each}",
+                f"a set of their own, {percent(method.sparsity_in(each, _TARGET))} sparse{_AT_TARGET}",
+            )
+            for each in method.weight_sets
+        ),
         *((f"own target, {name}", percent(target)) for name, target in method.targets.items()),
         ("Top-K selects", ", ".join(sorted(method.selects)) or "nothing"),
         ("kept dense", _kept_dense(method)),
@@ -39,6 +46,12 @@ def described(method: Method, *, width: int) -> str:
     if method.departures:
         lines += ["", wrap(method.departures, width)]
     return "\n".join([*lines, "", _parameters(method, width)])
+
+
+def _gradients(method: Method) -> str:
+    if method.weight_gradient == "active":
+        return "of those in its own set" if "grad_weight" in method.weight_sets else "of active weights"
+    return {"all": "of all weights", "none": "none: weights are frozen"}[method.weight_gradient]
 
 
 def _operands(method: Method, in_pass: Pass) -> str:
@@ -69,7 +82,7 @@ def _course(method: Method) -> str:
     shown = [f"{_at(end)} {_words(*reached)}" for _, end, reached in (stages if len(stages) <= _FEW else stages[:2])]
     if len(stages) > _FEW:
         shown += [f"{len(stages) - 3} more stages", f"{_at(1.0)} {_words(*stages[-1][2])}"]
-    target = f" (for a target of {_TARGET:g})" if method.target_schedule else ""
+    target = _AT_TARGET if method.target_schedule else ""
     return f"{', '.join(shown)}{target}{also}"
 
 

@@ -57,7 +57,14 @@ def _beyond_sparsity(estimate: Estimate) -> list[str]:
     for in_pass, which in _SETS.items():
         if in_pass in method.weight_sets:
             share = 1 - estimate.plan.set_sparsity(estimate.network, in_pass)
-            sentences.append(f"{which} are another set than the trained one: {percent(share)} of all weights.")
+            sentences.append(
+                f"{which} are another set than the trained one: {percent(share)} of all weights are in it."
+            )
+    if "grad_weight" in method.weight_sets and estimate.convention.charges_default_sparsity(method):
+        sentences.append(
+            f"How many weights get a gradient makes no difference under convention {estimate.convention.name}; "
+            "under exact and rigl it does."
+        )
     if method.ends_dense:
         sentences.append("The trained model is dense.")
     if method.weight_gradient == "none":

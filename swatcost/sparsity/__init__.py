@@ -1,7 +1,7 @@
 """Method + distribution + targets → the sparsity of every layer."""
 
+from swatcost.sparsity.kept_dense import DenseOrSparse
 from swatcost.sparsity.plan import (
-    DenseOrSparse,
     Sparsity,
     SparsityPlan,
     allocation_request,

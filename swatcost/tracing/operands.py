@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, NamedTuple
 
+from swatcost.network.attention import Attention
 from swatcost.network.layer import LayerKind
 from swatcost.tracing.running_modules import Frame
 
@@ -73,6 +74,7 @@ class Reading:
     dilation: tuple[int, ...] = ()
     groups: int = 1
     custom_macs: tuple[int, int] = (0, 0)
+    attention: Attention | None = None
 
     @property
     def real_products(self) -> int:

@@ -138,4 +138,5 @@ class OperationReader:
             per_step=per_step,
             custom_macs=reading.custom_macs,
             real_products=reading.real_products,
+            attention=reading.attention,
         )

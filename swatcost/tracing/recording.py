@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from swatcost.network import Buffer, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
+from swatcost.network import Buffer, Embedding, Network, Parameter, Timeline, Uncounted, batch_is_identifiable
 from swatcost.network.conditions import Conditions
 from swatcost.network.layer import Layer
 from swatcost.tracing.accumulations import Accumulations
@@ -74,6 +74,7 @@ class Recording:
         self._targets: list[int] = []
         self._in_loss = False
         self._embeds_input = False
+        self._embeddings: dict[tuple[str, bool], int] = {}  # lookups, by the parameter and whether the input says which
         self._backward_began = 0
         self._accumulations = Accumulations(self._storages)
         self._events: list[int] = []  # the timeline's, once the step is over
@@ -105,8 +106,8 @@ class Recording:
         """Records an operation of the forward pass, other than a view."""
         operation = self._reader.operation(func)
         layers: list[Layer] = []
-        if operation.name in _EMBEDDINGS and not any(each.is_weight_layer for each in self._layers):
-            self._embeds_input = True
+        if operation.name in _EMBEDDINGS:
+            self._looked_up(*args[:2])
         try:
             layers = self._reader.layers(operation, args, kwargs, result, frame)
         except NotReadError:
@@ -120,6 +121,15 @@ class Recording:
         self._unseen.track(operation.name, func, args, kwargs, result)
         self._movements.operation(operation.name, func, args, kwargs, result, "forward", layers)
         self._ran(operation.name, layers, args, kwargs, result)
+
+    def _looked_up(self, table: Tensor, indices: Tensor) -> None:
+        """Records that rows of a table are looked up, if it is a parameter or made of one."""
+        if not any(each.is_weight_layer for each in self._layers):
+            self._embeds_input = True
+        reads_input = self._storages.number(indices) < self._input_storages
+        for name in self._origins.names(table) & self._parameters.keys():
+            key = without_wrappers(name), reads_input
+            self._embeddings[key] = self._embeddings.get(key, 0) + indices.numel()
 
     def fused(self, name: str, args: tuple[Any, ...], result: Any, frame: Frame) -> None:
         """Records work of the forward pass that is no operation of the dispatcher's, once it is over."""
@@ -308,6 +318,10 @@ class Recording:
             batch_dim=self._batch.dim,
             batch_told_by=self._batch.told_by,
             movements=self._movements.all(),
+            embeddings=tuple(
+                Embedding(parameter=name, lookups=lookups, reads_input=reads_input)
+                for (name, reads_input), lookups in self._embeddings.items()
+            ),
         )
 
     def _track(

@@ -51,7 +51,8 @@ def trace_zoo(
     except (RuntimeError, OverflowError, TypeError) as error:
         raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {first_line(error)}") from None
     shape = entry.input_shape if input_shape is None else input_shape
-    return trace(module, input_shape=shape, input_dtype=input_dtype, name=entry.name, **conditions)
+    dtype = input_dtype or entry.input_dtype
+    return trace(module, input_shape=shape, input_dtype=dtype, name=entry.name, **conditions)
 
 
 def trace_source(

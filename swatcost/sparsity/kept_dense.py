@@ -1,0 +1,84 @@
+"""Which layers a plan keeps dense, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
+from swatcost.distributions import Distribution
+from swatcost.methods import Method
+from swatcost.network import Network
+from swatcost.network.layer import Layer
+
+DenseOrSparse = Literal["dense", "sparse"]
+
+
+def layers_kept_dense(
+    network: Network,
+    method: Method,
+    distribution: Distribution,
+    first_layer: DenseOrSparse | None,
+    last_layer: DenseOrSparse | None,
+    keep_dense: tuple[str, ...] | None,
+) -> dict[str, str]:
+    """Why layers are kept dense, by weight; if several rules apply to a layer, the first gives the reason."""
+    layers = network.weight_layers
+    if layers and method.adds_to and not any(map(method.adds_to, layers)):
+        raise SwatcostError(f"method {method.name!r} changes {method.added_layers}, and {network.name} has none")
+    by_method = not distribution.measured and keep_dense is None
+    own = method.keeps_dense if by_method else ()
+    whose = f"as {method.kept_by}" if method.kept_by else f"as SWAT ran {method.name}, Section 4.2"
+    # the first storages of a trace are its inputs; if no layer reads them, take the first to run
+    reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
+    by_default = distribution.first_layer_dense and bool(reads_input or not network.embeds_input)
+    first_is_dense = by_default if first_layer is None else first_layer == "dense"
+    rules: list[tuple[str, Sequence[Layer]]] = [
+        ("first layer", (reads_input or layers)[:1] if first_is_dense else ()),
+        ("last layer", layers[-1:] if last_layer == "dense" else ()),
+        *((whose, _called(layers, pattern)) for pattern in own),
+        (f"{method.name} makes only {method.sparse_layers} sparse", _others(network, method) if by_method else ()),
+        *((f"named by {pattern}", _named(layers, pattern)) for pattern in keep_dense or ()),
+    ]
+    kept: dict[str, str] = {}
+    for reason, chosen in rules:
+        for layer in chosen:
+            kept.setdefault(layer.weight, reason)
+    return {} if method.differs_when_dense else kept  # what it changes, it changes in every layer
+
+
+def _others(network: Network, method: Method) -> Sequence[Layer]:
+    """The layers that the method does not make sparse. Raises SwatcostError if it would make none sparse."""
+    layers, only = network.weight_layers, method.sparse_only
+    if not only:
+        return ()
+    if callable(only):
+        sparse = [each for each in layers if only(each)]
+    else:
+        sparse = [each for pattern in only for each in _called(layers, pattern)]
+    if layers and not sparse:
+        raise SwatcostError(
+            f"method {method.name!r} makes only {method.sparse_layers} sparse, and {network.name} has none: keep_dense "
+            "(--keep-dense) none makes every layer sparse"
+        )
+    names = {each.weight for each in sparse}
+    return [each for each in layers if each.weight not in names]
+
+
+def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:
+    """The layers that a user's pattern names. Raises SwatcostError if there are none."""
+    if matches := _called(layers, pattern):
+        return matches
+    names = list(dict.fromkeys(layer.name for layer in layers))
+    raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {nearest(pattern, names)}")
+
+
+def _called(layers: Sequence[Layer], pattern: str) -> list[Layer]:
+    """The layers whose name or weight's name matches the pattern."""
+
+    def matches(name: str) -> bool:
+        return name == pattern or fnmatchcase(name, pattern)
+
+    return [each for each in layers if matches(each.name) or matches(each.weight)]
