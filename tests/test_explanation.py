@@ -65,8 +65,8 @@ def test_steps_add_up_to_the_last_digit_and_each_is_an_estimate(name: str) -> No
     if name == "gpt2":
         pairs = zip(CONVENTIONS.names(), [*CONVENTIONS.names()[7:], *CONVENTIONS.names()[:7]], strict=True)
     pairs = list(pairs)
-    asked = ["rigl", "swat"] if name == "gpt2" else [each for each in METHODS.names() if applies(each, network(name))]
-    for method in asked:
+    methods = METHODS.names() if name != "gpt2" else ["rigl", "swat"]
+    for method in (each for each in methods if applies(each, network(name))):
         for one, other in pairs:
             found = explained(name, method, one, other)
             exactly = Fraction(found.end.training_reduction) - Fraction(found.start.training_reduction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -87,3 +88,17 @@ def test_kernels_leave_torch_its_number_of_threads() -> None:
         "assert torch.get_num_threads() == 1",
     )
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+
+
+@pytest.mark.parametrize("asked", ["NUMBA_THREADING_LAYER=foo", "NUMBA_NUM_THREADS=0"])
+def test_variables_of_numba_that_it_cannot_use_are_one_line(asked: str, tmp_path: Path) -> None:
+    name, value = asked.split("=")
+    command = ["run", "cifar_resnet18", "--input-shape", "3,8,8", "--weights", "0.8", "--epochs", "0.01", "--kernels", "sparse"]
+    done = subprocess.run(
+        [sys.executable, "-m", "swatcost", *command], cwd=tmp_path, env={**os.environ, name: value},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"swatcost: numba cannot start threads with {asked}: unset {name}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

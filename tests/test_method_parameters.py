@@ -53,7 +53,7 @@ def test_a_method_with_parameters_comes_back_from_a_pickle() -> None:
         ("rigl:", "method 'rigl': '' is not NAME=VALUE, such as delta_t=100"),
         ("rigl:delta_t=1,delta_t=2", "method 'rigl': delta_t is given twice, give it once"),
         ("dense:rank=4", "method 'dense' has no parameters: leave 'rank' out"),
-        ("riggl:delta_t=1", "unknown method 'riggl': did you mean rigl or pruning?"),
+        ("riggl:delta_t=1", "unknown method 'riggl': did you mean rigl or srigl or rigl-itop?"),
         ("pruning:begin=0.9", "method 'pruning': it begins at 0.9 and ends at 0.78125, give begin below end"),
     ],
 )

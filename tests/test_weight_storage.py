@@ -28,9 +28,16 @@ from .by_hand import cannot_be_changed, chain, plan_of
     ("names", "masked", "least"),
     [
         # SWAT, DST and SAW update every weight: all dense, and one copy serves the passes that read sparse weights
-        (("swat", "swat-structured", "dst", "saw"), WeightStorage(copies=1, formats=False), WeightStorage(copies=1)),
         (
-            ("set", "dsr", "rigl", "pruning", "sparse-ift"),
+            ("swat", "swat-structured", "dst", "saw", "str", "powerpropagation"),
+            WeightStorage(copies=1, formats=False),
+            WeightStorage(copies=1),
+        ),
+        (
+            (
+                "set", "dsr", "rigl", "pruning", "mest", "mest-soft", "rigl-itop", "set-itop", "srigl", "granet",
+                "ac-dc", "spdf", "sparse-ift",
+            ),  # fmt: skip
             WeightStorage(copies=1, formats=False, mask_bits=8),
             WeightStorage(parameters="active", gradients="active", state="active"),
         ),
@@ -65,6 +72,7 @@ def test_every_method_is_said_to_store_something() -> None:
     assert set(METHODS.names()) == {
         "swat", "swat-structured", "dst", "saw", "set", "dsr", "rigl", "pruning", "snfs", "dense", "meprop", "dsg",
         "sr-ste", "asp", "transposable-nm", "s-ste", "bi-mask", "fst", "slope", "lora", "galore", "moe", "sparse-ift",
+        "ac-dc", "granet", "mest", "mest-soft", "rigl-itop", "set-itop", "srigl", "str", "powerpropagation", "spdf",
     }  # fmt: skip
 
 

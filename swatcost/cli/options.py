@@ -246,7 +246,7 @@ _ENDINGS = {"", ".txt", ".text", ".log", *SUFFIXES, ".parquet"}
 """Endings of --output that say which form it has, or that it is text."""
 _NOTES = together(
     click.option("--notes", is_flag=True, help="Print every note on what was counted and assumed."),
-    click.option("--quiet", is_flag=True, help="Print the summary alone, without tables and notes."),
+    click.option("--quiet", is_flag=True, help="Print the summary alone; where there is none, tables without notes."),
 )
 
 

@@ -6,10 +6,18 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from swatcost.common.errors import MissingPackageError
+from swatcost.common.errors import MissingPackageError, SwatcostError
+
+def _no_threads() -> SwatcostError:
+    names = [each for each in ("NUMBA_THREADING_LAYER", "NUMBA_NUM_THREADS") if each in os.environ]
+    asked = " ".join(f"{each}={os.environ[each]}" for each in names)
+    return SwatcostError(f"numba cannot start threads with {asked}: unset {' and '.join(names)}")
+
 
 try:
     import numba
+except ValueError:
+    raise _no_threads() from None
 except ImportError:
     raise MissingPackageError("sparse kernels need numba: pip install 'swatcost[kernels]'") from None
 
@@ -23,8 +31,14 @@ _SOURCES = blake2b(b"".join(each.read_bytes() for each in _FILES), digest_size=4
 
 
 def use_threads(count: int) -> None:
-    """Sets the number of threads that kernels called from this thread use, at most as many as numba has."""
-    numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))  # type: ignore[attr-defined]
+    """Sets the number of threads that kernels called from this thread use, at most as many as numba has.
+
+    Raises SwatcostError if numba's variables of the environment ask for threads that it cannot start.
+    """
+    try:
+        numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise _no_threads() from error
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -46,9 +46,9 @@ def granet(*, initial: float, end: float, delta_t: int) -> Method:
         across_layers="variable",
         target_schedule=bound(schedule, initial=initial, end=end, delta_t=delta_t),
         departures="Sparsity follows its curve; the algorithm changes it in stairs every delta_t steps, which in the "
-        "authors' run of 1 M steps adds 0.06 points to the mean density from 50 % to 80 %. Pruning is by global magnitude "
-        "after an ERK start, so that layers' sparsities are an outcome: those of the target, scaled, stand for them. Updates "
-        "are taken to go on to the end of the run.",
+        "authors' run of 1 M steps adds 0.06 points to the mean density from 50 % to 80 %. Pruning is by global "
+        "magnitude after an ERK start, so that layers' sparsities are an outcome: those of the target, scaled, stand "
+        "for them. Updates are taken to go on to the end of the run.",
     )
 
 
