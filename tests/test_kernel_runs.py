@@ -93,7 +93,18 @@ def test_kernels_leave_torch_its_number_of_threads() -> None:
 @pytest.mark.parametrize("asked", ["NUMBA_THREADING_LAYER=foo", "NUMBA_NUM_THREADS=0"])
 def test_variables_of_numba_that_it_cannot_use_are_one_line(asked: str, tmp_path: Path) -> None:
     name, value = asked.split("=")
-    command = ["run", "cifar_resnet18", "--input-shape", "3,8,8", "--weights", "0.8", "--epochs", "0.01", "--kernels", "sparse"]
+    command = [
+        "run",
+        "cifar_resnet18",
+        "--input-shape",
+        "3,8,8",
+        "--weights",
+        "0.8",
+        "--epochs",
+        "0.01",
+        "--kernels",
+        "sparse",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "swatcost", *command], cwd=tmp_path, env={**os.environ, name: value},
         capture_output=True, text=True, check=False,

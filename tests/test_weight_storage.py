@@ -35,8 +35,19 @@ from .by_hand import cannot_be_changed, chain, plan_of
         ),
         (
             (
-                "set", "dsr", "rigl", "pruning", "mest", "mest-soft", "rigl-itop", "set-itop", "srigl", "granet",
-                "ac-dc", "spdf", "sparse-ift",
+                "set",
+                "dsr",
+                "rigl",
+                "pruning",
+                "mest",
+                "mest-soft",
+                "rigl-itop",
+                "set-itop",
+                "srigl",
+                "granet",
+                "ac-dc",
+                "spdf",
+                "sparse-ift",
             ),  # fmt: skip
             WeightStorage(copies=1, formats=False, mask_bits=8),
             WeightStorage(parameters="active", gradients="active", state="active"),

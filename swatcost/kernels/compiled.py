@@ -8,6 +8,7 @@ from typing import Any
 
 from swatcost.common.errors import MissingPackageError, SwatcostError
 
+
 def _no_threads() -> SwatcostError:
     names = [each for each in ("NUMBA_THREADING_LAYER", "NUMBA_NUM_THREADS") if each in os.environ]
     asked = " ".join(f"{each}={os.environ[each]}" for each in names)
