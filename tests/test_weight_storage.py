@@ -48,7 +48,7 @@ from .by_hand import cannot_be_changed, chain, plan_of
                 "ac-dc",
                 "spdf",
                 "sparse-ift",
-            ),  # fmt: skip
+            ),
             WeightStorage(copies=1, formats=False, mask_bits=8),
             WeightStorage(parameters="active", gradients="active", state="active"),
         ),
