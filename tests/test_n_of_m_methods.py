@@ -222,6 +222,22 @@ def test_slopes_memory_from_the_command_line(capsys: pytest.CaptureFixture[str])
     assert "masks" in capsys.readouterr().out
 
 
+# --- GPT-2 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "fewer"),
+    [  # MACs of a forward pass per token that are saved, in 12 blocks of width h = 768 with 12 · h² weights
+        ("slope:rank=0", 12 * 12 * 768**2 / 2),  # all linear layers but the logits
+        ("fst:dense_end=0", 12 * 8 * 768**2 / 2),  # the feed-forward part
+        ("sr-ste", (12 * 12 * 768**2 + 768 * 50_257) / 2),  # the logits too
+    ],
+)
+def test_what_gpt_2_saves_per_token(method: str, fewer: float) -> None:
+    forward = swatcost.estimate("gpt2", method=method, convention="exact").costs.forward
+    assert (forward.dense - forward.sparse) / 1024 == pytest.approx(fewer, rel=1e-12)
+
+
 # --- asked for ----------------------------------------------------------------------------------------------------
 
 
