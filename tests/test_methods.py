@@ -22,6 +22,7 @@ from swatcost.planning import compare
 NAMES = ["dense", "pruning", "meprop", "dsg", "set", "dsr", "snfs", "rigl", "dst", "saw", "swat", "swat-structured"]
 SINCE_2020 = [
     "ac-dc", "granet", "mest", "mest-soft", "powerpropagation", "rigl-itop", "set-itop", "spdf", "srigl", "str",
+    "top-kast",
 ]  # fmt: skip
 LATER = [  # which have tests of their own
     "sr-ste", "asp", "transposable-nm", "bi-mask", "fst", "s-ste", "slope", "lora", "moe", "galore", "sparse-ift",

@@ -52,6 +52,12 @@ from .by_hand import cannot_be_changed, chain, plan_of
             WeightStorage(copies=1, formats=False, mask_bits=8),
             WeightStorage(parameters="active", gradients="active", state="active"),
         ),
+        # a mask for each of its two sets; the wider one is stored, and a copy of what forward reads
+        (
+            ("top-kast",),
+            WeightStorage(copies=1, formats=False, mask_bits=16),
+            WeightStorage(parameters="active", gradients="active", state="active", copies=1),
+        ),
         # sparse momentum: every weight has a gradient and a momentum, only active ones are updated
         (("snfs",), WeightStorage(copies=1, formats=False, mask_bits=8), WeightStorage(parameters="active")),
         (("dense", "meprop", "dsg", "sr-ste", "asp", "galore", "moe"), WeightStorage(formats=False), WeightStorage()),
@@ -84,6 +90,7 @@ def test_every_method_is_said_to_store_something() -> None:
         "swat", "swat-structured", "dst", "saw", "set", "dsr", "rigl", "pruning", "snfs", "dense", "meprop", "dsg",
         "sr-ste", "asp", "transposable-nm", "s-ste", "bi-mask", "fst", "slope", "lora", "galore", "moe", "sparse-ift",
         "ac-dc", "granet", "mest", "mest-soft", "rigl-itop", "set-itop", "srigl", "str", "powerpropagation", "spdf",
+        "top-kast",
     }  # fmt: skip
 
 
