@@ -39,9 +39,9 @@ def moe(*, experts: int, active: int, copies: int) -> Method:
         adds_to=is_feed_forward,
         added_layers=FEED_FORWARD,
         departures="Dense is the given network. Its feed-forward layers are split into experts, or with copies=E "
-        "become E of them. The router's product (width × E per token), the experts' biases, uneven loads and tokens sent "
-        "between devices are not counted, nor are the activations of more than one expert in memory. Feed-forward "
-        "layers are found by the names of their modules.",
+        "become E of them. The router's product (width × E per token), the experts' biases, uneven loads and tokens "
+        "sent between devices are not counted, nor are the activations of more than one expert in memory. "
+        "Feed-forward layers are found by the names of their modules.",
     )
 
 
