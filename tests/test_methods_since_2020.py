@@ -295,19 +295,19 @@ def test_spdf_on_gpt_3_xl() -> None:
     assert 2 * variable.costs.training.sparse == pytest.approx(s * expected, rel=1e-9)
 
 
-def test_spdf_keeps_logits_dense_by_name() -> None:
+def test_spdf_keeps_logits_dense_whatever_their_name() -> None:
     class Model(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.embedding, self.block = torch.nn.Embedding(11, 8), torch.nn.Linear(8, 8)
-            self.lm_head = torch.nn.Linear(8, 11, bias=False)
+            self.readout = torch.nn.Linear(8, 11, bias=False)
 
         def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            return self.lm_head(self.block(self.embedding(ids)))  # type: ignore[no-any-return]
+            return self.readout(self.block(self.embedding(ids)))  # type: ignore[no-any-return]
 
     network = swatcost.trace(Model(), example_inputs=torch.zeros(1, 5, dtype=torch.int64))
     plan = swatcost.estimate(network, weights=0.75, method="spdf").plan
-    assert plan.kept_dense == {"lm_head.weight": "as SPDF's authors"}
+    assert plan.kept_dense == {"readout.weight": "as SPDF's authors have it"}
 
 
 def test_sparsities_that_training_finds_come_from_a_file(resnet50: Network) -> None:

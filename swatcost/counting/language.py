@@ -63,9 +63,9 @@ class LanguageModel:
         tokens, refused = tokens_of(network), why_not(convention, network)
         if refused is not None or tokens is None:
             raise SwatcostError(f"convention {convention.name!r}: {refused}")
-        of_tokens, others = _looked_up(network, reads_input=True), _looked_up(network, reads_input=False)
+        of_tokens, others = network.looked_up(reads_input=True), network.looked_up(reads_input=False)
         weights = {parameter_of(each.weight)[0] for each in network.weight_layers}
-        logits = _output_layer(network, [each.shape[0] for each in network.parameters if each.name in of_tokens])
+        logits = network.output_layer
         return LanguageModel(
             tokens=tokens,
             logits=None if logits is None else logits.weight,
@@ -86,16 +86,6 @@ class LanguageModel:
             "product": self.token_embeddings,
         }[convention.embedding]
         return embeddings | (self.other_parameters if convention.other_parameters == "once per token" else nothing)
-
-
-def _looked_up(network: Network, *, reads_input: bool) -> frozenset[str]:
-    return frozenset(each.parameter for each in network.embeddings or () if each.reads_input == reads_input)
-
-
-def _output_layer(network: Network, vocabularies: Sequence[int]) -> Layer | None:
-    linear = [each for each in network.weight_layers if each.kind == "linear"]
-    last = linear[-1] if linear else None
-    return last if last is not None and last.weight_shape[0] in vocabularies else None
 
 
 def of_language_model(convention: Convention, network: Network, layers: Sequence[PassCosts]) -> list[PassCosts]:

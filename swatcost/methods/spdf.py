@@ -1,7 +1,7 @@
 """SPDF: static sparse pre-training of a language model, whose fine-tuning is dense."""
 
 from swatcost.common.bound import bound
-from swatcost.methods.method import Method, sparse_in, with_parameters
+from swatcost.methods.method import OUTPUT_LAYER, Method, sparse_in, with_parameters
 from swatcost.methods.parameter import Parameter
 from swatcost.methods.phase import Phase
 
@@ -19,13 +19,12 @@ def spdf(*, dense_share: float) -> Method:
         citation="Thangarasa et al., 2023",
         sparse=sparse_in(forward=("weight",), grad_input=("weight",)),
         weight_gradient="active",
-        keeps_dense=("*lm_head*",),
+        keeps_dense=(OUTPUT_LAYER,),
         kept_by="SPDF's authors",
         schedule=bound(schedule, dense_share=dense_share),
         ends_dense=True,
         departures="The run is pre-training; dense fine-tuning on a task is a run of its own, and leaves the model "
-        "dense. Logits stay dense: layers named lm_head do, others by keep_dense or last_layer. In a network without "
-        "an embedding the first layer is dense, too.",
+        "dense. In a network without an embedding the first layer is dense, too.",
     )
 
 

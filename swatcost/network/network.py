@@ -234,6 +234,18 @@ class Network(Result):
         sizes = (prod(shape) for shape, held in given if len(shape) == 2 and not held.float_bytes)
         return next(sizes, None) if self.timeline.inputs == len(self.input_shapes) else None
 
+    def looked_up(self, *, reads_input: bool) -> frozenset[str]:
+        """The embeddings that the network's input decides on, or the others; none if the trace does not say."""
+        return frozenset(each.parameter for each in self.embeddings or () if each.reads_input == reads_input)
+
+    @property
+    def output_layer(self) -> Layer | None:
+        """A language model's: the last linear layer, if it has as many outputs as the tokens' embedding has rows."""
+        tables = self.looked_up(reads_input=True)
+        vocabularies = [each.shape[0] for each in self.parameters if each.name in tables]
+        last = next((each for each in reversed(self.weight_layers) if each.kind == "linear"), None)
+        return last if last is not None and last.weight_shape[0] in vocabularies else None
+
     def sample_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A traced shape for one sample: without the batch dimension, or divided by it where it was folded in.
 

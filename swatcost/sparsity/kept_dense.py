@@ -10,6 +10,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
 from swatcost.distributions import Distribution
 from swatcost.methods import Method
+from swatcost.methods.method import OUTPUT_LAYER
 from swatcost.network import Network
 from swatcost.network.layer import Layer
 
@@ -30,7 +31,7 @@ def layers_kept_dense(
         raise SwatcostError(f"method {method.name!r} changes {method.added_layers}, and {network.name} has none")
     by_method = not distribution.measured and keep_dense is None
     own = method.keeps_dense if by_method else ()
-    whose = f"as {method.kept_by}" if method.kept_by else f"as SWAT ran {method.name}, Section 4.2"
+    whose = f"as {method.kept_by} have it" if method.kept_by else f"as SWAT ran {method.name}, Section 4.2"
     # the first storages of a trace are its inputs; if no layer reads them, take the first to run
     reads_input = tuple(layer for layer in layers if layer.input_storage < network.timeline.inputs)
     by_default = distribution.first_layer_dense and bool(reads_input or not network.embeds_input)
@@ -38,7 +39,7 @@ def layers_kept_dense(
     rules: list[tuple[str, Sequence[Layer]]] = [
         ("first layer", (reads_input or layers)[:1] if first_is_dense else ()),
         ("last layer", layers[-1:] if last_layer == "dense" else ()),
-        *((whose, _called(layers, pattern)) for pattern in own),
+        *((whose, _kept_by_runs(network, pattern)) for pattern in own),
         (f"{method.name} makes only {method.sparse_layers} sparse", _others(network, method) if by_method else ()),
         *((f"named by {pattern}", _named(layers, pattern)) for pattern in keep_dense or ()),
     ]
@@ -47,6 +48,13 @@ def layers_kept_dense(
         for layer in chosen:
             kept.setdefault(layer.weight, reason)
     return {} if method.differs_when_dense else kept  # what it changes, it changes in every layer
+
+
+def _kept_by_runs(network: Network, pattern: str) -> Sequence[Layer]:
+    """The layers that a method's pattern names."""
+    if pattern == OUTPUT_LAYER:
+        return () if network.output_layer is None else (network.output_layer,)
+    return _called(network.weight_layers, pattern)
 
 
 def _others(network: Network, method: Method) -> Sequence[Layer]:
