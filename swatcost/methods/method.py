@@ -48,9 +48,9 @@ class Method:
     data departs from the source.
 
     `keeps_dense` are patterns of layers, or OUTPUT_LAYER, that runs of it keep dense, those of `kept_by` or else
-    SWAT's, and `sparse_elsewhere` is a sentence on who does not. `sparse_only` are patterns of the only layers that
-    it makes sparse, or a function that says it of a layer; `sparse_layers` is what these are called. `targets` are
-    its own sparsities, by the names of the settings, if none are asked for. `group` is M if it keeps N of every M weights along
+    SWAT's, and `sparse_elsewhere` is a sentence on who does not. `sparse_only` are patterns of the only layers that it
+    makes sparse, or a function that says it of a layer; `sparse_layers` is what these are called. `targets` are its own
+    sparsities, by the names of the settings, if none are asked for. `group` is M if it keeps N of every M weights along
     the input channels, whatever the distribution; N follows from the target.
 
     `schedule` gives the sparsity over a run, `target_schedule` the same where it depends on the target weight
