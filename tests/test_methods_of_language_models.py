@@ -67,10 +67,29 @@ def test_patterns_that_name_no_layer_are_refused(capsys: pytest.CaptureFixture[s
 # --- mixture of experts -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("experts", [1, 2, 3, 8])
+def test_all_experts_of_a_split_layer_are_dense(experts: int) -> None:
+    """k = E is dense."""
+    found = swatcost.estimate(block(), method=f"moe:experts={experts},active={experts}", convention="exact")
+    assert found.training_reduction == found.inference_reduction == 0
+    assert found.added_params == 0
+
+
+def test_active_experts_of_a_split_layer_by_hand() -> None:
+    # three layers of 32 · 48 weights for 5 tokens of a sample: 2 of 8 experts leave a quarter
+    found = swatcost.estimate(block(), method="moe", convention="exact")
+    left = found.costs.forward.dense - found.costs.forward.sparse
+    assert left == 0.75 * 3 * 5 * WIDTH * HIDDEN
+    assert found.costs.grad_weight.dense - found.costs.grad_weight.sparse == left
+    assert found.added_params == 0
+
+
 @pytest.mark.parametrize("experts", [1, 2, 4])
 def test_all_experts_cost_what_one_of_their_width_costs(experts: int) -> None:
-    """k = E is dense: the same MACs and weights as feed-forward layers that are E times as wide."""
-    found = swatcost.estimate(block(), method=f"moe:experts={experts},active={experts}", convention="exact")
+    """The same MACs and weights as feed-forward layers that are E times as wide."""
+    found = swatcost.estimate(
+        block(), method=f"moe:experts={experts},active={experts},copies={experts}", convention="exact"
+    )
     wide = swatcost.estimate(block(experts * HIDDEN), method="dense", convention="exact")
     for ours, theirs in zip(found.costs.by_pass().values(), wide.costs.by_pass().values(), strict=True):
         assert ours.sparse == theirs.dense
@@ -81,11 +100,11 @@ def test_all_experts_cost_what_one_of_their_width_costs(experts: int) -> None:
 def test_active_experts_by_hand() -> None:
     # three layers of 32 · 48 weights for 5 tokens of a sample: 2 of 8 run, one of which is the dense network's
     layer = WIDTH * HIDDEN
-    found = swatcost.estimate(block(), method="moe", convention="exact")
+    found = swatcost.estimate(block(), method="moe:copies=8", convention="exact")
     assert found.costs.forward.sparse - found.costs.forward.dense == 3 * 5 * layer
     assert found.costs.grad_weight.sparse - found.costs.grad_weight.dense == 3 * 5 * layer
     assert found.added_params == 7 * 3 * layer
-    one = swatcost.estimate(block(), method="moe:active=1", convention="exact")
+    one = swatcost.estimate(block(), method="moe:active=1,copies=8", convention="exact")
     assert one.training_reduction == one.inference_reduction == 0
 
 
@@ -93,7 +112,7 @@ def test_experts_are_stored_with_gradients_and_state() -> None:
     def parts(method: str) -> dict[str, int]:
         return memory_of(block(), method=method, optimizer="adam").memory.compressed_weights.parts
 
-    dense, found = parts("moe:experts=1,active=1"), parts("moe")
+    dense, found = parts("moe:experts=1,active=1"), parts("moe:copies=8")
     more = {name: found[name] - dense[name] for name in ("parameters", "gradients", "optimizer state")}
     elements = 7 * 3 * WIDTH * HIDDEN
     assert more == {"parameters": 4 * elements, "gradients": 4 * elements, "optimizer state": 8 * elements}

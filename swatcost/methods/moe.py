@@ -1,4 +1,4 @@
-"""Mixture of experts: each feed-forward layer becomes E experts of its size, of which k run for each token."""
+"""Mixture of experts: each feed-forward layer becomes E experts, of which k run for each token."""
 
 from swatcost.common.bound import bound
 from swatcost.common.errors import SwatcostError
@@ -11,19 +11,22 @@ from swatcost.network.layer import Layer
 _MIXTRAL = "Jiang et al. 2024 (Mixtral 8x7B)"
 
 
-def other_experts(layer: Layer, *, experts: int, active: int) -> Added:
-    """What E experts of which k run add to one: k − 1 times its MACs in each pass, and E − 1 times its weight."""
-    macs = (active - 1) * layer.forward_macs
+def instead_of(layer: Layer, *, experts: int, active: int, copies: int) -> Added:
+    """What E experts as large as `copies` of the layer, of which k run, add to it: less than nothing where few run.
+
+    Each pass takes copies · k / E times the layer's MACs.
+    """
+    macs = (copies * active - experts) * layer.forward_macs / experts
     return Added(
         forward=macs,
         grad_input=macs * layer.input_needs_grad,
         grad_weight=macs * layer.weight_trains,
-        weights=(layer.weight_shape,) * (experts - 1),
+        weights=(layer.weight_shape,) * (copies - 1),
     )
 
 
-def moe(*, experts: int, active: int) -> Method:
-    """A mixture of `experts` experts, of which `active` run."""
+def moe(*, experts: int, active: int, copies: int) -> Method:
+    """A mixture of `experts` experts, of which `active` run, as large as `copies` of the layer together."""
     if active > experts:
         raise SwatcostError(f"method 'moe': active={active} of experts={experts} experts, give active up to experts")
     return Method(
@@ -32,13 +35,13 @@ def moe(*, experts: int, active: int) -> Method:
         citation="Shazeer et al., ICLR 2017; Fedus et al., JMLR 2022",
         sparse=sparse_in(),
         unstructured=False,
-        added=bound(other_experts, experts=experts, active=active),
+        added=bound(instead_of, experts=experts, active=active, copies=copies),
         adds_to=is_feed_forward,
         added_layers=FEED_FORWARD,
-        departures="Dense is the given network, of one expert: reductions are negative where more than one runs. "
-        "Against a network in which all run, k / E of the feed-forward work is left. The router's product (width × E "
-        "per token), the experts' biases, uneven loads and tokens sent between devices are not counted, nor are the "
-        "activations of more than one expert in memory. Feed-forward layers are found by the names of their modules.",
+        departures="Dense is the given network. Its feed-forward layers are split into experts, or with copies=E "
+        "become E of them. The router's product (width × E per token), the experts' biases, uneven loads and tokens "
+        "sent between devices are not counted, nor are the activations of more than one expert in memory. "
+        "Feed-forward layers are found by the names of their modules.",
     )
 
 
@@ -48,4 +51,6 @@ METHOD = with_parameters(
               source=_MIXTRAL),
     Parameter(name="active", default=2, least=1, most=10_000, meaning="k, experts that run for each token",
               source=_MIXTRAL),
+    Parameter(name="copies", default=1, least=1, most=10_000, meaning="size of all experts together, in given layers: "
+              "1 splits the layer, E makes each expert as large as it", source="as many weights as the dense network"),
 )  # fmt: skip

@@ -37,5 +37,5 @@ def sparse_ift(*, width: float) -> Method:
 METHOD = with_parameters(
     sparse_ift,
     Parameter(name="width", default=2.0, least=1, most=100, meaning="k, by which it was widened; sparsity 1 − 1 / k²",
-              source="75 %, one of the paper's sparsities"),
+              source="our choice: 75 %"),
 )  # fmt: skip

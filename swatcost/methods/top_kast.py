@@ -1,16 +1,13 @@
 """Top-KAST: computes with the largest weights, and gives gradients to a wider set of large ones."""
 
-from typing import Any
-
 from swatcost.common.bound import bound
-from swatcost.common.elementwise import least
 from swatcost.methods.method import Method, sparse_in, with_parameters
 from swatcost.methods.parameter import Parameter
 
 
-def wider(sparsity: Any, *, backward: float) -> Any:
-    """The weights that get gradients: those that compute and more, down to a sparsity of `backward`."""
-    return least(sparsity, backward)
+def wider(sparsity: float, *, backward: float) -> float:
+    """The sparsity of the weights that get gradients: those that compute and more, down to `backward`."""
+    return min(sparsity, backward)
 
 
 def top_kast(*, backward: float) -> Method:
@@ -23,6 +20,7 @@ def top_kast(*, backward: float) -> Method:
         weight_gradient="active",
         weight_sets={"grad_weight": bound(wider, backward=backward)},
         selects=frozenset({"weight"}),
+        stores={"parameters": "all"},  # those that no set has keep their values
         departures="A layer that is denser than backward has one set for all passes. That its authors keep the first "
         "and last layers dense was not checked, and no layer is kept for it: last_layer and keep_dense do. Its "
         "exploration loss is not counted.",

@@ -36,15 +36,14 @@ def transposable_nm(*, every: int, n: int, m: int) -> Method:
         off_step=(search,),
         **n_of_m("transposable-nm", n=n, m=m),
         departures="The search counts the sorting alone, at one FLOP per comparison; the optimal search, a "
-        "minimum-cost flow, costs more. The default period is that of FST's public toolkit, as this paper's was not "
-        "checked.",
+        "minimum-cost flow, costs more. The default period is quoted from memory and was not checked.",
     )
 
 
 METHOD = with_parameters(
     transposable_nm,
     Parameter(name="every", default=40, least=1, meaning="steps from one search for masks to the next",
-              source="Hu et al., ICML 2024 (FST)"),
+              source="quoted from memory, not checked"),
     N,
     M,
 )  # fmt: skip

@@ -82,7 +82,8 @@ class Vectorised:
         )
         for (name, operand), asked in zip(OPERANDS.items(), (weights, acts, grads), strict=True):
             if not numpy.isnan(asked).all():
-                checked_target(self.setting.method, operand, float(numpy.nanmax(asked)), name)
+                for each in numpy.unique(asked[~numpy.isnan(asked)]).tolist():
+                    checked_target(self.setting.method, operand, each, name)
         method, distribution = self.setting.method, self.setting.distribution
         request, kept = self._request
         of_weights: dict[str, Array] = {}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from statistics import harmonic_mean
 
+from swatcost.memory.weight_storage import ElementBytes, WeightStorage, stored_bytes
 from swatcost.methods import Method
 from swatcost.network.passes import Pass
 from swatcost.planning.recipes import DATASETS, Recipe
@@ -96,11 +97,24 @@ def _sparse(in_pass: Pass) -> Callable[[Method], str]:
     return words
 
 
-METHOD: Mapping[str, Callable[[Method], str]] = {
+def _bytes_per_weight(method: Method) -> float:
+    """In 2:4 where the method is sparse: fp16 parameters and gradients, and two fp32 moments, as SLoPe counts."""
+    adam = ElementBytes(parameter=2, gradient=2, state=4 + 4)
+    sparsity = method.targets.get("weights", 0.0)
+    storage = WeightStorage.least(method)
+    found = stored_bytes(storage, rows=64, columns=64, sparsity=sparsity, element=adam, pattern=(2, 4))
+    return sum(found.values()) / 64**2
+
+
+METHOD: Mapping[str, Callable[[Method], str | float]] = {
     "across_layers": lambda method: method.across_layers.replace(" or ", "/").title(),
     "sparse_forward": _sparse("forward"),
     "sparse_grad_input": _sparse("grad_input"),
     "sparse_grad_weight": _sparse("grad_weight"),
     "unstructured": lambda method: _yes(method.unstructured),
     "structured": lambda method: _yes(method.structured),
+    "zeroed_again": lambda method: (
+        100 * (method.sparsity_in("grad_input", method.targets["weights"]) - method.targets["weights"])
+    ),
+    "bytes_per_weight": _bytes_per_weight,
 }

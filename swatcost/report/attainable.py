@@ -4,6 +4,7 @@ from swatcost.devices.kernels import Kernel
 from swatcost.estimate import Estimate
 from swatcost.report.numbers import times
 from swatcost.report.sparsity import listed
+from swatcost.report.speedups import no_faster
 from swatcost.timing.attainable import Obstacle
 
 _SHOWN = 3  # kernels that a sentence names
@@ -46,6 +47,8 @@ def _why_none(estimate: Estimate) -> str:
     device = estimate.device
     if estimate.plan.method.weight_gradient == "none":
         return "frozen weights need no grad_weight, all else runs on dense kernels"
+    if estimate.plan.method.added and not no_faster(estimate):
+        return "dense kernels, on fewer MACs"
     if not device.kernels:
         return (
             "no sparse kernel is known for it, and dense kernels on masked tensors save no time; `swatcost calibrate` "

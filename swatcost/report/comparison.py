@@ -21,6 +21,7 @@ from swatcost.report.traced import variation
 from swatcost.version import __version__
 
 _ROOM_FOR_ALL = 130  # columns of the widest table, with names of the usual length
+_FEW_REFUSED = 2
 _NARROW = {"inference": "infer-\nence", "attainable speedup": "attain-\nable\nspeedup"}
 
 
@@ -120,7 +121,10 @@ def time_notes(estimates: Iterable[Estimate]) -> list[str]:
 
 
 def left_out(refused: Mapping[str, str]) -> list[str]:
-    """Who is missing, and why."""
+    """Who is missing, and why: one by one if there are few."""
+    if len(refused) > _FEW_REFUSED:
+        names = _listed([*refused])
+        return [Caveat(f"{names} are left out, as they cannot take these settings; estimate one to read why.")]
     return [Caveat(f"{name} is left out: {reason}.") for name, reason in refused.items()]
 
 

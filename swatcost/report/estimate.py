@@ -138,7 +138,8 @@ def summary(estimate: Estimate) -> list[Figure]:
             Figure("dense step", seconds(estimate.dense_step.seconds), _on(estimate)),
         ]
     beside = "" if counted_exactly else f"({change(exact.reduction)} under exact); "
-    kept = f"{scaled(estimate.network.weight_elements)} → {scaled(estimate.non_zero_weights)}"
+    trained = estimate.non_zero_weights + (0 if estimate.plan.method.merges else estimate.added_params)
+    kept = f"{scaled(estimate.network.weight_elements)} → {scaled(trained)}"
     if estimate.activation_reduction:
         kept += f"; activations {change(estimate.activation_reduction)}"
     layer, why = _kept_dense(estimate)
@@ -148,12 +149,18 @@ def summary(estimate: Estimate) -> list[Figure]:
     found = [
         Figure("training FLOPs", change(training.reduction), f"{beside}inference {change(inference.reduction)}"),
         *_per_token(estimate),
-        Figure("weights", f"{estimate.model_compression:.1f}× fewer", kept),
+        Figure("weights", _fewer(estimate.network.weight_elements, trained), kept),
         *others,
         Figure("kept dense", layer, f"{why}; {inputs}".lstrip("; ") if inputs else why),
     ]
     found.insert(0 if no_faster(estimate) else 2, first)
     return found
+
+
+def _fewer(before: int, after: float) -> str:
+    if not before or before == after:
+        return "as many"
+    return f"{before / after:.1f}× fewer" if after < before else f"{after / before:.1f}× as many"
 
 
 def _per_token(estimate: Estimate) -> list[Figure]:

@@ -75,6 +75,7 @@ def _beyond_sparsity(estimate: Estimate) -> list[str]:
     if estimate.plan.method.added:
         counted = estimate.convention.extra_macs == "counted"
         merged = "merged for inference" if method.merges else "there in inference, too"
+    if estimate.added_params:
         sentences.append(
             f"{method.name} adds {scaled(estimate.added_params)} parameters in branches, which train; they are "
             f"{'counted in every pass' if counted else f'not counted by convention {estimate.convention.name}'} and "

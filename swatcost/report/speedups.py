@@ -40,6 +40,8 @@ def _of_attainable(estimate: Estimate) -> str:
     device = estimate.device
     if estimate.plan.method.weight_gradient == "none" and not estimate.attainable_step.kernels:
         return f"{'no faster; ' * no_faster(estimate)}dense kernels, no grad_weight of frozen weights"
+    if estimate.plan.method.added and not no_faster(estimate) and not estimate.attainable_step.kernels:
+        return "dense kernels, on fewer MACs"
     if not device.kernels:
         return "no faster; no sparse kernel known (`calibrate`)"
     kernels = estimate.attainable_step.kernels

@@ -357,4 +357,17 @@ def checked_target(method: Method, operand: Operand, value: float | None, name: 
     value = checked_sparsity(value, name)
     if value and not method.uses(operand):
         raise SwatcostError(f"{name} {value:g}: method {method.name!r} has no sparse {operand}s; leave {name} out")
+    if operand == "weight" and method.group is not None:
+        _check_groups(method, value, name)
     return value
+
+
+def _check_groups(method: Method, value: float, name: str) -> None:
+    """Raises SwatcostError unless the target keeps a whole number of every group of weights."""
+    group = method.group or 1
+    kept = (1 - value) * group
+    if abs(kept - round(kept)) > _ROUNDING * group or round(kept) == 0:
+        raise SwatcostError(
+            f"{name} {value:g}: method {method.name!r} keeps N of every {group} weights: give 1 − N / {group} for a "
+            f"whole N, or leave {name} out"
+        )
