@@ -52,11 +52,11 @@ from .by_hand import cannot_be_changed, chain, plan_of
             WeightStorage(copies=1, formats=False, mask_bits=8),
             WeightStorage(parameters="active", gradients="active", state="active"),
         ),
-        # a mask for each of its two sets; the wider one is stored, and a copy of what forward reads
+        # a mask for each of its two sets; all values stay, the wider set is updated, and forward reads a copy
         (
             ("top-kast",),
             WeightStorage(copies=1, formats=False, mask_bits=16),
-            WeightStorage(parameters="active", gradients="active", state="active", copies=1),
+            WeightStorage(gradients="active", state="active", copies=1),
         ),
         # sparse momentum: every weight has a gradient and a momentum, only active ones are updated
         (("snfs",), WeightStorage(copies=1, formats=False, mask_bits=8), WeightStorage(parameters="active")),
