@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import EXACT, Convention
+from swatcost.counting.language import why_not
 from swatcost.estimate import Estimate, plan_of
 from swatcost.setting import OPTIONS
 
@@ -73,7 +74,8 @@ def steps_under(*conventions: Convention) -> Rule:
         if nothing := sparsity(found):
             return nothing
         network, plan, longer = found.network, found.plan, 7 * found.steps + 1
-        every = [found.counting.under(each) for each in conventions or (found.convention,)]
+        able = (each for each in conventions or (found.convention,) if why_not(each, network) is None)
+        every = [found.counting.under(each) for each in able]
         same = all(each.total(network, plan) == replace(each, steps=longer).total(network, plan) for each in every)
         return f"every step of {found.plan.method.name} costs the same" if same else None
 
@@ -91,7 +93,9 @@ def _default_act_sparsity(found: Estimate) -> str | None:
 
 
 def timed_precision(found: Estimate) -> str | None:
-    """The rule of the precision where only times are shown."""
+    """The rule of the precision where only times are shown; what frozen weights save of a step is its own trace's."""
+    if found.plan.method.differs_when_dense:
+        return None
     return f"{found.device.name} has no times in {found.precision.name}" if found.timed_in_single_precision else None
 
 

@@ -52,7 +52,7 @@ def network(name: str) -> swatcost.Network:
 
 def explained(name: str, method: str, one: str | Convention, other: str | Convention) -> Explanation:
     uses = METHODS[method].uses
-    targets = {"weights": (0.8, "weight"), "acts": (0.7, "activation"), "grads": (0.6, "output")}
+    targets = {"weights": (0.75, "weight"), "acts": (0.7, "activation"), "grads": (0.6, "output")}
     asked = {key: target for key, (target, operand) in targets.items() if uses(operand)}  # type: ignore[arg-type]
     return swatcost.explain(
         network(name), from_convention=one, to_convention=other, method=method, **asked, **everywhere(method)

@@ -11,7 +11,7 @@ import pytest
 
 import swatcost
 from swatcost.cli import main
-from swatcost.counting.conventions import CONVENTIONS
+from swatcost.counting.conventions import CONVENTIONS, conventions_of
 from swatcost.methods import METHODS, LayerSparsity, Phase
 from swatcost.methods.method import Method, sparse_in
 from swatcost.methods.pruning import cubic
@@ -136,7 +136,7 @@ def test_schedules_cover_the_run(method: str, steps: int) -> None:
 
 @pytest.mark.parametrize("method", NAMES)
 def test_no_sparsity_is_dense_training_under_every_convention(resnet50: Network, method: str) -> None:
-    for convention in CONVENTIONS:
+    for convention in conventions_of(resnet50):
         estimate = swatcost.estimate(resnet50, method=method, convention=convention)
         assert (estimate.training_reduction, estimate.inference_reduction, estimate.speedup) == (0, 0, 1)
 
@@ -222,16 +222,18 @@ def test_rigls_ratios(
 def test_comparison(resnet50: Network) -> None:
     comparison = compare(resnet50, weights=0.8, default_act_sparsity=0.459)
     assert [each for each in METHODS.names() if each not in comparison.refused] == list(comparison.by_method)
-    assert list(comparison.by_convention) == CONVENTIONS.names()
+    assert list(comparison.by_convention) == [each.name for each in conventions_of(resnet50)]
     # RigL at 80 %: 77 % in its own paper, 67.2 % in SWAT's, and the weight gradient is where they differ
     assert comparison.by_convention["rigl"].training_reduction == pytest.approx(0.7733, abs=5e-5)
     assert comparison.by_method["rigl"].training_reduction == pytest.approx(0.6720, abs=5e-5)
 
 
 def test_a_comparison_names_what_cannot_be_reached(resnet50: Network) -> None:
-    comparison = compare(resnet50, weights=0.9, distribution="erk")
+    comparison = compare(resnet50, weights=0.9, distribution="erk", methods=["swat", "set"])
     assert "layers kept dense hold" in comparison.refused["set"]
-    assert "set is left out" in repr(comparison)
+    assert "set is left out: weights 0.9 cannot be reached" in repr(comparison)
+    every = repr(compare(resnet50, weights=0.9))
+    assert "sr-ste and transposable-nm are left out, as they cannot take these settings" in " ".join(every.split())
 
 
 def test_a_comparison_refuses_what_no_method_can_take(resnet50: Network) -> None:

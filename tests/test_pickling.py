@@ -61,7 +61,7 @@ def test_a_result_comes_back_as_it_was(name: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS.names())
 def test_an_estimate_by_any_method_comes_back_as_it_was(method: str) -> None:
-    asked: dict[str, Any] = {name: 0.8 for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
+    asked: dict[str, Any] = {name: 0.75 for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
     network = next(each for each in map(swatcost.load, ("resnet50", "vit_b_16")) if applies(method, each))
     estimate = swatcost.estimate(network, method=method, **asked, **everywhere(method))
     again = there_and_back(estimate)

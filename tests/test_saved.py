@@ -99,7 +99,7 @@ def test_damaged_files_are_named(content: str, tmp_path: Path) -> None:
 
 
 def test_the_matrix_is_each_methods_estimate(resnet50: Network) -> None:
-    found = compare(resnet50, weights=0.9)
+    found = compare(resnet50, weights=0.9, methods=["swat", "swat-structured", "rigl", "dsg", "pruning", "snfs"])
     for method, convention in (("rigl", "exact"), ("dsg", "equations"), ("swat", "rigl")):
         targets = {"swat": {"weights": 0.9, "acts": 0.9}, "rigl": {"weights": 0.9}, "dsg": {"grads": 0.9}}[method]
         one = swatcost.estimate(resnet50, method=method, convention=convention, **targets)  # type: ignore[arg-type]
@@ -119,7 +119,9 @@ def test_networks_side_by_side(resnet50: Network) -> None:
 
 def test_a_method_is_left_out_of_the_network_that_refuses_it_alone() -> None:
     # ERK at 95 % leaves less than what SET keeps dense in ResNet-50; VGG-16 has no such layers
-    found = compare_networks(["cifar_vgg16", "resnet50"], weights=0.95, distribution="erk")
+    found = compare_networks(
+        ["cifar_vgg16", "resnet50"], weights=0.95, distribution="erk", methods=["set", "dsr", "rigl"]
+    )
     assert "set" in found.by_network["cifar_vgg16"]
     assert set(found.refused) == {"set on resnet50", "dsr on resnet50"}
     assert "set on resnet50 is left out" in repr(found)

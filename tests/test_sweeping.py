@@ -75,7 +75,7 @@ def test_every_method(method: str, convention: str) -> None:
     asked = {name for name, operand in OPERANDS.items() if METHODS[method].uses(operand)}
     frame = swatcost.sweep(
         network,
-        **{name: [0.0, 0.5, 0.9] for name in asked},
+        **{name: [0.0, 0.5, 0.75 if METHODS[method].group else 0.9] for name in asked},
         period=[1, 100],
         method=method,
         convention=convention,

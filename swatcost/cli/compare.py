@@ -75,7 +75,7 @@ def command(
         network = loaded(models[0], settings.get("precision"), **loading)
         with waiting("comparing"):
             found = compare(network, methods=methods, conventions=conventions, **settings)
-        _say_unused(found.estimates.values())
+        _say_unused(found.estimates.values(), found.method)
         return found
     settings = without_defaults(settings, *COMPARING_NETWORKS.without)
     networks = [loaded(each, settings.get("precision"), **loading) for each in models]
@@ -85,7 +85,11 @@ def command(
     return of_networks
 
 
-def _say_unused(estimates: Iterable[Mapping[str, Estimate]]) -> None:
-    """Of every method under every convention."""
+def _say_unused(estimates: Iterable[Mapping[str, Estimate]], method: str | None = None) -> None:
+    """Of every method under every convention, and of the one for which conventions are compared."""
+
+    def of_method(found: Estimate) -> str | None:
+        return sparsity(found) if found.plan.method.name == method else "nothing is sparse"
+
     every = [each for under in estimates for each in under.values()]
-    say_unused(every, {"steps": steps_under(), "precision": timed_precision, "method": sparsity})
+    say_unused(every, {"steps": steps_under(), "precision": timed_precision, "method": of_method})

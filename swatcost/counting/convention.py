@@ -17,7 +17,6 @@ from swatcost.counting.attention import attention_costs
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.switches import SWITCHES
 from swatcost.methods import LayerSparsity, Method, Phase
-from swatcost.methods.added_work import NOTHING
 from swatcost.network.layer import Layer, Symbols
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
@@ -106,7 +105,7 @@ class Convention:
         if layer.is_product:
             forward, gradients = attention_costs(self.attention, layer)
             return PassCosts(forward=forward, grad_input=gradients, recompute=again * forward, inference=forward)
-        added = method.added_to(layer) if self.extra_macs == "counted" else NOTHING
+        added = method.added_to(layer) if self.extra_macs == "counted" else method.branches_of(layer)
         changed = sparsity.is_sparse if method.makes_sparse else True
 
         def cost(in_pass: Pass, phases: Sequence[Phase], method: Method = method) -> Cost:

@@ -37,7 +37,7 @@ def ac_dc(**shares: Any) -> Method:
         raise SwatcostError("method 'ac-dc': warmup, last_dense and last_sparse add up to more than 1, give less")
     return Method(
         name="ac-dc",
-        title="Alternating compressed/decompressed training",
+        title="Alternating compressed / decompressed training",
         citation="Peste et al., NeurIPS 2021; phases of their public configuration",
         sparse=sparse_in(forward=("weight",), grad_input=("weight",)),
         weight_gradient="active",

@@ -20,9 +20,9 @@ def lora(*, rank: int, modules: str) -> Method:
         adds_to=bound(is_named, modules=modules, kinds=("linear", "conv")),
         added_layers=layers_named(modules),
         merges=True,
-        departures="The paper adapts the query and value projections of attention: name them. Conv and linear weights "
-        "are frozen; embeddings, normalisations and biases, which it freezes too, count as trained in memory. Every "
-        "layer whose input needs a gradient in the trace gets one, those before the first branch too. Inputs kept for "
+        departures="It fine-tunes a trained network. The paper adapts the query and value projections of attention: "
+        "name them. Conv and linear weights are frozen; embeddings, normalisations and biases, which it freezes too, "
+        "count as trained in memory. Every layer whose input needs a gradient in the trace gets one, those before the first branch too. Inputs kept for "
         "the frozen weights' gradients, which are not needed, stay in memory.",
     )
 

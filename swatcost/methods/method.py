@@ -246,10 +246,14 @@ class Method:
         changes = self.weight_gradient == "none" or self.added is not None or self.projected is not None
         return not self.makes_sparse and changes
 
-    def added_to(self, layer: Layer) -> Added:
-        """What it adds to a layer that it changes."""
+    def branches_of(self, layer: Layer) -> Added:
+        """The branches that a layer gets, if it is one that it changes."""
         adds = self.adds_to is None or self.adds_to(layer)
-        added = self.added(layer) if self.added and adds else NOTHING
+        return self.added(layer) if self.added and adds else NOTHING
+
+    def added_to(self, layer: Layer) -> Added:
+        """All that it adds to a layer: branches, and work of its own in the forward pass."""
+        added = self.branches_of(layer)
         return replace(added, forward=added.forward + self.extra_macs(layer)) if self.extra_macs else added
 
     def density(self, in_pass: Pass, sparsity: LayerSparsity, phase: Phase) -> float:

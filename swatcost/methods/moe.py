@@ -8,7 +8,7 @@ from swatcost.methods.method import Method, sparse_in, with_parameters
 from swatcost.methods.parameter import Parameter
 from swatcost.network.layer import Layer
 
-_MIXTRAL = "Jiang et al. 2024 (Mixtral 8x7B)"
+_MIXTRAL = "the number in Mixtral 8x7B (Jiang et al. 2024)"
 
 
 def instead_of(layer: Layer, *, experts: int, active: int, copies: int) -> Added:
@@ -51,6 +51,7 @@ METHOD = with_parameters(
               source=_MIXTRAL),
     Parameter(name="active", default=2, least=1, most=10_000, meaning="k, experts that run for each token",
               source=_MIXTRAL),
-    Parameter(name="copies", default=1, least=1, most=10_000, meaning="size of all experts together, in given layers: "
-              "1 splits the layer, E makes each expert as large as it", source="as many weights as the dense network"),
+    Parameter(name="copies", default=1, least=1, most=10_000, meaning="1 splits the given layer into the "
+              "experts; E makes each expert as large as the given layer, as in Mixtral",
+              source="as many weights as the dense network"),
 )  # fmt: skip

@@ -36,7 +36,10 @@ def slope(*, rank: int, adapted: float, n: int, m: int) -> Method:
         stores={"parameters": "active", "gradients": "active", "state": "active", "transposes": 1, "mask_bits": 8},
         **(
             n_of_m("slope", n=n, m=m)
-            | {"sparse_only": bound(is_pruned, m=m), "sparse_layers": "linear layers of at most 5 : 1"}
+            | {
+                "sparse_only": bound(is_pruned, m=m),
+                "sparse_layers": "linear layers whose longer side is at most 5 times the shorter",
+            }
         ),
         departures="grad_weight is multiplied in full and pruned to the mask afterwards, as in its public code; the "
         "optimizer updates that half alone. Its 9.375 % are a share of all weights: grad_input reads 0.40625 of them "

@@ -102,7 +102,7 @@ def _audited(network: Network, stated: tuple[Stated, ...], convention: Conventio
     """Tries everything, and ranks what fits."""
     from swatcost.planning.candidates import Space  # these import numpy
     from swatcost.planning.coincidence import coincidence
-    from swatcost.planning.fitting import blocks, minimal
+    from swatcost.planning.fitting_candidates import blocks, minimal
 
     space = Space(network=network, settings=[each.setting for each in stated], convention=convention)
     solving = all("default_act_sparsity" not in each.setting.asked for each in stated)

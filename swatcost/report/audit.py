@@ -66,7 +66,9 @@ def headline(found: Audit) -> str:
 
 def _missing(found: Audit) -> str:
     nearest = found.nearest[0]
-    return f"The nearest misses by {_missed(found, nearest)}: {assumptions_in_words([nearest]) or 'as stated'}. "
+    plain = [each.printed.text for each in found.stated if each.printed.notation == "factor"]
+    read = next((f"{text} was read as a factor, not {text} %. " for text in plain if text[-1:].isdigit()), "")
+    return f"{read}The nearest misses by {_missed(found, nearest)}: {assumptions_in_words([nearest]) or 'as stated'}. "
 
 
 def _missed(found: Audit, candidate: Candidate) -> str:
@@ -217,6 +219,15 @@ def notes(found: Audit) -> list[str]:
         "Random numbers: uniform over the printed results between the least and the largest that candidates of that "
         "price and cheaper ones give.",
     ]
+    if len(found.stated) == 1 and found.explanations:
+        sentences.insert(0, Caveat("One number is weak evidence: add others of its table with --and."))
+    by_default = dict.fromkeys(each.setting.method for each in found.stated if each.setting.keep_dense is None)
+    for method in by_default:
+        if method.keeps_dense:
+            layers, who = " and ".join(method.keeps_dense), method.kept_by or "SWAT"
+            sentences.append(
+                Caveat(f"{method.name} keeps {layers} dense, as {who} ran it, unless --keep-dense is given.")
+            )
     groups = grouped(found.explanations)
     if len(groups) > _SHOWN:
         sentences.insert(0, Caveat(f"{len(groups) - _SHOWN} more explanations are in JSON and CSV."))

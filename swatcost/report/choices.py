@@ -27,7 +27,10 @@ def choices(what: str, *, width: int) -> str:
     """
     in_full = what == "methods" and width >= _ROOM_FOR_ALL
     header, rows = _methods_in_full() if in_full else CHOICES[what]()
-    words = [max(len(word) for cell in column for word in cell.split()) for column in zip(*rows, strict=True)]
+    parts = [
+        [word for cell in column for word in cell.replace("-", "- ").split()] for column in zip(*rows, strict=True)
+    ]
+    words = [max(map(len, each)) for each in parts]
     text = ""
     for longest in range(width, 1, -1):
         wrapped = [None, *(max(longest, word) for word in words[1:])]

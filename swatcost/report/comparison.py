@@ -151,7 +151,8 @@ def _charged(by_method: Mapping[str, Estimate]) -> Iterator[str]:
 
 def _kept_dense(name: str, estimate: Estimate) -> Iterator[str]:
     kept = estimate.plan.kept_dense
-    if reasons := {why for why in kept.values() if why.startswith("as ")}:
+    own = f"{estimate.plan.method.name} makes only"
+    if reasons := {why for why in kept.values() if why.startswith(("as ", own))}:
         more = sum(why in reasons for why in kept.values())
         yield Caveat(f"{name} keeps {more} more layer{'s' if more > 1 else ''} dense ({', '.join(reasons)}).")
 

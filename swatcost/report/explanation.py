@@ -24,6 +24,10 @@ def headline(found: Explanation) -> str:
     """Both numbers and the main reason for their difference, in one sentence."""
     one, other = found.start, found.end
     names = one.convention.name, other.convention.name
+    if not one.plan.asks_for_sparsity:
+        dense = (scaled(each.costs.training.dense, "MAC") for each in (one, other))
+        counted = ", ".join(f"{macs} per sample under {name}" for macs, name in zip(dense, names, strict=True))
+        return f"Nothing is sparse. Dense training is {counted}: `swatcost conventions` shows what each counts."
     if abs(found.difference) < AGREEMENT:
         why = "what differs cancels out" if changing(found) else "nothing in which they differ changes this number"
         return f"Training FLOPs down {percent(one.training_reduction)} under both {names[0]} and {names[1]}: {why}."

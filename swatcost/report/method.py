@@ -5,27 +5,24 @@ from itertools import groupby
 from tabulate import tabulate
 
 from swatcost.methods import Method
-from swatcost.methods.parameter import written
-from swatcost.network.passes import Pass
+from swatcost.methods.parameter import Value, written
+from swatcost.network.passes import PASSES, Pass
 from swatcost.report.numbers import percent
 from swatcost.report.table import wrap
 
 _FEW = 6  # stages of a run that are listed one by one
-_TARGET = 0.9  # weight sparsity [-] for which is shown what depends on the target
-_AT_TARGET = f" (for a target of {_TARGET:g})"
+_TARGET = 0.9  # weight sparsity [-] for which is shown what depends on the target, unless the method has its own
 
 
 def described(method: Method, *, width: int) -> str:
     """The method in lines of at most width columns."""
     facts = [
-        ("sparse forward", _operands(method, "forward")),
-        ("sparse grad_input", _operands(method, "grad_input")),
-        ("sparse grad_weight", _operands(method, "grad_weight")),
+        *((f"sparse operands, {each}", _operands(method, each)) for each in PASSES),
         ("weight gradients", _gradients(method)),
         *(
             (
                 f"weights in {each}",
-                f"a set of their own, {percent(method.sparsity_in(each, _TARGET))} sparse{_AT_TARGET}",
+                f"a set of their own, {percent(method.sparsity_in(each, _target(method)))} sparse{_at_target(method)}",
             )
             for each in method.weight_sets
         ),
@@ -48,6 +45,14 @@ def described(method: Method, *, width: int) -> str:
     return "\n".join([*lines, "", _parameters(method, width)])
 
 
+def _target(method: Method) -> float:
+    return method.targets.get("weights", _TARGET)
+
+
+def _at_target(method: Method) -> str:
+    return f" (for a target of {percent(_target(method))})"
+
+
 def _gradients(method: Method) -> str:
     if method.weight_gradient == "active":
         return "of those in its own set" if "grad_weight" in method.weight_sets else "of active weights"
@@ -56,7 +61,7 @@ def _gradients(method: Method) -> str:
 
 def _operands(method: Method, in_pass: Pass) -> str:
     names = {"output": "output" if in_pass == "forward" else "output gradient"}
-    return ", ".join(sorted(names.get(each, each) for each in method.sparse[in_pass])) or "nothing"
+    return ", ".join(sorted(names.get(each, each) for each in method.sparse[in_pass])) or "none"
 
 
 def _kept_dense(method: Method) -> str:
@@ -67,7 +72,9 @@ def _kept_dense(method: Method) -> str:
 
 def _course(method: Method) -> str:
     """The stages of a run: from which share of it to which, and how sparse."""
-    phases = method.phases(32_000, _TARGET)
+    if not method.makes_sparse:
+        return "the same throughout"
+    phases = method.phases(32_000, _target(method))
     stages, begin = [], 0.0
     for reached, alike in groupby(phases, key=lambda each: each.reached):
         together = [*alike]
@@ -82,7 +89,7 @@ def _course(method: Method) -> str:
     shown = [f"{_at(end)} {_words(*reached)}" for _, end, reached in (stages if len(stages) <= _FEW else stages[:2])]
     if len(stages) > _FEW:
         shown += [f"{len(stages) - 3} more stages", f"{_at(1.0)} {_words(*stages[-1][2])}"]
-    target = _AT_TARGET if method.target_schedule else ""
+    target = _at_target(method) if method.target_schedule else ""
     return f"{', '.join(shown)}{target}{also}"
 
 
@@ -105,7 +112,7 @@ def _parameters(method: Method, width: int) -> str:
     rows = [
         [
             each.name,
-            written(method.values.get(each.name, each.default)),
+            _short(method.values.get(each.name, each.default)),
             each.allowed,
             each.meaning,
             each.source,
@@ -113,4 +120,10 @@ def _parameters(method: Method, width: int) -> str:
         for each in method.parameters
     ]
     narrow = [None, None, 14, *[max(12, (width - 46) // 2)] * 2]
-    return tabulate(rows, header, tablefmt="simple", disable_numparse=True, maxcolwidths=narrow)
+    table = tabulate(rows, header, tablefmt="simple", disable_numparse=True, maxcolwidths=narrow)
+    first = method.parameters[0]
+    return f"{table}\n\nTo set them: --method {method.family}:{first.name}=…{',…' * (len(method.parameters) > 1)}"
+
+
+def _short(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else written(value)

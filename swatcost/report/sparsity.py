@@ -32,7 +32,7 @@ def sparsity(estimate: Estimate) -> list[str]:
             Caveat(
                 f"Convention {convention.name} charges {method.name} {percent(1 - estimate.default_act_sparsity)} of "
                 "dense grad_weight throughout the run, assuming that ReLU zeroes "
-                f"{percent(estimate.default_act_sparsity)} of activations{_image(estimate)}."
+                f"{percent(estimate.default_act_sparsity)} of activations{_image(estimate)}{_no_relu(estimate)}."
             )
         )
     phases = convention.phases(plan, estimate.steps)
@@ -49,6 +49,13 @@ def sparsity(estimate: Estimate) -> list[str]:
     if method.departures:
         sentences.append(method.departures)
     return sentences
+
+
+def _no_relu(estimate: Estimate) -> str:
+    """That the network has no ReLU, where it computes something else in its place."""
+    seen = {each.operation for each in estimate.uncounted}
+    others = sorted(seen & {"gelu", "silu", "sigmoid", "tanh", "hardswish", "mish"})
+    return f"; {estimate.network.name} has no ReLU but {', '.join(others)}" if others and "relu" not in seen else ""
 
 
 def _beyond_sparsity(estimate: Estimate) -> list[str]:
@@ -72,14 +79,11 @@ def _beyond_sparsity(estimate: Estimate) -> list[str]:
             "Conv and linear weights are frozen: they have no grad_weight, gradient or optimizer state. Saved "
             "activations are those of the dense step."
         )
-    if estimate.plan.method.added:
-        counted = estimate.convention.extra_macs == "counted"
-        merged = "merged for inference" if method.merges else "there in inference, too"
     if estimate.added_params:
         sentences.append(
-            f"{method.name} adds {scaled(estimate.added_params)} parameters in branches, which train; they are "
-            f"{'counted in every pass' if counted else f'not counted by convention {estimate.convention.name}'} and "
-            f"{merged}. Their time is that of as many MACs of their layer."
+            f"{method.name} adds {scaled(estimate.added_params)} parameters in branches, which train; they are counted "
+            f"in every pass and {'merged for inference' if method.merges else 'there in inference, too'}. Their time "
+            "is that of as many MACs of their layer."
         )
     for each in estimate.off_step:
         share = each.flops_per_step / estimate.step_flops
