@@ -200,7 +200,7 @@ class Setting:
     grads: float | None = _sparsity("Sparsity of outputs' gradients, for meprop and dsg.")
     period: int = _count(1000, "Iterations between Top-K refreshes.", "P")
     method: Method = _name(
-        "swat", METHODS, "Sparse training method; see `swatcost list methods`.", "M",
+        "swat", METHODS, "Sparse training method, such as rigl or rigl:delta_t=200; see `swatcost list methods`.", "M",
         parameters=METHODS.parameters_after,
     )  # fmt: skip
     distribution: Distribution = _setting(

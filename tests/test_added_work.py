@@ -26,6 +26,9 @@ from tests.test_method_phases import mine
 from tests.test_methods import LAYER, MACS
 
 
+MIXTRAL = "moe:copies=8"
+
+
 def lora(rank: int, **more: Any) -> Method:
     """Frozen weights with a branch of this rank beside each."""
     fields = {"weight_gradient": "none", "added": bound(low_rank, rank=rank), **more}
@@ -306,3 +309,12 @@ def test_they_come_back_from_a_pickle_and_in_json(capsys: pytest.CaptureFixture[
 
 def test_what_is_added_checks_itself() -> None:
     assert Added().elements == 0
+
+
+def test_added_gradients_are_not_there_before_the_backward_pass() -> None:
+    # GPT-2's peak is at the loss, before any gradient: with seven copies of its feed-forward weights (7 · 24 layers of
+    # 768 · 3072) only these and Adam's two moments are more, 12 bytes each
+    dense, found = (
+        memory_of("gpt2", method=each, optimizer="adam", batch_size=8).memory for each in ("dense", MIXTRAL)
+    )
+    assert found.compressed_peak - dense.dense.peak.bytes == 12 * 7 * 24 * 768 * 3072

@@ -94,11 +94,18 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     return HeldWeights(
         storage=storage,
         parts=parts,
-        in_passes=constant + max(live, default=0) + added.get("gradients", 0),
+        in_passes=constant + _peak(step.events, live, network.timeline.gradients, added.get("gradients", 0)),
         saved_activations=holds.get("saved activations", 0),
         inputs=holds.get("input", 0),
         at_update=constant + (live[-1] if live else 0) + added.get("gradients", 0) + working,
     )
+
+
+def _peak(events: Sequence[int], live: Sequence[int], gradients: Sequence[int], added: int) -> int:
+    """The most bytes that are live, with those of added weights' gradients from the first gradient on."""
+    own = {each + 1 for each in gradients}  # as events have it where a storage is made
+    first = next((place for place, event in enumerate(events) if event in own), len(live))
+    return max(max(live[:first], default=0), max(live[first:], default=0) + added * (first < len(live)))
 
 
 def _added(plan: SparsityPlan, part: Part) -> dict[str, int]:

@@ -22,8 +22,8 @@ def lora(*, rank: int, modules: str) -> Method:
         merges=True,
         departures="It fine-tunes a trained network. The paper adapts the query and value projections of attention: "
         "name them. Conv and linear weights are frozen; embeddings, normalisations and biases, which it freezes too, "
-        "count as trained in memory. Every layer whose input needs a gradient in the trace gets one, those before the first branch too. Inputs kept for "
-        "the frozen weights' gradients, which are not needed, stay in memory.",
+        "count as trained in memory. Every layer whose input needs a gradient in the trace gets one, those before the "
+        "first branch too. Inputs kept for the frozen weights' gradients, which are not needed, stay in memory.",
     )
 
 

@@ -24,7 +24,8 @@ def spdf(*, dense_share: float) -> Method:
         schedule=bound(schedule, dense_share=dense_share),
         ends_dense=True,
         departures="The run is pre-training; dense fine-tuning on a task is a run of its own, and leaves the model "
-        "dense. In a network without an embedding the first layer is dense, too.",
+        "dense. The output layer is that of a language model; in a network without an embedding the first layer is "
+        "dense instead.",
     )
 
 

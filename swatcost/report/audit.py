@@ -221,13 +221,13 @@ def notes(found: Audit) -> list[str]:
     ]
     if len(found.stated) == 1 and found.explanations:
         sentences.insert(0, Caveat("One number is weak evidence: add others of its table with --and."))
-    by_default = dict.fromkeys(each.setting.method for each in found.stated if each.setting.keep_dense is None)
-    for method in by_default:
+    by_default = {
+        each.setting.method.name: each.setting.method for each in found.stated if each.setting.keep_dense is None
+    }
+    for method in by_default.values():
         if method.keeps_dense:
             layers, who = " and ".join(method.keeps_dense), method.kept_by or "SWAT"
-            sentences.append(
-                Caveat(f"{method.name} keeps {layers} dense, as {who} ran it, unless --keep-dense is given.")
-            )
+            sentences.append(Caveat(f"{method.name} keeps {layers} dense, as {who} ran it: --keep-dense changes that."))
     groups = grouped(found.explanations)
     if len(groups) > _SHOWN:
         sentences.insert(0, Caveat(f"{len(groups) - _SHOWN} more explanations are in JSON and CSV."))

@@ -128,7 +128,9 @@ def _stored(report: MemoryReport) -> list[str]:
         )
     phases = report.estimate.plan.phases(report.estimate.steps)
     if min(each.scale for each in phases) < 1:
-        sentences.append(f"Sparse bytes are those of a step at the target sparsity; {method.name} begins less sparse.")
+        sentences.append(
+            f"Sparse bytes are those of a step at the target sparsity; {method.name} is less sparse in some steps."
+        )
     return sentences
 
 
