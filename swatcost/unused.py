@@ -67,17 +67,31 @@ def _one_sample(found: Estimate) -> str | None:
     return "a step has one sample" if found.batch_size == 1 else None
 
 
+_MANY = 1_000_000  # steps, enough for all that a run does every so many of them
+
+
 def steps_under(*conventions: Convention) -> Rule:
     """The rule of the number of steps where only counts under these conventions, or the estimate's own, are shown."""
 
     def rule(found: Estimate) -> str | None:
         if nothing := sparsity(found):
             return nothing
-        network, plan, longer = found.network, found.plan, 7 * found.steps + 1
+        network, plan, longer = found.network, found.plan, (7 * found.steps + 1, max(found.steps, _MANY) + 1)
         able = (each for each in conventions or (found.convention,) if why_not(each, network) is None)
         every = [found.counting.under(each) for each in able]
-        same = all(each.total(network, plan) == replace(each, steps=longer).total(network, plan) for each in every)
-        return f"every step of {found.plan.method.name} costs the same" if same else None
+        same = all(
+            each.total(network, plan) == replace(each, steps=steps).total(network, plan)
+            for each in every
+            for steps in longer
+        )
+        if not same:
+            return None
+        changes = len(plan.phases(found.steps)) > 1
+        return (
+            f"the phases of {plan.method.name} are shares of the run, whatever its length"
+            if changes
+            else f"every step of {plan.method.name} costs the same"
+        )
 
     return rule
 

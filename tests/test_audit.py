@@ -333,3 +333,15 @@ def test_torch_and_pandas_are_not_imported() -> None:
         "assert not {'torch', 'pandas'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_methods_that_make_nothing_sparse_are_audited_too(capsys: Captured) -> None:
+    found = swatcost.audit("resnet50", "27.27%", method="lora", convention="exact").explanations
+    assert not found[0].assumptions
+    assert main(["audit", "28%", "cifar_resnet18", "--method", "galore:rank=4", "--convention", "exact"]) == 2
+    assert "costs as much as dense training" in capsys.readouterr().err
+
+
+def test_a_number_that_is_given_twice_is_no_evidence() -> None:
+    with pytest.raises(SwatcostError, match=r"76\.1% is given twice with the same settings: give it once"):
+        swatcost.audit("resnet50", [("76.1%", {}), ("76.1%", {})], weights=0.8)

@@ -53,7 +53,7 @@ METHOD = with_parameters(
     ac_dc,
     Parameter(name="warmup", default=0.1, least=0, most=1, meaning="share of the run in the dense phase at the start",
               source=f"{_RUN}: [0, 10)"),
-    Parameter(name="period", default=0.05, least=1e-4, most=1, meaning="share of the run in each phase that follows, "
+    Parameter(name="period", default=0.05, least=0.005, most=1, meaning="share of the run in each phase that follows, "
               "sparse ones first", source=f"{_RUN}: 5 epochs"),
     Parameter(name="last_dense", default=0.1, least=0, most=1, meaning="share of the run in the last dense phase",
               source=f"{_RUN}: [75, 85)"),

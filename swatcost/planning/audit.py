@@ -92,7 +92,9 @@ def audit(
     stated = tuple(_stated(text, own, quantity, given) for text, own in _pairs(printed))
     if not stated:
         raise SwatcostError("no printed number: give one such as 76.1%")
-    for each in stated:
+    for place, each in enumerate(stated):
+        if each in stated[:place]:
+            raise SwatcostError(f"{each.printed.text} is given twice with the same settings: give it once")
         if not plan_of(network, each.setting).asks_for_sparsity:
             raise SwatcostError(f"{each.printed.text}: nothing is sparse, state how sparse it was: give weights")
     return _audited(network, stated, convention)
@@ -111,6 +113,8 @@ def _audited(network: Network, stated: tuple[Stated, ...], convention: Conventio
     explanations = minimal([each for block in tried for each in block.fitting()])
     least = min((each.price for each in explanations), default=MOST + 1)
     reaches = [block.reach() for block in tried]
+    if not any(each.prices.size for each in reaches):
+        raise SwatcostError("what is stated costs as much as dense training under every convention: there is no number")
     return Audit(
         network=network,
         stated=stated,

@@ -133,7 +133,9 @@ class Space:
         """What is left [-] of one number's base, with and without default activation sparsity."""
         if base in ("training", "inference"):
             left = 1 - numpy.asarray(getattr(costs, base).reduction, dtype=float)
-            with_it, without = left.reshape(2, -1) if left.ndim else (left, left)
+            if not left.ndim:  # nothing is sparse, whatever the choices
+                left = numpy.full(2 * len(self.planned), left)
+            with_it, without = left.reshape(2, -1)
             return with_it, without
         kept = self._kept(base, convention, place)
         return kept, kept

@@ -71,7 +71,8 @@ def asked(estimate: Estimate) -> str:
     plan = estimate.plan
     if not plan.asks_for_sparsity:
         return f"{plan.method.name}, {_why_dense(estimate)}"
-    return f"{plan.method.name}, {plan.distribution.name}: {', '.join(_targets(estimate))}"
+    targets = ", ".join(_targets(estimate))
+    return f"{plan.method.name}, {plan.distribution.name}: {targets}" if targets else plan.method.name
 
 
 def _targets(estimate: Estimate) -> list[str]:
