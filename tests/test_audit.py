@@ -301,6 +301,10 @@ def test_a_table_from_a_file_is_the_same_as_in_python(tmp_path: Path, capsys: Ca
     table.write_text("printed,wights\n76.1%,0.8\n")
     assert main(["audit", str(table), "resnet50"]) == 2
     assert "line 2: the column 'wights': did you mean weights" in capsys.readouterr().err
+    table.write_text("printed,weights\n76.1%,0.8\nn/a,0.9\n")
+    assert main(["audit", str(table), "resnet50"]) == 2
+    assert "table.csv" in (said := capsys.readouterr().err)
+    assert "line 3: 'n/a' is not a printed number" in said
 
 
 def test_every_form_has_the_answer(capsys: Captured) -> None:

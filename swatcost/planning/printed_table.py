@@ -8,6 +8,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.common.reading import LARGEST_TABLE, csv_rows, read
 from swatcost.common.registry import nearest
 from swatcost.common.units import count_from, fraction_from
+from swatcost.planning.printed_number import printed_number
 from swatcost.setting import OPTIONS
 
 Row = tuple[str, Mapping[str, Any]]
@@ -26,6 +27,7 @@ def _rows(text: str) -> list[Row]:
     rows: list[Row] = []
     for line, printed, cells in csv_rows(text, "printed"):
         try:
+            printed_number(printed)
             rows.append((printed, {name: _value(name, cell) for name, cell in cells.items() if cell}))
         except SwatcostError as error:
             raise ValueError(f"line {line}: {error}") from None
