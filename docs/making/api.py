@@ -22,7 +22,7 @@ PUBLIC = (
 BENEATH = (
     "swatcost.counting.equations", "swatcost.counting.switches", "swatcost.counting.deviations",
     "swatcost.counting.costs", "swatcost.counting.attention", "swatcost.counting.language",
-    "swatcost.network.attention",
+    "swatcost.network.attention", "swatcost.counting.off_step", "swatcost.common.bound",
     "swatcost.counting.counting", "swatcost.counting.default_sparsity", "swatcost.timing.topk",
     "swatcost.timing.attainable", "swatcost.timing.dense_step", "swatcost.timing.kernel_times",
     "swatcost.timing.rooflines", "swatcost.timing.selection", "swatcost.timing.shapes", "swatcost.timing.streams",
