@@ -44,7 +44,11 @@ class Counting:
             self.convention.count(layer, plan.method, sparsity, phases=phases, default_act_sparsity=charged)
             for layer, sparsity in plan.by_layer(network)
         ]
-        return costs if self.convention.per == "sample" else of_language_model(self.convention, network, costs)
+        return self.of_network(network, costs)
+
+    def of_network(self, network: Network, layers: list[PassCosts]) -> list[PassCosts]:
+        """Each layer's cost, counted on its own, as the convention has it in the network."""
+        return layers if self.convention.per == "sample" else of_language_model(self.convention, network, layers)
 
     def beside_by_parameter(self, network: Network) -> dict[str, PassCosts]:
         """The costs of parameters that the convention counts beside the layers [MACs per sample]."""

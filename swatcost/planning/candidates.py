@@ -12,7 +12,6 @@ import numpy
 
 from swatcost.counting import Convention, Counting, PassCosts, summed
 from swatcost.counting.deviations import DEVIATIONS
-from swatcost.counting.language import of_language_model
 from swatcost.memory import activation_reduction
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network
@@ -152,51 +151,42 @@ class Space:
                 phases=convention.phases(plan, counting.steps),
                 default_act_sparsity=charged,
             )
-            if convention.per == "token":
+            if convention.per == "token" or convention.formulas:  # which tell layers of one shape apart
                 costs = [count(layer, sparsity=sparsity) for layer, sparsity in self._in_order(place, taken)]
-                within = of_language_model(convention, self.network, costs)
-                beside = counting.under(convention).beside(self.network)
-                found.append(summed(within, self.network, setting.batch_size) + beside)
+                under = counting.under(convention)
+                within = under.of_network(self.network, costs)
+                found.append(summed(within, self.network, setting.batch_size) + under.beside(self.network))
             else:
-                layers = self._layers(place, taken, bool(convention.formulas))
-                counted = (times * count(layer, sparsity=sparsity) for layer, sparsity, times in layers)
-                found.append(sum(counted, PassCosts()))
+                layers = self._merged(place, taken)
+                found.append(sum((times * count(layer, sparsity=each) for layer, each, times in layers), PassCosts()))
         return found
 
     @cached_property
     def _countings(self) -> list[Counting]:
         return [each.counting(self.network) for each in self.settings]
 
-    def _layers(self, place: int, taken: int, by_name: bool) -> list[tuple[Layer, LayerSparsity, float]]:
-        """The layers of a setting with the first sets of choices, twice, as arrays, and how often each one counts.
-
-        Layers that differ in name only are one, but for formulas of a convention's own, which may tell them apart
-        (`by_name`). A sample's share of the work of a traced batch counts.
-        """
-        key = (place, taken, by_name)
-        if key not in self._merged:
-            batch_size = self.settings[place].batch_size
-            plans = [each.plans[place].by_layer(self.network) for each in self.planned[:taken]] * 2
-            merged: dict[Any, tuple[Layer, LayerSparsity, float]] = {}
-            for alike in zip(*plans, strict=True):
-                layer, sparsities = alike[0][0], [sparsity for _, sparsity in alike]
-                name = layer if by_name else _without_names(layer)
-                _, sparsity, times = merged.get((name, *sparsities), (layer, None, 0.0))
-                merged[(name, *sparsities)] = (
-                    layer,
-                    sparsity or _side_by_side(sparsities),
-                    times + 1 / self.network.samples_of(layer, batch_size),
-                )
-            self._merged[key] = list(merged.values())
-        return self._merged[key]
-
     def _in_order(self, place: int, taken: int) -> list[tuple[Layer, LayerSparsity]]:
         """Every counted layer of a setting with the first sets of choices, twice, as arrays."""
         plans = [each.plans[place].by_layer(self.network) for each in self.planned[:taken]] * 2
         return [(alike[0][0], _side_by_side([sparsity for _, sparsity in alike])) for alike in zip(*plans, strict=True)]
 
+    def _merged(self, place: int, taken: int) -> list[tuple[Layer, LayerSparsity, float]]:
+        """The same, but layers that differ in name only are one, with how often it counts.
+
+        A sample's share of the work of a traced batch counts.
+        """
+        if (place, taken) not in self._known_layers:
+            merged: dict[Any, tuple[Layer, LayerSparsity, float]] = {}
+            for layer, sparsity in self._in_order(place, taken):
+                key = (_without_names(layer), *(each.tobytes() for each in _operands(sparsity)))
+                times = merged[key][2] if key in merged else 0.0
+                share = 1 / self.network.samples_of(layer, self.settings[place].batch_size)
+                merged[key] = (layer, sparsity, times + share)
+            self._known_layers[place, taken] = list(merged.values())
+        return self._known_layers[place, taken]
+
     @cached_property
-    def _merged(self) -> dict[tuple[int, int, bool], list[tuple[Layer, LayerSparsity, float]]]:
+    def _known_layers(self) -> dict[tuple[int, int], list[tuple[Layer, LayerSparsity, float]]]:
         return {}
 
     def _kept(self, base: Base, convention: Convention, place: int) -> Shares:
@@ -225,7 +215,9 @@ def _without_names(layer: Layer) -> Layer:
 
 
 def _side_by_side(layers: Sequence[LayerSparsity]) -> LayerSparsity:
-    weight, activation, output = (
-        numpy.array([getattr(each, operand) for each in layers]) for operand in ("weight", "activation", "output")
-    )
-    return LayerSparsity(weight, activation, output)  # type: ignore[arg-type]
+    operands = zip(*map(_operands, layers), strict=True)
+    return LayerSparsity(*map(numpy.array, operands))  # type: ignore[arg-type]
+
+
+def _operands(sparsity: LayerSparsity) -> tuple[Any, Any, Any]:
+    return sparsity.weight, sparsity.activation, sparsity.output
