@@ -120,6 +120,6 @@ def test_one_method_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
         assert words in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert main(["list", "methods", "--method", "pruning"]) == 0
-    assert "to 34.4 % dense" in capsys.readouterr().out  # 11 of 32 intervals: the curve is 0 at its beginning
+    assert "to 34.4 %: dense" in capsys.readouterr().out  # 11 of 32 intervals: the curve is 0 at its beginning
     assert main(["list", "models", "--method", "rigl"]) == 2
     assert "write swatcost list methods" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def growing(steps: int, target: Any, *, first: float) -> tuple[Phase, ...]:
 
 
 def above(steps: int, target: Any) -> tuple[Phase, ...]:
-    """0.02 sparser than the target, then 0.01, then at the target, as MEST-EM is."""
+    """0.02 sparser than the target, then 0.01, then at the target."""
     return tuple(
         Phase.at(share, target + more, target) for share, more in ((9 / 16, 0.02), (3 / 16, 0.01), (4 / 16, 0))
     )

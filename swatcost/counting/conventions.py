@@ -46,9 +46,8 @@ EXACT = Convention(
 EXACT_CAUSAL = replace(
     EXACT,
     name="exact-causal",
-    title="as exact, but of attention only the pairs of a query and a key that no causal mask and no sliding window "
-    "excludes, as far as the trace tells; without the blocks that kernels compute beyond them, or the scores that they "
-    "compute again",
+    title="as exact, but without the pairs of a query and a key that a causal mask or a sliding window excludes, where "
+    "the trace shows one; kernels execute slightly more: whole blocks, and scores again in the backward pass",
     source="the definition of causal attention: (s + 1) / 2 keys per query",
     attention="needed",
 )

@@ -89,5 +89,5 @@ class PassCosts:
 
 
 def per_token(cost: Cost, tokens: float) -> Cost:
-    """FLOPs per token, from MACs of a sample of so many tokens."""
+    """FLOPs per token, from the MACs of a sample with `tokens` tokens."""
     return Cost(per_sample(FLOPS_PER_MAC * cost.dense, tokens), FLOPS_PER_MAC * cost.sparse / tokens)

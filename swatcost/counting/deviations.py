@@ -1,4 +1,4 @@
-"""What people's counting code does that is no convention: known slips, and batch normalisation counted too."""
+"""Departures of published counting code from its own convention: known slips, and batch normalisation counted too."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

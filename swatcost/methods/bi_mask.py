@@ -1,7 +1,5 @@
 """Bi-Mask: N:M masks of their own for the forward pass and for grad_input, whose filters are permuted to fit."""
 
-from typing import Any
-
 from swatcost.common.bound import bound
 from swatcost.methods.added_work import OffStep
 from swatcost.methods.method import Method, sparse_in, with_parameters
@@ -10,7 +8,7 @@ from swatcost.methods.parameter import Parameter
 from swatcost.network.layer import Layer
 
 
-def as_sparse(sparsity: Any) -> Any:
+def as_sparse(sparsity: float) -> float:
     """Another set of as many weights."""
     return sparsity
 

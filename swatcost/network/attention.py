@@ -52,8 +52,8 @@ def pairs_of(
 ) -> tuple[int, int, int]:
     """Pairs of a query and a key over all heads and sequences: all, those in the window, and those that are needed.
 
-    Query i reads keys up to i if it is causal, and keys from i − left to i + right in a window (left, right), where a
-    negative number is no limit: the window holds left + 1 + right keys, or left + 1 if it is causal.
+    With a causal mask, query i reads keys up to i. In a window (left, right) it reads keys i − left to i + right; a
+    negative number means no limit on that side.
 
     >>> pairs_of(1, 1, 4, 4, causal=True)  # 16 in all; 1 + 2 + 3 + 4
     (16, 16, 10)

@@ -74,7 +74,8 @@ def audit(
     numbers share. What is given is taken as stated; the convention, its switches, known deviations, layers kept dense,
     activation targets, the default activation sparsity, the quantity and the rounding are tried where it is not.
 
-    Raises SwatcostError for what is no printed number, for a setting that `estimate` refuses, and if nothing is sparse.
+    Raises SwatcostError for text that is not a printed number, for a number that is given twice, for a setting that
+    `estimate` refuses, and if nothing is sparse.
 
     >>> import swatcost
     >>> found = swatcost.audit("resnet50", {
@@ -114,7 +115,7 @@ def _audited(network: Network, stated: tuple[Stated, ...], convention: Conventio
     least = min((each.price for each in explanations), default=MOST + 1)
     reaches = [block.reach() for block in tried]
     if not any(each.prices.size for each in reaches):
-        raise SwatcostError("what is stated costs as much as dense training under every convention: there is no number")
+        raise SwatcostError("with these settings training costs as much as dense training under every convention")
     return Audit(
         network=network,
         stated=stated,

@@ -19,6 +19,9 @@ _MORE_DIGITS = 2
 _ALMOST = 10.0
 """Last printed digits: what misses by less would fit with one digit less."""
 
+_NO_EVIDENCE, _WEAK = 0.5, 0.05
+"""Probabilities from which a coincidence is called so: a coin's toss, and one in twenty, as statistical tests do."""
+
 _ORDER: tuple[Kind, ...] = (
     "convention", "switch", "deviation", "default sparsity", "setting", "quantity", "rounding",
 )  # fmt: skip
@@ -85,9 +88,9 @@ def _verdict(found: Audit, of: Coincidence) -> str:
     if len(found.explanations[0].assumptions) == 0:
         return ""
     so = ""
-    if of.probability >= 0.5:
+    if of.probability >= _NO_EVIDENCE:
         so = " So this is no evidence for it."
-    elif of.probability >= 0.05:
+    elif of.probability >= _WEAK:
         so = " So this is weak evidence for it."
     return f"Of {_random(found, of)}, {_share(of)} would have been fitted as well by what assumes no more.{so}"
 

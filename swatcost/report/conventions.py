@@ -87,9 +87,8 @@ def _worth(found: Conventions) -> Iterator[Table]:
     ]  # fmt: skip
     if rows:
         base = found.base.convention.name
-        yield Table(
-            [*_header(found, f"one switch of {base} turned"), "dense"], [[base, *_cells(found, found.flops), ""], *rows]
-        )
+        header = [*_header(found, f"one switch of {base} turned"), "change"]
+        yield Table(header, [[base, *_cells(found, found.flops), ""], *rows])
 
 
 def change(found: Conventions, turn: Turn) -> float:

@@ -1,5 +1,6 @@
 """One method whole, for a terminal: what is sparse in which pass, its course over a run, and its parameters."""
 
+from functools import partial
 from itertools import groupby
 
 from tabulate import tabulate
@@ -86,20 +87,24 @@ def _course(method: Method) -> str:
     also += "; the trained model is dense" if method.ends_dense else ""
     if len(stages) == 1:
         return f"at the target sparsity throughout{also}"
-    shown = [f"{_at(end)} {_words(*reached)}" for _, end, reached in (stages if len(stages) <= _FEW else stages[:2])]
+    words = partial(_words, target=_target(method) if method.target_schedule else None)
+    shown = [f"{_at(end)}: {words(*reached)}" for _, end, reached in (stages if len(stages) <= _FEW else stages[:2])]
     if len(stages) > _FEW:
-        shown += [f"{len(stages) - 3} more stages", f"{_at(1.0)} {_words(*stages[-1][2])}"]
+        shown += [f"{len(stages) - 3} more stages", f"{_at(1.0)}: {words(*stages[-1][2])}"]
     target = _at_target(method) if method.target_schedule else ""
-    return f"{', '.join(shown)}{target}{also}"
+    return f"{'; '.join(shown)}{target}{also}"
 
 
 def _at(end: float) -> str:
     return f"to {100 * end:.3g} %" if end < 1 - 1e-9 else "to the end"
 
 
-def _words(scale: float, density_scale: float) -> str:
+def _words(scale: float, density_scale: float, target: float | None) -> str:
+    """How sparse a stage is: as a sparsity where the course depends on the target, or else relative to it."""
     if scale == 0:
         return "dense"
+    if target is not None and (scale, density_scale) != (1, 1):
+        return f"{percent(1 - (1 - target * scale) * density_scale)} sparse"
     if density_scale != 1:
         return f"{density_scale:.3g} of the target's density"
     return "at the target" if scale == 1 else f"{scale:.3g} of the target's sparsity"

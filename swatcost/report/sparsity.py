@@ -41,7 +41,7 @@ def sparsity(estimate: Estimate) -> list[str]:
         dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
         sentences.append(
             f"Training is the mean step of the run: {_schedule(estimate, phases)}. {estimate.steps:,} steps of "
-            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the final sparsity."
+            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the target sparsity."
         )
     if plan.weights and not method.selects:
         sentences.append("Pruning and regrowing connections is counted as free (A.3).")
@@ -51,11 +51,15 @@ def sparsity(estimate: Estimate) -> list[str]:
     return sentences
 
 
+_OTHER_ACTIVATIONS = {"gelu", "silu", "hardswish", "mish"}  # functions in ReLU's place, which leave no zeros
+
+
 def _no_relu(estimate: Estimate) -> str:
-    """That the network has no ReLU, where it computes something else in its place."""
+    """That the network has no ReLU, where it has another activation function in its place."""
     seen = {each.operation for each in estimate.uncounted}
-    others = sorted(seen & {"gelu", "silu", "sigmoid", "tanh", "hardswish", "mish"})
-    return f"; {estimate.network.name} has no ReLU but {', '.join(others)}" if others and "relu" not in seen else ""
+    others = sorted(seen & _OTHER_ACTIVATIONS)
+    has_relu = any(each.startswith("relu") for each in seen)
+    return f"; {estimate.network.name} has no ReLU but {', '.join(others)}" if others and not has_relu else ""
 
 
 def _beyond_sparsity(estimate: Estimate) -> list[str]:
