@@ -18,32 +18,11 @@ from swatcost.estimate import Estimate
 from swatcost.methods import METHODS, LayerSparsity, Method
 from swatcost.methods.granet import schedule as granet_schedule
 from swatcost.network import Network
-from swatcost.network.layer import Layer
 
+from .test_methods import LAYER, MACS, SINCE_2020
 from .transformers_by_hand import GPT
 
 CIFAR = "cifar_resnet18"
-OURS = [
-    "ac-dc",
-    "granet",
-    "mest",
-    "mest-soft",
-    "rigl-itop",
-    "set-itop",
-    "srigl",
-    "str",
-    "powerpropagation",
-    "spdf",
-    "top-kast",
-]
-
-# 3 × 3 convolution, 8 filters of 8 channels, 6 × 6 outputs: every pass has 8 · 72 · 36 = 20736 MACs
-LAYER = Layer(
-    name="l", kind="conv", input_shape=(1, 8, 6, 6), output_shape=(1, 8, 6, 6), weight_shape=(8, 8, 3, 3),
-    stride=(1, 1), padding=(1, 1), dilation=(1, 1), weight="(computed in l)", element_bytes=4, input_needs_grad=True,
-    weight_trains=True, input_storage=0,
-)  # fmt: skip
-MACS = 8 * 72 * 36
 
 
 def left(method: str, weights: float = 0.8, convention: str = "exact", **more: Any) -> float:
@@ -92,14 +71,14 @@ def test_what_is_left_of_each_pass(method: str, weights: float, fractions: list[
     assert found == pytest.approx(fractions, rel=1e-12)
 
 
-@pytest.mark.parametrize("method", OURS)
+@pytest.mark.parametrize("method", SINCE_2020)
 def test_no_sparsity_is_dense_training_under_every_convention(resnet50: Network, method: str) -> None:
     for convention in (each for each in CONVENTIONS if why_not(each, resnet50) is None):
         found = swatcost.estimate(resnet50, method=method, convention=convention)
         assert (found.training_reduction, found.inference_reduction, found.speedup) == (0, 0, 1)
 
 
-@pytest.mark.parametrize("method", OURS)
+@pytest.mark.parametrize("method", SINCE_2020)
 @pytest.mark.parametrize("steps", [1, 50, 32_000])
 def test_a_sweep_equals_single_estimates(method: str, steps: int) -> None:
     assert sum(each.share for each in METHODS[method].phases(steps, 0.8)) == pytest.approx(1)
