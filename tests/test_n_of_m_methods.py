@@ -177,10 +177,11 @@ def test_pruning_a_random_mask_again(n: int, m: int) -> None:
     assert 1 - pruned_again(1 - n / m, m=m) == pytest.approx(kept, abs=2e-3)
 
 
-def test_pruning_again_takes_arrays() -> None:
-    targets = numpy.array([0.0, 0.5, 0.75, 0.8])
-    assert pruned_again(targets, m=4) == pytest.approx([pruned_again(float(each), m=4) for each in targets])
-    assert pruned_again(0.0, m=4) == 0
+def test_pruning_again_in_a_sweep() -> None:
+    targets = [0.0, 0.5, 0.75]
+    swept = METHODS["slope"].sparsity_in("grad_input", numpy.array(targets))
+    assert swept.tolist() == [pruned_again(each, m=4) for each in targets]
+    assert swept[0] == 0
 
 
 def test_searches_for_masks() -> None:
