@@ -264,7 +264,7 @@ def test_the_explorer_estimates_what_is_moved(browser: Browser) -> None:
         assert page.locator("#command").text_content() == "swatcost resnet18 --weights 0.81 --acts 0.8"
 
         page.locator("#method").click()
-        page.get_by_role("option", name="rigl").click()
+        page.get_by_role("option", name="rigl", exact=True).click()
         page.get_by_text("method 'rigl' has no sparse activations").wait_for()
         assert shown(headline) == content.headline(after)  # the last good one, marked
         assert page.locator("#results").get_attribute("class") == "stale"
