@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import msgspec
 import pytest
@@ -327,3 +328,22 @@ def test_networks_without_tokens_are_refused_plainly() -> None:
     total = Counting(convention=CONVENTIONS["megatron-2021"]).total(network, SparsityPlan.dense(network))
     first = 768 * 3 * 16 * 16 * 14 * 14  # whose grad_input a formula of parameters counts, too
     assert total.training.dense == swatcost.estimate(network, convention="exact").costs.training.dense + first
+
+
+def test_the_number_of_tokens_is_an_input_shape() -> None:
+    of_tokens = swatcost.load("gpt2", seq_len=512)
+    assert of_tokens.input_shapes == ((of_tokens.batch_size, 512),)
+    assert of_tokens.layers == swatcost.load("gpt2", input_shape=(512,)).layers
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "words"),
+    [
+        ("resnet18", {"seq_len": 512}, "resnet18 does not take tokens"),
+        ("gpt2", {"seq_len": 512, "input_shape": (512,)}, "give one of the two"),
+        ("gpt2", {"seq_len": 0}, "seq_len 0"),
+    ],
+)
+def test_a_number_of_tokens_that_has_no_use_is_refused(model: str, asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(SwatcostError, match=words):
+        swatcost.load(model, **asked)

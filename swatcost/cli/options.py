@@ -124,6 +124,7 @@ _LOADING = together(
     CLASSES,
     INPUT_SHAPE,
     click.option("--input-dtype", metavar="T", help="Input dtype, such as int64."),
+    click.option("--seq-len", type=CountType(), help="Tokens in one sample of a language model, if not its own."),
     click.option(
         "--checkpoint", metavar="PATTERN", multiple=True,
         help="What if these modules were checkpointed, such as 'layer1.*'; repeatable.",
@@ -141,13 +142,14 @@ def loading_options(command: Callable[..., Any]) -> Callable[..., None]:
         classes: int | None,
         input_shape: tuple[int, ...] | None,
         input_dtype: str | None,
+        seq_len: int | None,
         checkpoint: tuple[str, ...],
         fresh: bool,
         **given: Any,
     ) -> None:
         loading = {
             "classes": classes, "input_shape": input_shape, "input_dtype": input_dtype,
-            "checkpoint": checkpoint or None, "fresh": fresh,
+            "seq_len": seq_len, "checkpoint": checkpoint or None, "fresh": fresh,
         }  # fmt: skip
         command(loading=loading, **given)
 

@@ -43,6 +43,7 @@ def load(
     *,
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
+    seq_len: int | None = None,
     classes: int | None = None,
     loss: str | None = None,
     autocast: str | None = None,
@@ -56,7 +57,8 @@ def load(
     model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`,
     `package.module:factory`, `path/file.py:factory`, or the path of a .json file. A factory returns a module, or a
     module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images; input_shape
-    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. loss,
+    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. seq_len is the
+    number of tokens in one sample of a network that takes sequences of tokens; classes are its vocabulary. loss,
     autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns
     a function of the network's output.
 
@@ -74,15 +76,19 @@ def load(
     name = str(model)
     if classes is not None:
         classes = checked_count(classes, "classes")
+    if seq_len is not None:
+        seq_len = checked_count(seq_len, "seq_len")
+        if input_shape is not None:
+            raise SwatcostError("seq_len is the input_shape of a sequence of tokens: give one of the two")
     if loss is not None and not isinstance(loss, str):
         raise SwatcostError(
             f"loss {loss!r:.60}: give {name} a loss by name, or FILE:factory; functions are for modules, which "
             "swatcost.trace takes"
         )
     if name.endswith(".json"):
-        if any(each is not None for each in (input_shape, input_dtype, classes)):
+        if any(each is not None for each in (input_shape, input_dtype, seq_len, classes)):
             raise SwatcostError(
-                f"{name} is a saved trace: leave out input_shape, input_dtype and classes, which are fixed"
+                f"{name} is a saved trace: leave out input_shape, input_dtype, seq_len and classes, which are fixed"
             )
         return traced_so(
             read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
@@ -91,14 +97,15 @@ def load(
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
-            model, input_shape=input_shape, input_dtype=input_dtype, classes=classes, loss=loss, checkpoint=patterns,
-            offload=offload, hold_outputs=hold_outputs, fresh=fresh,
+            model, input_shape=input_shape, input_dtype=input_dtype, seq_len=seq_len, classes=classes, loss=loss,
+            checkpoint=patterns, offload=offload, hold_outputs=hold_outputs, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
             return plain.under(autocast)
     asked = {
         "input_shape": None if input_shape is None else _whole_numbers(input_shape),
         "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
+        "seq_len": seq_len,
         "classes": classes,
         "loss": loss,
         "autocast": autocast or None,
@@ -118,6 +125,7 @@ def loading_words(
     *,
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
+    seq_len: int | None = None,
     classes: int | None = None,
     loss: str | None = None,
     autocast: str | None = None,
@@ -128,6 +136,7 @@ def loading_words(
     words = [] if classes is None else ["--classes", str(classes)]
     words += [] if input_shape is None else ["--input-shape", ",".join(map(str, input_shape))]
     words += [] if input_dtype is None else ["--input-dtype", input_dtype]
+    words += [] if seq_len is None else ["--seq-len", str(seq_len)]
     words += [] if loss is None else ["--loss", loss]
     return words + [word for pattern in checkpoint or () for word in ("--checkpoint", pattern)]
 

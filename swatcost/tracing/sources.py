@@ -40,10 +40,15 @@ def trace_zoo(
     entry: ZooNetwork,
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
+    seq_len: int | None = None,
     classes: int | None = None,
     **conditions: Unpack[ConditionsAsked],
 ) -> Network:
     """Traces a network of the zoo."""
+    if seq_len is not None:
+        if entry.input_dtype is None:
+            raise SwatcostError(_without_tokens(entry.name, seq_len))
+        input_shape = (seq_len,)
     conditions["loss"] = loss_named(conditions.get("loss"))
     try:
         with torch.device("meta"):
@@ -60,6 +65,7 @@ def trace_source(
     *,
     input_shape: Sequence[int] | None = None,
     input_dtype: str | None = None,
+    seq_len: int | None = None,
     classes: int | None = None,
     **conditions: Unpack[ConditionsAsked],
 ) -> Network:
@@ -68,7 +74,8 @@ def trace_source(
     A factory is called with num_classes=classes, if given, or without arguments. It returns a module, or a module
     and example inputs for it (as `trace` takes them), or a Network. The name may also refer to a module itself. The
     module is built on the meta device where possible. The input comes from the first of these that defines it:
-    input_shape, the factory, the module (`dummy_inputs` of Hugging Face models, `default_cfg` of timm models).
+    input_shape or seq_len, the factory, the module (`dummy_inputs` of Hugging Face models, `default_cfg` of timm
+    models).
 
     Raises SwatcostError, with a one-line message, if any step fails. Torch's global settings and the random generators
     are afterwards as they were, whatever the factory does.
@@ -76,25 +83,34 @@ def trace_source(
     with _importing(source), process_state(), Generators().restored():
         built = _built(source, classes, meta=True)
         if isinstance(built, Network):
-            if any(each is not None for each in (input_shape, input_dtype, classes, *conditions.values())):
+            if any(each is not None for each in (input_shape, input_dtype, seq_len, classes, *conditions.values())):
                 raise SwatcostError(
                     f"{source} is already traced: leave out what a trace fixes, such as input_shape and classes"
                 )
             return built
         conditions["loss"] = loss_named(conditions.get("loss"))
+        if seq_len is not None:
+            input_shape, input_dtype = (seq_len,), input_dtype or "int64"
         if input_shape is None and built.inputs is None and built.input_shape is None:
             raise SwatcostError(
                 f"{source} does not define an input shape: give --input-shape (input_shape=), "
                 "or let the factory return (module, example_inputs)"
             )
         try:
-            return _traced(source, built, input_shape, input_dtype, conditions)
+            network = _traced(source, built, input_shape, input_dtype, conditions)
         except SwatcostError:
             if not any(tensor.is_meta for tensor in (*built.module.parameters(), *built.module.buffers())):
                 raise
-        built = _built(source, classes, meta=False)  # it may read values
-        assert isinstance(built, Built)
-        return _traced(source, built, input_shape, input_dtype, conditions)
+            built = _built(source, classes, meta=False)  # it may read values
+            assert isinstance(built, Built)
+            network = _traced(source, built, input_shape, input_dtype, conditions)
+    if seq_len is not None and not network.looked_up(reads_input=True):
+        raise SwatcostError(_without_tokens(source, seq_len))
+    return network
+
+
+def _without_tokens(name: str, seq_len: int) -> str:
+    return f"seq_len {seq_len}: {name} does not take tokens, give --input-shape (input_shape=)"
 
 
 def build_source(source: str, classes: int | None = None) -> Built:
