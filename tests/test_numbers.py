@@ -66,3 +66,8 @@ def test_a_table_is_broken_between_words_to_fit_the_terminal() -> None:
     words = {word for line in narrow for word in line.split()}
     assert {"what", "is", "pruned", "sparse", "share", "weights", "along", "both,", "transposable", "all"} <= words
     assert any(line.endswith("50.00 %") for line in narrow)  # numbers are in one piece
+
+
+def test_a_methods_parameters_are_broken_between_them() -> None:
+    table = Table(["method", "reduction"], [["rigl:delta_t=200,t_end=0.75", "77.85 %"]])
+    assert lay_out(table, 26).splitlines()[2:] == ["rigl:            77.85 %", " delta_t=200,", " t_end=0.75"]

@@ -1,5 +1,6 @@
 """A report as tables for a terminal."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
@@ -138,7 +139,21 @@ def _broken(table: Table, longest: int) -> Table:
 
 
 def _broken_cell(text: str, longest: int) -> str:
-    lines = (wrap(line, longest) for line in text.split("\n"))
+    lines = [line for given in text.split("\n") for line in wrap(given, longest).split("\n")]
+    return "\n".join(_between_parameters(line, longest) for line in lines)
+
+
+_PARAMETER = re.compile(r"(?<=[:,])(?=\w+=)")  # where one begins, as in rigl:delta_t=200,t_end=0.75
+
+
+def _between_parameters(line: str, longest: int) -> str:
+    """The name of a method with its parameters, the second and later lines indented."""
+    lines = [""]
+    for part in _PARAMETER.split(line):
+        if lines[-1] and len(lines[-1] + part) > longest:
+            lines.append(f" {part}")
+        else:
+            lines[-1] += part
     return "\n".join(lines)
 
 
