@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -49,7 +50,7 @@ def trace_config(
     """
     library = _transformers()
     conditions["loss"] = loss_named(conditions.get("loss"))
-    with process_state(), Generators().restored(), offline(source), _quiet(library), _not_packed(library):
+    with process_state(), Generators().restored(), offline(source), _quiet(library), _whole_sequences(library):
         named = configured(library, source, config, settings, classes)
         module = _built(named, source)
         notes, failures = [*named.notes], list[ForwardError]()
@@ -115,12 +116,18 @@ def _quiet(library: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _not_packed(library: Any) -> Iterator[None]:
-    """Each sample is one sequence, which transformers would read from the values of position_ids: these are 0, 1, …"""
-    masks = library.masking_utils
-    reads = masks.find_packed_sequence_indices
-    masks.find_packed_sequence_indices = lambda position_ids: None
-    try:
+def _whole_sequences(library: Any) -> Iterator[None]:
+    """Each sample is one sequence without padding, which transformers would read from values that meta has not.
+
+    It looks for several sequences in position_ids and for padding in the mask; both are here the model's own defaults.
+    """
+    answers = (
+        (library.masking_utils, "find_packed_sequence_indices", lambda position_ids: None),
+        (library.masking_utils, "fast_all", lambda mask: True),
+        (library.PreTrainedModel, "warn_if_padding_and_no_attention_mask", lambda *_: None),
+    )
+    with contextlib.ExitStack() as stack:
+        for place, name, answer in answers:
+            if hasattr(place, name):
+                stack.enter_context(patch.object(place, name, answer))
         yield
-    finally:
-        masks.find_packed_sequence_indices = reads

@@ -28,8 +28,8 @@ _MOST = (  # what builds lists or modules one by one
 )
 
 _ORDER = (
-    "SPEECH_SEQ_2_SEQ", "SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM", "IMAGE_CLASSIFICATION", "CTC",
-    "IMAGE_TEXT_TO_TEXT",
+    "SPEECH_SEQ_2_SEQ", "SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT",
+    "ZERO_SHOT_IMAGE_CLASSIFICATION", "IMAGE_CLASSIFICATION", "VIDEO_CLASSIFICATION", "CTC", "AUDIO_CLASSIFICATION",
 )  # fmt: skip
 """The tasks of which a model type's class is the first that it has, if its config names none."""
 
@@ -71,6 +71,9 @@ def configured(
     for each in _configs(config):
         if hasattr(each, "use_cache"):
             each.use_cache = False
+        for name in (name for name in vars(each) if name.endswith("layerdrop") and getattr(each, name)):
+            notes.append(f"Every layer runs: the config's {name}, which would skip layers at random, is left out.")
+            setattr(each, name, 0.0)
     config.dtype = config.dtype or config.get_text_config().dtype
     if config.dtype not in (None, torch.float32):
         dtype = str(config.dtype).removeprefix("torch.")
