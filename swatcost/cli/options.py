@@ -26,6 +26,7 @@ from swatcost.cli.typed import no_difference, typed
 from swatcost.common.errors import SwatcostError
 from swatcost.common.result import Result
 from swatcost.loading import load
+from swatcost.loading.hugging_face import settings_of, trace_or_config
 from swatcost.memory.optimizers import OPTIMIZERS, UPDATES
 from swatcost.memory.precisions import PRECISIONS
 from swatcost.memory.sharding import SHARDINGS
@@ -126,6 +127,11 @@ _LOADING = together(
     click.option("--input-dtype", metavar="T", help="Input dtype, such as int64."),
     click.option("--seq-len", type=CountType(), help="Tokens in one sample of a language model, if not its own."),
     click.option(
+        "--set", "settings", metavar="KEY=VALUE", multiple=True,
+        callback=lambda context, option, words: settings_of(words),
+        help="A field of a Hugging Face config, such as num_hidden_layers=2; repeatable.",
+    ),
+    click.option(
         "--checkpoint", metavar="PATTERN", multiple=True,
         help="What if these modules were checkpointed, such as 'layer1.*'; repeatable.",
     ),
@@ -143,13 +149,14 @@ def loading_options(command: Callable[..., Any]) -> Callable[..., None]:
         input_shape: tuple[int, ...] | None,
         input_dtype: str | None,
         seq_len: int | None,
+        settings: dict[str, Any] | None,
         checkpoint: tuple[str, ...],
         fresh: bool,
         **given: Any,
     ) -> None:
         loading = {
             "classes": classes, "input_shape": input_shape, "input_dtype": input_dtype,
-            "seq_len": seq_len, "checkpoint": checkpoint or None, "fresh": fresh,
+            "seq_len": seq_len, "settings": settings, "checkpoint": checkpoint or None, "fresh": fresh,
         }  # fmt: skip
         command(loading=loading, **given)
 
@@ -179,7 +186,7 @@ def loaded(model: str, precision: str | None = None, **source: Any) -> Network:
     """
     if precision is not None:
         source["autocast"] = PRECISIONS.choose(precision).autocast
-    if source.get("fresh") and model.endswith(".json"):
+    if source.get("fresh") and model.endswith(".json") and isinstance(trace_or_config(model), Network):
         no_difference("fresh", f"{model} is a saved trace")
     with waiting(f"tracing {model}"):
         return load(model, **source)

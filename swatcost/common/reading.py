@@ -130,6 +130,17 @@ def json_of(text: str) -> Any:
     return _checked(json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant))
 
 
+def mapping_of(text: str) -> dict[str, Any]:
+    """The object of a JSON text, in which NaN and Infinity, if any, are {"__float__": name}: JSON has no such numbers.
+
+    Raises ValueError for invalid JSON, a key given twice, and a value that is not an object.
+    """
+    content = _checked(json.loads(text, object_pairs_hook=_once, parse_constant=lambda name: {"__float__": name}))
+    if not isinstance(content, dict):
+        raise ValueError("it is not an object of names and values")
+    return content
+
+
 def lines_of(text: str, parse: Callable[[str], T]) -> list[T]:
     """What `parse` makes of each line but an unfinished last one. Raises ValueError, which names the line."""
     *lines, _ = text.split("\n")

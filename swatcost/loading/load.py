@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
@@ -15,8 +15,9 @@ from swatcost_models import ZOO
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.registry import nearest
 from swatcost.common.units import checked_count
+from swatcost.loading.hugging_face import PLACE, checked_settings, config_file, setting_words, trace_or_config
 from swatcost.loading.traces import shipped
-from swatcost.network import Network, read_network
+from swatcost.network import Network
 from swatcost.network.conditions import (
     OF_ONE_SIZE,
     ConditionsAsked,
@@ -34,7 +35,8 @@ ENTRY_POINTS = "swatcost.models"
 
 _STARTED = time.time_ns()  # a file changed later may have been imported before the change
 _FORMS = (
-    "a zoo name, torchvision:NAME, timm:NAME, package.module:factory, path/file.py:factory or a saved trace (.json)"
+    "a zoo name, torchvision:NAME, timm:NAME, hf:CLASS, package.module:factory, path/file.py:factory, a Hugging Face "
+    "config.json or a saved trace (.json)"
 )
 
 
@@ -45,6 +47,7 @@ def load(
     input_dtype: str | None = None,
     seq_len: int | None = None,
     classes: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: str | Iterable[str] | None = None,
@@ -52,15 +55,18 @@ def load(
     hold_outputs: bool | None = None,
     fresh: bool = False,
 ) -> Network:
-    """Loads a network by zoo name, from a library or a factory, or from a saved trace.
+    """Loads a network by zoo name, from a library or a factory, from a Hugging Face config, or from a saved trace.
 
-    model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`,
-    `package.module:factory`, `path/file.py:factory`, or the path of a .json file. A factory returns a module, or a
-    module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images; input_shape
-    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. seq_len is the
-    number of tokens in one sample of a network that takes sequences of tokens; classes are its vocabulary. loss,
-    autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns
-    a function of the network's output.
+    model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`, `hf:CLASS`,
+    `package.module:factory`, `path/file.py:factory`, or the path of a .json file: a saved trace, or a Hugging Face
+    config, for which its folder may be given. A factory returns a module, or a module and example inputs, or a Network.
+    CLASS is a class of transformers, or a model type; settings are fields of its config, or of the one in a file, such
+    as {"num_hidden_layers": 2}, with dots for a config in a config. Nothing is downloaded.
+
+    input_shape is the shape of one sample, (C, H, W) for images; input_shape and classes override the network's
+    defaults. input_dtype is the name of a torch dtype, such as int64. seq_len is the number of tokens in one sample of
+    a network that takes sequences of tokens; classes are its vocabulary. loss, autocast, checkpoint and offload are as
+    in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns a function of the network's output.
 
     Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
     $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
@@ -85,20 +91,26 @@ def load(
             f"loss {loss!r:.60}: give {name} a loss by name, or FILE:factory; functions are for modules, which "
             "swatcost.trace takes"
         )
-    if name.endswith(".json"):
-        if any(each is not None for each in (input_shape, input_dtype, seq_len, classes)):
+    settings = checked_settings(settings)
+    file = None if name in ZOO else config_file(name)
+    given = None if file is None else trace_or_config(file)
+    if isinstance(given, Network):
+        if any(each is not None for each in (input_shape, input_dtype, seq_len, classes, settings)):
             raise SwatcostError(
-                f"{name} is a saved trace: leave out input_shape, input_dtype, seq_len and classes, which are fixed"
+                f"{name} is a saved trace: leave out input_shape, input_dtype, seq_len, classes and settings, which are"
+                " fixed"
             )
         return traced_so(
-            read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
-            hold_outputs=hold_outputs,
-        )  # fmt: skip
+            given, loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload, hold_outputs=hold_outputs
+        )
+    is_config = given is not None or _place(name) == PLACE
+    if settings is not None and not is_config:
+        raise SwatcostError(f"settings are fields of a Hugging Face config, which {name} has not: leave them out")
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
-            model, input_shape=input_shape, input_dtype=input_dtype, seq_len=seq_len, classes=classes, loss=loss,
-            checkpoint=patterns, offload=offload, hold_outputs=hold_outputs, fresh=fresh,
+            model, input_shape=input_shape, input_dtype=input_dtype, seq_len=seq_len, classes=classes,
+            settings=settings, loss=loss, checkpoint=patterns, offload=offload, hold_outputs=hold_outputs, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
             return plain.under(autocast)
@@ -118,6 +130,8 @@ def load(
         network = shipped(name) if as_defined else None
         fits = network is not None and loss in (None, network.conditions.loss)
         return network if network is not None and fits else _traced(name, asked, fresh)
+    if is_config:
+        return _traced(name, {**asked, "settings": settings, "config": given}, fresh)
     return _traced(place_of(name), asked, fresh)
 
 
@@ -127,6 +141,7 @@ def loading_words(
     input_dtype: str | None = None,
     seq_len: int | None = None,
     classes: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     loss: str | None = None,
     autocast: str | None = None,
     checkpoint: Sequence[str] | None = None,
@@ -137,6 +152,7 @@ def loading_words(
     words += [] if input_shape is None else ["--input-shape", ",".join(map(str, input_shape))]
     words += [] if input_dtype is None else ["--input-dtype", input_dtype]
     words += [] if seq_len is None else ["--seq-len", str(seq_len)]
+    words += setting_words(settings)
     words += [] if loss is None else ["--loss", loss]
     return words + [word for pattern in checkpoint or () for word in ("--checkpoint", pattern)]
 
@@ -243,12 +259,20 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
     try:
         import torch  # noqa: F401
 
-        from swatcost.tracing import sources  # before reads are recorded: versions() covers its own files
+        from swatcost.tracing import (
+            hugging_face,
+            sources,
+        )  # before reads are recorded: versions() covers their own files
     except ImportError as error:
         raise SwatcostError(f"tracing {source} needs torch, which cannot be imported: {first_line(error)}") from None
 
     with trace_cache.record_reads() as files:
-        network = sources.trace_zoo(ZOO[source], **asked) if source in ZOO else sources.trace_source(source, **asked)
+        if source in ZOO:
+            network = sources.trace_zoo(ZOO[source], **asked)
+        elif "config" in asked:
+            network = hugging_face.trace_config(source, **asked)
+        else:
+            network = sources.trace_source(source, **asked)
     if cacheable and not registered_here():
         trace_cache.write(key, network, files, _STARTED)
     return network
@@ -262,7 +286,7 @@ def _place(source: str) -> str:
 def _where(source: str) -> list[str]:
     """What else identifies a factory: its file, and the working directory."""
     place = _place(source)
-    if place in ("", "torchvision", "timm"):
+    if place in ("", "torchvision", "timm", PLACE):
         return []
     return [os.path.abspath(place) if place.endswith(".py") else "", os.getcwd()]
 

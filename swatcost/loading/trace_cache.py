@@ -75,6 +75,7 @@ def versions() -> dict[str, Any]:
         "prefix": sys.prefix,
         "path": [os.path.abspath(each) for each in sys.path],
         "torch": _torch_version(),
+        "transformers": _version_of("transformers"),
     }
 
 
@@ -83,6 +84,16 @@ def _torch_version() -> str:
     spec = PathFinder.find_spec("torch")
     places = spec.submodule_search_locations if spec is not None else None
     return _digest(Path(places[0]) / "version.py") if places else ""
+
+
+def _version_of(package: str) -> str:
+    """The version of an installed package; empty if it is not."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def read(key: Mapping[str, Any]) -> Network | None:

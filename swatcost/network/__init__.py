@@ -10,6 +10,7 @@ from swatcost.network.network import (
     Parameter,
     Uncounted,
     Variation,
+    network_of,
     parse_network,
     read_network,
 )
@@ -18,5 +19,5 @@ from swatcost.network.tensors import Accumulation, Movement, SavedTensor, StepTe
 __all__ = [
     "SCHEMA", "Accumulation", "Attention", "Buffer", "Embedding", "Layer", "Movement", "Network", "Parameter",
     "SavedTensor", "StepTensors", "Storage", "Symbols", "Timeline", "Uncounted", "Variation", "batch_is_identifiable",
-    "first_uses", "parse_network", "read_network",
+    "first_uses", "network_of", "parse_network", "read_network",
 ]  # fmt: skip

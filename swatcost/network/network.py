@@ -103,6 +103,7 @@ class Network(Result):
     traced too, and `layer_inputs`, if there are any, are the storages of the layers' inputs instead of their own.
     `movements` are the operations of the step that multiply no tensors, such as normalisations; older traces have none.
     `embeddings` are the tables of which the forward pass looks up rows; older traces, which do not say, have None.
+    `assumed` says in sentences what was assumed where the network was built, if its source leaves something open.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -132,6 +133,7 @@ class Network(Result):
     layer_inputs: tuple[Natural, ...] = ()
     movements: tuple[Movement, ...] = ()
     embeddings: tuple[Embedding, ...] | None = None
+    assumed: tuple[Name, ...] = ()
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -328,10 +330,11 @@ def read_network(path: str | Path) -> Network:
 
     Raises SwatcostError if it cannot be read, is damaged, or has another schema.
     """
-    return read(path, "trace", lambda text: _network(json_of(text), str(path)), LARGEST_JSON)
+    return read(path, "trace", lambda text: network_of(json_of(text), str(path)), LARGEST_JSON)
 
 
-def _network(content: Any, path: str) -> Network:
+def network_of(content: Any, path: str) -> Network:
+    """A trace from the content of its JSON; `path` names it in errors. Raises ValueError if it is not one."""
     if (schema := msgspec.convert(content, _Header).schema) != SCHEMA:
         raise SwatcostError(f"{path} has schema {schema!r}, but this version reads {SCHEMA!r}: trace it again")
     network: Network = typed(content, Network, _WRITTEN)

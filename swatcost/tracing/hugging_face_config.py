@@ -1,0 +1,289 @@
+"""A Hugging Face config and the class of transformers that it is of, made from data and a user's settings."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+
+from swatcost.common.errors import SwatcostError
+from swatcost.common.registry import nearest
+
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+_WAYS = {"attn_implementation": ("sdpa", "eager"), "experts_implementation": ("grouped_mm", "batched_mm", "eager")}
+"""What attention and experts may run by: transformers' own code. Other ways are packages, or are downloaded."""
+
+_NOT_READ = frozenset({"_name_or_path", "name_or_path", "_commit_hash", "transformers_version", *_WAYS})
+_SAID = {
+    "auto_map": "The config's auto_map names its authors' own code, which is not run: transformers' network is traced.",
+    "quantization_config": "The config's quantization_config is left out: weights have the config's dtype.",
+}
+
+_LARGEST = 2**40
+_MOST = (  # what builds lists or modules one by one
+    (re.compile(r"(^|_)(n_)?(layers?|blocks?|depths?|stages?|heads?)(_|$)"), 10_000),
+    (re.compile(r"^num_labels$"), 1_000_000),
+)
+
+_ORDER = (
+    "SPEECH_SEQ_2_SEQ", "SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT",
+    "ZERO_SHOT_IMAGE_CLASSIFICATION", "IMAGE_CLASSIFICATION", "VIDEO_CLASSIFICATION", "CTC", "AUDIO_CLASSIFICATION",
+)  # fmt: skip
+"""The tasks of which a model type's class is the first that it has, if its config names none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A class of transformers, the config to build it from, and what was assumed of them, in sentences."""
+
+    kind: Any
+    config: Any
+    notes: tuple[str, ...]
+
+
+def configured(
+    library: Any,
+    source: str,
+    content: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None,
+    classes: int | None,
+) -> Named:
+    """The class and config that the content of a config.json describes, or `hf:NAME` if there is none.
+
+    NAME is a class of transformers, or a model type, with the config's defaults. settings replace fields, those of a
+    config in a config by names with dots. classes are its vocabulary, or the labels of a classifier.
+
+    Raises SwatcostError for an unknown class, model type or setting, and for what transformers refuses.
+    """
+    notes = [sentence for key, sentence in _SAID.items() if content and key in content]
+    given = _named(library, source) if content is None else _read(content, source)
+    config = _made(library, source, given)
+    for name, value in _settings(library, source, given, config, settings, classes).items():
+        _set(given, config, name, value)
+    if settings or classes:
+        config = _made(library, source, given)
+    kind = _kind(library, source, given, config)
+    if (asked := given.get("architectures")) and kind.__name__ not in asked:
+        notes.append(f"transformers has no class {asked[0]!r:.60}: the network is its {kind.__name__}.")
+    config = _of_class(config, kind, source)
+    for each in _configs(config):
+        if hasattr(each, "use_cache"):
+            each.use_cache = False
+        for name in (name for name in vars(each) if name.endswith("layerdrop") and getattr(each, name)):
+            notes.append(f"Every layer runs: the config's {name}, which would skip layers at random, is left out.")
+            setattr(each, name, 0.0)
+    config.dtype = config.dtype or config.get_text_config().dtype
+    if config.dtype not in (None, torch.float32):
+        dtype = str(config.dtype).removeprefix("torch.")
+        notes.append(
+            f"Parameters are {dtype}, as the config says; the setting dtype=float32 makes them single precision."
+        )
+    return Named(kind, config, tuple(notes))
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message without line breaks, shortened."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 240 else f"{text[:240]} …"
+
+
+def _named(library: Any, source: str) -> dict[str, Any]:
+    """The content of a config that is nothing but `hf:NAME`."""
+    name = source.partition(":")[2]
+    if _class(library, name) is not None:
+        return {"architectures": [name]}
+    types = _auto(library).configuration_auto.CONFIG_MAPPING_NAMES
+    if name in types:
+        return {"model_type": name}
+    known = [each for each in dir(library) if "For" in each or each.endswith("Model")]
+    raise SwatcostError(f"transformers {library.__version__} has no {name!r:.60}: {nearest(name, [*types, *known])}")
+
+
+def _read(content: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The content without what is not read. Raises SwatcostError for values that no network can have."""
+    for key, value in _values(content):
+        _check(key, value, source)
+
+    def of(part: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {key: of(each) if isinstance(each, Mapping) else each for key, each in part.items()}
+        if "use_pretrained_backbone" in kept:
+            kept["use_pretrained_backbone"] = False  # which would be downloaded
+        return {key: each for key, each in kept.items() if key not in _NOT_READ and key not in _SAID}
+
+    return deepcopy(of(content))
+
+
+def _values(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every number and text in a config, with the name that it stands under."""
+    if isinstance(part, Mapping):
+        for name, each in part.items():
+            yield from _values(each, str(name))
+    elif isinstance(part, list | tuple):
+        for each in part:
+            yield from _values(each, key)
+    else:
+        yield key, part
+
+
+def _check(key: str, value: Any, source: str) -> None:
+    """Raises SwatcostError for a size that would take all memory, and for a dtype that is none."""
+    most = next((most for pattern, most in _MOST if pattern.search(key)), _LARGEST)
+    if isinstance(value, int) and abs(value) > most:
+        raise SwatcostError(f"{source}: {key} is {value:,}, and the most that is built is {most:,}")
+    if key in ("dtype", "torch_dtype") and value not in (None, *_DTYPES):
+        raise SwatcostError(f"{source}: {key} is {value!r:.40}; set dtype to one of {', '.join(_DTYPES)}")
+
+
+def _made(library: Any, source: str, content: Mapping[str, Any]) -> Any:
+    """The config object of this content, of the class that its model_type, or else its architecture, has."""
+    model_type, mapping = content.get("model_type"), _auto(library).configuration_auto.CONFIG_MAPPING
+    if model_type is not None:
+        if not isinstance(model_type, str) or model_type not in mapping:
+            raise SwatcostError(
+                f"{source}: transformers {library.__version__} knows no model_type {model_type!r:.60}: "
+                f"{nearest(str(model_type), list(mapping.keys()))}"
+            )
+        kind = mapping[model_type]
+    else:
+        classes = (_class(library, name) for name in _architectures(content, source))
+        found = next((each for each in classes if each is not None), None)
+        if found is None:
+            raise SwatcostError(
+                f"{source}: it has no model_type, and transformers {library.__version__} no "
+                f"{', '.join(map(repr, content.get('architectures') or ['architecture of it']))}"
+            )
+        kind = found.config_class
+    fields = deepcopy({key: value for key, value in content.items() if key != "model_type"})
+    try:
+        return kind(**_with_floats(fields))
+    except Exception as error:
+        raise SwatcostError(f"{source}: transformers refuses its {kind.__name__}: {one_line(error)}") from None
+
+
+def _with_floats(part: Any) -> Any:
+    """The content with the numbers that JSON does not have, NaN and Infinity."""
+    if isinstance(part, dict):
+        name = part.get("__float__")
+        return (
+            float(name) if name in ("NaN", "Infinity", "-Infinity") else {k: _with_floats(v) for k, v in part.items()}
+        )
+    return [_with_floats(each) for each in part] if isinstance(part, list) else part
+
+
+def _architectures(content: Mapping[str, Any], source: str) -> list[str]:
+    names = content.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SwatcostError(f"{source}: architectures is {names!r:.60}, not a list of names of classes")
+    return names
+
+
+def _class(library: Any, name: str) -> Any:
+    """The network of transformers that has this name; None if there is none."""
+    try:
+        found = getattr(library, name, None) if name.isidentifier() else None
+    except (ImportError, RuntimeError):  # it needs another package
+        return None
+    is_network = isinstance(found, type) and issubclass(found, library.PreTrainedModel)
+    return found if is_network and getattr(found, "config_class", None) is not None else None
+
+
+def _kind(library: Any, source: str, content: Mapping[str, Any], config: Any) -> Any:
+    """The class to build: the first of the config's that transformers has, or else its model type's main one."""
+    for name in _architectures(content, source):
+        if (kind := _class(library, name)) is not None:
+            return kind
+    tasks = _auto(library).modeling_auto
+    names = [getattr(tasks, f"MODEL_FOR_{task}_MAPPING_NAMES", {}) for task in _ORDER] + [tasks.MODEL_MAPPING_NAMES]
+    for each in names:
+        found = each.get(config.model_type)
+        kind = _class(library, found if isinstance(found, str) else (found or ("",))[0])
+        if kind is not None:
+            return kind
+    raise SwatcostError(f"{source}: transformers {library.__version__} has no network of type {config.model_type!r}")
+
+
+def _of_class(config: Any, kind: Any, source: str) -> Any:
+    """The config that this class takes: the given one, or the one of its text."""
+    for each in (config, config.get_text_config()):
+        if isinstance(each, kind.config_class):
+            return each
+    raise SwatcostError(
+        f"{source}: {kind.__name__} takes a {kind.config_class.__name__}, not a {type(config).__name__}: "
+        "its model_type and architectures do not belong together"
+    )
+
+
+def _settings(
+    library: Any,
+    source: str,
+    content: Mapping[str, Any],
+    config: Any,
+    settings: Mapping[str, Any] | None,
+    classes: int | None,
+) -> dict[str, Any]:
+    """The settings, and what `classes` means for this network."""
+    for name, value in _values(dict(settings or {})):
+        _check(name.rpartition(".")[2], value, "the settings")
+    if classes is None:
+        return dict(settings or {})
+    kind = _kind(library, source, content, config)
+    if "Classification" in kind.__name__:
+        return {**(settings or {}), "id2label": None, "label2id": None, "num_labels": classes}
+    for place, each in (("", config), ("text_config.", getattr(config, "text_config", None))):
+        if hasattr(each, "vocab_size"):
+            return {**(settings or {}), f"{place}vocab_size": classes}
+    raise SwatcostError(f"classes {classes}: {kind.__name__} has neither labels nor a vocabulary, leave classes out")
+
+
+def _set(content: dict[str, Any], config: Any, setting: str, value: Any) -> None:
+    """Puts a setting into the content. Raises SwatcostError if the config has no such field."""
+    *path, name = setting.split(".")
+    for part in path:
+        inner = getattr(config, part, None) if part in config.sub_configs else None
+        if inner is None:
+            has = nearest(part, list(config.sub_configs)) if config.sub_configs else "it has no config in it"
+            raise SwatcostError(f"setting {setting!r:.60}: {type(config).__name__} has no config {part!r:.40}: {has}")
+        if not isinstance(content.get(part), dict):
+            content[part] = {}
+        content, config = content[part], inner
+    known = {each.name for each in dataclasses.fields(config)} | {*vars(config), *config.attribute_map}
+    known |= {"num_labels", "dtype", "torch_dtype", *_WAYS}
+    if hasattr(config, "rope_parameters"):
+        known |= {"rope_theta", "rope_scaling"}
+    known = {each for each in known if not each.startswith("_")} - {"auto_map"}
+    if name not in known:
+        raise SwatcostError(
+            f"setting {setting!r:.60}: {type(config).__name__} has no {name!r:.40}: {nearest(name, sorted(known))}"
+        )
+    if name in _WAYS and value not in _WAYS[name]:
+        raise SwatcostError(f"setting {setting!r:.60} is {value!r:.40}: give one of {', '.join(_WAYS[name])}")
+    if name in ("dtype", "torch_dtype"):
+        content.pop("torch_dtype", None)
+        name = "dtype"
+    field = config.attribute_map.get(name, name)
+    content.pop(name, None)
+    if field == config.attribute_map.get("num_hidden_layers", "num_hidden_layers") and isinstance(value, int):
+        _shorten(content, getattr(config, field, None), value)
+    content[field] = value
+
+
+def _shorten(content: dict[str, Any], layers: Any, left: int) -> None:
+    """Keeps the first entries of the lists with one entry per layer, where fewer layers are asked for."""
+    for key, each in content.items():
+        if isinstance(each, list) and "layer" in key and len(each) == layers and left < len(each):
+            content[key] = each[:left]
+
+
+def _configs(config: Any) -> Iterator[Any]:
+    """The config and those in it."""
+    yield config
+    for name in config.sub_configs:
+        inner = getattr(config, name, None)
+        if inner is not None:
+            yield from _configs(inner)
+
+
+def _auto(library: Any) -> Any:
+    return library.models.auto
