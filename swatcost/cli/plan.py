@@ -13,9 +13,10 @@ from swatcost.cli.options import (
     reporting,
     setting_options,
     shown,
+    without_defaults,
 )
 from swatcost.cli.parameter_types import CountType
-from swatcost.cli.typed import no_difference
+from swatcost.cli.typed import no_difference, typed
 from swatcost.cli.unused import say_same, say_unused
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import price_from
@@ -32,6 +33,16 @@ def _pattern(name: str) -> Rule:
 
 
 _RULES = {name: _pattern(name) for name in ("distribution", "source")}
+
+
+_LENGTH = ("recipe", "dataset", "samples", "epochs")
+
+
+def _of_one_length(asked: dict[str, Any]) -> dict[str, Any]:
+    """Without a length from a config file or the environment, if one is typed in other terms."""
+    if "tokens" in typed():
+        return without_defaults(asked, *_LENGTH)
+    return without_defaults(asked, "tokens") if typed().keys() & {*_LENGTH} else asked
 
 
 class PriceType(click.ParamType[tuple[float, str | None]]):
@@ -58,6 +69,9 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 )  # fmt: skip
 @click.option("--samples", type=CountType(), help="Samples per epoch, for a dataset of your own.")
 @click.option("--epochs", type=CountType(), help="Epochs.  [default: the recipe's]")
+@click.option(
+    "--tokens", type=CountType(), help="Tokens of the run, such as 300B or 2T, instead of samples and epochs."
+)
 @click.option("--gpus", type=CountType(), help="GPUs that share a batch.  [default: the recipe's, or 1]")
 @click.option("--watts", type=float, metavar="W", help="Power of one GPU.  [default: its board power]")
 @shown("--pue", "Energy of the data centre over that of its machines.", 1.0, "X")
@@ -82,6 +96,7 @@ def command(
     Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
     """
     amount, stated = price or (None, None)
+    asked = _of_one_length(asked)
     given = click.get_current_context().get_parameter_source("currency") == click.core.ParameterSource.COMMANDLINE
     if stated and given and stated != currency:
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
