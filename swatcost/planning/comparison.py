@@ -133,9 +133,9 @@ def compare(
     are unknown, given twice, or not among those selected.
     """
     asked = COMPARING.given(settings)
-    chosen_methods = _selected(METHODS, methods, asked.get("method"))
+    chosen_methods = selected(METHODS, methods, asked.get("method"))
     network = counted_network(network)
-    chosen_conventions = _selected(CONVENTIONS, conventions, asked.get("convention"), conventions_of(network))
+    chosen_conventions = selected(CONVENTIONS, conventions, asked.get("convention"), conventions_of(network))
     sparse = [name for name, each in chosen_methods.items() if any(each.sparse.values())]
     usual = COMPARING.defaults["method"]
     first = usual if usual in chosen_methods else next(iter([*sparse, *chosen_methods]))
@@ -165,9 +165,9 @@ def compare_networks(
     Raises SwatcostError as `compare` does, and for two networks of one name.
     """
     asked = COMPARING_NETWORKS.given(settings)
-    chosen_methods = _selected(METHODS, methods)
+    chosen_methods = selected(METHODS, methods)
     one = EVERY_SETTING.setting(asked).convention
-    chosen_conventions = _selected(CONVENTIONS, [one] if conventions is None else conventions, asked.get("convention"))
+    chosen_conventions = selected(CONVENTIONS, [one] if conventions is None else conventions, asked.get("convention"))
     asked["convention"] = CONVENTIONS.choose(asked.get("convention", next(iter(chosen_conventions))))
     estimates: dict[str, Estimates] = {}
     refused: dict[str, str] = {}
@@ -189,7 +189,7 @@ def _named_once(networks: Sequence[Network]) -> Sequence[Network]:
     return networks
 
 
-def _selected(
+def selected(
     registry: Registry[T],
     names: Iterable[str | T] | None,
     chosen: str | T | None = None,

@@ -20,7 +20,7 @@ from swatcost.setting import EVERY_SETTING, Scope, Settings
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["PLANNING", "WORLD_GRID", "Asked", "Moment", "RunPlan", "plan_run"]
+__all__ = ["PLANNING", "WORLD_GRID", "Asked", "Moment", "RunAsked", "RunPlan", "plan_run", "planned"]
 
 PLANNING = Scope(
     without={
@@ -32,6 +32,7 @@ PLANNING = Scope(
         "period": "the recipe's, or 1000",
         "method": "the recipe's, or swat",
         "last_layer": "the recipe's, or sparse",
+        "convention": "swat, or exact with --methods",
     },
     help={"batch_size": "Samples of an optimizer step, over all GPUs and micro-batches; of tokens, sequences."},
 )
@@ -42,24 +43,29 @@ class Asked(Settings, ExecutingRun, StepAsked, total=False):
     """The keywords of `plan_run` beside its own: the settings of `estimate`, the step, and how it is executed."""
 
 
+class RunAsked(Asked, total=False):
+    """All keywords of `plan_run` but the network's inputs."""
+
+    recipe: str | Recipe | None
+    dataset: str | None
+    samples: int | None
+    epochs: int | None
+    tokens: float | str | None
+    gpus: int | None
+    watts: float | None
+    pue: float
+    grid: float
+    price: float | None
+    currency: str
+    link: str | float | None
+
+
 def plan_run(
     network: "Network | str | Path | nn.Module",
     *,
     input_shape: Sequence[int] | None = None,
     example_inputs: Any = None,
-    recipe: str | Recipe | None = None,
-    dataset: str | None = None,
-    samples: int | None = None,
-    epochs: int | None = None,
-    tokens: float | str | None = None,
-    gpus: int | None = None,
-    watts: float | None = None,
-    pue: float = 1.0,
-    grid: float = WORLD_GRID,
-    price: float | None = None,
-    currency: str = "USD",
-    link: str | float | None = None,
-    **settings: Unpack[Asked],
+    **asked: Unpack[RunAsked],
 ) -> RunPlan:
     """Plans a whole run.
 
@@ -79,6 +85,31 @@ def plan_run(
     >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
     450450
     """
+    plan = planned(network, input_shape=input_shape, example_inputs=example_inputs, **asked)
+    _ = plan.peak_bytes  # raises here, not when the plan is shown, if this step's memory is not modelled
+    return plan
+
+
+def planned(
+    network: "Network | str | Path | nn.Module",
+    *,
+    input_shape: Sequence[int] | None = None,
+    example_inputs: Any = None,
+    recipe: str | Recipe | None = None,
+    dataset: str | None = None,
+    samples: int | None = None,
+    epochs: int | None = None,
+    tokens: float | str | None = None,
+    gpus: int | None = None,
+    watts: float | None = None,
+    pue: float = 1.0,
+    grid: float = WORLD_GRID,
+    price: float | None = None,
+    currency: str = "USD",
+    link: str | float | None = None,
+    **settings: Unpack[Asked],
+) -> RunPlan:
+    """A whole run, whose peak may not be known: `RunPlan.peak_bytes` raises SwatcostError then. Else as `plan_run`."""
     tensor_parallel = settings.pop("tensor_parallel", None)
     network, execution, left = trained(network, settings, input_shape=input_shape, example_inputs=example_inputs)
     asked = PLANNING.given(left)
@@ -98,15 +129,13 @@ def plan_run(
             raise SwatcostError(f"{name} {value:g}: give a number of at least {least}")
     steps = length.epochs * ceil(length.samples / batch_size)
     found = estimate_setting(network, timed_as(execution, network, setting).but(batch_size=micro_batch, steps=steps))
-    plan = RunPlan(
+    return RunPlan(
         estimate=found, execution=execution, recipe=chosen, dataset=length.dataset, samples=length.samples,
         epochs=length.epochs, tokens_asked=length.tokens,
         batch_size=batch_size, gpus=execution.gpus, watts=found.device.watts if watts is None else watts, pue=pue,
         grid=grid, price=price, currency=currency,
         link=found.device.link_bytes_per_second if link is None else rate_of(link), link_given=link is not None,
     )  # fmt: skip
-    _ = plan.peak_bytes  # raises here, not when the plan is shown, if this step's memory is not modelled
-    return plan
 
 
 def _micro_batch(batch_size: int, execution: Execution) -> int:

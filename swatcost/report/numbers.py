@@ -14,6 +14,11 @@ def scaled(value: float, unit: str = "") -> str:
     return f"{value:.0f} {unit}".strip()
 
 
+def power_of_ten(value: float) -> str:
+    """A number as 3.143e23."""
+    return f"{value:.3e}".replace("e+", "e")
+
+
 def column_unit(total: float) -> tuple[str, float]:
     """An SI prefix and its factor for a column with this total: three decimals then show every row's share."""
     for factor, prefix in _PREFIXES:

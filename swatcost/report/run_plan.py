@@ -11,6 +11,7 @@ from swatcost.report.estimate import machine, question, unmeasured
 from swatcost.report.numbers import (
     change,
     percent,
+    power_of_ten,
     scaled,
     seconds,
     spans,
@@ -35,7 +36,7 @@ def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
     first = [attainable_sentence(found)] if asks and no_faster(found) else []
     notes = [*(unmeasured([found.device]) if asks else []), *notes_of(plan)]
     return Sheet(
-        opening=[question(found), _run(plan), *fit(plan), *first],
+        opening=[question(found), run_line(plan), *fit(plan), *first],
         summary=summary(plan),
         tables=[*(_costs(plan) if asks else [_dense(plan)]), *([_schedule(plan)] if len(plan.curve()) > 1 else [])],
         notes=[each for each in notes if each not in first],
@@ -110,7 +111,8 @@ def _sparse_answers(plan: RunPlan, found: Answers) -> dict[str, float]:
     return {"attainable": found.attainable, "ideal": found.ideal}
 
 
-def _run(plan: RunPlan) -> str:
+def run_line(plan: RunPlan) -> str:
+    """How long the run is, and on what, in one line."""
     execution = plan.execution
     whose = f"group of {execution.tensor_parallel} GPUs" if execution.tensor_parallel > 1 else "GPU"
     micro = f" and micro-batch, {execution.accumulate} of them per iteration" if execution.accumulate > 1 else ""
@@ -162,7 +164,7 @@ _ZETTA = 1e21  # FLOP: from here on, papers write 3.14e23
 
 
 def _flops(value: float) -> str:
-    return f"{value:.3e}".replace("e+", "e") + " FLOP" if value >= _ZETTA else scaled(value, "FLOP")
+    return f"{power_of_ten(value)} FLOP" if value >= _ZETTA else scaled(value, "FLOP")
 
 
 def _bytes(value: float) -> str:
