@@ -29,6 +29,7 @@ EPILOG = """\b
 Examples:
   swatcost compare resnet50 --weights 0.8
   swatcost compare resnet50 --weights 0.8 --methods set,rigl,swat
+  swatcost compare gpt2 --methods dense,spdf:weights=0.75,slope,fst,moe
   swatcost compare resnet50 --weights 0.9 --conventions swat,exact --relative
   swatcost compare resnet50 --weights 0.9 --conventions exact --output out.tex
   swatcost compare resnet18 resnet50 --weights 0.9 --methods rigl,swat
@@ -39,7 +40,10 @@ Examples:
 @click.command("compare", epilog=EPILOG)
 @MODELS
 @click.option(
-    "--methods", type=NAMES, shell_complete=completing(OPTIONS["method"]), help="Methods to compare.  [default: all]"
+    "--methods",
+    type=NAMES,
+    shell_complete=completing(OPTIONS["method"]),
+    help="Methods to compare, also with sparsities of their own: slope,spdf:weights=0.75.  [default: all]",
 )
 @click.option(
     "--conventions",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from swatcost.cli.completion import offering
+from swatcost.cli.completion import completing, offering
 from swatcost.cli.options import (
     PlotFile,
     execution_options,
@@ -13,16 +13,21 @@ from swatcost.cli.options import (
     reporting,
     setting_options,
     shown,
+    without_defaults,
 )
-from swatcost.cli.parameter_types import CountType
-from swatcost.cli.typed import no_difference
+from swatcost.cli.parameter_types import NAMES, CountType
+from swatcost.cli.progress import waiting
+from swatcost.cli.typed import no_difference, typed
 from swatcost.cli.unused import say_same, say_unused
 from swatcost.common.errors import SwatcostError
+from swatcost.common.result import Result
 from swatcost.common.units import price_from
 from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES
-from swatcost.planning.run_plan import PLANNING, WORLD_GRID, RunPlan, plan_run
+from swatcost.planning.run_comparison import compare_runs
+from swatcost.planning.run_plan import PLANNING, WORLD_GRID, plan_run
 from swatcost.plots import schedule_over_run
+from swatcost.setting import OPTIONS
 from swatcost.unused import RULES, Rule
 
 
@@ -32,6 +37,16 @@ def _pattern(name: str) -> Rule:
 
 
 _RULES = {name: _pattern(name) for name in ("distribution", "source")}
+
+
+_LENGTH = ("recipe", "dataset", "samples", "epochs")
+
+
+def _of_one_length(asked: dict[str, Any]) -> dict[str, Any]:
+    """Without a length from a config file or the environment, if one is typed in other terms."""
+    if "tokens" in typed():
+        return without_defaults(asked, *_LENGTH)
+    return without_defaults(asked, "tokens") if typed().keys() & {*_LENGTH} else asked
 
 
 class PriceType(click.ParamType[tuple[float, str | None]]):
@@ -46,7 +61,15 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
             self.fail(f"{error}.", param, ctx)
 
 
-@click.command("plan")
+EPILOG = """\b
+Examples:
+  swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
+  swatcost plan llama2_7b --tokens 2T --batch-size 1024 --gpus 1024 --sharding fsdp --device a100 --precision bf16
+  swatcost plan gpt2 --tokens 300B --batch-size 512 --gpus 8 --device a100 --methods dense,spdf:weights=0.75,slope,moe
+"""
+
+
+@click.command("plan", epilog=EPILOG)
 @network_options
 @click.option(
     "--recipe", metavar="R", shell_complete=offering(RECIPES.names),
@@ -58,6 +81,9 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 )  # fmt: skip
 @click.option("--samples", type=CountType(), help="Samples per epoch, for a dataset of your own.")
 @click.option("--epochs", type=CountType(), help="Epochs.  [default: the recipe's]")
+@click.option(
+    "--tokens", type=CountType(), help="Tokens of the run, such as 300B or 2T, instead of samples and epochs."
+)
 @click.option("--gpus", type=CountType(), help="GPUs that share a batch.  [default: the recipe's, or 1]")
 @click.option("--watts", type=float, metavar="W", help="Power of one GPU.  [default: its board power]")
 @shown("--pue", "Energy of the data centre over that of its machines.", 1.0, "X")
@@ -69,31 +95,35 @@ class PriceType(click.ParamType[tuple[float, str | None]]):
 )
 @execution_options("gpus", "accumulate")
 @shown("--accumulate", "Micro-batches into which each GPU splits its samples of a step.", 1, "N")
+@click.option(
+    "--methods", type=NAMES, shell_complete=completing(OPTIONS["method"]),
+    help="Compare runs with these methods, also with sparsities of their own: slope,spdf:weights=0.75.",
+)  # fmt: skip
 @setting_options(PLANNING)
 @plot_options("the method's schedule over the run")
 @reporting
 def command(
-    network: Network, plot: PlotFile | None, price: tuple[float, str | None] | None, currency: str, **asked: Any
-) -> RunPlan:
+    network: Network, plot: PlotFile | None, price: tuple[float, str | None] | None, currency: str,
+    methods: list[str] | None, **asked: Any,
+) -> Result:  # fmt: skip
     """Plans a whole training run: iterations, FLOPs, hours, energy, cost.
 
-    Without sparsities, only the dense run. The batch is that of an optimizer step over all GPUs and micro-batches.
-
-    Example: swatcost plan resnet50 --weights 0.8 --acts 0.8 --epochs 90 --dataset imagenet --batch-size 256 --gpus 8
+    Without sparsities, only the dense run. The batch is that of an optimizer step over all GPUs and micro-batches. With
+    --methods, one run each: of equal tokens or epochs, and what each sees for the dense run's FLOPs or time.
     """
     amount, stated = price or (None, None)
+    asked = _of_one_length(asked)
     given = click.get_current_context().get_parameter_source("currency") == click.core.ParameterSource.COMMANDLINE
     if stated and given and stated != currency:
         raise SwatcostError(f"--currency {currency}: the price is in {stated}, leave one of the two out")
-    found = plan_run(network, price=amount, currency=stated or currency, **asked)
-    say_unused([found.estimate], _RULES)
-    say_same(
-        network,
-        found,
-        lambda without: plan_run(network, price=amount, currency=stated or currency, **{**asked, **without}),
-    )
+    asked |= {"price": amount, "currency": stated or currency}
     if price is None:
         no_difference("currency", "no --price is given")
+    if methods is not None:
+        return _compared(network, methods, plot, asked)
+    found = plan_run(network, **asked)
+    say_unused([found.estimate], _RULES)
+    say_same(network, found, lambda without: plan_run(network, **{**asked, **without}))
     if found.watts is None:
         for name in ("pue", "grid"):
             no_difference(name, f"the power of {found.estimate.device.name} is not known, give --watts")
@@ -103,4 +133,17 @@ def command(
         no_difference("link", "one GPU sends nothing")
     if plot is not None:
         plot.save(schedule_over_run(found, size=plot.size))
+    return found
+
+
+def _compared(network: Network, methods: list[str], plot: PlotFile | None, asked: dict[str, Any]) -> Result:
+    """Runs with several methods."""
+    if "method" in typed():
+        raise SwatcostError("--method: --methods names those that are compared, leave one of the two out")
+    if plot is not None:
+        raise SwatcostError("--plot: it draws the schedule of one method, leave it or --methods out")
+    asked = without_defaults(asked, "method")
+    with waiting("planning"):
+        found = compare_runs(network, methods=methods, **asked)
+    say_unused([each.estimate for each in found.runs.values()], _RULES)
     return found

@@ -14,7 +14,7 @@ _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGTP", 1)}
 _UNITS |= {f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGTP", 1)}
 _MOST_BYTES = 10**18
-_THOUSANDS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9}
+_THOUSANDS = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9, "T": 12}
 _MOST_IN_A_RANGE = 1_000_000
 _CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
 
@@ -70,10 +70,10 @@ def price_from(text: str) -> tuple[float, str | None]:
 
 
 def count_from(text: str) -> int:
-    """A whole number from 1000, 1_000, 1k or 1.5M.
+    """A whole number from 1000, 1_000, 1k, 1.5M, 300B, 2T or 1.5e12.
 
-    >>> count_from("1k"), count_from("1.5M"), count_from("256")
-    (1000, 1500000, 256)
+    >>> count_from("1k"), count_from("1.5M"), count_from("256"), count_from("1.5e12") == count_from("1.5T")
+    (1000, 1500000, 256, True)
     """
     return int(_count(text))
 
@@ -122,7 +122,8 @@ def _fraction(text: str) -> Decimal:
 
 
 def _count(text: str) -> Decimal:
-    match = re.fullmatch(r"([+-]?(?:\d+(?:_\d+)*)?\.?\d*)\s*([A-Za-z]?)", text.strip(), re.ASCII)
+    number = r"[+-]?(?:\d+(?:_\d+)*)?\.?\d*(?:[eE]\+?\d+)?"
+    match = re.fullmatch(rf"({number})\s*([A-Za-z]?)", text.strip(), re.ASCII)
     value = _decimal(match[1].replace("_", "")) if match and match[2] in _THOUSANDS else None
     if match is None or value is None:
         raise SwatcostError(f"{text!r:.40} is not a whole number: give one such as 1000 or 1k")
@@ -158,8 +159,8 @@ def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
     return found
 
 
-_LARGEST_COUNT = 10**12  # samples, steps or iterations; larger than in any run
-
+_LARGEST_COUNT = 12  # power of ten: samples, steps or iterations; larger than in any run
+_MOST_TOKENS = 15  # power of ten: larger than in any run
 
 _LARGEST_SEED = 2**63 - 1  # of torch's and NumPy's generators
 
@@ -171,8 +172,20 @@ def checked_seed(value: int, name: str = "seed") -> int:
     return int(value)
 
 
-def checked_count(value: int, name: str) -> int:
-    """The value as an int. Raises SwatcostError unless it is a whole number from 1 to 10^12."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= _LARGEST_COUNT:
-        raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 1 to 10^12")
+def checked_count(value: int, name: str, power: int = _LARGEST_COUNT) -> int:
+    """The value as an int. Raises SwatcostError unless it is a whole number from 1 to 10^power."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= 10**power:
+        raise SwatcostError(f"{name} {value!r:.40}: give a whole number from 1 to 10^{power}")
     return int(value)
+
+
+def checked_tokens(value: float | str) -> int:
+    """A number of tokens, such as 2e12 or "2T". Raises SwatcostError unless it is a whole number from 1 to 10^15.
+
+    >>> checked_tokens(2e12) == checked_tokens("2T") == 2_000_000_000_000
+    True
+    """
+    if isinstance(value, str):
+        value = count_from(value)
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    return checked_count(whole, "tokens", _MOST_TOKENS)  # type: ignore[arg-type]

@@ -33,6 +33,8 @@ STORED = ("parameters", "gradients", "state", "copies", "transposes", "mask_bits
 
 _UPDATES = {("all", "all"), ("all", "active"), ("active", "active")}
 
+_MOST_SPARSE = 0.9999  # [-]: sparsities are below 1
+
 _SOME_TARGET = 0.9  # weight sparsity [-] that stands for any, where only the course of a run matters
 
 
@@ -141,31 +143,54 @@ class Method:
 
         Raises SwatcostError for what `Parameter.read` refuses and for values that do not go together.
         """
-        return self.but(**read_parameters(self.family, self.parameters, text))
+        return self.but(**read_parameters(self.family, (*self.parameters, *self._own_targets), text))
 
     def but(self, **values: Value) -> Method:
-        """The method with these parameters. Raises SwatcostError for what it does not have or take.
+        """The method with these parameters, or target sparsities as its own, by the names of the settings.
+
+        Raises SwatcostError for what it does not have or take.
 
         >>> from swatcost.methods import METHODS
         >>> METHODS["rigl"].but(delta_t=200).name
         'rigl:delta_t=200'
+        >>> METHODS["spdf"].but(weights=0.75).targets["weights"]
+        0.75
         """
-        named = {each.name: each for each in self.parameters}
+        named = {each.name: each for each in (*self.parameters, *self._own_targets)}
         for name in values:
             known(self.family, named, name)
         asked = {**self.values, **{name: named[name].checked(value) for name, value in values.items()}}
         changed = {name: asked[name] for name, each in named.items() if asked.get(name, each.default) != each.default}
-        if self.make is None or changed == self.values:
+        if changed == self.values:
             return self
-        made = self.make(**{**{name: each.default for name, each in named.items()}, **changed})
+        parameters = {each.name: changed.get(each.name, each.default) for each in self.parameters}
+        made = self.make(**parameters) if self.make else self
         words = ",".join(f"{name}={written(value)}" for name, value in changed.items())
+        fixed = {name: target for name, target in made.targets.items() if name not in self.values}
         return replace(
             made,
-            name=f"{made.name}:{words}" if words else made.name,
+            name=f"{self.family}:{words}" if words else self.family,
+            targets=FrozenMapping(
+                {**fixed, **{name: float(changed[name]) for name in changed if name not in parameters}}
+            ),
             parameters=self.parameters,
             make=self.make,
             values=FrozenMapping(changed),
         )
+
+    @property
+    def _own_targets(self) -> tuple[Parameter, ...]:
+        """Target sparsities that it can be asked to have as its own: of the operands for which it has none."""
+        return tuple(
+            Parameter(name=name, default=0.0, least=0, most=_MOST_SPARSE, meaning="target sparsity", source="the user")
+            for name, operand in OPERANDS.items()
+            if self.uses(operand) and (name not in self.targets or name in self.values)
+        )
+
+    @property
+    def asked_targets(self) -> Mapping[str, float]:
+        """Those that it was asked to have as its own."""
+        return {name: target for name, target in self.targets.items() if name in self.values}
 
     def phases(self, steps: int, weights: Any = _SOME_TARGET) -> tuple[Phase, ...]:
         """The phases of a run of `steps` steps to the target weight sparsity `weights` [-], a number or an array.

@@ -124,6 +124,8 @@ def compare(
 ) -> Comparison:
     """Estimates methods under conventions, all of them unless some are selected, of conventions those per sample.
 
+    A method with a sparsity of its own is written with it, as in "spdf:weights=0.75".
+
     settings are those of `estimate`, as `COMPARING` has them. `convention` is by default the first, and `method` is
     rigl, or the first that makes anything sparse. A method that cannot reach the target is named with the reason.
 
@@ -131,9 +133,9 @@ def compare(
     are unknown, given twice, or not among those selected.
     """
     asked = COMPARING.given(settings)
-    chosen_methods = _selected(METHODS, methods, asked.get("method"))
+    chosen_methods = selected(METHODS, methods, asked.get("method"))
     network = counted_network(network)
-    chosen_conventions = _selected(CONVENTIONS, conventions, asked.get("convention"), conventions_of(network))
+    chosen_conventions = selected(CONVENTIONS, conventions, asked.get("convention"), conventions_of(network))
     sparse = [name for name, each in chosen_methods.items() if any(each.sparse.values())]
     usual = COMPARING.defaults["method"]
     first = usual if usual in chosen_methods else next(iter([*sparse, *chosen_methods]))
@@ -163,9 +165,9 @@ def compare_networks(
     Raises SwatcostError as `compare` does, and for two networks of one name.
     """
     asked = COMPARING_NETWORKS.given(settings)
-    chosen_methods = _selected(METHODS, methods)
+    chosen_methods = selected(METHODS, methods)
     one = EVERY_SETTING.setting(asked).convention
-    chosen_conventions = _selected(CONVENTIONS, [one] if conventions is None else conventions, asked.get("convention"))
+    chosen_conventions = selected(CONVENTIONS, [one] if conventions is None else conventions, asked.get("convention"))
     asked["convention"] = CONVENTIONS.choose(asked.get("convention", next(iter(chosen_conventions))))
     estimates: dict[str, Estimates] = {}
     refused: dict[str, str] = {}
@@ -187,7 +189,7 @@ def _named_once(networks: Sequence[Network]) -> Sequence[Network]:
     return networks
 
 
-def _selected(
+def selected(
     registry: Registry[T],
     names: Iterable[str | T] | None,
     chosen: str | T | None = None,
@@ -216,15 +218,23 @@ def _selected(
 
 
 def _of_method(asked: Mapping[str, Any], method: Method) -> Setting:
-    """What a method is asked: the target of weights for each operand that it makes sparse, unless it has its own."""
+    return EVERY_SETTING.setting({**asked, **targets_of(method, asked), "method": method})
+
+
+def targets_of(method: Method, asked: Mapping[str, Any]) -> dict[str, float | None]:
+    """The targets that a method of several is given, by name: that of weights for each operand that it makes sparse.
+
+    Those that the method was asked to have as its own, as `spdf:weights=0.75` is, stay.
+    """
     for name in OPERANDS:
-        if name in asked:
+        if asked.get(name) is not None:
             checked_sparsity(asked[name], name)
-    targets = {
-        name: asked.get(name, asked.get("weights")) if method.uses(operand) else None
+    return {
+        name: asked.get(name, asked.get("weights"))
+        if method.uses(operand) and name not in method.asked_targets
+        else None
         for name, operand in OPERANDS.items()
     }
-    return EVERY_SETTING.setting({**asked, **targets, "method": method})
 
 
 def _of_methods(

@@ -5,7 +5,7 @@ from functools import cached_property
 from math import ceil, prod
 
 from swatcost.common.result import Result
-from swatcost.counting.costs import FLOPS_PER_MAC, Cost
+from swatcost.counting.costs import FLOPS_PER_MAC, Cost, per_token
 from swatcost.counting.two_four import TwoFour, two_four
 from swatcost.estimate import Estimate
 from swatcost.memory.dense_step import StepMemory, dense_step, part_of
@@ -19,6 +19,9 @@ from swatcost.planning.recipes import Recipe
 
 _JOULES_PER_KWH = 3.6e6
 _SECONDS_PER_HOUR = 3600
+
+PFLOP_S_DAY = 1e15 * 86_400
+"""FLOPs of a day at one PFLOP/s, the unit in which papers give a run's training compute."""
 
 WORLD_GRID = 0.475
 """Carbon intensity of electricity [kg CO₂/kWh]: world average, 2018 (IEA, Global Energy & CO2 Status Report)."""
@@ -41,7 +44,8 @@ class Moment:
 class RunPlan(Result):
     """A run of `epochs` epochs, dense and sparse: times, and what follows from them, by three accounts (`Answers`).
 
-    Its repr is the report.
+    Its repr is the report. A run that is asked for in tokens, `tokens_asked`, is one epoch of as many samples as hold
+    them, of which the last may not be whole.
 
     `execution` says how the `gpus` execute and share a step: its `replicas` share the `batch_size` samples of an
     iteration, each in `accumulate` micro-batches. `estimate` is of one micro-batch on one GPU, and its steps are the
@@ -67,6 +71,13 @@ class RunPlan(Result):
     currency: str
     link: float | None
     link_given: bool = False
+    tokens_asked: int | None = None
+
+    @property
+    def tokens(self) -> float | None:
+        """Tokens that the run trains on, counting each as often as it is seen; None if the inputs are not tokens."""
+        each = self.estimate.tokens_per_sample
+        return None if each is None else self.tokens_asked or self.epochs * self.samples * each
 
     @property
     def iterations(self) -> int:
@@ -84,6 +95,9 @@ class RunPlan(Result):
         return self._flops(self.estimate.exact.training)
 
     def _flops(self, training: Cost) -> Cost:
+        each = self.estimate.tokens_per_sample
+        if self.tokens_asked is not None and each is not None:
+            return self.tokens_asked * per_token(training, each)
         return FLOPS_PER_MAC * self.epochs * self.samples * training
 
     @property
@@ -150,6 +164,24 @@ class RunPlan(Result):
         """The time of the whole run [s] if GPUs compute nothing while they send; None without a link."""
         sending = self.traffic_seconds
         return None if sending is None else self.compute_seconds + sending
+
+    @property
+    def tokens_per_second(self) -> Answers | None:
+        """Tokens that all GPUs together train on per second; None if the inputs are not tokens."""
+        tokens = self.tokens
+        return None if tokens is None else self.seconds.each(lambda seconds: tokens / seconds)
+
+    @property
+    def utilisation(self) -> float | None:
+        """Model FLOPs utilisation (MFU) of the dense run, with what GPUs compute more than once and communication [-].
+
+        None if the device's peaks are not known.
+        """
+        peak = self.estimate.dense_step.peak_seconds
+        if peak is None:
+            return None
+        micro_batches = self.iterations * self.execution.replicas * self.execution.accumulate
+        return micro_batches * peak / (self.gpus * self.seconds.dense)
 
     @property
     def speedup(self) -> float:

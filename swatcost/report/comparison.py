@@ -69,16 +69,18 @@ def sparsity_asked(estimates: Iterable[Estimate]) -> str:
     """The targets and the distribution."""
     plans = [each.plan for each in estimates]
     targets = {
-        operand: value
+        operand: tuple(sorted({value for each in plans if (value := getattr(each, name)) is not None}))
         for name, operand in OPERANDS.items()
-        for each in plans
-        if (value := getattr(each, name)) is not None
     }
-    alike: dict[float, list[str]] = {}
-    for operand, value in targets.items():
-        alike.setdefault(value, []).append(f"{operand}s")
-    asked = [f"{_listed(operands)} {100 * value:.4g} % sparse" for value, operands in alike.items()]
-    if targets:
+    alike: dict[tuple[float, ...], list[str]] = {}
+    for operand, values in targets.items():
+        if values:
+            alike.setdefault(values, []).append(f"{operand}s")
+    asked = [
+        f"{_listed(operands)} {' or '.join(f'{100 * value:.4g}' for value in values)} % sparse"
+        for values, operands in alike.items()
+    ]
+    if alike:
         asked.append("where the method uses them")
     elif not any(each.asks_for_sparsity for each in plans):
         asked.append("dense (no sparsity given)")

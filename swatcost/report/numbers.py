@@ -14,12 +14,44 @@ def scaled(value: float, unit: str = "") -> str:
     return f"{value:.0f} {unit}".strip()
 
 
+def power_of_ten(value: float) -> str:
+    """A number as 3.143e23."""
+    return f"{value:.3e}".replace("e+", "e")
+
+
 def column_unit(total: float) -> tuple[str, float]:
     """An SI prefix and its factor for a column with this total: three decimals then show every row's share."""
     for factor, prefix in _PREFIXES:
         if total >= 1e3 * factor:
             return prefix, factor
     return "", 1.0
+
+
+_OF_TOKENS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def token_unit(total: float) -> tuple[str, float]:
+    """The prefix that papers write for so many tokens, and its factor."""
+    return next(((prefix, factor) for factor, prefix in _OF_TOKENS if total >= factor), ("", 1.0))
+
+
+def token_count(value: float) -> str:
+    """A number of tokens in up to four digits, such as 300 B, 4.194 M or 512."""
+    prefix, factor = token_unit(value)
+    return f"{value / factor:.4g} {prefix}".strip()
+
+
+def spans(ends: Sequence[tuple[float, float]]) -> list[str]:
+    """Stretches of a run, from one number to the next, with as few decimals as tell them all apart, at least one.
+
+    >>> spans([(0, 0.83), (0.83, 1)]), spans([(0, 0.99), (0.99, 1)])
+    (['0.0 – 0.8', '0.8 – 1.0'], ['0.00 – 0.99', '0.99 – 1.00'])
+    """
+    bounds = sorted({each for pair in ends for each in pair})
+    decimals = next(
+        (each for each in range(1, 9) if len({f"{bound:.{each}f}" for bound in bounds}) == len(bounds)), 9
+    )  # fmt: skip
+    return [f"{begin:.{decimals}f} – {end:.{decimals}f}" for begin, end in ends]
 
 
 def axis_unit(largest: float) -> tuple[str, float]:

@@ -8,7 +8,7 @@ from swatcost.published.sparse_hardware import ReportedGain, reported_gains
 from swatcost.report.estimate import notes
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat
-from swatcost.report.sparsity import listed
+from swatcost.report.sparsity import AT_TARGET, listed
 
 
 def fit(plan: RunPlan) -> list[str]:
@@ -28,7 +28,7 @@ def fit(plan: RunPlan) -> list[str]:
 
 def notes_of(plan: RunPlan) -> list[str]:
     """All that it rests on, the plan's own notes first; without those on the estimate's own account of memory."""
-    of_estimate = [each for each in notes(plan.estimate) if not each.startswith("Memory excludes")]
+    of_estimate = [each for each in notes(plan.estimate) if not each.startswith(("Memory excludes", AT_TARGET))]
     return [*_meanings(plan), *_of_hardware(plan), *of_estimate]
 
 
@@ -57,8 +57,8 @@ def _meanings(plan: RunPlan) -> list[str]:
             f"{remarks}."
         )
     sentences += [
-        "Time covers training steps only: no validation, data loading or restarts. The last batch of an epoch counts "
-        "as a full one.",
+        "Time covers training steps only: no validation, data loading or restarts. The last batch of "
+        f"{'an epoch' if plan.tokens_asked is None else 'the run'} counts as a full one.",
         *_of_communication(plan),
     ]
     if plan.estimate.network.conditions.offload:
@@ -73,8 +73,10 @@ def _meanings(plan: RunPlan) -> list[str]:
     if plan.price is not None:
         sentences.append(f"Price per GPU-hour: {plan.price:g} {plan.currency}, as given.")
     phases = plan.estimate.plan.phases(plan.estimate.steps)
-    if len({each.reached for each in phases}) == 1 < len(phases):
+    if len({each.dense_weight_gradient for each in phases}) > 1:
         sentences.append(f"{method.name} computes a dense gradient in some steps: costs are averages over all steps.")
+    if plan.estimate.plan.asks_for_sparsity and len(phases) > 1:
+        sentences.append("The sparse peak is that of the run's steps that take the most memory, the least sparse ones.")
     return sentences
 
 
@@ -91,6 +93,8 @@ def _of_communication(plan: RunPlan) -> list[str]:
         sentences.append(_exchanged(plan))
     if execution.tensor_parallel > 1:
         sentences += _split(plan)
+    if plan.tokens is not None:
+        sentences.append("Pipeline, sequence and expert parallelism are not modelled.")
     if plan.link is None:
         sentences.append(
             "Time is computing alone: the bandwidth between GPUs is not known, and --link (link=) adds communication."

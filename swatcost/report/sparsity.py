@@ -8,6 +8,9 @@ from swatcost.network.passes import Pass
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
 
+AT_TARGET = "Memory is at the target sparsity."
+"""A note that a plan, whose peak is of the whole run, does not repeat."""
+
 
 def sparsity(estimate: Estimate) -> list[str]:
     """The sentences, in the order of the plan: layers, passes, run."""
@@ -39,10 +42,11 @@ def sparsity(estimate: Estimate) -> list[str]:
     if len(phases) > 1:
         run = estimate.batch_size * estimate.steps
         dense, sparse = (scaled(2 * run * macs, "FLOP") for macs in (training.dense, training.sparse))
-        sentences.append(
+        sentences += [
             f"Training is the mean step of the run: {_schedule(estimate, phases)}. {estimate.steps:,} steps of "
-            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}. Memory is at the target sparsity."
-        )
+            f"{estimate.batch_size:,} samples take {sparse} instead of {dense}.",
+            AT_TARGET,
+        ]
     if plan.weights and not method.selects:
         sentences.append("Pruning and regrowing connections is counted as free (A.3).")
     sentences += _beyond_sparsity(estimate)
@@ -168,7 +172,7 @@ def _schedule(estimate: Estimate, phases: Sequence[Phase]) -> str:
         end = percent(plan.weight_sparsity(network))
         return f"the network's weights are {percent(of_network)} sparse on average, {end} at the target"
     mean = sum(phase.share * phase.scale for phase in phases)
-    return f"its sparsity averages {percent(mean)} of the final one"
+    return f"its sparsity averages {percent(mean)} of the target"
 
 
 def listed(names: list[str], most: int = 6) -> str:

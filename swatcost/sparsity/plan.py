@@ -357,6 +357,8 @@ def checked_target(method: Method, operand: Operand, value: float | None, name: 
     value = checked_sparsity(value, name)
     if value and not method.uses(operand):
         raise SwatcostError(f"{name} {value:g}: method {method.name!r} has no sparse {operand}s; leave {name} out")
+    if value != method.asked_targets.get(name, value):
+        raise SwatcostError(f"{name} {value:g}: method {method.name!r} sets it, leave one of the two out")
     if operand == "weight" and method.group is not None:
         _check_groups(method, value, name)
     return value
