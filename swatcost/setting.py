@@ -215,7 +215,7 @@ class Setting:
     batch_size: int = _count(32, "Samples in a training step.")
     steps: int = _count(32_000, "Training steps over which a method's schedule is averaged.")
     source: Any = _setting(
-        None, "file", "File that the distribution reads: a table, a checkpoint, a run's record.",
+        None, "file", "What the distribution reads: a table or its text, a checkpoint, a run's record.",
         lambda value, name: value,
         metavar="FILE", flag="--from", files=True,
     )  # fmt: skip
@@ -230,8 +230,8 @@ class Setting:
         get_args(DenseOrSparse), "sparse", "Keep the last layer dense, or make it sparse."
     )
     keep_dense: tuple[str, ...] | None = _setting(
-        None, "patterns", "Layers to keep dense, such as '*.downsample.*', or none; repeatable.", _patterns,
-        metavar="PATTERN", default_is="the method's",
+        None, "patterns", "Layers to keep dense, such as '*.downsample.*' or attention, or none; repeatable.",
+        _patterns, metavar="PATTERN", default_is="the method's",
     )  # fmt: skip
     dense_budget: DenseBudget | None = _choice(
         get_args(DenseBudget),
@@ -331,7 +331,17 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, tuple | list):
         return list(map(_plain, value))
+    if isinstance(value, Mapping) and (text := _numbers_by_name(value)):
+        return text
     return getattr(value, "name", None) or getattr(value, "__name__", None) or f"a {type(value).__name__}"
+
+
+def _numbers_by_name(value: Mapping[Any, Any]) -> str:
+    """A mapping of numbers as distributions read it from text; empty where it cannot be written so."""
+    plain = all(isinstance(each, int | float) and not isinstance(each, bool) for each in value.values())
+    if not plain or any("," in str(name) or "=" in str(name) for name in value):
+        return ""
+    return ",".join(f"{name}={_written(number)}" for name, number in value.items())
 
 
 def _written(value: Any) -> str:

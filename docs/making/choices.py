@@ -16,6 +16,7 @@ from swatcost.distributions import DISTRIBUTIONS
 from swatcost.estimate import Estimate, estimate
 from swatcost.exporting import EXPORTS
 from swatcost.loading import load
+from swatcost.network.matrix_kinds import MATRIX_KINDS
 from swatcost.network.passes import PASSES
 from swatcost.planning.comparison import remaining
 from swatcost.planning.conventions import conventions as count_conventions
@@ -38,6 +39,7 @@ def pages() -> dict[str, str]:
         "generated/deviations.md": deviations(),
         "generated/distributions.md": distributions(),
         "generated/distribution-numbers.md": distribution_numbers(),
+        "generated/matrix-kinds.md": matrix_kinds(),
         "generated/devices.md": devices(),
         "generated/device-numbers.md": device_numbers(),
         "generated/exports.md": exports(),
@@ -133,6 +135,15 @@ def distributions() -> str:
         "Defaults, which `--first-layer` and `--acts` override:",
         table(["name", "first layer", "activations", "reads `--from`"], unless_told, words=4),
     )
+
+
+def matrix_kinds() -> str:
+    """Which layers each kind holds, and by which parts of names they are known."""
+    rows = [
+        [f"`{each.name}`", each.meaning, ", ".join(f"`{name}`" for name in (*each.modules, *each.layers))]
+        for each in MATRIX_KINDS.values()
+    ]
+    return table(["name", "which layers", "patterns of parts of module names"], rows, words=3)
 
 
 def distribution_numbers() -> str:

@@ -29,7 +29,7 @@ class Request:
     `target` is the requested sparsity [-] and `source` the file, mapping or state that the distribution reads; None if
     not given. `parameters` are the names of all parameters of the network, in order, `shapes` their shapes, and
     `mask_zeros` the number of zeros in their pruning masks, where they have one. `group` is M of a method that keeps N
-    of every M weights.
+    of every M weights. `kinds` are the kinds of matrices (`MATRIX_KINDS`) by weight, for distributions with a source.
     """
 
     layers: Sequence[Layer]
@@ -41,6 +41,7 @@ class Request:
     mask_zeros: Mapping[str, int] = field(default_factory=dict)
     dense_budget: DenseBudget = "inside"
     group: int | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def free(self) -> list[Layer]:
@@ -77,7 +78,8 @@ class Distribution:
     dense by default. `allocate_acts` replaces `allocate` for the activation target, where it differs. `breakpoints`
     gives, in ascending order, targets between which every layer's sparsity is linear in the target, from the lowest to
     the highest reachable one; without it, `allocate` is called for each of many targets. `pattern` gives (N, M) if N of
-    every M weights along the input channels are kept. `keeps_total`: the target is the sparsity of all weights
+    every M weights along the input channels are kept, or None. `target_of_others`: the target is that of the layers
+    which the source does not name. `keeps_total`: the target is the sparsity of all weights
     together; layers kept dense count towards it or not (`Request.dense_budget`).
     """
 
@@ -91,7 +93,8 @@ class Distribution:
     acts_follow_weights: bool = True
     allocate_acts: Callable[[Request], Mapping[str, float]] | None = None
     breakpoints: Callable[[Request], Sequence[float]] | None = None
-    pattern: Callable[[Request], tuple[int, int]] | None = None
+    pattern: Callable[[Request], tuple[int, int] | None] | None = None
+    target_of_others: bool = False
     keeps_total: bool = False
 
 

@@ -27,7 +27,7 @@ def _column(request: Request, column: str) -> dict[str, float]:
     for layer, row in rows.items():
         for each in {"weights", "acts"} & row.keys():
             checked_sparsity(row[each], f"{named(request.source)}: {each} of {layer!r:.60}:")
-    return by_weight(request.source, rows, column, request.layers)
+    return by_weight(request, rows, column)
 
 
 DISTRIBUTION = Distribution(

@@ -67,7 +67,7 @@ def _shares(request: Request) -> dict[str, float]:
     column = "share" if any("share" in row for row in rows.values()) else "weights"
     if column == "weights" and Path(str(request.source)).suffix == ".jsonl":
         raise SwatcostError(f"{request.source} has no momentum: the run had one step, or an optimizer without momentum")
-    return by_weight(request.source, rows, column, request.layers)
+    return by_weight(request, rows, column)
 
 
 DISTRIBUTION = Distribution(

@@ -113,7 +113,8 @@ def _targets(asked: Setting) -> dict[str, float]:
     """Where the targets start: as asked, or at START where none is."""
     method, distribution = asked.method, asked.distribution
     targets = {name: getattr(asked, name) for name in OPERANDS}
-    if all(value is None for value in targets.values()) and not distribution.measured:
+    named = distribution.measured or distribution.target_of_others
+    if all(value is None for value in targets.values()) and not named:
         targets = {
             name: method.targets.get(name, START) if method.uses(operand) else None
             for name, operand in OPERANDS.items()

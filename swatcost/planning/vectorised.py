@@ -184,7 +184,7 @@ def _patterns(method: Method, distribution: Distribution, request: Request, targ
     """N and M of each target; M of M where there is no pattern."""
     different, place = numpy.unique(targets, return_inverse=True)
     asked = [replace(request, target=None if isnan(each) else float(each)) for each in different]
-    pairs = [pattern_of(method, distribution, each) or (method.group, method.group) for each in asked]
+    pairs = [pattern_of(method, distribution, each) or (method.group or 1, method.group or 1) for each in asked]
     N, M = numpy.array(pairs)[place].T
     return N, M
 

@@ -13,6 +13,7 @@ from swatcost.memory.optimizers import OPTIMIZERS
 from swatcost.memory.precisions import PRECISIONS
 from swatcost.memory.sharding import SHARDINGS
 from swatcost.methods import METHODS, Method
+from swatcost.network.matrix_kinds import MATRIX_KINDS
 from swatcost.report.numbers import shape
 from swatcost.report.table import wrap
 
@@ -84,6 +85,10 @@ def _distributions() -> tuple[list[str], list[list[str]]]:
     return ["distribution", "title", "source"], [[each.name, each.title, each.citation] for each in DISTRIBUTIONS]
 
 
+def _kinds() -> tuple[list[str], list[list[str]]]:
+    return ["kind of matrix", "which layers"], [[each.name, each.meaning] for each in MATRIX_KINDS.values()]
+
+
 def _conventions() -> tuple[list[str], list[list[str]]]:
     return ["convention", "what it counts", "source"], [[each.name, each.title, each.source] for each in CONVENTIONS]
 
@@ -123,6 +128,7 @@ CHOICES = {
     "models": _models,
     "methods": _methods,
     "distributions": _distributions,
+    "kinds": _kinds,
     "conventions": _conventions,
     "devices": _devices,
     "architectures": _architectures,

@@ -85,6 +85,8 @@ def _targets(estimate: Estimate) -> list[str]:
     for name, operand in OPERANDS.items():
         if method.uses(operand):
             target, average = getattr(plan, name), averages[name]
+            if operand == "weight" and plan.distribution.target_of_others:
+                target = None
             if target is None and not average:
                 found.append(f"{operand}s dense")
             else:

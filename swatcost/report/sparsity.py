@@ -21,12 +21,13 @@ def sparsity(estimate: Estimate) -> list[str]:
         return [masks] if masked else []
     kept = "; ".join(f"{listed(layers)} ({reason})" for reason, layers in layers_kept_dense(estimate).items())
     embedded = estimate.network.embeds_input and plan.distribution.first_layer_dense
-    none = "No layer is kept dense" + (": an embedding reads the input" if embedded else "")
+    none = "No layer is kept dense" + (f": an embedding reads the input{_no_first_layer(estimate)}" if embedded else "")
     method, sentences = plan.method, []
     if method.makes_sparse:
         sentences = [
             f"Kept dense: {kept}." if kept else f"{none}.",
             *_which_rule(estimate),
+            *_embeddings(estimate),
             "A sparse pass costs its dense MACs times the density of its operands.",
         ]
     convention, training = estimate.convention, estimate.costs.training
@@ -53,6 +54,33 @@ def sparsity(estimate: Estimate) -> list[str]:
     if method.departures:
         sentences.append(method.departures)
     return sentences
+
+
+def _no_first_layer(estimate: Estimate) -> str:
+    """Words for what a dense first layer is in a network whose input an embedding reads."""
+    plan, layers = estimate.plan, estimate.network.weight_layers
+    if estimate.setting.first_layer is not None or not layers:
+        return ""
+    return (
+        f", and the first layer that {plan.distribution.name} keeps dense is one that reads it (--first-layer dense "
+        f"keeps {layers[0].name} dense)"
+    )
+
+
+def _embeddings(estimate: Estimate) -> list[str]:
+    """That tables whose rows are looked up stay dense, but for one that a sparse layer has as its weight."""
+    network, plan = estimate.network, estimate.plan
+    sparse = {layer.weight: layer for layer, each in plan.by_weight(network) if each.weight}
+    tables = list(dict.fromkeys(each.parameter for each in network.embeddings or ()))
+    if not sparse or not tables:
+        return []
+    shared = [each for each in tables if each in sparse]
+    dense = [each for each in tables if each not in sparse]
+    sentences = [f"Embeddings stay dense ({listed(dense, 3)}): looking up rows takes no MACs."] if dense else []
+    return sentences + [
+        f"{each} is an embedding and the weight of {sparse[each].name}: it is as sparse as that layer."
+        for each in shared
+    ]
 
 
 _OTHER_ACTIVATIONS = {"gelu", "silu", "hardswish", "mish"}  # functions in ReLU's place, which leave no zeros

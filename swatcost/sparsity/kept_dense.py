@@ -13,6 +13,7 @@ from swatcost.methods import Method
 from swatcost.methods.method import OUTPUT_LAYER
 from swatcost.network import Network
 from swatcost.network.layer import Layer
+from swatcost.network.matrix_kinds import MATRIX_KINDS, kinds_of, none_of_kind
 
 DenseOrSparse = Literal["dense", "sparse"]
 
@@ -41,7 +42,7 @@ def layers_kept_dense(
         ("last layer", layers[-1:] if last_layer == "dense" else ()),
         *((whose, _kept_by_runs(network, pattern)) for pattern in own),
         (f"{method.name} makes only {method.sparse_layers} sparse", _others(network, method) if by_method else ()),
-        *((f"named by {pattern}", _named(layers, pattern)) for pattern in keep_dense or ()),
+        *((f"named by {pattern}", _named(network, pattern)) for pattern in keep_dense or ()),
     ]
     kept: dict[str, str] = {}
     for reason, chosen in rules:
@@ -75,12 +76,23 @@ def _others(network: Network, method: Method) -> Sequence[Layer]:
     return [each for each in layers if each.weight not in names]
 
 
-def _named(layers: Sequence[Layer], pattern: str) -> list[Layer]:
-    """The layers that a user's pattern names. Raises SwatcostError if there are none."""
-    if matches := _called(layers, pattern):
+def _named(network: Network, pattern: str) -> Sequence[Layer]:
+    """The layers that a user's pattern, or the name of a kind of matrices, stands for.
+
+    Raises SwatcostError if there are none.
+    """
+    layers = network.weight_layers
+    if matches := _called(layers, pattern) or _of_kind(network, pattern):
         return matches
-    names = list(dict.fromkeys(layer.name for layer in layers))
+    if pattern in MATRIX_KINDS:
+        raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {none_of_kind(pattern, network.name)}")
+    names = list(dict.fromkeys([*(layer.name for layer in layers), *MATRIX_KINDS]))
     raise SwatcostError(f"keep_dense {pattern!r} matches no layer: {nearest(pattern, names)}")
+
+
+def _of_kind(network: Network, kind: str) -> Sequence[Layer]:
+    kinds = kinds_of(network) if kind in MATRIX_KINDS else {}
+    return [layer for layer in network.weight_layers if kinds.get(layer.weight) == kind]
 
 
 def _called(layers: Sequence[Layer], pattern: str) -> list[Layer]:

@@ -16,6 +16,7 @@ from swatcost.methods import METHODS, LayerSparsity, Method, Operand, Phase, che
 from swatcost.methods.passes import OPERANDS
 from swatcost.network import Network
 from swatcost.network.layer import Layer, first_uses
+from swatcost.network.matrix_kinds import kinds_of
 from swatcost.network.passes import Pass
 from swatcost.sparsity.kept_dense import DenseOrSparse, layers_kept_dense
 
@@ -97,7 +98,7 @@ class SparsityPlan:
     @property
     def _target(self) -> Sparsity:
         """The weight sparsity that was asked for, or else the one that is there."""
-        if self.weights is None:
+        if self.weights is None or self.distribution.target_of_others:
             return self.reached
         return where(self.weights == self.weights, self.weights, self.reached)  # NaN was not asked for
 
@@ -299,6 +300,7 @@ def allocation_request(
         mask_zeros={each.name: each.mask_zeros for each in network.parameters if each.mask_zeros is not None},
         dense_budget=dense_budget or "inside",
         group=method.group,
+        kinds={} if source is None else kinds_of(network),
     )
     return request, kept
 
