@@ -177,8 +177,8 @@ def loaded(model: str, precision: str | None = None, **source: Any) -> Network:
     """
     if precision is not None:
         source["autocast"] = PRECISIONS.choose(precision).autocast
-    if source.get("fresh") and model.endswith(".json"):
-        no_difference("fresh", f"{model} is a saved trace")
+    if source.get("fresh") and model.endswith((".json", ".onnx")):
+        no_difference("fresh", f"{model} is {'a saved trace' if model.endswith('.json') else 'an ONNX file'}")
     with waiting(f"tracing {model}"):
         return load(model, **source)
 

@@ -34,7 +34,8 @@ ENTRY_POINTS = "swatcost.models"
 
 _STARTED = time.time_ns()  # a file changed later may have been imported before the change
 _FORMS = (
-    "a zoo name, torchvision:NAME, timm:NAME, package.module:factory, path/file.py:factory or a saved trace (.json)"
+    "a zoo name, torchvision:NAME, timm:NAME, package.module:factory, path/file.py:factory, a saved trace (.json) or "
+    "an ONNX file (.onnx)"
 )
 
 
@@ -51,18 +52,21 @@ def load(
     hold_outputs: bool | None = None,
     fresh: bool = False,
 ) -> Network:
-    """Loads a network by zoo name, from a library or a factory, or from a saved trace.
+    """Loads a network by zoo name, from a library or a factory, from a saved trace, or from an ONNX file.
 
     model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`,
-    `package.module:factory`, `path/file.py:factory`, or the path of a .json file. A factory returns a module, or a
-    module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images; input_shape
-    and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64. loss,
-    autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns
+    `package.module:factory`, `path/file.py:factory`, or the path of a .json or .onnx file. A factory returns a module,
+    or a module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images;
+    input_shape and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64.
+    loss, autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns
     a function of the network's output.
 
     Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
     $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
     shipped traces.
+
+    An ONNX file says nothing of training: what is assumed is in the network's `assumed`. input_shape fills the
+    dimensions that it leaves open.
 
     Raises SwatcostError for an unknown name, a damaged file, a network that cannot be built, and an input shape that
     the network does not accept.
@@ -86,6 +90,16 @@ def load(
             )
         return traced_so(
             read_network(name), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
+            hold_outputs=hold_outputs,
+        )  # fmt: skip
+    if name.endswith(".onnx"):
+        if input_dtype is not None or classes is not None:
+            raise SwatcostError(f"{name} is an ONNX file: leave out input_dtype and classes, which are fixed")
+        from swatcost.importing import read_onnx
+
+        sizes = None if input_shape is None else _whole_numbers(input_shape)
+        return traced_so(
+            read_onnx(name, sizes), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
             hold_outputs=hold_outputs,
         )  # fmt: skip
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)

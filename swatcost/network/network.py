@@ -103,6 +103,7 @@ class Network(Result):
     traced too, and `layer_inputs`, if there are any, are the storages of the layers' inputs instead of their own.
     `movements` are the operations of the step that multiply no tensors, such as normalisations; older traces have none.
     `embeddings` are the tables of which the forward pass looks up rows; older traces, which do not say, have None.
+    `assumed` says in sentences what was assumed of a network that was read from a file and never run.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.
@@ -132,6 +133,7 @@ class Network(Result):
     layer_inputs: tuple[Natural, ...] = ()
     movements: tuple[Movement, ...] = ()
     embeddings: tuple[Embedding, ...] | None = None
+    assumed: tuple[Name, ...] = ()
     schema: Literal["swatcost.trace/3"] = SCHEMA
 
     def __post_init__(self) -> None:

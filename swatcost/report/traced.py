@@ -7,6 +7,11 @@ from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed
 
 
+def assumed(network: Network) -> list[str]:
+    """What was assumed of a network that was read from a file and never run."""
+    return [Caveat(each) for each in network.assumed]
+
+
 def variation(network: Network) -> list[str]:
     """Whether runs of a network that draws random numbers or reads values have the same counts."""
     found = network.variation
