@@ -104,6 +104,8 @@ def _check_size(model: onnx.ModelProto) -> None:
     def size(nodes: Iterable[onnx.NodeProto]) -> int:
         total = 0
         for node in nodes:
+            if not all(isinstance(each, str) for each in _names(node)):
+                raise ValueError("a name in it is not UTF-8 text")
             called = (node.domain, node.op_type, node.overload)
             total += 1 + (size_of(called) if called in functions else 0)
             total += sum(size(graph.node) for graph in subgraphs(node))
@@ -123,6 +125,13 @@ def _check_size(model: onnx.ModelProto) -> None:
     size(model.graph.node)
     for each in functions:
         size_of(each)
+
+
+def _names(node: onnx.NodeProto) -> Iterator[object]:
+    """All names in a node; protobuf gives one that is not UTF-8 as bytes."""
+    yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
+    yield from (each.name for each in node.attribute)
+    yield from (text for each in node.metadata_props for text in (each.key, each.value))
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -147,7 +156,10 @@ def initializer_of(tensor: onnx.TensorProto, name: str, *, is_named: bool = True
 
     shape = checked_shape(tensor.dims, name)
     inside = tensor.data_location != tensor.EXTERNAL and tensor.data_type != tensor.STRING
-    data = numpy_helper.to_array(tensor) if inside and prod(shape) <= MOST_KNOWN else None
+    try:
+        data = numpy_helper.to_array(tensor) if inside and prod(shape) <= MOST_KNOWN else None
+    except Exception as error:  # of numpy, or a KeyError for an unknown type
+        raise ValueError(f"{name} cannot hold its {prod(shape)} numbers: {first_line(error)}") from None
     return Initializer(name, shape, tensor.data_type, data, is_named)
 
 

@@ -36,6 +36,9 @@ _PRODUCTS = {
 """Operations of ONNX's own that multiply tensors and have no reader."""
 
 
+_RECURRENT = {"GRU", "LSTM", "RNN"}
+
+
 class Layers:
     """What the steps of a walk come to."""
 
@@ -140,6 +143,8 @@ class Layers:
     def _saved_by(self, layer: Layer, reading: Reading, step: Step) -> None:
         """What a layer keeps: its input, a product's operands, a normalisation's input and statistics."""
         operation = step.node.op_type
+        if operation in _RECURRENT:  # its gates, step by step
+            self.unknown_saves[operation] = None
         if layer.kind in WEIGHT_KINDS:
             if layer.weight_trains:
                 self._save(reading.input, operation, layer.name, as_layer_input=True)
