@@ -186,8 +186,11 @@ def loaded(model: str, precision: str | None = None, **source: Any) -> Network:
     """
     if precision is not None:
         source["autocast"] = PRECISIONS.choose(precision).autocast
-    if source.get("fresh") and model.endswith(".json") and isinstance(trace_or_config(model), Network):
-        no_difference("fresh", f"{model} is a saved trace")
+    if source.get("fresh"):
+        if model.endswith(".onnx"):
+            no_difference("fresh", f"{model} is an ONNX file")
+        elif model.endswith(".json") and isinstance(trace_or_config(model), Network):
+            no_difference("fresh", f"{model} is a saved trace")
     with waiting(f"tracing {model}"):
         return load(model, **source)
 

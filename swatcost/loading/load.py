@@ -36,7 +36,7 @@ ENTRY_POINTS = "swatcost.models"
 _STARTED = time.time_ns()  # a file changed later may have been imported before the change
 _FORMS = (
     "a zoo name, torchvision:NAME, timm:NAME, hf:CLASS, package.module:factory, path/file.py:factory, a Hugging Face "
-    "config.json or a saved trace (.json)"
+    "config.json, a saved trace (.json) or an ONNX file (.onnx)"
 )
 
 
@@ -55,13 +55,13 @@ def load(
     hold_outputs: bool | None = None,
     fresh: bool = False,
 ) -> Network:
-    """Loads a network by zoo name, from a library or a factory, from a Hugging Face config, or from a saved trace.
+    """Loads a network by zoo name, from a library or a factory, from a Hugging Face config, a trace or an ONNX file.
 
     model is a zoo name, a name that another package registers, `torchvision:NAME`, `timm:NAME`, `hf:CLASS`,
-    `package.module:factory`, `path/file.py:factory`, or the path of a .json file: a saved trace, or a Hugging Face
-    config, for which its folder may be given. A factory returns a module, or a module and example inputs, or a Network.
-    CLASS is a class of transformers, or a model type; settings are fields of its config, or of the one in a file, such
-    as {"num_hidden_layers": 2}, with dots for a config in a config. Nothing is downloaded.
+    `package.module:factory`, `path/file.py:factory`, the path of an .onnx file, or of a .json file: a saved trace, or a
+    Hugging Face config, for which its folder may be given. A factory returns a module, or a module and example inputs,
+    or a Network. CLASS is a class of transformers, or a model type; settings are fields of its config, or of the one in
+    a file, such as {"num_hidden_layers": 2}, with dots for a config in a config. Nothing is downloaded.
 
     input_shape is the shape of one sample, (C, H, W) for images; input_shape and classes override the network's
     defaults. input_dtype is the name of a torch dtype, such as int64. seq_len is the number of tokens in one sample of
@@ -71,6 +71,9 @@ def load(
     Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
     $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
     shipped traces.
+
+    An ONNX file says nothing of training: what is assumed is in the network's `assumed`. input_shape fills the
+    dimensions that it leaves open.
 
     Raises SwatcostError for an unknown name, a damaged file, a network that cannot be built, and an input shape that
     the network does not accept.
@@ -105,7 +108,18 @@ def load(
         )
     is_config = given is not None or _place(name) == PLACE
     if settings is not None and not is_config:
-        raise SwatcostError(f"settings are fields of a Hugging Face config, which {name} has not: leave them out")
+        raise SwatcostError(f"settings are fields of a Hugging Face config, which {name} does not have: leave them out")
+    if name.endswith(".onnx"):
+        if input_dtype is not None or classes is not None:
+            raise SwatcostError(f"{name} is an ONNX file: leave out input_dtype and classes, which are fixed")
+        from swatcost.importing import read_onnx
+
+        shape = (seq_len,) if seq_len is not None else input_shape
+        sizes = None if shape is None else _whole_numbers(shape)
+        return traced_so(
+            read_onnx(name, sizes), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
+            hold_outputs=hold_outputs,
+        )  # fmt: skip
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(

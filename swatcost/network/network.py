@@ -103,7 +103,7 @@ class Network(Result):
     traced too, and `layer_inputs`, if there are any, are the storages of the layers' inputs instead of their own.
     `movements` are the operations of the step that multiply no tensors, such as normalisations; older traces have none.
     `embeddings` are the tables of which the forward pass looks up rows; older traces, which do not say, have None.
-    `assumed` says in sentences what was assumed where the network was built, if its source leaves something open.
+    `assumed` says in sentences what was assumed where its source leaves something open.
 
     Raises ValueError if a layer names a parameter that the network does not have, or if two of its tensors contradict
     each other.

@@ -30,10 +30,12 @@ def runnable(
 ) -> Runnable:
     """Builds and traces MODEL.
 
-    model is what `swatcost.load` takes, except saved traces. seed sets the initial parameters.
+    model is what `swatcost.load` takes, except saved traces and ONNX files. seed sets the initial parameters.
 
     Raises SwatcostError if it cannot be built, or does not take images of input_shape.
     """
+    if model.endswith(".onnx"):
+        raise SwatcostError(f"{model} is an ONNX file, which is not trained here: name the network itself")
     if model.endswith(".json"):
         raise SwatcostError(f"{model} is a trace, which cannot be run: name the network itself")
     if classes is not None:

@@ -12,7 +12,7 @@ from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed, sparsity
 from swatcost.report.time_notes import step_times
-from swatcost.report.traced import unlisted_saves, variation
+from swatcost.report.traced import assumed, unlisted_saves, variation
 from swatcost.unused import unused_words
 
 
@@ -74,7 +74,7 @@ def counting(estimate: Estimate) -> list[str]:
         sentences.append("Transposed convolutions, which Eqs. 4–6 do not cover, are counted as executed.")
     if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):
         sentences.append(Caveat("Nothing needs a gradient: a training step is a forward pass."))
-    sentences += [*network.assumed, *variation(network), *_batch(network)]
+    sentences += [*assumed(network), *variation(network), *_batch(network)]
     if not network.batch_is_identifiable:
         sentences.append(
             Caveat(

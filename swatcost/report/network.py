@@ -10,7 +10,7 @@ from swatcost.network import Network
 from swatcost.report.estimate import title
 from swatcost.report.numbers import scaled, shape
 from swatcost.report.sheet import Sheet, Table
-from swatcost.report.traced import unlisted_saves, variation
+from swatcost.report.traced import assumed, unlisted_saves, variation
 from swatcost.sparsity import SparsityPlan
 
 _MOST_ROWS = 60
@@ -35,6 +35,7 @@ def sheet(network: Network, layers: bool = False) -> Sheet:
         tables=[],
         notes=[
             f"Seen but not counted: {', '.join(others) or 'nothing'}.",
+            *assumed(network),
             *variation(network),
             *unlisted_saves(network),
         ],

@@ -7,6 +7,11 @@ from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed
 
 
+def assumed(network: Network) -> list[str]:
+    """What was assumed where the source of a network leaves something open."""
+    return [Caveat(each) for each in network.assumed]
+
+
 def variation(network: Network) -> list[str]:
     """Whether runs of a network that draws random numbers or reads values have the same counts."""
     found = network.variation

@@ -13,8 +13,9 @@ from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.printing import printable
 from swatcost.common.units import checked_count
 from swatcost.network import Network
+from swatcost.network.batches import identifiable_batch_size
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
-from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs, identifiable_size
+from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
 from swatcost.tracing.forward_error import ForwardError
 from swatcost.tracing.loss import LossError, OwnLoss
 from swatcost.tracing.step import Step
@@ -143,7 +144,7 @@ def _trace_shape(
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
         raise SwatcostError(f"input shape {shape}: give positive whole numbers")
     dims = [*shape, *(size for tensor in (*model.parameters(), *model.buffers()) for size in tensor.shape)]
-    size = batch_size or identifiable_size(dims)
+    size = batch_size or identifiable_batch_size(dims)
     if batch_dim is not None and not -len(shape) - 1 <= batch_dim <= len(shape):
         raise SwatcostError(f"batch_dim {batch_dim}: a batch of samples of {shape} has {len(shape) + 1} dimensions")
     batch = Batch(size, 0 if batch_dim is None else batch_dim % (len(shape) + 1), CALLER)

@@ -1,6 +1,6 @@
 """Where the samples of a network's inputs are: what the caller, the inputs and the modules say of it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -11,12 +11,11 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.rnn import PackedSequence
 
 from swatcost.common.errors import SwatcostError
-from swatcost.network.batches import batch_is_identifiable, without_dim
+from swatcost.network.batches import without_dim
 from swatcost.tracing.arguments import tensors_in
 from swatcost.tracing.running_modules import Frame
 
 CALLER = "the caller"
-_IDENTIFIABLE = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 _MOST_CHANNELS = 4  # of an image: RGBA
 _SEQUENCES = (
     nn.RNNBase, nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer,
@@ -41,11 +40,6 @@ class Batch:
     def is_along(self, other: "Batch") -> bool:
         """Whether both mean the same samples."""
         return (self.size, self.dim) == (other.size, other.dim)
-
-
-def identifiable_size(sizes: Collection[int]) -> int:
-    """A number of samples that is told from every other size of a network and its inputs; 2 if there is none."""
-    return next((size for size in _IDENTIFIABLE if batch_is_identifiable(size, sizes)), 2)
 
 
 def batch_asked(batch_size: int | None, batch_dim: int | None, inputs: Sequence[Tensor], told: Batch) -> Batch | None:

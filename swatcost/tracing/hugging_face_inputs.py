@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError
-from swatcost.tracing.batch import identifiable_size
+from swatcost.network.batches import identifiable_batch_size
 
 LONGEST = 4096
 """Tokens in one sample if nobody says how many, and the config allows more."""
@@ -72,7 +72,7 @@ def inputs_of(
 def _given(module: nn.Module, samples: dict[str, tuple[int, ...]], shapes: "_Shapes", *, images: bool) -> Given:
     tensors = [*module.parameters(), *module.buffers()]
     sizes = [size for tensor in tensors for size in tensor.shape] + [size for each in samples.values() for size in each]
-    batch = identifiable_size(sizes)
+    batch = identifiable_batch_size(sizes)
     dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
     try:
         arguments = {
