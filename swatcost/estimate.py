@@ -246,7 +246,7 @@ class Estimate(Result):
     @property
     def timed_in_single_precision(self) -> bool:
         """Whether the device has no times in the step's precision, so that those of single precision stand for it."""
-        return self.dense_step.numbers != numbers_of(self.precision)
+        return self.dense_step.numbers != numbers_of(self.precision, self.network)
 
     @cached_property
     def masked_step(self) -> AttainableStep:

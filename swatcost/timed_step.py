@@ -15,7 +15,7 @@ def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepT
     """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
     precision = precision_of(network, setting)
     return dense_step(
-        network, setting.profile, setting.batch_size, exact.training.dense, numbers_of(precision),
+        network, setting.profile, setting.batch_size, exact.training.dense, numbers_of(precision, network),
         _update(network, setting, precision), setting.mfu,
     )  # fmt: skip
 
@@ -33,16 +33,25 @@ def timed_network(network: Network, setting: Setting) -> Network:
 
 def precision_of(network: Network, setting: Setting) -> Precision:
     """In what a step is timed: as given, or as the network was traced."""
-    return PRECISIONS[setting.precision or network.conditions.autocast or "fp32"]
+    return PRECISIONS[setting.precision or traced_precision(network)]
 
 
-def numbers_of(precision: Precision) -> Numbers:
-    """What a step in this precision computes with; under autocast, the trace has the bytes that are moved."""
+def traced_precision(network: Network) -> str:
+    """The precision in which the network was traced, by name; weights of 2 bytes per number are taken to be bf16."""
+    return network.conditions.autocast or ("bf16" if _in_two_bytes(network) else "fp32")
+
+
+def _in_two_bytes(network: Network) -> bool:
+    return {each.element_bytes for each in network.weight_layers} == {2}
+
+
+def numbers_of(precision: Precision, network: Network) -> Numbers:
+    """What a step in this precision computes with; the trace has the bytes that autocast or 2-byte weights move."""
     return Numbers(
         convolutions=precision.convolutions,
         products=precision.products,
         product_bytes=2 if {"bf16", "fp16"} & set(precision.products) else FULL,
-        movement_scale=precision.activation / FULL,
+        movement_scale=1.0 if _in_two_bytes(network) else precision.activation / FULL,
     )
 
 

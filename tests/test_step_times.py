@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import swatcost
 from swatcost.common.errors import SwatcostError
 from swatcost.devices import DenseStep, Rates
 from swatcost.devices.operations import OperationPoint, OperationTimes, Peak, StreamPoint, StreamTimes
@@ -202,3 +203,13 @@ def test_a_larger_batch_takes_no_less() -> None:
     for device in (machine(), machine(operations=operations(PER_MAC))):
         times = [step(device, samples).seconds for samples in (1, 2, 16, 64, 1024)]
         assert all(small < large for small, large in pairwise(times))
+
+
+def test_a_network_in_two_bytes_is_timed_so() -> None:
+    full = chain(3, 5, 2)
+    half = replace(full, layers=tuple(replace(each, element_bytes=2) for each in full.layers))
+    found, asked = (swatcost.estimate(half, device="a100"), swatcost.estimate(full, device="a100", precision="bf16"))
+    assert found.precision.name == "bf16"
+    assert found.dense_step.peak_seconds == asked.dense_step.peak_seconds
+    assert found.dense_step.numbers.movement_scale == 1.0  # the trace has these bytes already
+    assert not any("Bytes are as traced" in note for note in found.assumptions)

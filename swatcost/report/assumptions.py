@@ -13,6 +13,7 @@ from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed, sparsity
 from swatcost.report.time_notes import step_times
 from swatcost.report.traced import assumed, unlisted_saves, variation
+from swatcost.timed_step import traced_precision
 from swatcost.unused import unused_words
 
 
@@ -167,7 +168,7 @@ def _what_counts_more(estimate: Estimate) -> str:
 def _memory(estimate: Estimate) -> list[str]:
     network, plan = estimate.network, estimate.plan
     sentences = ["Memory excludes buffers, optimizer state, the loss and workspace.", *unlisted_saves(network)]
-    traced = network.conditions.autocast or "fp32"
+    traced = traced_precision(network)
     if estimate.precision.name != traced:
         sentences.append(
             f"Bytes are as traced, in {traced}: `swatcost memory --precision {estimate.precision.name}` converts them."
