@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import swatcost
 from swatcost.exporting import export
-from swatcost.planning import compare, compare_networks, memory_of, plan_run, solution
+from swatcost.planning import compare, compare_networks, compare_runs, memory_of, plan_run, solution
 from swatcost.reference import validate
 from swatcost.setting import Setting
 from swatcost.simulation.simulation import simulate
@@ -26,6 +26,7 @@ def misspelt() -> None:
     compare_networks(["resnet50"], weigths=0.8)  # type: ignore[call-arg]
     memory_of("resnet50", batchsize=32)  # type: ignore[call-arg]
     plan_run("resnet50", weigths=0.8)  # type: ignore[call-arg]
+    compare_runs("resnet50", methods=["set"], weigths=0.8)  # type: ignore[call-arg]
     simulate("resnet50", weigths=0.8)  # type: ignore[call-arg]
     study(["resnet50"], weigths=[0.8])  # type: ignore[call-arg]
     export("resnet50", "csv", weigths=0.8)  # type: ignore[call-arg]

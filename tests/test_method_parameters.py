@@ -41,9 +41,40 @@ def test_a_method_with_parameters_comes_back_from_a_pickle() -> None:
     assert METHODS["pruning:every=0.125"] == method
 
 
+def test_a_method_can_have_sparsities_of_its_own() -> None:
+    method = METHODS["spdf:weights=75%,dense_share=0.1"]
+    assert (method.name, method.targets) == ("spdf:dense_share=0.1,weights=0.75", {"weights": 0.75})
+    assert METHODS[method.name] == method
+    assert method.but(weights=0.5).but(dense_share=0.0).name == "spdf:weights=0.5"
+    assert method.but(weights=0.0, dense_share=0.0) == METHODS["spdf"]
+    assert METHODS["swat:weights=0.9,acts=0.8"].targets == {"weights": 0.9, "acts": 0.8}  # of a method without any
+    assert METHODS["slope:n=1"].asked_targets == {}  # it defines its own
+    assert pickle.loads(pickle.dumps(method)) == method
+
+
+def test_its_own_sparsity_is_the_estimates() -> None:
+    asked = swatcost.estimate("cifar_resnet18", weights=0.9, method="rigl")
+    assert swatcost.estimate("cifar_resnet18", method="rigl:weights=0.9").costs == asked.costs
+    with pytest.raises(
+        SwatcostError, match=r"weights 0.8: method 'rigl:weights=0.9' sets it, leave one of the two out"
+    ):
+        swatcost.estimate("cifar_resnet18", weights=0.8, method="rigl:weights=0.9")
+    found = compare("cifar_resnet18", methods=["rigl:weights=0.9", "set", "sr-ste:n=1"], weights=0.5)
+    plans = {name: under["swat"].plan for name, under in found.estimates.items()}
+    assert {name: each.weights for name, each in plans.items()} == {
+        "rigl:weights=0.9": 0.9,
+        "set": 0.5,
+        "sr-ste:n=1": 0.5,
+    }
+    assert "weights 50 or 90 % sparse" in repr(found)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("spdf:weights=1", "weights=1: give a number from 0 to 0.9999"),
+        ("slope:weights=0.75", "method 'slope' has no parameter 'weights': choose from rank, adapted, n, m"),
+        ("set:acts=0.5", "method 'set' has no parameter 'acts': choose from weights"),
         ("rigl:delta=3", "method 'rigl' has no parameter 'delta': did you mean delta_t?"),
         ("rigl:delta_t=0", "delta_t=0: give a whole number from 1"),
         ("rigl:delta_t=0.5", "delta_t=0.5: give a whole number from 1"),

@@ -57,7 +57,7 @@ OF_COMMANDS = {
     "plan": [
         "--gpus 2", "--watts 100", "--pue 1.5", "--grid 0.1", "--price 2", "--currency EUR", "--link 1GB",
         "--recipe resnet50", "--dataset cifar10", "--optimizer adam", "--precision bf16", "--loss none", "--offload",
-        "--hold-outputs",
+        "--hold-outputs", "--methods set,rigl",
         *(each for each in EXECUTION if "gpus" not in each),
     ],
     "simulate": ["--shape L4,3", "--masks random", "--filter-spread 0.4", "--seed 3"],
@@ -154,7 +154,7 @@ def takes(command: str, option: str) -> bool:
 def test_every_option_is_tried_or_acts_by_itself() -> None:
     acting = {  # what they do is not in the output, or they are tried elsewhere
         "--output", "--plot", "--format", "--no-config", "--classes", "--input-shape", "--input-dtype", "--samples",
-        "--epochs", "--training-flops", "--to", "--arch",
+        "--epochs", "--tokens", "--training-flops", "--to", "--arch",
     }  # fmt: skip
     expensive = {"audit", "run", "validate", "calibrate", "study", "report", "explore", "list", "completion"}
     settings = {option_name(name) for name in OPTIONS}

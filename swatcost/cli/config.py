@@ -22,8 +22,9 @@ _PREFIX = "SWATCOST_"
 _NOT_DEFAULTS = {FILE_VARIABLE, "SWATCOST_CACHE_DIR"}
 _FIXED = {"format", "no-config", "help"}  # programs that read the output rely on its format
 _IGNORED = "swatcost.no_config"
-_BY_RECIPE = {"plan": {"method", "period", "batch-size", "gpus"}}
-"""Options by command that a recipe gives a default, and the user may give another: it goes before the recipe's."""
+_BY_RECIPE = {"plan": {"method", "period", "batch-size", "gpus", "convention"}}
+"""Options by command whose default is a recipe's, or depends on others, and the user may give another: it goes first.
+"""
 
 
 class Default(NamedTuple):

@@ -130,7 +130,7 @@ def compare_runs(
     1.277
     """
     chosen = selected(METHODS, methods)
-    if "method" in asked:
+    if asked.get("method") is not None:
         raise SwatcostError("method: several are compared, leave it out")
     given: dict[str, Any] = {"convention": "exact"} | {
         name: value for name, value in asked.items() if value is not None
@@ -157,5 +157,7 @@ def _run_with(network: Network, method: Method, given: Mapping[str, Any]) -> Run
     plan = found.estimate.plan
     if method.makes_sparse and not any((plan.weights, plan.acts, plan.grads)):
         example = next(name for name, operand in OPERANDS.items() if method.uses(operand))
-        raise SwatcostError(f"it has no sparsity of its own: write {method.name}:{example}=0.75, or give weights")
+        raise SwatcostError(
+            f"method {method.name!r} has no sparsity of its own: write {method.family}:{example}=0.75, or give weights"
+        )
     return found

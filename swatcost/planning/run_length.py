@@ -33,12 +33,13 @@ def length_of(
     inputs are none.
     """
     if tokens is not None:
+        tokens = checked_tokens(tokens)
+        sequences = _sequences(network, tokens)
         given = {"recipe": recipe, "dataset": dataset, "samples": samples, "epochs": epochs}
         if beside := next((name for name, value in given.items() if value is not None), None):
             raise SwatcostError(f"{beside}: the tokens set the length of the run, leave one of the two out")
-        tokens = checked_tokens(tokens)
         return RunLength(
-            dataset=f"{tokens:,} tokens", samples=_sequences(network, tokens), epochs=1, tokens=tokens
+            dataset=f"{tokens:,} tokens", samples=sequences, epochs=1, tokens=tokens
         )  # fmt: skip
     if samples is not None and dataset is not None:
         raise SwatcostError("samples: the dataset sets them already, leave one of the two out")

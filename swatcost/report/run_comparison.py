@@ -116,6 +116,10 @@ def _notes(comparison: RunComparison) -> Iterator[str]:
         "Attainable: with kernels known today; ideal: if step time fell as FLOPs do. At equal FLOPs and time, a "
         "method's phases keep their shares of the run, and FLOPs and time grow with its length."
     )
+    if (gpus := dense.execution.tensor_parallel) > 1:
+        yield Caveat(
+            f"Tensor parallel: a sparse kernel is taken to gain on 1/{gpus} of a layer what it gains on the layer."
+        )
     yield from (Caveat(f"{name}: peak memory is not modelled: {why}.") for name, why in _unknown_peaks(comparison))
     yield from left_out(comparison.refused)
     yield from method_notes({name: each.estimate for name, each in comparison.runs.items()})
@@ -163,13 +167,11 @@ def _run_data(run: ScaledRun) -> dict[str, Any]:
 
 
 def to_dict(comparison: RunComparison) -> dict[str, Any]:
-    """Plain data: the dense plan whole, and each method's runs."""
-    dense = comparison.dense
+    """Plain data: what the dense plan has, and each method's runs."""
     return {
+        **plan_data(comparison.dense),
         "schema": "swatcost.run_comparison/1",
-        "model": dense.estimate.network.name,
-        "convention": dense.estimate.convention.name,
-        "dense": plan_data(dense),
+        "convention": comparison.dense.estimate.convention.name,
         "by_method": {
             name: {
                 "parameters": _parameters(plan),

@@ -260,7 +260,7 @@ def _costs(plan: RunPlan) -> list[Table]:
 
 
 def _schedule(plan: RunPlan) -> Table:
-    dense, curve, (name, length) = plan.estimate.costs.training.dense, plan.curve(), _unit_of_length(plan)
+    dense, curve, (name, length) = plan.estimate.costs.training.dense, plan.curve(), unit_of_length(plan)
     lines = [
         [
             span,
@@ -273,7 +273,7 @@ def _schedule(plan: RunPlan) -> Table:
     return Table([name, "weight sparsity", "training,\nper sample", "reduction"], lines)
 
 
-def _unit_of_length(plan: RunPlan) -> tuple[str, float]:
+def unit_of_length(plan: RunPlan) -> tuple[str, float]:
     """What the run's length is in, and how long it is."""
     if plan.tokens_asked is None:
         return "epochs", plan.epochs

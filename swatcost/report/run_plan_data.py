@@ -23,11 +23,12 @@ def summary_rows(plan: RunPlan) -> list[dict[str, Any]]:
 
 def rows(plan: RunPlan) -> list[dict[str, Any]]:
     """One row per moment of the method's schedule."""
-    dense = plan.estimate.costs.training.dense
+    dense, tokens = plan.estimate.costs.training.dense, plan.tokens
     return [
         {
             "begin_epoch": plan.epochs * each.begin,
             "end_epoch": plan.epochs * each.end,
+            **({} if tokens is None else {"begin_token": tokens * each.begin, "end_token": tokens * each.end}),
             "weight_sparsity": each.weight_sparsity,
             "dense_training_macs": dense,
             "training_macs": each.training_macs,
