@@ -64,7 +64,7 @@ OF_COMMANDS = {
     "export": ["--passes training", "--bits 8"],
     "two-four": ["--element int8", "--batch-size 8"],
     "tables": [],
-    "estimate": ["--chart cost"],
+    "estimate": ["--chart cost", "--fold"],
     "sweep": ["--paired"],
     "trace": ["--loss none", "--precision amp", "--offload", "--hold-outputs"],
 }  # fmt: skip

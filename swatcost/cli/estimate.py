@@ -4,7 +4,15 @@ from typing import Any
 
 import click
 
-from swatcost.cli.options import LAYERS, PlotFile, network_options, plot_options, reporting, setting_options
+from swatcost.cli.options import (
+    LAYERS,
+    PlotFile,
+    fold_option,
+    network_options,
+    plot_options,
+    reporting,
+    setting_options,
+)
 from swatcost.cli.progress import waiting
 from swatcost.cli.unused import say_unused
 from swatcost.common.errors import SwatcostError
@@ -40,10 +48,13 @@ Examples:
 @network_options
 @setting_options()
 @LAYERS
+@fold_option("neighbouring blocks of layers")
 @plot_options("a chart")
 @click.option("--chart", type=click.Choice(list(CHARTS)), help=f"What --plot draws: {_CHARTS}.  [default: cost]")
 @reporting
-def command(network: Network, layers: bool, plot: PlotFile | None, chart: str | None, **settings: Any) -> Estimate:
+def command(
+    network: Network, layers: bool, fold: bool | None, plot: PlotFile | None, chart: str | None, **settings: Any
+) -> Estimate:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
     if chart is not None and plot is None:
         raise SwatcostError(f"--chart {chart}: name the file to draw it in, such as --plot {chart}.png")

@@ -248,6 +248,16 @@ def execution_options(*without: str) -> Decorator:
 
 
 LAYERS = click.option("--layers", is_flag=True, help="Also print one row per layer.")
+
+
+def fold_option(what: str) -> Decorator:
+    """--fold and --no-fold, with neither of them None."""
+    return click.option(
+        "--fold/--no-fold", default=None,
+        help=f"Show {what} that are equal as one row, or each.  [default: fold where that makes a long table short]",
+    )  # fmt: skip
+
+
 FORMAT = click.option(
     "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"
 )
@@ -294,8 +304,11 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
         result = command(**given)
         if result is not None:
             views = {name: given[name] for name in ("layers", "relative") if given.get(name)}
+            if "layers" in given and given.get("fold") is not None:
+                views["fold"] = given["fold"]
             for name in views:
-                if display.text(result, **views) == display.text(result, **{**views, name: False}):
+                without = {each: value for each, value in views.items() if each != name}
+                if display.text(result, **views) == display.text(result, **without):
                     no_difference(name, f"{display.written_as} does not depend on it")
             if "columns" in given and display.written_as == "json":
                 no_difference("columns", "JSON has every column")

@@ -5,12 +5,13 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import network_options, reporting, setting_options
+from swatcost.cli.options import fold_option, network_options, reporting, setting_options
 from swatcost.cli.parameter_types import NAMES
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import TIMES, say_unused
 from swatcost.network import Network
+from swatcost.planning.module_tree import folded
 from swatcost.planning.summary import COLUMNS, Summary, summary
 from swatcost.unused import autocast_alone, never, steps_under
 
@@ -48,7 +49,7 @@ _RULES = {
     "--columns", type=NAMES, shell_complete=offering(lambda: COLUMNS),
     help="Columns in the order to show them; see below.  [default: those that fit]",
 )  # fmt: skip
-@click.option("--fold", is_flag=True, help="Show neighbouring modules that are equal as one row.")
+@fold_option("neighbouring modules")
 @setting_options()
 @reporting
 def command(network: Network, **asked: Any) -> Summary:
@@ -58,7 +59,7 @@ def command(network: Network, **asked: Any) -> Summary:
     """
     with waiting("estimating"):
         found = summary(network, **asked)
-    if all(module.copies == 1 for _, module, _ in found.shown()):
+    if all(module.copies == 1 for _, module in folded(found.tree).walk(found.depth)):
         no_difference("fold", "no neighbouring modules are equal")
     say_unused([found.estimate], _RULES)
     return found

@@ -9,7 +9,7 @@ def typed() -> dict[str, str]:
     """The parameters of the running command that were given on its command line, and their options, by name."""
     context, on_command_line = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     return {
-        str(each.name): max(each.opts, key=len)
+        str(each.name): max((context.params[each.name] is False and each.secondary_opts) or each.opts, key=len)
         for each in context.command.params
         if each.name in context.params and context.get_parameter_source(each.name) is on_command_line
     }

@@ -46,7 +46,7 @@ class Summary(Result):
     """A network's estimate by module. Its repr is the tree.
 
     `tree` is the whole network, folded if that was asked for; `depth` the levels of it that are shown, None for all,
-    and `columns` the names of COLUMNS that were chosen, None for what fits.
+    and `columns` the names of COLUMNS that were chosen, None for what fits. `fold` is as given to `summary`.
     """
 
     report = "summary"
@@ -55,6 +55,7 @@ class Summary(Result):
     tree: ModuleTotals
     depth: int | None
     columns: tuple[str, ...] | None
+    fold: bool | None = None
 
     def shown(self) -> Iterator[tuple[int, ModuleTotals, bool]]:
         """The modules shown, each with its level, 1 or more, and whether none of its parts is shown.
@@ -74,7 +75,7 @@ def summary(
     checkpoint: str | Iterable[str] | None = None,
     depth: int | None = 2,
     columns: Sequence[str] | None = None,
-    fold: bool = False,
+    fold: bool | None = None,
     **settings: Unpack[Settings],
 ) -> Summary:
     """Estimates what a network costs to train, by module. Its repr is a tree.
@@ -82,7 +83,7 @@ def summary(
     network, input_shape, example_inputs, batch_dim, checkpoint and settings are those of `estimate`. depth is the
     number of levels of modules to show, None for all. columns are names of `COLUMNS` in the order to show them;
     without, those that fit. fold shows neighbouring modules that are equal in all but their names as one row, with the
-    totals of all.
+    totals of all. Without it tables do where that halves a long one, and `tree`, JSON and CSV have every module.
 
     Raises SwatcostError for anything that cannot be used.
 
@@ -103,7 +104,7 @@ def summary(
         **settings,
     )
     tree = module_tree(found)
-    return Summary(estimate=found, tree=folded(tree) if fold else tree, depth=depth, columns=chosen)
+    return Summary(estimate=found, tree=folded(tree) if fold else tree, depth=depth, columns=chosen, fold=fold)
 
 
 def _checked(columns: Sequence[str]) -> tuple[str, ...]:

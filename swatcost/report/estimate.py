@@ -1,6 +1,7 @@
 """What an estimate's report says, cell by cell: the forms lay it out."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from swatcost.counting.conventions import EXACT
@@ -13,6 +14,7 @@ from swatcost.report.assumptions import assumptions, normalisation
 from swatcost.report.estimate_data import layer_rows as rows
 from swatcost.report.estimate_data import summary_rows as summary_rows
 from swatcost.report.estimate_data import to_dict as to_dict
+from swatcost.report.folding import adds_up, folded_rows
 from swatcost.report.numbers import change, column_unit, percent, scaled, seconds, shape
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 from swatcost.report.sparsity import layers_kept_dense
@@ -278,11 +280,12 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
     """One row per layer and their total, in one unit, so that the printed columns add up.
 
     detail is one of LAYER_DETAIL: `medium` leaves out shapes and passes, `narrow` parameters and sparsities too.
-    What runs several times on the same shapes is one row.
+    What runs several times on the same shapes is one row; folded, so are equal blocks.
     """
     layers = merged(rows(estimate))
     others_cost = estimate.beside.training.dense > 0  # the last row holds parameters, and seldom MACs
     shown = layers if detail != "narrow" or others_cost else layers[:-1]
+    folded = folded_rows(shown)
     texts, passes, described = _TEXTS[detail], _PASSES[detail], detail != "narrow"
     if detail == "wide" and estimate.costs.recompute.dense:
         passes = (*passes[:-1], "recompute", passes[-1])
@@ -308,7 +311,10 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
         *(f"{each}\n{how}\n[{prefix}MAC]" for each in passes for how in ("dense", "sparse")),
         "reduction",
     ]
-    return Table(header, [cells(row) for row in [*shown, total]], text_columns=len(texts))
+    whole, fewer = (
+        Table(header, [cells(row) for row in [*each, total]], text_columns=len(texts)) for each in (shown, folded)
+    )
+    return replace(whole, folded=fewer) if len(folded) < len(shown) else whole
 
 
 def _called(row: dict[str, Any]) -> str:
@@ -329,8 +335,7 @@ def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         calls[key] = calls.get(key, 0) + 1
         so_far = merged.setdefault(key, row)
         if so_far is not row:
-            added = [each for each in row if each == "params" or each.endswith("_macs")]
-            merged[key] = so_far | {each: so_far[each] + row[each] for each in added}
+            merged[key] = so_far | {each: so_far[each] + row[each] for each in row if adds_up(each)}
     return [row | ({"name": f"{row['name']} ×{calls[key]}"} if calls[key] > 1 else {}) for key, row in merged.items()]
 
 

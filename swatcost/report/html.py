@@ -11,7 +11,8 @@ from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 def to_html(result: Result) -> str:
     """Opening lines, summary, tables and caveats and, folded away, other notes, and layers that need not be shown."""
     sheet: Sheet = import_module(f"swatcost.report.{result.report}").sheet(result)
-    layers = lay_out(sheet.widest) if sheet.widest else ""
+    widest = sheet.widest()
+    layers = lay_out(widest) if widest else ""
     if layers and not sheet.shows_layers:
         layers = _folded("Layers", layers)
     caveats = [each for each in sheet.notes if isinstance(each, Caveat)]

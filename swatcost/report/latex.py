@@ -19,7 +19,8 @@ def render(report: Any, result: Any, view: View) -> str:
     summary = (f"{each.label}: {each.value} {each.remark}".rstrip() for each in sheet.summary)
     comments = [*sheet.opening, *summary, *sheet.notes, r"Needs \usepackage{booktabs}."]
     comments = [each.replace("\N{NO-BREAK SPACE}", " ") for each in comments]
-    tables = [sheet.widest] if sheet.widest and sheet.shows_layers else sheet.tables
+    layers = sheet.widest(view.fold) if sheet.shows_layers else None
+    tables = [layers] if layers else sheet.tables
     tables = [sheet.paper] if sheet.paper else tables
     return "\n\n".join(["\n".join(f"% {comment}" for comment in comments), *map(lay_out, tables)])
 

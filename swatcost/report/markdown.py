@@ -14,7 +14,8 @@ def render(report: Any, result: Any, view: View) -> str:
         return f"{lay_out(sheet.paper)}\n\n{_plain(sheet.paper.footnote)}\n\n{caveats}".rstrip().replace("_", r"\_")
     first, *rest = map(_plain, sheet.opening)
     blocks = ["  \n".join([f"**{first}**", *rest]), "\n".join(map(_listed, sheet.summary))]
-    blocks += map(lay_out, [*([sheet.widest] if sheet.widest and sheet.shows_layers else []), *sheet.tables])
+    layers = sheet.widest(view.fold) if sheet.shows_layers else None
+    blocks += map(lay_out, [*([layers] if layers else []), *sheet.tables])
     blocks.append("\n".join(f"- {_plain(note)}" for note in sheet.notes))
     return "\n\n".join(each for each in blocks if each).replace("_", r"\_")
 

@@ -16,7 +16,8 @@ class View:
 
     A terminal shows the notes that may change a decision, and says where the others are, in `more`; `notes` shows all,
     and `quiet` none, nor tables where there is a summary. `colour` adds a terminal's bold and colours. `relative` shows
-    shares of dense in a comparison's tables, instead of reductions.
+    shares of dense in a comparison's tables, instead of reductions. `fold` shows equal neighbours in a table of layers
+    as one row, or each; None folds where that makes a long table short.
     """
 
     width: int = 80
@@ -25,6 +26,7 @@ class View:
     quiet: bool = False
     colour: bool = False
     relative: bool = False
+    fold: bool | None = None
     more: str = ".notes"
 
 
@@ -48,7 +50,8 @@ class Table:
     """A header and rows of cells; the first `text_columns` hold words, the others numbers.
 
     `narrow` takes its place in a terminal of fewer than `room` columns; a `divisible` one may be shown in parts, some
-    columns of numbers at a time. `footnote` stands below it in a paper.
+    columns of numbers at a time. `folded` is the same with equal neighbours as one row, if there are any. `footnote`
+    stands below it in a paper.
     """
 
     header: list[str]
@@ -57,12 +60,23 @@ class Table:
     narrow: Table | None = None
     room: int = 0
     divisible: bool = False
+    folded: Table | None = None
     footnote: str = ""
 
     @property
     def alignment(self) -> list[str]:
         """left or right, by column."""
         return ["left" if column < self.text_columns else "right" for column in range(len(self.header))]
+
+    def folding(self, fold: bool | None) -> Table:
+        """The table with equal neighbours as one row if asked, or if that halves a long one."""
+        if self.folded is None or fold is False:
+            return self
+        halves = len(self.rows) > _FEW_ROWS and 2 * len(self.folded.rows) <= len(self.rows)
+        return self.folded if fold or halves else self
+
+
+_FEW_ROWS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +98,6 @@ class Sheet:
     left_out: Callable[[Any], str] = lambda detail: ""
     paper: Table | None = None
 
-    @property
-    def widest(self) -> Table | None:
-        """The table of layers with all that it can show."""
-        return self.layers(self.details[0]) if self.layers else None
+    def widest(self, fold: bool | None = None) -> Table | None:
+        """The table of layers with all that it can show, folded as in `Table.folding`."""
+        return self.layers(self.details[0]).folding(fold) if self.layers else None

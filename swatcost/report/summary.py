@@ -1,10 +1,11 @@
 """A summary by module as a tree, Markdown, LaTeX, CSV, JSON or HTML."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from swatcost.planning.module_tree import OWN, ModuleTotals, Totals, weights_elsewhere
+from swatcost.planning.module_tree import OWN, ModuleTotals, Totals, folded, weights_elsewhere
 from swatcost.planning.summary import COLUMNS, Summary
 from swatcost.report.assumptions import counting
 from swatcost.report.estimate import question
@@ -108,7 +109,15 @@ def _says_something(summary: Summary, column: str) -> bool:
 
 
 def _tree(summary: Summary, detail: _Detail) -> Table:
-    """Modules with their parts below them, and the total of the network."""
+    """Modules with their parts below them, and the total of the network; folded too, unless that was decided."""
+    whole = _rows_of_tree(summary, detail)
+    if summary.fold is not None:
+        return whole
+    fewer = _rows_of_tree(replace(summary, tree=folded(summary.tree)), detail)
+    return replace(whole, folded=fewer) if len(fewer.rows) < len(whole.rows) else whole
+
+
+def _rows_of_tree(summary: Summary, detail: _Detail) -> Table:
     totals = summary.tree.totals
     words = [name for name in detail.columns if name in _WORDS]
     keys = [key for name in detail.columns if name not in _WORDS for key in _shown_keys(summary, name)]

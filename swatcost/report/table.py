@@ -19,7 +19,7 @@ def render(report: Any, result: Any, view: View) -> str:
     blocks = ["\n".join([_painted(first, _BOLD, view), *rest]), _summary(sheet.summary, view)]
     if not (view.quiet and sheet.summary):
         if sheet.layers and sheet.shows_layers:
-            blocks.append(_headed(_layers(sheet, view.width), view))
+            blocks.append(_headed(_layers(sheet, view), view))
         blocks += [_headed(lay_out(each, view.width), view) for each in sheet.tables]
     if not view.quiet:
         blocks.append(_notes(sheet.notes, view))
@@ -69,17 +69,23 @@ def _notes(notes: Sequence[str], view: View) -> str:
     return "\n".join(lines)
 
 
-def _layers(sheet: Sheet, width: int) -> str:
+def _layers(sheet: Sheet, view: View) -> str:
     """The most detailed table of layers that fits, with a rule above the total."""
     assert sheet.layers is not None
     for detail in sheet.details:
-        lines = lay_out(sheet.layers(detail)).splitlines()
-        if max(map(len, lines)) <= width:
+        whole = sheet.layers(detail)
+        table = whole.folding(view.fold)
+        lines = lay_out(table).splitlines()
+        if max(map(len, lines)) <= view.width:
             break
     rule = next(line for line in lines if set(line) <= {"-", " "})
     left_out = sheet.left_out(detail)
-    note = [wrap(f"(not shown: {left_out}; use a wider terminal or --format csv)", width)] if left_out else []
-    return "\n".join([*lines[:-1], rule, lines[-1], *note])
+    notes = [_FOLDED] if table is not whole else []
+    notes += [f"(not shown: {left_out}; use a wider terminal or --format csv)"] if left_out else []
+    return "\n".join([*lines[:-1], rule, lines[-1], *(wrap(each, view.width) for each in notes)])
+
+
+_FOLDED = "(a row with ×N holds the totals of N equal neighbours; --no-fold shows each)"
 
 
 def lay_out(table: Table, width: int | None = None) -> str:
