@@ -121,6 +121,8 @@ def load(
             hold_outputs=hold_outputs,
         )  # fmt: skip
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
+    if is_config and autocast:  # which is for parameters in single precision, whatever a checkpoint's are
+        settings = {"dtype": "float32", **(settings or {})}
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
             model, input_shape=input_shape, input_dtype=input_dtype, seq_len=seq_len, classes=classes,

@@ -53,16 +53,23 @@ def trace_config(
     with process_state(), Generators().restored(), offline(source), _quiet(library), _whole_sequences(library):
         named = configured(library, source, config, settings, classes)
         module = _built(named, source)
-        notes, failures = [*named.notes], list[ForwardError]()
+        failures: list[ForwardError] = []
+        single = named.config.dtype in (None, torch.float32)  # autocast is not for parameters in half precision
         for given in inputs_of(module, named.config, source, input_shape, input_dtype, seq_len):
             try:
                 network = trace(
-                    module, given.arguments, batch_size=given.batch_size, batch_dim=0, name=source, **conditions
+                    module,
+                    given.arguments,
+                    batch_size=given.batch_size,
+                    batch_dim=0,
+                    name=source,
+                    under_amp=single,
+                    **conditions,
                 )
             except ForwardError as failure:
                 failures.append(failure)
                 continue
-            said = [*notes, *given.notes]
+            said = (*named.notes, *given.notes, *_all_experts(network, named.config))
             return replace(network, assumed=tuple(map(printable, said)))
     raise failures[0]
 
@@ -75,6 +82,17 @@ def _transformers() -> Any:
             f"networks of Hugging Face need transformers ({first_line(error)}): pip install 'swatcost[hf]'"
         ) from None
     return transformers
+
+
+def _all_experts(network: Network, config: Any) -> Iterator[str]:
+    """That the network's code multiplies every token by every expert, where each token counts for a few."""
+    text = config.get_text_config()
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    experts = next((found for name in names if isinstance(found := getattr(text, name, None), int)), 0)
+    taken = getattr(text, "num_experts_per_tok", None)
+    if experts > 1 and any(each.groups == experts and not each.routed for each in network.weight_layers):
+        few = f", though each token is for {taken}" if isinstance(taken, int) else ""
+        yield f"Counted as it runs: {network.name}'s code multiplies every token by all {experts} experts{few}."
 
 
 def _built(named: Named, source: str) -> nn.Module:
