@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ _WITHOUT_GRADIENT = {
     "Shape", "Size",
 }  # fmt: skip
 _CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+_OF_EXPORTER = re.compile(r"val_\d+")
 
 # Inputs that are not trained: running statistics, quantisation, sizes and bounds. Of others every one may be a weight.
 _NOT_TRAINED = {
@@ -106,7 +108,7 @@ class Walk:
                     continue
                 if node.op_type == "BatchNormalization" and place in fixed:
                     self.statistics[name] = None
-                elif place not in fixed and found.shape and Value(name, found.shape, found.dtype).is_float:
+                elif place not in fixed and _may_train(found):
                     self.trained.add(name)
             for graph in subgraphs(node):
                 self._find_trained(graph.node)
@@ -211,6 +213,12 @@ class Walk:
             return replace(value, origin=first.origin) if place and node.op_type == "Split" else value
         moved = first.moved or node.op_type not in _IN_ORDER
         return replace(value, origin=first.origin or first.name, moved=moved)
+
+
+def _may_train(each: Initializer) -> bool:
+    """Whether an initializer may be a parameter; torch calls single numbers that it makes itself val_1 and so on."""
+    own = prod(each.shape) == 1 and _OF_EXPORTER.fullmatch(each.name)
+    return bool(each.shape) and not own and Value(each.name, each.shape, each.dtype).is_float
 
 
 def _is_identity(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> bool:

@@ -58,8 +58,8 @@ def load(
     `package.module:factory`, `path/file.py:factory`, or the path of a .json or .onnx file. A factory returns a module,
     or a module and example inputs, or a Network. input_shape is the shape of one sample, (C, H, W) for images;
     input_shape and classes override the network's defaults. input_dtype is the name of a torch dtype, such as int64.
-    loss, autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which returns
-    a function of the network's output.
+    loss, autocast, checkpoint and offload are as in `swatcost.trace`; loss may also be `path/file.py:factory`, which
+    returns a function of the network's output.
 
     Traces of zoo networks ship with the package. Other networks are traced once, and the trace is cached on disk (in
     $SWATCOST_CACHE_DIR, or the user's cache) until their source, swatcost or torch changes. fresh ignores cached and
