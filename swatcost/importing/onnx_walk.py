@@ -188,7 +188,7 @@ class Walk:
             for place, value in enumerate(inputs):
                 layer = value is not None and value.is_weight and value.is_float and len(value.shape or ()) > 1
                 if value is not None and layer and place not in fixed:
-                    self.trained |= {*value.weights}
+                    self.trained |= {each for each in value.weights if _may_train(self.initializers[each])}
 
     def _derived(self, node: onnx.NodeProto, inputs: Sequence[Value | None], place: int, value: Value) -> Value:
         """One output with what it is made of."""
@@ -206,6 +206,8 @@ class Walk:
         value = replace(value, weights=weights, grows=grows, needs_grad=needs_grad, origin=value.name)
         if not standard or first is None or not (node.op_type in _OF_FIRST or _is_identity(node, inputs)):
             return value
+        if node.op_type in _IN_ORDER and None not in (first.shape, value.shape) and first.elements != value.elements:
+            raise ValueError(f"{first.shape} does not have as many elements as {value.shape}")
         value = replace(value, part=_part_of(node, inputs, place, value))
         view = node.op_type in VIEWS or _is_identity(node, inputs) or _selects(node, inputs)
         copies = first.moved and node.op_type in ("Flatten", "Reshape")
