@@ -174,7 +174,10 @@ def checked_shape(dims: Iterable[int], name: str) -> tuple[int, ...]:
 
 
 def _without_values(graph: onnx.GraphProto, initializers: Mapping[str, Initializer]) -> None:
-    """Makes inputs of the graph's initializers. Raises ValueError for other tensors that are in other files."""
+    """Makes inputs of the graph's initializers. Raises ValueError for other tensors that are in other files.
+
+    Outputs of any rank, which runtimes accept and ONNX's checker does not, are given a dimension of unknown size.
+    """
     from onnx import helper
 
     names = [each.name for each in graph.initializer] + [each.values.name for each in graph.sparse_initializer]
@@ -185,6 +188,9 @@ def _without_values(graph: onnx.GraphProto, initializers: Mapping[str, Initializ
     for each in initializers.values():
         if each.name not in given:
             graph.input.append(helper.make_tensor_value_info(each.name, each.dtype, each.shape))
+    for result in graph.output:
+        if result.type.HasField("tensor_type") and not result.type.tensor_type.HasField("shape"):
+            result.type.tensor_type.shape.dim.add()
     _refuse_external(graph)
 
 

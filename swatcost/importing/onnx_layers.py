@@ -71,13 +71,16 @@ class Layers:
                 raise ValueError(f"node {node.name or node.output[0]} ({node.op_type}): {error}") from None
 
     def trained(self, outputs: Sequence[Value]) -> Iterator[Layer]:
-        """The layers, with only the gradients that a backward pass from the network's outputs computes."""
+        """The layers, with only the gradients that a backward pass from the network's outputs computes.
+
+        Of normalisations none is recorded, as in traces.
+        """
         reached = {each.name for each in outputs if self._walk.needs_grad(each)}
         for step in reversed(self._walk.steps):
             if any(each.name in reached for each in step.outputs):
                 reached |= {each.name for each in step.inputs if each is not None}
         for layer, step in zip(self.layers, self._steps, strict=True):
-            if any(each.name in reached for each in step.outputs):
+            if not layer.is_norm and any(each.name in reached for each in step.outputs):
                 yield layer
             else:
                 yield replace(layer, input_needs_grad=False, weight_trains=False, custom_macs=(layer.custom_macs[0], 0))
@@ -97,8 +100,10 @@ class Layers:
         reader = None if node.domain not in ("", "ai.onnx") else READERS.get(node.op_type)
         if reader is None:
             return self._other(step)
+        needs_grad = self._walk.needs_grad
+        inputs = [each and replace(each, needs_grad=needs_grad(each)) for each in step.inputs]
         try:
-            readings = list(reader(Call(node, step.inputs, step.outputs, self._near)))
+            readings = list(reader(Call(node, inputs, step.outputs, self._near)))
         except NotReadError:
             self._miss(node, products=True)
             return None

@@ -23,6 +23,9 @@ _EVALUATED = {
 }  # fmt: skip
 
 
+_KEEPS_SHAPE = {"GroupNormalization", "MeanVarianceNormalization"}  # for which ONNX infers no shape
+
+
 class Shapes:
     """Infers the outputs of one node at a time, with ONNX's own rules."""
 
@@ -46,7 +49,10 @@ class Shapes:
         found = []
         for name in node.output:
             value = self.value(name, types.get(name))
-            if value.shape is None and name in declared:
+            first = inputs[0] if inputs else None
+            if node.op_type in _KEEPS_SHAPE and first is not None and not node.domain:
+                value = replace(value, shape=first.shape, dtype=first.dtype)
+            elif value.shape is None and name in declared:
                 stated = self.value(name, declared[name])
                 value = stated if stated.shape is not None or not value.dtype else value
             found.append(value)

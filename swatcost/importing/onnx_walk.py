@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ _WITHOUT_GRADIENT = {
     "Shape", "Size",
 }  # fmt: skip
 _CONTROL_FLOW = {"If", "Loop", "Scan", "SequenceMap"}
+_OF_EXPORTER = re.compile(r"val_\d+")
 
 # Inputs that are not trained: running statistics, quantisation, sizes and bounds. Of others every one may be a weight.
 _NOT_TRAINED = {
@@ -106,7 +108,7 @@ class Walk:
                     continue
                 if node.op_type == "BatchNormalization" and place in fixed:
                     self.statistics[name] = None
-                elif place not in fixed and found.shape and Value(name, found.shape, found.dtype).is_float:
+                elif place not in fixed and _may_train(found):
                     self.trained.add(name)
             for graph in subgraphs(node):
                 self._find_trained(graph.node)
@@ -186,7 +188,7 @@ class Walk:
             for place, value in enumerate(inputs):
                 layer = value is not None and value.is_weight and value.is_float and len(value.shape or ()) > 1
                 if value is not None and layer and place not in fixed:
-                    self.trained |= {*value.weights}
+                    self.trained |= {each for each in value.weights if _may_train(self.initializers[each])}
 
     def _derived(self, node: onnx.NodeProto, inputs: Sequence[Value | None], place: int, value: Value) -> Value:
         """One output with what it is made of."""
@@ -204,6 +206,8 @@ class Walk:
         value = replace(value, weights=weights, grows=grows, needs_grad=needs_grad, origin=value.name)
         if not standard or first is None or not (node.op_type in _OF_FIRST or _is_identity(node, inputs)):
             return value
+        if node.op_type in _IN_ORDER and None not in (first.shape, value.shape) and first.elements != value.elements:
+            raise ValueError(f"{first.shape} does not have as many elements as {value.shape}")
         value = replace(value, part=_part_of(node, inputs, place, value))
         view = node.op_type in VIEWS or _is_identity(node, inputs) or _selects(node, inputs)
         copies = first.moved and node.op_type in ("Flatten", "Reshape")
@@ -211,6 +215,12 @@ class Walk:
             return replace(value, origin=first.origin) if place and node.op_type == "Split" else value
         moved = first.moved or node.op_type not in _IN_ORDER
         return replace(value, origin=first.origin or first.name, moved=moved)
+
+
+def _may_train(each: Initializer) -> bool:
+    """Whether an initializer may be a parameter; torch calls single numbers that it makes itself val_1 and so on."""
+    own = prod(each.shape) == 1 and _OF_EXPORTER.fullmatch(each.name)
+    return bool(each.shape) and not own and Value(each.name, each.shape, each.dtype).is_float
 
 
 def _is_identity(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> bool:

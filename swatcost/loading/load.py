@@ -112,14 +112,19 @@ def load(
     if name.endswith(".onnx"):
         if input_dtype is not None or classes is not None:
             raise SwatcostError(f"{name} is an ONNX file: leave out input_dtype and classes, which are fixed")
+        step = {
+            "loss": loss, "autocast": autocast, "checkpoint": checkpoint, "offload": offload,
+            "hold_outputs": hold_outputs,
+        }  # fmt: skip
+        for option, value in step.items():
+            if value and value != "none":
+                raise SwatcostError(
+                    f"{name} is an ONNX file, which holds no training step: leave out {option}, or trace the module"
+                )
         from swatcost.importing import read_onnx
 
         shape = (seq_len,) if seq_len is not None else input_shape
-        sizes = None if shape is None else _whole_numbers(shape)
-        return traced_so(
-            read_onnx(name, sizes), loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload,
-            hold_outputs=hold_outputs,
-        )  # fmt: skip
+        return read_onnx(name, None if shape is None else _whole_numbers(shape))
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
     if is_config and autocast:  # which is for parameters in single precision, whatever a checkpoint's are
         settings = {"dtype": "float32", **(settings or {})}
