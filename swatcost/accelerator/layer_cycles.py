@@ -104,7 +104,7 @@ class _Step:
 
     def _weight_layer(self, layer: Layer, sparsity: LayerSparsity, place: int) -> dict[Pass, Cycles]:
         exist = {"forward": True, "grad_input": layer.input_needs_grad, "grad_weight": layer.weight_trains}
-        images = layer.images / self.network.samples_of(layer, self.batch_size)
+        images = layer.images_of_group / self.network.samples_of(layer, self.batch_size)
         found: dict[Pass, Cycles] = {}
         read: dict[float, mapping.Mask] = {}
         for in_pass in (each for each in PASSES if each in self.passes and exist[each]):

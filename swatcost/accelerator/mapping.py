@@ -55,7 +55,7 @@ class Filters:
 def _per_group(layer: Layer) -> tuple[int, int, tuple[int, ...]]:
     """Output channels F and input channels C of one group, and the kernel (R, S), with further dimensions in S."""
     if layer.kind == "linear":
-        return layer.weight_shape[0], layer.weight_shape[1], (1, 1)
+        return layer.filters_of_group, layer.weight_shape[1], (1, 1)
     first, second, *kernel = layer.weight_shape
     R, S = kernel[0], prod(kernel[1:])
     if layer.kind == "transposed_conv":
@@ -138,11 +138,16 @@ def _over_windows(
     layer: Layer, filters: int, positions: int, channels: int, shape: tuple[int, ...], images: float, columns: int
 ) -> Filters:
     """One window per position in an image of this shape, or per row (token) of a linear layer's sample."""
-    groups, windows, blocks = 1, images, float(ceil(images / columns))
+    windows, blocks = images, float(ceil(images / columns))
     if layer.kind != "linear":
-        groups, windows, blocks = layer.groups, images * prod(shape[2:]), images * ceil(prod(shape[2:]) / columns)
+        windows, blocks = images * prod(shape[2:]), images * ceil(prod(shape[2:]) / columns)
     return Filters(
-        groups=groups, filters=filters, positions=positions, channels=channels, windows=windows, window_blocks=blocks
+        groups=layer.groups,
+        filters=filters,
+        positions=positions,
+        channels=channels,
+        windows=windows,
+        window_blocks=blocks,
     )
 
 

@@ -84,6 +84,9 @@ def workloads(
         if layer.kind == "custom" or layer.real_products > 1:  # no loop nest has complex numbers
             left_out.append(layer.name)
             continue
+        if layer.routed and layer.images * batch_size % (layer.groups * network.samples_of(layer, batch_size)):
+            left_out.append(layer.name)  # experts with different numbers of rows
+            continue
         for in_pass in passes:
             if (in_pass == "grad_input" and not layer.input_needs_grad) or (
                 in_pass == "grad_weight" and (not layer.weight_trains or (frozen and layer.is_weight_layer))
@@ -98,17 +101,17 @@ def workloads(
 
 def _weight_layer(layer: Layer, in_pass: Pass, batch_size: int, traced_batch: int) -> Workload:
     shape = layer.symbols
-    images = shape.N * batch_size // traced_batch
     groups = layer.groups
+    images = shape.N * batch_size // (traced_batch * (groups if layer.routed else 1))
     kernel = shape.R * shape.S
     positions = shape.H * shape.W
     if in_pass == "forward" and layer.kind == "conv" and len(layer.weight_shape) <= 4:
         return Workload(
             name=layer.name, layer=layer.name, in_pass=in_pass, kind="conv", bits=1,
-            B=images, G=groups, K=shape.F // groups, C=shape.C, OY=shape.H, OX=shape.W, FY=shape.R, FX=shape.S,
+            B=images, G=groups, K=layer.filters_of_group, C=shape.C, OY=shape.H, OX=shape.W, FY=shape.R, FX=shape.S,
             stride=_in_2d(layer.stride), dilation=_in_2d(layer.dilation),
         )  # fmt: skip
-    filters, channels = shape.F // groups, shape.C
+    filters, channels = layer.filters_of_group, shape.C
     # (rows, reduction, columns) of each pass's product; a transposed convolution's are those of a conv's gradients
     forward = (images * positions, channels * kernel, filters)
     backward = (images * positions, filters, channels * kernel)

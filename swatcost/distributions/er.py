@@ -9,7 +9,7 @@ def er(layer: Layer) -> float:
 
     Source: Mocanu et al., 2018, as generalised to convolutions by Evci et al., 2020, Section 3.
     """
-    F, C = layer.weight_shape[:2]
+    F, C = layer.matrix_shape[:2]
     return (F + C) / (F * C)
 
 

@@ -14,7 +14,7 @@ def erk(layer: Layer) -> float:
 
     Source: Evci et al., 2020, Section 3; SWAT, Section 3.3.2 (SWAT-ERK).
     """
-    return sum(layer.weight_shape) / prod(layer.weight_shape)
+    return sum(layer.matrix_shape) / prod(layer.matrix_shape)
 
 
 DISTRIBUTION = proportional(

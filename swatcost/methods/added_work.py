@@ -43,20 +43,20 @@ def low_rank(layer: Layer, *, rank: int) -> Added:
     grad_input = N · H · W · r · F, and N · H · W · r · C · R · S more if the layer's input needs a gradient
 
     The first has the layer's kernel and stride, the second is 1 × 1: weights r × C × R × S and F × r. C is the channels
-    of all groups. Transposed convolutions get no branch.
+    of all groups. Each group of a routed layer has a branch of its own. Transposed convolutions get no branch.
 
     Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, Section 4.1, for linear layers.
     """
     if layer.kind not in ("linear", "conv") or not rank:
         return NOTHING
     d = layer.symbols
-    positions, channels = d.N * d.H * d.W, d.C * layer.groups
+    positions, channels = d.N * d.H * d.W, d.C * (1 if layer.routed else layer.groups)
     down, up = positions * rank * channels * d.R * d.S, positions * rank * d.F
     return Added(
         forward=down + up,
         grad_input=up + down * layer.input_needs_grad,
         grad_weight=down + up,
-        weights=((rank, channels, *layer.weight_shape[2:]), (d.F, rank)),
+        weights=((rank, channels, *layer.weight_shape[2:]), (d.F, rank)) * (layer.groups if layer.routed else 1),
     )
 
 

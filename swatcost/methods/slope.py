@@ -18,7 +18,7 @@ def schedule(steps: int, *, adapted: float) -> tuple[Phase, ...]:
 
 def is_pruned(layer: Layer, *, m: int) -> bool:
     """Whether it is a linear layer that its public code prunes."""
-    sides = layer.weight_shape
+    sides = layer.matrix_shape
     return layer.kind == "linear" and has_groups(layer, m=m) and max(sides) <= _NARROWEST * min(sides)
 
 

@@ -57,7 +57,8 @@ class Layer:
     conv: input_shape (N, C·groups, X, Y), weight_shape (F, C, R, S), output_shape (N, F, H, W), with as many
     spatial dimensions as its kernel. transposed_conv: the same with weight_shape (C·groups, F / groups, R, S).
     linear: (…, features in · groups), (features out · groups, features in) and (…, features out · groups); each group
-    is multiplied by a matrix of its own, as in a mixture of experts.
+    is multiplied by a matrix of its own. If it is `routed`, as in a mixture of experts, the groups share the rows, not
+    the features: (…, features in) gives (…, features out), and each row meets the matrix of one group.
     product: a batch of matrices (…, M, K) by (…, K, N), which gives (…, M, N); weight_shape is the shape of the right
     operand, and there is no weight. custom: an operation with a user-supplied formula, or a convolution of activations;
     `custom_macs` are its MACs: forward, and of all gradients that are computed. Normalisations keep the input's shape;
@@ -86,6 +87,7 @@ class Layer:
     padding: tuple[Natural, ...] = ()
     dilation: Shape = ()
     groups: Positive = 1
+    routed: bool = False
     parameters: tuple[Name, ...] = ()
     weight: Name
     element_bytes: Positive
@@ -103,6 +105,10 @@ class Layer:
             raise ValueError(f"{self.name}: its tensors have more than 2^53 elements")
         if self.kind != "custom" and self.custom_macs != (0, 0):
             raise ValueError(f"{self.name}: only a custom layer has custom_macs, not a {self.kind} layer")
+        if self.routed and self.kind != "linear":
+            raise ValueError(
+                f"{self.name}: only the rows of a linear layer are routed, not those of a {self.kind} layer"
+            )
         if self.attention is not None and not self.is_product:
             raise ValueError(f"{self.name}: only a product is part of attention, not a {self.kind} layer")
         if self.kind in ("conv", "transposed_conv"):
@@ -149,8 +155,9 @@ class Layer:
         if len(self.weight_shape) != 2 or not self.input_shape:
             raise ValueError(f"{self.name}: a linear layer takes an input (…, in) and a weight (out, in)")
         features_out, features_in = self.weight_shape
-        whole = features_out % self.groups == 0 and self.input_shape[-1] == features_in * self.groups
-        if not whole or self.output_shape != (*self.input_shape[:-1], features_out):
+        side_by_side, of_row = (1, features_out // self.groups) if self.routed else (self.groups, features_out)
+        whole = features_out % self.groups == 0 and self.input_shape[-1] == features_in * side_by_side
+        if not whole or self.output_shape != (*self.input_shape[:-1], of_row):
             raise ValueError(
                 f"{self.name}: weight {self.weight_shape} does not map {self.input_shape} to {self.output_shape}"
             )
@@ -204,14 +211,16 @@ class Layer:
     def symbols(self) -> Symbols:
         """A conv or linear layer in the paper's symbols, for the traced batch.
 
-        A linear layer is a 1 × 1 convolution of 1 × 1 images. Equations 4 to 6 do not cover transposed convolutions:
-        in every pass each weight is multiplied once per input position, so H × W and X × Y are both the input's size.
+        A linear layer is a 1 × 1 convolution of 1 × 1 images; where rows are routed, F counts one group's features.
+        Equations 4 to 6 do not cover transposed convolutions: in every pass each weight is multiplied once per input
+        position, so H × W and X × Y are both the input's size.
         """
         if not self.is_weight_layer:
             raise ValueError(f"{self.name}: a {self.kind} has no filters")
         N = self.images
         if self.kind == "linear":
-            return Symbols(N=N, F=self.weight_shape[0], C=self.weight_shape[1], R=1, S=1, X=1, Y=1, H=1, W=1)
+            F = self.weight_shape[0] // (self.groups if self.routed else 1)
+            return Symbols(N=N, F=F, C=self.weight_shape[1], R=1, S=1, X=1, Y=1, H=1, W=1)
         F, C, R, *S = self.weight_shape
         X, *Y = self.input_shape[2:]
         H, *W = self.output_shape[2:]
@@ -219,6 +228,21 @@ class Layer:
             F, C = C * self.groups, F // self.groups
             H, W = X, Y
         return Symbols(N=N, F=F, C=C, R=R, S=prod(S), X=X, Y=prod(Y), H=H, W=prod(W))
+
+    @property
+    def images_of_group(self) -> float:
+        """Images or rows that meet each group's weights: all of them or, if they are routed, their average number."""
+        return self.images / self.groups if self.routed else self.images
+
+    @property
+    def filters_of_group(self) -> int:
+        """Filters or features that each group computes."""
+        return self.symbols.F if self.routed else self.symbols.F // self.groups
+
+    @property
+    def matrix_shape(self) -> tuple[int, ...]:
+        """The shape of its weight, or of one expert's where rows are routed among experts."""
+        return (self.symbols.F, self.symbols.C) if self.routed else self.weight_shape
 
     @property
     def kernels(self) -> int:

@@ -64,6 +64,12 @@ def counting(estimate: Estimate) -> list[str]:
         sentences.append(f"One product of complex numbers counts as 4 of real ones: {listed(complex)}.")
     if estimate.costs.recompute.dense:
         sentences.append("recompute: the forward work that activation checkpointing repeats in the backward pass.")
+    routed = list(dict.fromkeys(layer.name for layer in network.weight_layers if layer.routed))
+    if routed:
+        sentences.append(
+            f"Rows are routed among experts: {listed(routed)}. All routed rows are counted, however many each expert "
+            "gets; times assume equal shares, so that an unbalanced router makes a step slower than estimated."
+        )
     if any(layer.kind == "transposed_conv" for layer in network.weight_layers):
         sentences.append("Transposed convolutions, which Eqs. 4–6 do not cover, are counted as executed.")
     if not any(layer.weight_trains or layer.input_needs_grad for layer in network.counted_layers):

@@ -73,7 +73,7 @@ def shape_of(layer: Layer, network: Network, batch_size: int) -> Shape | None:
         matrices = max(1, round(prod(layer.output_shape[:-2]) * grows))
         return Shape("product", height, inner, layer.output_shape[-1], groups=matrices)
     each = layer.symbols
-    rows, window, filters = each.N * each.H * each.W * grows, each.R * each.S, each.F // layer.groups
+    rows, window, filters = layer.images_of_group * each.H * each.W * grows, each.R * each.S, layer.filters_of_group
     if layer.kind == "transposed_conv":  # a product of every input position with the whole kernel
         return Shape("conv", rows, each.C, filters * window, groups=layer.groups, images=each.N * grows)
     if layer.kind == "linear":

@@ -97,6 +97,23 @@ def _group_norm_backward(args: tuple[Any, ...]) -> tuple[_Made, _Made, _Made] | 
     return _like(input), _like(weight), _like(weight)
 
 
+def _grouped_mm(args: tuple[Any, ...]) -> _Made:
+    """The result, whose rows are padded to 16 bytes, as by the kernels that compute.
+
+    The meta kernels take bfloat16 only and, where torch is built without CUDA, do not pad.
+    """
+    left, right, ends, _, dtype = (*args, *[None] * 5)[:5]
+    dtype = dtype or left.dtype
+    sizes = (*left.shape[:-1], right.shape[-1])
+    if left.dim() == right.dim():
+        sizes = (ends.shape[0] if left.dim() == 2 else left.shape[0], *sizes[-2:])
+    elif left.dim() == 3:
+        sizes = sizes[1:]
+    aligned = 16 // dtype.itemsize
+    padded = -(-sizes[-1] // aligned) * aligned
+    return _Made(sizes, (sizes[-2] * padded, padded, 1)[-len(sizes) :], dtype)
+
+
 def _like(tensor: Tensor) -> _Made:
     return _Made(tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
@@ -126,6 +143,9 @@ _LAID_OUT_HERE: dict[Any, Callable[[tuple[Any, ...]], Any]] = {
     torch.ops.aten.native_batch_norm.default: _batch_norm,
     torch.ops.aten.native_batch_norm_backward.default: _batch_norm_backward,
 }
+
+if hasattr(torch.ops.aten, "_grouped_mm"):  # since torch 2.7
+    _LAID_OUT_HERE[torch.ops.aten._grouped_mm.default] = _grouped_mm
 
 
 def _makes_only(func: Any) -> bool:

@@ -73,6 +73,7 @@ class Reading:
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    routed: bool = False
     custom_macs: tuple[int, int] = (0, 0)
     attention: Attention | None = None
 

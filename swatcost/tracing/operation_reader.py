@@ -135,6 +135,7 @@ class OperationReader:
             padding=reading.padding,
             dilation=reading.dilation,
             groups=reading.groups,
+            routed=reading.routed,
             per_step=per_step,
             custom_macs=reading.custom_macs,
             real_products=reading.real_products,

@@ -72,11 +72,12 @@ def _quantised_linear(call: Call) -> Iterable[Reading]:
     yield custom(input.elements * call.result.shape[-1], (input,), call.result.shape)
 
 
-@reads("_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2")
+@reads("_grouped_mm", "_scaled_grouped_mm", "_scaled_grouped_mm_v2", "transformers.grouped_mm_fallback")
 def _grouped(call: Call) -> Iterable[Reading]:
     """One product per group, which divide the rows, the columns or the sum of one large product among each other.
 
-    (tokens, K) by (experts, K, N): each token meets the matrix of one expert, which makes tokens · K · N.
+    (tokens, K) by (experts, K, N): each token meets the matrix of one expert, which makes tokens · K · N, however many
+    tokens each expert gets. Rows behind the last group, which a kernel skips, are counted.
     """
     left, right = call.args[:2]
     if len(left.shape) == 3 and len(right.shape) == 2:  # the columns are divided: transposed, the rows are
@@ -84,10 +85,25 @@ def _grouped(call: Call) -> Iterable[Reading]:
     (*_, tokens, _), (groups, *_) = left.shape, right.shape
     if len(left.shape) == len(right.shape):  # as many products as matrices, or groups of the sum in a weight's gradient
         yield matmul(left, right, None, call.frame)
+    elif right.is_weight:
+        yield routed(left, right)
     elif tokens % groups:
         yield _uneven(left, right, call.result)
     else:
         yield matmul(left.reshaped(groups, tokens // groups, left.shape[-1]), right, None, call.frame)
+
+
+def routed(input: Operand, weight: Operand) -> Reading:
+    """Rows (…, in) times one of the matrices (experts, in, out) each."""
+    experts, features_in, features_out = weight.shape
+    return Reading(
+        kind="linear",
+        input=input,
+        weight=weight.reshaped(experts * features_out, features_in),
+        output_shape=(*input.shape[:-1], features_out),
+        groups=experts,
+        routed=True,
+    )
 
 
 def _uneven(left: Operand, right: Operand, result: Operand) -> Reading:
