@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 _LARGEST_PRIME = 1000
+_TRACED_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 
 
 def without_dim(shape: tuple[int, ...], dim: int | None) -> tuple[int, ...]:
@@ -24,3 +25,9 @@ def batch_is_identifiable(batch_size: int, dims: Iterable[int]) -> bool:
         return False
     prime = all(batch_size % divisor for divisor in range(2, batch_size))
     return prime and all(size % batch_size for size in dims)
+
+
+def identifiable_sizes(dims: Iterable[int]) -> tuple[int, ...]:
+    """The batch sizes to trace a network of these dimensions with, the preferred one first; there may be none."""
+    known = tuple(dims)
+    return tuple(size for size in _TRACED_SIZES if batch_is_identifiable(size, known))

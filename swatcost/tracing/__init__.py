@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.printing import printable
 from swatcost.common.units import checked_count
-from swatcost.network import Network, batch_is_identifiable
+from swatcost.network import Network
+from swatcost.network.batches import identifiable_sizes
 from swatcost.tracing.arguments import arguments_of, copied, tensors_in
 from swatcost.tracing.batch import CALLER, Batch, batch_asked, batch_of_inputs
 from swatcost.tracing.forward_error import ForwardError
@@ -23,7 +24,6 @@ from swatcost.tracing.wanted import Wanted
 __all__ = ["trace"]
 
 _WITHOUT_ZEROS = ("qint", "quint", "bits")  # dtypes of tensors that cannot be filled with zeros
-_IDENTIFIABLE_BATCH_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 
 
 def trace(
@@ -144,8 +144,7 @@ def _trace_shape(
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
         raise SwatcostError(f"input shape {shape}: give positive whole numbers")
     dims = [*shape, *(size for tensor in (*model.parameters(), *model.buffers()) for size in tensor.shape)]
-    identifiable = (size for size in _IDENTIFIABLE_BATCH_SIZES if batch_is_identifiable(size, dims))
-    size = batch_size or next(identifiable, 2)
+    size = batch_size or next(iter(identifiable_sizes(dims)), 2)
     if batch_dim is not None and not -len(shape) - 1 <= batch_dim <= len(shape):
         raise SwatcostError(f"batch_dim {batch_dim}: a batch of samples of {shape} has {len(shape) + 1} dimensions")
     batch = Batch(size, 0 if batch_dim is None else batch_dim % (len(shape) + 1), CALLER)
