@@ -18,6 +18,10 @@ _DOSOVITSKIY = "Dosovitskiy et al. 2021"
 _LIU = "Liu et al. 2022"
 _RADFORD = "Radford et al. 2019"
 _TOUVRON = "Touvron et al. 2023"
+_STEINER = "Steiner et al. 2022"
+_GRATTAFIORI = "Grattafiori et al. 2024"
+_JIANG = "Jiang et al. 2024"
+_DEVLIN = "Devlin et al. 2019"
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class ZooNetwork:
     """A network of the zoo: the module of its factory, the shape of one input sample, its classes and source.
 
     The classes of a language model are its vocabulary. `input_dtype` is the dtype of the input where it is not that of
-    the parameters: int64 for tokens.
+    the parameters: int64 for tokens. `context` is the largest number of tokens, where it is bounded: by the positions
+    that it has learned.
     """
 
     name: str
@@ -35,6 +40,7 @@ class ZooNetwork:
     classes: int
     citation: str
     input_dtype: str | None = None
+    context: int | None = None
 
     def build(self, classes: int | None = None) -> nn.Module:
         """Builds the module on torch's default device."""
@@ -55,9 +61,14 @@ ZOO = {
         ZooNetwork("vgg16_bn", "VGG-16 with BN", "vgg", *_IMAGENET, _SIMONYAN),
         ZooNetwork("densenet121", "DenseNet-121", "densenet", *_IMAGENET, _HUANG),
         ZooNetwork("vit_b_16", "ViT-B/16", "vit", *_IMAGENET, _DOSOVITSKIY),
+        ZooNetwork("vit_s_16", "ViT-S/16", "vit", *_IMAGENET, _STEINER),
         ZooNetwork("convnext_base", "ConvNeXt-B", "convnext", *_IMAGENET, _LIU),
-        ZooNetwork("gpt2", "GPT-2 124M", "gpt2", (1024,), 50_257, _RADFORD, "int64"),
+        ZooNetwork("gpt2", "GPT-2 124M", "gpt2", (1024,), 50_257, _RADFORD, "int64", context=1024),
+        ZooNetwork("gpt2_xl", "GPT-2 1.5B", "gpt2", (1024,), 50_257, _RADFORD, "int64", context=1024),
         ZooNetwork("llama2_7b", "Llama 2 7B", "llama", (4096,), 32_000, _TOUVRON, "int64"),
+        ZooNetwork("llama3_8b", "Llama 3 8B", "llama", (8192,), 128_256, _GRATTAFIORI, "int64"),
+        ZooNetwork("mixtral_8x7b", "Mixtral 8x7B", "mixtral", (32_768,), 32_000, _JIANG, "int64"),
+        ZooNetwork("bert_base", "BERT-base", "bert", (512,), 30_522, _DEVLIN, "int64", context=512),
         ZooNetwork("cifar_resnet18", "ResNet-18", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet50", "ResNet-50", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet101", "ResNet-101", "resnet", *_CIFAR, _HE),

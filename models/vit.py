@@ -1,9 +1,11 @@
-"""Vision Transformer, ViT-B/16, for ImageNet.
+"""Vision Transformers, ViT-B/16 and ViT-S/16, for ImageNet.
 
 Source
 ------
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arXiv 2010.11929), Table 1, as in torchvision's
-vit_b_16: normalisation before attention and MLP, a class token, learned position embeddings, no dropout.
+vit_b_16: normalisation before attention and MLP, a class token, learned position embeddings, no dropout. ViT-S/16 is
+half as wide, with heads of the same size: Touvron et al., "Training data-efficient image transformers", ICML 2021
+(arXiv 2012.12877), Table 1 (DeiT-S); Steiner et al., "How to train your ViT?", TMLR 2022 (arXiv 2106.10270).
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ from torch import Tensor, nn
 
 _PATCH = 16  # pixels per side
 _POSITIONS = (224 // _PATCH) ** 2 + 1  # patches, and the class token
-_WIDTH, _HEADS, _MLP, _BLOCKS = 768, 12, 3072, 12
+_FEATURES, _BLOCKS = 64, 12  # features of a head
 
 
 class Block(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(_WIDTH, eps=1e-6)
-        self.attention = nn.MultiheadAttention(_WIDTH, _HEADS, batch_first=True)
-        self.ln_2 = nn.LayerNorm(_WIDTH, eps=1e-6)
-        self.mlp = nn.Sequential(nn.Linear(_WIDTH, _MLP), nn.GELU(), nn.Linear(_MLP, _WIDTH))
+        self.ln_1 = nn.LayerNorm(width, eps=1e-6)
+        self.attention = nn.MultiheadAttention(width, width // _FEATURES, batch_first=True)
+        self.ln_2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.ln_1(x)
@@ -33,14 +35,14 @@ class Block(nn.Module):
 class ViT(nn.Module):
     """Patches of 16 × 16 pixels, 12 blocks, and a head on the class token."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
-        self.conv_proj = nn.Conv2d(3, _WIDTH, _PATCH, stride=_PATCH)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, _WIDTH))
-        self.pos_embedding = nn.Parameter(torch.zeros(1, _POSITIONS, _WIDTH))
-        self.blocks = nn.Sequential(*(Block() for _ in range(_BLOCKS)))
-        self.ln = nn.LayerNorm(_WIDTH, eps=1e-6)
-        self.head = nn.Linear(_WIDTH, num_classes)
+        self.conv_proj = nn.Conv2d(3, width, _PATCH, stride=_PATCH)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embedding = nn.Parameter(torch.zeros(1, _POSITIONS, width))
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(_BLOCKS)))
+        self.ln = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_proj(x).flatten(2).transpose(1, 2)
@@ -50,4 +52,9 @@ class ViT(nn.Module):
 
 def vit_b_16(num_classes: int = 1000) -> ViT:
     """ViT-B/16 for 224×224 images (torchvision's vit_b_16)."""
-    return ViT(num_classes)
+    return ViT(num_classes, width=768)
+
+
+def vit_s_16(num_classes: int = 1000) -> ViT:
+    """ViT-S/16 for 224×224 images, which is DeiT-S without its distillation."""
+    return ViT(num_classes, width=384)

@@ -10,7 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from swatcost_models import ZOO
+from swatcost_models import ZOO, ZooNetwork
 
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.registry import nearest
@@ -147,13 +147,34 @@ def load(
         "hold_outputs": checked_flag("hold_outputs", hold_outputs) or None,
     }
     if name in ZOO:
-        as_defined = not fresh and all(each is None for key, each in asked.items() if key != "loss")
-        network = shipped(name) if as_defined else None
-        fits = network is not None and loss in (None, network.conditions.loss)
-        return network if network is not None and fits else _traced(name, asked, fresh)
+        network = None if fresh else _shipped(ZOO[name], asked)
+        return _traced(name, asked, fresh) if network is None else network
     if is_config:
         return _traced(name, {**asked, "settings": settings, "config": given}, fresh)
     return _traced(place_of(name), asked, fresh)
+
+
+def _shipped(entry: ZooNetwork, asked: dict[str, Any]) -> Network | None:
+    """The shipped trace, scaled to the number of tokens asked for; None if the request is for another one.
+
+    Raises SwatcostError for more tokens than the network has positions for.
+    """
+    tokens, shape = asked["seq_len"], asked["input_shape"]
+    if tokens is not None and entry.input_dtype is not None:
+        shape = [tokens]
+    elif shape is None and tokens is None:
+        shape = list(entry.input_shape)
+    of_tokens = entry.input_dtype is not None and shape is not None and len(shape) == 1 and type(shape[0]) is int
+    if of_tokens and entry.context is not None and shape[0] > entry.context:
+        raise SwatcostError(f"{shape[0]} tokens: {entry.name} has learned {entry.context} positions, give no more")
+    others = asked.keys() - {"input_shape", "input_dtype", "seq_len", "loss"}
+    as_shipped = of_tokens or shape == list(entry.input_shape)
+    if not as_shipped or any(asked[key] is not None for key in others):
+        return None
+    if asked["input_dtype"] not in (None, entry.input_dtype):
+        return None
+    network = shipped(entry.name, shape[0] if of_tokens else None)
+    return network if network is not None and asked["loss"] in (None, network.conditions.loss) else None
 
 
 def loading_words(

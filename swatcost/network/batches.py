@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 _LARGEST_PRIME = 1000
-_IDENTIFIABLE = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
+_TRACED_SIZES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 
 
 def without_dim(shape: tuple[int, ...], dim: int | None) -> tuple[int, ...]:
@@ -27,7 +27,12 @@ def batch_is_identifiable(batch_size: int, dims: Iterable[int]) -> bool:
     return prime and all(size % batch_size for size in dims)
 
 
+def identifiable_sizes(dims: Iterable[int]) -> tuple[int, ...]:
+    """The batch sizes to trace a network of these dimensions with, the preferred one first; there may be none."""
+    known = tuple(dims)
+    return tuple(size for size in _TRACED_SIZES if batch_is_identifiable(size, known))
+
+
 def identifiable_batch_size(dims: Iterable[int]) -> int:
-    """A batch size that shows which tensors of a network with these dimensions grow with it; 2 if none does."""
-    sizes = list(dims)
-    return next((size for size in _IDENTIFIABLE if batch_is_identifiable(size, sizes)), 2)
+    """The first of them, which shows which tensors grow with it; 2 if there is none."""
+    return next(iter(identifiable_sizes(dims)), 2)

@@ -42,6 +42,7 @@ def trace_zoo(
     input_dtype: str | None = None,
     seq_len: int | None = None,
     classes: int | None = None,
+    batch_size: int | None = None,
     **conditions: Unpack[ConditionsAsked],
 ) -> Network:
     """Traces a network of the zoo."""
@@ -57,7 +58,7 @@ def trace_zoo(
         raise SwatcostError(f"{entry.name} cannot be built with {classes} classes: {first_line(error)}") from None
     shape = entry.input_shape if input_shape is None else input_shape
     dtype = input_dtype or entry.input_dtype
-    return trace(module, input_shape=shape, input_dtype=dtype, name=entry.name, **conditions)
+    return trace(module, input_shape=shape, input_dtype=dtype, batch_size=batch_size, name=entry.name, **conditions)
 
 
 def trace_source(
