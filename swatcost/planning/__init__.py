@@ -5,6 +5,7 @@ from swatcost.planning.comparison import Comparison, NetworkComparison, compare,
 from swatcost.planning.conventions import Conventions, conventions
 from swatcost.planning.difference import Difference, difference
 from swatcost.planning.explanation import Explanation, explain
+from swatcost.planning.inference import Inference, inference
 from swatcost.planning.memory import MemoryReport, memory_of
 from swatcost.planning.run_plan import RunPlan, plan_run
 from swatcost.planning.solution import Solution, solution, solve
@@ -12,7 +13,7 @@ from swatcost.planning.summary import Summary, summary
 from swatcost.planning.sweep import sweep
 
 __all__ = [
-    "Audit", "Comparison", "Conventions", "Difference", "Explanation", "MemoryReport", "NetworkComparison", "RunPlan",
-    "Solution", "Summary", "audit", "compare", "compare_networks", "conventions", "difference", "explain", "memory_of",
-    "plan_run", "solution", "solve", "summary", "sweep",
+    "Audit", "Comparison", "Conventions", "Difference", "Explanation", "Inference", "MemoryReport", "NetworkComparison",
+    "RunPlan", "Solution", "Summary", "audit", "compare", "compare_networks", "conventions", "difference", "explain",
+    "inference", "memory_of", "plan_run", "solution", "solve", "summary", "sweep",
 ]  # fmt: skip

@@ -100,10 +100,12 @@ def _told(operation: str, call: Call, query: Operand, key: Operand) -> Attention
     sizes = prod(sequences), heads, queries, key.shape[-2]
     mask = None if causal is not None else _mask(call, given)
     if mask is None:
-        return _attention_of(sizes[0] * queries, pairs_of(*sizes, causal=bool(causal), window=window), causal)
-    whole, in_window, _ = pairs_of(*sizes, causal=mask.causal, window=(mask.left, mask.right))
-    needed = int(whole * mask.fraction)
-    return _attention_of(sizes[0] * queries, (whole, in_window if mask.is_band else whole, needed), mask.causal)
+        pairs = pairs_of(*sizes, causal=bool(causal), window=window)
+    else:
+        whole, in_window, _ = pairs_of(*sizes, causal=mask.causal, window=(mask.left, mask.right))
+        pairs = whole, in_window if mask.is_band else whole, int(whole * mask.fraction)
+        causal = mask.causal
+    return replace(_attention_of(sizes[0] * queries, pairs, causal), key_copies=key.copies)
 
 
 def _mask(call: Call, given: Mapping[str, Any]) -> Mask | None:

@@ -18,7 +18,8 @@ class Operand(NamedTuple):
 
     `place` is its position among all tensors of the call, arguments first. `is_weight` says that it is a parameter or
     computed from parameters alone; `matrices` is the number of distinct matrices in a batch of matrices. `numbers` says
-    what its elements are: "packed" ones hold several numbers each. `stored` is how many numbers a sparse tensor stores.
+    what its elements are: "packed" ones hold several numbers each. `stored` is how many numbers a sparse tensor stores,
+    `copies` how often the network repeated each number of it, as for query heads that share keys.
     """
 
     place: int
@@ -28,6 +29,7 @@ class Operand(NamedTuple):
     matrices: int = 1
     numbers: Literal["real", "complex", "packed"] = "real"
     stored: int | None = None
+    copies: int = 1
 
     @property
     def elements(self) -> int:

@@ -124,7 +124,15 @@ class OperationReader:
             if value.layout != torch.strided:
                 return Operand(place, shape, value.requires_grad, stored=stored_numbers(value))
             matrices = self._weights.distinct_matrices(value) if len(shape) == 3 else 1
-            return Operand(place, shape, value.requires_grad, is_weight(value), matrices, numbers=numbers_of(value))
+            return Operand(
+                place,
+                shape,
+                value.requires_grad,
+                is_weight(value),
+                matrices,
+                numbers=numbers_of(value),
+                copies=self._origins.copies(value),
+            )
         if type(value) in (tuple, list):
             parts = (Tensor, tuple, list)
             described = (
