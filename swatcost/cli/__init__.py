@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS = (
-    "estimate", "summary", "trace", "compare", "explain", "audit", "conventions", "memory", "tables", "list", "sweep",
-    "solve", "plan", "report", "explore", "run", "validate", "calibrate", "simulate", "study", "export", "two-four",
-    "completion",
+    "estimate", "summary", "trace", "compare", "explain", "audit", "conventions", "memory", "inference", "tables",
+    "list", "sweep", "solve", "plan", "report", "explore", "run", "validate", "calibrate", "simulate", "study",
+    "export", "two-four", "completion",
 )  # fmt: skip
 """Every command, in the order of the documentation; each is a file of this package."""
 

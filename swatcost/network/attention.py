@@ -14,8 +14,10 @@ class Attention:
     and a key of every head that the product's MACs are made of, and `in_window` those that are left if each query reads
     at most as many keys as its sliding window holds, of whatever position; without a window they are all pairs.
     `needed` are those that no mask which the kernel knows excludes: no key behind its query if it is `causal`, none
-    outside the window. `causal` is None where a mask of values that the trace does not read decides. `computes_scores`
-    says that the product, or part of it, is Q · Kᵀ.
+    outside the window, none that a mask of known values hides. `causal` is None where a mask decides whose values the
+    trace does not know, as they depend on the network's inputs. `computes_scores` says that the product, or part of it,
+    is Q · Kᵀ. `key_copies` is the number of query heads for which the network itself repeated each head of K and V,
+    where the kernel does not.
 
     Raises ValueError unless needed ≤ in_window ≤ pairs.
     """
@@ -26,6 +28,7 @@ class Attention:
     needed: Positive
     causal: bool | None
     computes_scores: bool
+    key_copies: Positive = 1
 
     def __post_init__(self) -> None:
         if not self.needed <= self.in_window <= self.pairs:

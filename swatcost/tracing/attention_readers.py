@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from swatcost.network.attention import Attention, pairs_of
-from swatcost.tracing.operands import Call, Operand, Reading
+from swatcost.tracing.operands import Call, Mask, Operand, Reading
 from swatcost.tracing.product_readers import executed, product
 from swatcost.tracing.reader_registry import NotReadError, arguments, reads
 
@@ -97,8 +97,23 @@ def _told(operation: str, call: Call, query: Operand, key: Operand) -> Attention
         return None
     given = arguments(operation, call)
     causal, window = _limits(given) if "is_causal" in given or "custom_mask_type" in given else (False, (-1, -1))
-    pairs = pairs_of(prod(sequences), heads, queries, key.shape[-2], causal=bool(causal), window=window)
-    return _attention_of(prod(sequences) * queries, pairs, causal)
+    sizes = prod(sequences), heads, queries, key.shape[-2]
+    mask = None if causal is not None else _mask(call, given)
+    if mask is None:
+        pairs = pairs_of(*sizes, causal=bool(causal), window=window)
+    else:
+        whole, in_window, _ = pairs_of(*sizes, causal=mask.causal, window=(mask.left, mask.right))
+        pairs = whole, in_window if mask.is_band else whole, int(whole * mask.fraction)
+        causal = mask.causal
+    return replace(_attention_of(sizes[0] * queries, pairs, causal), key_copies=key.copies)
+
+
+def _mask(call: Call, given: Mapping[str, Any]) -> Mask | None:
+    """What a kernel's mask leaves, if its values are known and it is the only one."""
+    masks = [given[each] for each in _MASKS if isinstance(given.get(each), Operand)]
+    if len(masks) != 1 or given.get("is_causal") or given.get("custom_mask_type"):
+        return None
+    return call.mask(masks[0])
 
 
 def _attention_of(queries: int, pairs: tuple[int, int, int], causal: bool | None) -> Attention:

@@ -158,7 +158,7 @@ def _with_unreached(losses: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tens
     total = losses[0]
     for each in losses[1:]:
         total = total + each
-    return total + _Nothing.apply(*others) if others else total
+    return _Nothing.apply(total, *others) if others else total
 
 
 def _losses_in(result: Any, outputs: Sequence[Tensor]) -> list[Tensor]:

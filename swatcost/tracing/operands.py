@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +18,8 @@ class Operand(NamedTuple):
 
     `place` is its position among all tensors of the call, arguments first. `is_weight` says that it is a parameter or
     computed from parameters alone; `matrices` is the number of distinct matrices in a batch of matrices. `numbers` says
-    what its elements are: "packed" ones hold several numbers each. `stored` is how many numbers a sparse tensor stores.
+    what its elements are: "packed" ones hold several numbers each. `stored` is how many numbers a sparse tensor stores,
+    `copies` how often the network repeated each number of it, as for query heads that share keys.
     """
 
     place: int
@@ -27,6 +29,7 @@ class Operand(NamedTuple):
     matrices: int = 1
     numbers: Literal["real", "complex", "packed"] = "real"
     stored: int | None = None
+    copies: int = 1
 
     @property
     def elements(self) -> int:
@@ -43,10 +46,26 @@ class Operand(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Mask:
+    """What an attention mask leaves: a fraction of all pairs of a query and a key.
+
+    `left` and `right` are how far before and behind its own place a query reads, at most, and `causal` says that it
+    reads no key behind. `is_band` says that every query reads all keys within that reach, as in a sliding window.
+    """
+
+    fraction: Fraction
+    left: int
+    right: int
+    causal: bool
+    is_band: bool
+
+
+@dataclass(frozen=True)
 class Call:
     """One call of an operation, with operands in place of tensors; `frame` is the module that was running.
 
-    `values` has the numbers in a list of whole numbers among the operands, None where they are unknown.
+    `values` has the numbers in a list of whole numbers among the operands, and `mask` what an attention mask among them
+    leaves; None where they are unknown.
     """
 
     args: tuple[Any, ...]
@@ -54,6 +73,7 @@ class Call:
     frame: Frame
     kwargs: dict[str, Any] = field(default_factory=dict)
     values: Callable[[Operand], list[int] | None] = lambda operand: None
+    mask: Callable[[Operand], Mask | None] = lambda operand: None
 
 
 @dataclass(frozen=True, kw_only=True)

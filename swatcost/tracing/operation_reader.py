@@ -1,6 +1,6 @@
 """Reads the operations of a step: the layers that each executed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from swatcost.common.errors import SwatcostError
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
-from swatcost.tracing.operands import Call, Operand, Reading
+from swatcost.tracing.attention_masks import mask_of
+from swatcost.tracing.constants import Constants
+from swatcost.tracing.operands import Call, Mask, Operand, Reading
 from swatcost.tracing.operations import (
     MOVES,
     computes,
@@ -45,11 +47,13 @@ class Operation:
 class OperationReader:
     """Makes layers of what operations are given and return: the tensors' shapes, weights and storages."""
 
-    def __init__(self, storages: Storages, origins: Origins, weights: Weights) -> None:
+    def __init__(self, storages: Storages, origins: Origins, weights: Weights, constants: Constants) -> None:
         self._storages = storages
         self._origins = origins
         self._weights = weights
+        self._constants = constants
         self._operations: dict[Any, Operation] = {}
+        self._masks: dict[Hashable, Mask | None] = {}
 
     def operation(self, func: Any) -> Operation:
         """How an operation is recorded, looked up once."""
@@ -93,8 +97,24 @@ class OperationReader:
         tensors: list[Tensor] = []
         named = {key: self._described(each, tensors, is_weight) for key, each in kwargs.items()}
         described = self._described(args, tensors, is_weight), self._described(result, tensors, is_weight)
-        call = Call(*described, reads_as, named, lambda operand: values_of(tensors[operand.place]))
+        call = Call(
+            *described,
+            reads_as,
+            named,
+            lambda operand: values_of(tensors[operand.place]),
+            lambda operand: self._mask(tensors[operand.place]),
+        )
         return [self._layer(each, tensors, frame, per_step) for each in read(call) if not each.is_empty]
+
+    def _mask(self, tensor: Tensor) -> Mask | None:
+        """The pairs that an attention mask leaves, if it is a constant."""
+        if not self._constants.knows(tensor):
+            return None
+        key = self._origins.value(tensor)
+        if key not in self._masks:
+            value = self._constants.value(tensor)
+            self._masks[key] = None if value is None else mask_of(value)
+        return self._masks[key]
 
     def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
         """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
@@ -104,7 +124,15 @@ class OperationReader:
             if value.layout != torch.strided:
                 return Operand(place, shape, value.requires_grad, stored=stored_numbers(value))
             matrices = self._weights.distinct_matrices(value) if len(shape) == 3 else 1
-            return Operand(place, shape, value.requires_grad, is_weight(value), matrices, numbers=numbers_of(value))
+            return Operand(
+                place,
+                shape,
+                value.requires_grad,
+                is_weight(value),
+                matrices,
+                numbers=numbers_of(value),
+                copies=self._origins.copies(value),
+            )
         if type(value) in (tuple, list):
             parts = (Tensor, tuple, list)
             described = (

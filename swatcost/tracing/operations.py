@@ -28,7 +28,8 @@ SAVE_THEIR_RESULT = {
     for name in ("_log_softmax", "_safe_softmax", "_softmax", "celu", "elu", "exp", "leaky_relu", "reciprocal", "relu",
                  "rsqrt", "selu", "sigmoid", "sqrt", "tanh")
     for ending in ("", "_")
-} | {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention", "expm1"}  # fmt: skip
+} | {"_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
+     "_scaled_dot_product_efficient_attention", "expm1"}  # fmt: skip
 
 # Operations of arithmetic whose gradient needs none of their numbers, beside those that move numbers.
 _SAVE_NOTHING = {"add", "add_", "mean", "neg", "rsub", "sub", "sub_", "sum"}

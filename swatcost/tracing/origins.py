@@ -1,6 +1,7 @@
 """What every tensor of a step was computed from: parameters, buffers and constants only, or the network's inputs."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -35,6 +36,7 @@ class Origins:
         self._names: dict[Hashable, Names | None] = {name: frozenset((name,)) for name in own.tensors}
         self._names |= {storages.number(each): None for each in inputs}
         self._expanded: set[Hashable] = set()  # what grows although no input is behind it
+        self._copies: dict[Hashable, int] = {}
         self._values: dict[Hashable, Hashable] = {}
         self._known_values: dict[Hashable, int] = {}
 
@@ -57,6 +59,10 @@ class Origins:
         place = self.place(tensor)
         return self._values.get(place, place), tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
 
+    def copies(self, tensor: Tensor) -> int:
+        """How often a tensor holds each of its numbers, as keys that were expanded to several heads and copied."""
+        return self._copies.get(self.place(tensor), 1)
+
     def view(self, operation: str, args: Sequence[Any]) -> None:
         """Records a view. In a batch of one sample only the call itself shows that something is expanded to it."""
         if self._batch_size == 1 and operation == "expand" and len(args[1]) > 1 and 1 in args[1]:
@@ -76,6 +82,9 @@ class Origins:
             return
         made = tensors_of(results)
         places = [self.place(each) for each in made]
+        if operation == "clone" and 0 in (strides := operands[0].stride()):
+            shape = zip(operands[0].shape, strides, strict=True)
+            self._copies |= dict.fromkeys(places, prod(size for size, stride in shape if not stride))
         behind = [self._names.get(self.place(each), frozenset()) for each in operands]
         grown = None not in behind and (self.grow(operands) or self._reaches_batch(operation, operands, made))
         if None in behind or has_sparse(args) or (grown and any(not each.is_norm for each in layers)):

@@ -17,6 +17,7 @@ from swatcost.tracing.accumulations import Accumulations
 from swatcost.tracing.autograd_graph import AutogradGraph, differentiable, number_of
 from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
+from swatcost.tracing.constants import Constants
 from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.movements import Movements
@@ -85,7 +86,9 @@ class Recording:
             self._storages.fixed(each)
         self._input_storages = len(self._storages.sizes)
         self._origins = Origins(self._own, tensors_of(list(inputs)), self._storages, batch.size)
-        self._reader = OperationReader(self._storages, self._origins, Weights(model, parameters, self._origins))
+        self.constants = Constants(self._storages)
+        weights = Weights(model, parameters, self._origins)
+        self._reader = OperationReader(self._storages, self._origins, weights, self.constants)
 
     def operation_begins(self) -> None:
         """To be called before each operation of the forward pass."""
@@ -120,6 +123,7 @@ class Recording:
             self._written_unseen(read_by(func, args, kwargs), frame.name)
         self._unseen.track(operation.name, func, args, kwargs, result)
         self._movements.operation(operation.name, func, args, kwargs, result, "forward", layers)
+        self.constants.track(func, args, kwargs, result)
         self._ran(operation.name, layers, args, kwargs, result)
 
     def _looked_up(self, table: Tensor, indices: Tensor) -> None:
@@ -179,6 +183,7 @@ class Recording:
             layers = self._reader.layers(operation, args, kwargs, result, frame)
             self._recomputed += [each for each in layers if not each.is_norm]
         self._movements.operation(operation.name, func, args, kwargs, result, "backward", layers)
+        self.constants.track(func, args, kwargs, result)
         self._track(operation.name, args, kwargs, result, layers)
 
     def checkpointed(self, begins: bool) -> None:

@@ -139,6 +139,9 @@ def _forget_tensors(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
+_VALUE = torch.ops.aten._local_scalar_dense.default
+
+
 class _Observer(TorchDispatchMode):
     """Executes each operation and passes it to the recording, with the module that is running."""
 
@@ -199,6 +202,8 @@ class _Observer(TorchDispatchMode):
             self.operations += 1
             if self.most_operations is not None and self.operations > self.most_operations:
                 raise RuntimeError(f"it runs more than {self.most_operations:,} operations")
+            if func is _VALUE and self.recording.constants.knows(args[0]):
+                return self._value(*args)
             self.reads.operation(func, args)
             if self.in_transform and torch.is_grad_enabled() and saves(name_of(func), args):
                 self.unlisted_saves[self.running.here.name] = None
@@ -215,6 +220,11 @@ class _Observer(TorchDispatchMode):
         elif not func.is_view:
             self.recording.backward(func, args, kwargs, result)
         return result
+
+    def _value(self, constant: Tensor) -> Any:
+        """The number in a constant, which is the same in every run."""
+        value = self.recording.constants.value(constant)
+        return _VALUE(constant if value is None else value)
 
     def flex_attention(self, args: tuple[Any, ...], result: Any) -> None:
         """Records a call of flex attention in the forward pass."""

@@ -1,0 +1,224 @@
+"""Inference with a language model as a table, Markdown, LaTeX, CSV or JSON."""
+
+from typing import Any
+
+from swatcost.counting.costs import FLOPS_PER_MAC, Cost
+from swatcost.planning.inference import Inference
+from swatcost.planning.inference_work import Phase
+from swatcost.report.estimate import question
+from swatcost.report.numbers import scaled, seconds, three_digits
+from swatcost.report.sheet import Caveat, Figure, Sheet, Table
+from swatcost.report.sparsity import listed
+
+SCHEMA = "swatcost.inference/1"
+
+
+def sheet(found: Inference, layers: bool = False) -> Sheet:
+    batch = found.estimate.batch_size
+    sequences = f"{batch:,} sequence{'s' * (batch != 1)}"
+    return Sheet(
+        opening=[
+            question(found.estimate),
+            f"{sequences} of {found.prompt:,} + {found.generate:,} tokens, {found.dtype}, {found.estimate.device.name}",
+        ],
+        summary=summary(found),
+        tables=[_phases(found)],
+        notes=notes(found),
+    )
+
+
+def summary(found: Inference) -> list[Figure]:
+    """Times, memory and what a token takes."""
+    figures = []
+    if found.prefill.seconds is not None and found.decode.seconds is not None:
+        per_token = Cost(
+            found.decode.seconds.dense / found.decode.steps, found.decode.seconds.sparse / found.decode.steps
+        )
+        figures += [
+            Figure("time to first token", _both(found, found.prefill.seconds, _at_least)),
+            Figure("time per token after it", _both(found, per_token, _at_least), _bound(found.decode)),
+        ]
+    flops = Cost(FLOPS_PER_MAC * found.macs_per_token.dense, FLOPS_PER_MAC * found.macs_per_token.sparse)
+    held = Cost(found.weight_bytes.dense + found.cache_bytes, found.weight_bytes.sparse + found.cache_bytes)
+    return [
+        *figures,
+        Figure("memory at the end", _both(found, held, _bytes), _memory(found)),
+        Figure("weights", _both(found, found.weight_bytes, _bytes)),
+        Figure("cache per token", _bytes(found.cache_bytes_per_token), _cache(found)),
+        Figure("FLOPs per token", _both(found, flops, _flops), "without attention"),
+    ]
+
+
+def _is_sparse(found: Inference) -> bool:
+    return found.estimate.plan.asks_for_sparsity
+
+
+def _both(found: Inference, cost: Cost, written: Any) -> str:
+    dense: str = written(cost.dense)
+    return f"{dense} dense, {written(cost.sparse)} sparse" if _is_sparse(found) else dense
+
+
+def _at_least(value: float) -> str:
+    return f"≥ {seconds(value)}"
+
+
+def _bytes(value: float) -> str:
+    return scaled(value, "B")
+
+
+def _flops(value: float) -> str:
+    return scaled(value, "FLOP")
+
+
+def _bound(phase: Phase) -> str:
+    share = phase.memory_bound or 0.0
+    by = "memory" if share > 0.5 else "arithmetic"
+    return f"bound by {by}" if share in (0.0, 1.0) else f"bound by {by} in most steps"
+
+
+def _memory(found: Inference) -> str:
+    has = found.estimate.device.memory_bytes
+    return f"cache {_bytes(found.cache_bytes)}" + (f"; {found.estimate.device.name} has {_bytes(has)}" if has else "")
+
+
+def _cache(found: Inference) -> str:
+    latent = sum(bool(each.latent) for each in found.caches)
+    kind = "latent, " if latent == len(found.caches) else ""
+    return f"{kind}{len(found.caches):,} attentions"
+
+
+def _phases(found: Inference) -> Table:
+    sparse = _is_sparse(found)
+
+    def row(phase: Phase) -> list[str]:
+        cells = [phase.name, f"{phase.tokens:,}", _flops(FLOPS_PER_MAC * phase.macs.dense)]
+        cells += [_flops(FLOPS_PER_MAC * phase.macs.sparse)] if sparse else []
+        cells += [_bytes(phase.weight_bytes.dense)]
+        cells += [_bytes(phase.weight_bytes.sparse)] if sparse else []
+        cells += [_bytes(phase.cache_bytes)]
+        if phase.seconds is None:
+            return cells
+        batch = found.estimate.batch_size
+        times = [phase.seconds.dense, *([phase.seconds.sparse] if sparse else [])]
+        return cells + [seconds(each) for each in times] + [three_digits(batch * phase.tokens / times[-1])]
+
+    timed = found.prefill.seconds is not None
+    flops, weights = (["dense\nFLOPs", "sparse\nFLOPs"], ["dense\nweights", "sparse\nweights"])
+    times = ["dense\ntime", "sparse\ntime"]
+    if not sparse:
+        flops, weights, times = ["FLOPs"], ["weights\nmoved"], ["time"]
+    header = ["phase", "tokens", *flops, *weights, "cache\nmoved", *([*times, "tokens/s"] if timed else [])]
+    return Table(header, [row(found.prefill), row(found.decode)], divisible=True)
+
+
+def notes(found: Inference) -> list[str]:
+    """What was assumed, and what is not counted."""
+    sentences: list[str] = []
+    if found.prefill.seconds is None:
+        sentences.append(
+            Caveat(
+                f"No times: the profile of {found.estimate.device.name} has no rate of {found.dtype} products, or no "
+                "memory bandwidth. Give another device, such as h100."
+            )
+        )
+    else:
+        sentences.append(
+            "Times are lower bounds: in each step the longer of arithmetic at the device's highest rate and of weights "
+            "and cache at its memory bandwidth. Activations, kernel launches and sampling take more."
+        )
+    if _is_sparse(found):
+        sentences.append(
+            "Sparse times assume kernels that skip every zero and read weights in their smallest format; attention and "
+            "cache stay dense."
+        )
+    sentences.append(
+        "A step reads each weight once, and of embeddings the rows that are looked up. Of a prompt only the last token "
+        "is scored against the vocabulary. Attention counts the keys up to each token."
+    )
+    if windows := sorted({each.window for each in found.caches if each.window is not None}):
+        sentences.append(
+            f"Sliding windows of {listed([f'{each:,}' for each in windows])} tokens are as traced: their caches hold "
+            "no more."
+        )
+    if any(each.latent for each in found.caches):
+        whole = found.estimate.batch_size * sum(each.keys + each.values for each in found.caches)
+        sentences.append(
+            "Latent attention caches its latent and rotary features, as DeepSeek-V2 describes it. A prompt's attention "
+            "runs on whole keys and values, later tokens' on the latent itself: more MACs per key, fewer bytes. An "
+            f"implementation that caches keys and values keeps {scaled(whole)} elements per token instead."
+        )
+    if routed := [each for each in found.estimate.network.weight_layers if each.routed]:
+        sentences.append(
+            f"A step reads the experts that its tokens are sent to, of {routed[0].groups:,} those expected if all are "
+            "as likely; an unbalanced router reads fewer and takes longer."
+        )
+    if untold := [each.name for each in found.caches if not each.is_told]:
+        sentences.append(
+            Caveat(
+                f"The trace does not say whether {listed(untold, 3)} is causal, nor of any window: it is assumed to be "
+                "causal, over all keys."
+            )
+        )
+    if 0 < (positions := found.learned_positions) < found.prompt + found.generate:
+        sentences.append(
+            Caveat(
+                f"{found.estimate.network.name} has {positions:,} learned positions, fewer than the "
+                f"{found.prompt + found.generate:,} tokens of a sequence."
+            )
+        )
+    held = found.weight_bytes.sparse + found.cache_bytes
+    if (has := found.estimate.device.memory_bytes) is not None and held > has:
+        sentences.append(
+            Caveat(
+                f"Weights and cache need {_bytes(held)}, more than the {_bytes(has)} of {found.estimate.device.name}."
+            )
+        )
+    return sentences
+
+
+def rows(found: Inference) -> list[dict[str, Any]]:
+    """One row per phase."""
+    return [_plain(each) for each in (found.prefill, found.decode)]
+
+
+def _plain(phase: Phase) -> dict[str, Any]:
+    return {
+        "phase": phase.name,
+        "tokens": phase.tokens,
+        "steps": phase.steps,
+        "dense_macs": phase.macs.dense,
+        "sparse_macs": phase.macs.sparse,
+        "dense_weight_bytes": phase.weight_bytes.dense,
+        "sparse_weight_bytes": phase.weight_bytes.sparse,
+        "cache_bytes": phase.cache_bytes,
+        "dense_seconds": None if phase.seconds is None else phase.seconds.dense,
+        "sparse_seconds": None if phase.seconds is None else phase.seconds.sparse,
+        "memory_bound": phase.memory_bound,
+    }
+
+
+def to_dict(found: Inference) -> dict[str, Any]:
+    """Plain data, unrounded."""
+    return {
+        "schema": SCHEMA,
+        "model": found.estimate.network.name,
+        "prompt": found.prompt,
+        "generate": found.generate,
+        "batch_size": found.estimate.batch_size,
+        "dtype": found.dtype,
+        "device": found.estimate.device.name,
+        "setting": found.estimate.setting.record(),
+        "weight_bytes": {"dense": found.weight_bytes.dense, "sparse": found.weight_bytes.sparse},
+        "cache_bytes_per_token": found.cache_bytes_per_token,
+        "cache_bytes": found.cache_bytes,
+        "macs_per_token": {"dense": found.macs_per_token.dense, "sparse": found.macs_per_token.sparse},
+        "caches": [
+            {
+                "attention": each.name, "keys": each.keys, "values": each.values, "latent": each.latent,
+                "window": each.window,
+            }
+            for each in found.caches
+        ],
+        "phases": rows(found),
+        "notes": [*map(str, notes(found))],
+    }  # fmt: skip
