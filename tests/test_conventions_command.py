@@ -107,7 +107,7 @@ def test_an_estimate_says_flops_per_token() -> None:
     sparse = swatcost.estimate("gpt2", weights=0.8, method="rigl", convention="6n")
     assert "per token" in repr(sparse)
     assert "dense 746.639 MFLOP; 1,024 tokens" in " ".join(repr(sparse).split())
-    assert "of training; 1,024 tokens per sample" in repr(swatcost.estimate("gpt2", convention="6n"))
+    assert "of training; 1,024 tokens per sequence" in repr(swatcost.estimate("gpt2", convention="6n"))
     totals = sparse.to_dict()["totals"]
     assert totals["flops_per_token"]["dense"] == 746_638_848
     frame = sparse.to_frame()

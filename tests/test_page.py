@@ -278,7 +278,7 @@ def test_it_takes_whatever_an_estimate_takes(command: str, own: set[str]) -> Non
         return {option for parameter in command_named(command).params for option in parameter.opts}
 
     of_plots = {"--chart", "--plot", "--plot-size", "--no-title"}
-    of_output = {"--output", "--layers", "--fold", "--format", "--notes", "--quiet"} | of_plots
+    of_output = {"--output", "--layers", "--fold", "--per", "--format", "--notes", "--quiet"} | of_plots
     assert {"--weights", "--classes", "--input-shape", "--input-dtype", "--fresh"} <= options(command)
     assert options("estimate") - of_output == options(command) - own
 

@@ -42,7 +42,7 @@ EXECUTION = [
     "--weight-storage transposes=1",
 ]
 OF_COMMANDS = {
-    "summary": ["--depth 1", "--columns params", "--fold"],
+    "summary": ["--depth 1", "--columns params", "--fold", "--per token"],
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
     "conventions": [],
@@ -64,7 +64,7 @@ OF_COMMANDS = {
     "export": ["--passes training", "--bits 8"],
     "two-four": ["--element int8", "--batch-size 8"],
     "tables": [],
-    "estimate": ["--chart cost", "--fold"],
+    "estimate": ["--chart cost", "--fold", "--per token"],
     "sweep": ["--paired"],
     "trace": ["--loss none", "--precision amp", "--offload", "--hold-outputs"],
 }  # fmt: skip

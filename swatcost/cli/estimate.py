@@ -6,6 +6,7 @@ import click
 
 from swatcost.cli.options import (
     LAYERS,
+    PER,
     PlotFile,
     fold_option,
     network_options,
@@ -49,11 +50,18 @@ Examples:
 @setting_options()
 @LAYERS
 @fold_option("neighbouring blocks of layers")
+@PER
 @plot_options("a chart")
 @click.option("--chart", type=click.Choice(list(CHARTS)), help=f"What --plot draws: {_CHARTS}.  [default: cost]")
 @reporting
 def command(
-    network: Network, layers: bool, fold: bool | None, plot: PlotFile | None, chart: str | None, **settings: Any
+    network: Network,
+    layers: bool,
+    fold: bool | None,
+    per: str,
+    plot: PlotFile | None,
+    chart: str | None,
+    **settings: Any,
 ) -> Estimate:
     """Estimates what a network costs to train; the word `estimate` may be left out."""
     if chart is not None and plot is None:

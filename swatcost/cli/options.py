@@ -258,6 +258,10 @@ def fold_option(what: str) -> Decorator:
     )  # fmt: skip
 
 
+PER = click.option(
+    "--per", type=click.Choice(["sample", "token"]), default="sample", show_default=True,
+    help="Show MACs per sample, which is a sequence where the inputs are tokens, or per token.",
+)  # fmt: skip
 FORMAT = click.option(
     "--format", type=click.Choice(FORMATS), help="[default: by the ending of --output, or else table]"
 )
@@ -306,6 +310,8 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
             views = {name: given[name] for name in ("layers", "relative") if given.get(name)}
             if "layers" in given and given.get("fold") is not None:
                 views["fold"] = given["fold"]
+            if given.get("per") == "token":
+                views["per"] = "token"
             for name in views:
                 without = {each: value for each, value in views.items() if each != name}
                 if display.text(result, **views) == display.text(result, **without):

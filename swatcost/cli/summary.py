@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from swatcost.cli.completion import offering
-from swatcost.cli.options import fold_option, network_options, reporting, setting_options
+from swatcost.cli.options import PER, fold_option, network_options, reporting, setting_options
 from swatcost.cli.parameter_types import NAMES
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
@@ -50,9 +50,10 @@ _RULES = {
     help="Columns in the order to show them; see below.  [default: those that fit]",
 )  # fmt: skip
 @fold_option("neighbouring modules")
+@PER
 @setting_options()
 @reporting
-def command(network: Network, **asked: Any) -> Summary:
+def command(network: Network, per: str, **asked: Any) -> Summary:
     """Shows what a network costs by module, as a tree with totals on every level.
 
     Example: swatcost summary resnet50 --weights 0.8 --acts 0.8 --depth 3 --columns params,forward,training,reduction

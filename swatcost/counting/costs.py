@@ -64,8 +64,8 @@ class PassCosts:
             times * self.inference,
         )  # fmt: skip
 
-    def per_sample(self, batch_size: int) -> PassCosts:
-        """A batch's costs per sample."""
+    def per_sample(self, batch_size: float) -> PassCosts:
+        """A batch's costs per sample, or a sample's per token."""
         each = (self.forward, self.grad_input, self.grad_weight, self.recompute, self.inference)
         return PassCosts(*(Cost(per_sample(cost.dense, batch_size), cost.sparse / batch_size) for cost in each))
 

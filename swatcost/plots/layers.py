@@ -12,6 +12,7 @@ from swatcost.plots.sizes import Size, size_named
 from swatcost.report.charts import layer_costs
 from swatcost.report.estimate import asked
 from swatcost.report.numbers import axis_unit, percent, scaled
+from swatcost.report.samples import sample_word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,10 +68,11 @@ def cost_by_layer(estimate: Estimate, *, size: str = "screen") -> Figure:
         legend.append((bars.patches[0], f"{each.name}: {scaled(each.network.sparse, 'MAC')}"))
         below = [low + height for low, height in zip(below, heights, strict=True)]
     name_layers(axes, names, at)
-    axes.set_ylabel(f"training MACs [{prefix}MAC per sample]")
+    per = f"per {sample_word(estimate)}"
+    axes.set_ylabel(f"training MACs [{prefix}MAC {per}]")
     cut_off(axes, list(map(max, dense, below)), names, f"{prefix}MAC" + " dense" * sparse, at)
-    amount = f"{scaled(training.sparse, 'MAC')} per sample, " * sparse + f"{scaled(training.dense, 'MAC')} "
-    amount += "dense" if sparse else "per sample"
+    amount = f"{scaled(training.sparse, 'MAC')} {per}, " * sparse + f"{scaled(training.dense, 'MAC')} "
+    amount += "dense" if sparse else per
     of = f"{len(layers)} layers: " if len(layers) > 1 else ""
     return finish(
         axes,

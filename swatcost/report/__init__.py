@@ -28,9 +28,20 @@ def render_as(report: str, result: Any, format: str = "table", **view: Any) -> s
 
 def _rendered(report: Any, result: Any, format: str, view: View) -> str:
     form = import_module(f"{__name__}.{checked_format(format)}")
-    text: str = form.render(_relative(report, format) if view.relative else report, result, view)
+    text: str = form.render(_viewed(report, format, view), result, view)
     clean = escaped_in_json if format == "json" else printable_lines
     return clean(text.rstrip("\n") + "\n")
+
+
+def _viewed(report: Any, format: str, view: View) -> Any:
+    """The report whose tables show what the view asks for; JSON and CSV hold both a sample's and a token's work."""
+    if view.relative:
+        return _relative(report, format)
+    if view.per == "sample" or format in ("csv", "json"):
+        return report
+    if view.per != "token" or not hasattr(report, "sheet_per_token"):
+        raise SwatcostError(f"per {view.per!r:.40}: estimates and summaries show work per 'sample' or per 'token'")
+    return SimpleNamespace(sheet=report.sheet_per_token)
 
 
 def _relative(report: Any, format: str) -> Any:

@@ -9,6 +9,7 @@ from swatcost.counting.switches import SWITCHES
 from swatcost.estimate import Estimate
 from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
+from swatcost.report.samples import sample_sentence
 from swatcost.report.sheet import Caveat
 from swatcost.report.sparsity import listed, sparsity
 from swatcost.report.time_notes import step_times
@@ -37,6 +38,7 @@ def counting(estimate: Estimate) -> list[str]:
         f"Convention {estimate.convention.name}: {estimate.convention.title} ({estimate.convention.source}).",
         *([] if estimate.convention is EXACT else [f"Convention {EXACT.name}: {EXACT.title}."]),
     ]
+    sentences += sample_sentence(estimate)
     if _far_from_executed(estimate):
         sentences.append(_what_counts_more(estimate))
     missed = [each for each in estimate.uncounted if each.products]

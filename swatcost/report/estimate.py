@@ -16,6 +16,7 @@ from swatcost.report.estimate_data import summary_rows as summary_rows
 from swatcost.report.estimate_data import to_dict as to_dict
 from swatcost.report.folding import adds_up, folded_rows
 from swatcost.report.numbers import change, column_unit, percent, scaled, seconds, shape
+from swatcost.report.samples import per_token, sample_word
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 from swatcost.report.sparsity import layers_kept_dense
 from swatcost.report.speedups import figures, is_simulated, kind_of_speedup, no_faster
@@ -32,6 +33,16 @@ def sheet(estimate: Estimate, layers: bool = False) -> Sheet:
         layers=lambda detail: layer_table(estimate, detail),
         shows_layers=layers,
         left_out=LEFT_OUT.__getitem__,
+    )
+
+
+def sheet_per_token(estimate: Estimate, layers: bool = False) -> Sheet:
+    """The same with MACs per token in tables."""
+    counted = per_token(estimate)
+    return replace(
+        sheet(estimate, layers),
+        tables=[work(counted, "token"), memory(estimate), time(estimate)],
+        layers=lambda detail: layer_table(counted, detail, "MAC/token"),
     )
 
 
@@ -135,11 +146,12 @@ def summary(estimate: Estimate) -> list[Figure]:
     training, inference = estimate.costs.training, estimate.costs.inference
     exact, counted_exactly = estimate.exact.training, estimate.convention is EXACT
     if not estimate.plan.asks_for_sparsity:
-        beside = "per sample" + ("" if counted_exactly else f" ({scaled(exact.dense, 'MAC')} under exact)")
+        per = f"per {sample_word(estimate)}"
+        beside = per + ("" if counted_exactly else f" ({scaled(exact.dense, 'MAC')} under exact)")
         return [
             Figure("training", scaled(training.dense, "MAC"), beside),
             *_per_token(estimate),
-            Figure("inference", scaled(inference.dense, "MAC"), "per sample"),
+            Figure("inference", scaled(inference.dense, "MAC"), per),
             Figure("dense step", seconds(estimate.dense_step.seconds), _on(estimate)),
         ]
     beside = "" if counted_exactly else f"({change(exact.reduction)} under exact); "
@@ -173,7 +185,7 @@ def _per_token(estimate: Estimate) -> list[Figure]:
     flops, tokens = estimate.flops_per_token, estimate.tokens_per_sample
     if flops is None or tokens is None:
         return []
-    beside = f"{tokens:,.6g} tokens per sample"
+    beside = f"{tokens:,.6g} tokens per sequence"
     if not estimate.plan.asks_for_sparsity:
         return [Figure("per token", scaled(flops.dense, "FLOP"), f"of training; {beside}")]
     return [
@@ -204,8 +216,8 @@ def every(period: float) -> str:
     return "every iteration" if period == 1 else f"every {period:,} iterations"
 
 
-def work(estimate: Estimate) -> Table:
-    """MACs per sample by pass; the last column is the reduction under the convention `exact`."""
+def work(estimate: Estimate, per: str) -> Table:
+    """MACs by pass, `per` what they are given; the last column is the reduction under the convention `exact`."""
     together = "training, all four" if estimate.costs.recompute.dense else "training, all three"
     names = {"training": together}
     exact = estimate.exact.totals()
@@ -222,7 +234,7 @@ def work(estimate: Estimate) -> Table:
     ]
     if same:
         rows[0][0] = "forward, inference"
-    header = [f"MACs per sample, convention {estimate.convention.name}", "dense", "sparse", "reduction", EXACT.name]
+    header = [f"MACs per {per}, convention {estimate.convention.name}", "dense", "sparse", "reduction", EXACT.name]
     return Table(header, rows)
 
 
@@ -276,7 +288,7 @@ _PASSES = {
 _HEADINGS = {"name": "layer", "input_shape": "input", "weight_shape": "weight", "output_shape": "output"}
 
 
-def layer_table(estimate: Estimate, detail: str) -> Table:
+def layer_table(estimate: Estimate, detail: str, unit_of_work: str = "MAC") -> Table:
     """One row per layer and their total, in one unit, so that the printed columns add up.
 
     detail is one of LAYER_DETAIL: `medium` leaves out shapes and passes, `narrow` parameters and sparsities too.
@@ -308,7 +320,7 @@ def layer_table(estimate: Estimate, detail: str) -> Table:
     header = [
         *(_HEADINGS[each] for each in texts),
         *(["params", "weights", "acts"] if described else []),
-        *(f"{each}\n{how}\n[{prefix}MAC]" for each in passes for how in ("dense", "sparse")),
+        *(f"{each}\n{how}\n[{prefix}{unit_of_work}]" for each in passes for how in ("dense", "sparse")),
         "reduction",
     ]
     whole, fewer = (
@@ -341,7 +353,7 @@ def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def tables(estimate: Estimate) -> list[Table]:
     """The headline: work, memory and time."""
-    return [work(estimate), memory(estimate), time(estimate)]
+    return [work(estimate, sample_word(estimate)), memory(estimate), time(estimate)]
 
 
 def notes(estimate: Estimate) -> list[str]:

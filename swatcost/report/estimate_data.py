@@ -41,6 +41,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "macs": _by_name({"recompute": Cost(), **estimate.costs.totals()}),
             "exact_macs": _by_name({"recompute": Cost(), **estimate.exact.totals()}),
             "tokens_per_sample": estimate.tokens_per_sample,
+            "macs_per_token": _macs_per_token(estimate),
             "flops_per_token": None if estimate.flops_per_token is None else _plain(estimate.flops_per_token),
             "run_macs": _plain(estimate.run_macs),
             "training_reduction": estimate.training_reduction,
@@ -76,6 +77,12 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
         "uncounted": [asdict(each) for each in estimate.uncounted],
         "assumptions": [*map(str, assumptions(estimate))],
     }
+
+
+def _macs_per_token(estimate: Estimate) -> dict[str, dict[str, float]] | None:
+    if (tokens := estimate.tokens_per_sample) is None:
+        return None
+    return _by_name({"recompute": Cost(), **estimate.costs.per_sample(tokens).totals()})
 
 
 def _of_method(estimate: Estimate) -> dict[str, Any]:
@@ -193,7 +200,7 @@ def summary_rows(estimate: Estimate) -> list[dict[str, Any]]:
         *(_single(name, "", value) for name, value in {**{each: settings[each] for each in named}, **targets}.items()),
         *(_pair(name, "MACs/sample", each) for name, each in estimate.costs.totals().items()),
         _pair("exact_training", "MACs/sample", estimate.exact.training),
-        *([] if per_token is None else [_pair("training", "FLOPs/token", per_token)]),
+        *([] if per_token is None else [_pair("training", "FLOPs/token", per_token), *_per_token_rows(estimate)]),
         _pair("weights", "elements", Cost(estimate.network.weight_elements, estimate.non_zero_weights)),
         *(_pair(name, "bytes", each) for name, each in estimate.memory.by_holder().items()),
         _single("activation_reduction", "fraction of elements", estimate.activation_reduction),
@@ -206,6 +213,11 @@ def summary_rows(estimate: Estimate) -> list[dict[str, Any]]:
         _single("speedup_limit", "ratio", estimate.speedup_limit),
         _single("break_even_period", "iterations", estimate.break_even_period),
     ]
+
+
+def _per_token_rows(estimate: Estimate) -> list[dict[str, Any]]:
+    costs = estimate.costs.per_sample(estimate.tokens_per_sample or 1)
+    return [_pair(name, "MACs/token", each) for name, each in costs.totals().items()]
 
 
 def _pair(quantity: str, unit: str, cost: Cost) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from swatcost.estimate import Estimate
 from swatcost.planning.explanation import FORMULA, Explanation, Step
 from swatcost.report.estimate import asked, title
 from swatcost.report.numbers import percent, scaled, signed
+from swatcost.report.samples import sample_word
 from swatcost.report.sheet import Sheet, Table
 
 
@@ -26,7 +27,9 @@ def headline(found: Explanation) -> str:
     names = one.convention.name, other.convention.name
     if not one.plan.asks_for_sparsity:
         dense = (scaled(each.costs.training.dense, "MAC") for each in (one, other))
-        counted = ", ".join(f"{macs} per sample under {name}" for macs, name in zip(dense, names, strict=True))
+        counted = ", ".join(
+            f"{macs} per {sample_word(one)} under {name}" for macs, name in zip(dense, names, strict=True)
+        )
         return f"Nothing is sparse. Dense training is {counted}: `swatcost conventions` shows what each counts."
     if abs(found.difference) < AGREEMENT:
         why = "what differs cancels out" if changing(found) else "nothing in which they differ changes this number"

@@ -17,7 +17,8 @@ class View:
     A terminal shows the notes that may change a decision, and says where the others are, in `more`; `notes` shows all,
     and `quiet` none, nor tables where there is a summary. `colour` adds a terminal's bold and colours. `relative` shows
     shares of dense in a comparison's tables, instead of reductions. `fold` shows equal neighbours in a table of layers
-    as one row, or each; None folds where that makes a long table short.
+    as one row, or each; None folds where that makes a long table short. `per` is what MACs are given for: "sample", or
+    "token" where the inputs are tokens.
     """
 
     width: int = 80
@@ -27,6 +28,7 @@ class View:
     colour: bool = False
     relative: bool = False
     fold: bool | None = None
+    per: str = "sample"
     more: str = ".notes"
 
 

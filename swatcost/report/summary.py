@@ -11,6 +11,7 @@ from swatcost.report.assumptions import counting
 from swatcost.report.estimate import question
 from swatcost.report.estimate import summary as figures
 from swatcost.report.numbers import column_unit, percent, shape
+from swatcost.report.samples import tree_per_token
 from swatcost.report.sheet import Sheet, Table
 from swatcost.report.sparsity import listed
 
@@ -56,6 +57,12 @@ def sheet(summary: Summary, layers: bool = False) -> Sheet:
         details=details,
         left_out=left_out,
     )
+
+
+def sheet_per_token(summary: Summary, layers: bool = False) -> Sheet:
+    """The same with MACs per token in the tree."""
+    tree = tree_per_token(summary.tree, summary.estimate)
+    return replace(sheet(summary, layers), layers=partial(_tree, replace(summary, tree=tree), work="MAC/token"))
 
 
 def notes(summary: Summary) -> list[str]:
@@ -108,16 +115,16 @@ def _says_something(summary: Summary, column: str) -> bool:
     return column not in _SPARSE_ONLY or summary.estimate.plan.asks_for_sparsity
 
 
-def _tree(summary: Summary, detail: _Detail) -> Table:
+def _tree(summary: Summary, detail: _Detail, work: str = "MAC") -> Table:
     """Modules with their parts below them, and the total of the network; folded too, unless that was decided."""
-    whole = _rows_of_tree(summary, detail)
+    whole = _rows_of_tree(summary, detail, work)
     if summary.fold is not None:
         return whole
-    fewer = _rows_of_tree(replace(summary, tree=folded(summary.tree)), detail)
+    fewer = _rows_of_tree(replace(summary, tree=folded(summary.tree)), detail, work)
     return replace(whole, folded=fewer) if len(fewer.rows) < len(whole.rows) else whole
 
 
-def _rows_of_tree(summary: Summary, detail: _Detail) -> Table:
+def _rows_of_tree(summary: Summary, detail: _Detail, work: str) -> Table:
     totals = summary.tree.totals
     words = [name for name in detail.columns if name in _WORDS]
     keys = [key for name in detail.columns if name not in _WORDS for key in _shown_keys(summary, name)]
@@ -131,7 +138,7 @@ def _rows_of_tree(summary: Summary, detail: _Detail) -> Table:
         lines.append([name, *(_word(module, each) for each in words), *(said[key](numbers[key]) for key in keys)])
     whole = _numbers(totals)
     total = ["total", *(_word(summary.tree, each) for each in words), *(said[key](whole[key]) for key in keys)]
-    header = ["module", *(_HEADINGS.get(each, each) for each in words), *(_heading(key, totals) for key in keys)]
+    header = ["module", *(_HEADINGS.get(each, each) for each in words), *(_heading(key, totals, work) for key in keys)]
     return Table(header, [*lines, total], text_columns=1 + len(words))
 
 
@@ -141,12 +148,12 @@ _HEADINGS = {
 }  # fmt: skip
 
 
-def _heading(key: str, totals: Totals) -> str:
+def _heading(key: str, totals: Totals, work: str) -> str:
     if key.endswith(("_macs", "_bytes")):
         name, how, unit = key.rsplit("_", 2)
         prefix, _ = _unit(key, totals)
         # a pass in two lines keeps its column narrow
-        return f"{name.replace('_', chr(10))}\n{how}\n[{prefix}{'MAC' if unit == 'macs' else 'B'}]"
+        return f"{name.replace('_', chr(10))}\n{how}\n[{prefix}{work if unit == 'macs' else 'B'}]"
     return _HEADINGS.get(key, key)
 
 
