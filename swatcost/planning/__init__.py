@@ -16,5 +16,6 @@ from swatcost.planning.sweep import sweep
 __all__ = [
     "Audit", "Comparison", "Conventions", "Difference", "Explanation", "Inference", "MemoryReport", "NetworkComparison",
     "RunComparison", "RunPlan", "Solution", "Summary", "audit", "compare", "compare_networks", "compare_runs",
-    "conventions", "difference", "explain", "inference", "memory_of", "plan_run", "solution", "solve", "summary", "sweep",
+    "conventions", "difference", "explain", "inference", "memory_of", "plan_run", "solution", "solve", "summary",
+    "sweep",
 ]  # fmt: skip
