@@ -1,11 +1,16 @@
 """What a sample is, and work per token instead, where a network's inputs are tokens."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import PassCosts
 from swatcost.estimate import Estimate
-from swatcost.planning.module_tree import ModuleTotals
+
+if TYPE_CHECKING:  # the room of plans takes long to import
+    from swatcost.planning.module_tree import ModuleTotals
 
 
 def sample_word(estimate: Estimate) -> str:
