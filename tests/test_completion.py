@@ -59,6 +59,7 @@ def offered(
         ("swatcost resnet50 --method rigl:delta_t=200,", ["plain,rigl:delta_t=200,t_end="]),
         ("swatcost list methods --method rigl:de", ["plain,rigl:delta_t="]),
         ("swatcost compare resnet50 --methods set,rigl:t", ["plain,set,rigl:t_end="]),
+        ("swatcost plan gpt2 --methods slope,spdf:w", ["plain,slope,spdf:weights="]),
         ("swatcost resnet50 --distribution e", ["plain,er", "plain,erk"]),
         ("swatcost compare resnet50 --convention ex", ["plain,exact"]),
         ("swatcost explain resnet50 --to-convention ri", ["plain,rigl", "plain,rigl-padded"]),

@@ -120,6 +120,14 @@ def test_images_are_compared_by_epochs(resnet50: Network) -> None:
     assert "epochs seen" in render(found)
 
 
+def test_a_simulated_machine_has_one_answer(gpt2: Network) -> None:
+    found = compare_runs(gpt2, methods=["swat:weights=0.9,acts=0.9"], tokens="1B", device="bit-tactical")
+    text = render(found)
+    assert "simulated" in text
+    assert "attainable" not in text.lower()
+    assert "ideal" not in text.lower()
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_tables_fit(width: int, found: RunComparison) -> None:
     assert max(map(len, render(found, width=width).splitlines())) <= width

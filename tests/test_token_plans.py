@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,10 +156,7 @@ def test_gpu_hours_of_llama_2_at_a_given_utilisation(llama: Network) -> None:
 
 
 def test_the_utilisation_that_llama_2s_hours_imply(llama: Network) -> None:
-    """184,320 hours of A100s for 2 T tokens (Touvron et al., 2023, Table 2): a sanity check, as nothing else is known.
-
-    Palm's and Llama's own runs are said to reach 40 to 50 %.
-    """
+    """184,320 hours of A100s for 2 T tokens (Touvron et al., 2023, Table 2): a sanity check."""
     implied = {
         name: plan_run(llama, tokens="2T", convention=name).training_flops.dense / (184_320 * 3600 * PEAK)
         for name in ("exact", "exact-causal", "6n")
@@ -166,6 +164,26 @@ def test_the_utilisation_that_llama_2s_hours_imply(llama: Network) -> None:
     assert {name: f"{each:.1%}" for name, each in implied.items()} == {
         "exact": "44.5%", "exact-causal": "41.4%", "6n": "39.1%",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "blocks", "keys", "hidden", "hours", "implied"),
+    [
+        (4096, 32, 4096, 11_008, 184_320, "44.5%"),
+        (5120, 40, 5120, 13_824, 368_640, "42.1%"),
+        (8192, 80, 1024, 28_672, 1_720_320, "46.0%"),  # grouped queries
+    ],
+)
+def test_the_documented_utilisation_of_llama_2_by_hand(
+    width: int, blocks: int, keys: int, hidden: int, hours: int, implied: str
+) -> None:
+    matrices = blocks * width * (2 * width + 2 * keys + 3 * hidden) + 32_000 * width
+    flops = 2e12 * (6 * matrices + 12 * blocks * width * 4096)  # attention in full
+    assert f"{flops / (hours * 3600 * PEAK):.1%}" == implied
+    page = (Path(__file__).parents[1] / "docs" / "planning.md").read_text(encoding="utf-8")
+    assert f"{hours:,} hours" in page
+    assert f"{flops:.3e} FLOP".replace("e+", "e") in page
+    assert implied.replace("%", " %") in page
 
 
 def test_gpt_3_as_its_paper_counts_it() -> None:

@@ -143,7 +143,7 @@ class Method:
 
         Raises SwatcostError for what `Parameter.read` refuses and for values that do not go together.
         """
-        return self.but(**read_parameters(self.family, (*self.parameters, *self._own_targets), text))
+        return self.but(**read_parameters(self.family, (*self.parameters, *self.askable_targets), text))
 
     def but(self, **values: Value) -> Method:
         """The method with these parameters, or target sparsities as its own, by the names of the settings.
@@ -156,7 +156,7 @@ class Method:
         >>> METHODS["spdf"].but(weights=0.75).targets["weights"]
         0.75
         """
-        named = {each.name: each for each in (*self.parameters, *self._own_targets)}
+        named = {each.name: each for each in (*self.parameters, *self.askable_targets)}
         for name in values:
             known(self.family, named, name)
         asked = {**self.values, **{name: named[name].checked(value) for name, value in values.items()}}
@@ -179,7 +179,7 @@ class Method:
         )
 
     @property
-    def _own_targets(self) -> tuple[Parameter, ...]:
+    def askable_targets(self) -> tuple[Parameter, ...]:
         """Target sparsities that it can be asked to have as its own: of the operands for which it has none."""
         return tuple(
             Parameter(name=name, default=0.0, least=0, most=_MOST_SPARSE, meaning="target sparsity", source="the user")

@@ -25,6 +25,6 @@ class MethodRegistry(Registry[Method]):
         *given, last = typed.split(",")
         if any("=" not in each for each in given):  # other methods' names follow
             return []
-        names = [each.name for each in self[family].parameters]
+        names = [each.name for each in (*self[family].parameters, *self[family].askable_targets)]
         left = [each for each in names if each not in {part.partition("=")[0] for part in given}]
         return [f"{begun.removesuffix(last)}{each}=" for each in left if each.startswith(last)]

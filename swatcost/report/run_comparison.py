@@ -113,8 +113,8 @@ def _notes(comparison: RunComparison) -> Iterator[str]:
         f"{_data(dense)} for the same quality."
     )
     yield Caveat(
-        "Attainable: with kernels known today; ideal: if step time fell as FLOPs do. At equal FLOPs and time, a "
-        "method's phases keep their shares of the run, and FLOPs and time grow with its length."
+        f"{_accounts_in_words(dense)} At equal FLOPs and time, a method's phases keep their shares of the run, and "
+        "FLOPs and time grow with its length."
     )
     if (gpus := dense.execution.tensor_parallel) > 1:
         yield Caveat(
@@ -123,14 +123,19 @@ def _notes(comparison: RunComparison) -> Iterator[str]:
     yield from (Caveat(f"{name}: peak memory is not modelled: {why}.") for name, why in _unknown_peaks(comparison))
     yield from left_out(comparison.refused)
     yield from method_notes({name: each.estimate for name, each in comparison.runs.items()})
-    yield from (f"{name}: {attainable_sentence(each.estimate)}" for name, each in others.items())
+    yield from (f"{name}: {said}" for name, each in others.items() if (said := attainable_sentence(each.estimate)))
     yield from (
         f"{name}: {each.estimate.plan.method.departures}"
         for name, each in others.items()
         if each.estimate.plan.method.departures
     )
-    said = set(unmeasured([dense.estimate.device]))
-    yield from (each for each in notes_of(dense) if each not in said)
+    yield from notes_of(dense)
+
+
+def _accounts_in_words(plan: RunPlan) -> str:
+    if plan.is_simulated:
+        return f"Simulated: from cycles on {plan.estimate.device.name}."
+    return "Attainable: with kernels known today; ideal: if step time fell as FLOPs do."
 
 
 def _unknown_peaks(comparison: RunComparison) -> Iterator[tuple[str, str]]:

@@ -67,7 +67,8 @@ def _of_tokens(plan: RunPlan, bound: str) -> Iterator[Figure]:
     if plan.utilisation is not None:
         yield Figure("MFU of the dense run", f"{'at most ' * bool(bound)}{percent(plan.utilisation)}", _of_step(plan))
     if plan.tokens_per_second is not None:
-        yield _figure(plan, "tokens per second", plan.tokens_per_second, token_count)
+        label = f"tokens per second{', at most' * bool(bound)}"
+        yield _figure(plan, label, plan.tokens_per_second, token_count)
 
 
 def _peak(plan: RunPlan) -> Figure:
