@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from swatcost_models import ZOO
+from swatcost_models import ZOO, mixtral
 
 import swatcost
 from swatcost.network.layer import Layer
 
 from .conftest import zoo_network
+from .test_memory import saved_bytes
 
 S = 128  # tokens
 
@@ -133,3 +134,21 @@ def test_experts_of_mixtral_cost_what_two_dense_mlps_do() -> None:
     routed = of_experts(of_mixtral)
     assert len(routed) == len(dense) == 32 * 3
     assert macs(routed, of_mixtral.batch_size) == tuple(2 * each for each in macs(dense, of_llama.batch_size))
+
+
+def test_a_small_mixtral_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes saved for backward, and a block's result beside that of all experts, weighted."""
+    for name, size in {"_WIDTH": 32, "_HEADS": 4, "_GROUPS": 2, "_HIDDEN": 48, "_BLOCKS": 2}.items():
+        monkeypatch.setattr(mixtral, name, size)
+    torch.manual_seed(0)
+    module = mixtral.mixtral_8x7b(50)
+    tokens = torch.randint(50, (3, 7))
+    network = swatcost.trace(module, input_shape=(7,), input_dtype="int64", loss="none")
+    assert swatcost.estimate(network, batch_size=3).memory.saved_activations.dense == saved_bytes(module, tokens)
+    block, x = module.blocks[0], torch.randn(3, 7, 32)
+    assert isinstance(block, mixtral.Block)
+    scores, chosen = block.router(x).topk(2)
+    weighted = torch.zeros(3, 7, 8).scatter(-1, chosen, scores.softmax(-1))
+    gate, up = (torch.einsum("bsi,eoi->bseo", x, each.weight) for each in (block.gate, block.up))
+    every = torch.einsum("bseo,eio->bsei", torch.nn.functional.silu(gate) * up, block.down.weight)
+    torch.testing.assert_close(block.feed_forward(x), (weighted[..., None] * every).sum(2))

@@ -33,6 +33,8 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
 @pytest.mark.parametrize("batch", [2, 32])
 def test_saved_activations_equal_autograd(zoo_name: str, batch: int) -> None:
     """As the CPU saves them: fake tensors choose kernels as real ones do, meta tensors have no fused attention."""
+    if zoo_name == "mixtral_8x7b":
+        pytest.skip("fake grouped products take bfloat16 only: test_language_zoo.py runs a small one")
     with FakeTensorMode():
         dtype = getattr(torch, ZOO[zoo_name].input_dtype or "float32")
         expected = saved_bytes(ZOO[zoo_name].build(), torch.empty(batch, *ZOO[zoo_name].input_shape, dtype=dtype))

@@ -1,7 +1,6 @@
 """What an attention kernel was told of the keys that each query reads, and tables whose rows are looked up."""
 
 from dataclasses import dataclass
-from functools import cache
 
 from swatcost.network.fields import Name, Natural, Positive
 
@@ -49,7 +48,6 @@ class Embedding:
     reads_input: bool
 
 
-@cache
 def pairs_of(
     sequences: int, heads: int, queries: int, keys: int, *, causal: bool, window: tuple[int, int] = (-1, -1)
 ) -> tuple[int, int, int]:
@@ -67,9 +65,19 @@ def pairs_of(
     ahead = 0 if causal else right
     limited = left >= 0 and ahead >= 0
     held = min(keys, left + 1 + ahead) if limited else keys
-    needed = sum(
-        max(0, min(keys, query + 1 + ahead if ahead >= 0 else keys) - (max(0, query - left) if left >= 0 else 0))
-        for query in range(queries)
-    )
+    until = _keys_before(queries, keys, 1 + ahead) if ahead >= 0 else queries * keys
+    needed = until - (_keys_before(queries, keys, -left) if left >= 0 else 0)
     times = sequences * heads
     return times * queries * keys, times * queries * held, times * needed
+
+
+def _keys_before(queries: int, keys: int, offset: int) -> int:
+    """Keys before position i + offset, over all queries i: the sum of min(keys, max(0, i + offset))."""
+
+    def triangle(size: int) -> int:
+        return size * (size + 1) // 2 if size > 0 else 0
+
+    def from_zero(start: int) -> int:  # the sum of max(0, i + start)
+        return triangle(queries - 1 + start) - triangle(start - 1)
+
+    return from_zero(offset) - from_zero(offset - keys)
