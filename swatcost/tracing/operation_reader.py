@@ -132,6 +132,7 @@ class OperationReader:
                 matrices,
                 numbers=numbers_of(value),
                 copies=self._origins.copies(value),
+                chosen_of=0 if (chosen := self._origins.chosen(value)) is None else chosen.matrices,
             )
         if type(value) in (tuple, list):
             parts = (Tensor, tuple, list)
