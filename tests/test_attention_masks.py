@@ -138,3 +138,19 @@ def test_numbers_in_constants_are_read_on_the_meta_device() -> None:
 class Item(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * x.sum().item()
+
+
+def test_a_mask_of_many_samples_is_computed_once_and_small() -> None:
+    """Kernels take a mask of numbers for each sample: 500 · 600² are more than are worth computing, 600² are not."""
+
+    class Wide(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            places = torch.arange(x.shape[1], device=x.device)
+            mask = (places <= places[:, None]).expand(len(x), 1, -1, -1)
+            heads = x[:, None].expand(-1, 2, -1, -1)
+            return F.scaled_dot_product_attention(heads, heads, heads, attn_mask=mask)
+
+    network = swatcost.trace(Wide(), torch.zeros(500, 600, 4, device="meta"), under_amp=False)
+    scores = network.layers[0].attention
+    assert scores is not None
+    assert (scores.causal, scores.needed) == (True, 500 * 2 * 600 * 601 // 2)

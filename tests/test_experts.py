@@ -65,6 +65,15 @@ class InHalfPrecision(Experts):
         return torch._grouped_mm(hidden, self.down.bfloat16().transpose(-2, -1), offs=ends).float()
 
 
+class Gathered(Experts):
+    """Each row is given a copy of its expert's matrix, as by transformers' `batched_mm`."""
+
+    def run_experts(self, rows: Tensor, chosen: Tensor) -> Tensor:
+        places = chosen.flatten()
+        hidden = torch.bmm(self.up[places], rows.repeat_interleave(ACTIVE, 0)[..., None]).squeeze(-1)
+        return torch.bmm(hidden.relu()[:, None], self.down[places].transpose(1, 2)).squeeze(1)
+
+
 def traced(kind: type[Experts], device: str) -> swatcost.Network:
     with torch.device(device):
         return swatcost.trace(kind(), torch.zeros(BATCH, POSITIONS, WIDTH, device=device))
@@ -75,7 +84,7 @@ def experts_of(network: swatcost.Network) -> list[Layer]:
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("kind", [Grouped, InHalfPrecision])
+@pytest.mark.parametrize("kind", [Grouped, InHalfPrecision, Gathered])
 def test_every_row_meets_one_expert(kind: type[Experts], device: str) -> None:
     network = traced(kind, device)
     up, down = experts_of(network)

@@ -46,6 +46,7 @@ OF_COMMANDS = {
     "compare": ["--methods set,rigl", "--conventions exact", "--relative"],
     "explain": ["--from-convention rigl", "--to-convention rigl"],
     "conventions": [],
+    "inference": ["--prompt 512", "--generate 7", "--dtype fp16"],
     "memory": [
         "--optimizer adam", "--precision bf16", "--loss none", "--offload", "--hold-outputs",
         "--fit 1GB", "--link 1GB", *EXECUTION,

@@ -46,6 +46,7 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.planning.printed_number.PrintedNumber", "swatcost.planning.printed_number.Quantity",
         "swatcost.planning.conventions.Count", "swatcost.planning.conventions.Turn",
         "swatcost.planning.difference.LayerChange", "swatcost.planning.explanation.Step",
+        "swatcost.planning.inference_work.Phase", "swatcost.planning.kv_cache.KeyValueCache",
         "swatcost.planning.module_tree.ModuleTotals", "swatcost.planning.module_tree.Totals",
         "swatcost.planning.recipes.Recipe", "swatcost.planning.whole_run.Moment", "swatcost.planning.goals.Goals",
         "swatcost.planning.goals.OperatingPoint", "swatcost.planning.search.Answer",

@@ -15,6 +15,7 @@ from swatcost.planning.audit import AUDITING
 from swatcost.planning.comparison import COMPARING, COMPARING_NETWORKS
 from swatcost.planning.conventions import COUNTING
 from swatcost.planning.explanation import EXPLAINING
+from swatcost.planning.inference import INFERRING
 from swatcost.planning.memory import MEASURING
 from swatcost.planning.run_plan import PLANNING
 from swatcost.planning.solution import SOLVING
@@ -28,8 +29,9 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 SCOPES = {
     "sweep": SWEEPING, "solve": SOLVING, "compare": COMPARING, "compare, several models": COMPARING_NETWORKS,
-    "explain": EXPLAINING, "audit": AUDITING, "conventions": COUNTING, "memory": MEASURING, "plan": PLANNING,
-    "simulate": SIMULATING,
+    "explain": EXPLAINING, "audit": AUDITING, "conventions": COUNTING, "memory": MEASURING,
+    "inference": INFERRING,
+    "plan": PLANNING, "simulate": SIMULATING,
     "study": STUDYING,
     "export": EXPORTING,
     "run": RUNNING, "validate": VALIDATING_OR_TIMING, "validate --time": TIMING,

@@ -6,12 +6,12 @@ import click
 
 from swatcost.cli.options import network_options, reporting, setting_options, shown
 from swatcost.cli.progress import waiting
-from swatcost.cli.unused import say_recomputed, say_unused
+from swatcost.cli.typed import no_difference
+from swatcost.cli.unused import say_unused
 from swatcost.estimate import Estimate
 from swatcost.network import Network
 from swatcost.planning.inference import INFERRING, Inference, inference
 from swatcost.planning.inference_work import DTYPES
-from swatcost.unused import steps_under
 
 
 def _said(found: Estimate) -> str | None:
@@ -37,6 +37,6 @@ def command(network: Network, **asked: Any) -> Inference:
     """
     with waiting("estimating"):
         found = inference(network, **asked)
-    say_recomputed(network)
-    say_unused([found.estimate], {"steps": steps_under(), "device": _said})
+    no_difference("checkpoint", "inference recomputes nothing")
+    say_unused([found.estimate], {"device": _said})
     return found

@@ -32,6 +32,7 @@ INFERRING = Scope(
         "precision": "inference has a dtype instead: give --dtype (dtype=)",
         "convention": "inference counts what is executed, leave it out",
         "default_act_sparsity": _TRAINS,
+        "steps": "inference runs the weights that a run ends with, leave it out",
     },
     defaults={"method": "dense", "batch_size": 1, "convention": "exact", "device": "h100"},
     help={"batch_size": "Sequences that are generated together."},

@@ -5,7 +5,7 @@ the meta device, which holds no values, the operations are run on the CPU once s
 """
 
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import torch
@@ -31,8 +31,8 @@ class _Made:
     stride: tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Shown:
+@dataclass(frozen=True)
+class Shown:
     """How a tensor shows the storage that an operation made."""
 
     made: _Made
@@ -75,16 +75,35 @@ class Constants:
 
     def value(self, tensor: Tensor) -> Tensor | None:
         """The tensor with its values, on the CPU; None if it is no constant, or too large to be computed."""
-        made = self._made.get(self._number(tensor))
-        if made is None:
+        return self.computed(self._shown(tensor)) if self.knows(tensor) else None
+
+    def _number_in(self, value: Any) -> float | None:
+        """A number, or the one in a constant without dimensions."""
+        found = self.computed(value) if isinstance(value, Shown) and not value.shape else value
+        return float(found) if isinstance(found, Tensor | int | float) else None
+
+    def mask(self, tensor: Tensor) -> Shown | None:
+        """What shows an attention mask, None if it is no constant: the truth values that numbers were made of, if any.
+
+        Kernels take 0 where a mask is true and −∞ where it is not; each call makes them anew of the same mask.
+        """
+        if not self.knows(tensor):
             return None
-        if not tensor.is_meta:
-            return tensor.detach()
+        shown: Shown = self._shown(tensor)
+        if name_of(shown.made.func) == "where" and len(shown.made.args) == 3:
+            truth, *numbers = shown.made.args
+            of_kernel = [self._number_in(each) for each in numbers] == [0, -inf]
+            if of_kernel and isinstance(truth, Shown) and truth.shape == shown.shape:
+                return truth
+        return shown
+
+    def computed(self, shown: Shown) -> Tensor | None:
+        """The values that are shown, on the CPU; None if they are too many."""
         try:
             with _disable_current_modes(), torch.no_grad():
-                found: Tensor = _computed(self._shown(tensor), {})
+                found: Tensor = _computed(shown, {})
                 return found
-        except (_TooLargeError, RuntimeError, RecursionError):
+        except Exception:  # what is too large, or does not run on the CPU, stays unknown
             return None
 
     def _number(self, tensor: Tensor) -> int:
@@ -94,7 +113,7 @@ class Constants:
     def _shown(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             made, offset = self._made[self._number(value)], int(value.storage_offset())
-            return _Shown(made, tuple(value.shape), value.stride(), offset)
+            return Shown(made, tuple(value.shape), value.stride(), offset)
         if isinstance(value, dict):
             return {key: self._shown(each) for key, each in value.items()}
         return type(value)(map(self._shown, value)) if type(value) in (list, tuple) else value
@@ -102,7 +121,7 @@ class Constants:
 
 def _computed(value: Any, found: dict[_Made, Tensor]) -> Any:
     """A value with tensors of the CPU in place of what made them; `found` holds those that were computed before."""
-    if isinstance(value, _Shown):
+    if isinstance(value, Shown):
         whole = found.get(value.made)
         if whole is None:
             whole = found[value.made] = _run(value.made, found)

@@ -19,7 +19,8 @@ class Operand(NamedTuple):
     `place` is its position among all tensors of the call, arguments first. `is_weight` says that it is a parameter or
     computed from parameters alone; `matrices` is the number of distinct matrices in a batch of matrices. `numbers` says
     what its elements are: "packed" ones hold several numbers each. `stored` is how many numbers a sparse tensor stores,
-    `copies` how often the network repeated each number of it, as for query heads that share keys.
+    `copies` how often the network repeated each number of it, as for query heads that share keys. `chosen_of` is the
+    number of a parameter's matrices of which it holds one for each row, 0 for any other tensor.
     """
 
     place: int
@@ -30,6 +31,7 @@ class Operand(NamedTuple):
     numbers: Literal["real", "complex", "packed"] = "real"
     stored: int | None = None
     copies: int = 1
+    chosen_of: int = 0
 
     @property
     def elements(self) -> int:

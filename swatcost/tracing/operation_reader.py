@@ -1,6 +1,6 @@
 """Reads the operations of a step: the layers that each executed."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from swatcost.common.errors import SwatcostError
 from swatcost.network.formulas import formula_of
 from swatcost.network.layer import PRODUCT_KINDS, Layer
 from swatcost.tracing.attention_masks import mask_of
-from swatcost.tracing.constants import Constants
+from swatcost.tracing.constants import Constants, Shown
 from swatcost.tracing.operands import Call, Mask, Operand, Reading
 from swatcost.tracing.operations import (
     MOVES,
@@ -53,7 +53,7 @@ class OperationReader:
         self._weights = weights
         self._constants = constants
         self._operations: dict[Any, Operation] = {}
-        self._masks: dict[Hashable, Mask | None] = {}
+        self._masks: dict[Shown, Mask | None] = {}
 
     def operation(self, func: Any) -> Operation:
         """How an operation is recorded, looked up once."""
@@ -108,13 +108,13 @@ class OperationReader:
 
     def _mask(self, tensor: Tensor) -> Mask | None:
         """The pairs that an attention mask leaves, if it is a constant."""
-        if not self._constants.knows(tensor):
+        shown = self._constants.mask(tensor)
+        if shown is None:
             return None
-        key = self._origins.value(tensor)
-        if key not in self._masks:
-            value = self._constants.value(tensor)
-            self._masks[key] = None if value is None else mask_of(value)
-        return self._masks[key]
+        if shown not in self._masks:
+            value = self._constants.computed(shown)
+            self._masks[shown] = None if value is None else mask_of(value)
+        return self._masks[shown]
 
     def _described(self, value: Any, tensors: list[Tensor], is_weight: Callable[[Tensor], bool]) -> Any:
         """Arguments or results with operands in place of tensors; the tensors are appended to `tensors`."""
@@ -132,6 +132,7 @@ class OperationReader:
                 matrices,
                 numbers=numbers_of(value),
                 copies=self._origins.copies(value),
+                chosen_of=0 if (chosen := self._origins.chosen(value)) is None else chosen.matrices,
             )
         if type(value) in (tuple, list):
             parts = (Tensor, tuple, list)

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -21,6 +21,13 @@ _SIZED = ("arange", "empty", "full", "new_", "ones", "rand", "zeros")
 _COPYING = ("cat", "repeat", "repeat_interleave", "stack")
 
 
+class Chosen(NamedTuple):
+    """The parameters behind a batch of matrices, and the number of matrices in it."""
+
+    names: Names
+    matrices: int
+
+
 class Origins:
     """The names of the parameters and buffers behind each tensor, and whether it grows with the batch.
 
@@ -37,6 +44,7 @@ class Origins:
         self._names |= {storages.number(each): None for each in inputs}
         self._expanded: set[Hashable] = set()  # what grows although no input is behind it
         self._copies: dict[Hashable, int] = {}
+        self._chosen: dict[Hashable, Chosen] = {}
         self._values: dict[Hashable, Hashable] = {}
         self._known_values: dict[Hashable, int] = {}
 
@@ -63,6 +71,10 @@ class Origins:
         """How often a tensor holds each of its numbers, as keys that were expanded to several heads and copied."""
         return self._copies.get(self.place(tensor), 1)
 
+    def chosen(self, tensor: Tensor) -> Chosen | None:
+        """The matrices of which it holds one for each row, as where each token is given the matrix of its expert."""
+        return self._chosen.get(self.place(tensor)) if tensor.dim() == 3 else None
+
     def view(self, operation: str, args: Sequence[Any]) -> None:
         """Records a view. In a batch of one sample only the call itself shows that something is expanded to it."""
         if self._batch_size == 1 and operation == "expand" and len(args[1]) > 1 and 1 in args[1]:
@@ -85,6 +97,11 @@ class Origins:
         if operation == "clone" and 0 in (strides := operands[0].stride()):
             shape = zip(operands[0].shape, strides, strict=True)
             self._copies |= dict.fromkeys(places, prod(size for size, stride in shape if not stride))
+        if operation == "index" and operands[0].dim() == 3 and len(args[1]) == 1 and self.names(operands[0]):
+            chosen = Chosen(self.names(operands[0]), len(operands[0]))
+            self._chosen |= dict.fromkeys(places, chosen)
+        elif operation == "_to_copy" and (before := self.chosen(operands[0])):
+            self._chosen |= dict.fromkeys(places, before)
         behind = [self._names.get(self.place(each), frozenset()) for each in operands]
         grown = None not in behind and (self.grow(operands) or self._reaches_batch(operation, operands, made))
         if None in behind or has_sparse(args) or (grown and any(not each.is_norm for each in layers)):

@@ -132,6 +132,10 @@ def matmul(left: Operand, right: Operand, added: Operand | None, frame: Frame) -
     """A product of vectors, matrices or batches of them; a linear layer if either operand is a weight."""
     if "packed" in (left.numbers, right.numbers):
         raise NotReadError
+    if right.chosen_of:
+        return _by_chosen(left, right)
+    if left.chosen_of:
+        return _by_chosen(right.transposed, left.transposed)
     left = row(left) if len(left.shape) == 1 else left
     right = column(right) if len(right.shape) == 1 else right
     if right.is_weight or (is_torchs(nn.Linear, frame) and frame.module.in_features == right.shape[-2]):
@@ -139,6 +143,13 @@ def matmul(left: Operand, right: Operand, added: Operand | None, frame: Frame) -
     if left.is_weight:
         return _linear(right.transposed, left.transposed, added, frame)
     return product(left, right)
+
+
+def _by_chosen(input: Operand, weight: Operand) -> Reading:
+    """Rows, each of which was given the matrix of its expert: the experts' products, however they are executed."""
+    *rows, features = input.shape
+    rows = rows[:1] if rows[1:] == [1] else rows
+    return routed(input.reshaped(*rows, features), weight.reshaped(weight.chosen_of, *weight.shape[1:]))
 
 
 def row(vector: Operand) -> Operand:

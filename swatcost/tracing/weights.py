@@ -34,7 +34,7 @@ class Weights:
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether the tensor is a parameter, a part of one, or computed from parameters only."""
-        return bool(self._of(tensor))
+        return self._origins.chosen(tensor) is None and bool(self._of(tensor))
 
     def of_layer(self, operands: Sequence[Tensor], frame: Frame) -> Callable[[Tensor], bool]:
         """Which operands are weights of a layer that runs on constants alone: none if it rather computes a weight.
@@ -75,6 +75,8 @@ class Weights:
         however often it is called; elsewhere each computed tensor is a weight of its own.
         """
         distinct = prod(size for size, stride in zip(weight.shape, weight.stride(), strict=True) if stride)
+        if (chosen := self._origins.chosen(weight)) is not None:
+            distinct = chosen.matrices * prod(weight.shape[1:])
         alone = distinct // weight.shape[0] if weight.dim() == 3 and self.distinct_matrices(weight) == 1 else distinct
         names = [each for each in self._of(weight) if self._parameters[each].numel() in (distinct, alone)]
         if len(names) > 1:  # a mask or scores of the same size may be parameters, too
@@ -99,4 +101,6 @@ class Weights:
         return tuple(dict.fromkeys(name for name in map(without_wrappers, names) if name in self._known))
 
     def _of(self, tensor: Tensor) -> frozenset[str]:
-        return frozenset(name for name in self._origins.names(tensor) if name in self._parameters)
+        chosen = self._origins.chosen(tensor)
+        names = self._origins.names(tensor) if chosen is None else chosen.names
+        return frozenset(name for name in names if name in self._parameters)
