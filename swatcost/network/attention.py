@@ -64,9 +64,15 @@ def pairs_of(
     ahead = 0 if causal else right
     limited = left >= 0 and ahead >= 0
     held = min(keys, left + 1 + ahead) if limited else keys
-    needed = sum(
-        max(0, min(keys, query + 1 + ahead if ahead >= 0 else keys) - (max(0, query - left) if left >= 0 else 0))
-        for query in range(queries)
-    )
+    if left >= 0:
+        needed = sum(
+            max(0, min(keys, query + 1 + ahead if ahead >= 0 else keys) - max(0, query - left))
+            for query in range(queries)
+        )
+    elif ahead >= 0:  # Σ min(keys, query + 1 + ahead), which rises by one until it is all keys
+        rising = min(queries, max(0, keys - 1 - ahead))
+        needed = rising * (1 + ahead) + rising * (rising - 1) // 2 + (queries - rising) * keys
+    else:
+        needed = queries * keys
     times = sequences * heads
     return times * queries * keys, times * queries * held, times * needed
