@@ -129,7 +129,7 @@ DAMAGED = {
     "functions that double": (edited(_calling(1, 1)), "more than 200,000 nodes"),
     "an own shape": (
         model([node("Reshape", "x s", "r"), node("Relu", "r")], [ints("s", 2**40, 2**40)]).SerializeToString(),
-        "cannot have the shape"),
+        "Dimension product overflow"),
     "a huge range": (
         model([node("Range", "a b c", "r"), node("Gather", "x r")], BOUNDS).SerializeToString(), "cannot have the"),
 }  # fmt: skip
@@ -196,7 +196,7 @@ SOURCES = [
     model(
         [
             node("Conv", "x k b", "c", pads=[1, 1], strides=[1]), node("BatchNormalization", "c g g g g", "n"),
-            node("Reshape", "n s", "r"), node("Gemm", "r m", "h", transB=1), node("Split", "h p", "i j"),
+            node("Reshape", "n s", "r"), node("Gemm", "r m", "h", transB=1), node("Split", "h p", "i j", axis=1),
             node("Einsum", "i j", "e", equation="bi,bi->b"), node("Relu", "e"),
         ],
         [*weights(k=(5, 4, 3), b=(5,), g=(5,), m=(8, 30)), ints("s", -1, 30), ints("p", 4, 4)], x=("n", 4, 6),

@@ -106,7 +106,9 @@ def _assumed(walk: Walk, layers: Layers, inputs: Inputs) -> Iterator[str]:
         "Read from an ONNX file, which does not say what trains: all floating-point initializers are assumed to, but "
         f"not single numbers and running statistics{f'; no layer holds {named}' * bool(others)}. {inputs.assumed}"
     )
-    unknown = f" What {', '.join(layers.unknown_saves)} save is left out." * bool(layers.unknown_saves)
+    unknown = f" What these operations save is left out: {', '.join(layers.unknown_saves)}." * bool(
+        layers.unknown_saves
+    )
     yield (
         "Saved activations are those of autograd executing the file's nodes one by one, without a loss; the peak of a "
         f"step is unknown.{unknown} Times leave out what only moves tensors: they are too low where the device's "
