@@ -21,6 +21,9 @@ MOST_NODES = 200_000
 MOST_KNOWN = 1024
 """Elements of the largest tensor whose values are kept: shapes, axes, indices."""
 
+REASONS = (ValueError, ArithmeticError, LookupError)
+"""What following a graph raises for numbers and names that ONNX's own checks let pass."""
+
 _MOST_DIMS = 32
 _LONGEST = 300  # characters of a message from the library
 
