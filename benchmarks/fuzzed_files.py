@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -216,6 +217,12 @@ def _make_images(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / "images" / label / f"{number}.png")
 
 
+def _make_onnx(folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older exporter, which is faster, says that there is a newer one
+        torch.onnx.export(small(), (torch.zeros(2, 1, 4, 4),), str(folder / "net.onnx"), dynamo=False)
+
+
 def _resource(room: str, name: str, file: str) -> Callable[[Path], object]:
     return _text(file, lambda: (files(room) / name).read_text(encoding="utf-8"))
 
@@ -260,5 +267,6 @@ KINDS = (
     Kind("study record", "study.jsonl", _make_study, _ask_study, fixed_keys=True, weight=0.3),
     Kind("arrays", "d.npz", lambda folder: numpy.savez(folder / "d.npz", **_ARRAYS), _ask_samples("d.npz"),
          sealed=True),
+    Kind("onnx", "net.onnx", _make_onnx, lambda folder: main([str(folder / "net.onnx"), "--format", "json"])),
     Kind("images", "images/a/0.png", _make_images, _ask_samples("images")),
 )  # fmt: skip

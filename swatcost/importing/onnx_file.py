@@ -21,6 +21,9 @@ MOST_NODES = 200_000
 MOST_KNOWN = 1024
 """Elements of the largest tensor whose values are kept: shapes, axes, indices."""
 
+REASONS = (ValueError, ArithmeticError, LookupError)
+"""What following a graph raises for numbers and names that ONNX's own checks let pass."""
+
 _MOST_DIMS = 32
 _LONGEST = 300  # characters of a message from the library
 
@@ -207,11 +210,15 @@ def _refuse_external(graph: onnx.GraphProto) -> None:
 
 def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with local functions inlined. Raises an exception of the library's if it is not valid."""
-    from onnx import checker, inliner
+    from onnx import checker, defs, inliner
 
     for function in model.functions:
         for node in function.node:
             if any(attribute.t.external_data for attribute in node.attribute):
                 raise ValueError(f"the function {function.name!r} has a tensor in another file, which is not read")
+    newest = defs.onnx_opset_version()
+    for each in model.opset_import:
+        if each.domain in ("", "ai.onnx") and each.version > newest:
+            raise ValueError(f"it has opset {each.version}, and the installed onnx knows {newest}: install a newer one")
     checker.check_model(model)
     return inliner.inline_local_functions(model) if model.functions else model

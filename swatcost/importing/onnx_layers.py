@@ -9,11 +9,11 @@ from typing import Any
 
 from swatcost.common.printing import printable
 from swatcost.importing import onnx_convolutions, onnx_normalisations, onnx_products
-from swatcost.importing.onnx_file import subgraphs
+from swatcost.importing.onnx_file import REASONS, subgraphs
 from swatcost.importing.onnx_inputs import Inputs
 from swatcost.importing.onnx_names import layer_name
 from swatcost.importing.onnx_readings import READERS, Call, NotReadError, Reading
-from swatcost.importing.onnx_saved import saved_of, statistics
+from swatcost.importing.onnx_saved import saved_of
 from swatcost.importing.onnx_walk import VIEWS, Step, Walk
 from swatcost.importing.values import Value
 from swatcost.network import Layer, SavedTensor, Storage, Uncounted
@@ -66,7 +66,7 @@ class Layers:
         for step in self._walk.steps:
             try:
                 self._read(step)
-            except ValueError as error:
+            except REASONS as error:
                 node = step.node
                 raise ValueError(f"node {node.name or node.output[0]} ({node.op_type}): {error}") from None
 
@@ -161,13 +161,9 @@ class Layers:
                 self._save(right, operation, layer.name)
         elif layer.input_needs_grad or layer.weight_trains:
             self._save(reading.input, operation, layer.name)
-            shape, scale = layer.input_shape, layer.weight_shape
-            groups = step.inputs[0].known_shape[1] if step.inputs[0] is not None and len(shape) > 1 else 1
-            groups = Call(step.node, step.inputs, step.outputs, self._near).attribute("num_groups", groups)
-            rows = shape[: len(shape) - max(1, len(scale))]
-            size = statistics(layer.kind, shape, rows, groups) * layer.element_bytes
+            size = layer.element_bytes
             self._save_new(
-                size, operation, layer.name, scales=layer.kind != "batch_norm", float_bytes=layer.element_bytes
+                reading.statistics * size, operation, layer.name, scales=layer.kind != "batch_norm", float_bytes=size
             )
 
     def _other(self, step: Step) -> None:

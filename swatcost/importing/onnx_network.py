@@ -12,7 +12,7 @@ from pathlib import Path
 
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.printing import printable
-from swatcost.importing.onnx_file import OnnxFile, open_onnx
+from swatcost.importing.onnx_file import REASONS, OnnxFile, open_onnx
 from swatcost.importing.onnx_inputs import Inputs, inputs_of
 from swatcost.importing.onnx_layers import Layers
 from swatcost.importing.onnx_walk import Walk
@@ -34,11 +34,11 @@ def read_onnx(path: str | Path, input_shape: Sequence[int] | None = None) -> Net
         inputs = inputs_of(file, input_shape)
         try:
             return _network(file, inputs)
-        except ValueError:
+        except REASONS:
             if inputs.batch_size == 1 or inputs.symbols == {}:
                 raise
             return _network(file, inputs_of(file, input_shape, batch_size=1))  # a graph that is made for one sample
-    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+    except (*REASONS, RecursionError, MemoryError) as error:
         raise SwatcostError(f"cannot follow {path}: {printable(first_line(error))[:400]}") from None
 
 
@@ -106,7 +106,9 @@ def _assumed(walk: Walk, layers: Layers, inputs: Inputs) -> Iterator[str]:
         "Read from an ONNX file, which does not say what trains: all floating-point initializers are assumed to, but "
         f"not single numbers and running statistics{f'; no layer holds {named}' * bool(others)}. {inputs.assumed}"
     )
-    unknown = f" What {', '.join(layers.unknown_saves)} save is left out." * bool(layers.unknown_saves)
+    unknown = f" What these operations save is left out: {', '.join(layers.unknown_saves)}." * bool(
+        layers.unknown_saves
+    )
     yield (
         "Saved activations are those of autograd executing the file's nodes one by one, without a loss; the peak of a "
         f"step is unknown.{unknown} Times leave out what only moves tensors: they are too low where the device's "

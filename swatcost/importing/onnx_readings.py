@@ -65,7 +65,8 @@ class Reading:
 
     `weight` is the right operand of a product and the scale of a normalisation. `others` are the remaining parameters.
     The shapes of input and weight are the layer's, which may differ from those of the tensors that hold them.
-    `stand_ins` are ones and zeros that an exporter gives to a node in place of parameters.
+    `stand_ins` are ones and zeros that an exporter gives to a node in place of parameters. `statistics` are the numbers
+    that a normalisation keeps for the backward pass: of each part that it normalises, a mean and a deviation.
     """
 
     kind: LayerKind
@@ -80,6 +81,7 @@ class Reading:
     custom_macs: tuple[int, int] = (0, 0)
     attention: Attention | None = None
     stand_ins: tuple[Value, ...] = ()
+    statistics: int = 0
 
     @property
     def is_empty(self) -> bool:

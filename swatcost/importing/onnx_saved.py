@@ -71,14 +71,3 @@ def _operands(step: Step) -> Iterator[Value]:
         yield left
     if left.needs_grad or left.weights or step.node.op_type == "Div":
         yield right
-
-
-def statistics(kind: str, shape: tuple[int, ...], output: tuple[int, ...], groups: int) -> int:
-    """The numbers that a normalisation keeps beside its input: a mean and a deviation for each that it computes."""
-    return {
-        "batch_norm": 2 * shape[1] if len(shape) > 1 else 0,
-        "instance_norm": 2 * prod(shape[:2]),
-        "group_norm": 2 * shape[0] * groups,
-        "layer_norm": 2 * prod(output),
-        "rms_norm": prod(output),
-    }[kind]

@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from swatcost.common.errors import first_line
-from swatcost.importing.onnx_file import MOST_NODES, Initializer, OnnxFile, initializer_of, subgraphs
+from swatcost.importing.onnx_file import MOST_NODES, REASONS, Initializer, OnnxFile, initializer_of, subgraphs
 from swatcost.importing.onnx_readings import READERS, Neighbours
 from swatcost.importing.onnx_shapes import Shapes, attribute
 from swatcost.importing.values import Value
@@ -123,7 +123,7 @@ class Walk:
                 raise ValueError(f"it has more than {MOST_NODES:,} nodes")
             try:
                 self._run(node, declared)
-            except ValueError as error:
+            except REASONS as error:
                 if node.op_type == "If" and str(error).startswith("node "):
                     raise
                 raise ValueError(f"node {node.name or node.output[0]} ({node.op_type}): {first_line(error)}") from None
