@@ -58,6 +58,19 @@ def small(transformers: Any, name: str) -> tuple[nn.Module, Any]:
         "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM", wide),
         "opt": ("OPTConfig", "OPTForCausalLM", opt),
         "mixtral": ("MixtralConfig", "MixtralForCausalLM", {**wide, "num_key_value_heads": 1}),
+        "qwen2_moe": (
+            "Qwen2MoeConfig",
+            "Qwen2MoeForCausalLM",
+            {
+                **wide,
+                "num_key_value_heads": 1,
+                "moe_intermediate_size": 16,
+                "num_experts": 4,
+                "num_experts_per_tok": 2,
+                "shared_expert_intermediate_size": 16,
+            },
+        ),
+        "modernbert": ("ModernBertConfig", "ModernBertForMaskedLM", {**wide, "pad_token_id": 0}),
         "t5": ("T5Config", "T5ForConditionalGeneration", t5),
     }[name]
     tokens = torch.zeros(1, 8, dtype=torch.int64)
@@ -75,6 +88,8 @@ def small(transformers: Any, name: str) -> tuple[nn.Module, Any]:
         ("gpt_neox", {"attention": 2, "feed-forward": 2}),
         ("opt", {"attention": 4, "feed-forward": 2}),
         ("mixtral", {"attention": 4, "experts": 2, "router": 1}),
+        ("qwen2_moe", {"attention": 4, "experts": 2, "router": 2, "feed-forward": 3}),  # shared, with a gate of its own
+        ("modernbert", {"attention": 2, "feed-forward": 2}),
         ("t5", {"attention": 4 + 8, "feed-forward": 2 + 2}),  # a decoder's block attends twice
     ],
 )
