@@ -58,6 +58,19 @@ def small(transformers: Any, name: str) -> tuple[nn.Module, Any]:
         "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM", wide),
         "opt": ("OPTConfig", "OPTForCausalLM", opt),
         "mixtral": ("MixtralConfig", "MixtralForCausalLM", {**wide, "num_key_value_heads": 1}),
+        "qwen2_moe": (
+            "Qwen2MoeConfig",
+            "Qwen2MoeForCausalLM",
+            {
+                **wide,
+                "num_key_value_heads": 1,
+                "moe_intermediate_size": 16,
+                "num_experts": 4,
+                "num_experts_per_tok": 2,
+                "shared_expert_intermediate_size": 16,
+            },
+        ),
+        "modernbert": ("ModernBertConfig", "ModernBertForMaskedLM", {**wide, "pad_token_id": 0}),
         "t5": ("T5Config", "T5ForConditionalGeneration", t5),
     }[name]
     tokens = torch.zeros(1, 8, dtype=torch.int64)
@@ -75,6 +88,8 @@ def small(transformers: Any, name: str) -> tuple[nn.Module, Any]:
         ("gpt_neox", {"attention": 2, "feed-forward": 2}),
         ("opt", {"attention": 4, "feed-forward": 2}),
         ("mixtral", {"attention": 4, "experts": 2, "router": 1}),
+        ("qwen2_moe", {"attention": 4, "experts": 2, "router": 2, "feed-forward": 3}),  # shared, with a gate of its own
+        ("modernbert", {"attention": 2, "feed-forward": 2}),
         ("t5", {"attention": 4 + 8, "feed-forward": 2 + 2}),  # a decoder's block attends twice
     ],
 )
@@ -320,3 +335,16 @@ def test_methods_of_feed_forward_layers_find_those_of_the_zoo() -> None:
     found = swatcost.estimate(LLAMA, method="fst")
     sparse = {each.layer.name.rpartition(".")[2] for each in found.layers if each.sparsity.weight}
     assert sparse == {"gate", "up", "down"}
+
+
+def test_json_and_csv_say_of_which_kind_a_layer_is() -> None:
+    found = swatcost.estimate(GPT2, distribution="kinds", source="attention=0.5,blocks.0.*=0.9")
+    assert {each["name"]: each["matrix_kind"] for each in found.to_dict()["layers"]}["blocks.0.qkv"] == "attention"
+    assert set(found.to_frame()["matrix_kind"]) == {"attention", "feed-forward", "head", ""}  # of products
+
+
+def test_notes_say_how_sparse_each_kind_is() -> None:
+    """Of 12 blocks one is 90 % sparse: 0.9 / 12 + 0.5 · 11 / 12 in attention, and 0.9 / 12 in the MLPs."""
+    found = swatcost.estimate(GPT2, distribution="kinds", source="attention=0.5,blocks.0.*=0.9")
+    (note,) = (each for each in found.notes if "by kind" in each)
+    assert "attention 53.33 % of 28.312 M, feed-forward 7.50 % of 56.623 M, head 0.00 % of 38.597 M" in note

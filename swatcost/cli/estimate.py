@@ -27,6 +27,7 @@ EPILOG = """\b
 Examples:
   swatcost resnet50 --weights 0.8 --acts 0.8 --period 1000
   swatcost resnet50 --weights 0.9 --acts 0.9 --convention exact --layers
+  swatcost llama2_7b --distribution kinds --from attention=0.5,feed-forward=0.75 --per token
   swatcost cifar_vgg16 --weights 0.9 --acts 0.9 --period 1 --batch-size 128 --output vgg.json
   swatcost trace resnet50 --output mine.json; swatcost mine.json --weights 0.8
   swatcost my_network.py:build --input-shape 3,64,64 --weights 0.8

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -71,10 +72,10 @@ def kind_by_name(layer: Layer) -> str | None:
     Two names need more than their parts. A `gate` with fewer outputs than inputs is a router: that of a gated MLP
     widens. In BERT the second feed-forward layer is `output.dense`, as is, below `attention`, attention's projection.
     """
-    parts = layer.name.lower().split(".")
     if layer.kind not in ("linear", "conv"):
         return None
-    found = next(_named(parts), None)
+    parts = layer.name.lower().split(".")
+    found = _kind_of_parts(parts)
     if layer.kind == "conv":
         return found if found == "embeddings" else None
     if parts[-1] == "gate" and found == "feed-forward" and layer.weight_shape[0] < layer.weight_shape[1]:
@@ -82,19 +83,21 @@ def kind_by_name(layer: Layer) -> str | None:
     return found or ("feed-forward" if parts[-2:] == ["output", "dense"] else None)
 
 
-def _named(parts: Sequence[str]) -> Iterator[str]:
-    """The kinds that the parts of a name stand for, the one that decides first."""
-    for kind in _EVERY:
-        if kind.anywhere and any(_matches(part, kind.modules) for part in parts):
-            yield kind.name
-    for part in reversed(parts):
-        for kind in _EVERY:
-            if _matches(part, kind.modules) or (part is parts[-1] and _matches(part, kind.layers)):
-                yield kind.name
+def _kind_of_parts(parts: Sequence[str]) -> str | None:
+    """The kind that the parts of a name stand for."""
+    kinds = [_kind_of_part(part, last=False) for part in parts[:-1]] + [_kind_of_part(parts[-1], last=True)]
+    named = [each for each in reversed(kinds) if each is not None]
+    return next((each.name for each in [*(one for one in named if one.anywhere), *named]), None)
 
 
-def _matches(part: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(part, pattern) for pattern in patterns)
+@lru_cache(maxsize=4096)  # names of thousands of layers have few different parts
+def _kind_of_part(part: str, *, last: bool) -> MatrixKind | None:
+    """The kind that a part of a name stands for, the `last` one or another."""
+
+    def matches(kind: MatrixKind) -> bool:
+        return any(fnmatchcase(part, each) for each in (*kind.modules, *(kind.layers if last else ())))
+
+    return next(filter(matches, _EVERY), None)
 
 
 def none_of_kind(kind: str, name: str) -> str:

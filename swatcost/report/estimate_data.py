@@ -6,6 +6,7 @@ from typing import Any
 
 from swatcost.counting import Cost, PassCosts
 from swatcost.estimate import Estimate, LayerEstimate
+from swatcost.network.matrix_kinds import kinds_of
 from swatcost.report.assumptions import assumptions
 from swatcost.report.time_notes import dense_step_source
 from swatcost.version import __version__
@@ -17,7 +18,7 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
     """Plain data: numbers, strings, lists and dicts. MACs are per sample, memory is for the batch."""
     network, plan = estimate.network, estimate.plan
     shapes = [list(network.sample_shape(shape)) for shape in network.input_shapes]
-    kernels = _kernels(estimate)
+    kernels, kinds = _kernels(estimate), kinds_of(network)
     return {
         "schema": SCHEMA,
         "swatcost_version": __version__,
@@ -72,7 +73,8 @@ def to_dict(estimate: Estimate) -> dict[str, Any]:
             "masked_activations": {"dense": estimate.memory.saved_activations.dense, "sparse": estimate.memory.masked},
         },
         "layers": [
-            _layer(estimate, each) | {"kernels": kernels.get(place)} for place, each in enumerate(estimate.layers)
+            _layer(estimate, each) | {"matrix_kind": kinds.get(each.layer.weight), "kernels": kernels.get(place)}
+            for place, each in enumerate(estimate.layers)
         ],
         "uncounted": [asdict(each) for each in estimate.uncounted],
         "assumptions": [*map(str, assumptions(estimate))],
@@ -155,12 +157,13 @@ def layer_rows(estimate: Estimate) -> list[dict[str, Any]]:
     holds the parameters that belong to no such layer, with their MACs where the convention counts any: with it every
     column adds up to the network's total.
     """
-    network = estimate.network
+    network, kinds = estimate.network, kinds_of(estimate.network)
     rows = [
         {
             "name": each.layer.name,
             "kind": each.layer.kind,
             "weight": each.layer.weight,
+            "matrix_kind": kinds.get(each.layer.weight, ""),
             "input_shape": _ascii(network.sample_shape(each.layer.input_shape)),
             "weight_shape": _ascii(each.layer.weight_shape),
             "output_shape": _ascii(network.sample_shape(each.layer.output_shape)),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from swatcost.estimate import Estimate
 from swatcost.methods import Phase
+from swatcost.network.matrix_kinds import kinds_of
 from swatcost.network.passes import Pass
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.sheet import Caveat
@@ -27,6 +28,7 @@ def sparsity(estimate: Estimate) -> list[str]:
         sentences = [
             f"Kept dense: {kept}." if kept else f"{none}.",
             *_which_rule(estimate),
+            *_by_kind(estimate),
             *_embeddings(estimate),
             "A sparse pass costs its dense MACs times the density of its operands.",
         ]
@@ -65,6 +67,22 @@ def _no_first_layer(estimate: Estimate) -> str:
         f", and the first layer that {plan.distribution.name} keeps dense is one that reads it (--first-layer dense "
         f"keeps {layers[0].name} dense)"
     )
+
+
+def _by_kind(estimate: Estimate) -> list[str]:
+    """How sparse the weights of each kind are, and how many, where kinds have sparsities of their own."""
+    plan, network = estimate.plan, estimate.network
+    if not plan.distribution.target_of_others:
+        return []
+    kinds = kinds_of(network)
+    found: dict[str, list[tuple[int, float]]] = {}
+    for layer, each in plan.by_weight(network):
+        found.setdefault(kinds.get(layer.weight, "others"), []).append((layer.weight_elements, each.weight))
+    parts = []
+    for kind, weights in found.items():
+        elements, zeros = sum(size for size, _ in weights), sum(size * sparsity for size, sparsity in weights)
+        parts.append(f"{kind} {percent(zeros / elements)} of {scaled(elements)}")
+    return [f"Weights that are zero, by kind: {', '.join(parts)}."]
 
 
 def _embeddings(estimate: Estimate) -> list[str]:
