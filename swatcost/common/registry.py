@@ -92,6 +92,7 @@ def nearest(name: str, names: list[str]) -> str:
     """A suggestion for an unknown name: the nearest names, or else all of them (some if there are many)."""
     import difflib
 
-    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    folded = {each.lower(): each for each in names}
+    close = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
     some = names if len(names) <= _FEW else [*names[:4], "…", *names[-3:]]
     return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(some)}"

@@ -294,6 +294,8 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
 
     imported = source, asked["loss"] or ""
     key = {"source": source, "where": [*map(_where, imported)], **asked, **trace_cache.versions()}
+    if "config" in asked:
+        key["transformers"] = trace_cache.version_of("transformers")
     cacheable = not registered_here() and not any(_place(each) in sys.modules for each in imported)
     cached = trace_cache.read(key) if cacheable and not fresh else None
     if cached is not None:
@@ -313,6 +315,7 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
             network = sources.trace_zoo(ZOO[source], **asked)
         elif "config" in asked:
             network = hugging_face.trace_config(source, **asked)
+            files.forget_packages()  # some thousands
         else:
             network = sources.trace_source(source, **asked)
     if cacheable and not registered_here():

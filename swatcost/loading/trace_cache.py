@@ -75,7 +75,6 @@ def versions() -> dict[str, Any]:
         "prefix": sys.prefix,
         "path": [os.path.abspath(each) for each in sys.path],
         "torch": _torch_version(),
-        "transformers": _version_of("transformers"),
     }
 
 
@@ -86,7 +85,7 @@ def _torch_version() -> str:
     return _digest(Path(places[0]) / "version.py") if places else ""
 
 
-def _version_of(package: str) -> str:
+def version_of(package: str) -> str:
     """The version of an installed package; empty if it is not."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -183,6 +182,10 @@ class FilesRead:
 
     names: set[str] = field(default_factory=set)
     began: int = field(default_factory=time.time_ns)
+
+    def forget_packages(self) -> None:
+        """Leaves out the files of installed packages, where a trace's key has the version of the one it needs."""
+        self.names = {name for name in self.names if _PACKAGES not in name}
 
     def sources(self) -> tuple[set[str], set[str]]:
         """The files read outside Python, torch and swatcost, and the files of user modules that were loaded before.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError, first_line
 from swatcost.common.units import checked_count
+from swatcost.loading.hugging_face import PLACE, config_file, trace_or_config
 from swatcost.loading.load import place_of
 from swatcost.network import Network
 from swatcost.tracing import trace
@@ -36,7 +37,10 @@ def runnable(
     """
     if model.endswith(".onnx"):
         raise SwatcostError(f"{model} is an ONNX file, which is not trained here: name the network itself")
-    if model.endswith(".json"):
+    file = None if model in ZOO else config_file(model)
+    if model.startswith(f"{PLACE}:") or (file is not None and not isinstance(trace_or_config(file), Network)):
+        raise SwatcostError(f"{model} is a config, which is traced but not run: name a factory, path/file.py:factory")
+    if file is not None:
         raise SwatcostError(f"{model} is a trace, which cannot be run: name the network itself")
     if classes is not None:
         classes = checked_count(classes, "classes")

@@ -25,7 +25,7 @@ from swatcost.tracing.offline import offline
 from swatcost.tracing.random_state import Generators
 from swatcost.tracing.sources import loss_named
 
-_MOST_MODULES = 100_000  # DeepSeek-V3 with every expert a module of its own would have 50,000
+_MOST_MODULES = 50_000  # Llama 3.1 405B has 2,000
 
 
 def trace_config(

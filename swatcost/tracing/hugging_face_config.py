@@ -15,7 +15,7 @@ _DTYPES = ("float32", "bfloat16", "float16", "float64")
 _WAYS = {"attn_implementation": ("sdpa", "eager"), "experts_implementation": ("grouped_mm", "batched_mm", "eager")}
 """What attention and experts may run by: transformers' own code. Other ways are packages, or are downloaded."""
 
-_NOT_READ = frozenset({"_name_or_path", "name_or_path", "_commit_hash", "transformers_version", *_WAYS})
+_NOT_READ = re.compile(r"_?name_or_path|_commit_hash|transformers_version|_?(attn|experts)_implementation(_internal)?")
 _SAID = {
     "auto_map": "The config's auto_map names its authors' own code, which is not run: transformers' network is traced.",
     "quantization_config": "The config's quantization_config is left out: weights have the config's dtype.",
@@ -23,7 +23,8 @@ _SAID = {
 
 _LARGEST = 2**40
 _MOST = (  # what builds lists or modules one by one
-    (re.compile(r"(^|_)(n_)?(layers?|blocks?|depths?|stages?|heads?)(_|$)"), 10_000),
+    (re.compile(r"(^|_)(layers?|blocks?|depths?|stages?)(_|$)"), 1_000),
+    (re.compile(r"(^|_)heads?(_|$)"), 10_000),
     (re.compile(r"^num_labels$"), 1_000_000),
 )
 
@@ -86,6 +87,7 @@ def configured(
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks, shortened."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = f"it has no {text}" if isinstance(error, KeyError) else text
     return text if len(text) <= 240 else f"{text[:240]} …"
 
 
@@ -110,7 +112,7 @@ def _read(content: Mapping[str, Any], source: str) -> dict[str, Any]:
         kept = {key: of(each) if isinstance(each, Mapping) else each for key, each in part.items()}
         if "use_pretrained_backbone" in kept:
             kept["use_pretrained_backbone"] = False  # which would be downloaded
-        return {key: each for key, each in kept.items() if key not in _NOT_READ and key not in _SAID}
+        return {key: each for key, each in kept.items() if not _NOT_READ.fullmatch(key) and key not in _SAID}
 
     return deepcopy(of(content))
 
@@ -132,6 +134,8 @@ def _check(key: str, value: Any, source: str) -> None:
     most = next((most for pattern, most in _MOST if pattern.search(key)), _LARGEST)
     if isinstance(value, int) and abs(value) > most:
         raise SwatcostError(f"{source}: {key} is {value:,}, and the most that is built is {most:,}")
+    if isinstance(value, int) and value < 0 and key.startswith(("num_", "n_")):
+        raise SwatcostError(f"{source}: {key} is {value:,}, which is no number of anything")
     if key in ("dtype", "torch_dtype") and value not in (None, *_DTYPES):
         raise SwatcostError(f"{source}: {key} is {value!r:.40}; set dtype to one of {', '.join(_DTYPES)}")
 
@@ -158,6 +162,8 @@ def _made(library: Any, source: str, content: Mapping[str, Any]) -> Any:
     fields = deepcopy({key: value for key, value in content.items() if key != "model_type"})
     try:
         return kind(**_with_floats(fields))
+    except SwatcostError:
+        raise
     except Exception as error:
         raise SwatcostError(f"{source}: transformers refuses its {kind.__name__}: {one_line(error)}") from None
 
