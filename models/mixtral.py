@@ -34,12 +34,23 @@ class ExpertLinear(nn.Module):
         return F.grouped_mm(rows, self.weight.to(rows.dtype).transpose(1, 2), offs=ends)
 
 
+class Experts(nn.Module):
+    """Gated MLPs, one per expert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up = ExpertLinear(_WIDTH, _HIDDEN), ExpertLinear(_WIDTH, _HIDDEN)
+        self.down = ExpertLinear(_HIDDEN, _WIDTH)
+
+    def forward(self, rows: Tensor, ends: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(rows, ends)) * self.up(rows, ends), ends)
+
+
 class Block(AttentionBlock):
     def __init__(self) -> None:
         super().__init__(_WIDTH, _HEADS, _GROUPS)
         self.router = nn.Linear(_WIDTH, _EXPERTS, bias=False)
-        self.gate, self.up = ExpertLinear(_WIDTH, _HIDDEN), ExpertLinear(_WIDTH, _HIDDEN)
-        self.down = ExpertLinear(_HIDDEN, _WIDTH)
+        self.experts = Experts()
 
     def feed_forward(self, x: Tensor) -> Tensor:
         rows = x.flatten(0, -2)
@@ -48,9 +59,8 @@ class Block(AttentionBlock):
         tokens = order // _ACTIVE
         numbers = torch.arange(_EXPERTS, device=x.device)
         ends = (chosen.flatten()[:, None] == numbers).sum(0).cumsum(0).int()
-        given = rows[tokens].to(scores.dtype)  # lower under autocast, which grouped products are not cast by
-        found = self.down(F.silu(self.gate(given, ends)) * self.up(given, ends), ends)
-        weighted = found * scores.softmax(-1).flatten()[order, None]
+        given = rows[tokens].to(scores.dtype)  # autocast does not cast grouped products
+        weighted = self.experts(given, ends) * scores.softmax(-1).flatten()[order, None]
         return torch.zeros_like(rows).index_add(0, tokens, weighted.to(rows.dtype)).view_as(x)
 
 

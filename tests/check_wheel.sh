@@ -48,7 +48,7 @@ for folder in "$place" "$checkout"; do
     says wide_resnet50_2 "$place/venv/bin/python" -m swatcost list models
 done
 cd "$place"
-says '^llama3_8b, input 8192, ' "$swatcost" llama3_8b --seq-len 8192 --method slope
+says '^llama3_8b (8192): slope' "$swatcost" llama3_8b --seq-len 8192 --method slope
 says '2 of 2' "$swatcost" run cifar_resnet18 --input-shape 3,8,8 --weights 0.8 --acts 0.8 --steps 2
 says h200 "$swatcost" list devices
 says '"iterations": 450450' "$swatcost" plan resnet50 --weights 0.8 --acts 0.8 --format json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -210,17 +211,17 @@ def test_sparsity_acts_on_products_alone() -> None:
 
 
 def test_pairs_of_queries_and_keys() -> None:
-    for queries, keys in ((1, 1), (5, 5), (5, 3), (3, 5)):
-        for causal in (False, True):
-            for left in (-1, 0, 1, 7):
-                reads = [
-                    [key for key in range(keys) if (not causal or key <= query) and (left < 0 or key >= query - left)]
-                    for query in range(queries)
-                ]
-                window = (left, 0 if causal else -1)
-                held = min(keys, left + 1) if left >= 0 and causal else keys
-                expected = (6 * queries * keys, 6 * queries * held, 6 * sum(map(len, reads)))
-                assert pairs_of(2, 3, queries, keys, causal=causal, window=window) == expected
+    sizes = ((1, 1), (5, 5), (5, 3), (3, 5))
+    for (queries, keys), causal, left, right in itertools.product(sizes, (False, True), (-1, 0, 1, 7), (-1, 0, 2)):
+        ahead = 0 if causal else right
+        reads = [
+            (query, key)
+            for query, key in itertools.product(range(queries), range(keys))
+            if (left < 0 or key >= query - left) and (ahead < 0 or key <= query + ahead)
+        ]
+        held = min(keys, left + 1 + ahead) if left >= 0 and ahead >= 0 else keys
+        expected = (6 * queries * keys, 6 * queries * held, 6 * len(reads))
+        assert pairs_of(2, 3, queries, keys, causal=causal, window=(left, right)) == expected
 
 
 def product(**told: object) -> Layer:
@@ -342,6 +343,7 @@ def test_the_number_of_tokens_is_an_input_shape() -> None:
         ("resnet18", {"seq_len": 512}, "resnet18 does not take tokens"),
         ("gpt2", {"seq_len": 512, "input_shape": (512,)}, "give one of the two"),
         ("gpt2", {"seq_len": 0}, "seq_len 0"),
+        ("llama2_7b", {"seq_len": 10**9}, r"its tensors have more than 2\^53 elements"),
     ],
 )
 def test_a_number_of_tokens_that_has_no_use_is_refused(model: str, asked: dict[str, Any], words: str) -> None:

@@ -149,6 +149,6 @@ def test_a_small_mixtral_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(block, mixtral.Block)
     scores, chosen = block.router(x).topk(2)
     weighted = torch.zeros(3, 7, 8).scatter(-1, chosen, scores.softmax(-1))
-    gate, up = (torch.einsum("bsi,eoi->bseo", x, each.weight) for each in (block.gate, block.up))
-    every = torch.einsum("bseo,eio->bsei", torch.nn.functional.silu(gate) * up, block.down.weight)
+    gate, up = (torch.einsum("bsi,eoi->bseo", x, each.weight) for each in (block.experts.gate, block.experts.up))
+    every = torch.einsum("bseo,eio->bsei", torch.nn.functional.silu(gate) * up, block.experts.down.weight)
     torch.testing.assert_close(block.feed_forward(x), (weighted[..., None] * every).sum(2))

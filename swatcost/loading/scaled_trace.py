@@ -4,8 +4,8 @@ While its structure stays the same, every whole number in such a trace is a poly
 sample and the batch size b: at most of degree 2 in s, as the pairs of a query and a key, and of degree 1 in b. So a
 trace is kept as text in which `"$3"` stands for the polynomial number 3, and evaluating it is exact.
 
-Structure differs where a sample is one token, and where operations that move different bytes otherwise move the same
-bytes and so are one row of the trace: there is no scaled trace of these lengths.
+The structure is another one where a sample is one token, and where two calls of an operation happen to move equally
+many bytes, which a trace lists once. These lengths are traced anew.
 """
 
 from __future__ import annotations
