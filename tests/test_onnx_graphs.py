@@ -195,19 +195,20 @@ def test_norms_are_listed_with_their_parameters(tmp_path: Path) -> None:
     assert [each.name for each in network.buffers] == ["mean", "var"]
 
 
-def branches(inputs: str = "cond") -> onnx.NodeProto:
-    """A node with a branch of a product by w (6 → 3) and one by z (6 → 6)."""
+def branches(of: str = "x") -> onnx.NodeProto:
+    """A node that, as cond says, has a branch of a product by w (6 → 3) or one by z (6 → 6)."""
     made = []
     for weight in "wz":
         result = helper.make_tensor_value_info(f"out_{weight}", FLOAT, None)
-        made.append(helper.make_graph([node("MatMul", f"x {weight}", f"out_{weight}")], weight, [], [result]))
-    return node("If", inputs, then_branch=made[0], else_branch=made[1])
+        made.append(helper.make_graph([node("MatMul", f"{of} {weight}", f"out_{weight}")], weight, [], [result]))
+    return node("If", "cond", then_branch=made[0], else_branch=made[1])
 
 
 def test_the_branch_that_runs_is_followed_if_it_is_known(tmp_path: Path) -> None:
     held = [*weights(w=(6, 3), z=(6, 6)), numpy_helper.from_array(numpy.array(True), "cond")]
     network = read(model([branches()], held), tmp_path)
-    assert [(each.weight, each.forward_macs) for each in network.layers] == [("w", 2 * 4 * 6 * 3)]
+    (layer,) = network.layers
+    assert (layer.weight, layer.forward_macs, layer.training_macs) == ("w", 2 * 4 * 6 * 3, 2 * 2 * 4 * 6 * 3)
     assert network.output_shapes == ((2, 4, 3),)
 
 
@@ -216,6 +217,21 @@ def test_what_depends_on_values_is_uncounted(tmp_path: Path) -> None:
     network = read(model(nodes, weights(w=(6, 3), z=(6, 6))), tmp_path)
     assert not network.layers
     assert [(each.operation, each.products) for each in network.uncounted][-1] == ("If", True)
+
+
+def test_a_layer_before_what_is_not_followed_trains(tmp_path: Path) -> None:
+    nodes = [
+        node("MatMul", "x v", "h"), node("ReduceSum", "x", "sum", keepdims=0),
+        node("Cast", "sum", "cond", to=TensorProto.BOOL), branches(of="h"),
+    ]  # fmt: skip
+    (layer,) = read(model(nodes, weights(v=(6, 6), w=(6, 3), z=(6, 6))), tmp_path).layers
+    assert (layer.weight, layer.training_macs) == ("v", 2 * layer.forward_macs)
+
+
+def test_a_layer_that_reaches_no_output_has_no_gradient(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x v", "unused"), node("MatMul", "x w")]
+    unused, used = read(model(nodes, weights(v=(6, 6), w=(6, 3))), tmp_path).layers
+    assert (unused.training_macs, used.training_macs) == (unused.forward_macs, 2 * used.forward_macs)
 
 
 def test_operations_of_other_domains_are_uncounted_or_counted_by_a_formula(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ class Layers:
         Of normalisations none is recorded, as in traces.
         """
         reached = {each.name for each in outputs if self._walk.needs_grad(each)}
+        reached |= {name for node in self._walk.skipped for name in _read_by(node)}
         for step in reversed(self._walk.steps):
             if any(each.name in reached for each in step.outputs):
                 reached |= {each.name for each in step.inputs if each is not None}
@@ -280,6 +281,14 @@ class Layers:
 def _operation(node: Any) -> str:
     """An operation's name as listed: prefixed with its library, unless that is ONNX itself."""
     return printable(f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type)
+
+
+def _read_by(node: Any) -> Iterator[str]:
+    """The tensors that a node reads, or a node in one of its own graphs."""
+    yield from node.input
+    for graph in subgraphs(node):
+        for each in graph.node:
+            yield from _read_by(each)
 
 
 def _multiplies(node: Any) -> bool:

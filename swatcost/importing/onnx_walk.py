@@ -10,7 +10,15 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from swatcost.common.errors import first_line
-from swatcost.importing.onnx_file import MOST_NODES, REASONS, Initializer, OnnxFile, initializer_of, subgraphs
+from swatcost.importing.onnx_file import (
+    MOST_NODES,
+    REASONS,
+    Initializer,
+    OnnxFile,
+    checked_shape,
+    initializer_of,
+    subgraphs,
+)
 from swatcost.importing.onnx_readings import READERS, Neighbours
 from swatcost.importing.onnx_shapes import Shapes, attribute
 from swatcost.importing.values import Value
@@ -149,20 +157,24 @@ class Walk:
         name = node.output[0]
         given = attribute(node, "value", None)
         if given is None:
-            held = next((helper.get_attribute_value(each) for each in node.attribute), 0)
+            held: Any = next((helper.get_attribute_value(each) for each in node.attribute), 0)
+            if node.attribute[0].name == "sparse_value":
+                found = Initializer(name, checked_shape(held.dims, name), held.values.data_type, is_named=False)
+                self.initializers[name] = found
+                return self._add_initializer(found)
             if isinstance(held, bytes) or (isinstance(held, list) and held and isinstance(held[0], bytes)):
                 self.values[name] = Value(name, None, 0)
-                return
+                return None
             kinds = numpy.float32 if node.attribute[0].name.startswith("value_float") else numpy.int64
             given = numpy_helper.from_array(numpy.asarray(held, dtype=kinds))
-        elif node.attribute[0].name == "sparse_value":
-            given = given.values
         found = initializer_of(given, name, is_named=False)
         self.initializers[name] = found
-        self._add_initializer(found)
+        return self._add_initializer(found)
 
     def _branch(self, node: onnx.NodeProto, inputs: Sequence[Value | None], declared: Mapping[str, Any]) -> None:
         """The branch that runs, if that is known; other graphs within nodes are skipped."""
+        from onnx import helper
+
         condition = inputs[0] if inputs else None
         if node.op_type == "If" and condition is not None and condition.data is not None:
             taken = attribute(node, "then_branch" if bool(condition.data.reshape(-1)[0]) else "else_branch", None)
@@ -174,7 +186,7 @@ class Walk:
                 self._add_initializer(self.initializers[tensor.name])
             self._follow(taken)
             for outer, inner in zip(node.output, taken.output, strict=True):
-                self.values[outer] = replace(self.values[inner.name], name=outer)
+                self._run(helper.make_node("Identity", [inner.name], [outer]), declared)
             return
         self.skipped.append(node)
         for name in node.output:
