@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import swatcost
+from swatcost.accelerator import mapping
 from swatcost.counting.workload import workloads
 from swatcost.distributions.er import er
 from swatcost.distributions.erk import erk
@@ -154,3 +156,14 @@ def test_the_assumptions_say_that_rows_are_routed() -> None:
     said = [each for each in found.to_dict()["assumptions"] if each.startswith("Rows are routed among experts: ")]
     assert len(said) == 1
     assert "equal shares" in said[0]
+
+
+def test_an_accelerator_has_each_experts_filters() -> None:
+    up, _ = experts_of(traced(Grouped, "meta"))
+    rows = up.images_of_group / BATCH  # 2.8 per sample and expert
+    for filters in (mapping.forward_filters(up, rows, 16), mapping.grad_input_filters(up, rows, 16)):
+        assert (filters.groups, filters.macs) == (EXPERTS, pytest.approx(up.forward_macs / BATCH))
+    found = mapping.grad_weight_filters(up, rows, 16, 5 * BATCH, "activation")
+    assert found.macs == pytest.approx(up.forward_macs / BATCH)
+    mask = np.ones(up.weight_shape, dtype=bool)
+    assert mapping.grouped(up, mask).shape == (EXPERTS, HIDDEN, WIDTH, 1, 1)
