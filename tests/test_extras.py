@@ -29,12 +29,13 @@ def run_without(packages: str, *arguments: str) -> subprocess.CompletedProcess[s
             "cifar_resnet18 --weights 0.8 --device bit-tactical",
             "simulating needs numba: pip install 'swatcost[simulate]'",
         ),
+        ("hf:gpt2", "Hugging Face configs need transformers: pip install 'swatcost[hf]'"),
         ("study cifar_resnet18 --weights 0.8 --record", "a study needs joblib: pip install 'swatcost[simulate]'"),
     ],
 )
 def test_one_line_says_what_to_install(arguments, line, tmp_path):
     record = [str(tmp_path / "study.jsonl")] if "--record" in arguments else []
-    done = run_without("numba,joblib", *arguments.split(), *record)
+    done = run_without("numba,joblib,transformers", *arguments.split(), *record)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"swatcost: {line}\n")
     assert not list(tmp_path.iterdir())
 

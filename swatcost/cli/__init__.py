@@ -112,8 +112,9 @@ class EstimateByDefault(click.Group):
 def cli(ctx: click.Context, version: bool, verbose: bool) -> None:
     """Estimates what it costs to train a neural network, densely and sparsely.
 
-    MODEL is a network of the zoo (see `swatcost list models`), torchvision:NAME, timm:NAME,
-    package.module:factory, path/file.py:factory, or the path of a saved trace (.json) or an ONNX file (.onnx).
+    MODEL is a network of the zoo (see `swatcost list models`), torchvision:NAME, timm:NAME, hf:CLASS,
+    package.module:factory, path/file.py:factory, or the path of a Hugging Face config or a saved trace (.json) or an
+    ONNX file (.onnx).
     """
     if verbose and not version:
         raise SwatcostError("--verbose goes with --version; reports have --notes")

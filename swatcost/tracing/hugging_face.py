@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from swatcost.common.errors import MissingPackageError, SwatcostError, first_line
+from swatcost.common.errors import MissingPackageError, SwatcostError
 from swatcost.common.printing import printable
 from swatcost.network import Network
 from swatcost.network.conditions import ConditionsAsked
@@ -77,10 +77,8 @@ def trace_config(
 def _transformers() -> Any:
     try:
         import transformers
-    except ImportError as error:
-        raise MissingPackageError(
-            f"networks of Hugging Face need transformers ({first_line(error)}): pip install 'swatcost[hf]'"
-        ) from None
+    except ImportError:
+        raise MissingPackageError("Hugging Face configs need transformers: pip install 'swatcost[hf]'") from None
     return transformers
 
 
