@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import Any, Unpack
 
 from swatcost_models import ZOO, ZooNetwork
 
@@ -26,9 +26,6 @@ from swatcost.network.conditions import (
     patterns_of,
 )
 from swatcost.network.formulas import registered_here
-
-if TYPE_CHECKING:
-    from torch import nn
 
 ENTRY_POINTS = "swatcost.models"
 """The entry point group through which other packages add networks: each entry names a factory."""
@@ -83,75 +80,75 @@ def load(
             f"{type(model).__name__} is not a name or path: give one, or trace a module with swatcost.trace"
         )
     name = str(model)
-    if classes is not None:
-        classes = checked_count(classes, "classes")
-    if seq_len is not None:
-        seq_len = checked_count(seq_len, "seq_len")
-        if input_shape is not None:
-            raise SwatcostError("seq_len is the input_shape of a sequence of tokens: give one of the two")
     if loss is not None and not isinstance(loss, str):
         raise SwatcostError(
             f"loss {loss!r:.60}: give {name} a loss by name, or FILE:factory; functions are for modules, which "
             "swatcost.trace takes"
         )
-    settings = checked_settings(settings)
+    if seq_len is not None and input_shape is not None:
+        raise SwatcostError("seq_len is the input_shape of a sequence of tokens: give one of the two")
+    source = {
+        "input_shape": None if input_shape is None else _whole_numbers(input_shape),
+        "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
+        "seq_len": None if seq_len is None else checked_count(seq_len, "seq_len"),
+        "classes": None if classes is None else checked_count(classes, "classes"),
+        "settings": checked_settings(settings),
+    }
+    conditions: ConditionsAsked = {
+        "loss": loss, "autocast": autocast, "checkpoint": checkpoint, "offload": offload, "hold_outputs": hold_outputs,
+    }  # fmt: skip
     file = None if name in ZOO else config_file(name)
     given = None if file is None else trace_or_config(file)
     if isinstance(given, Network):
-        if any(each is not None for each in (input_shape, input_dtype, seq_len, classes, settings)):
-            raise SwatcostError(
-                f"{name} is a saved trace: leave out input_shape, input_dtype, seq_len, classes and settings, which are"
-                " fixed"
-            )
-        return traced_so(
-            given, loss=loss, autocast=autocast, checkpoint=checkpoint, offload=offload, hold_outputs=hold_outputs
-        )
-    is_config = given is not None or _place(name) == PLACE
-    if settings is not None and not is_config:
-        raise SwatcostError(f"settings are fields of a Hugging Face config, which {name} does not have: leave them out")
+        _refuse(source, f"{name} is a saved trace", *source)
+        return traced_so(given, **conditions)
     if name.endswith(".onnx"):
-        if input_dtype is not None or classes is not None:
-            raise SwatcostError(f"{name} is an ONNX file: leave out input_dtype and classes, which are fixed")
-        step = {
-            "loss": loss, "autocast": autocast, "checkpoint": checkpoint, "offload": offload,
-            "hold_outputs": hold_outputs,
-        }  # fmt: skip
-        for option, value in step.items():
-            if value and value != "none":
-                raise SwatcostError(
-                    f"{name} is an ONNX file, which holds no training step: leave out {option}, or trace the module"
-                )
-        from swatcost.importing import read_onnx
-
-        shape = (seq_len,) if seq_len is not None else input_shape
-        return read_onnx(name, None if shape is None else _whole_numbers(shape))
+        return _of_onnx(name, source, conditions)
+    is_config = given is not None or _place(name) == PLACE
+    if not is_config and source.pop("settings") is not None:
+        raise SwatcostError(f"settings are fields of a Hugging Face config, which {name} does not have: leave them out")
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
-    if is_config and autocast:  # which is for parameters in single precision, whatever a checkpoint's are
-        settings = {"dtype": "float32", **(settings or {})}
     if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
         plain = load(
-            model, input_shape=input_shape, input_dtype=input_dtype, seq_len=seq_len, classes=classes,
+            name, input_shape=input_shape, input_dtype=input_dtype, seq_len=seq_len, classes=classes,
             settings=settings, loss=loss, checkpoint=patterns, offload=offload, hold_outputs=hold_outputs, fresh=fresh,
         )  # fmt: skip
         if plain.amp is not None:
             return plain.under(autocast)
     asked = {
-        "input_shape": None if input_shape is None else _whole_numbers(input_shape),
-        "input_dtype": None if input_dtype is None else str(input_dtype).removeprefix("torch."),
-        "seq_len": seq_len,
-        "classes": classes,
+        **source,
         "loss": loss,
         "autocast": autocast or None,
         "checkpoint": list(patterns) or None,
         "offload": checked_flag("offload", offload) or None,
         "hold_outputs": checked_flag("hold_outputs", hold_outputs) or None,
     }
+    if is_config:
+        return _traced(name, {**asked, "config": given}, fresh)
     if name in ZOO:
         network = None if fresh else _shipped(ZOO[name], asked)
         return _traced(name, asked, fresh) if network is None else network
-    if is_config:
-        return _traced(name, {**asked, "settings": settings, "config": given}, fresh)
     return _traced(place_of(name), asked, fresh)
+
+
+def _refuse(asked: Mapping[str, Any], why: str, *names: str) -> None:
+    """Raises SwatcostError if one of these is asked for."""
+    if any(asked[name] is not None for name in names):
+        raise SwatcostError(f"{why}: leave out {', '.join(names[:-1])} and {names[-1]}, which are fixed")
+
+
+def _of_onnx(name: str, source: Mapping[str, Any], conditions: ConditionsAsked) -> Network:
+    """The network in an ONNX file, which has no training step whose conditions could be chosen."""
+    _refuse(source, f"{name} is an ONNX file", "input_dtype", "classes", "settings")
+    for option, value in conditions.items():
+        if value and value != "none":
+            raise SwatcostError(
+                f"{name} is an ONNX file, which holds no training step: leave out {option}, or trace the module"
+            )
+    from swatcost.importing import read_onnx
+
+    tokens, shape = source["seq_len"], source["input_shape"]
+    return read_onnx(name, shape if tokens is None else [tokens])
 
 
 def _shipped(entry: ZooNetwork, asked: dict[str, Any]) -> Network | None:
@@ -220,62 +217,6 @@ def traced_so(network: Network, **conditions: Unpack[ConditionsAsked]) -> Networ
             )
     autocast = conditions.get("autocast")
     return network if autocast is None else network.under(autocast)
-
-
-def counted_network(network: Network | str | Path) -> Network:
-    """The network, loaded if given by name or path. Raises SwatcostError if it has nothing to count."""
-    if not isinstance(network, Network):
-        network = load(network)
-    if not network.counted_layers:
-        if network.variation is not None and network.variation.differs:
-            raise SwatcostError(
-                f"{network.name} did no work that is counted in the run that was traced, but other values or random "
-                "numbers make it do some: trace it with example inputs that do"
-            )
-        raise SwatcostError(
-            f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
-        )
-    return network
-
-
-def with_input(
-    network: Network | str | Path | nn.Module,
-    *,
-    input_shape: Sequence[int] | None,
-    example_inputs: Any,
-    batch_dim: int | None = None,
-    under_amp: bool = True,
-    **conditions: Unpack[ConditionsAsked],
-) -> Network | str | Path:
-    """The trace of a module, whose input is given, or what `counted_network` makes a network of.
-
-    Raises SwatcostError as `trace` and `load` do, for an input that the network has no use for, and for a trace that
-    was made under other conditions.
-    """
-    torch_nn = sys.modules.get("torch.nn")  # if it is a module, torch is imported already
-    if torch_nn is not None and isinstance(network, torch_nn.Module):
-        if input_shape is None and example_inputs is None:
-            raise SwatcostError(
-                f"{type(network).__name__} is a module: give input_shape, the shape of one sample, or example_inputs, "
-                "or trace it first, with swatcost.trace"
-            )
-        from swatcost.tracing import trace
-
-        return trace(
-            network, example_inputs, input_shape=input_shape, batch_dim=batch_dim, under_amp=under_amp, **conditions
-        )
-    if example_inputs is not None:
-        raise SwatcostError("example_inputs are for a module, which this is not: leave them out")
-    if batch_dim is not None:
-        raise SwatcostError("batch_dim is for a module, which this is not: leave it out")
-    given = cast("Network | str | Path", network)
-    if isinstance(given, Network):
-        if input_shape is not None:
-            raise SwatcostError(f"{given.name} is traced already: its input is fixed, leave input_shape out")
-        return traced_so(given, **conditions)
-    if input_shape is None and not any(conditions.values()):
-        return given
-    return load(given, input_shape=input_shape, **conditions)
 
 
 def _whole_numbers(shape: Any) -> list[Any]:
