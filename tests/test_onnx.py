@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from swatcost_models.gpt2 import gpt2
+from swatcost_models.gpt2 import GPT2
 from swatcost_models.resnet import cifar_resnet18
 from torch import Tensor, nn
 
@@ -97,13 +97,6 @@ def _instance_norms() -> nn.Module:
     )
 
 
-def _gpt2() -> nn.Module:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, size in {"_CONTEXT": 6, "_WIDTH": 24, "_BLOCKS": 2}.items():
-            patch.setattr(f"swatcost_models.gpt2.{name}", size)
-        return gpt2(40)
-
-
 TOKENS = torch.zeros(2, 6, dtype=torch.int64)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "convolutions": (_conv_net, torch.zeros(2, 3, 16, 16)),
@@ -115,7 +108,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "shared convolution": (Twice, torch.zeros(2, 4, 9, 9)),
     "resnet": (cifar_resnet18, torch.zeros(2, 3, 32, 32)),
     "transformer": (Attending, TOKENS),
-    "gpt2": (_gpt2, TOKENS),
+    "gpt2": (lambda: GPT2(40, width=128, blocks=2, bias=True), TOKENS),
     "tied weights": (lambda: Attending(tied=True), TOKENS),
     "fused attention": (Sdpa, torch.zeros(2, 6, 16)),
     "lstm": (lambda: Recurrent(nn.LSTM, num_layers=2, bidirectional=True), torch.zeros(2, 5, 8)),
