@@ -101,7 +101,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "wav2vec2": _BERT
     | {
         "conv_dim": [16, 16], "conv_stride": [5, 2], "conv_kernel": [10, 3], "num_feat_extract_layers": 2,
-        "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "apply_spec_augment": False,
+        "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
     },
 }  # fmt: skip
 

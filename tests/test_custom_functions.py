@@ -258,3 +258,22 @@ def test_memory_that_an_operation_has_written_is_no_alarm(fill: Any) -> None:
         return self.part(x) * fill(torch.empty_like(x), x)  # type: ignore[no-any-return]
 
     assert not alarms(swatcost.trace(Applied(function, {"part": nn.Linear(6, 6)}), torch.randn(2, 6)))
+
+
+class Masked(nn.Module):
+    """Replaces some rows, which the meta device can do, but not differentiate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.row = nn.Linear(8, 8), nn.Parameter(torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x[torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)] = self.row
+        return x
+
+
+def test_a_step_without_a_loss_has_no_function_of_the_networks() -> None:
+    with torch.device("meta"):
+        network = swatcost.trace(Masked(), torch.zeros(3, 4, 8), loss="none")
+    assert not any(each.products for each in network.uncounted)

@@ -19,7 +19,7 @@ from swatcost.loading.hugging_face import setting_words, settings_of
 from swatcost.tracing.hugging_face import trace_config
 from swatcost.tracing.offline import offline
 
-from .families import EXPERTS, LANGUAGE, SEQUENCES
+from .families import EXPERTS, LANGUAGE, OTHERS, SEQUENCES
 
 pytest.importorskip("transformers")
 
@@ -140,6 +140,10 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     quantized, other = swatcost.load(written(tmp_path, content), seq_len=8).assumed
     assert "quantization_config" in quantized
     assert other == "transformers has no class 'MyBert': the network is its BertForMaskedLM."
+    sound = {"model_type": "wav2vec2", **OTHERS["wav2vec2"]}
+    masks, layers = trace_config("wav2vec2", config=sound, input_shape=(400,)).assumed
+    assert "apply_spec_augment" in masks
+    assert "layerdrop" in layers
     llava = trace_config("llava", config={"model_type": "llava", **SEQUENCES["llava"]}, seq_len=8)
     assert llava.assumed == ("Samples are text alone: what reads images is part of the parameters, but does not run.",)
     llama4 = trace_config("l", config={"model_type": "llama4_text", **SEQUENCES["llama4_text"]}, seq_len=8)

@@ -72,6 +72,9 @@ def configured(
     for each in _configs(config):
         if hasattr(each, "use_cache"):
             each.use_cache = False
+        if getattr(each, "apply_spec_augment", False):
+            notes.append("No features are masked: the config's apply_spec_augment, which adds no product, is left out.")
+            each.apply_spec_augment = False
         for name in (name for name in vars(each) if name.endswith("layerdrop") and getattr(each, name)):
             notes.append(f"Every layer runs: the config's {name}, which would skip layers at random, is left out.")
             setattr(each, name, 0.0)

@@ -139,6 +139,11 @@ class _Nothing(torch.autograd.Function):
         return tuple(torch.ones_like(each) if isinstance(each, Tensor) else _ones(*each) for each in ctx.layouts)
 
 
+def is_nothing(node: Any) -> bool:
+    """Whether a node of autograd's graph is the end of a step without a loss, whose backward pass only makes ones."""
+    return getattr(node, "_forward_cls", None) is _Nothing
+
+
 def _layout(output: Tensor) -> Any:
     """What a gradient like an output is made from, so that the output itself can go; the output, if it is nested."""
     if output.is_nested or output.layout != torch.strided:

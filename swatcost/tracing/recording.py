@@ -19,6 +19,7 @@ from swatcost.tracing.batch import Batch
 from swatcost.tracing.complex_convolutions import ComplexConvolutions
 from swatcost.tracing.constants import Constants
 from swatcost.tracing.executed_backward import ExecutedBackward, backward_of
+from swatcost.tracing.loss import is_nothing
 from swatcost.tracing.module_names import without_wrappers
 from swatcost.tracing.movements import Movements
 from swatcost.tracing.operation_reader import OperationReader
@@ -237,7 +238,7 @@ class Recording:
         A loss may have some.
         """
         self._reached, custom = self._graph.reached([result, loss])
-        for node, place in custom.items():
+        for node, place in ((node, place) for node, place in custom.items() if not is_nothing(node)):
             self._custom[number_of(node)] = backward_of(node), place
             node.register_hook(partial(self._returned, backward_of(node), place))
         self._accumulations.observe(self._parameters.values())
