@@ -85,16 +85,16 @@ def test_attention_written_out_has_the_same_macs(tmp_path: Path) -> None:
     assert not any(layer.attention for layer in eager.layers)
 
 
-def test_the_dtype_is_the_configs_and_autocast_takes_single_precision(tmp_path: Path) -> None:
+def test_a_network_is_traced_in_single_precision_unless_a_dtype_is_set(tmp_path: Path) -> None:
     path = written(tmp_path, {**LLAMA, "torch_dtype": "bfloat16"})
     network = swatcost.load(path, seq_len=8)
-    assert {each.element_bytes for each in network.parameters} == {2}
-    assert any("Parameters are bfloat16" in each for each in swatcost.estimate(network).notes)
+    assert {each.element_bytes for each in network.parameters} == {4}
+    assert any("stored in bfloat16" in each for each in swatcost.estimate(network).notes)
     assert {each.element_bytes for each in swatcost.load(path, seq_len=8, autocast="amp").parameters} == {4}
     for name in ("dtype", "torch_dtype"):
-        single = swatcost.load(path, seq_len=8, settings={name: "float32"})
-        assert {each.element_bytes for each in single.parameters} == {4}
-        assert not single.assumed
+        half = swatcost.load(path, seq_len=8, settings={name: "bfloat16"})
+        assert {each.element_bytes for each in half.parameters} == {2}
+        assert not half.assumed
 
 
 @pytest.mark.parametrize(

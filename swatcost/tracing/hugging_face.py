@@ -42,8 +42,8 @@ def trace_config(
     """Traces the network of transformers that a config describes: the content of its file, or none for
     `hf:NAME`.
 
-    It is built on the meta device with the config's dtype, by transformers' own code alone, and trained without a
-    cache. The trace says what was assumed.
+    It is built on the meta device in single precision, unless the settings give a dtype, by transformers' own code
+    alone, and trained without a cache. The trace says what was assumed.
 
     Raises SwatcostError for a config that transformers does not take, a network whose inputs a config does not define,
     and an input that the network does not accept.
@@ -54,7 +54,7 @@ def trace_config(
         named = configured(library, source, config, settings, classes)
         module = _built(named, source)
         failures: list[ForwardError] = []
-        single = named.config.dtype in (None, torch.float32)  # autocast is not for parameters in half precision
+        single = named.config.dtype == torch.float32  # autocast is not for parameters in half precision
         for given in inputs_of(module, named.config, source, input_shape, input_dtype, seq_len):
             try:
                 network = trace(

@@ -15,10 +15,13 @@ _DTYPES = ("float32", "bfloat16", "float16", "float64")
 _WAYS = {"attn_implementation": ("sdpa", "eager"), "experts_implementation": ("grouped_mm", "batched_mm", "eager")}
 """What attention and experts may run by: transformers' own code. Other ways are packages, or are downloaded."""
 
-_NOT_READ = re.compile(r"_?name_or_path|_commit_hash|transformers_version|_?(attn|experts)_implementation(_internal)?")
+_OF_DTYPE = ("dtype", "torch_dtype")
+_NOT_READ = re.compile(
+    r"(torch_)?dtype|_?name_or_path|_commit_hash|transformers_version|_?(attn|experts)_implementation(_internal)?"
+)
 _SAID = {
     "auto_map": "The config's auto_map names its authors' own code, which is not run: transformers' network is traced.",
-    "quantization_config": "The config's quantization_config is left out: weights have the config's dtype.",
+    "quantization_config": "The config's quantization_config is left out: no weight is quantised.",
 }
 
 _LARGEST = 2**40
@@ -78,11 +81,12 @@ def configured(
         for name in (name for name in vars(each) if name.endswith("layerdrop") and getattr(each, name)):
             notes.append(f"Every layer runs: the config's {name}, which would skip layers at random, is left out.")
             setattr(each, name, 0.0)
-    config.dtype = config.dtype or config.get_text_config().dtype
-    if config.dtype not in (None, torch.float32):
-        dtype = str(config.dtype).removeprefix("torch.")
+    set_dtype = given.get("dtype")
+    config.dtype = getattr(torch, set_dtype or "float32")
+    if not set_dtype and (stored := _stored(content or {})) not in (None, "float32"):
         notes.append(
-            f"Parameters are {dtype}, as the config says; the setting dtype=float32 makes them single precision."
+            f"The config says that weights are stored in {stored}. The network is traced in single precision, as others"
+            f" are: precision says in what it is trained, and the setting dtype={stored} makes every parameter so."
         )
     return Named(kind, config, tuple(notes))
 
@@ -120,6 +124,13 @@ def _read(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     return deepcopy(of(content))
 
 
+def _stored(content: Mapping[str, Any]) -> str | None:
+    """The dtype of the weights that a config came with, by name, if it says that."""
+    parts = (content, content.get("text_config"))
+    told = (part[name] for part in parts if isinstance(part, Mapping) for name in _OF_DTYPE if part.get(name))
+    return next(told, None)
+
+
 def _values(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Every number and text in a config, with the name that it stands under."""
     if isinstance(part, Mapping):
@@ -139,7 +150,7 @@ def _check(key: str, value: Any, source: str) -> None:
         raise SwatcostError(f"{source}: {key} is {value:,}, and the most that is built is {most:,}")
     if isinstance(value, int) and value < 0 and key.startswith(("num_", "n_")):
         raise SwatcostError(f"{source}: {key} is {value:,}, which is no number of anything")
-    if key in ("dtype", "torch_dtype") and value not in (None, *_DTYPES):
+    if key in _OF_DTYPE and value not in (None, *_DTYPES):
         raise SwatcostError(f"{source}: {key} is {value!r:.40}; set dtype to one of {', '.join(_DTYPES)}")
 
 
@@ -258,7 +269,7 @@ def _set(content: dict[str, Any], config: Any, setting: str, value: Any) -> None
             content[part] = {}
         content, config = content[part], inner
     known = {each.name for each in dataclasses.fields(config)} | {*vars(config), *config.attribute_map}
-    known |= {"num_labels", "dtype", "torch_dtype", *_WAYS}
+    known |= {"num_labels", *_OF_DTYPE, *_WAYS}
     if hasattr(config, "rope_parameters"):
         known |= {"rope_theta", "rope_scaling"}
     known = {each for each in known if not each.startswith("_")} - {"auto_map"}
@@ -268,8 +279,7 @@ def _set(content: dict[str, Any], config: Any, setting: str, value: Any) -> None
         )
     if name in _WAYS and value not in _WAYS[name]:
         raise SwatcostError(f"setting {setting!r:.60} is {value!r:.40}: give one of {', '.join(_WAYS[name])}")
-    if name in ("dtype", "torch_dtype"):
-        content.pop("torch_dtype", None)
+    if name in _OF_DTYPE:
         name = "dtype"
     field = config.attribute_map.get(name, name)
     content.pop(name, None)
