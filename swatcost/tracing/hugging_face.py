@@ -71,7 +71,9 @@ def trace_config(
                 continue
             said = (*named.notes, *given.notes, *_all_experts(network, named.config))
             return replace(network, assumed=tuple(map(printable, said)))
-    raise failures[0]
+    raise SwatcostError(
+        f"{failures[0]}; or name a factory, path/file.py:factory, that returns (module, example_inputs)"
+    )
 
 
 def _transformers() -> Any:
