@@ -108,7 +108,7 @@ def load(
     if not is_config and source.pop("settings") is not None:
         raise SwatcostError(f"settings are fields of a Hugging Face config, which {name} does not have: leave them out")
     patterns, autocast = patterns_of(checkpoint), checked_autocast(autocast)
-    if autocast in OF_ONE_SIZE:  # most traces have it beside their own precision
+    if autocast in OF_ONE_SIZE and not is_config:  # most traces have it beside their own precision
         plain = load(
             name, input_shape=input_shape, input_dtype=input_dtype, seq_len=seq_len, classes=classes,
             settings=settings, loss=loss, checkpoint=patterns, offload=offload, hold_outputs=hold_outputs, fresh=fresh,

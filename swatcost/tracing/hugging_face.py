@@ -54,7 +54,6 @@ def trace_config(
         named = configured(library, source, config, settings, classes)
         module = _built(named, source)
         failures: list[ForwardError] = []
-        single = named.config.dtype == torch.float32  # autocast is not for parameters in half precision
         for given in inputs_of(module, named.config, source, input_shape, input_dtype, seq_len):
             try:
                 network = trace(
@@ -63,7 +62,7 @@ def trace_config(
                     batch_size=given.batch_size,
                     batch_dim=0,
                     name=source,
-                    under_amp=single,
+                    under_amp=False,  # large ones take long enough to trace once
                     **conditions,
                 )
             except ForwardError as failure:
