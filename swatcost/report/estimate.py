@@ -53,7 +53,7 @@ def question(estimate: Estimate) -> str:
     if plan.asks_for_sparsity:
         parts.insert(1, plan.distribution.name)
         parts += [f"Top-K {every(estimate.topk_period)}"] if plan.method.selects else []
-    else:
+    elif parts != ["dense"]:
         parts.append(_why_dense(estimate))
     return f"{network.name} ({_inputs(network)}): {', '.join(parts)}"
 
