@@ -89,7 +89,7 @@ def test_a_network_is_traced_in_single_precision_unless_a_dtype_is_set(tmp_path:
     path = written(tmp_path, {**LLAMA, "torch_dtype": "bfloat16"})
     network = swatcost.load(path, seq_len=8)
     assert {each.element_bytes for each in network.parameters} == {4}
-    assert any("stored in bfloat16" in each for each in swatcost.estimate(network).notes)
+    assert any("stores weights in bfloat16" in each for each in swatcost.estimate(network).notes)
     assert {each.element_bytes for each in swatcost.load(path, seq_len=8, autocast="amp").parameters} == {4}
     for name in ("dtype", "torch_dtype"):
         half = swatcost.load(path, seq_len=8, settings={name: "bfloat16"})
@@ -108,7 +108,7 @@ def test_a_network_is_traced_in_single_precision_unless_a_dtype_is_set(tmp_path:
             "as many as the config allows",
         ),  # 66 less padding, 0 and 1
         ({"model_type": "opt", **LANGUAGE["opt"], "max_position_embeddings": 20}, 20, "as many"),
-        ({"model_type": "bloom", **LANGUAGE["bloom"]}, 512, "neither seq_len nor the config says how many"),
+        ({"model_type": "bloom", **LANGUAGE["bloom"]}, 512, "neither seq_len nor the config gives a number"),
     ],
 )
 def test_tokens_that_nobody_sets(content: dict[str, Any], tokens: int, said: str, tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert "apply_spec_augment" in masks
     assert "layerdrop" in layers
     llava = trace_config("llava", config={"model_type": "llava", **SEQUENCES["llava"]}, seq_len=8)
-    assert llava.assumed == ("Samples are text alone: what reads images is part of the parameters, but does not run.",)
+    assert llava.assumed == ("Samples are text only: the image encoder counts as parameters but does not run.",)
     llama4 = trace_config("l", config={"model_type": "llama4_text", **SEQUENCES["llama4_text"]}, seq_len=8)
-    assert llama4.assumed[0].endswith("multiplies every token by all 4 experts, though each token is for 1.")
+    assert llama4.assumed[0].endswith("multiplies every token by all 4 experts, although each token is routed to 1.")
 
 
 def test_experts_by_hand() -> None:
@@ -166,7 +166,7 @@ def test_no_connection_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_connections_are_refused_in_this_thread_alone() -> None:
-    with offline("it"), pytest.raises(SwatcostError, match="it needs a download, and none is made"):
+    with offline("it"), pytest.raises(SwatcostError, match="it needs a download, and swatcost makes none"):
         socket.getaddrinfo("localhost", 80)
     assert socket.getaddrinfo("localhost", 80)
 
@@ -188,11 +188,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "nested": ('{"model_type": "llama", "x": ' + "[" * 50 + "]" * 50 + "}", "nested too deeply"),
     "model type": ({"model_type": "lama"}, "no model_type 'lama': did you mean llama"),
     "number as type": ({"model_type": 3}, "no model_type 3"),
-    "class": ({"architectures": ["os"]}, "no 'os'"),
+    "class": ({"architectures": ["os"]}, "no class 'os'"),
     "text for a list": ({"architectures": "BertModel"}, "not a list of names"),
     "class of another type": ({**LLAMA, "architectures": ["BertModel"]}, "do not belong together"),
     "layers": ({**LLAMA, "num_hidden_layers": HUGE}, "num_hidden_layers is 1,000,000,000, and the most"),
-    "less than none": ({**LLAMA, "num_hidden_layers": -1}, "no number of anything"),
+    "less than none": ({**LLAMA, "num_hidden_layers": -1}, "give a number of at least 0"),
     "depths": ({"model_type": "swin", "depths": [2, HUGE]}, "depths is 1,000,000,000"),
     "labels": ({**BERT, "num_labels": HUGE}, "num_labels is 1,000,000,000"),
     "modules": ({"model_type": "nllb-moe", "num_experts": HUGE}, "has more than 50,000 modules"),
@@ -205,7 +205,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "own method": ({**LLAMA, "get_text_config": "x", "to_dict": 3, "sub_configs": {"a": 1}}, "config.json"),
     "download": (
         {"model_type": "detr", "use_timm_backbone": False, "backbone": "microsoft/resnet-50"},
-        "needs a download, and none is made",
+        "it needs a download, and swatcost makes none",
     ),
 }  # fmt: skip
 

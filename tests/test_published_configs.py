@@ -78,4 +78,4 @@ def test_llama4_maverick() -> None:
     assert network.parameter_elements == 2 * V * h + L * (attention + 2 * h) + 24 * dense + experts + h
     assert round(network.parameter_elements / 1e9) == 401
     assert per_token(network) == L * (attention + 2 * q * S) + 24 * dense + experts + V * h
-    assert "all 128 experts, though each token is for 1" in network.assumed[-1]
+    assert "all 128 experts, although each token is routed to 1" in network.assumed[-1]

@@ -1,7 +1,7 @@
 """Tensors that are computed from numbers alone, such as positions and masks: their values are known on any device.
 
 Rule: what an operation makes of constants is a constant, and so are its views, until an operation writes into it. On
-the meta device, which holds no values, the operations are run on the CPU once somebody asks for a value.
+the meta device, which holds no values, the operations are run on the CPU when a value is needed.
 """
 
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class Constants:
         return self._number(tensor) in self._made
 
     def value(self, tensor: Tensor) -> Tensor | None:
-        """The tensor with its values, on the CPU; None if it is no constant, or too large to be computed."""
+        """The tensor with its values, on the CPU; None if it is not a constant, or too large to be computed."""
         return self.computed(self._shown(tensor)) if self.knows(tensor) else None
 
     def _number_in(self, value: Any) -> float | None:
@@ -83,7 +83,7 @@ class Constants:
         return float(found) if isinstance(found, Tensor | int | float) else None
 
     def mask(self, tensor: Tensor) -> Shown | None:
-        """What shows an attention mask, None if it is no constant: the truth values that numbers were made of, if any.
+        """What shows an attention mask: the truth values that its numbers were made of, if any; None if not constant.
 
         Kernels take 0 where a mask is true and −∞ where it is not; each call makes them anew of the same mask.
         """

@@ -90,7 +90,7 @@ def _all_experts(network: Network, config: Any) -> Iterator[str]:
     experts = next((found for name in names if isinstance(found := getattr(text, name, None), int)), 0)
     taken = getattr(text, "num_experts_per_tok", None)
     if experts > 1 and any(each.groups == experts and not each.routed for each in network.weight_layers):
-        few = f", though each token is for {taken}" if isinstance(taken, int) else ""
+        few = f", although each token is routed to {taken}" if isinstance(taken, int) else ""
         yield f"Counted as it runs: {network.name}'s code multiplies every token by all {experts} experts{few}."
 
 
@@ -121,7 +121,7 @@ def _built(named: Named, source: str) -> nn.Module:
 
 @contextlib.contextmanager
 def _quiet(library: Any) -> Iterator[None]:
-    """What transformers logs, warns of and prints does not reach standard output, and only prints reach anybody."""
+    """Silences the logs and warnings of transformers, and sends what it prints to standard error."""
     verbosity = library.logging.get_verbosity()
     library.logging.set_verbosity(library.logging.CRITICAL)
     try:
@@ -137,6 +137,7 @@ def _whole_sequences(library: Any) -> Iterator[None]:
     """Each sample is one sequence without padding, which transformers would read from values that meta has not.
 
     It looks for several sequences in position_ids and for padding in the mask; both are here the model's own defaults.
+    Raises SwatcostError for a version of transformers that looks elsewhere.
     """
     answers = (
         (library.masking_utils, "find_packed_sequence_indices", lambda position_ids: None),
@@ -145,6 +146,9 @@ def _whole_sequences(library: Any) -> Iterator[None]:
     )
     with contextlib.ExitStack() as stack:
         for place, name, answer in answers:
-            if hasattr(place, name):
-                stack.enter_context(patch.object(place, name, answer))
+            if not hasattr(place, name):
+                raise SwatcostError(
+                    f"transformers {library.__version__} has no {name}, which 5.23 has: install a version that has it"
+                )
+            stack.enter_context(patch.object(place, name, answer))
         yield

@@ -10,12 +10,8 @@ import torch
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.registry import nearest
+from swatcost.tracing.hugging_face_settings import OF_DTYPE, check_values, put, settings_of_classes
 
-_DTYPES = ("float32", "bfloat16", "float16", "float64")
-_WAYS = {"attn_implementation": ("sdpa", "eager"), "experts_implementation": ("grouped_mm", "batched_mm", "eager")}
-"""What attention and experts may run by: transformers' own code. Other ways are packages, or are downloaded."""
-
-_OF_DTYPE = ("dtype", "torch_dtype")
 _NOT_READ = re.compile(
     r"(torch_)?dtype|_?name_or_path|_commit_hash|transformers_version|_?(attn|experts)_implementation(_internal)?"
 )
@@ -23,13 +19,6 @@ _SAID = {
     "auto_map": "The config's auto_map names its authors' own code, which is not run: transformers' network is traced.",
     "quantization_config": "The config's quantization_config is left out: no weight is quantised.",
 }
-
-_LARGEST = 2**40
-_MOST = (  # what builds lists or modules one by one
-    (re.compile(r"(^|_)(layers?|blocks?|depths?|stages?)(_|$)"), 1_000),
-    (re.compile(r"(^|_)heads?(_|$)"), 10_000),
-    (re.compile(r"^num_labels$"), 1_000_000),
-)
 
 _ORDER = (
     "SPEECH_SEQ_2_SEQ", "SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT",
@@ -64,31 +53,42 @@ def configured(
     notes = [sentence for key, sentence in _SAID.items() if content and key in content]
     given = _named(library, source) if content is None else _read(content, source)
     config = _made(library, source, given)
-    for name, value in _settings(library, source, given, config, settings, classes).items():
-        _set(given, config, name, value)
-    if settings or classes:
+    asked = dict(settings or {})
+    check_values(asked, "the settings")
+    if classes is not None:
+        asked |= settings_of_classes(classes, _kind(library, source, given, config), config)
+    for name, value in asked.items():
+        put(given, config, name, value)
+    if asked:
         config = _made(library, source, given)
     kind = _kind(library, source, given, config)
-    if (asked := given.get("architectures")) and kind.__name__ not in asked:
-        notes.append(f"transformers has no class {asked[0]!r:.60}: the network is its {kind.__name__}.")
+    if (named := given.get("architectures")) and kind.__name__ not in named:
+        notes.append(f"transformers has no class {named[0]!r:.60}: the network is its {kind.__name__}.")
     config = _of_class(config, kind, source)
-    for each in _configs(config):
-        if hasattr(each, "use_cache"):
-            each.use_cache = False
-        if getattr(each, "apply_spec_augment", False):
-            notes.append("No features are masked: the config's apply_spec_augment, which adds no product, is left out.")
-            each.apply_spec_augment = False
-        for name in (name for name in vars(each) if name.endswith("layerdrop") and getattr(each, name)):
-            notes.append(f"Every layer runs: the config's {name}, which would skip layers at random, is left out.")
-            setattr(each, name, 0.0)
+    notes += _without_randomness(config)
     set_dtype = given.get("dtype")
     config.dtype = getattr(torch, set_dtype or "float32")
     if not set_dtype and (stored := _stored(content or {})) not in (None, "float32"):
         notes.append(
-            f"The config says that weights are stored in {stored}. The network is traced in single precision, as others"
-            f" are: precision says in what it is trained, and the setting dtype={stored} makes every parameter so."
+            f"The config stores weights in {stored}. The network is traced in fp32, like every network: precision sets "
+            f"the training precision, and the setting dtype={stored} stores every parameter in it."
         )
     return Named(kind, config, tuple(notes))
+
+
+def _without_randomness(config: Any) -> list[str]:
+    """Turns off the cache, and what changes a training step at random; says what of the latter."""
+    said = []
+    for each in _configs(config):
+        if hasattr(each, "use_cache"):
+            each.use_cache = False
+        if getattr(each, "apply_spec_augment", False):
+            said.append("No features are masked: the config's apply_spec_augment, which adds no product, is left out.")
+            each.apply_spec_augment = False
+        for name in (name for name in vars(each) if name.endswith("layerdrop") and getattr(each, name)):
+            said.append(f"Every layer runs: the config's {name}, which would skip layers at random, is left out.")
+            setattr(each, name, 0.0)
+    return said
 
 
 def one_line(error: BaseException) -> str:
@@ -112,8 +112,7 @@ def _named(library: Any, source: str) -> dict[str, Any]:
 
 def _read(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The content without what is not read. Raises SwatcostError for values that no network can have."""
-    for key, value in _values(content):
-        _check(key, value, source)
+    check_values(content, source)
 
     def of(part: Mapping[str, Any]) -> dict[str, Any]:
         kept = {key: of(each) if isinstance(each, Mapping) else each for key, each in part.items()}
@@ -127,31 +126,8 @@ def _read(content: Mapping[str, Any], source: str) -> dict[str, Any]:
 def _stored(content: Mapping[str, Any]) -> str | None:
     """The dtype of the weights that a config came with, by name, if it says that."""
     parts = (content, content.get("text_config"))
-    told = (part[name] for part in parts if isinstance(part, Mapping) for name in _OF_DTYPE if part.get(name))
+    told = (part[name] for part in parts if isinstance(part, Mapping) for name in OF_DTYPE if part.get(name))
     return next(told, None)
-
-
-def _values(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every number and text in a config, with the name that it stands under."""
-    if isinstance(part, Mapping):
-        for name, each in part.items():
-            yield from _values(each, str(name))
-    elif isinstance(part, list | tuple):
-        for each in part:
-            yield from _values(each, key)
-    else:
-        yield key, part
-
-
-def _check(key: str, value: Any, source: str) -> None:
-    """Raises SwatcostError for a size that would take all memory, and for a dtype that is none."""
-    most = next((most for pattern, most in _MOST if pattern.search(key)), _LARGEST)
-    if isinstance(value, int) and abs(value) > most:
-        raise SwatcostError(f"{source}: {key} is {value:,}, and the most that is built is {most:,}")
-    if isinstance(value, int) and value < 0 and key.startswith(("num_", "n_")):
-        raise SwatcostError(f"{source}: {key} is {value:,}, which is no number of anything")
-    if key in _OF_DTYPE and value not in (None, *_DTYPES):
-        raise SwatcostError(f"{source}: {key} is {value!r:.40}; set dtype to one of {', '.join(_DTYPES)}")
 
 
 def _made(library: Any, source: str, content: Mapping[str, Any]) -> Any:
@@ -168,10 +144,9 @@ def _made(library: Any, source: str, content: Mapping[str, Any]) -> Any:
         classes = (_class(library, name) for name in _architectures(content, source))
         found = next((each for each in classes if each is not None), None)
         if found is None:
-            raise SwatcostError(
-                f"{source}: it has no model_type, and transformers {library.__version__} no "
-                f"{', '.join(map(repr, content.get('architectures') or ['architecture of it']))}"
-            )
+            asked = content.get("architectures")
+            has_not = f"no class {' or '.join(map(repr, asked))}" if asked else "nothing to go by: it names no class"
+            raise SwatcostError(f"{source}: it has no model_type, and transformers {library.__version__} has {has_not}")
         kind = found.config_class
     fields = deepcopy({key: value for key, value in content.items() if key != "model_type"})
     try:
@@ -233,66 +208,6 @@ def _of_class(config: Any, kind: Any, source: str) -> Any:
         f"{source}: {kind.__name__} takes a {kind.config_class.__name__}, not a {type(config).__name__}: "
         "its model_type and architectures do not belong together"
     )
-
-
-def _settings(
-    library: Any,
-    source: str,
-    content: Mapping[str, Any],
-    config: Any,
-    settings: Mapping[str, Any] | None,
-    classes: int | None,
-) -> dict[str, Any]:
-    """The settings, and what `classes` means for this network."""
-    for name, value in _values(dict(settings or {})):
-        _check(name.rpartition(".")[2], value, "the settings")
-    if classes is None:
-        return dict(settings or {})
-    kind = _kind(library, source, content, config)
-    if "Classification" in kind.__name__:
-        return {**(settings or {}), "id2label": None, "label2id": None, "num_labels": classes}
-    for place, each in (("", config), ("text_config.", getattr(config, "text_config", None))):
-        if hasattr(each, "vocab_size"):
-            return {**(settings or {}), f"{place}vocab_size": classes}
-    raise SwatcostError(f"classes {classes}: {kind.__name__} has neither labels nor a vocabulary, leave classes out")
-
-
-def _set(content: dict[str, Any], config: Any, setting: str, value: Any) -> None:
-    """Puts a setting into the content. Raises SwatcostError if the config has no such field."""
-    *path, name = setting.split(".")
-    for part in path:
-        inner = getattr(config, part, None) if part in config.sub_configs else None
-        if inner is None:
-            has = nearest(part, list(config.sub_configs)) if config.sub_configs else "it has no config in it"
-            raise SwatcostError(f"setting {setting!r:.60}: {type(config).__name__} has no config {part!r:.40}: {has}")
-        if not isinstance(content.get(part), dict):
-            content[part] = {}
-        content, config = content[part], inner
-    known = {each.name for each in dataclasses.fields(config)} | {*vars(config), *config.attribute_map}
-    known |= {"num_labels", *_OF_DTYPE, *_WAYS}
-    if hasattr(config, "rope_parameters"):
-        known |= {"rope_theta", "rope_scaling"}
-    known = {each for each in known if not each.startswith("_")} - {"auto_map"}
-    if name not in known:
-        raise SwatcostError(
-            f"setting {setting!r:.60}: {type(config).__name__} has no {name!r:.40}: {nearest(name, sorted(known))}"
-        )
-    if name in _WAYS and value not in _WAYS[name]:
-        raise SwatcostError(f"setting {setting!r:.60} is {value!r:.40}: give one of {', '.join(_WAYS[name])}")
-    if name in _OF_DTYPE:
-        name = "dtype"
-    field = config.attribute_map.get(name, name)
-    content.pop(name, None)
-    if field == config.attribute_map.get("num_hidden_layers", "num_hidden_layers") and isinstance(value, int):
-        _shorten(content, getattr(config, field, None), value)
-    content[field] = value
-
-
-def _shorten(content: dict[str, Any], layers: Any, left: int) -> None:
-    """Keeps the first entries of the lists with one entry per layer, where fewer layers are asked for."""
-    for key, each in content.items():
-        if isinstance(each, list) and "layer" in key and len(each) == layers and left < len(each):
-            content[key] = each[:left]
 
 
 def _configs(config: Any) -> Iterator[Any]:

@@ -12,11 +12,11 @@ from swatcost.common.errors import SwatcostError
 from swatcost.network.batches import identifiable_batch_size
 
 LONGEST = 4096
-"""Tokens in one sample if nobody says how many, and the config allows more."""
+"""Tokens in one sample unless seq_len is given, where the config allows more: a trace of more takes long."""
 
 _WITHOUT_POSITIONS = 512  # tokens where the config sets no limit
 _SIDE = 224  # pixels of an image where the config says nothing
-_SECONDS, _RATE = 10, 16_000  # of sound where the network takes its samples, which no config limits
+_SECONDS, _RATE = 10, 16_000  # of audio, where the network takes its samples, which no config limits
 _LEARNED = ("position", "wpe", "pos_emb")  # in the names of tables of learned positions
 _OTHERS = ("vision", "visual", "image", "audio", "encoder.embed_positions")
 
@@ -83,7 +83,7 @@ def _given(module: nn.Module, samples: dict[str, tuple[int, ...]], shapes: "_Sha
         raise SwatcostError(f"input shape {next(iter(samples.values()))} is too large for a tensor") from None
     notes = [shapes.notes[name] for name in samples if name in shapes.notes]
     if images and "pixel_values" not in samples:
-        notes.append("Samples are text alone: what reads images is part of the parameters, but does not run.")
+        notes.append("Samples are text only: the image encoder counts as parameters but does not run.")
     return Given(arguments, batch, tuple(dict.fromkeys(notes)))
 
 
@@ -119,7 +119,7 @@ class _Shapes:
         positions = min((each for each in limits if each), default=None)
         length = min(positions or _WITHOUT_POSITIONS, LONGEST)
         if positions is None:
-            note = f"A sample has {length:,} tokens, as neither seq_len nor the config says how many."
+            note = f"A sample is assumed to have {length:,} tokens: neither seq_len nor the config gives a number."
         else:
             of = (
                 f" of the {positions:,} that the config allows"
@@ -174,6 +174,7 @@ class _Shapes:
         if isinstance(bins, int) and isinstance(frames, int) and not hasattr(self._config, "conv_stride"):
             return (frames, bins)
         self.notes[name] = (
-            f"One sample is {_SECONDS} s of sound at {_RATE:,} Hz, as no config says; input_shape sets it."
+            f"One sample is assumed to be {_SECONDS} s of audio at {_RATE // 1000} kHz; configs do not say. "
+            "input_shape sets it."
         )
         return (_SECONDS * _RATE,)

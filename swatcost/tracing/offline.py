@@ -39,4 +39,6 @@ def _install() -> None:
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if _OFFLINE and event in _CONNECTIONS and (what := _OFFLINE.get(threading.get_ident())) is not None:
-        raise SwatcostError(f"{what} needs a download, and none is made: it cannot be built from its config alone")
+        raise SwatcostError(
+            f"{what} cannot be built from its config alone: it needs a download, and swatcost makes none"
+        )
