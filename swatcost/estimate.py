@@ -363,13 +363,17 @@ def estimate(
     return estimate_setting(counted_network(traced), setting)
 
 
-def estimate_setting(network: Network, setting: Setting) -> Estimate:
-    """Estimates what a network costs to train with this setting. Raises SwatcostError as `estimate` does."""
+def estimate_setting(network: Network, setting: Setting, update_share: float = 1.0) -> Estimate:
+    """Estimates what a network costs to train with this setting.
+
+    `update_share` [-] of the optimizer's update is part of a step's time: less than 1 where several micro-batches or
+    GPUs share an update. Raises SwatcostError as `estimate` does.
+    """
     network = timed_network(network, setting)
     counting, device, plan = setting.counting(network), setting.profile, plan_of(network, setting)
     counted, executed = counting.layers(network, plan), counting.under(EXACT).layers(network, plan)
     exact, beside = summed(executed, network, setting.batch_size), counting.beside(network)
-    dense = dense_step_of(network, setting, exact)
+    dense = dense_step_of(network, setting, exact, update_share)
     found = Estimate(
         network=network,
         setting=setting,

@@ -11,12 +11,15 @@ from swatcost.timing.attainable import AttainableStep, attainable_step
 from swatcost.timing.dense_step import Numbers, StepTime, Update, dense_step
 
 
-def dense_step_of(network: Network, setting: Setting, exact: PassCosts) -> StepTime:
-    """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample."""
+def dense_step_of(network: Network, setting: Setting, exact: PassCosts, update_share: float = 1.0) -> StepTime:
+    """A dense step of the batch on the setting's machine; `exact` is what autograd executes, per sample.
+
+    `update_share` [-] of the optimizer's update is part of it.
+    """
     precision = precision_of(network, setting)
     return dense_step(
         network, setting.profile, setting.batch_size, exact.training.dense, numbers_of(precision, network),
-        _update(network, setting, precision), setting.mfu,
+        _update(network, setting, precision, update_share), setting.mfu,
     )  # fmt: skip
 
 
@@ -55,12 +58,12 @@ def numbers_of(precision: Precision, network: Network) -> Numbers:
     )
 
 
-def _update(network: Network, setting: Setting, precision: Precision) -> Update:
+def _update(network: Network, setting: Setting, precision: Precision, share: float) -> Update:
     """The optimizer's update: parameters and gradients are read, its state and the parameters read and written."""
     size = precision.master or precision.parameter
     trained = [Trained(each.shape, size) for each in network.parameters if each.trains]
-    sizes = tuple(float(each.bytes) for each in trained)
-    parameters, state = sum(sizes), OPTIMIZERS[setting.optimizer].state(trained)
+    sizes = tuple(share * each.bytes for each in trained)
+    parameters, state = sum(sizes), share * OPTIMIZERS[setting.optimizer].state(trained)
     return Update(
         optimizer=setting.optimizer, parameter_bytes=parameters, moved_bytes=3.0 * parameters + 2.0 * state,
         parameters=sizes,

@@ -124,7 +124,10 @@ def load(
         "hold_outputs": checked_flag("hold_outputs", hold_outputs) or None,
     }
     if is_config:
-        return _traced(name, {**asked, "config": given}, fresh)
+        both = autocast in OF_ONE_SIZE
+        asked = {**asked, "config": given, "under_amp": both, "autocast": None if both else asked["autocast"]}
+        found = _traced(name, asked, fresh)
+        return found.under(autocast) if both else found
     if name in ZOO:
         network = None if fresh else _shipped(ZOO[name], asked)
         return _traced(name, asked, fresh) if network is None else network

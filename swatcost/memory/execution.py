@@ -114,6 +114,11 @@ class Execution:
         return self.gpus // self.tensor_parallel
 
     @property
+    def update_share(self) -> float:
+        """The share of an update that falls on one micro-batch on one GPU [-], before tensor parallelism."""
+        return 1 / (self.accumulate * (self.replicas if self.sharding.divides_update else 1))
+
+    @property
     def way(self) -> Way:
         """How the optimizer updates."""
         return self.optimizer.updates[self.update]

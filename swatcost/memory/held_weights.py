@@ -112,8 +112,9 @@ def _added(plan: SparsityPlan, part: Part) -> dict[str, int]:
     """The PARTS of the weights that the method adds [bytes]."""
     numbers = part.precision
     trained = [
-        Trained(shape, numbers.master or (numbers.parameter if layer.element_bytes == FULL else layer.element_bytes))
+        Trained(shape, numbers.master or (numbers.parameter if size == FULL else size))
         for layer, shape in plan.added_weights(part.network)
+        for size in (part.network.weight_bytes(layer),)
     ]
     elements = sum(each.elements for each in trained)
     own = elements * numbers.parameter if numbers.master else sum(each.bytes for each in trained)
@@ -155,8 +156,9 @@ def _sparse_weights(
         # the parameters that another weight is computed from stay as they are
         of_weight = storage if is_parameter else replace(storage, parameters="all", gradients="all", state="all")
         rows, columns = layer.weight_shape[0], elements / layer.weight_shape[0]
+        size = network.weight_bytes(layer)
         element = ElementBytes(
-            parameter=numbers.parameter if layer.element_bytes == FULL else layer.element_bytes,
+            parameter=numbers.parameter if size == FULL else size,
             master=numbers.master * trains,
             gradient=0 if gradient is None else sizes[gradient] / elements,
             state=state_of.get(layer.weight, 0) / elements,

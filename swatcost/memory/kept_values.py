@@ -81,7 +81,7 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
     """The values that a training step of batch_size samples keeps, dense and under the plan."""
     parameters = sum(each.elements * each.element_bytes for each in network.parameters)
     gradients = sum(each.elements * each.element_bytes for each in network.parameters if each.trains)
-    added = sum(prod(shape) * layer.element_bytes for layer, shape in plan.added_weights(network))
+    added = sum(prod(shape) * network.weight_bytes(layer) for layer, shape in plan.added_weights(network))
     saved = [(each, network.storage_bytes(each.storage, batch_size)) for each in saved_storages(network, plan)]
     sparse = [each for each, _ in saved if each.sparsity]
     return Memory(
@@ -123,7 +123,7 @@ def inactive_gradient_bytes(network: Network, plan: SparsityPlan) -> float:
     frozen = plan.method.weight_gradient == "none"
     inactive: float = sum(
         layer.weight_elements
-        * layer.element_bytes
+        * network.weight_bytes(layer)
         * (1 if frozen else plan.method.sparsity_in("grad_weight", sparsity.weight))
         for layer, sparsity in plan.by_weight(network)
         if layer.weight_trains

@@ -18,13 +18,15 @@ from swatcost.memory.zero import zero1, zero2, zero3
 class Sharding:
     """A way in which GPUs share a step.
 
-    `once` says that they exchange what they do once per update, and not in each of its micro-batches.
+    `once` says that they exchange what they do once per update, and not in each of its micro-batches. If it
+    `divides_update`, each GPU holds the optimizer's state of its share of the parameters, and updates that alone.
     """
 
     name: str
     title: str
     divide: Callable[[Part], Share]
     once: bool = False
+    divides_update: bool = True
 
 
 def _ddp(part: Part) -> Share:
@@ -43,7 +45,7 @@ def _ddp(part: Part) -> Share:
 SHARDINGS = Registry[Sharding](
     "sharding",
     Sharding,
-    Sharding("ddp", "data parallel: every GPU holds everything, gradients are all-reduced", _ddp, True),
+    Sharding("ddp", "data parallel: every GPU holds everything, gradients are all-reduced", _ddp, True, False),
     Sharding("zero1", "ZeRO 1: optimizer state and master weights are sharded, as by DeepSpeed", zero1),
     Sharding("zero2", "ZeRO 2: gradients are sharded, too", zero2),
     Sharding("zero3", "ZeRO 3: parameters are sharded, too", zero3),

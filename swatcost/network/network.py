@@ -195,6 +195,14 @@ class Network(Result):
             for layer, read in zip(self.layers, self.layer_inputs, strict=True)
         )
 
+    @cached_property
+    def _parameter_bytes(self) -> dict[str, int]:
+        return {each.name: each.element_bytes for each in self.parameters}
+
+    def weight_bytes(self, layer: Layer) -> int:
+        """Bytes per number of the parameter that holds a layer's weight; under autocast the layer may read a copy."""
+        return self._parameter_bytes.get(parameter_of(layer.weight)[0], layer.element_bytes)
+
     @staticmethod
     def _check_weight(layer: Layer, known: dict[str, Parameter]) -> None:
         name, part = parameter_of(layer.weight)

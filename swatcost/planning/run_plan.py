@@ -128,7 +128,8 @@ def planned(
         if value is not None and not least <= value < 1e9:
             raise SwatcostError(f"{name} {value:g}: give a number of at least {least}")
     steps = length.epochs * ceil(length.samples / batch_size)
-    found = estimate_setting(network, timed_as(execution, network, setting).but(batch_size=micro_batch, steps=steps))
+    timed = timed_as(execution, network, setting).but(batch_size=micro_batch, steps=steps)
+    found = estimate_setting(network, timed, execution.update_share)
     return RunPlan(
         estimate=found, execution=execution, recipe=chosen, dataset=length.dataset, samples=length.samples,
         epochs=length.epochs, tokens_asked=length.tokens,

@@ -235,7 +235,8 @@ class RunPlan(Result):
             for each in found.plan.phases(found.steps)
             if not each.dense_weight_gradient
         )
-        added = sum(prod(shape) * layer.element_bytes for layer, shape in found.plan.added_weights(found.network))
+        network = found.network
+        added = sum(prod(shape) * network.weight_bytes(layer) for layer, shape in found.plan.added_weights(network))
         saved -= added * sum(each.share for each in found.plan.phases(found.steps) if each.adds)
         return Cost(gradients, gradients * (1 - saved / held) if held else gradients)
 

@@ -1,6 +1,7 @@
 """The time of what a method adds to layers, such as low-rank branches, and of what frozen weights save."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from swatcost.counting.conventions import EXACT
@@ -43,6 +44,20 @@ def frozen_seconds(network: Network, plan: SparsityPlan, dense: StepTime) -> flo
         return sum(each.seconds for each in dense.parts if each.layer in places and each.in_pass == "grad_weight")
     saved = sum(EXACT.macs("grad_weight", layer, 1) for layer in network.weight_layers)
     return dense.seconds * saved / _training_macs(network)
+
+
+def spared_update_seconds(network: Network, plan: SparsityPlan, dense: StepTime) -> float:
+    """What frozen weights save of the optimizer's update in a dense step [s]: their share of what it updates.
+
+    The weights that the method adds are updated in their place.
+    """
+    trained = sum(each.elements for each in network.parameters if each.trains)
+    if plan.method.weight_gradient != "none" or not trained:
+        return 0.0
+    frozen = sum(layer.weight_elements for layer, _ in plan.by_weight(network) if layer.weight_trains)
+    added = sum(prod(shape) for _, shape in plan.added_weights(network))
+    update = sum(each.seconds for each in dense.parts if each.in_pass == "update")
+    return update * (frozen - added) / trained
 
 
 def _training_macs(network: Network) -> float:

@@ -19,7 +19,7 @@ from swatcost.network import Network
 from swatcost.network.layer import Layer
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
-from swatcost.timing.added_work import added_seconds, frozen_seconds
+from swatcost.timing.added_work import added_seconds, frozen_seconds, spared_update_seconds
 from swatcost.timing.dense_step import StepTime
 from swatcost.timing.kernel_times import KernelTimes
 from swatcost.timing.selection import selected
@@ -98,11 +98,11 @@ def attainable_step(
             for size, sparse in (*weights, *activations)
         )
         seconds = dense.seconds + masking - frozen_seconds(network, plan, dense)
-        seconds = seconds + added_seconds(network, plan, dense, phases)
+        seconds = seconds + added_seconds(network, plan, dense, phases) - spared_update_seconds(network, plan, dense)
         return AttainableStep(seconds=seconds, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
     seconds = sum(phase.share * finding.seconds(phase) for phase in phases)
-    seconds = seconds + added_seconds(network, plan, dense, phases)
+    seconds = seconds + added_seconds(network, plan, dense, phases) - spared_update_seconds(network, plan, dense)
     choices = () if hasattr(seconds, "shape") else tuple(finding.choices(Phase(1.0)))
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
 

@@ -37,6 +37,7 @@ def trace_config(
     input_dtype: str | None = None,
     seq_len: int | None = None,
     classes: int | None = None,
+    under_amp: bool = False,
     **conditions: Unpack[ConditionsAsked],
 ) -> Network:
     """Traces the network of transformers that a config describes: the content of its file, or none for
@@ -62,7 +63,7 @@ def trace_config(
                     batch_size=given.batch_size,
                     batch_dim=0,
                     name=source,
-                    under_amp=False,  # large ones take long enough to trace once
+                    under_amp=under_amp,
                     **conditions,
                 )
             except ForwardError as failure:
