@@ -19,7 +19,6 @@ from swatcost.memory import Memory, activation_reduction, step_memory
 from swatcost.memory.precisions import Precision, autocast_of
 from swatcost.methods import LayerSparsity
 from swatcost.network import Layer, Network, Uncounted
-from swatcost.network.batches import per_sample
 from swatcost.setting import Setting, Settings
 from swatcost.sparsity import SparsityPlan, sparsity_plan
 from swatcost.timed_step import attainable_of, dense_step_of, numbers_of, precision_of, timed_network
@@ -137,8 +136,7 @@ class Estimate(Result):
     @property
     def tokens_per_sample(self) -> float | None:
         """Tokens in a sample, where the inputs are tokens."""
-        tokens = self.network.tokens
-        return None if tokens is None else per_sample(tokens, self.network.batch_size)
+        return self.network.tokens_per_sample
 
     @property
     def flops_per_token(self) -> Cost | None:

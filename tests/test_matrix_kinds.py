@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import swatcost
 from swatcost.cli import main
 from swatcost.network import Layer, Network
-from swatcost.network.matrix_kinds import MATRIX_KINDS, kind_by_name, kinds_of
+from swatcost.network.matrix_kinds import kind_by_name, kinds_of
 
 GPT2, LLAMA = swatcost.load("gpt2"), swatcost.load("llama2_7b")
 
@@ -310,25 +310,20 @@ def test_unusable_kinds_to_keep_dense(pattern: str, message: str, capsys: pytest
     ("asked", "said", "unsaid"),
     [
         ({}, "Embeddings stay dense (positions.weight)", "(tokens.weight"),
-        ({}, "tokens.weight is an embedding and the weight of head: it is as sparse", "xyz"),
+        ({}, "tokens.weight is an embedding and the weight of head: it is as sparse", None),
         (
             {},
             "the first layer that uniform keeps dense is one that reads it (--first-layer dense keeps blocks.0.qkv",
-            "xyz",
+            None,
         ),
         ({"keep_dense": "head"}, "Embeddings stay dense (tokens.weight, positions.weight)", "as sparse as that layer"),
         ({"first_layer": "dense"}, "Kept dense: blocks.0.qkv (first layer)", "is one that reads it"),
     ],
 )
-def test_what_is_said_of_embeddings_and_the_first_layer(asked: dict[str, Any], said: str, unsaid: str) -> None:
+def test_what_is_said_of_embeddings_and_the_first_layer(asked: dict[str, Any], said: str, unsaid: str | None) -> None:
     notes = " ".join(swatcost.estimate(GPT2, weights=0.5, **asked).notes)
     assert said in notes
-    assert unsaid not in notes
-
-
-def test_every_kind_is_explained() -> None:
-    assert all(each.meaning for each in MATRIX_KINDS.values())
-    assert list(MATRIX_KINDS) == ["attention", "feed-forward", "experts", "router", "head", "embeddings"]
+    assert unsaid is None or unsaid not in notes
 
 
 def test_methods_of_feed_forward_layers_find_those_of_the_zoo() -> None:

@@ -42,8 +42,9 @@ def of_small() -> ScaledTrace:
 
 def test_a_scaled_trace_is_the_fresh_one_at_every_length(of_small: ScaledTrace) -> None:
     """In every byte of its text: layers, tensors under autocast, timeline, loss and movements."""
-    for tokens in (*range(2, 28), 77, 143, 255, 500):  # 22, 77 and 143 are multiples of 11, which a batch then is not
-        assert of_small.text(tokens) == text(small(), tokens) or of_small.network(tokens, "small") is None
+    lengths = {*range(2, 28), 77, 143, 255, 500} - {4}  # 22, 77 and 143 are multiples of 11, which a batch then is not
+    for tokens in sorted(lengths):
+        assert of_small.text(tokens) == text(small(), tokens), tokens
 
 
 def test_lengths_of_another_structure_are_traced(of_small: ScaledTrace) -> None:
@@ -112,15 +113,15 @@ def test_the_polynomials_of_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "words", "message"),
     [
-        (lambda b, s: s // 3, lambda s: ""),
-        (lambda b, s: b * b * s + s * s // 64, lambda s: "" if s < 32 else "!"),
-        (lambda b, s: s if b == 11 else s + 1, lambda s: ""),
+        (lambda b, s: s // 3, lambda s: "", "is not a polynomial of whole numbers"),
+        (lambda b, s: s, lambda s: "" if s < 32 else "!", r"\[8, 16, 32\] tokens differ in more than numbers"),
+        (lambda b, s: s if b == 11 else s + 1, lambda s: "", "is not a polynomial of whole numbers"),
     ],
 )
-def test_what_is_no_polynomial_is_refused(number: Any, words: Any) -> None:
-    with pytest.raises(ValueError, match=r"is not a polynomial of whole numbers|differ in more than numbers"):
+def test_what_is_no_polynomial_is_refused(number: Any, words: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         scaled(texts_of(number, words), SIZES)
 
 

@@ -8,21 +8,15 @@ from swatcost.cli.options import network_options, reporting, setting_options, sh
 from swatcost.cli.progress import waiting
 from swatcost.cli.typed import no_difference
 from swatcost.cli.unused import say_unused
-from swatcost.estimate import Estimate
 from swatcost.network import Network
 from swatcost.planning.inference import INFERRING, Inference, inference
 from swatcost.planning.inference_work import DTYPES
 
 
-def _said(found: Estimate) -> str | None:
-    """The report itself says where it has no times for a device."""
-    return None
-
-
 @click.command("inference")
 @network_options
 @shown("--prompt", "Tokens of each prompt.", 2048, "N")
-@shown("--generate", "Tokens generated behind each prompt.", 256, "N")
+@shown("--generate", "Tokens generated after each prompt.", 256, "N")
 @click.option(
     "--dtype", type=click.Choice(list(DTYPES)), default="bf16", show_default=True, help="Of weights and of the cache."
 )
@@ -38,5 +32,6 @@ def command(network: Network, **asked: Any) -> Inference:
     with waiting("estimating"):
         found = inference(network, **asked)
     no_difference("checkpoint", "inference recomputes nothing")
-    say_unused([found.estimate], {"device": _said})
+    # The report itself says where it has no times for a device.
+    say_unused([found.estimate], {"device": lambda found: None})
     return found

@@ -137,7 +137,7 @@ def _compared(network: Network, methods: list[str], plot: PlotFile | None, asked
     say_unused([each.estimate for each in found.runs.values()], _RULES)
 
     def again(without: dict[str, None]) -> Result:
-        """Of the dense run alone, if that shows a difference: it takes a fraction of the time."""
+        """The dense run alone where it already differs, which takes a fraction of the time."""
         dense = compare_runs(network, methods=["dense"], **{**asked, **without})
         same = dense.dense.to_dict()["run"] == found.dense.to_dict()["run"]
         return compare_runs(network, methods=methods, **{**asked, **without}) if same else dense

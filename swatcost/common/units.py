@@ -160,7 +160,7 @@ def _several(text: str, one: Callable[[str], Decimal]) -> list[Decimal]:
 
 
 _LARGEST_COUNT = 12  # power of ten: samples, steps or iterations; larger than in any run
-_MOST_TOKENS = 15  # power of ten: larger than in any run
+_LARGEST_TOKENS = 15  # power of ten: larger than in any run
 
 _LARGEST_SEED = 2**63 - 1  # of torch's and NumPy's generators
 
@@ -188,4 +188,4 @@ def checked_tokens(value: float | str) -> int:
     if isinstance(value, str):
         value = count_from(value)
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    return checked_count(whole, "tokens", _MOST_TOKENS)  # type: ignore[arg-type]
+    return checked_count(whole, "tokens", _LARGEST_TOKENS)  # type: ignore[arg-type]

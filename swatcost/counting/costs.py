@@ -30,6 +30,10 @@ class Cost:
     def __rmul__(self, times: float) -> Cost:
         return Cost(times * self.dense, times * self.sparse)
 
+    def __truediv__(self, count: float) -> Cost:
+        """A batch's cost per sample, or a sample's per token: dense work stays an integer where it divides evenly."""
+        return Cost(per_sample(self.dense, count), self.sparse / count)
+
     @property
     def reduction(self) -> float:
         """1 − sparse / dense; 0 if there is no dense work."""
@@ -67,7 +71,7 @@ class PassCosts:
     def per_sample(self, batch_size: float) -> PassCosts:
         """A batch's costs per sample, or a sample's per token."""
         each = (self.forward, self.grad_input, self.grad_weight, self.recompute, self.inference)
-        return PassCosts(*(Cost(per_sample(cost.dense, batch_size), cost.sparse / batch_size) for cost in each))
+        return PassCosts(*(cost / batch_size for cost in each))
 
     def by_pass(self) -> dict[str, Cost]:
         """The three passes by name."""
@@ -90,4 +94,4 @@ class PassCosts:
 
 def per_token(cost: Cost, tokens: float) -> Cost:
     """FLOPs per token, from the MACs of a sample with `tokens` tokens."""
-    return Cost(per_sample(FLOPS_PER_MAC * cost.dense, tokens), FLOPS_PER_MAC * cost.sparse / tokens)
+    return FLOPS_PER_MAC * cost / tokens

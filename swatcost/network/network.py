@@ -244,6 +244,11 @@ class Network(Result):
         sizes = (prod(shape) for shape, held in given if len(shape) == 2 and not held.float_bytes)
         return next(sizes, None) if self.timeline.inputs == len(self.input_shapes) else None
 
+    @property
+    def tokens_per_sample(self) -> float | None:
+        """Tokens in a sample, if the inputs are tokens."""
+        return None if self.tokens is None else per_sample(self.tokens, self.batch_size)
+
     def looked_up(self, *, reads_input: bool) -> frozenset[str]:
         """The embeddings that the network's input decides on, or the others; none if the trace does not say."""
         return frozenset(each.parameter for each in self.embeddings or () if each.reads_input == reads_input)

@@ -34,12 +34,12 @@ INFERRING = Scope(
         "default_act_sparsity": _TRAINS,
         "steps": "inference runs the weights that a run ends with, leave it out",
     },
-    defaults={"method": "dense", "batch_size": 1, "convention": "exact", "device": "h100"},
+    defaults={"batch_size": 1, "convention": "exact", "device": "h100"},
     help={"batch_size": "Sequences that are generated together."},
 )
-"""The settings of inference; the method is that which the weights were trained with."""
+"""The settings of inference; the method is the one that the weights were trained with."""
 
-_MOST_TOKENS = 2**22
+_MOST_TOKENS = 2**22  # each token that is generated is a step of its own: this many take minutes
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -70,16 +70,15 @@ class Inference(Result):
     def learned_positions(self) -> int:
         """Rows of the table of positions that the network looks up, 0 if it has none."""
         network = self.estimate.network
-        tables, positions = network.looked_up(reads_input=False), (network.tokens or 0) // network.batch_size
+        tables, positions = network.looked_up(reads_input=False), network.tokens_per_sample
+        assert positions is not None  # caches_of refuses networks of other inputs
         rows = [each.shape[0] for each in network.parameters if each.name in tables and each.shape[0] >= positions]
         return min(rows, default=0)
 
     @property
-    def seconds(self) -> Cost | None:
-        """Lower bound of both phases [s]."""
-        if self.prefill.seconds is None or self.decode.seconds is None:
-            return None
-        return self.prefill.seconds + self.decode.seconds
+    def experts(self) -> int:
+        """Experts of a layer whose rows are routed, 0 if there is none: times are then not lower bounds."""
+        return next((each.groups for each in self.estimate.network.weight_layers if each.routed), 0)
 
 
 def inference(

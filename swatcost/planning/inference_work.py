@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -14,7 +14,6 @@ from swatcost.devices import Rates
 from swatcost.estimate import Estimate
 from swatcost.memory.storage_formats import formats_of, smallest
 from swatcost.network import Layer
-from swatcost.network.attention import pairs_of
 from swatcost.network.layer import parameter_of
 from swatcost.planning.kv_cache import KeyValueCache, attention_pairs
 
@@ -27,9 +26,9 @@ class Phase:
     """One phase of inference with a batch: `tokens` per sequence in `steps` forward passes.
 
     `macs` are of all its steps and sequences. The bytes [B] are those that its steps read and write, of weights and of
-    the cache; activations are left out. `seconds` is a lower bound [s]: in each step the longer of MACs at the device's
-    rate and bytes at its bandwidth; None where the device's profile has no such numbers. `memory_bound` is the share of
-    dense steps whose bytes take longer.
+    the cache; activations are left out. `seconds` [s] takes in each step the longer of MACs at the device's rate and
+    bytes at its bandwidth: a lower bound, but for networks with experts, of which the bytes are expected ones; None
+    where the device's profile has no such numbers. `memory_bound` is the share of dense steps whose bytes take longer.
     """
 
     name: Literal["prefill", "decode"]
@@ -47,58 +46,45 @@ class InferenceWork:
 
     def __init__(self, estimate: Estimate, caches: Sequence[KeyValueCache], dtype: str) -> None:
         self._estimate, self._network = estimate, estimate.network
-        self._caches = Counter((each.elements, each.macs, each.macs_per_key, each.window) for each in caches)
+        self._caches = Counter(replace(each, name="") for each in caches)  # most are alike
         self._dtype, self._bytes = dtype, DTYPES[dtype]
-        self._positions = (self._network.tokens or 0) // self._network.batch_size
+        positions = self._network.tokens_per_sample
+        assert positions is not None  # caches_of refuses networks of other inputs
+        self._positions = positions
         in_attention = {id(each) for pair in attention_pairs(self._network) for each in pair}
         layers = [each for each in estimate.layers if id(each.layer) not in in_attention]
         output = self._network.output_layer
         scored = [each for each in layers if output is not None and each.layer.weight == output.weight]
-        self.logits = self._per_token(each.exact.inference for each in scored)
+        self.logits = sum((each.exact.inference for each in scored), Cost()) / positions
         """MACs of scoring the vocabulary for one token; a prompt's last token alone needs it."""
-        self.per_token = self._per_token(each.exact.inference for each in layers if each not in scored)
+        self.per_token = sum((each.exact.inference for each in layers if each not in scored), Cost()) / positions
         """MACs of one token in all other products but those of attention."""
 
-    def _per_token(self, costs: Iterable[Cost]) -> Cost:
-        whole = sum(costs, Cost())
-        return Cost(whole.dense / self._positions, whole.sparse / self._positions)
-
     def prefill(self, prompt: int) -> Phase:
-        """Reads a prompt of so many tokens per sequence in one step: each token attends to those before it."""
+        """Reads `prompt` tokens of each sequence in one step: each token attends to itself and those before it."""
         batch = self._estimate.batch_size
-        attention = 0
-        for (_, macs, _, window), times in self._caches.items():
-            reach = -1 if window is None else window - 1
-            attention += times * macs * pairs_of(1, 1, prompt, prompt, causal=True, window=(reach, 0))[2]
+        attention = sum(
+            times * each.macs * sum(map(each.held, range(1, prompt + 1))) for each, times in self._caches.items()
+        )
         work = batch * (prompt * self.per_token + self.logits + Cost(attention, attention))
         written = batch * self.cache_bytes(prompt)
         return self._phase("prefill", prompt, [(work, self.weight_bytes(batch * prompt), written)])
 
     def decode(self, prompt: int, generate: int) -> Phase:
-        """Generates so many tokens per sequence, one per step, each with the keys before it and its own."""
+        """Generates `generate` tokens of each sequence, one per step: each attends to itself and those before it."""
         batch = self._estimate.batch_size
         weights = self.weight_bytes(batch)
+        written = self.cache_bytes(1)
         steps = []
         for before in range(prompt, prompt + generate):
-            attention = sum(
-                times * macs * (before + 1 if window is None else min(before + 1, window))
-                for (_, _, macs, window), times in self._caches.items()
-            )
+            attention = sum(times * each.macs_per_key * each.held(before + 1) for each, times in self._caches.items())
             macs = batch * (self.per_token + self.logits + Cost(attention, attention))
-            steps.append((macs, weights, batch * (self.cache_bytes(before) + self._written)))  # read, and one added
+            steps.append((macs, weights, batch * (self.cache_bytes(before) + written)))  # read, and one added
         return self._phase("decode", generate, steps)
 
     def cache_bytes(self, tokens: int) -> int:
-        """Bytes that all caches hold of a sequence of so many tokens."""
-        held = (
-            times * elements * (tokens if window is None else min(tokens, window))
-            for (elements, _, _, window), times in self._caches.items()
-        )
-        return self._bytes * sum(held)
-
-    @cached_property
-    def _written(self) -> int:
-        return self.cache_bytes(1)
+        """Bytes that all caches hold of a sequence of `tokens` tokens."""
+        return self._bytes * sum(times * each.elements * each.held(tokens) for each, times in self._caches.items())
 
     @cached_property
     def resident_bytes(self) -> Cost:
@@ -108,9 +94,10 @@ class InferenceWork:
         return sum((bytes for _, bytes in self._weights), Cost(other + tables, other + tables))
 
     def weight_bytes(self, tokens: int) -> Cost:
-        """Bytes of parameters that a step of so many tokens reads: each once, of embeddings the rows looked up.
+        """Bytes of parameters that a step of `tokens` tokens reads: each once, of embeddings the rows looked up.
 
-        Of E experts, of which a token is sent to k, (1 − k / E)^tokens are read by none, if all are as likely.
+        Of E experts, of which a token is sent to k, (1 − k / E)^tokens are expected to be read by none if all are
+        equally likely. A router that prefers some reads fewer.
         """
         whole = Cost()
         for layer, bytes in self._weights:
@@ -142,7 +129,7 @@ class InferenceWork:
     @cached_property
     def _tables(self) -> frozenset[str]:
         """Embeddings that are no layer's weight."""
-        looked_up = self._network.looked_up(reads_input=True) | self._network.looked_up(reads_input=False)
+        looked_up = frozenset(each.parameter for each in self._network.embeddings or ())
         return looked_up - {parameter_of(layer.weight)[0] for layer, _ in self._weights}
 
     @cached_property

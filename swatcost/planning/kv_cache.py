@@ -47,7 +47,7 @@ class KeyValueCache:
         return self.latent_macs if self.latent else self.macs
 
     def held(self, tokens: int) -> int:
-        """Tokens of this many that the cache holds, and a query behind them reads."""
+        """How many of a sequence's first `tokens` tokens the cache holds, and the last of them reads."""
         return tokens if self.window is None else min(tokens, self.window)
 
 
@@ -56,12 +56,12 @@ def caches_of(network: Network) -> list[KeyValueCache]:
 
     Raises SwatcostError if the network is no language model, or has attention that no cache can serve.
     """
-    if not network.tokens or network.output_layer is None:
+    positions = network.tokens_per_sample
+    if not positions or network.output_layer is None:
         raise SwatcostError(
             f"{network.name} is not a language model that generates tokens: its inputs have to be tokens, and its last "
             "linear layer has to score a vocabulary"
         )
-    positions = network.tokens // network.batch_size
     found = [_cache(network, scores, values, positions) for scores, values in attention_pairs(network)]
     if custom := [each.name for each in network.layers if each.kind == "custom" and each.attention is not None]:
         raise SwatcostError(f"{custom[0]}: the trace has its attention as a whole, without keys and values")
@@ -79,7 +79,7 @@ def attention_pairs(network: Network) -> Iterator[tuple[Layer, Layer]]:
             yield scores, values
 
 
-def _cache(network: Network, scores: Layer, values: Layer, positions: int) -> KeyValueCache:
+def _cache(network: Network, scores: Layer, values: Layer, positions: float) -> KeyValueCache:
     told, samples = scores.attention, network.batch_size
     (*_, queries, d_qk), (*_, keys), d_v = scores.input_shape, scores.weight_shape, values.output_shape[-1]
     if not queries == keys == positions:
@@ -88,7 +88,7 @@ def _cache(network: Network, scores: Layer, values: Layer, positions: int) -> Ke
             "only a language model's attention to its own tokens has a cache here"
         )
     if told is not None and told.causal is False:
-        raise SwatcostError(f"{scores.name}: its attention is not causal, so that no key can be kept for later tokens")
+        raise SwatcostError(f"{scores.name}: its attention is not causal, so keys cannot be cached")
     heads = prod(scores.input_shape[:-2]) // samples
     window = None
     if told is not None and told.in_window < told.pairs:

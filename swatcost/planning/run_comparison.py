@@ -17,7 +17,7 @@ from swatcost.network import Network
 from swatcost.network.conditions import STEP_ASKED
 from swatcost.planning.answers import Answers
 from swatcost.planning.comparison import selected, targets_of
-from swatcost.planning.run_plan import RunAsked, planned
+from swatcost.planning.run_plan import RunAsked, plan_without_peak
 from swatcost.planning.training import trained
 from swatcost.planning.whole_run import RunPlan
 
@@ -138,14 +138,14 @@ def compare_runs(
     network = trained(network, given, input_shape=input_shape, example_inputs=example_inputs)[0]
     given = {name: value for name, value in given.items() if name not in STEP_ASKED}
     of_dense = given | dict.fromkeys(("weights", "acts", "grads"))
-    runs, refused = {"dense": planned(network, **of_dense, method=METHODS["dense"])}, {}
+    runs, refused = {"dense": plan_without_peak(network, **of_dense, method=METHODS["dense"])}, {}
     for name, method in chosen.items():
         if name not in runs:
             try:
                 runs[name] = _run_with(network, method, given)
             except SwatcostError as error:
                 refused[name] = str(error)
-    if len(refused) == len([*chosen]):
+    if len(refused) == len(chosen):
         raise SwatcostError(next(iter(refused.values())))
     return RunComparison(runs=runs, refused=refused)
 
@@ -153,7 +153,7 @@ def compare_runs(
 def _run_with(network: Network, method: Method, given: Mapping[str, Any]) -> RunPlan:
     """A run with the method. Raises SwatcostError where it would be a dense one."""
     targets = targets_of(method, given)
-    found = planned(network, **{**given, **targets, "method": method})
+    found = plan_without_peak(network, **{**given, **targets, "method": method})
     plan = found.estimate.plan
     if method.makes_sparse and not any((plan.weights, plan.acts, plan.grads)):
         example = next(name for name, operand in OPERANDS.items() if method.uses(operand))

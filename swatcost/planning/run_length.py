@@ -29,8 +29,8 @@ def length_of(
 ) -> RunLength:
     """The length that these define; what is not given is the recipe's.
 
-    Raises SwatcostError for what is missing, for values that exclude each other, and for tokens of a network whose
-    inputs are none.
+    Raises SwatcostError for what is missing, for values that exclude each other, and for tokens of a network that
+    takes none.
     """
     if tokens is not None:
         tokens = checked_tokens(tokens)
@@ -38,9 +38,7 @@ def length_of(
         given = {"recipe": recipe, "dataset": dataset, "samples": samples, "epochs": epochs}
         if beside := next((name for name, value in given.items() if value is not None), None):
             raise SwatcostError(f"{beside}: the tokens set the length of the run, leave one of the two out")
-        return RunLength(
-            dataset=f"{tokens:,} tokens", samples=sequences, epochs=1, tokens=tokens
-        )  # fmt: skip
+        return RunLength(dataset=f"{tokens:,} tokens", samples=sequences, epochs=1, tokens=tokens)
     if samples is not None and dataset is not None:
         raise SwatcostError("samples: the dataset sets them already, leave one of the two out")
     if recipe is not None:
@@ -55,7 +53,7 @@ def length_of(
 
 
 def _sequences(network: Network, tokens: int) -> int:
-    """The samples that hold so many tokens, the last of them perhaps more."""
+    """The samples that it takes to hold `tokens` tokens."""
     if network.tokens is None:
         raise SwatcostError(
             f"tokens: the inputs of {network.name} are not tokens (whole numbers of shape samples × positions): give "

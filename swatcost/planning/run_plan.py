@@ -20,7 +20,7 @@ from swatcost.setting import EVERY_SETTING, Scope, Settings
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["PLANNING", "WORLD_GRID", "Asked", "Moment", "RunAsked", "RunPlan", "plan_run", "planned"]
+__all__ = ["PLANNING", "WORLD_GRID", "Asked", "Moment", "RunAsked", "RunPlan", "plan_run", "plan_without_peak"]
 
 PLANNING = Scope(
     without={
@@ -76,21 +76,21 @@ def plan_run(
     samples together, the others share it, each in accumulate micro-batches. watts is the power of a GPU, by default the
     board power in the device's profile; pue the data centre's energy over its machines'; grid the carbon intensity
     [kg CO₂/kWh]; price per GPU-hour; link the bandwidth between GPUs [bytes/s, or a string such as "25GB"], by default
-    the device's, if its profile has it. network, its inputs, loss, checkpoint,
-    offload, hold_outputs and how a step is executed are as in `planning.memory_of`: they decide the peak and what GPUs
-    send, and recomputation costs FLOPs. settings are those of `estimate`.
+    the device's, if its profile has it. network, its inputs, loss, checkpoint, offload, hold_outputs and how a step is
+    executed are as in `planning.memory_of`: they decide the peak and what GPUs send, and recomputation costs FLOPs.
+    settings are those of `estimate`.
 
     Raises SwatcostError for invalid arguments, and if the length of the run is not known.
 
     >>> plan_run("resnet50", weights=0.8, acts=0.8).iterations  # Table 14: 90 epochs of ceil(1,281,167 / 256) = 5005
     450450
     """
-    plan = planned(network, input_shape=input_shape, example_inputs=example_inputs, **asked)
+    plan = plan_without_peak(network, input_shape=input_shape, example_inputs=example_inputs, **asked)
     _ = plan.peak_bytes  # raises here, not when the plan is shown, if this step's memory is not modelled
     return plan
 
 
-def planned(
+def plan_without_peak(
     network: "Network | str | Path | nn.Module",
     *,
     input_shape: Sequence[int] | None = None,
@@ -109,7 +109,7 @@ def planned(
     link: str | float | None = None,
     **settings: Unpack[Asked],
 ) -> RunPlan:
-    """A whole run, whose peak may not be known: `RunPlan.peak_bytes` raises SwatcostError then. Else as `plan_run`."""
+    """As `plan_run`, but without its peak memory: where that is not modelled, only `RunPlan.peak_bytes` raises."""
     tensor_parallel = settings.pop("tensor_parallel", None)
     network, execution, left = trained(network, settings, input_shape=input_shape, example_inputs=example_inputs)
     asked = PLANNING.given(left)

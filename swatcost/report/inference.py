@@ -6,7 +6,7 @@ from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.planning.inference import Inference
 from swatcost.planning.inference_work import Phase
 from swatcost.report.estimate import question
-from swatcost.report.numbers import scaled, seconds, three_digits
+from swatcost.report.numbers import byte_count, flop_count, scaled, seconds, three_digits
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
 from swatcost.report.sparsity import listed
 
@@ -31,21 +31,20 @@ def summary(found: Inference) -> list[Figure]:
     """Times, memory and what a token takes."""
     figures = []
     if found.prefill.seconds is not None and found.decode.seconds is not None:
-        per_token = Cost(
-            found.decode.seconds.dense / found.decode.steps, found.decode.seconds.sparse / found.decode.steps
-        )
+        per_token = found.decode.seconds / found.decode.steps
+        time = _about if found.experts else _at_least
         figures += [
-            Figure("time to first token", _both(found, found.prefill.seconds, _at_least)),
-            Figure("time per token after it", _both(found, per_token, _at_least), _bound(found.decode)),
+            Figure("time to first token", _both(found, found.prefill.seconds, time)),
+            Figure("time per output token", _both(found, per_token, time), _bound(found.decode)),
         ]
-    flops = Cost(FLOPS_PER_MAC * found.macs_per_token.dense, FLOPS_PER_MAC * found.macs_per_token.sparse)
-    held = Cost(found.weight_bytes.dense + found.cache_bytes, found.weight_bytes.sparse + found.cache_bytes)
+    flops = FLOPS_PER_MAC * found.macs_per_token
+    held = found.weight_bytes + Cost(found.cache_bytes, found.cache_bytes)
     return [
         *figures,
-        Figure("memory at the end", _both(found, held, _bytes), _memory(found)),
-        Figure("weights", _both(found, found.weight_bytes, _bytes)),
-        Figure("cache per token", _bytes(found.cache_bytes_per_token), _cache(found)),
-        Figure("FLOPs per token", _both(found, flops, _flops), "without attention"),
+        Figure("memory at the end", _both(found, held, byte_count), _memory(found)),
+        Figure("weights", _both(found, found.weight_bytes, byte_count)),
+        Figure("cache per token", byte_count(found.cache_bytes_per_token), _cache(found)),
+        Figure("FLOPs per token", _both(found, flops, flop_count), "without attention"),
     ]
 
 
@@ -62,52 +61,53 @@ def _at_least(value: float) -> str:
     return f"≥ {seconds(value)}"
 
 
-def _bytes(value: float) -> str:
-    return scaled(value, "B")
-
-
-def _flops(value: float) -> str:
-    return scaled(value, "FLOP")
+def _about(value: float) -> str:
+    return f"≈ {seconds(value)}"
 
 
 def _bound(phase: Phase) -> str:
     share = phase.memory_bound or 0.0
-    by = "memory" if share > 0.5 else "arithmetic"
-    return f"bound by {by}" if share in (0.0, 1.0) else f"bound by {by} in most steps"
+    bound = "memory-bound" if share > 0.5 else "compute-bound"
+    return bound if share in (0.0, 1.0) else f"{bound} in most steps"
 
 
 def _memory(found: Inference) -> str:
     has = found.estimate.device.memory_bytes
-    return f"cache {_bytes(found.cache_bytes)}" + (f"; {found.estimate.device.name} has {_bytes(has)}" if has else "")
+    return f"cache {byte_count(found.cache_bytes)}" + (
+        f"; {found.estimate.device.name} has {byte_count(has)}" if has else ""
+    )
 
 
 def _cache(found: Inference) -> str:
     latent = sum(bool(each.latent) for each in found.caches)
     kind = "latent, " if latent == len(found.caches) else ""
-    return f"{kind}{len(found.caches):,} attentions"
+    return f"{kind}{len(found.caches):,} attention layer{'s' * (len(found.caches) != 1)}"
 
 
 def _phases(found: Inference) -> Table:
     sparse = _is_sparse(found)
 
+    def of(cost: Cost) -> list[float]:
+        return [cost.dense, cost.sparse] if sparse else [cost.dense]
+
     def row(phase: Phase) -> list[str]:
-        cells = [phase.name, f"{phase.tokens:,}", _flops(FLOPS_PER_MAC * phase.macs.dense)]
-        cells += [_flops(FLOPS_PER_MAC * phase.macs.sparse)] if sparse else []
-        cells += [_bytes(phase.weight_bytes.dense)]
-        cells += [_bytes(phase.weight_bytes.sparse)] if sparse else []
-        cells += [_bytes(phase.cache_bytes)]
+        cells = [
+            phase.name, f"{phase.tokens:,}", *map(flop_count, of(FLOPS_PER_MAC * phase.macs)),
+            *map(byte_count, of(phase.weight_bytes)), byte_count(phase.cache_bytes),
+        ]  # fmt: skip
         if phase.seconds is None:
             return cells
-        batch = found.estimate.batch_size
-        times = [phase.seconds.dense, *([phase.seconds.sparse] if sparse else [])]
-        return cells + [seconds(each) for each in times] + [three_digits(batch * phase.tokens / times[-1])]
+        tokens = found.estimate.batch_size * phase.tokens
+        return [*cells, *map(seconds, of(phase.seconds)), *(three_digits(tokens / each) for each in of(phase.seconds))]
 
-    timed = found.prefill.seconds is not None
-    flops, weights = (["dense\nFLOPs", "sparse\nFLOPs"], ["dense\nweights", "sparse\nweights"])
-    times = ["dense\ntime", "sparse\ntime"]
-    if not sparse:
-        flops, weights, times = ["FLOPs"], ["weights\nmoved"], ["time"]
-    header = ["phase", "tokens", *flops, *weights, "cache\nmoved", *([*times, "tokens/s"] if timed else [])]
+    rate = "tokens/s" if found.experts else "tokens/s,\nat most"
+    flops, weights, times, rates = ["FLOPs"], ["weights\nmoved"], ["time"], [rate]
+    if sparse:
+        flops, weights, times, rates = (
+            [f"{kind}\n{name}" for kind in ("dense", "sparse")] for name in ("FLOPs", "weights", "time", rate)
+        )
+    header = ["phase", "tokens", *flops, *weights, "cache\nmoved"]
+    header += [*times, *rates] if found.prefill.seconds is not None else []
     return Table(header, [row(found.prefill), row(found.decode)], divisible=True)
 
 
@@ -122,8 +122,9 @@ def notes(found: Inference) -> list[str]:
             )
         )
     else:
+        bounds = "are lower bounds" if not found.experts else "would be lower bounds without experts"
         sentences.append(
-            "Times are lower bounds: in each step the longer of arithmetic at the device's highest rate and of weights "
+            f"Times {bounds}: in each step the longer of arithmetic at the device's highest rate and of weights "
             "and cache at its memory bandwidth. Activations, kernel launches and sampling take more."
         )
     if _is_sparse(found):
@@ -133,7 +134,8 @@ def notes(found: Inference) -> list[str]:
         )
     sentences.append(
         "A step reads each weight once, and of embeddings the rows that are looked up. Of a prompt only the last token "
-        "is scored against the vocabulary. Attention counts the keys up to each token."
+        "is scored against the vocabulary. Each token attends to "
+        "itself and the tokens before it."
     )
     if windows := sorted({each.window for each in found.caches if each.window is not None}):
         sentences.append(
@@ -147,16 +149,19 @@ def notes(found: Inference) -> list[str]:
             "runs on whole keys and values, later tokens' on the latent itself: more MACs per key, fewer bytes. An "
             f"implementation that caches keys and values keeps {scaled(whole)} elements per token instead."
         )
-    if routed := [each for each in found.estimate.network.weight_layers if each.routed]:
+    if found.experts:
+        timed = ", so times are not lower bounds here" if found.prefill.seconds is not None else ""
         sentences.append(
-            f"A step reads the experts that its tokens are sent to, of {routed[0].groups:,} those expected if all are "
-            "as likely; an unbalanced router reads fewer and takes longer."
+            Caveat(
+                f"With experts, the bytes are the expectation if every one of the {found.experts:,} experts is equally "
+                f"likely. A router that prefers some reads fewer{timed}."
+            )
         )
     if untold := [each.name for each in found.caches if not each.is_told]:
         sentences.append(
             Caveat(
-                f"The trace does not say whether {listed(untold, 3)} is causal, nor of any window: it is assumed to be "
-                "causal, over all keys."
+                f"The trace does not show whether {listed(untold, 3)} is causal or has a window: full causal attention "
+                "is assumed."
             )
         )
     if 0 < (positions := found.learned_positions) < found.prompt + found.generate:
@@ -170,7 +175,8 @@ def notes(found: Inference) -> list[str]:
     if (has := found.estimate.device.memory_bytes) is not None and held > has:
         sentences.append(
             Caveat(
-                f"Weights and cache need {_bytes(held)}, more than the {_bytes(has)} of {found.estimate.device.name}."
+                f"Weights and cache need {byte_count(held)}, more than the {byte_count(has)} of "
+                f"{found.estimate.device.name}."
             )
         )
     return sentences

@@ -14,6 +14,9 @@ def scaled(value: float, unit: str = "") -> str:
     return f"{value:.0f} {unit}".strip()
 
 
+_ZETTA = 1e21
+
+
 def power_of_ten(value: float) -> str:
     """A number as 3.143e23."""
     return f"{value:.3e}".replace("e+", "e")
@@ -31,7 +34,7 @@ _OF_TOKENS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def token_unit(total: float) -> tuple[str, float]:
-    """The prefix that papers write for so many tokens, and its factor."""
+    """The prefix that papers write for a number of tokens as large as `total`, and its factor."""
     return next(((prefix, factor) for factor, prefix in _OF_TOKENS if total >= factor), ("", 1.0))
 
 
@@ -39,6 +42,16 @@ def token_count(value: float) -> str:
     """A number of tokens in up to four digits, such as 300 B, 4.194 M or 512."""
     prefix, factor = token_unit(value)
     return f"{value / factor:.4g} {prefix}".strip()
+
+
+def flop_count(value: float) -> str:
+    """FLOPs with an SI prefix; from 10^21 on as papers write them, such as 3.143e23 FLOP."""
+    return f"{power_of_ten(value)} FLOP" if value >= _ZETTA else scaled(value, "FLOP")
+
+
+def byte_count(value: float) -> str:
+    """Bytes with an SI prefix, such as 9.664 GB."""
+    return scaled(value, "B")
 
 
 def spans(ends: Sequence[tuple[float, float]]) -> list[str]:

@@ -1,17 +1,16 @@
 """Whole runs with several methods as a table, Markdown, LaTeX, CSV or JSON."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from swatcost.counting.costs import Cost
-from swatcost.planning.answers import Answers
 from swatcost.planning.run_comparison import Equal, RunComparison, ScaledRun
 from swatcost.planning.whole_run import RunPlan
 from swatcost.report.attainable import attainable_sentence
 from swatcost.report.comparison import left_out, method_notes, sparsity_asked
 from swatcost.report.estimate import title, unmeasured
 from swatcost.report.numbers import change, percent, power_of_ten, scaled, seconds, three_digits, times, token_count
-from swatcost.report.run_plan import run_line
+from swatcost.report.run_plan import run_line, sparse_answers
 from swatcost.report.run_plan_data import to_dict as plan_data
 from swatcost.report.run_plan_notes import fit, notes_of
 from swatcost.report.sheet import Caveat, Sheet, Table
@@ -39,18 +38,11 @@ def _data(plan: RunPlan) -> str:
     return "epochs" if plan.tokens is None else "tokens"
 
 
-def _accounts(plan: RunPlan) -> dict[str, Callable[[Answers], float]]:
-    """The sparse answers for time, by name."""
-    if plan.is_simulated:
-        return {"simulated": lambda found: found.ideal}
-    return {"attainable": lambda found: found.attainable, "ideal": lambda found: found.ideal}
-
-
 def _of_equal_data(comparison: RunComparison) -> Table:
     """FLOPs, times and what follows from them, of runs of equal data; hours and cost by the first account of time."""
     dense = comparison.dense
-    accounts = _accounts(dense)
-    first, account = next(iter(accounts.items()))
+    accounts = [*sparse_answers(dense, dense.seconds)]
+    first = accounts[0]
     header = [
         f"at equal {_data(dense)}", "training\n[FLOP]", "change", *(f"time,\n{name}" for name in accounts),
         f"{first}\n[GPU-h]", *([f"{first}\n[{dense.currency}]"] if dense.money else []),
@@ -60,19 +52,24 @@ def _of_equal_data(comparison: RunComparison) -> Table:
         run = comparison.run(name)
         rows.append([
             name, power_of_ten(run.training_flops), change(plan.training_flops.reduction),
-            *(seconds(each(run.seconds)) for each in accounts.values()),
-            *(three_digits(account(found)) for found in (run.gpu_hours, run.money) if found is not None),
+            *map(seconds, sparse_answers(dense, run.seconds).values()),
+            *(
+                three_digits(sparse_answers(dense, found)[first])
+                for found in (run.gpu_hours, run.money)
+                if found is not None
+            ),
         ])  # fmt: skip
     return Table(header, rows, divisible=True)
 
 
 def _of_equal_budget(comparison: RunComparison) -> Table:
     """The data that each method sees for the dense run's FLOPs or time."""
+    dense = comparison.dense
     times_of: dict[str, Equal] = {"attainable": "time", "ideal": "ideal time", "simulated": "ideal time"}
     budgets: dict[Equal, str] = {"flops": "at equal\nFLOPs"}
-    budgets |= {times_of[name]: f"at equal time,\n{name}" for name in _accounts(comparison.dense)}
+    budgets |= {times_of[name]: f"at equal time,\n{name}" for name in sparse_answers(dense, dense.seconds)}
     rows = [[name, *(_seen(comparison.run(name, equal)) for equal in budgets)] for name in comparison.runs]
-    return Table([f"{_data(comparison.dense)} seen", *budgets.values()], rows)
+    return Table([f"{_data(dense)} seen", *budgets.values()], rows)
 
 
 def _seen(run: ScaledRun) -> str:

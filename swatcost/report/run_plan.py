@@ -9,9 +9,10 @@ from swatcost.planning.whole_run import PFLOP_S_DAY
 from swatcost.report.attainable import attainable_sentence
 from swatcost.report.estimate import machine, question, unmeasured
 from swatcost.report.numbers import (
+    byte_count,
     change,
+    flop_count,
     percent,
-    power_of_ten,
     scaled,
     seconds,
     spans,
@@ -31,7 +32,7 @@ _Show = Callable[[float], str]
 
 
 def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
-    """What it says; that sparse training is no faster on the device is said first, and not again."""
+    """The whole report; if sparse training is no faster on the device, that comes first and only once."""
     found, asks = plan.estimate, plan.estimate.plan.asks_for_sparsity
     first = [attainable_sentence(found)] if asks and no_faster(found) else []
     notes = [*(unmeasured([found.device]) if asks else []), *notes_of(plan)]
@@ -46,9 +47,9 @@ def sheet(plan: RunPlan, layers: bool = False) -> Sheet:
 def summary(plan: RunPlan) -> list[Figure]:
     """What the run takes: work and memory dense and sparse; time, and what follows from it, by every account."""
     bound = ", at least" if plan.estimate.dense_step.basis == "bound" else ""
-    found = [_figure(plan, "training FLOPs", plan.training_flops, _flops)]
+    found = [_figure(plan, "training FLOPs", plan.training_flops, flop_count)]
     if plan.estimate.flops_per_token is not None:
-        found.append(_figure(plan, "… per token", plan.estimate.flops_per_token, _flops))
+        found.append(_figure(plan, "… per token", plan.estimate.flops_per_token, flop_count))
     found.append(_figure(plan, f"{_kind_of_time(plan)}{bound}", plan.seconds, seconds, speedups=True))
     if plan.gpus > 1 and plan.seconds_without_overlap is not None:
         found.append(_figure(plan, "… no overlap", plan.seconds_without_overlap, seconds))
@@ -73,10 +74,10 @@ def _of_tokens(plan: RunPlan, bound: str) -> Iterator[Figure]:
 
 def _peak(plan: RunPlan) -> Figure:
     """The peak, and the memory that a dense run of tokens has for it."""
-    found = _figure(plan, "peak memory per GPU", plan.peak_bytes, _bytes)
+    found = _figure(plan, "peak memory per GPU", plan.peak_bytes, byte_count)
     if found.remark or plan.tokens is None or plan.capacity_bytes is None:
         return found
-    return Figure(found.label, found.value, f"of {_bytes(plan.capacity_bytes)}")
+    return Figure(found.label, found.value, f"of {byte_count(plan.capacity_bytes)}")
 
 
 def _of_step(plan: RunPlan) -> str:
@@ -96,16 +97,14 @@ def _figure(plan: RunPlan, label: str, found: Cost | Answers, show: _Show, speed
         formats = "in sparse formats" if found is plan.peak_bytes else "sparse"
         changes = f" ({change(found.reduction)})" if found.reduction else ""
         return Figure(label, f"dense {show(found.dense)}", f"{formats} {show(found.sparse)}{changes}")
-    others = [
-        f"{name} {show(value)}" + (f" ({times(found.dense / value)})" if speedups else "")
-        for name, value in _sparse_answers(plan, found).items()
-    ]
-    return Figure(
-        label, f"dense {show(found.dense)}", ", ".join(each.replace(" ", "\N{NO-BREAK SPACE}") for each in others)
+    others = ", ".join(
+        f"{name} {show(value)}{f' ({times(found.dense / value)})' * speedups}".replace(" ", "\N{NO-BREAK SPACE}")
+        for name, value in sparse_answers(plan, found).items()
     )
+    return Figure(label, f"dense {show(found.dense)}", others)
 
 
-def _sparse_answers(plan: RunPlan, found: Answers) -> dict[str, float]:
+def sparse_answers(plan: RunPlan, found: Answers) -> dict[str, float]:
     """The sparse answers by the word that has to stand beside them."""
     if plan.is_simulated:
         return {"simulated": found.ideal}
@@ -161,17 +160,6 @@ def _kind_of_time(plan: RunPlan) -> str:
     return "compute time" if plan.link is None else "time, full overlap"
 
 
-_ZETTA = 1e21  # FLOP: from here on, papers write 3.14e23
-
-
-def _flops(value: float) -> str:
-    return f"{power_of_ten(value)} FLOP" if value >= _ZETTA else scaled(value, "FLOP")
-
-
-def _bytes(value: float) -> str:
-    return scaled(value, "B")
-
-
 def _gpu_hours(value: float) -> str:
     return f"{three_digits(value)} GPU-h"
 
@@ -187,23 +175,23 @@ def _money(plan: RunPlan) -> _Show:
 def _work(plan: RunPlan) -> list[tuple[str, Cost, _Show]]:
     """Work and memory."""
     found: list[tuple[str, Cost, _Show]] = [
-        ("training FLOPs", plan.training_flops, _flops),
-        ("… (convention exact)", plan.exact_flops, _flops),
+        ("training FLOPs", plan.training_flops, flop_count),
+        ("… (convention exact)", plan.exact_flops, flop_count),
     ]
     if plan.estimate.flops_per_token is not None:
         found += [
-            ("… per token", plan.estimate.flops_per_token, _flops),
+            ("… per token", plan.estimate.flops_per_token, flop_count),
             ("… in PFLOP/s-days", plan.training_flops, lambda value: three_digits(value / PFLOP_S_DAY)),
         ]
     return found
 
 
 def _memory(plan: RunPlan) -> list[tuple[str, Cost, _Show]]:
-    found: list[tuple[str, Cost, _Show]] = [("peak memory per GPU", plan.peak_bytes, _bytes)]
+    found: list[tuple[str, Cost, _Show]] = [("peak memory per GPU", plan.peak_bytes, byte_count)]
     if plan.gpus > 1:
         found += [
-            ("gradients per step", plan.gradient_bytes, _bytes),
-            ("sent per GPU and step", plan.traffic_bytes, _bytes),
+            ("gradients per step", plan.gradient_bytes, byte_count),
+            ("sent per GPU and step", plan.traffic_bytes, byte_count),
         ]
     return found
 
@@ -240,14 +228,14 @@ def _dense(plan: RunPlan) -> Table:
 
 def _costs(plan: RunPlan) -> list[Table]:
     """Time and what follows from it, by every account; work and memory, dense and sparse."""
-    whole = _sparse_answers(plan, plan.seconds)
+    whole = sparse_answers(plan, plan.seconds)
     lines = [
-        [name, show(found.dense), *map(show, _sparse_answers(plan, found).values())]
+        [name, show(found.dense), *map(show, sparse_answers(plan, found).values())]
         for name, found, show in _times(plan)
     ]
     lines.append(["speedup", "", *(times(plan.seconds.dense / each) for each in whole.values())])
     if plan.topk_refreshes:
-        spent = _sparse_answers(plan, plan.topk)
+        spent = sparse_answers(plan, plan.topk)
         cells = [f"{seconds(spent[name])} ({percent(spent[name] / whole[name])})" for name in whole]
         lines.append([f"Top-K ({plan.topk_refreshes:,} refreshes)", "", *cells])
     work = [
