@@ -132,9 +132,9 @@ def load(
 
 
 def _refuse(asked: Mapping[str, Any], why: str, *names: str) -> None:
-    """Raises SwatcostError if one of these is asked for."""
-    if any(asked[name] is not None for name in names):
-        raise SwatcostError(f"{why}: leave out {', '.join(names[:-1])} and {names[-1]}, which are fixed")
+    """Raises SwatcostError that names those of these that are asked for, if there are any."""
+    if given := [name for name in names if asked[name] is not None]:
+        raise SwatcostError(f"{why}: leave out {' and '.join(given)}, which it fixes")
 
 
 def _of_onnx(name: str, source: Mapping[str, Any], conditions: ConditionsAsked) -> Network:
