@@ -244,10 +244,8 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
     try:
         import torch  # noqa: F401
 
-        from swatcost.tracing import (
-            hugging_face,
-            sources,
-        )  # before reads are recorded: versions() covers their own files
+        # Before reads are recorded: versions() covers their own files.
+        from swatcost.tracing import hugging_face, sources
     except ImportError as error:
         raise SwatcostError(f"tracing {source} needs torch, which cannot be imported: {first_line(error)}") from None
 
