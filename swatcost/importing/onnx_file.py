@@ -176,6 +176,11 @@ def checked_shape(dims: Iterable[int], name: str) -> tuple[int, ...]:
     return shape
 
 
+def is_onnx(each: onnx.NodeProto | onnx.OperatorSetIdProto) -> bool:
+    """Whether a node's operation, or a set of operations, is one of ONNX's own, whose domain has two names."""
+    return each.domain in ("", "ai.onnx")
+
+
 def _without_values(graph: onnx.GraphProto, initializers: Mapping[str, Initializer]) -> None:
     """Makes inputs of the graph's initializers. Raises ValueError for other tensors that are in other files.
 
@@ -218,7 +223,7 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
                 raise ValueError(f"the function {function.name!r} has a tensor in another file, which is not read")
     newest = defs.onnx_opset_version()
     for each in model.opset_import:
-        if each.domain in ("", "ai.onnx") and each.version > newest:
+        if is_onnx(each) and each.version > newest:
             raise ValueError(f"it has opset {each.version}, and the installed onnx knows {newest}: install a newer one")
     checker.check_model(model)
     return inliner.inline_local_functions(model) if model.functions else model
