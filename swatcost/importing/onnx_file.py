@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swatcost.common.errors import MissingPackageError, SwatcostError, first_line
+from swatcost.common.errors import LONGEST_MESSAGE, MissingPackageError, SwatcostError, first_line
 from swatcost.common.printing import printable
 from swatcost.common.reading import read_bytes
 from swatcost.network.fields import LARGEST
@@ -25,7 +25,6 @@ REASONS = (ValueError, ArithmeticError, LookupError)
 """What following a graph raises for numbers and names that ONNX's own checks let pass."""
 
 _MOST_DIMS = 32
-_LONGEST = 300  # characters of a message from the library
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def open_onnx(path: str | Path) -> OnnxFile:
 
 
 def _unusable(path: str | Path, reason: str) -> SwatcostError:
-    return SwatcostError(f"{path} is not a usable ONNX file: {printable(reason)[:_LONGEST]}")
+    return SwatcostError(f"{path} is not a usable ONNX file: {printable(reason)[:LONGEST_MESSAGE]}")
 
 
 def _parsed(path: str | Path) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swatcost.common.errors import SwatcostError, first_line
+from swatcost.common.errors import LONGEST_MESSAGE, SwatcostError, first_line
 from swatcost.common.printing import printable
 from swatcost.importing.onnx_file import REASONS, OnnxFile, open_onnx
 from swatcost.importing.onnx_inputs import Inputs, inputs_of
@@ -39,7 +39,7 @@ def read_onnx(path: str | Path, input_shape: Sequence[int] | None = None) -> Net
                 raise
             return _network(file, inputs_of(file, input_shape, batch_size=1))  # a graph that is made for one sample
     except (*REASONS, RecursionError, MemoryError) as error:
-        raise SwatcostError(f"cannot follow {path}: {printable(first_line(error))[:400]}") from None
+        raise SwatcostError(f"cannot follow {path}: {printable(first_line(error))[:LONGEST_MESSAGE]}") from None
 
 
 def _network(file: OnnxFile, inputs: Inputs) -> Network:
