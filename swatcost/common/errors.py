@@ -1,6 +1,5 @@
 """The exceptions that callers need to know."""
 
-
 LONGEST_MESSAGE = 300
 """Characters that are quoted of another library's message."""
 

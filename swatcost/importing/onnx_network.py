@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from swatcost.common.errors import LONGEST_MESSAGE, SwatcostError, first_line
-from swatcost.common.printing import printable
+from swatcost.common.printing import listed, printable
 from swatcost.importing.onnx_file import REASONS, OnnxFile, open_onnx
 from swatcost.importing.onnx_inputs import Inputs, inputs_of
 from swatcost.importing.onnx_layers import Layers
@@ -101,10 +101,9 @@ def _assumed(walk: Walk, layers: Layers, inputs: Inputs) -> Iterator[str]:
     """What ONNX does not say, in sentences."""
     held, assumed = _held(layers), walk.trained - layers.stand_ins
     others = [printable(each) for each in walk.initializers if each in assumed and printable(each) not in held]
-    named = ", ".join(others[:_MOST_NAMED]) + (f" and {len(others) - _MOST_NAMED} more" * (len(others) > _MOST_NAMED))
     yield (
         "Read from an ONNX file, which does not say what trains: all floating-point initializers are assumed to, but "
-        f"not single numbers and running statistics{f'; no layer holds {named}' * bool(others)}. {inputs.assumed}"
+        f"not single numbers and running statistics{f'; no layer holds {listed(others, _MOST_NAMED)}' * bool(others)}. {inputs.assumed}"
     )
     unknown = f" What these operations save is left out: {', '.join(layers.unknown_saves)}." * bool(
         layers.unknown_saves

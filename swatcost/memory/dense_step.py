@@ -97,9 +97,7 @@ def dense_step(network: Network, batch_size: int, execution: Execution) -> StepM
     """The same for an Execution."""
     timeline = network.timeline
     if not timeline.events:
-        raise SwatcostError(
-            f"{network.name} has no recorded training step, so its memory is unknown: trace the module"
-        )
+        raise SwatcostError(f"{network.name} has no recorded training step, so its memory is unknown: trace the module")
     if timeline.backward == len(timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
     part = part_of(network, batch_size, execution)
