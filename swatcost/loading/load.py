@@ -163,7 +163,9 @@ def _shipped(entry: ZooNetwork, asked: dict[str, Any]) -> Network | None:
         shape = list(entry.input_shape)
     of_tokens = entry.input_dtype is not None and shape is not None and len(shape) == 1 and type(shape[0]) is int
     if of_tokens and entry.context is not None and shape[0] > entry.context:
-        raise SwatcostError(f"{shape[0]:,} tokens: {entry.name} has {entry.context:,} learned positions; give fewer tokens")
+        raise SwatcostError(
+            f"{shape[0]:,} tokens: {entry.name} has {entry.context:,} learned positions; give fewer tokens"
+        )
     others = asked.keys() - {"input_shape", "input_dtype", "seq_len", "loss"}
     as_shipped = of_tokens or shape == list(entry.input_shape)
     if not as_shipped or any(asked[key] is not None for key in others):
