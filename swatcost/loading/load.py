@@ -184,7 +184,6 @@ def loading_words(
     classes: int | None = None,
     settings: Mapping[str, Any] | None = None,
     loss: str | None = None,
-    autocast: str | None = None,
     checkpoint: Sequence[str] | None = None,
     fresh: bool = False,
 ) -> list[str]:
