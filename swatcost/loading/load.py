@@ -101,7 +101,7 @@ def load(
     given = None if file is None else trace_or_config(file)
     if isinstance(given, Network):
         _refuse(source, f"{name} is a saved trace", *source)
-        return traced_so(given, **conditions)
+        return with_conditions(given, **conditions)
     if name.endswith(".onnx"):
         return _of_onnx(name, source, conditions)
     is_config = given is not None or _place(name) == PLACE
@@ -197,7 +197,7 @@ def loading_words(
     return words + [word for pattern in checkpoint or () for word in ("--checkpoint", pattern)]
 
 
-def traced_so(network: Network, **conditions: Unpack[ConditionsAsked]) -> Network:
+def with_conditions(network: Network, **conditions: Unpack[ConditionsAsked]) -> Network:
     """The network, if it was traced under these conditions; None stands for any.
 
     Raises SwatcostError if it was not: a trace is of one step, and plain data.
