@@ -40,7 +40,7 @@ _RECURRENT = {"GRU", "LSTM", "RNN"}
 
 
 class Layers:
-    """What the steps of a walk come to."""
+    """The layers, saved tensors and uncounted operations of a walked graph."""
 
     def __init__(self, walk: Walk, inputs: Inputs, network: str) -> None:
         self._walk = walk

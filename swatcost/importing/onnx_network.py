@@ -101,15 +101,16 @@ def _assumed(walk: Walk, layers: Layers, inputs: Inputs) -> Iterator[str]:
     """What ONNX does not say, in sentences."""
     held, assumed = _held(layers), walk.trained - layers.stand_ins
     others = [printable(each) for each in walk.initializers if each in assumed and printable(each) not in held]
+    elsewhere = f"; no layer holds {listed(others, _MOST_NAMED)}" * bool(others)
     yield (
-        "Read from an ONNX file, which does not say what trains: all floating-point initializers are assumed to, but "
-        f"not single numbers and running statistics{f'; no layer holds {listed(others, _MOST_NAMED)}' * bool(others)}. {inputs.assumed}"
+        "Read from an ONNX file, which does not say what trains: every floating-point initializer is assumed to train, "
+        f"except scalars and running statistics{elsewhere}. {inputs.assumed}"
     )
     unknown = f" What these operations save is left out: {', '.join(layers.unknown_saves)}." * bool(
         layers.unknown_saves
     )
     yield (
         "Saved activations are those of autograd executing the file's nodes one by one, without a loss; the peak of a "
-        f"step is unknown.{unknown} Times leave out what only moves tensors: they are too low where the device's "
-        "profile has times for that."
+        f"step is unknown.{unknown} Times leave out operations that only move tensors, so they are too low on devices "
+        "whose profile times them."
     )

@@ -57,7 +57,7 @@ _EVERY = (
     MatrixKind(name="head", meaning="the layer that gives the network's output, such as a language model's logits"),
     MatrixKind(
         name="embeddings",
-        meaning="layers that embed the input, such as a ViT's patches; tables that are looked up are no layers",
+        meaning="layers that embed the input, such as a ViT's patches; lookup tables are not layers",
         modules=("*embed*", "conv_proj"),
     ),
 )  # fmt: skip
@@ -102,8 +102,9 @@ def _kind_of_part(part: str, patterns: _Patterns) -> str | None:
 
 def none_of_kind(kind: str, name: str) -> str:
     """What is said where the network of this name has no layer of a kind."""
-    rows = ", whose tables are looked up: that costs no MACs, and they stay dense" if kind == "embeddings" else ""
-    return f"{name} has no layer of the kind {kind}{rows}"
+    if kind == "embeddings":
+        return f"{name} has no embedding layer: its embeddings are lookup tables, which cost no MACs and stay dense"
+    return f"{name} has no layer of the kind {kind}"
 
 
 def kinds_of(network: Network) -> dict[str, str]:
