@@ -298,16 +298,6 @@ def test_a_graph_that_is_made_for_one_sample_is_read_with_one(tmp_path: Path) ->
     assert [each.forward_macs for each in network.layers] == [24 * 3]
 
 
-def test_the_domain_of_operations_of_its_own_may_be_spelled_out(tmp_path: Path) -> None:
-    kernel = node("Constant", "", "k", value=numpy_helper.from_array(numpy.ones((6, 3), numpy.float32)))
-    nodes = [kernel, node("MatMul", "x k", "a"), node("Flatten", "a", "b"), node("Relu", "b")]
-    plain = read(model(nodes), tmp_path)
-    for each in nodes:
-        each.domain = "ai.onnx"
-    assert read(model(nodes), tmp_path) == plain
-    assert [(each.kind, each.forward_macs) for each in plain.layers] == [("linear", 2 * 4 * 6 * 3)]
-
-
 def test_what_is_assumed_is_said(tmp_path: Path) -> None:
     made = model([node("Add", "x mask", "a"), node("MatMul", "a w")], weights(w=(6, 3), mask=(4, 6)))
     network = read(made, tmp_path)
