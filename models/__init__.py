@@ -48,6 +48,11 @@ class ZooNetwork:
         return factory(classes or self.classes)
 
 
+GPT2_CONTEXT = 1024
+"""Positions that GPT-2 learns [tokens]: Radford et al. 2019, Section 2.3."""
+BERT_CONTEXT = 512
+"""Positions that BERT learns [tokens]: Devlin et al. 2019, Appendix A.2."""
+
 _IMAGENET = ((3, 224, 224), 1000)
 _CIFAR = ((3, 32, 32), 10)
 
@@ -63,12 +68,12 @@ ZOO = {
         ZooNetwork("vit_b_16", "ViT-B/16", "vit", *_IMAGENET, _DOSOVITSKIY),
         ZooNetwork("vit_s_16", "ViT-S/16", "vit", *_IMAGENET, _STEINER),
         ZooNetwork("convnext_base", "ConvNeXt-B", "convnext", *_IMAGENET, _LIU),
-        ZooNetwork("gpt2", "GPT-2 124M", "gpt2", (1024,), 50_257, _RADFORD, "int64", context=1024),
-        ZooNetwork("gpt2_xl", "GPT-2 1.5B", "gpt2", (1024,), 50_257, _RADFORD, "int64", context=1024),
+        ZooNetwork("gpt2", "GPT-2 124M", "gpt2", (GPT2_CONTEXT,), 50_257, _RADFORD, "int64", context=GPT2_CONTEXT),
+        ZooNetwork("gpt2_xl", "GPT-2 1.5B", "gpt2", (GPT2_CONTEXT,), 50_257, _RADFORD, "int64", context=GPT2_CONTEXT),
         ZooNetwork("llama2_7b", "Llama 2 7B", "llama", (4096,), 32_000, _TOUVRON, "int64"),
         ZooNetwork("llama3_8b", "Llama 3 8B", "llama", (8192,), 128_256, _GRATTAFIORI, "int64"),
         ZooNetwork("mixtral_8x7b", "Mixtral 8x7B", "mixtral", (32_768,), 32_000, _JIANG, "int64"),
-        ZooNetwork("bert_base", "BERT-base", "bert", (512,), 30_522, _DEVLIN, "int64", context=512),
+        ZooNetwork("bert_base", "BERT-base", "bert", (BERT_CONTEXT,), 30_522, _DEVLIN, "int64", context=BERT_CONTEXT),
         ZooNetwork("cifar_resnet18", "ResNet-18", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet50", "ResNet-50", "resnet", *_CIFAR, _HE),
         ZooNetwork("cifar_resnet101", "ResNet-101", "resnet", *_CIFAR, _HE),

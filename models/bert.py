@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from swatcost_models import BERT_CONTEXT
 from torch import Tensor, nn
 
-_CONTEXT, _WIDTH, _HEADS, _BLOCKS = 512, 768, 12, 12
+_WIDTH, _HEADS, _BLOCKS = 768, 12, 12
 
 
 def _norm() -> nn.LayerNorm:
@@ -49,7 +50,7 @@ class BERT(nn.Module):
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, _WIDTH)
-        self.positions = nn.Embedding(_CONTEXT, _WIDTH)
+        self.positions = nn.Embedding(BERT_CONTEXT, _WIDTH)
         self.segments = nn.Embedding(2, _WIDTH)
         self.ln = _norm()
         self.blocks = nn.Sequential(*(Block() for _ in range(_BLOCKS)))
@@ -60,8 +61,10 @@ class BERT(nn.Module):
         self.head.weight = self.tokens.weight
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        if tokens.shape[1] > _CONTEXT:  # on the meta device, looking up rows does not find out
-            raise ValueError(f"{tokens.shape[1]} tokens: its context is of {_CONTEXT}")
+        if tokens.shape[1] > BERT_CONTEXT:  # on the meta device, looking up rows does not find out
+            raise ValueError(
+                f"{tokens.shape[1]:,} tokens: it has {BERT_CONTEXT:,} learned positions; give fewer tokens"
+            )
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.tokens(tokens) + self.positions(positions) + self.segments(torch.zeros_like(tokens))
         x = self.blocks(self.ln(x))

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from swatcost_models import GPT2_CONTEXT
 from torch import Tensor, nn
 
-_CONTEXT, _FEATURES = 1024, 64  # tokens, and features of a head
+_FEATURES = 64  # of a head
 
 
 class Block(nn.Module):
@@ -45,15 +46,17 @@ class GPT2(nn.Module):
     def __init__(self, vocabulary: int, width: int, blocks: int, bias: bool) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(_CONTEXT, width)
+        self.positions = nn.Embedding(GPT2_CONTEXT, width)
         self.blocks = nn.Sequential(*(Block(width, bias) for _ in range(blocks)))
         self.ln = nn.LayerNorm(width, bias=bias)
         self.head = nn.Linear(width, vocabulary, bias=False)
         self.head.weight = self.tokens.weight
 
     def forward(self, tokens: Tensor) -> Tensor:
-        if tokens.shape[1] > _CONTEXT:  # on the meta device, looking up rows does not find out
-            raise ValueError(f"{tokens.shape[1]} tokens: its context is of {_CONTEXT}")
+        if tokens.shape[1] > GPT2_CONTEXT:  # on the meta device, looking up rows does not find out
+            raise ValueError(
+                f"{tokens.shape[1]:,} tokens: it has {GPT2_CONTEXT:,} learned positions; give fewer tokens"
+            )
         x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
         return self.head(self.ln(self.blocks(x)))
 

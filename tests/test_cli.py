@@ -136,7 +136,9 @@ def test_bad_input_gets_one_line_and_exit_code_2(
 
 def test_a_saved_trace_has_a_fixed_shape(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(saved, "--input-shape", "3,64,64") == 2
-    assert "leave out input_shape, input_dtype, seq_len, classes and settings" in capsys.readouterr().err
+    assert "is a saved trace: leave out input_shape, which it fixes\n" in capsys.readouterr().err
+    assert run(saved, "--classes", "3", "--input-dtype", "int64") == 2
+    assert "is a saved trace: leave out input_dtype and classes, which it fixes\n" in capsys.readouterr().err
 
 
 def test_trace_writes_what_can_be_named_as_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,7 +174,6 @@ def test_where_the_peak_is() -> None:
     assert peak((1, 2, 3), 3) == (320, "forward")
     assert peak((1, 2, -2, 3), 2) == (192, "forward")  # the first of two that are alike
     assert peak((2, 1, -1, -2, 3), 3) == (192, "forward")
-    assert peak((), 0) == (0, "optimizer step")
 
 
 def test_a_forward_peak_by_hand() -> None:
@@ -186,10 +185,10 @@ def test_a_forward_peak_by_hand() -> None:
     }  # fmt: skip
 
 
-def test_a_network_without_a_timeline_holds_its_parameters() -> None:
-    step = training_memory(with_timeline((), 0), optimizer="adam")
-    assert step.peak.bytes == sum(step.peak.holds.values()) == 1024 + 24
-    assert step.live == []
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_network_without_a_recorded_step_is_refused(trains: bool) -> None:
+    with pytest.raises(SwatcostError, match="fork has no recorded training step, so its memory is unknown"):
+        training_memory(with_timeline((), 0, trains=trains), optimizer="adam")
 
 
 def test_a_backward_pass_that_could_not_be_run_is_refused() -> None:

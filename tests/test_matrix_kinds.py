@@ -278,7 +278,7 @@ def test_a_gradual_schedule_ends_at_the_sparsity_of_all_layers() -> None:
         ({"source": "attention"}, "needs sparsities by kind of matrix"),
         ({"source": "atention=0.5"}, "'atention' matches no layer: did you mean attention"),
         ({"source": "router=0.5"}, "the network has no layer of the kind router"),
-        ({"source": "embeddings=0.5"}, "whose tables are looked up: that costs no MACs, and they stay dense"),
+        ({"source": "embeddings=0.5"}, "its embeddings are lookup tables, which cost no MACs and stay dense"),
         ({"source": "head=1.5"}, "weights of 'head': 1.5 is not a sparsity"),
         ({"source": "head=half"}, "'head': 'half' is not a fraction"),
         ({"source": "head=0.5,head=0.6"}, "has 'head' twice"),
@@ -298,7 +298,7 @@ def test_unusable_kinds(asked: dict[str, Any], message: str) -> None:
     [
         ("atention", "did you mean attention"),
         ("experts", "gpt2 has no layer of the kind experts"),
-        ("embeddings", "gpt2 has no layer of the kind embeddings, whose tables are looked up"),
+        ("embeddings", "gpt2 has no embedding layer: its embeddings are lookup tables"),
     ],
 )
 def test_unusable_kinds_to_keep_dense(pattern: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

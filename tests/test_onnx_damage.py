@@ -243,8 +243,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--classes", "7"], "is an ONNX file: leave out input_dtype and classes, which are fixed"),
-        (["--input-dtype", "int64"], "is an ONNX file: leave out input_dtype and classes, which are fixed"),
+        (["--classes", "7"], "is an ONNX file: leave out classes, which it fixes"),
+        (["--input-dtype", "int64"], "is an ONNX file: leave out input_dtype, which it fixes"),
         (["--checkpoint", "a*"], "holds no training step: leave out checkpoint, or trace the module"),
         (["--precision", "amp"], "holds no training step: leave out autocast, or trace the module"),
         (["--input-shape", "4,7"], "input_shape 4,7: the file fixes 4×6"),

@@ -304,5 +304,5 @@ def test_what_is_assumed_is_said(tmp_path: Path) -> None:
     assert "no layer holds mask." in network.assumed[0]
     assert "Dimension 0 of its first input, 2×4×6, is assumed to count the samples." in network.assumed[0]
     assert set(network.assumed) <= set(swatcost.estimate(network).assumptions)
-    with pytest.raises(SwatcostError, match="has no backward pass, so the memory of a step is unknown"):
+    with pytest.raises(SwatcostError, match="net has no recorded training step, so its memory is unknown"):
         training_memory(network)

@@ -90,12 +90,12 @@ def test_other_requests_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("name", "context"), [("gpt2", 1024), ("gpt2_xl", 1024), ("bert_base", 512)])
 def test_there_are_no_more_tokens_than_positions(name: str, context: int) -> None:
     for asked in ({"seq_len": context + 1}, {"input_shape": (context + 1,)}, {"seq_len": 10**12, "classes": 7}):
-        with pytest.raises(SwatcostError, match=f"tokens: {name} has learned {context} positions, give no more"):
+        with pytest.raises(SwatcostError, match=f"tokens: {name} has {context:,} learned positions; give fewer"):
             swatcost.load(name, **asked)  # type: ignore[arg-type]
 
 
 def test_a_factory_says_so_itself() -> None:
-    with pytest.raises(SwatcostError, match="513 tokens: its context is of 512") as refused:
+    with pytest.raises(SwatcostError, match="513 tokens: it has 512 learned positions") as refused:
         swatcost.load("swatcost_models.bert:bert_base", seq_len=513)
     assert "\n" not in str(refused.value)
 

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import swatcost
 from swatcost.common.errors import SwatcostError
-from swatcost.loading.load import load, traced_so
+from swatcost.loading.load import load, with_conditions
 from swatcost.memory.dense_step import training_memory
 
 from .cases import Applied, frozen, macs
@@ -298,7 +298,7 @@ def test_conditions_that_are_none_are_refused(given: dict[str, Any], why: str) -
     for refusing in (
         lambda: swatcost.trace(module, input_shape=(20,), **given),
         lambda: load("resnet18", **given),
-        lambda: traced_so(network, **given),
+        lambda: with_conditions(network, **given),
     ):
         with pytest.raises(SwatcostError) as refused:
             refusing()

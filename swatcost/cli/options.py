@@ -181,8 +181,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., None]:
 
 
 def loaded(model: str, precision: str | None = None, **source: Any) -> Network:
-    """The network of this name, as `swatcost.load` gives it, for steps in this precision, and a word to who waits for
-    its trace.
+    """The network of this name, as `swatcost.load` gives it, for steps in this precision; says on standard error that
+    it is tracing.
     """
     if precision is not None:
         source["autocast"] = PRECISIONS.choose(precision).autocast

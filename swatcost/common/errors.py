@@ -1,5 +1,8 @@
 """The exceptions that callers need to know."""
 
+LONGEST_MESSAGE = 300
+"""Characters that are quoted of another library's message."""
+
 
 class SwatcostError(ValueError):
     """Input that cannot be used. Its text is one line that names the value and the remedy."""

@@ -1,6 +1,7 @@
 """Text from outside (names of layers, files, methods) as terminals, spreadsheets and other programs can take it."""
 
 import re
+from collections.abc import Sequence
 from unicodedata import category
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -11,6 +12,15 @@ def printable(name: str) -> str:
     """A name that fits on one line of any file: without control characters and lone surrogates."""
     plain = name if name.isprintable() else "".join(each if each.isprintable() else "?" for each in name)
     return plain.encode("utf-8", "replace").decode("utf-8")
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """The first names, and how many more there are.
+
+    >>> listed(["q", "k", "v"], most=2)
+    'q, k and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def printable_lines(text: str) -> str:

@@ -24,6 +24,11 @@ def tokens_of(network: Network) -> int | None:
     return network.tokens or next(queries, None)
 
 
+def without_tokens(network: Network) -> str:
+    """Why nothing is counted per token of a network whose inputs are none."""
+    return f"the inputs of {network.name} are not tokens (whole numbers of shape samples × positions)"
+
+
 def why_not(convention: Convention, network: Network) -> str | None:
     """Why a convention cannot count a network, as a sentence with the remedy; None if it can."""
     if convention.per == "sample":
@@ -32,9 +37,8 @@ def why_not(convention: Convention, network: Network) -> str | None:
         return f"the trace of {network.name} does not say which parameters are embeddings: trace it again"
     if tokens_of(network) is None:
         return (
-            f"it counts what a token costs, but the inputs of {network.name} are not tokens (whole numbers of shape "
-            "samples × positions), nor has it attention whose positions could stand for them: choose one per sample, "
-            "such as exact"
+            f"it counts what a token costs, but {without_tokens(network)}, nor has it attention whose positions could "
+            "stand for them: choose one per sample, such as exact"
         )
     return None
 

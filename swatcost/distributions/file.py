@@ -2,8 +2,7 @@
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Request
-from swatcost.distributions.tables import by_weight, named, read_table
-from swatcost.methods import checked_sparsity
+from swatcost.distributions.tables import by_weight, checked_table
 
 
 def from_file(request: Request) -> dict[str, float]:
@@ -21,18 +20,15 @@ def _column(request: Request, column: str) -> dict[str, float]:
         raise SwatcostError(f"{column} {request.target:g}: the file defines the sparsities, leave {column} out")
     if request.source is None:
         raise SwatcostError("distribution 'file' needs a table of sparsities by layer: give it with --from (source=)")
-    rows = read_table(request.source)
+    rows = checked_table(request)
     if not any({"weights", "acts"} & row.keys() for row in rows.values()):
         raise SwatcostError(f"{request.source!s:.80} has no column called weights or acts")
-    for layer, row in rows.items():
-        for each in {"weights", "acts"} & row.keys():
-            checked_sparsity(row[each], f"{named(request.source)}: {each} of {layer!r:.60}:")
     return by_weight(request, rows, column)
 
 
 DISTRIBUTION = Distribution(
     name="file",
-    title="By layer name or pattern, from a CSV, JSON or YAML file (--from)",
+    title="By layer name or pattern, from a CSV, JSON or YAML file (--from); other layers stay dense",
     citation="the user's",
     allocate=from_file,
     allocate_acts=activations_from_file,

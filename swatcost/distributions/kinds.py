@@ -2,9 +2,8 @@
 
 from swatcost.common.errors import SwatcostError
 from swatcost.distributions.distribution import Distribution, Request, same_for_activations
-from swatcost.distributions.tables import Row, by_weight, layers_named, named, read_table
+from swatcost.distributions.tables import Row, by_weight, checked_table, layers_named, named
 from swatcost.distributions.uniform import breakpoints
-from swatcost.methods import checked_sparsity
 from swatcost.network.matrix_kinds import MATRIX_KINDS
 
 _ROUNDING = 1e-12  # [-]
@@ -42,10 +41,8 @@ def _table(request: Request) -> dict[str, Row]:
             "distribution 'kinds' needs sparsities by kind of matrix, such as attention=0.5,feed-forward=0.75: give "
             "them with --from (source=)"
         )
-    rows = read_table(request.source)
+    rows = checked_table(request)
     for name, row in rows.items():
-        for column in {"weights", "acts"} & row.keys():
-            checked_sparsity(row[column], f"{named(request.source)}: {column} of {name!r:.60}:")
         layers = layers_named(request, name)
         if layers and all(layer.weight in request.kept_dense for layer in layers):
             raise SwatcostError(

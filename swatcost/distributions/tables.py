@@ -14,6 +14,7 @@ from swatcost.common.record import read_record
 from swatcost.common.registry import nearest
 from swatcost.common.units import fraction_from
 from swatcost.distributions.distribution import Request
+from swatcost.methods import checked_sparsity
 from swatcost.network.layer import Layer
 from swatcost.network.matrix_kinds import MATRIX_KINDS, none_of_kind
 
@@ -48,6 +49,15 @@ def read_table(source: Any) -> dict[str, Row]:
     if path.suffix in (".yaml", ".yml"):
         return _rows(read(path, "table", yaml_of, LARGEST_YAML, closed=False), str(path))
     return _rows(read(path, "table", json_of, LARGEST_TABLE), str(path))
+
+
+def checked_table(request: Request) -> dict[str, Row]:
+    """The table of a request's source. Raises SwatcostError for a number in `weights` or `acts` that is no sparsity."""
+    rows = read_table(request.source)
+    for name, row in rows.items():
+        for column in {"weights", "acts"} & row.keys():
+            checked_sparsity(row[column], f"{named(request.source)}: {column} of {name!r:.60}:")
+    return rows
 
 
 def _csv(text: str) -> dict[str, dict[str, float]]:

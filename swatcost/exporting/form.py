@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from swatcost.common.printing import listed
 from swatcost.counting.workload import Workload
 
 Files = dict[str, str]
@@ -37,5 +38,4 @@ def is_sparse(each: Workload) -> bool:
 
 def named(some: Sequence[Workload]) -> str:
     """The first few names."""
-    names = [each.name for each in some]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return listed([each.name for each in some], 3)

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swatcost.common.errors import MissingPackageError, SwatcostError, first_line
+from swatcost.common.errors import LONGEST_MESSAGE, MissingPackageError, SwatcostError, first_line
 from swatcost.common.printing import printable
 from swatcost.common.reading import read_bytes
 from swatcost.network.fields import LARGEST
@@ -25,7 +25,6 @@ REASONS = (ValueError, ArithmeticError, LookupError)
 """What following a graph raises for numbers and names that ONNX's own checks let pass."""
 
 _MOST_DIMS = 32
-_LONGEST = 300  # characters of a message from the library
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def open_onnx(path: str | Path) -> OnnxFile:
 
 
 def _unusable(path: str | Path, reason: str) -> SwatcostError:
-    return SwatcostError(f"{path} is not a usable ONNX file: {printable(reason)[:_LONGEST]}")
+    return SwatcostError(f"{path} is not a usable ONNX file: {printable(reason)[:LONGEST_MESSAGE]}")
 
 
 def _parsed(path: str | Path) -> onnx.ModelProto:
@@ -176,6 +175,11 @@ def checked_shape(dims: Iterable[int], name: str) -> tuple[int, ...]:
     return shape
 
 
+def is_onnx(each: onnx.NodeProto | onnx.OperatorSetIdProto) -> bool:
+    """Whether a node's operation, or a set of operations, is one of ONNX's own, whose domain has two names."""
+    return each.domain in ("", "ai.onnx")
+
+
 def _without_values(graph: onnx.GraphProto, initializers: Mapping[str, Initializer]) -> None:
     """Makes inputs of the graph's initializers. Raises ValueError for other tensors that are in other files.
 
@@ -218,7 +222,7 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
                 raise ValueError(f"the function {function.name!r} has a tensor in another file, which is not read")
     newest = defs.onnx_opset_version()
     for each in model.opset_import:
-        if each.domain in ("", "ai.onnx") and each.version > newest:
+        if is_onnx(each) and each.version > newest:
             raise ValueError(f"it has opset {each.version}, and the installed onnx knows {newest}: install a newer one")
     checker.check_model(model)
     return inliner.inline_local_functions(model) if model.functions else model

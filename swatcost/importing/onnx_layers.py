@@ -9,7 +9,7 @@ from typing import Any
 
 from swatcost.common.printing import printable
 from swatcost.importing import onnx_convolutions, onnx_normalisations, onnx_products
-from swatcost.importing.onnx_file import REASONS, subgraphs
+from swatcost.importing.onnx_file import REASONS, is_onnx, subgraphs
 from swatcost.importing.onnx_inputs import Inputs
 from swatcost.importing.onnx_names import layer_name
 from swatcost.importing.onnx_readings import READERS, Call, NotReadError, Reading
@@ -40,7 +40,7 @@ _RECURRENT = {"GRU", "LSTM", "RNN"}
 
 
 class Layers:
-    """What the steps of a walk come to."""
+    """The layers, saved tensors and uncounted operations of a walked graph."""
 
     def __init__(self, walk: Walk, inputs: Inputs, network: str) -> None:
         self._walk = walk
@@ -98,7 +98,7 @@ class Layers:
 
     def _read(self, step: Step) -> None:
         node = step.node
-        reader = None if node.domain not in ("", "ai.onnx") else READERS.get(node.op_type)
+        reader = READERS.get(node.op_type) if is_onnx(node) else None
         if reader is None:
             return self._other(step)
         needs_grad = self._walk.needs_grad
@@ -173,7 +173,7 @@ class Layers:
         self._look_up(step)
         if self._by_formula(step):
             return
-        own = node.domain in ("", "ai.onnx")
+        own = is_onnx(node)
         computes = any(each.dtype and each.is_float for each in outputs) and any(
             each.grows or each.weights for each in outputs
         )
@@ -216,9 +216,7 @@ class Layers:
     def _by_formula(self, step: Step) -> bool:
         """Counts a node by a user's formula, if there is one for its operation."""
         node = step.node
-        function = (
-            formula_of(_operation(node)) if node.domain not in ("", "ai.onnx") or node.op_type in _PRODUCTS else None
-        )
+        function = None if is_onnx(node) and node.op_type not in _PRODUCTS else formula_of(_operation(node))
         tensors = [each for each in step.inputs if each is not None]
         if function is None or not tensors:
             return False
@@ -280,7 +278,7 @@ class Layers:
 
 def _operation(node: Any) -> str:
     """An operation's name as listed: prefixed with its library, unless that is ONNX itself."""
-    return printable(f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type)
+    return printable(node.op_type if is_onnx(node) else f"{node.domain}.{node.op_type}")
 
 
 def _read_by(node: Any) -> Iterator[str]:
@@ -293,6 +291,5 @@ def _read_by(node: Any) -> Iterator[str]:
 
 def _multiplies(node: Any) -> bool:
     """Whether a node in a graph that is not followed multiplies tensors, or may."""
-    own = node.domain in ("", "ai.onnx")
     inner: Iterable[Any] = (each for graph in subgraphs(node) for each in graph.node)
-    return not own or node.op_type in READERS.keys() | _PRODUCTS or any(map(_multiplies, inner))
+    return not is_onnx(node) or node.op_type in READERS.keys() | _PRODUCTS or any(map(_multiplies, inner))

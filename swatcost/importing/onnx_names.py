@@ -21,11 +21,8 @@ def layer_name(node: onnx.NodeProto, weight: str, network: str) -> str:
     neither does, it is the weight's name without ".weight", or else the node's own.
     """
     owner = weight.removesuffix(".weight") if weight.endswith(".weight") else ""
-    if owner and node.op_type in (
-        "Conv",
-        "ConvTranspose",
-    ):  # the scope of one with a folded normalisation is the latter's
-        return printable(owner)
+    if owner and node.op_type in ("Conv", "ConvTranspose"):
+        return printable(owner)  # the scope of one with a folded normalisation is the latter's
     module = _module_of(node)
     if module is not None:
         return printable(module or network)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swatcost.common.errors import SwatcostError, first_line
-from swatcost.common.printing import printable
+from swatcost.common.errors import LONGEST_MESSAGE, SwatcostError, first_line
+from swatcost.common.printing import listed, printable
 from swatcost.importing.onnx_file import REASONS, OnnxFile, open_onnx
 from swatcost.importing.onnx_inputs import Inputs, inputs_of
 from swatcost.importing.onnx_layers import Layers
@@ -39,7 +39,7 @@ def read_onnx(path: str | Path, input_shape: Sequence[int] | None = None) -> Net
                 raise
             return _network(file, inputs_of(file, input_shape, batch_size=1))  # a graph that is made for one sample
     except (*REASONS, RecursionError, MemoryError) as error:
-        raise SwatcostError(f"cannot follow {path}: {printable(first_line(error))[:400]}") from None
+        raise SwatcostError(f"cannot follow {path}: {printable(first_line(error))[:LONGEST_MESSAGE]}") from None
 
 
 def _network(file: OnnxFile, inputs: Inputs) -> Network:
@@ -101,16 +101,16 @@ def _assumed(walk: Walk, layers: Layers, inputs: Inputs) -> Iterator[str]:
     """What ONNX does not say, in sentences."""
     held, assumed = _held(layers), walk.trained - layers.stand_ins
     others = [printable(each) for each in walk.initializers if each in assumed and printable(each) not in held]
-    named = ", ".join(others[:_MOST_NAMED]) + (f" and {len(others) - _MOST_NAMED} more" * (len(others) > _MOST_NAMED))
+    elsewhere = f"; no layer holds {listed(others, _MOST_NAMED)}" * bool(others)
     yield (
-        "Read from an ONNX file, which does not say what trains: all floating-point initializers are assumed to, but "
-        f"not single numbers and running statistics{f'; no layer holds {named}' * bool(others)}. {inputs.assumed}"
+        "Read from an ONNX file, which does not say what trains: every floating-point initializer is assumed to train, "
+        f"except scalars and running statistics{elsewhere}. {inputs.assumed}"
     )
     unknown = f" What these operations save is left out: {', '.join(layers.unknown_saves)}." * bool(
         layers.unknown_saves
     )
     yield (
         "Saved activations are those of autograd executing the file's nodes one by one, without a loss; the peak of a "
-        f"step is unknown.{unknown} Times leave out what only moves tensors: they are too low where the device's "
-        "profile has times for that."
+        f"step is unknown.{unknown} Times leave out operations that only move tensors, so they are too low on devices "
+        "whose profile times them."
     )

@@ -10,24 +10,13 @@ from swatcost.importing.values import Value
 
 # As torch's derivatives have it (derivatives.yaml): the result, the input, both operands of a product, or nothing.
 _RESULT = {
-    "Celu",
-    "Elu",
-    "Exp",
-    "LeakyRelu",
-    "LogSoftmax",
-    "Reciprocal",
-    "Relu",
-    "Selu",
-    "Sigmoid",
-    "Softmax",
-    "Sqrt",
-    "Tanh",
-}
+    "Celu", "Elu", "Exp", "LeakyRelu", "LogSoftmax", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softmax", "Sqrt", "Tanh",
+}  # fmt: skip
 _INPUT = {
     "Abs", "AveragePool", "Clip", "Cos", "Erf", "Gelu", "GlobalMaxPool", "HardSigmoid", "HardSwish", "LRN", "Log",
     "Mish", "PRelu", "Pow", "ReduceMax", "ReduceMin", "Sin", "Softplus", "Softsign", "Swish", "ThresholdedRelu",
 }  # fmt: skip
-_PRODUCTS = {"Div", "Mul"}
+_FACTORS = {"Div", "Mul"}
 _NOTHING = VIEWS | {
     "Add", "Cast", "CastLike", "Ceil", "Concat", "ConstantOfShape", "CumSum", "DepthToSpace", "Floor",
     "GlobalAveragePool", "Mean", "Neg", "Pad", "ReduceMean", "ReduceSum", "Resize", "Round", "Sign", "SpaceToDepth",
@@ -57,7 +46,7 @@ def saved_of(step: Step) -> Iterator[Value | int] | None:
     if operation in ("Gather", "GatherElements", "Where"):  # indices or a condition
         chosen = step.inputs[0 if operation == "Where" else 1]
         return iter((chosen,) if chosen is not None and chosen.data is None else ())
-    if operation in _PRODUCTS:
+    if operation in _FACTORS:
         return _operands(step)
     return None
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swatcost.common.errors import first_line
-from swatcost.importing.onnx_file import MOST_KNOWN, checked_shape
+from swatcost.importing.onnx_file import MOST_KNOWN, checked_shape, is_onnx
 from swatcost.importing.values import Value
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Shapes:
         for name in node.output:
             value = self.value(name, types.get(name))
             first = inputs[0] if inputs else None
-            if node.op_type in _KEEPS_SHAPE and first is not None and not node.domain:
+            if node.op_type in _KEEPS_SHAPE and first is not None and is_onnx(node):
                 value = replace(value, shape=first.shape, dtype=first.dtype)
             elif value.shape is None and name in declared:
                 stated = self.value(name, declared[name])
@@ -95,7 +95,7 @@ class Shapes:
     def _schema(self, node: onnx.NodeProto) -> Any:
         key = node.op_type, node.domain
         if key not in self._schemas:
-            domain = "" if node.domain == "ai.onnx" else node.domain
+            domain = "" if is_onnx(node) else node.domain
             version = self._versions.get(domain, self._versions.get("ai.onnx", 1) if not domain else 1)
             try:
                 self._schemas[key] = self._schema_of(node.op_type, version, domain)
@@ -107,7 +107,7 @@ class Shapes:
         """The outputs with their values, if they are few and follow from known numbers or shapes."""
         import numpy
 
-        if node.domain not in ("", "ai.onnx") or not outputs:
+        if not is_onnx(node) or not outputs:
             return outputs
         first = inputs[0] if inputs else None
         if node.op_type in ("Shape", "Size") and first is not None and first.shape is not None:

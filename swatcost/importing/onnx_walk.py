@@ -17,6 +17,7 @@ from swatcost.importing.onnx_file import (
     OnnxFile,
     checked_shape,
     initializer_of,
+    is_onnx,
     subgraphs,
 )
 from swatcost.importing.onnx_readings import READERS, Neighbours
@@ -137,10 +138,10 @@ class Walk:
                 raise ValueError(f"node {node.name or node.output[0]} ({node.op_type}): {first_line(error)}") from None
 
     def _run(self, node: onnx.NodeProto, declared: Mapping[str, Any]) -> None:
-        if node.op_type == "Constant" and not node.domain:
+        if node.op_type == "Constant" and is_onnx(node):
             return self._constant(node)
         inputs = tuple(self.values[name] if name else None for name in node.input)
-        if node.op_type in _CONTROL_FLOW and not node.domain:
+        if node.op_type in _CONTROL_FLOW and is_onnx(node):
             return self._branch(node, inputs, declared)
         self._promote(node, inputs)
         found = self._shapes.outputs(node, inputs, declared)
@@ -195,7 +196,7 @@ class Walk:
 
     def _promote(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> None:
         """Has tensors of Constant nodes train that are the weight of a layer, or its scale."""
-        if node.op_type in READERS and not node.domain:
+        if node.op_type in READERS and is_onnx(node):
             fixed = _NOT_TRAINED.get(node.op_type, set())
             for place, value in enumerate(inputs):
                 layer = value is not None and value.is_weight and value.is_float and len(value.shape or ()) > 1
@@ -206,7 +207,7 @@ class Walk:
         """One output with what it is made of."""
         given = [each for each in inputs if each is not None]
         first = given[0] if given else None
-        standard = not node.domain
+        standard = is_onnx(node)
         from_shape = standard and node.op_type in ("Shape", "Size")
         batch = self.batch_size if self.batch_is_identifiable else 0
         grows = any(each.grows for each in given) and not from_shape and value.data is None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from swatcost.common.errors import SwatcostError
-from swatcost.loading.load import load, traced_so
+from swatcost.loading.load import load, with_conditions
 from swatcost.network import Network
 from swatcost.network.conditions import ConditionsAsked
 
@@ -66,7 +66,7 @@ def with_input(
     if isinstance(given, Network):
         if input_shape is not None:
             raise SwatcostError(f"{given.name} is traced already: its input is fixed, leave input_shape out")
-        return traced_so(given, **conditions)
+        return with_conditions(given, **conditions)
     if input_shape is None and not any(conditions.values()):
         return given
     return load(given, input_shape=input_shape, **conditions)

@@ -101,7 +101,7 @@ def load(
     given = None if file is None else trace_or_config(file)
     if isinstance(given, Network):
         _refuse(source, f"{name} is a saved trace", *source)
-        return traced_so(given, **conditions)
+        return with_conditions(given, **conditions)
     if name.endswith(".onnx"):
         return _of_onnx(name, source, conditions)
     is_config = given is not None or _place(name) == PLACE
@@ -135,9 +135,9 @@ def load(
 
 
 def _refuse(asked: Mapping[str, Any], why: str, *names: str) -> None:
-    """Raises SwatcostError if one of these is asked for."""
-    if any(asked[name] is not None for name in names):
-        raise SwatcostError(f"{why}: leave out {', '.join(names[:-1])} and {names[-1]}, which are fixed")
+    """Raises SwatcostError that names those of these that are asked for, if there are any."""
+    if given := [name for name in names if asked[name] is not None]:
+        raise SwatcostError(f"{why}: leave out {' and '.join(given)}, which it fixes")
 
 
 def _of_onnx(name: str, source: Mapping[str, Any], conditions: ConditionsAsked) -> Network:
@@ -166,7 +166,9 @@ def _shipped(entry: ZooNetwork, asked: dict[str, Any]) -> Network | None:
         shape = list(entry.input_shape)
     of_tokens = entry.input_dtype is not None and shape is not None and len(shape) == 1 and type(shape[0]) is int
     if of_tokens and entry.context is not None and shape[0] > entry.context:
-        raise SwatcostError(f"{shape[0]} tokens: {entry.name} has learned {entry.context} positions, give no more")
+        raise SwatcostError(
+            f"{shape[0]:,} tokens: {entry.name} has {entry.context:,} learned positions; give fewer tokens"
+        )
     others = asked.keys() - {"input_shape", "input_dtype", "seq_len", "loss"}
     as_shipped = of_tokens or shape == list(entry.input_shape)
     if not as_shipped or any(asked[key] is not None for key in others):
@@ -185,7 +187,6 @@ def loading_words(
     classes: int | None = None,
     settings: Mapping[str, Any] | None = None,
     loss: str | None = None,
-    autocast: str | None = None,
     checkpoint: Sequence[str] | None = None,
     fresh: bool = False,
 ) -> list[str]:
@@ -199,7 +200,7 @@ def loading_words(
     return words + [word for pattern in checkpoint or () for word in ("--checkpoint", pattern)]
 
 
-def traced_so(network: Network, **conditions: Unpack[ConditionsAsked]) -> Network:
+def with_conditions(network: Network, **conditions: Unpack[ConditionsAsked]) -> Network:
     """The network, if it was traced under these conditions; None stands for any.
 
     Raises SwatcostError if it was not: a trace is of one step, and plain data.
@@ -247,10 +248,8 @@ def _traced(source: str, asked: dict[str, Any], fresh: bool) -> Network:
     try:
         import torch  # noqa: F401
 
-        from swatcost.tracing import (
-            hugging_face,
-            sources,
-        )  # before reads are recorded: versions() covers their own files
+        # Before reads are recorded: versions() covers their own files.
+        from swatcost.tracing import hugging_face, sources
     except ImportError as error:
         raise SwatcostError(f"tracing {source} needs torch, which cannot be imported: {first_line(error)}") from None
 

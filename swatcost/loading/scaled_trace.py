@@ -36,7 +36,7 @@ class ScaledTrace(msgspec.Struct, frozen=True):
     trace: msgspec.Raw
 
     def text(self, tokens: int) -> bytes | None:
-        """The text of a trace of samples of this many tokens; None if a trace would have another structure."""
+        """The text of a trace of samples of `tokens` tokens; None if a trace would have another structure."""
         batch_size = next((size for size in self.batch_sizes if tokens % size), None)
         if batch_size is None or tokens < _SHORTEST:
             return None
@@ -48,7 +48,7 @@ class ScaledTrace(msgspec.Struct, frozen=True):
         return _PLACE.sub(lambda place: values[int(place[1])], bytes(self.trace))
 
     def network(self, tokens: int, source: str) -> Network | None:
-        """The trace of samples of this many tokens; None if it has to be traced. `source` names it in errors."""
+        """The trace of samples of `tokens` tokens; None if it has to be traced. `source` names it in errors."""
         text = self.text(tokens)
         try:
             network = None if text is None else parse_network(text, source)

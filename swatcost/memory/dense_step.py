@@ -96,11 +96,8 @@ def training_memory(network: Network, *, batch_size: int = 32, **executing: Unpa
 def dense_step(network: Network, batch_size: int, execution: Execution) -> StepMemory:
     """The same for an Execution."""
     timeline = network.timeline
-    if not timeline.events and network.assumed:
-        raise SwatcostError(
-            f"{network.name} was read from a file that has no backward pass, so the memory of a step is unknown: trace "
-            "the module for it"
-        )
+    if not timeline.events:
+        raise SwatcostError(f"{network.name} has no recorded training step, so its memory is unknown: trace the module")
     if timeline.backward == len(timeline.events) and any(each.trains for each in network.parameters):
         raise SwatcostError(f"the backward pass of {network.name} could not be run, so its memory is unknown")
     part = part_of(network, batch_size, execution)

@@ -16,14 +16,14 @@ class MatrixKind:
     """A kind of matrices.
 
     A linear layer is of this kind if a part of its name, in lower case, matches a pattern of `modules`, or its last
-    part one of `layers`. Where parts name several kinds, the last one decides, or one of a kind with `anywhere`.
+    part one of `layers`. Where parts name several kinds, the last one decides, or one that `takes_precedence`.
     """
 
     name: str
     meaning: str
     modules: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
-    anywhere: bool = False
+    takes_precedence: bool = False
 
 
 _EVERY = (
@@ -46,24 +46,28 @@ _EVERY = (
         name="experts",
         meaning="layers of experts, of which a router chooses some for each token",
         modules=("experts", "expert_*"),
-        anywhere=True,
+        takes_precedence=True,
     ),
     MatrixKind(
         name="router",
         meaning="the layer that scores the experts for each token",
         modules=("router", "shared_expert_gate"),
-        anywhere=True,
+        takes_precedence=True,
     ),
     MatrixKind(name="head", meaning="the layer that gives the network's output, such as a language model's logits"),
     MatrixKind(
         name="embeddings",
-        meaning="layers that embed the input, such as a ViT's patches; tables that are looked up are no layers",
+        meaning="layers that embed the input, such as a ViT's patches; lookup tables are not layers",
         modules=("*embed*", "conv_proj"),
     ),
 )  # fmt: skip
 
 MATRIX_KINDS: Mapping[str, MatrixKind] = MappingProxyType({each.name: each for each in _EVERY})
 """The kinds by name. Their module names are those of torchvision, timm, transformers, nanoGPT, torch and the zoo."""
+
+_Patterns = tuple[tuple[str, str], ...]  # each with its kind
+_OF_MODULES: _Patterns = tuple((each, kind.name) for kind in _EVERY for each in kind.modules)
+_OF_LAYERS: _Patterns = tuple((each, kind.name) for kind in _EVERY for each in (*kind.modules, *kind.layers))
 
 
 def kind_by_name(layer: Layer) -> str | None:
@@ -85,25 +89,22 @@ def kind_by_name(layer: Layer) -> str | None:
 
 def _kind_of_parts(parts: Sequence[str]) -> str | None:
     """The kind that the parts of a name stand for."""
-    kinds = [_kind_of_part(part, last=False) for part in parts[:-1]] + [_kind_of_part(parts[-1], last=True)]
+    kinds = [_kind_of_part(part, _OF_MODULES) for part in parts[:-1]] + [_kind_of_part(parts[-1], _OF_LAYERS)]
     named = [each for each in reversed(kinds) if each is not None]
-    return next((each.name for each in [*(one for one in named if one.anywhere), *named]), None)
+    return next((each for each in [*(one for one in named if MATRIX_KINDS[one].takes_precedence), *named]), None)
 
 
 @lru_cache(maxsize=4096)  # names of thousands of layers have few different parts
-def _kind_of_part(part: str, *, last: bool) -> MatrixKind | None:
-    """The kind that a part of a name stands for, the `last` one or another."""
-
-    def matches(kind: MatrixKind) -> bool:
-        return any(fnmatchcase(part, each) for each in (*kind.modules, *(kind.layers if last else ())))
-
-    return next(filter(matches, _EVERY), None)
+def _kind_of_part(part: str, patterns: _Patterns) -> str | None:
+    """The kind whose pattern is the first to match a part of a name."""
+    return next((kind for pattern, kind in patterns if fnmatchcase(part, pattern)), None)
 
 
 def none_of_kind(kind: str, name: str) -> str:
     """What is said where the network of this name has no layer of a kind."""
-    rows = ", whose tables are looked up: that costs no MACs, and they stay dense" if kind == "embeddings" else ""
-    return f"{name} has no layer of the kind {kind}{rows}"
+    if kind == "embeddings":
+        return f"{name} has no embedding layer: its embeddings are lookup tables, which cost no MACs and stay dense"
+    return f"{name} has no layer of the kind {kind}"
 
 
 def kinds_of(network: Network) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Those that may change a decision are caveats, which every terminal shows.
 """
 
+from swatcost.common.printing import listed
 from swatcost.counting.convention import Convention
 from swatcost.counting.conventions import EXACT
 from swatcost.counting.switches import SWITCHES
@@ -11,7 +12,7 @@ from swatcost.network import Network
 from swatcost.report.numbers import percent, scaled
 from swatcost.report.samples import sample_sentence
 from swatcost.report.sheet import Caveat
-from swatcost.report.sparsity import listed, sparsity
+from swatcost.report.sparsity import sparsity
 from swatcost.report.time_notes import step_times
 from swatcost.report.traced import assumed, unlisted_saves, variation
 from swatcost.timed_step import traced_precision

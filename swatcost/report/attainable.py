@@ -1,9 +1,9 @@
 """Whether the attainable step is faster than the dense one, and why, in a sentence."""
 
+from swatcost.common.printing import listed
 from swatcost.devices.kernels import Kernel
 from swatcost.estimate import Estimate
 from swatcost.report.numbers import times
-from swatcost.report.sparsity import listed
 from swatcost.report.speedups import no_faster
 from swatcost.timing.attainable import Obstacle
 

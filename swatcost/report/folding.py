@@ -43,7 +43,9 @@ def _within(rows: Sequence[_Folded], depth: int) -> list[_Folded]:
 
 
 def _structure(module: Sequence[_Folded], depth: int) -> Hashable:
-    """What equal neighbours have in common; nothing for what is no block: it has no number, or is a layer with one."""
+    """The key by which neighbouring blocks are equal; None for a module whose name has no number, and for a layer with
+    one.
+    """
     path = module[0].path
     name = path[depth] if depth < len(path) else ""
     stem = name.rstrip("0123456789")

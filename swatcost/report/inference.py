@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from swatcost.common.printing import listed
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost
 from swatcost.planning.inference import Inference
 from swatcost.planning.inference_work import Phase
 from swatcost.report.estimate import question
 from swatcost.report.numbers import byte_count, flop_count, scaled, seconds, three_digits
 from swatcost.report.sheet import Caveat, Figure, Sheet, Table
-from swatcost.report.sparsity import listed
 
 SCHEMA = "swatcost.inference/1"
 

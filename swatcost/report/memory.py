@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from swatcost.common.printing import listed
 from swatcost.memory.dense_step import Peak
 from swatcost.memory.precisions import FULL
 from swatcost.planning import MemoryReport
@@ -9,7 +10,6 @@ from swatcost.report.estimate import question
 from swatcost.report.memory_tables import during, tables
 from swatcost.report.numbers import change, scaled
 from swatcost.report.sheet import Caveat, Figure, Sheet
-from swatcost.report.sparsity import listed
 from swatcost.report.traced import unlisted_saves, variation
 
 

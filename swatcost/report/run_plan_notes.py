@@ -1,5 +1,6 @@
 """What a plan says in sentences: whether it fits, what its numbers rest on, communication, and sparse hardware."""
 
+from swatcost.common.printing import listed
 from swatcost.counting.two_four import REGIMES
 from swatcost.devices import device_names
 from swatcost.planning.communication import WAITED_FOR, backward_is_timed, backward_share
@@ -8,7 +9,7 @@ from swatcost.published.sparse_hardware import ReportedGain, reported_gains
 from swatcost.report.estimate import notes
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Caveat
-from swatcost.report.sparsity import AT_TARGET, listed
+from swatcost.report.sparsity import AT_TARGET
 
 
 def fit(plan: RunPlan) -> list[str]:

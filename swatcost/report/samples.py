@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from swatcost.common.errors import SwatcostError
 from swatcost.counting import PassCosts
+from swatcost.counting.language import without_tokens
 from swatcost.estimate import Estimate
 
 if TYPE_CHECKING:  # the room of plans takes long to import
@@ -51,8 +52,5 @@ def tree_per_token(tree: ModuleTotals, estimate: Estimate) -> ModuleTotals:
 
 def _tokens(estimate: Estimate) -> float:
     if (tokens := estimate.tokens_per_sample) is None:
-        raise SwatcostError(
-            f"per token: the inputs of {estimate.network.name} are not tokens, whole numbers of shape samples × "
-            "positions: leave --per (per) out"
-        )
+        raise SwatcostError(f"per token: {without_tokens(estimate.network)}: leave --per (per) out")
     return tokens

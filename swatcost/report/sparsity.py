@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from swatcost.common.printing import listed
 from swatcost.estimate import Estimate
 from swatcost.methods import Phase
 from swatcost.network.matrix_kinds import kinds_of
@@ -219,8 +220,3 @@ def _schedule(estimate: Estimate, phases: Sequence[Phase]) -> str:
         return f"the network's weights are {percent(of_network)} sparse on average, {end} at the target"
     mean = sum(phase.share * phase.scale for phase in phases)
     return f"its sparsity averages {percent(mean)} of the target"
-
-
-def listed(names: list[str], most: int = 6) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

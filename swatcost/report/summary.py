@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from swatcost.common.printing import listed
 from swatcost.planning.module_tree import OWN, ModuleTotals, Totals, folded, weights_elsewhere
 from swatcost.planning.summary import COLUMNS, Summary
 from swatcost.report.assumptions import counting
@@ -13,7 +14,6 @@ from swatcost.report.estimate import summary as figures
 from swatcost.report.numbers import column_unit, percent, shape
 from swatcost.report.samples import tree_per_token
 from swatcost.report.sheet import Sheet, Table
-from swatcost.report.sparsity import listed
 
 SCHEMA = "swatcost.summary/1"
 

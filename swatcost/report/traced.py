@@ -1,10 +1,10 @@
 """What a trace cannot say for every run of its network, in sentences."""
 
+from swatcost.common.printing import listed
 from swatcost.network import Network
 from swatcost.network.batches import per_sample
 from swatcost.report.numbers import scaled
 from swatcost.report.sheet import Caveat
-from swatcost.report.sparsity import listed
 
 
 def assumed(network: Network) -> list[str]:

@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
+from swatcost.common.printing import listed
 from swatcost.counting.two_four import REGIMES, Fit, TwoFour
 from swatcost.network.passes import PASSES
 from swatcost.published.sparse_hardware import reported_gains
 from swatcost.report.estimate import title
 from swatcost.report.numbers import percent, scaled, times
 from swatcost.report.sheet import Sheet, Table
-from swatcost.report.sparsity import listed
 
 _PRUNED = {
     "weights": "weights, along input channels",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from swatcost.common.printing import listed
 from swatcost.methods import Operand
 from swatcost.network.passes import PASSES
 from swatcost.reference.validation import LayerCheck, Validation, Work
@@ -190,8 +191,7 @@ def _layer_findings(validation: Validation) -> list[str]:
         for layer, refreshed, drift in missed:
             causes.setdefault(_why(layer, operand, refreshed, drift), []).append(layer.weight.removesuffix(".weight"))
         for cause, layers in causes.items():
-            distinct = list(dict.fromkeys(layers))
-            few = ", ".join(distinct[:3]) + (f" and {len(distinct) - 3} more" if len(distinct) > 3 else "")
+            few = listed(list(dict.fromkeys(layers)), 3)
             sentences.append(f"Sparsity of {name} misses its target by more than --bound in {few}: {cause}.")
     return sentences
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from swatcost.common.errors import SwatcostError
 from swatcost.network.batches import identifiable_batch_size
+from swatcost.tracing.sources import without_tokens
 
 LONGEST = 4096
 """Tokens in one sample unless seq_len is given, where the config allows more: a trace of more takes long."""
@@ -64,7 +65,7 @@ def inputs_of(
     second = shapes.of(beside) if beside in names and beside is not None else None
     tried = [first] + ([{**first, str(beside): second}] if second is not None else [])
     if seq_len is not None and not any("input_ids" in name for each in tried for name in each):
-        raise SwatcostError(f"seq_len {seq_len}: {source} does not take tokens, give --input-shape (input_shape=)")
+        raise SwatcostError(without_tokens(source, seq_len))
     for each in tried:
         yield _given(module, each, shapes, images="pixel_values" in names and main == "input_ids")
 

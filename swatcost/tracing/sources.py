@@ -48,7 +48,7 @@ def trace_zoo(
     """Traces a network of the zoo."""
     if seq_len is not None:
         if entry.input_dtype is None:
-            raise SwatcostError(_without_tokens(entry.name, seq_len))
+            raise SwatcostError(without_tokens(entry.name, seq_len))
         input_shape = (seq_len,)
     conditions["loss"] = loss_named(conditions.get("loss"))
     try:
@@ -106,11 +106,12 @@ def trace_source(
             assert isinstance(built, Built)
             network = _traced(source, built, input_shape, input_dtype, conditions)
     if seq_len is not None and not network.looked_up(reads_input=True):
-        raise SwatcostError(_without_tokens(source, seq_len))
+        raise SwatcostError(without_tokens(source, seq_len))
     return network
 
 
-def _without_tokens(name: str, seq_len: int) -> str:
+def without_tokens(name: str, seq_len: int) -> str:
+    """Why a network whose inputs are not tokens is refused a number of them."""
     return f"seq_len {seq_len}: {name} does not take tokens, give --input-shape (input_shape=)"
 
 
