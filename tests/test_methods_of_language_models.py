@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from swatcost.common.errors import SwatcostError
 from swatcost.counting.conventions import CONVENTIONS
 from swatcost.methods import METHODS, LayerSparsity
 from swatcost.network import Network
-from swatcost.planning import memory_of
+from swatcost.planning import memory_of, plan_run
+from swatcost.timing.added_work import spared_update_seconds
 from tests.by_hand import chain
 from tests.test_added_work import needs_every_gradient
 from tests.test_methods import LAYER, MACS
@@ -186,3 +188,38 @@ def test_the_command_line_needs_no_target(method: str, capsys: pytest.CaptureFix
     assert pickle.loads(pickle.dumps(expected)) == expected
     assert main(["memory", "vit_b_16", "--method", method, "--optimizer", "adam"]) == 0
     assert "optimizer state" in capsys.readouterr().out
+
+
+def test_frozen_weights_have_no_gradients_to_accumulate_or_send() -> None:
+    asked: dict[str, Any] = {"precision": "fp32", "optimizer": "adamw", "batch_size": 1, "method": "lora"}
+    alone, accumulating, shared = (
+        memory_of("gpt2", **asked, **more).memory for more in ({}, {"accumulate": 2}, {"gpus": 2})
+    )
+    gradients = alone.compressed_weights.parts["gradients"]
+    assert gradients < 0.03 * alone.dense_weights["gradients"]
+    for each in (accumulating, shared):  # the gradients of all micro-batches, or DDP's buckets
+        assert each.compressed_peak == alone.compressed_peak + gradients
+
+
+def test_an_update_is_once_per_iteration_and_on_the_gpus_that_share_it() -> None:
+    """AdamW reads parameters, gradients and two moments and writes three of them: 28 bytes per parameter."""
+    asked: dict[str, Any] = {"tokens": 10**7, "device": "a100", "precision": "amp", "optimizer": "adamw"}
+
+    def iteration(**how: Any) -> float:
+        run = plan_run("gpt2", **asked, **how)
+        return run.compute_seconds.dense / run.iterations
+
+    update = 28 * 124_439_808 / 2.039e12
+    one = iteration(batch_size=8)
+    assert iteration(batch_size=32, accumulate=4) == pytest.approx(4 * one - 3 * update)
+    assert iteration(batch_size=32, gpus=4, sharding="fsdp") == pytest.approx(one - 3 / 4 * update)
+    assert iteration(batch_size=32, gpus=4) == pytest.approx(one)
+
+
+def test_frozen_weights_are_not_updated() -> None:
+    found = swatcost.estimate("gpt2", method="lora", device="a100", precision="amp", optimizer="adamw", batch_size=1)
+    linear = sum(layer.weight_elements for layer in found.network.weight_layers)
+    update = next(each.seconds for each in found.dense_step.parts if each.in_pass == "update")
+    spared = spared_update_seconds(found.network, found.plan, found.dense_step)
+    assert spared == pytest.approx(update * (linear - found.added_params) / 124_439_808)
+    assert 28 * linear / 2.039e12 > spared > 0.9 * 28 * (linear - found.added_params) / 2.039e12

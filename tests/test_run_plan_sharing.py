@@ -70,7 +70,10 @@ def test_a_batch_is_split_over_gpus_and_micro_batches(resnet50: Network) -> None
         ),
         ({"gpus": 3, "tensor_parallel": 2}, "tensor_parallel 2: 3 GPUs are not groups of 2"),
         ({"gpus": 2, "accumulate": 2, "sharding": "zero2"}, "accumulate 2 is not modelled with zero2"),
-        ({"gpus": 2, "tensor_parallel": 2, "weights": 0.5}, "tensor parallel: sparse weights are modelled where each"),
+        (
+            {"gpus": 2, "tensor_parallel": 2, "weights": 0.5},
+            "tensor parallel: the memory of swat is modelled",
+        ),
     ],
 )
 def test_what_gpus_cannot_share(given: dict[str, Any], said: str, mlp: Network) -> None:

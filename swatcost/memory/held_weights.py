@@ -88,7 +88,9 @@ def held_weights(network: Network, plan: SparsityPlan, step: StepMemory, storage
     parts = {name: size + added.get(name, 0) for name, size in parts.items()}
     passing = {"gradients"} if storage.keeps_copies else {"gradients", "weight copies"}
     constant = sum(size for name, size in parts.items() if name not in passing)
-    constant += sum(size for name, size in step.constant.items() if name not in PARTS)
+    copies = {"accumulated gradients", "gradient buckets"} if compressed else set()  # which are of the same gradients
+    constant += sum(size for name, size in step.constant.items() if name not in {*PARTS, *copies})
+    constant += len(copies & step.constant.keys()) * (gradients + added.get("gradients", 0))
     used = [updated[number] for number in updated_parameters(network)]
     working = execution.way.temporaries(used) if step.working else 0
     return HeldWeights(

@@ -129,7 +129,8 @@ def sparse_memory(network: Network, plan: SparsityPlan, step: StepMemory) -> Spa
     if plan.asks_for_sparsity and (shared or step.execution.tensor_parallel > 1):
         how = step.execution.sharding.name if shared else "tensor parallel"
         raise SwatcostError(
-            f"{how}: sparse weights are modelled where each GPU holds everything, leave one of them out"
+            f"{how}: the memory of {plan.method.name} is modelled only where each GPU holds everything: give sharding "
+            "ddp and no tensor_parallel, or plan the dense run beside others with methods (--methods)"
         )
     kept = tuple(_kept(each, network, step.sizes[each.storage], step) for each in saved_storages(network, plan))
     selects = plan.method.selects

@@ -21,12 +21,14 @@ class Communication:
     `sent` is by collective, dense, and sparse where that saves something. `backward_seconds` is the time of the
     backward pass behind which sending may be hidden: of the last micro-batch if gradients are sent once per step, and
     otherwise of all of them. Assumed: one link for all traffic, at its full bandwidth; no latency; `link` is None if it
-    is not known. Attainable steps send as dense ones do: their kernels compute the gradient of every weight.
+    is not known. Attainable steps send as dense ones do, since their kernels compute the gradient of every weight, but
+    nothing of weights that are `frozen`.
     """
 
     sent: Mapping[str, Cost]
     backward_seconds: Answers
     link: float | None
+    frozen: bool = False
 
     @property
     def bytes(self) -> Cost:
@@ -41,7 +43,7 @@ class Communication:
     @property
     def seconds(self) -> Answers | None:
         """The time of sending it all [s]; None without a link."""
-        return None if self.link is None else 1 / self.link * _sent(self.bytes)
+        return None if self.link is None else 1 / self.link * self._sent(self.bytes)
 
     @property
     def exposed_seconds(self) -> Answers | None:
@@ -51,13 +53,12 @@ class Communication:
         """
         if self.link is None:
             return None
-        hidden = 1 / self.link * _sent(self.bytes + -1 * self.waited_for)
+        hidden = 1 / self.link * self._sent(self.bytes + -1 * self.waited_for)
         left = hidden + -1 * self.backward_seconds
-        return 1 / self.link * _sent(self.waited_for) + left.each(lambda seconds: max(0.0, seconds))
+        return 1 / self.link * self._sent(self.waited_for) + left.each(lambda seconds: max(0.0, seconds))
 
-
-def _sent(size: Cost) -> Answers:
-    return Answers(dense=size.dense, attainable=size.dense, ideal=size.sparse)
+    def _sent(self, size: Cost) -> Answers:
+        return Answers(dense=size.dense, attainable=size.sparse if self.frozen else size.dense, ideal=size.sparse)
 
 
 def backward_share(found: Estimate) -> Answers:

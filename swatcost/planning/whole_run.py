@@ -259,7 +259,10 @@ class RunPlan(Result):
         micro, share = self._micro_batch_seconds, backward_share(self.estimate)
         backward = Answers(share.dense * micro.dense, share.attainable * micro.attainable, share.ideal * micro.ideal)
         return Communication(
-            sent=sent, backward_seconds=(1 if once else self.execution.accumulate) * backward, link=self.link
+            sent=sent,
+            backward_seconds=(1 if once else self.execution.accumulate) * backward,
+            link=self.link,
+            frozen=self.estimate.plan.method.weight_gradient == "none",
         )
 
     @property

@@ -23,7 +23,8 @@ def attainable_sentence(estimate: Estimate) -> str:
     if estimate.attainable_step.kernels:
         reason = f"{start}with {_used(estimate)}" if faster else f"{start} ({times(speedup)}): {_too_slow(estimate)}"
     else:
-        slower = f" ({times(speedup)}, with masking and Top-K)" if round(speedup, 2) < 1 else ""
+        cause = ", with masking and Top-K" if estimate.plan.method.selects else ""
+        slower = f" ({times(speedup)}{cause})" if round(speedup, 2) < 1 else ""
         reason = f"{start.rstrip(', ')}{slower}: {_why_none(estimate)}"
     return f"{reason}.{_beyond(estimate)}{_without_masking(estimate)}"
 
@@ -49,6 +50,8 @@ def _why_none(estimate: Estimate) -> str:
         return "frozen weights need no grad_weight, all else runs on dense kernels"
     if estimate.plan.method.added and not no_faster(estimate):
         return "dense kernels, on fewer MACs"
+    if estimate.exact.training.reduction < 0:
+        return f"{estimate.plan.method.name} adds more work than it saves"
     if not device.kernels:
         return (
             "no sparse kernel is known for it, and dense kernels on masked tensors save no time; `swatcost calibrate` "

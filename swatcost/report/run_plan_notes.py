@@ -23,7 +23,9 @@ def fit(plan: RunPlan) -> list[str]:
         fits = "" if peak.sparse > capacity else " fits and"
         sparse = f" (in sparse formats, it{fits} takes {scaled(peak.sparse, 'B')})"
     room = device if device in device_names() else f"{capacity / 1e9:.6g}GB"
-    remedy = f"`swatcost memory … --batch-size {plan.estimate.batch_size} --fit {room}` lists ways to make it fit"
+    accumulating = f" --accumulate {plan.execution.accumulate}" if plan.execution.accumulate > 1 else ""
+    step = f"--batch-size {plan.estimate.batch_size}{accumulating}"
+    remedy = f"`swatcost memory … {step} --fit {room}` lists ways to make it fit"
     return [Caveat(f"DOES NOT FIT: {dense}{sparse}; {remedy}.")]
 
 

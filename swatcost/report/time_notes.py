@@ -18,6 +18,13 @@ def step_times(estimate: Estimate) -> list[str]:
     sentences = [Caveat(source) if "NOT MEASURED" in source or "EXTRAPOLATED" in source else source]
     if estimate.timed_in_single_precision:
         sentences.append(Caveat(f"TIMED IN SINGLE PRECISION: {device.name} has no times in {estimate.precision.name}."))
+    if estimate.dense_step.basis == "mfu" and estimate.exact.recompute.dense:
+        sentences.append(
+            Caveat(
+                "MFU leaves out recomputed work: at the same MFU a checkpointed step takes no longer, but one that "
+                "recomputes reaches a lower MFU."
+            )
+        )
     if not reduction:
         return sentences
     if estimate.simulated_reduction is not None:
