@@ -223,3 +223,18 @@ def test_frozen_weights_are_not_updated() -> None:
     spared = spared_update_seconds(found.network, found.plan, found.dense_step)
     assert spared == pytest.approx(update * (linear - found.added_params) / 124_439_808)
     assert 28 * linear / 2.039e12 > spared > 0.9 * 28 * (linear - found.added_params) / 2.039e12
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "parameters"),
+    [  # per block, feed-forward weights of Llama 2 7B are 3 · 4096 · 11008; Mixtral's experts 8 · 3 · 4096 · 14336
+        ("llama2_7b", "moe", 6_738_415_616),
+        ("llama2_7b", "moe:copies=8", 6_738_415_616 + 7 * 32 * 3 * 4096 * 11_008),
+        ("mixtral_8x7b", "moe", 46_702_792_704),
+        ("mixtral_8x7b", "moe:copies=8", 46_702_792_704 + 7 * 32 * 8 * 3 * 4096 * 14_336),
+    ],
+)
+def test_all_experts_count_where_n_is_all_parameters(model: str, method: str, parameters: int) -> None:
+    found = swatcost.estimate(model, method=method, convention="6n").flops_per_token
+    assert found is not None
+    assert found.sparse == pytest.approx(6 * parameters, rel=1e-12)

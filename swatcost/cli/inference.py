@@ -16,7 +16,7 @@ from swatcost.planning.inference_work import DTYPES
 @click.command("inference")
 @network_options
 @shown("--prompt", "Tokens of each prompt.", 2048, "N")
-@shown("--generate", "Tokens generated after each prompt.", 256, "N")
+@shown("--generate", "Tokens generated after the first, which the prompt gives.", 256, "N")
 @click.option(
     "--dtype", type=click.Choice(list(DTYPES)), default="bf16", show_default=True, help="Of weights and of the cache."
 )

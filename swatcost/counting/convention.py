@@ -17,6 +17,7 @@ from swatcost.counting.attention import attention_costs
 from swatcost.counting.costs import Cost, PassCosts
 from swatcost.counting.switches import SWITCHES
 from swatcost.methods import LayerSparsity, Method, Phase
+from swatcost.methods.added_work import Added
 from swatcost.network.layer import Layer, Symbols
 from swatcost.network.passes import PASSES, Pass
 from swatcost.sparsity import SparsityPlan
@@ -109,7 +110,7 @@ class Convention:
         changed = sparsity.is_sparse if method.makes_sparse else True
 
         def cost(in_pass: Pass, phases: Sequence[Phase], method: Method = method) -> Cost:
-            extra = changed * added.macs(in_pass) * sum(phase.share for phase in phases if phase.adds)
+            extra = changed * self._added(added, in_pass, layer) * sum(phase.share for phase in phases if phase.adds)
             # Summing what is saved keeps a density of 1 exact, whatever the shares round to.
             density = 1 - sum(
                 phase.share * (1 - self.density(in_pass, method, sparsity, phase, default_act_sparsity))
@@ -132,6 +133,12 @@ class Convention:
             recompute=again * forward,
             inference=cost("forward", (method.trained,), method.as_trained),
         )
+
+    def _added(self, added: Added, in_pass: Pass, layer: Layer) -> float:
+        """MACs that a method adds to a pass: what runs or, where each weight counts once per row, all added weights."""
+        if self.experts == "all" and self.macs(in_pass, layer, 1):
+            return added.elements * layer.forward_macs / layer.weight_elements
+        return added.macs(in_pass)
 
     def macs(self, in_pass: Pass, layer: Layer, density: float) -> float:
         """MACs of a pass of a conv or linear layer (Eqs. 4–6), for the traced batch; an exact int for a density of 1.
