@@ -118,16 +118,20 @@ def run_line(plan: RunPlan) -> str:
     micro = f" and micro-batch, {execution.accumulate} of them per iteration" if execution.accumulate > 1 else ""
     samples = f"{plan.estimate.batch_size} sample{'s' * (plan.estimate.batch_size != 1)}"
     gpus = f"{plan.gpus} × {machine(plan.estimate.device)}, {samples} per {whose}{micro}"
-    return f"{_length(plan)}, batch {_batch(plan)}{_whose(plan)}: {plan.iterations:,} iterations on {gpus}"
+    return f"{_length(plan)}, batch {_batch(plan)}{_whose(plan)}: {_several(plan.iterations, 'iteration')} on {gpus}"
 
 
 def _length(plan: RunPlan) -> str:
     """Epochs of a dataset, or tokens in as many sequences."""
     if plan.tokens_asked is not None:
-        return f"{token_count(plan.tokens_asked)} tokens in {plan.samples:,} sequences"
+        return f"{token_count(plan.tokens_asked)} tokens in {_several(plan.samples, 'sequence')}"
     samples = f"{plan.samples:,} samples"
     data = samples if plan.dataset == samples else f"{plan.dataset} ({samples})"
     return f"{plan.epochs} epoch{'s' * (plan.epochs != 1)} of {data}"
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _batch(plan: RunPlan) -> str:
