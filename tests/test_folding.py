@@ -171,10 +171,10 @@ def test_a_page_lists_every_layer() -> None:
 
 def test_an_option_without_effect_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in (
-        (["gpt2", "--no-fold"], "--no-fold has no effect here: a report as table does not depend on it"),
+        (["gpt2", "--no-fold"], "--no-fold has no effect here: the table is the same without it"),
         (
             ["gpt2", "--layers", "--fold", "--format", "json"],
-            "--fold has no effect here: a report as json does not depend on it",
+            "--fold has no effect here: the json is the same without it",
         ),
         (
             ["summary", "resnet50", "--depth", "1", "--no-fold"],

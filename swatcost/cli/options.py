@@ -315,8 +315,8 @@ def reporting(command: Callable[..., Result | None]) -> Callable[..., None]:
             for name in views:
                 without = {each: value for each, value in views.items() if each != name}
                 if display.text(result, **views) == display.text(result, **without):
-                    shown_form = "the summary alone" if display.quiet else f"a report as {display.written_as}"
-                    no_difference(name, f"{shown_form} does not depend on it")
+                    form = "the summary" if display.quiet else f"the {display.written_as}"
+                    no_difference(name, f"{form} is the same without it")
             if "columns" in given and display.written_as == "json":
                 no_difference("columns", "JSON has every column")
             display.result(result, **views)
