@@ -199,7 +199,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "width": ({**LLAMA, "hidden_size": 2**60}, "hidden_size is 1,152,921,504,606,846,976"),
     "wide": ({**LLAMA, "hidden_size": 2**39}, "cannot build LlamaForCausalLM"),
     "text for a number": ({**LLAMA, "hidden_size": "x"}, "refuses its LlamaConfig"),
-    "no heads": ({**LLAMA, "num_attention_heads": 0}, "refuses its LlamaConfig"),
+    "no heads": ({**LLAMA, "num_attention_heads": 0}, "num_attention_heads is 0: give a number of at least 1"),
     "dtype": ({**LLAMA, "torch_dtype": "save"}, "torch_dtype is 'save'; set dtype to one of"),
     "activation": ({**LLAMA, "hidden_act": "os.system"}, "it has no 'os.system'"),
     "own method": ({**LLAMA, "get_text_config": "x", "to_dict": 3, "sub_configs": {"a": 1}}, "config.json"),

@@ -276,9 +276,29 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "memory-bound" in said
     assert "at most" in said
     assert "learned positions" not in said
-    assert main(["inference", "gpt2", "--prompt", "1k"]) == 0
-    assert "gpt2 has 1,024 learned positions, fewer than the 1,256 tokens" in " ".join(capsys.readouterr().out.split())
+    assert main(["inference", "gpt2", "--prompt", "1k"]) == 2
+    assert "prompt 1,000 and generate 256: gpt2 has learned 1,024 positions" in capsys.readouterr().err
     assert main([*words, "--device", "rtx2080ti", "--dtype", "fp8"]) == 0
     said = capsys.readouterr().out
     assert "time to first token" not in said
     assert "No times: the profile of rtx2080ti has no rate of fp8" in said
+
+
+def test_what_has_no_cache_of_its_own_tokens_is_refused() -> None:
+    class EncoderDecoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(50, 16), nn.Linear(16, 50)
+
+        def forward(self, source: Tensor, target: Tensor) -> Tensor:
+            q, k = self.embed(target)[:, None], self.embed(source)[:, None]
+            return self.head(F.scaled_dot_product_attention(q, k, k)[:, 0])
+
+    tokens = torch.zeros(2, 5, dtype=torch.int64)
+    both = swatcost.trace(EncoderDecoder(), example_inputs=(tokens, tokens.clone()))
+    with pytest.raises(SwatcostError, match="takes 2 inputs: only a decoder of one sequence"):
+        inference(both, prompt=2, generate=2)
+    layers = nn.Sequential(nn.Embedding(50, 16), nn.Linear(16, 50))
+    without = swatcost.trace(layers, input_shape=(5,), input_dtype="int64")
+    with pytest.raises(SwatcostError, match="has no attention"):
+        inference(without, prompt=2, generate=2)

@@ -264,3 +264,9 @@ def test_numbers_of_tokens() -> None:
     assert [token_count(each) for each in (512, 4_194_304, 300e9, 2e12, 15.6e12)] == [
         "512", "4.194 M", "300 B", "2 T", "15.6 T",
     ]  # fmt: skip
+
+
+def test_fewer_tokens_than_an_iteration_takes_are_refused() -> None:
+    with pytest.raises(SwatcostError, match=r"tokens 31,744: one iteration takes 32,768, 32 sequences of 1,024"):
+        plan_run("gpt2", tokens=31_744)
+    assert plan_run("gpt2", tokens=32_768).iterations == 1

@@ -26,6 +26,11 @@ def counted_network(network: Network | str | Path) -> Network:
                 f"{network.name} did no work that is counted in the run that was traced, but other values or random "
                 "numbers make it do some: trace it with example inputs that do"
             )
+        if missing := [each.operation for each in network.uncounted if each.products]:
+            raise SwatcostError(
+                f"{network.name} does no work that is counted, only what may multiply tensors and is not: "
+                f"{', '.join(missing)}"
+            )
         raise SwatcostError(
             f"{network.name} has no convolution, linear layer or product of activations: there is nothing to count"
         )

@@ -116,7 +116,7 @@ def inference(
     caches = tuple(caches_of(traced))
     found = estimate_setting(traced, INFERRING.setting(settings))
     work = InferenceWork(found, caches, dtype)
-    return Inference(
+    answer = Inference(
         estimate=found,
         prompt=prompt,
         generate=generate,
@@ -129,3 +129,9 @@ def inference(
         prefill=work.prefill(prompt),
         decode=work.decode(prompt, generate),
     )
+    if 0 < (positions := answer.learned_positions) < prompt + generate:
+        raise SwatcostError(
+            f"prompt {prompt:,} and generate {generate:,}: {traced.name} has learned {positions:,} positions, give no "
+            "more tokens together"
+        )
+    return answer

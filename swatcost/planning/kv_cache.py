@@ -62,9 +62,15 @@ def caches_of(network: Network) -> list[KeyValueCache]:
             f"{network.name} is not a language model that generates tokens: its inputs have to be tokens, and its last "
             "linear layer has to score a vocabulary"
         )
+    if len(network.input_shapes) > 1:
+        raise SwatcostError(
+            f"{network.name} takes {len(network.input_shapes)} inputs: only a decoder of one sequence has a cache here"
+        )
     found = [_cache(network, scores, values, positions) for scores, values in attention_pairs(network)]
     if custom := [each.name for each in network.layers if each.kind == "custom" and each.attention is not None]:
         raise SwatcostError(f"{custom[0]}: the trace has its attention as a whole, without keys and values")
+    if not found:
+        raise SwatcostError(f"{network.name} has no attention, and only its keys and values are cached here")
     return found
 
 

@@ -127,6 +127,12 @@ def plan_without_peak(
     for name, value, least in (("watts", watts, 0), ("pue", pue, 1), ("grid", grid, 0), ("price", price, 0)):
         if value is not None and not least <= value < 1e9:
             raise SwatcostError(f"{name} {value:g}: give a number of at least {least}")
+    if length.tokens is not None and length.samples < batch_size:
+        each = network.tokens_per_sample or 0
+        raise SwatcostError(
+            f"tokens {length.tokens:,}: one iteration takes {batch_size * each:,.0f}, {batch_size:,} sequences of "
+            f"{each:,.6g}: give at least as many, or a smaller batch_size"
+        )
     steps = length.epochs * ceil(length.samples / batch_size)
     timed = timed_as(execution, network, setting).but(batch_size=micro_batch, steps=steps)
     found = estimate_setting(network, timed, execution.update_share)

@@ -164,13 +164,6 @@ def notes(found: Inference) -> list[str]:
                 "is assumed."
             )
         )
-    if 0 < (positions := found.learned_positions) < found.prompt + found.generate:
-        sentences.append(
-            Caveat(
-                f"{found.estimate.network.name} has {positions:,} learned positions, fewer than the "
-                f"{found.prompt + found.generate:,} tokens of a sequence."
-            )
-        )
     held = found.weight_bytes.sparse + found.cache_bytes
     if (has := found.estimate.device.memory_bytes) is not None and held > has:
         sentences.append(

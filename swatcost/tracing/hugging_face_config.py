@@ -106,7 +106,7 @@ def _named(library: Any, source: str) -> dict[str, Any]:
     types = _auto(library).configuration_auto.CONFIG_MAPPING_NAMES
     if name in types:
         return {"model_type": name}
-    known = [each for each in dir(library) if "For" in each or each.endswith("Model")]
+    known = [each for each in dir(library) if ("For" in each or each.endswith("Model")) and not each.startswith("Auto")]
     raise SwatcostError(f"transformers {library.__version__} has no {name!r:.60}: {nearest(name, [*types, *known])}")
 
 

@@ -15,6 +15,7 @@ WAYS = {"attn_implementation": ("sdpa", "eager"), "experts_implementation": ("gr
 OF_DTYPE = ("dtype", "torch_dtype")
 """The names of the field that says in what dtype weights are."""
 
+_SIZE = re.compile(r"^(hidden_size|intermediate_size|head_dim|vocab_size|num_attention_heads|num_key_value_heads)$")
 _LARGEST = 2**40
 _MOST = (  # what builds lists or modules one by one
     (re.compile(r"(^|_)(layers?|blocks?|depths?|stages?)(_|$)"), 1_000),
@@ -36,6 +37,8 @@ def _check(key: str, value: Any, source: str) -> None:
         raise SwatcostError(f"{source}: {key} is {value:,}, and the most that is built is {most:,}")
     if isinstance(value, int) and value < 0 and key.startswith(("num_", "n_")):
         raise SwatcostError(f"{source}: {key} is {value:,}, give a number of at least 0")
+    if isinstance(value, int) and value < 1 and _SIZE.search(key):
+        raise SwatcostError(f"{source}: {key} is {value}: give a number of at least 1")
     if key in OF_DTYPE and value not in (None, *_DTYPES):
         raise SwatcostError(f"{source}: {key} is {value!r:.40}; set dtype to one of {', '.join(_DTYPES)}")
 
