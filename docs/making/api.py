@@ -51,6 +51,7 @@ _ALSO: dict[str, tuple[str, ...]] = {
         "swatcost.planning.recipes.Recipe", "swatcost.planning.whole_run.Moment", "swatcost.planning.goals.Goals",
         "swatcost.planning.goals.OperatingPoint", "swatcost.planning.search.Answer",
         "swatcost.planning.solution.Asked", "swatcost.planning.memory.Asked", "swatcost.planning.run_plan.Asked",
+        "swatcost.planning.run_plan.RunAsked", "swatcost.planning.run_comparison.ScaledRun",
         "swatcost.planning.ways_to_fit.Way", "swatcost.planning.communication.Communication",
     ),
     "swatcost.timing.rooflines": ("swatcost.devices.fits.Fit",),
