@@ -103,7 +103,7 @@ def test_a_trace_with_such_names_is_refused(name: str, tmp_path: Path, capsys: p
     (tmp_path / "trace.json").write_text(text)
     assert main([str(tmp_path / "trace.json")]) == 2
     err = capsys.readouterr().err
-    assert "trace.json is not a usable trace: Expected `str` matching" in err
+    assert "trace.json is not a usable trace or config: Expected `str` matching" in err
     assert err.rstrip("\n").isprintable()
 
 

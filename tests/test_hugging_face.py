@@ -249,6 +249,7 @@ def test_misuse_is_one_line(model: str, given: dict[str, Any], line: str) -> Non
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWATCOST_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("swatcost.network.formulas._REGISTERED_HERE", set())  # by other tests
     path = written(tmp_path, LLAMA)
     words = [str(tmp_path), "--seq-len", "16", "--set", "num_hidden_layers=1", "--format", "json"]
     first, second = (CliRunner().invoke(cli, words) for _ in range(2))

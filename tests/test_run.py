@@ -212,12 +212,12 @@ MISUSES = [
     (["run", "MODEL", "--lr", "nan"], "learning_rate"),
     (["run", "MODEL", "--method", "rigl", "--weights", "0.5"], "estimated, not run"),
     (["run", "MODEL", "--on", "cuda"], "no usable GPU"),
-    (["run", "trace.json"], "cannot be run"),
+    (["run", "trace.json"], "cannot read trace.json"),
     (["run", "--resume", "run.jsonl", "--steps", "5"], "--steps: a resumed run"),
     (["run", "MODEL", "--resume", "run.jsonl"], "a resumed run keeps its settings"),
     (["run", "--resume", "none.jsonl"], "cannot read"),
     (["validate", "MODEL", "--steps", "0"], "steps 0"),
-    (["validate", "trace.json"], "cannot be run"),
+    (["validate", "trace.json"], "cannot read trace.json"),
 ]
 
 

@@ -155,7 +155,7 @@ def takes(command: str, option: str) -> bool:
 def test_every_option_is_tried_or_acts_by_itself() -> None:
     acting = {  # what they do is not in the output, or they are tried elsewhere
         "--output", "--plot", "--format", "--no-config", "--classes", "--input-shape", "--input-dtype", "--samples",
-        "--epochs", "--tokens", "--training-flops", "--to", "--arch",
+        "--epochs", "--tokens", "--training-flops", "--to", "--arch", "--seq-len", "--set",
     }  # fmt: skip
     expensive = {"audit", "run", "validate", "calibrate", "study", "report", "explore", "list", "completion"}
     settings = {option_name(name) for name in OPTIONS}

@@ -198,7 +198,9 @@ def test_compressed_weights_take_no_more_than_masked_ones(
     if memory.compressed <= memory.naive:
         assert memory.compressed_peak <= memory.naive_peak
     if memory.dense_gradient_peak is not None:
-        assert memory.compressed_peak <= memory.dense_gradient_peak <= memory.naive_peak
+        indices = compressed.parts["indices"]  # with a dense gradient, another format may be smaller, without indices
+        assert memory.compressed_peak <= memory.dense_gradient_peak + indices
+        assert memory.dense_gradient_peak <= memory.naive_peak
 
 
 sizes = st.integers(1, 300)
