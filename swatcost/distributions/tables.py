@@ -52,7 +52,10 @@ def read_table(source: Any) -> dict[str, Row]:
 
 
 def checked_table(request: Request) -> dict[str, Row]:
-    """The table of a request's source. Raises SwatcostError for a number in `weights` or `acts` that is no sparsity."""
+    """The table of a request's source.
+
+    Raises SwatcostError for a number in the columns weights and acts that is not a sparsity.
+    """
     rows = read_table(request.source)
     for name, row in rows.items():
         for column in {"weights", "acts"} & row.keys():

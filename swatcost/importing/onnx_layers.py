@@ -168,7 +168,7 @@ class Layers:
             )
 
     def _other(self, step: Step) -> None:
-        """A node that is no layer: what it saves, and whether it does arithmetic that is not counted."""
+        """A node that is not a layer: what it saves, and whether it does arithmetic that is not counted."""
         node, outputs = step.node, step.outputs
         self._look_up(step)
         if self._by_formula(step):

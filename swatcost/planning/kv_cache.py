@@ -54,7 +54,7 @@ class KeyValueCache:
 def caches_of(network: Network) -> list[KeyValueCache]:
     """The caches of a language model's attentions, in execution order.
 
-    Raises SwatcostError if the network is no language model, or has attention that no cache can serve.
+    Raises SwatcostError if the network is not a language model, or has attention whose keys cannot be cached.
     """
     positions = network.tokens_per_sample
     if not positions or network.output_layer is None:

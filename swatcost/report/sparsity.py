@@ -87,7 +87,7 @@ def _by_kind(estimate: Estimate) -> list[str]:
 
 
 def _embeddings(estimate: Estimate) -> list[str]:
-    """That tables whose rows are looked up stay dense, but for one that a sparse layer has as its weight."""
+    """That lookup tables stay dense, except one that is also the weight of a sparse layer."""
     network, plan = estimate.network, estimate.plan
     sparse = {layer.weight: layer for layer, each in plan.by_weight(network) if each.weight}
     tables = list(dict.fromkeys(each.parameter for each in network.embeddings or ()))
@@ -196,10 +196,14 @@ def _image(estimate: Estimate) -> str:
 
 
 def layers_kept_dense(estimate: Estimate) -> dict[str, list[str]]:
-    """The names of layers that stay dense, by reason."""
+    """The names of layers that stay dense, by reason; of kinds also those to which the user gives no sparsity."""
     found: dict[str, list[str]] = {}
+    plan = estimate.plan
+    by_user = {layer.weight for layer, each in plan.by_weight(estimate.network) if not each.weight}
     for layer in estimate.network.weight_layers:
-        reason = estimate.plan.kept_dense.get(layer.weight)
+        reason = plan.kept_dense.get(layer.weight)
+        if reason is None and plan.distribution.target_of_others and layer.weight in by_user:
+            reason = "no sparsity given"
         if reason and layer.name not in found.setdefault(reason, []):
             found[reason].append(layer.name)
     return found
