@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -119,7 +118,7 @@ class Estimate(Result):
     @property
     def added_params(self) -> int:
         """The parameters that the method adds, such as those of low-rank branches."""
-        return sum(prod(shape) for _, shape in self.plan.added_weights(self.network))
+        return self.plan.added_elements(self.network)
 
     @cached_property
     def times(self) -> Times:

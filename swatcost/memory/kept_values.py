@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from math import prod
 
 from swatcost.counting import Convention
 from swatcost.counting.costs import Cost
@@ -81,7 +80,7 @@ def step_memory(network: Network, plan: SparsityPlan, batch_size: int) -> Memory
     """The values that a training step of batch_size samples keeps, dense and under the plan."""
     parameters = sum(each.elements * each.element_bytes for each in network.parameters)
     gradients = sum(each.elements * each.element_bytes for each in network.parameters if each.trains)
-    added = sum(prod(shape) * network.weight_bytes(layer) for layer, shape in plan.added_weights(network))
+    added = plan.added_bytes(network)
     saved = [(each, network.storage_bytes(each.storage, batch_size)) for each in saved_storages(network, plan)]
     sparse = [each for each, _ in saved if each.sparsity]
     return Memory(

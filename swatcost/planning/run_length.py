@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from swatcost.common.errors import SwatcostError
 from swatcost.common.units import checked_count, checked_tokens
+from swatcost.counting.language import without_tokens
 from swatcost.network import Network
 from swatcost.planning.recipes import DATASETS, RECIPES, Recipe
 
@@ -55,10 +56,7 @@ def length_of(
 def _sequences(network: Network, tokens: int) -> int:
     """The samples that it takes to hold `tokens` tokens."""
     if network.tokens is None:
-        raise SwatcostError(
-            f"tokens: the inputs of {network.name} are not tokens (whole numbers of shape samples × positions): give "
-            "samples and epochs"
-        )
+        raise SwatcostError(f"tokens: {without_tokens(network)}: give samples and epochs")
     return -(-tokens * network.batch_size // network.tokens)
 
 

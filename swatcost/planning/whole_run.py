@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, prod
+from math import ceil
 
 from swatcost.common.result import Result
 from swatcost.counting.costs import FLOPS_PER_MAC, Cost, per_token
@@ -235,8 +235,7 @@ class RunPlan(Result):
             for each in found.plan.phases(found.steps)
             if not each.dense_weight_gradient
         )
-        network = found.network
-        added = sum(prod(shape) * network.weight_bytes(layer) for layer, shape in found.plan.added_weights(network))
+        added = found.plan.added_bytes(found.network)
         saved -= added * sum(each.share for each in found.plan.phases(found.steps) if each.adds)
         return Cost(gradients, gradients * (1 - saved / held) if held else gradients)
 

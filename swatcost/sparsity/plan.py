@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from math import prod
 from numbers import Real
 from operator import or_
 from typing import Any
@@ -83,6 +84,14 @@ class SparsityPlan:
             if any_of(self.changes(sparsity))
             for shape in self.method.added_to(layer).weights
         ]
+
+    def added_elements(self, network: Network) -> int:
+        """Their elements."""
+        return sum(prod(shape) for _, shape in self.added_weights(network))
+
+    def added_bytes(self, network: Network) -> int:
+        """Their bytes, in the precision of the weights that they are beside."""
+        return sum(prod(shape) * network.weight_bytes(layer) for layer, shape in self.added_weights(network))
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
         """The phases of a run of `steps` steps, whose scales are those of every layer that is sparse.

@@ -1,7 +1,6 @@
 """The time of what a method adds to layers, such as low-rank branches, and of what frozen weights save."""
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 from swatcost.counting.conventions import EXACT
@@ -55,9 +54,8 @@ def spared_update_seconds(network: Network, plan: SparsityPlan, dense: StepTime)
     if plan.method.weight_gradient != "none" or not trained:
         return 0.0
     frozen = sum(layer.weight_elements for layer, _ in plan.by_weight(network) if layer.weight_trains)
-    added = sum(prod(shape) for _, shape in plan.added_weights(network))
     update = sum(each.seconds for each in dense.parts if each.in_pass == "update")
-    return update * (frozen - added) / trained
+    return update * (frozen - plan.added_elements(network)) / trained
 
 
 def _training_macs(network: Network) -> float:

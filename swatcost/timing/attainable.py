@@ -91,18 +91,17 @@ def attainable_step(
     An array, if the plan has arrays. Frozen weights have no grad_weight, and added branches their time. Where the
     parts of the dense step are not known, it is the dense step and masking.
     """
+    changed = added_seconds(network, plan, dense, phases) - spared_update_seconds(network, plan, dense)
     if not dense.parts or not device.kernels:
         weights, activations = selected(network, plan, batch_size)
         masking = sum(
             masking_seconds(device, size, dense.numbers.product_bytes) * sparse
             for size, sparse in (*weights, *activations)
         )
-        seconds = dense.seconds + masking - frozen_seconds(network, plan, dense)
-        seconds = seconds + added_seconds(network, plan, dense, phases) - spared_update_seconds(network, plan, dense)
+        seconds = dense.seconds + masking - frozen_seconds(network, plan, dense) + changed
         return AttainableStep(seconds=seconds, masking_known=_knows_masking(device))
     finding = _Finding(network, plan, device, dense, batch_size)
-    seconds = sum(phase.share * finding.seconds(phase) for phase in phases)
-    seconds = seconds + added_seconds(network, plan, dense, phases) - spared_update_seconds(network, plan, dense)
+    seconds = sum(phase.share * finding.seconds(phase) for phase in phases) + changed
     choices = () if hasattr(seconds, "shape") else tuple(finding.choices(Phase(1.0)))
     return AttainableStep(seconds=seconds, choices=choices, masking_known=_knows_masking(device))
 
