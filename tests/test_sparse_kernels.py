@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,8 +27,8 @@ from torch.nn import functional
 
 numba: Any = pytest.importorskip("numba")
 
-from swatcost.reference import batch_last as in_batch_last  # noqa: E402
-from swatcost.reference import sparse_form  # noqa: E402
+from swatcost.kernels import memory  # noqa: E402
+from swatcost.kernels.memory import in_lines, in_whole_lines  # noqa: E402
 from swatcost.reference.batch_last import batch_first, batch_last, from_batch_last, is_batch_last  # noqa: E402
 from swatcost.reference.kernel_products import KernelProduct, Reads, SparseKernels  # noqa: E402
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm  # noqa: E402
@@ -45,10 +47,10 @@ ORDERS = ("samples first", "batch last", "samples last", "channels last", "every
 def fresh_memory_is_nan() -> Iterator[None]:
     """So that a result that nobody wrote is seen."""
 
-    def empty(*shape: int) -> Tensor:
-        return torch.full(shape, torch.nan)
+    def empty(count: int, dtype: Any) -> Any:
+        return np.full(count, np.nan, dtype)
 
-    with patch.object(in_batch_last, "empty", empty), patch.object(sparse_form, "empty", empty):
+    with patch.object(memory, "np", SimpleNamespace(empty=empty, float32=np.float32)):
         yield
 
 
@@ -258,9 +260,9 @@ def through_autograd(
 
 
 @pytest.mark.parametrize(
-    "leading", [(), (1,), (16,), (23,), (0,), (3, 7), (4, 0), (16, 1), (2, 3, 5)], ids=lambda each: f"{each}"
+    "leading", [(), (1,), (16,), (23,), (0,), (3, 7), (4, 0), (16, 1), (2, 3, 5), (112,)], ids=lambda each: f"{each}"
 )
-@pytest.mark.parametrize(("features", "filters"), [(10, 40), (1, 1), (64, 64), (1, 200)])
+@pytest.mark.parametrize(("features", "filters"), [(10, 40), (1, 1), (64, 64), (1, 200), (600, 40)])
 @pytest.mark.parametrize("order", ["samples first", "samples last", "every other"])
 def test_linear_layers_with_any_leading_dimensions(
     leading: tuple[int, ...], features: int, filters: int, order: str
@@ -274,6 +276,15 @@ def test_linear_layers_with_any_leading_dimensions(
     for mine, its in zip(through_autograd(*given), by_torch(*given), strict=True):
         assert mine.shape == its.shape
         assert torch.equal(mine.double(), its)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 16), (5, 7, 32)])
+def test_memory_begins_with_a_line_of_the_cache(shape: tuple[int, ...]) -> None:
+    kept = [in_lines(*shape) for _ in range(20)]
+    assert all(each.shape == shape and each.ctypes.data % 64 == 0 for each in kept)
+    assert in_whole_lines(kept[0], 16, 48)
+    assert not in_whole_lines(kept[0], 16, 24)
+    assert not in_whole_lines(kept[0].reshape(-1)[1:], 16)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 16, 19])
@@ -385,10 +396,10 @@ def test_what_kernels_cannot_compute_is_left_to_torch(change: str) -> None:
 
 EVERY_PRODUCT = (
     Case(20, 1, 2, 3, (4, 5), (3, 3), padding=(1, 1), whole_kernels=True),
-    Case(5, 1, 20, 18, (1, 1), (1, 1)),
+    Case(5, 1, 520, 18, (1, 1), (1, 1)),
     Case(40, 2, 2, 3, (5, 4), (2, 3), stride=(2, 1)),
 )
-"""Whole kernels, a linear layer, and weights one by one."""
+"""Whole kernels, a linear layer whose inputs are taken in two tiles, and weights one by one."""
 
 SMALL = """
 from hypothesis import given, seed, settings

@@ -13,7 +13,18 @@ from numba import get_num_threads, prange
 from swatcost.kernels.axes import Axis, as_array
 from swatcost.kernels.compiled import compiled, in_threads
 from swatcost.kernels.layout import Matrices, exchange
-from swatcost.kernels.vectors import LANES, add_product, compress, filled, load, store, transpose
+from swatcost.kernels.memory import in_whole_lines
+from swatcost.kernels.vectors import (
+    LANES,
+    add_product,
+    compress,
+    element,
+    filled,
+    load,
+    store,
+    transpose,
+    transpose_past,
+)
 
 _TALL, _WIDE = 2, 4  # pixels of a block
 POSITIONS = 512
@@ -37,12 +48,14 @@ def beside(gradient: Any, copy: Any) -> None:
     copy: (blocks of filters, pixels, samples, filters of a block); filters beyond the last are zeros.
     """
     pixels, filters, samples = gradient.shape
-    _, _, _, lanes = copy.shape
-    of_gradient, of_copy = Matrices(filters * samples, samples), Matrices(samples * lanes, lanes)
-    for first, block in zip(range(0, filters, lanes), copy, strict=True):
-        few, own = min(lanes, filters - first), gradient.reshape(-1)[first * samples :]
-        exchange(own, block, of_gradient, of_copy, count=pixels, lines=few, columns=samples)
-        block[:, :, few:] = 0
+    lanes, given, of_copy = copy.shape[3], gradient.reshape(-1), Matrices(samples * copy.shape[3], copy.shape[3])
+    at_once = filters // lanes if pixels == 1 else 0  # blocks of a single pixel, which lie as pixels of one block do
+    exchange(given, copy, Matrices(lanes * samples, samples), of_copy, count=at_once, lines=lanes, columns=samples)
+    for number in range(at_once, len(copy)):
+        few, own = min(lanes, filters - number * lanes), given[number * lanes * samples :]
+        pixel = Matrices(filters * samples, samples)
+        exchange(own, copy[number], pixel, of_copy, count=pixels, lines=few, columns=samples)
+        copy[number, :, :, few:] = 0
 
 
 def add_products(
@@ -79,6 +92,7 @@ def products_of_rows(operand: Any, threshold: float, copy: Any, samples: int, re
     _products_of_rows(
         (0,) * (copy.shape[3] // LANES), operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], samples,
         inputs, filters, values, places, ends, result.reshape(-1),
+        in_whole_lines(result, inputs),
     )  # fmt: skip
 
 
@@ -87,7 +101,8 @@ def arranged(sums: Any, gradient: Any) -> None:
     channels, window, padded = sums.shape
     places = channels * window
     exchange(
-        sums, gradient, Matrices(0, padded), Matrices(0, places), count=1, lines=places, columns=len(gradient)
+        sums, gradient, Matrices(0, padded), Matrices(0, places), count=1, lines=places, columns=len(gradient),
+        past_cache=True,
     )  # fmt: skip
 
 
@@ -97,7 +112,7 @@ def _add_run(
 ) -> None:
     found = load(like, sums, at)
     for each in range(begin, end):
-        found = add_product(found, values[each], copy, shift + places[each])
+        found = add_product(found, element(values, each), copy, shift + element(places, each))
     store(sums, at, found)
 
 
@@ -170,7 +185,7 @@ def _add_products(
 @in_threads
 def _products_of_rows(
     like: Any, operand: Any, threshold: Any, copy: Any, blocks: int, samples: int, inputs: int, filters: int,
-    values: Any, places: Any, ends: Any, result: Any,
+    values: Any, places: Any, ends: Any, result: Any, whole: bool,
 ) -> None:  # fmt: skip
     lanes = len(like) * LANES
     for task in prange((inputs + _CHANNELS - 1) // _CHANNELS):
@@ -190,10 +205,13 @@ def _products_of_rows(
             for each in range(few):
                 sums = filled(like, np.float32(0))
                 for place in range((first + each) * samples, ends[first + each]):
-                    sums = add_product(sums, values[place], copy, source + places[place])
+                    sums = add_product(sums, element(values, place), copy, source + element(places, place))
                 store(tile, each * lanes, sums)
             for number in range(block * lanes, min(filters, (block + 1) * lanes), LANES):
                 held = min(LANES, filters - number)
+                if few == held == LANES and whole:
+                    transpose_past(tile, number - block * lanes, lanes, result, number * inputs + first, inputs)
+                    continue
                 if few == held == LANES:
                     transpose(tile, number - block * lanes, lanes, result, number * inputs + first, inputs)
                     continue

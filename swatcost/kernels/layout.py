@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from numba import prange
 
 from swatcost.kernels.compiled import in_threads
-from swatcost.kernels.vectors import LANES, transpose
+from swatcost.kernels.memory import in_whole_lines
+from swatcost.kernels.vectors import LANES, transpose, transpose_past
 
 _RUN = 64  # columns that a thread takes at a time
 
@@ -38,25 +39,35 @@ def batch_first(given: Any, copy: Any) -> None:
     exchange(given, copy, last, first, count=channels, lines=pixels, columns=samples)
 
 
-def exchange(given: Any, copy: Any, these: Matrices, those: Matrices, *, count: int, lines: int, columns: int) -> None:
+def exchange(
+    given: Any, copy: Any, these: Matrices, those: Matrices, *, count: int, lines: int, columns: int,
+    past_cache: bool = False,
+) -> None:  # fmt: skip
     """Transposes `count` matrices of lines and columns.
 
     copy[m · those.apart + column · those.pitch + line] = given[m · these.apart + line · these.pitch + column]
+
+    `past_cache` says that the copy is not read soon.
     """
-    _exchange(given.reshape(-1), copy.reshape(-1), *these, *those, count, lines, columns)
+    past = past_cache and in_whole_lines(copy, *those)
+    _exchange(given.reshape(-1), copy.reshape(-1), *these, *those, count, lines, columns, past)
 
 
 @in_threads
 def _exchange(
-    given: Any, copy: Any, apart: int, pitch: int, between: int, spacing: int, count: int, lines: int, columns: int
-) -> None:
+    given: Any, copy: Any, apart: int, pitch: int, between: int, spacing: int, count: int, lines: int, columns: int,
+    past: bool,
+) -> None:  # fmt: skip
     for task in prange((columns + _RUN - 1) // _RUN * count):
         begin, number = task // count * _RUN, task % count
         for line in range(0, lines, LANES):
             for column in range(begin, min(columns, begin + _RUN), LANES):
                 source, to = number * apart + line * pitch + column, number * between + column * spacing + line
                 if line + LANES <= lines and column + LANES <= columns:
-                    transpose(given, source, pitch, copy, to, spacing)
+                    if past:
+                        transpose_past(given, source, pitch, copy, to, spacing)
+                    else:
+                        transpose(given, source, pitch, copy, to, spacing)
                     continue
                 for right in range(min(LANES, columns - column)):
                     for down in range(min(LANES, lines - line)):

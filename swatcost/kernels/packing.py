@@ -9,9 +9,8 @@ from numba import get_num_threads, prange
 
 from swatcost.kernels.axes import Axis
 from swatcost.kernels.compiled import compiled, in_threads
-from swatcost.kernels.vectors import LANES, compress, count_above
+from swatcost.kernels.vectors import LANES, compress
 
-_ROWS = 32  # of weights that a thread takes at a time
 _LISTS = 512  # of weights that are written in turn
 
 
@@ -38,28 +37,11 @@ class Weights:
     def above(threshold: float, dense: Any) -> "Weights":
         """Those of a contiguous weight (filters, channels, height, width) whose magnitude exceeds a threshold."""
         filters, length = dense.shape[0], dense[0].size if len(dense) else 0
-        flat, least = dense.reshape(-1), np.float32(threshold)
-        counts = np.zeros(-(-filters // _ROWS), np.int64)
-        _count(flat, least, filters, length, counts)
-        first = np.append(
-            0, np.cumsum(counts + LANES)
-        )  # whole vectors are written, so the last reaches beyond its block
-        values, places = np.empty(first[-1], np.float32), np.empty(first[-1], np.int32)
+        # room for all; what no weight is written to takes no memory
+        values, places = np.empty(dense.size, np.float32), np.empty(dense.size, np.int32)
         begins, ends = np.empty(filters, np.int64), np.empty(filters, np.int64)
-        _compact(flat, least, filters, length, first, values, places, begins, ends)
-        return Weights(dense.shape, values, places, begins, ends)
-
-    @staticmethod
-    def of_kernels_above(threshold: float, dense: Any) -> "Weights":
-        """Those of the kernels W[f, c] whose L1 norm exceeds a threshold, zeros among them included."""
-        filters, channels, height, width = dense.shape
-        area, flat = height * width, dense.reshape(-1)
-        kept = np.empty((filters, channels), np.bool_)
-        _compare_kernels(flat, np.float32(threshold), area, kept.reshape(-1))
-        ends = np.cumsum(np.count_nonzero(kept, axis=1)) * area
-        begins = np.append(0, ends[:-1])
-        values, places = np.empty(ends[-1], np.float32), np.empty(ends[-1], np.int32)
-        _compact_kernels(flat, kept, area, begins, values, places)
+        threads = max(1, min(get_num_threads(), filters))
+        _compact(dense.reshape(-1), np.float32(threshold), length, threads, values, places, begins, ends)
         return Weights(dense.shape, values, places, begins, ends)
 
 
@@ -121,27 +103,16 @@ def _places(shape: tuple[int, int, int, int], rows: Axis, columns: Axis) -> tupl
 
 
 @in_threads
-def _count(dense: Any, threshold: Any, filters: int, length: int, counts: Any) -> None:
-    for block in prange(len(counts)):
-        begin, end = block * _ROWS * length, min(filters, (block + 1) * _ROWS) * length
-        whole = end - (end - begin) % LANES
-        found = 0
-        for place in range(begin, whole, LANES):
-            found += count_above(dense, place, threshold)
-        for place in range(whole, end):
-            found += int(abs(dense[place]) > threshold)
-        counts[block] = found
-
-
-@in_threads
 def _compact(
-    dense: Any, threshold: Any, filters: int, length: int, first: Any, values: Any, places: Any, begins: Any, ends: Any
+    dense: Any, threshold: Any, length: int, threads: int, values: Any, places: Any, begins: Any, ends: Any
 ) -> None:
-    for block in prange(len(first) - 1):
-        found = first[block]
-        for row in range(block * _ROWS, min(filters, (block + 1) * _ROWS)):
+    """Each thread writes what it finds from the place on where its first filter begins."""
+    filters, whole = len(begins), length - length % LANES
+    for thread in prange(threads):
+        low, high = thread * filters // threads, (thread + 1) * filters // threads
+        found = low * length
+        for row in range(low, high):
             begins[row] = found
-            whole = length - length % LANES
             for place in range(0, whole, LANES):
                 found += compress(
                     dense, row * length + place, threshold, np.int32(place), np.int32(1), values, places, found
@@ -153,28 +124,6 @@ def _compact(
                     places[found] = place
                     found += 1
             ends[row] = found
-
-
-@in_threads
-def _compare_kernels(dense: Any, threshold: Any, area: int, kept: Any) -> None:
-    for kernel in prange(len(kept)):
-        norm = abs(dense[kernel * area])
-        for place in range(1, area):
-            norm += abs(dense[kernel * area + place])
-        kept[kernel] = norm > threshold
-
-
-@in_threads
-def _compact_kernels(dense: Any, kept: Any, area: int, begins: Any, values: Any, places: Any) -> None:
-    filters, channels = kept.shape
-    for row in prange(filters):
-        found = begins[row]
-        for channel in range(channels):
-            if kept[row, channel]:
-                for place in range(channel * area, (channel + 1) * area):
-                    values[found] = dense[row * channels * area + place]
-                    places[found] = place
-                    found += 1
 
 
 @in_threads
@@ -209,7 +158,7 @@ def _by_filter(
 
 
 @compiled
-def _from(places: Any, begin: int, end: int, least: int) -> int:
+def first_from(places: Any, begin: int, end: int, least: int) -> int:
     """The first of places[begin:end], which increase, that is not below `least`."""
     while begin < end:
         middle = (begin + end) // 2
@@ -240,7 +189,7 @@ def _by_channel(
             before += ends[row] - begins[row]
         reached = np.empty(filters, np.int64)
         for row in range(filters):
-            reached[row] = _from(places, begins[first + row], ends[first + row], low * area)
+            reached[row] = first_from(places, begins[first + row], ends[first + row], low * area)
             before += reached[row] - begins[first + row]
         for channel in range(low, high, few):
             beyond = min(high, channel + few)

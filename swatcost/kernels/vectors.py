@@ -33,6 +33,17 @@ def load(like: tuple[int, ...], array: Any, at: int) -> Vectors:
     return tuple(_part(array, at, place).copy() for place in range(len(like)))
 
 
+def element(array: Any, at: int) -> Any:
+    """array[at], where `at` is not negative: compiled code need not find out."""
+    if at < 0:
+        raise IndexError(f"{at} of {len(array)}")
+    return array[at]
+
+
+def fetch(array: Any, at: int) -> None:
+    """Has the processor fetch array[at] to its cache, wherever that is, while it does something else."""
+
+
 def store(array: Any, at: int, vectors: Vectors) -> None:
     """Writes vectors to array[at] and what follows."""
     for place, each in enumerate(vectors):
@@ -42,6 +53,11 @@ def store(array: Any, at: int, vectors: Vectors) -> None:
 def add_product(sums: Vectors, factor: Any, array: Any, at: int) -> Vectors:
     """sums + factor × the vectors from array[at] on: one load and one fused multiply-add each."""
     return tuple(each + factor * _part(array, at, place) for place, each in enumerate(sums))
+
+
+def add_scaled(sums: Vectors, factor: Any, vectors: Vectors) -> Vectors:
+    """sums + factor × vectors: one fused multiply-add each."""
+    return tuple(each + factor * other for each, other in zip(sums, vectors, strict=True))
 
 
 def add_convolved(sums: Vectors, factors: Any, first: int, window: Any, at: int) -> Vectors:
@@ -74,11 +90,6 @@ def _readers() -> list[list[tuple[int, int]]]:
 _READERS = _readers()
 
 
-def count_above(array: Any, at: int, threshold: Any) -> int:
-    """How many of the LANES numbers from array[at] on have a magnitude that exceeds a threshold."""
-    return int(np.count_nonzero(np.abs(_part(array, at, 0)) > threshold))
-
-
 def compress(array: Any, at: int, threshold: Any, first: Any, step: Any, values: Any, places: Any, to: int) -> int:
     """Appends those of the LANES numbers from array[at] on whose magnitude exceeds a threshold; returns their count.
 
@@ -100,6 +111,13 @@ def transpose(array: Any, at: int, apart: int, result: Any, to: int, between: in
         _part(result, to + between * row, 0)[:] = square[:, row]
 
 
+def transpose_past(array: Any, at: int, apart: int, result: Any, to: int, between: int) -> None:
+    """As `transpose`, to whole lines of memory, past the cache: without reading them first."""
+    if result.ctypes.data % (4 * LANES) or to % LANES or between % LANES:
+        raise IndexError("not whole lines")
+    transpose(array, at, apart, result, to, between)
+
+
 def _part(array: Any, at: int, place: int) -> Any:
     """One vector of an array. Raises IndexError if any of it lies outside."""
     begin = at + place * LANES
@@ -117,6 +135,7 @@ class _VectorType(types.Type):
 
 
 _VECTOR, _FLOATS = _VectorType(), ir.VectorType(ir.FloatType(), LANES)
+_BYTE = ir.IntType(8).as_pointer()
 _INT32, _INTS, _BITS = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES), ir.VectorType(ir.IntType(1), LANES)
 
 
@@ -141,6 +160,13 @@ def _read(builder: Any, pointer: Any) -> Any:
 
 def _write(builder: Any, value: Any, pointer: Any) -> None:
     builder.store(value, pointer).align = 4
+
+
+def _write_past(builder: Any, value: Any, pointer: Any) -> None:
+    """Writes a whole line of memory past the cache."""
+    stored = builder.store(value, pointer)
+    stored.align = 4 * LANES
+    stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_INT32, 1)]))
 
 
 def _everywhere(builder: Any, value: Any, kind: Any) -> Any:
@@ -179,6 +205,29 @@ def _load(typing: Any, like: Any, array: Any, at: Any) -> Any:
 
 
 @_instructions
+def _element(typing: Any, array: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given, begin = arguments
+        data = context.make_array(array)(context, builder, given).data
+        return builder.load(builder.gep(data, [begin]))
+
+    return array.dtype(array, types.intp), code
+
+
+@_instructions
+def _fetch(typing: Any, array: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given, begin = arguments
+        address = builder.bitcast(builder.gep(context.make_array(array)(context, builder, given).data, [begin]), _BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE, _INT32, _INT32, _INT32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [address, *(ir.Constant(_INT32, each) for each in (0, 3, 1))])  # to read, near, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
+
+
+@_instructions
 def _store(typing: Any, array: Any, at: Any, vectors: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         given, begin, values = arguments
@@ -203,6 +252,20 @@ def _add_product(typing: Any, sums: Any, factor: Any, array: Any, at: Any) -> An
         return context.make_tuple(builder, sums, after)
 
     return sums(sums, types.float32, array, types.intp), code
+
+
+@_instructions
+def _add_scaled(typing: Any, sums: Any, factor: Any, vectors: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        before, number, given = arguments
+        factors = _everywhere(builder, number, _FLOATS)
+        pairs = [
+            (builder.extract_value(given, place), builder.extract_value(before, place)) for place in range(sums.count)
+        ]
+        after = [_call(builder, f"fma.v{LANES}f32", _FLOATS, factors, other, added) for other, added in pairs]
+        return context.make_tuple(builder, sums, after)
+
+    return sums(sums, types.float32, vectors), code
 
 
 @_instructions
@@ -237,16 +300,6 @@ def _population(context: Any, builder: Any, which: Any) -> Any:
 
 
 @_instructions
-def _count_above(typing: Any, array: Any, at: Any, threshold: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        given, begin, least = arguments
-        read = _read(builder, _pointer(context, builder, array, given, begin))
-        return _population(context, builder, _above(builder, read, least))
-
-    return types.intp(array, types.intp, types.float32), code
-
-
-@_instructions
 def _compress(
     typing: Any, array: Any, at: Any, threshold: Any, first: Any, step: Any, values: Any, places: Any, to: Any
 ) -> Any:
@@ -268,8 +321,7 @@ def _compress(
     return types.intp(array, types.intp, types.float32, types.int32, types.int32, values, places, types.intp), code
 
 
-@_instructions
-def _transpose(typing: Any, array: Any, at: Any, apart: Any, result: Any, to: Any, between: Any) -> Any:
+def _transposed(array: Any, result: Any, write: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         given, begin, pitch, taken, end, spacing = arguments
 
@@ -286,31 +338,49 @@ def _transpose(typing: Any, array: Any, at: Any, apart: Any, result: Any, to: An
                     rows[number] = builder.shuffle_vector(upper, lower, ir.Constant(_INTS, lanes))
             half //= 2
         for place, each in enumerate(rows):
-            _write(builder, each, row(place, end, spacing, result, taken))
+            write(builder, each, row(place, end, spacing, result, taken))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, result, types.intp, types.intp), code
 
 
+@_instructions
+def _transpose(typing: Any, array: Any, at: Any, apart: Any, result: Any, to: Any, between: Any) -> Any:
+    return _transposed(array, result, _write)
+
+
+@_instructions
+def _transpose_past(typing: Any, array: Any, at: Any, apart: Any, result: Any, to: Any, between: Any) -> Any:
+    return _transposed(array, result, _write_past)
+
+
 _CODE: tuple[tuple[Callable[..., Any], Any], ...] = (
     (filled, lambda like, value: lambda like, value: _filled(like, value)),
     (load, lambda like, array, at: lambda like, array, at: _load(like, array, at)),
+    (element, lambda array, at: lambda array, at: _element(array, at)),
+    (fetch, lambda array, at: lambda array, at: _fetch(array, at)),
     (store, lambda array, at, vectors: lambda array, at, vectors: _store(array, at, vectors)),
     (
         add_product,
         lambda sums, factor, array, at: lambda sums, factor, array, at: _add_product(sums, factor, array, at),
     ),
+    (add_scaled, lambda sums, factor, vectors: lambda sums, factor, vectors: _add_scaled(sums, factor, vectors)),
     (
         add_convolved,
         lambda sums, factors, first, window, at: (
             lambda sums, factors, first, window, at: _add_convolved(sums, factors, first, window, at)
         ),
     ),
-    (count_above, lambda array, at, threshold: lambda array, at, threshold: _count_above(array, at, threshold)),
     (
         transpose,
         lambda array, at, apart, result, to, between: (
             lambda array, at, apart, result, to, between: _transpose(array, at, apart, result, to, between)
+        ),
+    ),
+    (
+        transpose_past,
+        lambda array, at, apart, result, to, between: (
+            lambda array, at, apart, result, to, between: _transpose_past(array, at, apart, result, to, between)
         ),
     ),
     (

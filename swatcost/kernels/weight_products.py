@@ -1,4 +1,4 @@
-"""Products with sparse weights: the forward pass and the gradient of the input, of convolutions and linear layers.
+"""Products of convolutions with sparse weights: the forward pass and the gradient of the input.
 
 A weight that is not zero is multiplied by a run of samples, 64 where there are as many: a few vectors, whose sums stay
 in registers while all weights of a filter are added at one pixel.
@@ -7,19 +7,15 @@ in registers while all weights of a filter are added at one pixel.
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numba import prange
 
 from swatcost.kernels.axes import Axis, as_array
 from swatcost.kernels.compiled import compiled, in_threads
-from swatcost.kernels.packing import Packed, Weights
-from swatcost.kernels.vectors import LANES, add_product, filled, load, store
+from swatcost.kernels.packing import Packed
+from swatcost.kernels.vectors import LANES, add_product, element, filled, store
 
 _RUN = 8  # pixels of a row that a thread takes at a time
 _TASKS = 16  # that a product is to have at least
-
-FEW = 64
-"""Samples of which a linear layer's input gradient stays in the cache."""
 
 
 def multiply(
@@ -38,18 +34,6 @@ def multiply(
             like, operand, packed.values, packed.offsets, packed.starts, rows.numbers, as_array(rows.shifts),
             columns.numbers, as_array(columns.shifts), channels, samples, first,
             (samples - first) // (LANES * len(like)), filters, blocks, across, bias, result.reshape(-1),
-        )  # fmt: skip
-
-
-def multiply_rows(operand: Any, weights: Weights, samples: int, result: Any) -> None:
-    """Writes the gradient of a linear layer's input (inputs, samples), which for few samples needs no other order.
-
-    operand: flat, of (filters, samples). Weights are taken as they come, filter by filter; sums are kept in the cache.
-    """
-    for first, like in chunks(samples, widest=2):
-        _multiply_rows(
-            like, operand, weights.values, weights.places, weights.begins, weights.ends, samples, first,
-            (samples - first) // (LANES * len(like)), result.shape[0], result.reshape(-1),
         )  # fmt: skip
 
 
@@ -77,24 +61,8 @@ def inside(shifts: Any, position: int, size: int) -> tuple[int, int]:
 @compiled
 def _add_run(sums: Any, values: Any, offsets: Any, begin: int, end: int, operand: Any, base: int, samples: int) -> Any:
     for each in range(begin, end):
-        sums = add_product(sums, values[each], operand, base + offsets[each] * samples)
+        sums = add_product(sums, element(values, each), operand, base + element(offsets, each) * samples)
     return sums
-
-
-@in_threads
-def _multiply_rows(
-    like: Any, operand: Any, values: Any, places: Any, begins: Any, ends: Any, samples: int, first: int, chunks: int,
-    inputs: int, result: Any,
-) -> None:  # fmt: skip
-    for chunk in prange(chunks):
-        sample = first + chunk * len(like) * LANES
-        for number in range(inputs):
-            store(result, number * samples + sample, filled(like, np.float32(0)))
-        for row in range(len(begins)):
-            at = row * samples + sample
-            for each in range(begins[row], ends[row]):
-                to = places[each] * samples + sample
-                store(result, to, add_product(load(like, result, to), values[each], operand, at))
 
 
 @in_threads

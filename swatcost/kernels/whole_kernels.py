@@ -6,6 +6,7 @@ and used up to nine times, and the sums stay in registers.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,39 +14,74 @@ from numba import get_num_threads, prange
 
 from swatcost.kernels.axes import Axis
 from swatcost.kernels.compiled import compiled, in_threads
+from swatcost.kernels.memory import in_lines
 from swatcost.kernels.packing import Weights
 from swatcost.kernels.vectors import KERNEL, LANES, TILE, add_convolved, filled, load, store
 
+_AREA = KERNEL**2
 _WINDOW = TILE + KERNEL - 1  # pixels, that a row of the square reads
 _VECTOR = (0,)
 _SUMS = (0,) * TILE**2
 
 
 @dataclass(frozen=True)
-class WholeKernels:
-    """The kernels that are kept, result by result, in the order in which a product reads them.
+class Kernels:
+    """The kernels W[f, c] of a layer whose L1 norm exceeds a threshold, zeros within them included.
 
-    Result o reads kernels starts[o] to starts[o + 1]. Kernel k has values[9 · k] and what follows, from the pixel of
-    the smallest shift on; `channels` are those that it reads.
+    `shape` is that of the dense weight: filters, channels of a group, height and width of the kernel. Result r of a
+    product, a filter in the forward pass and a channel in grad_input, has kernels starts[r] to starts[r + 1], which
+    read `channels`; the values of each lie side by side.
     """
 
+    shape: tuple[int, int, int, int]
     values: Any
     channels: Any
     starts: Any
 
+    @staticmethod
+    def above(threshold: float, dense: Any) -> "Kernels":
+        """Those of a contiguous weight (filters, channels, height, width), by filter."""
+        filters, channels, height, width = dense.shape
+        area, flat = height * width, dense.reshape(-1)
+        kept, counts = np.empty((filters, channels), np.bool_), np.empty(filters, np.int64)
+        _compare(flat, np.float32(threshold), area, kept, counts)
+        starts = np.append(0, np.cumsum(counts))
+        values, read = np.empty(starts[-1] * area, np.float32), np.empty(starts[-1], np.int64)
+        _compact(flat, kept, area, starts, values, read)
+        return Kernels(dense.shape, values, read, starts)
 
-def are_whole(weights: Weights, rows: Axis, columns: Axis) -> bool:
-    """Whether kernels of 3 × 3 neighbouring pixels are kept or dropped whole.
+    @cached_property
+    def weights(self) -> Weights:
+        """The same, weight by weight."""
+        area = self.shape[2] * self.shape[3]
+        places = self.channels[:, None] * area + np.arange(area)
+        ends = self.starts * area
+        return Weights(self.shape, self.values, places.astype(np.int32).reshape(-1), ends[:-1], ends[1:])
 
-    Of an image of one or two pixels a kernel reads mostly what lies outside, which products by single weights leave
-    out.
-    """
-    _, _, height, width = weights.shape
-    if height != KERNEL or width != KERNEL or min(rows.count, columns.count) < KERNEL:
-        return False
-    return all(map(_are_neighbours, (rows, columns))) and bool(
-        _are_whole(weights.places, weights.begins, weights.ends, KERNEL**2)
-    )
+    def suit(self, rows: Axis, columns: Axis) -> bool:
+        """Whether `multiply_kernels` computes a product: with kernels of 3 × 3 neighbouring pixels.
+
+        Of an image of one or two pixels a kernel reads mostly what lies outside, which products by single weights
+        leave out.
+        """
+        return min(rows.count, columns.count) >= KERNEL and all(map(_are_neighbours, (rows, columns)))
+
+    def for_outputs(self, groups: int) -> "Kernels":
+        """The kernels by filter, reading the channels of all groups."""
+        if groups == 1:
+            return self
+        filters, channels, *_ = self.shape
+        first = np.arange(filters) // (filters // groups) * channels
+        return Kernels(self.shape, self.values, self.channels + np.repeat(first, np.diff(self.starts)), self.starts)
+
+    def for_inputs(self, groups: int) -> "Kernels":
+        """The kernels by channel, rotated by 180°, reading filters."""
+        filters, channels, *_ = self.shape
+        starts, sources = np.zeros(groups * channels + 1, np.int64), np.empty_like(self.channels)
+        read, values = np.empty_like(self.channels), np.empty_like(self.values)
+        _sort(self.channels, self.starts, channels, filters // groups, starts, sources, read)
+        _rotate(self.values, sources, values)
+        return Kernels(self.shape, values, read, starts)
 
 
 def _are_neighbours(axis: Axis) -> bool:
@@ -53,73 +89,76 @@ def _are_neighbours(axis: Axis) -> bool:
     return steps and axis.shifts[-1] - axis.shifts[0] == KERNEL - 1
 
 
-def kernels_for_outputs(weights: Weights, rows: Axis, columns: Axis, groups: int) -> WholeKernels:
-    """The order of the forward pass: filter by filter."""
-    filters, channels, _, _ = weights.shape
-    firsts, numbers, own = _kernels(weights)
-    read = own + numbers // (filters // groups) * channels
-    return _in_order(weights, rows, columns, firsts, numbers, read, filters)
-
-
-def kernels_for_inputs(weights: Weights, rows: Axis, columns: Axis, groups: int) -> WholeKernels:
-    """The order of grad_input: channel by channel."""
-    filters, channels, _, _ = weights.shape
-    firsts, numbers, own = _kernels(weights)
-    results = own + numbers // (filters // groups) * channels
-    return _in_order(weights, rows, columns, firsts, results, numbers, groups * channels)
-
-
-def _kernels(weights: Weights) -> tuple[Any, Any, Any]:
-    """Of every kernel that is kept: where its values begin, its filter, and its channel in its group."""
-    counts = (weights.ends - weights.begins) // KERNEL**2
-    before = np.cumsum(counts) - counts
-    firsts = np.repeat(weights.begins - before * KERNEL**2, counts) + np.arange(counts.sum()) * KERNEL**2
-    return firsts, np.repeat(np.arange(len(counts)), counts), weights.places[firsts] // KERNEL**2
-
-
-def _in_order(
-    weights: Weights, rows: Axis, columns: Axis, firsts: Any, results: Any, read: Any, count: int
-) -> WholeKernels:
-    """Kernels by one of `count` results, to each of which they keep their order, with values by increasing shifts."""
-    starts = np.append(0, np.cumsum(np.bincount(results, minlength=count)))
-    values, channels = np.empty(len(firsts) * KERNEL**2, np.float32), np.empty(len(firsts), np.int64)
-    places = np.array([row * KERNEL + column for row in rows.taps for column in columns.taps])
-    _sort(weights.values, firsts, results, read, places, starts[:-1].copy(), values, channels)
-    return WholeKernels(values, channels, starts)
-
-
 def multiply_kernels(
-    operand: Any, channels: int, samples: int, kernels: WholeKernels, rows: Axis, columns: Axis, bias: Any, result: Any
+    operand: Any, channels: int, samples: int, kernels: Kernels, rows: Axis, columns: Axis, bias: Any, result: Any
 ) -> None:
     """As `weight_products.multiply`, for whole kernels."""
     _multiply_kernels(
         operand, channels, samples, kernels.values, kernels.channels, kernels.starts,
         (rows.count, rows.shifts[0], rows.size), (columns.count, columns.shifts[0], columns.size), bias,
-        result.reshape(-1), get_num_threads(), _VECTOR, _SUMS,
+        result.reshape(-1), in_lines(get_num_threads(), (channels * _WINDOW**2 + TILE**2) * LANES), _VECTOR, _SUMS,
     )  # fmt: skip
 
 
-@compiled
-def _are_whole(places: Any, begins: Any, ends: Any, area: int) -> bool:
-    for row in range(len(begins)):
-        if (ends[row] - begins[row]) % area:
-            return False
-        for begin in range(begins[row], ends[row], area):
-            if places[begin] % area or places[begin + area - 1] != places[begin] + area - 1:
-                return False
-    return True
+@in_threads
+def _compare(dense: Any, threshold: Any, area: int, kept: Any, counts: Any) -> None:
+    filters, channels = kept.shape
+    for row in prange(filters):
+        count = 0
+        for channel in range(channels):
+            first = (row * channels + channel) * area
+            norm = abs(dense[first])
+            if area == _AREA:  # a loop of known length
+                for place in range(1, _AREA):
+                    norm += abs(dense[first + place])
+            else:
+                for place in range(1, area):
+                    norm += abs(dense[first + place])
+            kept[row, channel] = norm > threshold
+            count += norm > threshold
+        counts[row] = count
+
+
+@in_threads
+def _compact(dense: Any, kept: Any, area: int, starts: Any, values: Any, read: Any) -> None:
+    filters, channels = kept.shape
+    for row in prange(filters):
+        found = starts[row]
+        for channel in range(channels):
+            if kept[row, channel]:
+                read[found] = channel
+                for place in range(area):
+                    values[found * area + place] = dense[(row * channels + channel) * area + place]
+                found += 1
 
 
 @compiled
-def _sort(
-    given: Any, firsts: Any, results: Any, read: Any, places: Any, next_of: Any, values: Any, channels: Any
-) -> None:
-    for kernel in range(len(firsts)):
-        to = next_of[results[kernel]]
-        next_of[results[kernel]] += 1
-        channels[to] = read[kernel]
-        for place in range(len(places)):
-            values[to * len(places) + place] = given[firsts[kernel] + places[place]]
+def _sort(channels_of: Any, starts: Any, channels: int, filters: int, ends: Any, sources: Any, read: Any) -> None:
+    """Sorts kernels by channel, of those of all groups; `channels` and `filters` are the numbers in a group.
+
+    ends: zeros, of which those after the first become the ends of the channels' kernels.
+    """
+    for row in range(len(starts) - 1):
+        base = row // filters * channels + 1
+        for kernel in range(starts[row], starts[row + 1]):
+            ends[base + channels_of[kernel]] += 1
+    for channel in range(len(ends) - 1):
+        ends[channel + 1] += ends[channel]
+    next_of = ends[:-1].copy()
+    for row in range(len(starts) - 1):
+        base = row // filters * channels
+        for kernel in range(starts[row], starts[row + 1]):
+            to = next_of[base + channels_of[kernel]]
+            next_of[base + channels_of[kernel]] += 1
+            sources[to] = kernel
+            read[to] = row
+
+
+@in_threads
+def _rotate(given: Any, sources: Any, values: Any) -> None:
+    for kernel in prange(len(sources)):
+        for place in range(_AREA):
+            values[kernel * _AREA + place] = given[sources[kernel] * _AREA + _AREA - 1 - place]
 
 
 @compiled
@@ -144,16 +183,16 @@ def _copy_window(
 @in_threads
 def _multiply_kernels(
     operand: Any, channels: int, samples: int, values: Any, read: Any, starts: Any, rows: Any, columns: Any, bias: Any,
-    result: Any, threads: int, vector: Any, like: Any,
+    result: Any, scratch: Any, vector: Any, like: Any,
 ) -> None:  # fmt: skip
     row_count, row_shift, height = rows
     column_count, column_shift, width = columns
     down, across = (row_count + TILE - 1) // TILE, (column_count + TILE - 1) // TILE
     chunks, filters = samples // LANES, len(starts) - 1
-    tasks = down * across * chunks
+    tasks, threads = down * across * chunks, len(scratch)
     for thread in prange(threads):
-        window = np.empty(channels * _WINDOW**2 * LANES, np.float32)
-        square = np.empty(TILE**2 * LANES, np.float32)
+        window = scratch[thread]  # and beyond it, the square
+        square = channels * _WINDOW**2 * LANES
         for task in range(thread * tasks // threads, (thread + 1) * tasks // threads):
             sample, rest = task % chunks * LANES, task // chunks
             top, left = rest // across * TILE, rest % across * TILE
@@ -163,10 +202,10 @@ def _multiply_kernels(
             for number in range(filters):
                 sums = filled(like, bias[number])
                 for kernel in range(starts[number], starts[number + 1]):
-                    sums = add_convolved(sums, values, kernel * KERNEL**2, window, read[kernel] * _WINDOW**2 * LANES)
-                store(square, 0, sums)
+                    sums = add_convolved(sums, values, kernel * _AREA, window, read[kernel] * _WINDOW**2 * LANES)
+                store(window, square, sums)
                 for row in range(min(TILE, row_count - top)):
                     for column in range(min(TILE, column_count - left)):
                         pixel = (top + row) * column_count + left + column
-                        found = load(vector, square, (row * TILE + column) * LANES)
+                        found = load(vector, window, square + (row * TILE + column) * LANES)
                         store(result, (pixel * filters + number) * samples + sample, found)

@@ -5,15 +5,14 @@ these; the layers here compute normalisation and pooling without copies. Whoever
 network pays for a change of layout where it happens, not at every layer.
 """
 
-from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from swatcost.kernels import layout
+from swatcost.kernels.memory import in_lines
 from swatcost.kernels.vectors import LANES
 from swatcost.reference.products import own_tensor
 
@@ -24,14 +23,8 @@ def padded(samples: int) -> int:
 
 
 def empty(*shape: int) -> Tensor:
-    """An uninitialised tensor, in whole lines of the cache.
-
-    numpy asks the system for huge pages: fewer page faults, and fewer misses when addresses are looked up.
-    """
-    count = prod(shape)
-    memory = np.empty(count + LANES, np.float32)
-    begin = -memory.ctypes.data // 4 % LANES
-    return torch.from_numpy(memory[begin : begin + count].reshape(shape))
+    """An uninitialised tensor, in whole lines of the cache."""
+    return torch.from_numpy(in_lines(*shape))
 
 
 def is_batch_last(x: Tensor) -> bool:

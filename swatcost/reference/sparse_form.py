@@ -14,16 +14,12 @@ from torch import Tensor
 
 from swatcost.kernels import activation_products
 from swatcost.kernels.axes import Axis, Dimension
+from swatcost.kernels.memory import in_lines
 from swatcost.kernels.packing import Packed, Weights, for_inputs, for_outputs
+from swatcost.kernels.row_products import gradient_of_rows, multiply_rows
 from swatcost.kernels.vectors import LANES
-from swatcost.kernels.weight_products import FEW, multiply, multiply_rows
-from swatcost.kernels.whole_kernels import (
-    WholeKernels,
-    are_whole,
-    kernels_for_inputs,
-    kernels_for_outputs,
-    multiply_kernels,
-)
+from swatcost.kernels.weight_products import multiply
+from swatcost.kernels.whole_kernels import Kernels, multiply_kernels
 from swatcost.reference.batch_last import batch_last, empty, from_batch_last, padded
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept
@@ -78,29 +74,32 @@ class SparseForm:
         whole = padded(samples) * max(before, after) < _LARGEST and math.prod(self.weight) < _LARGEST
         return whole and min(self.rows.output, self.columns.output) > 0
 
-    def packed(self, weight: Kept) -> Weights:
+    def packed(self, weight: Kept) -> Weights | Kernels:
         """The weights that count: those above a threshold, or whole kernels W[f, c]."""
         dense = weight.tensor.detach().contiguous().view(self.weight).numpy()
-        if weight.threshold is not None and weight.threshold.of_kernels:
-            return Weights.of_kernels_above(weight.threshold.value, dense)
+        if weight.threshold is not None and weight.threshold.of_kernels and self.weight[2:] != (1, 1):
+            return Kernels.above(weight.threshold.value, dense)
         return Weights.above(_least(weight), dense)
 
-    def forward(self, x: Tensor, weights: Weights, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, weights: Weights | Kernels, bias: Tensor | None) -> Tensor:
         """Eq. 1: the output of images (samples, channels, height, width) for sparse weights."""
         filters = self.weight[0]
         added = np.zeros(filters, np.float32) if bias is None else bias.detach().expand(filters).contiguous().numpy()
         given = batch_last(x)
         result = empty(self.rows.output, self.columns.output, filters, given.shape[3])
-        self._multiply(given, weights, self.rows.forward, self.columns.forward, added, result)
+        if isinstance(weights, Weights) and self.is_pixel:
+            multiply_rows(given.view(-1).numpy(), weights, given.shape[3], added, result.numpy())
+        else:
+            self._multiply(given, weights, self.rows.forward, self.columns.forward, added, result)
         return from_batch_last(result, len(x))
 
-    def grad_input(self, grad: Tensor, weights: Weights) -> Tensor:
+    def grad_input(self, grad: Tensor, weights: Weights | Kernels) -> Tensor:
         """Eq. 2: the gradient of the images (samples, channels, height, width), from that of the output."""
         given = batch_last(grad)
         channels = self.groups * self.weight[1]
         result = empty(self.rows.size, self.columns.size, channels, given.shape[3])
-        if self.is_pixel and given.shape[3] <= FEW:
-            multiply_rows(given.view(-1).numpy(), weights, given.shape[3], result[0, 0].numpy())
+        if isinstance(weights, Weights) and self.is_pixel:
+            gradient_of_rows(given.view(-1).numpy(), weights, given.shape[3], result.numpy())
             return from_batch_last(result, len(grad))
         nothing = np.zeros(channels, np.float32)
         for rows, columns in self._backward:
@@ -108,21 +107,25 @@ class SparseForm:
         return from_batch_last(result, len(grad))
 
     def _multiply(
-        self, given: Tensor, weights: Weights, rows: Axis, columns: Axis, added: Any, result: Tensor, *,
+        self, given: Tensor, weights: Weights | Kernels, rows: Axis, columns: Axis, added: Any, result: Tensor, *,
         of_inputs: bool = False,
     ) -> None:  # fmt: skip
         """Writes the products at those pixels that the axes name."""
         packed = self.in_order(weights, rows, columns, of_inputs)
         operand, channels, samples = given.view(-1).numpy(), given.shape[2], given.shape[3]
-        if isinstance(packed, WholeKernels):
+        if isinstance(packed, Kernels):
             multiply_kernels(operand, channels, samples, packed, rows, columns, added, result.numpy())
         else:
             multiply(operand, channels, samples, packed, rows, columns, added, result.numpy())
 
-    def in_order(self, weights: Weights, rows: Axis, columns: Axis, of_inputs: bool) -> Packed | WholeKernels:
+    def in_order(
+        self, weights: Weights | Kernels, rows: Axis, columns: Axis, of_inputs: bool
+    ) -> Packed | Kernels:  # fmt: skip
         """The weights in the order in which a product reads them, by inputs or by outputs."""
-        if are_whole(weights, rows, columns):
-            return (kernels_for_inputs if of_inputs else kernels_for_outputs)(weights, rows, columns, self.groups)
+        if isinstance(weights, Kernels):
+            if weights.suit(rows, columns):
+                return weights.for_inputs(self.groups) if of_inputs else weights.for_outputs(self.groups)
+            weights = weights.weights
         return (for_inputs if of_inputs else for_outputs)(weights, rows, columns, self.groups)
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
@@ -137,14 +140,14 @@ class SparseForm:
         found = empty(filters, channels, height, width)
         for group in range(self.groups):
             own = slice(group * of_group, (group + 1) * of_group)
-            copy = np.empty((blocks, self.rows.output * self.columns.output, samples, lanes), np.float32)
+            copy = in_lines(blocks, self.rows.output * self.columns.output, samples, lanes)
             activation_products.beside(gradient[:, :, own].contiguous().view(-1, of_group, samples).numpy(), copy)
             if self.is_pixel and samples <= activation_products.POSITIONS:
                 activation_products.products_of_rows(
                     given.view(-1).numpy(), threshold, copy, samples, found.view(filters, channels).numpy()
                 )
                 break
-            sums = np.zeros((channels, height * width, blocks * lanes), np.float32)
+            sums = empty(channels, height * width, blocks * lanes).zero_().numpy()
             for rows, columns in self._backward:
                 activation_products.add_products(
                     given.view(-1).numpy(), threshold, copy, rows, columns, samples,
