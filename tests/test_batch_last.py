@@ -36,6 +36,19 @@ def test_replacements_keep_images_batch_last(replacement: nn.Module) -> None:
     assert is_batch_last(gradient)
 
 
+def test_rows_stay_batch_last_from_layer_to_layer() -> None:
+    """`view` copies for a network's own code, not for the layers themselves."""
+    module = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+    x, strides = torch.randn(16, 8, requires_grad=True), []
+    with converted(module, x, "sparse"):
+        for layer in module[:4]:
+            layer.register_forward_hook(lambda layer, given, found: strides.append(found.stride()))
+            layer.register_full_backward_hook(lambda layer, found, given: strides.append(given[0].stride()))
+        module(x).sum().backward()
+    assert set(strides) == {(1, 16)}
+    assert len(strides) == 8
+
+
 @pytest.mark.parametrize("samples", [1, 5, 16])
 def test_norms_of_samples_that_lie_last_are_torch_s(samples: int) -> None:
     x, grad = torch.randn(6, 5, 3, samples).permute(3, 2, 0, 1), torch.randn(samples, 3, 6, 5)

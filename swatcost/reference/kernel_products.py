@@ -17,6 +17,7 @@ from swatcost.reference.batch_last import batch_first, batch_last
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept, Threshold, own_tensor
 from swatcost.reference.sparse_form import SparseForm
+from swatcost.reference.usual_order import in_own_order
 from swatcost.reference.watched_products import watched_product
 
 Way = Literal["dense", "masked", "sparse"]
@@ -77,7 +78,8 @@ class SparseKernels:
             for each in PASSES
         }  # fmt: skip
         reads = Reads(ways, active.threshold, kept.threshold, thinned)
-        return KernelProduct.apply(x, weight, bias, form, active.tensor, kept.tensor, reads)  # type: ignore[no-any-return, no-untyped-call]
+        with in_own_order():
+            return KernelProduct.apply(x, weight, bias, form, active.tensor, kept.tensor, reads)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _images(x: Tensor, form: Form) -> Tensor:
@@ -93,10 +95,16 @@ def _samples(x: Tensor, form: Form) -> int:
 
 
 def _shaped(images: Tensor, x: Tensor, form: Form) -> Tensor:
-    """Images as a layer's output, which has the leading dimensions of x."""
-    if isinstance(form, LinearForm):
-        return images.view(*x.shape[:-1], images.shape[1])
-    return images if x.dim() == 4 else images.squeeze(2)
+    """Images as a layer's output, which has the leading dimensions of x.
+
+    Rows stay batch-last, as what follows them is mostly elementwise; sequences do not, as it mostly is a norm or
+    attention.
+    """
+    if not isinstance(form, LinearForm):
+        return images if x.dim() == 4 else images.squeeze(2)
+    if x.dim() == 2:
+        return images[:, :, 0, 0]
+    return batch_first(images).view(*x.shape[:-1], images.shape[1])
 
 
 def _in_order(x: Tensor) -> Tensor:
@@ -126,8 +134,8 @@ class KernelProduct(torch.autograd.Function):
             if ways["forward"] == "sparse":
                 return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
             found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
-            if found.dim() == 4 and len(found) % LANES == 0:
-                found = batch_last(found).permute(3, 2, 0, 1)
+            if found.dim() in (2, 4) and len(found) % LANES == 0:
+                found = _shaped(batch_last(_images(found, form)).permute(3, 2, 0, 1), x, form)
             return own_tensor(found)
 
     @staticmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -49,6 +50,11 @@ def _is_copy(x: Any) -> bool:
         return False
     base = x._base if x._is_view() else x
     return hasattr(base, "is_swatcost_copy")
+
+
+def in_own_order() -> AbstractContextManager[Any]:
+    """The context of the program's own layers, which see tensors as they lie: their views are no copies."""
+    return torch._C.DisableTorchFunction()
 
 
 class _InUsualOrder(TorchFunctionMode):
