@@ -102,7 +102,8 @@ wheel: .venv/.installed-dev
 
 # SparseProp is compiled here, for processors with AVX2; its kernels alone are used, which need no scipy.
 .venv/.installed-kernels: .venv/.installed-dev
-	$(PIP) pybind11 && PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-deps sparseprop || true
+	$(PIP) pybind11 && CPATH=$$($(BIN)/python -c 'import pybind11; print(pybind11.get_include())') \
+		PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-deps sparseprop || true
 	touch $@
 
 # A counter that cannot be installed is left out; the results name it.
