@@ -1,4 +1,4 @@
-"""Runs every notebook in a fresh kernel.
+"""Runs every notebook in a fresh kernel, as many at a time as there are processors.
 
 `python notebooks/run.py` writes the output into the notebooks. With --check it leaves them unchanged, and fails if a
 cell raises or its text output differs from the committed one (plots may differ between machines).
@@ -6,11 +6,14 @@ cell raises or its text output differs from the committed one (plots may differ 
 
 from __future__ import annotations
 
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 FOLDER = Path(__file__).parent
 
@@ -24,18 +27,27 @@ def text_in(output: nbformat.NotebookNode) -> str:
     return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
 
 
+def ran(path: Path, check: bool) -> bool:
+    """Runs a notebook; whether it did, and its output is the committed one if that is to be checked."""
+    notebook = nbformat.read(path, as_version=4)
+    committed = text_of(notebook)
+    client = NotebookClient(notebook, timeout=1800, record_timing=False, resources={"metadata": {"path": FOLDER}})
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        print(f"{path.name}: {error}")
+        return False
+    if not check:
+        nbformat.write(notebook, path)
+    equal = not check or text_of(notebook) == committed
+    print(f"{path.name}: {'ran' if equal else 'differs from the committed output'}")
+    return equal
+
+
 def main(check: bool) -> int:
-    failures = []
-    for path in sorted(FOLDER.glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        committed = text_of(notebook)
-        NotebookClient(notebook, timeout=1800, record_timing=False, resources={"metadata": {"path": FOLDER}}).execute()
-        if not check:
-            nbformat.write(notebook, path)
-        elif text_of(notebook) != committed:
-            failures.append(path.name)
-        print(f"{path.name}: {'differs from the committed output' if path.name in failures else 'ran'}")
-    return 1 if failures else 0
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return 0 if all([*pool.map(lambda path: ran(path, check), sorted(FOLDER.glob("*.ipynb")))]) else 1
 
 
 if __name__ == "__main__":

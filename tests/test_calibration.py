@@ -161,6 +161,7 @@ def test_calibrate_writes_a_profile_that_estimates_take(
 
     tiny = Sizes(shapes=(), streams=(), kernels=(), selections=(1000, 3000, 10_000), copied=2**20)
     monkeypatch.setattr(calibration, "Sizes", lambda: tiny)
+    monkeypatch.setattr("swatcost.reference.quiet.DISTURBED", float("inf"))  # by other tests
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(
         "from torch import nn\n"

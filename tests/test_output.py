@@ -219,7 +219,7 @@ def test_nothing_is_drawn_for_an_output_that_is_refused(
 
 
 @pytest.mark.parametrize(
-    "words", [["plan", "resnet50", "--weights", "0.8"], ["tables", "11"], ["two-four", "resnet50"]]
+    "words", [["plan", "resnet50", "--weights", "0.8"], ["tables", "11"], ["two-four", "cifar_resnet18"]]
 )
 def test_latex_is_ascii(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words, "--format", "latex") == 0
