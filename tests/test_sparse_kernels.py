@@ -232,6 +232,7 @@ EDGES: dict[str, dict[str, Any]] = {
     "pointwise": {"kernel": (1, 1), "padding": (0, 0)},
     "pointwise, strided": {"kernel": (1, 1), "padding": (0, 0), "stride": (2, 2)},
     "strided": {"stride": (2, 2)},
+    "one pixel that no output reads": {"size": (1, 1), "kernel": (1, 1), "stride": (3, 3)},
     "stride divides dilation": {"stride": (2, 3), "dilation": (4, 3), "padding": (4, 3)},
     "groups of unequal channels and filters": {"groups": 3, "channels": 2, "filters": 5},
 }
@@ -398,8 +399,10 @@ EVERY_PRODUCT = (
     Case(20, 1, 2, 3, (4, 5), (3, 3), padding=(1, 1), whole_kernels=True),
     Case(5, 1, 520, 18, (1, 1), (1, 1)),
     Case(40, 2, 2, 3, (5, 4), (2, 3), stride=(2, 1)),
+    Case(16, 2, 4, 16, (3, 3), (2, 2)),
+    Case(16, 1, 528, 16, (1, 1), (1, 1)),
 )
-"""Whole kernels, a linear layer whose inputs are taken in two tiles, and weights one by one."""
+"""Whole kernels, a linear layer of two tiles, weights one by one, and gradients that are whole lines."""
 
 SMALL = """
 from hypothesis import given, seed, settings

@@ -36,6 +36,9 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
                                                                                  "b": nn.Linear(6, 3)}), (5, 4)),
     "dropout between linear layers": lambda: (nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 8),
                                                             nn.Dropout(0.3, inplace=True), nn.Linear(8, 3)), (4,)),
+    "rows viewed as images": lambda: (
+        Applied(lambda self, x: self.b(drawn(functional.relu(self.a(x).view(len(x), 8, 2, 2), inplace=True))),
+                {"a": nn.Linear(4, 32), "b": nn.Conv2d(8, 3, 2)}), (4,)),
     "dropout in a checkpointed function": lambda: (
         Applied(lambda self, x: checkpoint(lambda x: self.b(self.c(x)), self.a(x), use_reentrant=False),
                 {"a": nn.Conv2d(4, 6, 3), "b": nn.Dropout(0.3), "c": nn.Conv2d(6, 6, 3)}), (4, 9, 9)),

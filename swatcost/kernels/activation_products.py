@@ -12,19 +12,9 @@ from numba import get_num_threads, prange
 
 from swatcost.kernels.axes import Axis, as_array
 from swatcost.kernels.compiled import compiled, in_threads
-from swatcost.kernels.layout import Matrices, exchange
+from swatcost.kernels.layout import Matrices, exchange, turned
 from swatcost.kernels.memory import in_whole_lines
-from swatcost.kernels.vectors import (
-    LANES,
-    add_product,
-    compress,
-    element,
-    filled,
-    load,
-    store,
-    transpose,
-    transpose_past,
-)
+from swatcost.kernels.vectors import LANES, add_product, compress, element, filled, load, store
 
 _TALL, _WIDE = 2, 4  # pixels of a block
 POSITIONS = 512
@@ -49,8 +39,9 @@ def beside(gradient: Any, copy: Any) -> None:
     """
     pixels, filters, samples = gradient.shape
     lanes, given, of_copy = copy.shape[3], gradient.reshape(-1), Matrices(samples * copy.shape[3], copy.shape[3])
-    at_once = filters // lanes if pixels == 1 else 0  # blocks of a single pixel, which lie as pixels of one block do
-    exchange(given, copy, Matrices(lanes * samples, samples), of_copy, count=at_once, lines=lanes, columns=samples)
+    at_once = filters // lanes if pixels == 1 else 0  # with one pixel, whole blocks can be copied in one call
+    if at_once:
+        exchange(given, copy, Matrices(lanes * samples, samples), of_copy, count=at_once, lines=lanes, columns=samples)
     for number in range(at_once, len(copy)):
         few, own = min(lanes, filters - number * lanes), given[number * lanes * samples :]
         pixel = Matrices(filters * samples, samples)
@@ -185,7 +176,7 @@ def _add_products(
 @in_threads
 def _products_of_rows(
     like: Any, operand: Any, threshold: Any, copy: Any, blocks: int, samples: int, inputs: int, filters: int,
-    values: Any, places: Any, ends: Any, result: Any, whole: bool,
+    values: Any, places: Any, ends: Any, result: Any, past: bool,
 ) -> None:  # fmt: skip
     lanes = len(like) * LANES
     for task in prange((inputs + _CHANNELS - 1) // _CHANNELS):
@@ -209,11 +200,8 @@ def _products_of_rows(
                 store(tile, each * lanes, sums)
             for number in range(block * lanes, min(filters, (block + 1) * lanes), LANES):
                 held = min(LANES, filters - number)
-                if few == held == LANES and whole:
-                    transpose_past(tile, number - block * lanes, lanes, result, number * inputs + first, inputs)
-                    continue
                 if few == held == LANES:
-                    transpose(tile, number - block * lanes, lanes, result, number * inputs + first, inputs)
+                    turned(tile, number - block * lanes, lanes, result, number * inputs + first, inputs, past)
                     continue
                 for row in range(held):
                     for each in range(few):

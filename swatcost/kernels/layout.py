@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from swatcost.kernels.compiled import in_threads
+from swatcost.kernels.compiled import compiled, in_threads
 from swatcost.kernels.memory import in_whole_lines
 from swatcost.kernels.vectors import LANES, transpose, transpose_past
 
@@ -53,6 +53,15 @@ def exchange(
     _exchange(given.reshape(-1), copy.reshape(-1), *these, *those, count, lines, columns, past)
 
 
+@compiled
+def turned(array: Any, at: int, apart: int, result: Any, to: int, between: int, past: bool) -> None:
+    """As `transpose`, or as `transpose_past`."""
+    if past:
+        transpose_past(array, at, apart, result, to, between)
+    else:
+        transpose(array, at, apart, result, to, between)
+
+
 @in_threads
 def _exchange(
     given: Any, copy: Any, apart: int, pitch: int, between: int, spacing: int, count: int, lines: int, columns: int,
@@ -64,10 +73,7 @@ def _exchange(
             for column in range(begin, min(columns, begin + _RUN), LANES):
                 source, to = number * apart + line * pitch + column, number * between + column * spacing + line
                 if line + LANES <= lines and column + LANES <= columns:
-                    if past:
-                        transpose_past(given, source, pitch, copy, to, spacing)
-                    else:
-                        transpose(given, source, pitch, copy, to, spacing)
+                    turned(given, source, pitch, copy, to, spacing, past)
                     continue
                 for right in range(min(LANES, columns - column)):
                     for down in range(min(LANES, lines - line)):

@@ -9,7 +9,7 @@ from swatcost.kernels.vectors import LANES
 
 
 def in_lines(*shape: int) -> Any:
-    """An uninitialised array of float32 that begins with a line of the cache, as do its rows if they are whole vectors.
+    """An uninitialised array of float32 that starts at the start of a cache line, as do rows of whole vectors.
 
     numpy asks the system for huge pages: fewer page faults, and fewer misses when addresses are looked up.
     """
@@ -20,5 +20,5 @@ def in_lines(*shape: int) -> Any:
 
 
 def in_whole_lines(array: Any, *pitches: int) -> bool:
-    """Whether an array begins with a line of the cache, and places that are `pitches` apart do, too."""
+    """Whether an array starts at the start of a cache line, and so does each multiple of `pitches`."""
     return not any(each % LANES for each in (array.ctypes.data // array.itemsize, *pitches))

@@ -37,12 +37,17 @@ class Weights:
     def above(threshold: float, dense: Any) -> "Weights":
         """Those of a contiguous weight (filters, channels, height, width) whose magnitude exceeds a threshold."""
         filters, length = dense.shape[0], dense[0].size if len(dense) else 0
-        # room for all; what no weight is written to takes no memory
-        values, places = np.empty(dense.size, np.float32), np.empty(dense.size, np.int32)
         begins, ends = np.empty(filters, np.int64), np.empty(filters, np.int64)
         threads = max(1, min(get_num_threads(), filters))
-        _compact(dense.reshape(-1), np.float32(threshold), length, threads, values, places, begins, ends)
-        return Weights(dense.shape, values, places, begins, ends)
+        room = np.empty(dense.size, np.float32), np.empty(dense.size, np.int32)  # if all count; not kept
+        _compact(dense.reshape(-1), np.float32(threshold), length, threads, *room, begins, ends)
+        lows = np.arange(threads) * filters // threads  # each thread's first filter
+        reached = ends[np.append(lows[1:], filters) - 1] if filters else begins
+        starts = np.append(0, np.cumsum(reached - begins[lows] if filters else 0))
+        values, places = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
+        _move(*room, lows * length, starts, values, places)
+        moved = np.repeat(lows * length - starts[:-1], np.diff(np.append(lows, filters)))
+        return Weights(dense.shape, values, places, begins - moved, ends - moved)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,10 @@ def _places(shape: tuple[int, int, int, int], rows: Axis, columns: Axis) -> tupl
 def _compact(
     dense: Any, threshold: Any, length: int, threads: int, values: Any, places: Any, begins: Any, ends: Any
 ) -> None:
-    """Each thread writes what it finds from the place on where its first filter begins."""
+    """Each thread writes from where its first filter begins in the dense tensor.
+
+    What is found never lies beyond what was read, so the arbitrary numbers of `compress` do not, either.
+    """
     filters, whole = len(begins), length - length % LANES
     for thread in prange(threads):
         low, high = thread * filters // threads, (thread + 1) * filters // threads
@@ -124,6 +132,15 @@ def _compact(
                     places[found] = place
                     found += 1
             ends[row] = found
+
+
+@in_threads
+def _move(values: Any, places: Any, lows: Any, starts: Any, to_values: Any, to_places: Any) -> None:
+    for thread in prange(len(lows)):
+        apart = lows[thread] - starts[thread]
+        for each in range(starts[thread], starts[thread + 1]):
+            to_values[each] = values[each + apart]
+            to_places[each] = places[each + apart]
 
 
 @in_threads

@@ -1,7 +1,8 @@
 """Products of linear layers with sparse weights: the forward pass and the gradient of the input.
 
 A layer's operands can be larger than the cache next to the processor: 2048 inputs of 64 samples take half a megabyte.
-So a thread takes the inputs a tile at a time, copied to one place, and with each tile all weights that it meets.
+So a thread takes the inputs a tile at a time, in one place, and with each tile all the weights that read it, or add to
+it in grad_input.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ _TILE = 8 * 1024
 """Numbers in a tile: 32 KiB, about what the cache next to a processor holds."""
 
 _AHEAD = 16
-"""Filters whose weights are fetched while those of another are multiplied."""
+"""How many filters ahead weights are fetched."""
 
 
 def multiply_rows(operand: Any, weights: Weights, samples: int, bias: Any, result: Any) -> None:
@@ -29,7 +30,7 @@ def multiply_rows(operand: Any, weights: Weights, samples: int, bias: Any, resul
     """
     inputs, filters = weights.shape[1], weights.shape[0]
     for first, like in chunks(samples, widest=4):
-        tasks, parts, tiles = _shared(like, samples - first, most=filters)
+        tasks, parts, tiles = _shared(like, samples - first, most_parts=filters)
         _multiply_rows(
             like, operand, weights.values, weights.places, weights.begins, weights.ends, inputs, samples, first, tasks,
             parts, tiles, bias, result.reshape(-1),
@@ -43,23 +44,21 @@ def gradient_of_rows(operand: Any, weights: Weights, samples: int, result: Any) 
     """
     inputs = weights.shape[1]
     for first, like in chunks(samples, widest=4):
-        tasks, parts, tiles = _shared(like, samples - first, most=-(-inputs // _inputs_of(like)))
+        wide = _TILE // (LANES * len(like))
+        tasks, parts, tiles = _shared(like, samples - first, most_parts=-(-inputs // wide))
         _gradient_of_rows(
             like, operand, weights.values, weights.places, weights.begins, weights.ends, inputs, samples, first, tasks,
             parts, tiles, result.reshape(-1),
         )  # fmt: skip
 
 
-def _inputs_of(like: tuple[int, ...]) -> int:
-    """The inputs of a tile."""
-    return _TILE // (LANES * len(like))
-
-
-def _shared(like: tuple[int, ...], samples: int, most: int) -> tuple[int, int, Any]:
-    """How a product is shared among threads: the number of tasks, the parts of a run of samples, a tile per thread."""
+def _shared(like: tuple[int, ...], samples: int, most_parts: int) -> tuple[int, int, Any]:
+    """How a product is shared among threads: the number of tasks, into how many parts the results of each run of
+    samples are divided, and a tile per thread.
+    """
     threads, lanes = get_num_threads(), LANES * len(like)
     runs = samples // lanes
-    parts = 1 if runs >= 4 * threads else max(1, min(most, threads))
+    parts = 1 if runs >= 4 * threads else max(1, min(most_parts, threads))
     return runs * parts, parts, in_lines(threads, _TILE)
 
 

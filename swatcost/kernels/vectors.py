@@ -41,7 +41,7 @@ def element(array: Any, at: int) -> Any:
 
 
 def fetch(array: Any, at: int) -> None:
-    """Has the processor fetch array[at] to its cache, wherever that is, while it does something else."""
+    """Starts loading array[at] into the cache, without waiting for it."""
 
 
 def store(array: Any, at: int, vectors: Vectors) -> None:
@@ -219,9 +219,8 @@ def _fetch(typing: Any, array: Any, at: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         given, begin = arguments
         address = builder.bitcast(builder.gep(context.make_array(array)(context, builder, given).data, [begin]), _BYTE)
-        kind = ir.FunctionType(ir.VoidType(), [_BYTE, _INT32, _INT32, _INT32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [address, *(ir.Constant(_INT32, each) for each in (0, 3, 1))])  # to read, near, data
+        to_read_near_data = [ir.Constant(_INT32, each) for each in (0, 3, 1)]
+        _call(builder, "prefetch.p0i8", ir.VoidType(), address, *to_read_near_data)
         return context.get_dummy_value()
 
     return types.void(array, types.intp), code

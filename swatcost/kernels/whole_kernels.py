@@ -19,13 +19,13 @@ from swatcost.kernels.packing import Weights
 from swatcost.kernels.vectors import KERNEL, LANES, TILE, add_convolved, filled, load, store
 
 _AREA = KERNEL**2
-_WINDOW = TILE + KERNEL - 1  # pixels, that a row of the square reads
+_WINDOW = TILE + KERNEL - 1  # pixels that a row of the square reads
 _VECTOR = (0,)
 _SUMS = (0,) * TILE**2
 
 
 @dataclass(frozen=True)
-class Kernels:
+class WholeKernels:
     """The kernels W[f, c] of a layer whose L1 norm exceeds a threshold, zeros within them included.
 
     `shape` is that of the dense weight: filters, channels of a group, height and width of the kernel. Result r of a
@@ -39,7 +39,7 @@ class Kernels:
     starts: Any
 
     @staticmethod
-    def above(threshold: float, dense: Any) -> "Kernels":
+    def above(threshold: float, dense: Any) -> "WholeKernels":
         """Those of a contiguous weight (filters, channels, height, width), by filter."""
         filters, channels, height, width = dense.shape
         area, flat = height * width, dense.reshape(-1)
@@ -48,40 +48,42 @@ class Kernels:
         starts = np.append(0, np.cumsum(counts))
         values, read = np.empty(starts[-1] * area, np.float32), np.empty(starts[-1], np.int64)
         _compact(flat, kept, area, starts, values, read)
-        return Kernels(dense.shape, values, read, starts)
+        return WholeKernels(dense.shape, values, read, starts)
 
     @cached_property
-    def weights(self) -> Weights:
+    def one_by_one(self) -> Weights:
         """The same, weight by weight."""
         area = self.shape[2] * self.shape[3]
         places = self.channels[:, None] * area + np.arange(area)
         ends = self.starts * area
         return Weights(self.shape, self.values, places.astype(np.int32).reshape(-1), ends[:-1], ends[1:])
 
-    def suit(self, rows: Axis, columns: Axis) -> bool:
-        """Whether `multiply_kernels` computes a product: with kernels of 3 × 3 neighbouring pixels.
+    def can_multiply(self, rows: Axis, columns: Axis) -> bool:
+        """Whether `multiply_kernels` can compute a product: only with 3 × 3 kernels over neighbouring pixels.
 
         Of an image of one or two pixels a kernel reads mostly what lies outside, which products by single weights
         leave out.
         """
         return min(rows.count, columns.count) >= KERNEL and all(map(_are_neighbours, (rows, columns)))
 
-    def for_outputs(self, groups: int) -> "Kernels":
+    def for_outputs(self, groups: int) -> "WholeKernels":
         """The kernels by filter, reading the channels of all groups."""
         if groups == 1:
             return self
         filters, channels, *_ = self.shape
         first = np.arange(filters) // (filters // groups) * channels
-        return Kernels(self.shape, self.values, self.channels + np.repeat(first, np.diff(self.starts)), self.starts)
+        return WholeKernels(
+            self.shape, self.values, self.channels + np.repeat(first, np.diff(self.starts)), self.starts
+        )
 
-    def for_inputs(self, groups: int) -> "Kernels":
+    def for_inputs(self, groups: int) -> "WholeKernels":
         """The kernels by channel, rotated by 180°, reading filters."""
         filters, channels, *_ = self.shape
         starts, sources = np.zeros(groups * channels + 1, np.int64), np.empty_like(self.channels)
         read, values = np.empty_like(self.channels), np.empty_like(self.values)
         _sort(self.channels, self.starts, channels, filters // groups, starts, sources, read)
         _rotate(self.values, sources, values)
-        return Kernels(self.shape, values, read, starts)
+        return WholeKernels(self.shape, values, read, starts)
 
 
 def _are_neighbours(axis: Axis) -> bool:
@@ -90,7 +92,7 @@ def _are_neighbours(axis: Axis) -> bool:
 
 
 def multiply_kernels(
-    operand: Any, channels: int, samples: int, kernels: Kernels, rows: Axis, columns: Axis, bias: Any, result: Any
+    operand: Any, channels: int, samples: int, kernels: WholeKernels, rows: Axis, columns: Axis, bias: Any, result: Any
 ) -> None:
     """As `weight_products.multiply`, for whole kernels."""
     _multiply_kernels(

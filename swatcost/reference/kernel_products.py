@@ -97,8 +97,8 @@ def _samples(x: Tensor, form: Form) -> int:
 def _shaped(images: Tensor, x: Tensor, form: Form) -> Tensor:
     """Images as a layer's output, which has the leading dimensions of x.
 
-    Rows stay batch-last, as what follows them is mostly elementwise; sequences do not, as it mostly is a norm or
-    attention.
+    The output of a linear layer stays batch-last for rows (samples, features). With more dimensions it is in the usual
+    order, as a norm or attention mostly follows.
     """
     if not isinstance(form, LinearForm):
         return images if x.dim() == 4 else images.squeeze(2)
@@ -134,7 +134,7 @@ class KernelProduct(torch.autograd.Function):
             if ways["forward"] == "sparse":
                 return own_tensor(_shaped(ctx.sparse.forward(_images(x, form), ctx.weights, bias), x, form))
             found = form.forward(_in_order(x), active.masked if ways["forward"] == "masked" else weight, bias)
-            if found.dim() in (2, 4) and len(found) % LANES == 0:
+            if x.dim() == (2 if isinstance(form, LinearForm) else 4) and len(found) % LANES == 0:
                 found = _shaped(batch_last(_images(found, form)).permute(3, 2, 0, 1), x, form)
             return own_tensor(found)
 

@@ -19,7 +19,7 @@ from swatcost.kernels.packing import Packed, Weights, for_inputs, for_outputs
 from swatcost.kernels.row_products import gradient_of_rows, multiply_rows
 from swatcost.kernels.vectors import LANES
 from swatcost.kernels.weight_products import multiply
-from swatcost.kernels.whole_kernels import Kernels, multiply_kernels
+from swatcost.kernels.whole_kernels import WholeKernels, multiply_kernels
 from swatcost.reference.batch_last import batch_last, empty, from_batch_last, padded
 from swatcost.reference.layer_kernels import ConvForm, Form, LinearForm
 from swatcost.reference.products import Kept
@@ -74,14 +74,14 @@ class SparseForm:
         whole = padded(samples) * max(before, after) < _LARGEST and math.prod(self.weight) < _LARGEST
         return whole and min(self.rows.output, self.columns.output) > 0
 
-    def packed(self, weight: Kept) -> Weights | Kernels:
+    def packed(self, weight: Kept) -> Weights | WholeKernels:
         """The weights that count: those above a threshold, or whole kernels W[f, c]."""
         dense = weight.tensor.detach().contiguous().view(self.weight).numpy()
         if weight.threshold is not None and weight.threshold.of_kernels and self.weight[2:] != (1, 1):
-            return Kernels.above(weight.threshold.value, dense)
+            return WholeKernels.above(weight.threshold.value, dense)
         return Weights.above(_least(weight), dense)
 
-    def forward(self, x: Tensor, weights: Weights | Kernels, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, weights: Weights | WholeKernels, bias: Tensor | None) -> Tensor:
         """Eq. 1: the output of images (samples, channels, height, width) for sparse weights."""
         filters = self.weight[0]
         added = np.zeros(filters, np.float32) if bias is None else bias.detach().expand(filters).contiguous().numpy()
@@ -93,7 +93,7 @@ class SparseForm:
             self._multiply(given, weights, self.rows.forward, self.columns.forward, added, result)
         return from_batch_last(result, len(x))
 
-    def grad_input(self, grad: Tensor, weights: Weights | Kernels) -> Tensor:
+    def grad_input(self, grad: Tensor, weights: Weights | WholeKernels) -> Tensor:
         """Eq. 2: the gradient of the images (samples, channels, height, width), from that of the output."""
         given = batch_last(grad)
         channels = self.groups * self.weight[1]
@@ -107,25 +107,25 @@ class SparseForm:
         return from_batch_last(result, len(grad))
 
     def _multiply(
-        self, given: Tensor, weights: Weights | Kernels, rows: Axis, columns: Axis, added: Any, result: Tensor, *,
+        self, given: Tensor, weights: Weights | WholeKernels, rows: Axis, columns: Axis, added: Any, result: Tensor, *,
         of_inputs: bool = False,
     ) -> None:  # fmt: skip
         """Writes the products at those pixels that the axes name."""
         packed = self.in_order(weights, rows, columns, of_inputs)
         operand, channels, samples = given.view(-1).numpy(), given.shape[2], given.shape[3]
-        if isinstance(packed, Kernels):
+        if isinstance(packed, WholeKernels):
             multiply_kernels(operand, channels, samples, packed, rows, columns, added, result.numpy())
         else:
             multiply(operand, channels, samples, packed, rows, columns, added, result.numpy())
 
     def in_order(
-        self, weights: Weights | Kernels, rows: Axis, columns: Axis, of_inputs: bool
-    ) -> Packed | Kernels:  # fmt: skip
+        self, weights: Weights | WholeKernels, rows: Axis, columns: Axis, of_inputs: bool
+    ) -> Packed | WholeKernels:
         """The weights in the order in which a product reads them, by inputs or by outputs."""
-        if isinstance(weights, Kernels):
-            if weights.suit(rows, columns):
+        if isinstance(weights, WholeKernels):
+            if weights.can_multiply(rows, columns):
                 return weights.for_inputs(self.groups) if of_inputs else weights.for_outputs(self.groups)
-            weights = weights.weights
+            weights = weights.one_by_one
         return (for_inputs if of_inputs else for_outputs)(weights, rows, columns, self.groups)
 
     def grad_weight(self, grad: Tensor, x: Kept) -> Tensor:
@@ -158,9 +158,10 @@ class SparseForm:
 
     @property
     def is_pixel(self) -> bool:
-        """Whether an image is one pixel, as for linear layers."""
+        """Whether an image is one pixel, and is read, as for linear layers."""
         pixels = self.rows.size * self.columns.size * self.rows.output * self.columns.output
-        return pixels * self.groups * self.weight[2] * self.weight[3] == 1
+        whole = pixels * self.groups * self.weight[2] * self.weight[3] == 1
+        return whole and self.rows.padding == self.columns.padding == 0
 
     @property
     def _backward(self) -> Iterator[tuple[Axis, Axis]]:

@@ -6,6 +6,7 @@ for each element draw in it. Here, `view` copies, and numbers are drawn in the u
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -31,8 +32,8 @@ def lies_samples_last(x: Any) -> bool:
     """Whether it is a tensor that lies as sparse kernels write images, sequences and rows."""
     if not isinstance(x, Tensor) or x.dim() < 2 or x.is_contiguous():
         return False
-    reverse = x.permute(*range(x.dim() - 1, -1, -1))
-    return is_batch_last(x) or reverse.is_contiguous() or x.movedim(-1, 0).is_contiguous()
+    orders = x.permute(*range(x.dim() - 1, -1, -1)), x.movedim(-1, 0), x.movedim(0, -1)
+    return is_batch_last(x) or any(each.is_contiguous() for each in orders)
 
 
 def _written(function: Any, args: Any, kwargs: Any) -> Iterator[Any]:
@@ -53,7 +54,7 @@ def _is_copy(x: Any) -> bool:
 
 
 def in_own_order() -> AbstractContextManager[Any]:
-    """The context of the program's own layers, which see tensors as they lie: their views are no copies."""
+    """The context of the program's own layers, which see tensors as they lie, and whose views do not copy."""
     return torch._C.DisableTorchFunction()
 
 
@@ -66,6 +67,8 @@ class _InUsualOrder(TorchFunctionMode):
             return function(*args, **kwargs)
         x, *others = args
         if function is Tensor.view and not any(isinstance(each, torch.dtype) for each in (*others, *kwargs.values())):
+            with contextlib.suppress(RuntimeError):  # where the order allows it, a view is torch's own
+                return function(*args, **kwargs)
             copy = x.contiguous()
             copy.is_swatcost_copy = True
             return copy.view(*(others or kwargs.values()))
