@@ -82,8 +82,7 @@ def products_of_rows(operand: Any, threshold: float, copy: Any, samples: int, re
     ends = np.empty(inputs, np.int64)
     _products_of_rows(
         (0,) * (copy.shape[3] // LANES), operand, np.float32(threshold), copy.reshape(-1), copy.shape[0], samples,
-        inputs, filters, values, places, ends, result.reshape(-1),
-        in_whole_lines(result, inputs),
+        inputs, filters, values, places, ends, result.reshape(-1), in_whole_lines(result, inputs),
     )  # fmt: skip
 
 

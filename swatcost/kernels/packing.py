@@ -38,15 +38,15 @@ class Weights:
         """Those of a contiguous weight (filters, channels, height, width) whose magnitude exceeds a threshold."""
         filters, length = dense.shape[0], dense[0].size if len(dense) else 0
         begins, ends = np.empty(filters, np.int64), np.empty(filters, np.int64)
-        threads = max(1, min(get_num_threads(), filters))
+        threads = get_num_threads()
+        bounds, counts = np.arange(threads + 1) * filters // threads, np.empty(threads, np.int64)  # of each thread
         room = np.empty(dense.size, np.float32), np.empty(dense.size, np.int32)  # if all count; not kept
-        _compact(dense.reshape(-1), np.float32(threshold), length, threads, *room, begins, ends)
-        lows = np.arange(threads) * filters // threads  # each thread's first filter
-        reached = ends[np.append(lows[1:], filters) - 1] if filters else begins
-        starts = np.append(0, np.cumsum(reached - begins[lows] if filters else 0))
+        _compact(dense.reshape(-1), np.float32(threshold), length, bounds, *room, begins, ends, counts)
+        starts = np.append(0, np.cumsum(counts))
         values, places = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
-        _move(*room, lows * length, starts, values, places)
-        moved = np.repeat(lows * length - starts[:-1], np.diff(np.append(lows, filters)))
+        apart = bounds[:-1] * length - starts[:-1]
+        _move(*room, apart, starts, values, places)
+        moved = np.repeat(apart, np.diff(bounds))
         return Weights(dense.shape, values, places, begins - moved, ends - moved)
 
 
@@ -109,17 +109,17 @@ def _places(shape: tuple[int, int, int, int], rows: Axis, columns: Axis) -> tupl
 
 @in_threads
 def _compact(
-    dense: Any, threshold: Any, length: int, threads: int, values: Any, places: Any, begins: Any, ends: Any
+    dense: Any, threshold: Any, length: int, bounds: Any, values: Any, places: Any, begins: Any, ends: Any, counts: Any
 ) -> None:
-    """Each thread writes from where its first filter begins in the dense tensor.
+    """Each thread takes the filters between two bounds, and writes from where the first begins in the dense tensor.
 
     What is found never lies beyond what was read, so the arbitrary numbers of `compress` do not, either.
     """
-    filters, whole = len(begins), length - length % LANES
-    for thread in prange(threads):
-        low, high = thread * filters // threads, (thread + 1) * filters // threads
-        found = low * length
-        for row in range(low, high):
+    whole = length - length % LANES
+    for thread in prange(len(counts)):
+        first = bounds[thread] * length
+        found = first
+        for row in range(bounds[thread], bounds[thread + 1]):
             begins[row] = found
             for place in range(0, whole, LANES):
                 found += compress(
@@ -132,15 +132,16 @@ def _compact(
                     places[found] = place
                     found += 1
             ends[row] = found
+        counts[thread] = found - first
 
 
 @in_threads
-def _move(values: Any, places: Any, lows: Any, starts: Any, to_values: Any, to_places: Any) -> None:
-    for thread in prange(len(lows)):
-        apart = lows[thread] - starts[thread]
+def _move(values: Any, places: Any, apart: Any, starts: Any, to_values: Any, to_places: Any) -> None:
+    for thread in prange(len(apart)):
+        distance = apart[thread]
         for each in range(starts[thread], starts[thread + 1]):
-            to_values[each] = values[each + apart]
-            to_places[each] = places[each + apart]
+            to_values[each] = values[each + distance]
+            to_places[each] = places[each + distance]
 
 
 @in_threads

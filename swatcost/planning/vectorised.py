@@ -181,7 +181,7 @@ def _one_by_one(function: Callable[[Request], Any], request: Request, targets: A
 
 
 def _patterns(method: Method, distribution: Distribution, request: Request, targets: Array) -> tuple[Any, Any]:
-    """N and M for each target; N is M where there is no pattern."""
+    """N and M for each target; equal where there is no pattern."""
     different, place = numpy.unique(targets, return_inverse=True)
     asked = [replace(request, target=None if isnan(each) else float(each)) for each in different]
     pairs = [pattern_of(method, distribution, each) or (method.group or 1, method.group or 1) for each in asked]

@@ -1,7 +1,8 @@
 """Has a network's own code see tensors in the usual order, although sparse kernels write the samples last.
 
 The order of a tensor in memory shows in two ways: `view` refuses another one, and functions that draw a random number
-for each element draw in it. Here, `view` copies, and numbers are drawn in the usual order, as in the masked run.
+for each element draw in it. Here, `view` copies where it must, and numbers are drawn in the usual order, as in the
+masked run.
 """
 
 from __future__ import annotations

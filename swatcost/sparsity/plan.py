@@ -86,11 +86,11 @@ class SparsityPlan:
         ]
 
     def added_elements(self, network: Network) -> int:
-        """Their elements."""
+        """The elements of the weights that the method adds."""
         return sum(prod(shape) for _, shape in self.added_weights(network))
 
     def added_bytes(self, network: Network) -> int:
-        """Their bytes, in the precision of the weights that they are beside."""
+        """The bytes of the weights that the method adds, in the precision of the layers' own."""
         return sum(prod(shape) * network.weight_bytes(layer) for layer, shape in self.added_weights(network))
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
